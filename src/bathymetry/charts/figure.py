@@ -1,0 +1,26 @@
+"""A figure: one question asked of the data, its charts, and the sentence that says what was found."""
+
+from dataclasses import dataclass
+
+import altair as alt
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of a figure, a single view as wide as the page lets it be."""
+
+    chart: alt.Chart | alt.LayerChart
+    title: str
+    description: str  # what a screen reader says of it
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a study."""
+
+    name: str  # "01-loss-cos": its file name after "figure-", and its anchor on the page
+    title: str  # the question or the finding, without the number
+    panels: tuple[Panel, ...]
+    finding: str  # one plain sentence, its numbers taken from the data
+    reading: str  # how to read it
+    number: int | None = None  # the number under which it is cited; None for those beside

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, random streams, whole-file storage."""

@@ -1,0 +1,29 @@
+"""What Bathymetry says when it can't go on: one sentence with the field, the value and the remedy."""
+
+
+class BathymetryError(Exception):
+    """Anything that Bathymetry refuses or can't do; its text is one sentence for the person at the keyboard."""
+
+
+class InputError(BathymetryError, ValueError):
+    """A setting or an input that can't be right.
+
+    Args:
+        field: What was given, by the name under which it was given.
+        value: What it was.
+        remedy: What would be right, as the rest of a sentence.
+
+    Example:
+        >>> print(InputError("members", 0, "give at least 1"))
+        members = 0: give at least 1.
+    """
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        super().__init__(f"{field} = {value if isinstance(value, str) else repr(value)}: {remedy.rstrip('.')}.")
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+
+
+class StorageError(BathymetryError):
+    """A stored file that is damaged, or a place where nothing can be stored."""

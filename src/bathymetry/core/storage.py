@@ -1,0 +1,71 @@
+"""Whole-file storage: what is stored is whole or absent, whatever is killed and whenever.
+
+Bytes go to a temporary file beside their place, reach the disk, and take their name in one step.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from bathymetry.core.errors import StorageError
+
+_UNFINISHED = ".unfinished-"
+
+
+def put(path: Path, content: bytes) -> None:
+    """Store bytes under a name, all of them or none.
+
+    Args:
+        path: The file's place; its folders are made.
+        content: What to store. A file that was there is replaced in one step.
+
+    Raises:
+        StorageError: If the place can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path} can't be written ({error.strerror or error}): give a place that can.") from error
+
+
+def get(path: Path) -> bytes:
+    """Read all bytes of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        StorageError: If it is missing or can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
+
+
+def names(folder: Path) -> list[str]:
+    """List the files that stand whole in a folder.
+
+    Args:
+        folder: The folder; one that does not exist is empty.
+
+    Returns:
+        Their names, sorted; a file that a killed process left unfinished is not among them.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_UNFINISHED))
