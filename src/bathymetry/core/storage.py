@@ -68,4 +68,6 @@ def names(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_UNFINISHED))
+    return sorted(
+        entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_UNFINISHED)
+    )

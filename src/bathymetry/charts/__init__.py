@@ -1,0 +1,5 @@
+"""The theme and the few kinds of chart, each a function of labelled arrays."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+from .curves import curves as curves
+from .dots import dots as dots
+from .figure import Figure as Figure
+from .figure import Panel as Panel
+from .panel import panel as panel
+from .predictions import predictions as predictions
+from .reference import Reference as Reference
+from .save import save as save
+from .thin import thin as thin

@@ -1,0 +1,230 @@
+"""The scales that values are drawn on, each the one on which the mean of members is taken.
+
+Losses are averaged as logarithms and accuracies as logits, because there their spread is much alike all along; the
+axis shows them the same way, so that an interval is as wide above its centre as below.
+"""
+
+from typing import Any, Literal
+
+import altair as alt
+import numpy as np
+from jaxtyping import Float
+
+from bathymetry.statistics import accuracy, logit
+
+XScale = Literal["epoch", "linear", "log"]
+YScale = Literal["linear", "log", "accuracy"]
+
+# Where an accuracy axis may have a tick; labels that would touch are left out.
+_ACCURACIES = (
+    0.001,
+    0.01,
+    0.05,
+    0.1,
+    0.2,
+    0.3,
+    0.5,
+    0.7,
+    0.8,
+    0.9,
+    0.95,
+    0.98,
+    0.99,
+    0.995,
+    0.998,
+    0.999,
+    0.9999,
+    0.99999,
+)
+_MANY = 500_000  # stands in for the number of examples where that isn't known
+
+
+def drawable(
+    values: Float[np.ndarray, "*shape"], scale: YScale, examples: int | None = None
+) -> Float[np.ndarray, "*shape"]:
+    """Turn values into what is written in a chart's data.
+
+    Args:
+        values: Losses, shares or anything else.
+        scale: The axis they go on.
+        examples: Of how many examples an accuracy is a share, so that c of n correct becomes ln((c+½)/(n−c+½)); if not
+            known, as if of half a million.
+
+    Returns:
+        Logits for accuracies, else the values; what has no place on the axis (NaN, infinite, not positive on a
+        logarithmic one) is NaN.
+
+    Example:
+        >>> drawable(np.array([0.5, 1.0]), "accuracy", examples=10).round(3).tolist()
+        [0.0, 3.045]
+        >>> drawable(np.array([1.0, 0.0, np.inf]), "log").tolist()
+        [1.0, nan, nan]
+    """
+    values = np.asarray(values, dtype=float)
+    if scale == "accuracy":
+        total = examples or _MANY
+        return logit(values * total, total)
+    drawn = np.isfinite(values) & ((values > 0) | (scale != "log"))
+    return np.where(drawn, values, np.nan)
+
+
+def natural(
+    drawn: Float[np.ndarray, "*shape"], scale: YScale, examples: int | None = None
+) -> Float[np.ndarray, "*shape"]:
+    """Turn what is written in a chart's data back into values.
+
+    Args:
+        drawn: What `drawable` gave.
+        scale: The axis it is on.
+        examples: As it was given to `drawable`.
+
+    Returns:
+        Accuracies for logits, else the same.
+
+    Example:
+        >>> natural(drawable(np.array([0.97]), "accuracy", examples=100), "accuracy", examples=100).round(9).tolist()
+        [0.97]
+    """
+    return accuracy(drawn, examples or _MANY) if scale == "accuracy" else np.asarray(drawn)
+
+
+def y_axis(
+    scale: YScale,
+    title: str,
+    drawn: Float[np.ndarray, "*shape"],
+    domain: tuple[float, float] | None = None,
+    examples: int | None = None,
+) -> dict[str, Any]:
+    """Describe an axis that holds values.
+
+    Args:
+        scale: How it is spaced.
+        title: What it measures, with its unit.
+        drawn: All that is drawn on it, as `drawable` gave it.
+        domain: From where to where, in natural values; what the data need if None.
+        examples: Of how many examples an accuracy is a share.
+
+    Returns:
+        The arguments `title`, `scale` and `axis` of an Altair position channel.
+    """
+    if scale == "accuracy":
+        ends = [] if domain is None else drawable(np.array(domain), scale, examples).tolist()
+        return {
+            "title": title,
+            "scale": alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined),
+            "axis": alt.Axis(
+                values=drawable(np.array(_ACCURACIES), scale, examples).tolist(),
+                labelExpr=text("value", scale, examples, digits=5),
+                labelOverlap="greedy",
+            ),
+        }
+    if scale == "log":
+        low, high = domain if domain is not None else _around(drawn)
+        return {
+            "title": title,
+            "scale": alt.Scale(type="log", domain=[low, high], nice=False),
+            "axis": alt.Axis(values=_logarithmic_ticks(low, high), labelExpr=_PLAIN, labelOverlap="greedy"),
+        }
+    spacing = alt.Scale(zero=False) if domain is None else alt.Scale(zero=False, nice=False, domain=list(domain))
+    return {"title": title, "scale": spacing, "axis": alt.Axis(labelExpr=_PLAIN, tickCount=6)}
+
+
+def leaves(
+    drawn: Float[np.ndarray, "*shape"],
+    scale: YScale,
+    domain: tuple[float, float] | None,
+    examples: int | None = None,
+) -> bool:
+    """Say whether anything lies outside an axis.
+
+    Args:
+        drawn: All that is drawn on it.
+        scale: How it is spaced.
+        domain: From where to where it goes, in natural values; as far as the data if None.
+        examples: Of how many examples an accuracy is a share.
+
+    Returns:
+        Whether it has to be clipped.
+    """
+    if domain is None:
+        return False
+    low, high = drawable(np.array(domain), scale, examples)
+    return bool(((drawn < low) | (drawn > high)).any())
+
+
+def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
+    # Leave a little air around all that is drawn on a logarithmic axis.
+    finite = drawn[np.isfinite(drawn)]
+    if not finite.size:
+        return 0.1, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    air = max((high / low) ** 0.04, 1.05)
+    return float(f"{low / air:.4g}"), float(f"{high * air:.4g}")
+
+
+_CLOSE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+
+
+def _logarithmic_ticks(low: float, high: float) -> list[float]:
+    # Choose ticks that a reader knows: powers of ten, with 2 and 5 between them where there is room.
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    decades = np.log10(high / low)
+    step = max(1, int(np.ceil(decades / 7)))
+    digits = (1,) if decades > 3.5 else (1, 3) if decades > 2 else (1, 2, 5) if decades > 1 else _CLOSE
+    ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> dict[str, Any]:
+    """Describe a horizontal axis.
+
+    Args:
+        scale: "epoch" counts from 0 and is logarithmic from about 1 on, so the initialisation has its place.
+        title: What it measures, with its unit.
+        places: The x of every point, rising.
+
+    Returns:
+        The arguments `title`, `scale` and `axis` of an Altair position channel.
+    """
+    first, last = float(places[0]), float(places[-1])
+    if scale == "epoch":
+        ticks = [0, *(digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power <= last)]
+        return {
+            "title": title,
+            "scale": alt.Scale(type="symlog", constant=1, nice=False),
+            "axis": alt.Axis(
+                values=ticks, format="~s" if last >= 1e5 else ",d", labelOverlap="greedy", labelFlush=False
+            ),
+        }
+    if scale == "log":
+        return {
+            "title": title,
+            "scale": alt.Scale(type="log", nice=False, padding=12),
+            "axis": alt.Axis(
+                values=_logarithmic_ticks(first / 1.3, last * 1.3), labelExpr=_PLAIN, labelOverlap="greedy"
+            ),
+        }
+    return {"title": title, "scale": alt.Scale(zero=False, nice=False), "axis": alt.Axis(labelExpr=_PLAIN, tickCount=7)}
+
+
+def text(field: str, scale: YScale, examples: int | None = None, digits: int = 4) -> str:
+    """Write the Vega expression that puts a drawn value into words.
+
+    Args:
+        field: The field of `datum` that holds it.
+        scale: The axis it is on.
+        examples: Of how many examples an accuracy is a share.
+        digits: How many digits of a percentage.
+
+    Returns:
+        An expression: three digits, or a percentage.
+    """
+    if scale == "accuracy":
+        total = examples or _MANY
+        share = f"clamp(({total + 1} / (1 + exp(-datum.{field})) - 0.5) / {total}, 0, 1)"
+        return f"format(100 * {share}, '.{digits}~g') + ' %'"
+    return f"format(datum.{field}, abs(datum.{field}) >= 1 ? ',.4~r' : '.3~g')"
+
+
+# Neither 1e+1 for ten nor 0.0000001.
+_PLAIN = "datum.value != 0 && abs(datum.value) < 1e-4 ? format(datum.value, '~e') : format(datum.value, ',.6~r')"

@@ -1,0 +1,32 @@
+"""Layers made one view: as wide as its container, with its key, its words and the theme."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import altair as alt
+
+from bathymetry.charts.key import HIDDEN, Entry, usermeta
+from bathymetry.charts.theme import configuration
+
+
+def view(
+    layers: Sequence[alt.Chart], *, key: Sequence[Entry], height: int, description: str, clipped: bool
+) -> alt.LayerChart:
+    """Put layers together.
+
+    Args:
+        layers: From the back to the front.
+        key: What its key lists.
+        height: In pixels.
+        description: What a screen reader says of it.
+        clipped: Whether something drawn leaves the plot.
+
+    Returns:
+        A chart that shows itself the same in a notebook and on the page; no global setting is changed.
+    """
+    chart = cast(alt.LayerChart, alt.layer(*layers).add_params(alt.param(name=HIDDEN, value=[])))
+    chart = chart.properties(
+        width="container", height=height, usermeta=usermeta(key, clipped=clipped), description=description
+    )
+    chart.config = alt.Config.from_dict(configuration())
+    return chart

@@ -1,0 +1,5 @@
+"""Intervals, tests, and the rules by which a claim is decided."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

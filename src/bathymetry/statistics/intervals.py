@@ -1,0 +1,231 @@
+"""Intervals that hold their 95 % with six to ten members: of a share, of a mean, of the probability of superiority."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+from scipy import optimize, stats
+
+from bathymetry.core.errors import InputError
+from bathymetry.statistics.transforms import IDENTITY, Transform
+from bathymetry.statistics.verdict import CONFIDENCE
+
+NO_INTERVAL = (float("nan"), float("nan"))
+
+
+def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Give the exact interval of a share.
+
+    The shares p for which neither P(X ≥ count) nor P(X ≤ count), X binomial(total, p), is below (1 − confidence)/2.
+    Clopper and Pearson 1934, Biometrika 26:404.
+
+    Args:
+        count: For how many the condition holds.
+        total: Of how many.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end; (0, 1) of none.
+
+    Raises:
+        InputError: If the count is below 0 or above the total.
+
+    Example:
+        Of 10 of 10 the lower end is the tenth root of 0.025.
+
+        >>> low, high = clopper_pearson(10, 10)
+        >>> round(low, 4), high
+        (0.6915, 1.0)
+    """
+    if not 0 <= count <= total:
+        raise InputError("count", count, f"give a number from 0 to {total}")
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else float(stats.beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(stats.beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
+    """Give the mean and its standard error.
+
+        x̄ and s / √n
+
+    Computed from the distances to the first value, so that equal values have exactly that value and an error of 0.
+
+    Args:
+        values: One finite number a member.
+
+    Returns:
+        The mean, NaN of none; the standard error, NaN of fewer than two.
+
+    Example:
+        >>> mean_and_error(np.array([0.1, 0.1, 0.1]))
+        (0.1, 0.0)
+    """
+    members = len(values)
+    if members == 0:
+        return float("nan"), float("nan")
+    distances = np.asarray(values, dtype=np.float64) - float(values[0])
+    error = float(np.std(distances, ddof=1)) / members**0.5 if members > 1 else float("nan")
+    return float(values[0]) + float(distances.mean()), error
+
+
+def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Give Student's interval of the mean.
+
+        x̄ ± t(n − 1) s / √n
+
+    Student 1908, Biometrika 6:1.
+
+    Args:
+        values: One finite number a member.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end: one point where all values are equal, NaN with fewer than two.
+
+    Example:
+        Mean 3, standard error √0.5, t(4) = 2.7764.
+
+        >>> low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+        >>> round(low, 4), round(high, 4)
+        (1.0368, 4.9632)
+    """
+    if len(values) < 2:
+        return NO_INTERVAL
+    mean, error = mean_and_error(values)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    return mean - half, mean + half
+
+
+def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, float]:
+    """Give the p values of the two one-sided t tests of a mean against a line.
+
+        P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s, T of n − 1 degrees of freedom
+
+    Student 1908, Biometrika 6:1.
+
+    Args:
+        values: One finite number a member.
+        line: What the mean is held against.
+
+    Returns:
+        The first is small when the mean lies below the line, the second when above. Equal values are certain, and
+        fewer than two say nothing (½, ½).
+
+    Example:
+        >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
+        (1.0, 0.0)
+    """
+    mean, error = mean_and_error(values)
+    if len(values) < 2 or (error == 0 and mean == line):
+        return 0.5, 0.5
+    t = (mean - line) / error if error > 0 else np.copysign(np.inf, mean - line)
+    return float(stats.t.cdf(t, len(values) - 1)), float(stats.t.sf(t, len(values) - 1))
+
+
+def superiority_interval(
+    estimate: float, first: int, second: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Give the interval of the probability of superiority θ = P(A < B) + ½ P(A = B).
+
+    The θ with |θ̂ − θ| ≤ z √V(θ), where with N = (m + n)/2 − 1
+
+        V(θ) = θ (1 − θ) [1 + N (1 − θ)/(2 − θ) + N θ/(1 + θ)] / (m n)
+
+    Method 5 of Newcombe 2006, Statistics in Medicine 25:559 (doi 10.1002/sim.2324): Hanley and McNeil's variance with
+    the two sizes evened out, taken at θ and not at its estimate. So it stays inside 0 to 1 and keeps a width at
+    complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of Mann and
+    Whitney's test, so that leaving out ½ and rejecting by its normal approximation are one and the same. With ties it
+    is on the wide side.
+
+    Args:
+        estimate: θ̂, from 0 to 1.
+        first: m, the size of A.
+        second: n, the size of B.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end; NaN if a group is empty.
+
+    Raises:
+        InputError: If the estimate does not lie between 0 and 1.
+
+    Example:
+        One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
+
+        >>> low, high = superiority_interval(1.0, 1, 1)
+        >>> round(low, 4), high
+        (0.2065, 1.0)
+    """
+    if first < 1 or second < 1:
+        return NO_INTERVAL
+    if not 0 <= estimate <= 1:
+        raise InputError("estimate", estimate, "give a probability from 0 to 1")
+    z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
+    n_star = (first + second) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = 1 + n_star * (1 - theta) / (2 - theta) + n_star * theta / (1 + theta)
+        return (estimate - theta) ** 2 - z2 * theta * (1 - theta) * spread / (first * second)
+
+    inside = 1e-12  # at an estimate of 0 or 1 the estimate is itself a root; the other one is sought
+    low = 0.0 if estimate == 0 else float(optimize.brentq(excess, 0.0, min(estimate, 1 - inside)))
+    high = 1.0 if estimate == 1 else float(optimize.brentq(excess, max(estimate, inside), 1.0))
+    return low, high
+
+
+@dataclass(frozen=True)
+class Band:
+    """Centre and pointwise interval of a family of curves, on the curves' own scale."""
+
+    centre: Float[np.ndarray, "*point"]  # the mean on the chosen scale, taken back; NaN where no member has a number
+    low: Float[np.ndarray, "*point"]  # NaN where fewer than two members have a number
+    high: Float[np.ndarray, "*point"]
+    members: Int[np.ndarray, "*point"]  # how many were averaged
+    left_out: Int[np.ndarray, "*point"]  # how many were not finite there: diverged
+
+
+def mean_interval(
+    values: Real[np.ndarray, "*shape"], axis: int = 0, transform: Transform = IDENTITY, confidence: float = CONFIDENCE
+) -> Band:
+    """Average members point by point on a scale of choice, with a t interval, and take both back.
+
+        f⁻¹(mean f(x)),  f⁻¹(mean f(x) ± t(n − 1) s / √n)
+
+    Pointwise: each point's interval covers with the given confidence, the whole curve with less. Student 1908,
+    Biometrika 6:1.
+
+    Args:
+        values: The curves, any shape with one axis over members; what is not finite on the scale is left out and
+            counted.
+        axis: Which axis is the members'.
+        transform: The scale: `LOG` for losses, `logit_accuracy(n)` for accuracies.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The band, of the shape of `values` without the axis.
+
+    Example:
+        >>> from bathymetry.statistics.transforms import LOG
+        >>> band = mean_interval(np.array([[1.0, 2.0], [100.0, 2.0]]), axis=0, transform=LOG)
+        >>> [round(float(c), 9) for c in band.centre]
+        [10.0, 2.0]
+    """
+    scaled = np.moveaxis(np.asarray(transform.forward(np.asarray(values, dtype=np.float64))), axis, 0)
+    usable = np.isfinite(scaled)
+    members = np.asarray(usable.sum(axis=0))
+    kept = np.where(usable, scaled, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is the NaN that is wanted where nobody is left
+        mean = kept.sum(axis=0) / members
+        squares = np.where(usable, (kept - mean) ** 2, 0.0).sum(axis=0)
+        error = np.sqrt(squares / (members - 1) / members)
+    error = np.where(members >= 2, error, np.nan)
+    half = stats.t.ppf((1 + confidence) / 2, np.maximum(members - 1, 1)) * error
+    return Band(
+        centre=transform.backward(mean),
+        low=transform.backward(mean - half),
+        high=transform.backward(mean + half),
+        members=members,
+        left_out=np.asarray(scaled.shape[0] - members),
+    )

@@ -1,0 +1,85 @@
+"""The rule for a claim that something can, or can't, be: one cell of a grid in which it is so in every member decides.
+
+There is no test and no p value: six of six members is Clopper and Pearson's bar for "more often than not" (1934,
+Biometrika 26:404), and one such cell is an example that stands, however many cells were tried.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from bathymetry.core.errors import InputError
+from bathymetry.statistics.verdict import MINIMUM_MEMBERS, Part
+from bathymetry.statistics.wording import count_of_members, too_few
+
+_OPPOSITE: dict[str, Literal["supported", "contradicted"]] = {"supported": "contradicted", "contradicted": "supported"}
+
+
+def exists(
+    cells: Mapping[str, Bool[np.ndarray, " _"]],
+    *,
+    decides: Literal["supported", "contradicted"] = "supported",
+    signs: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
+    condition: str = "meet the condition",
+    sign: str = "show a sign of it",
+    coordinates: Mapping[str, str] | None = None,
+) -> Part:
+    """Judge by a single cell in which every member, six or more, meets a condition.
+
+    Args:
+        cells: Whether each member meets it, by the cell's name. A diverged member does not.
+        decides: What such a cell makes of the claim.
+        signs: A weaker condition. If no member of any cell meets it, in cells of six or more, the claim is decided the
+            other way; without it that can't happen.
+        condition: The condition as the end of a sentence, "6 of 6 members …".
+        sign: The weaker condition, likewise.
+        coordinates: What the part is about.
+
+    Returns:
+        The part; its estimate is the share of members in the cell where it is largest, without interval or p.
+
+    Raises:
+        InputError: If the values are not booleans: a NaN would count as true.
+
+    Example:
+        >>> grid = {"500 images": np.array([True] * 6), "4,000 images": np.array([False] * 6)}
+        >>> part = exists(grid, decides="contradicted", condition="reach 99 %")
+        >>> part.decision, part.summary
+        ('contradicted', '500 images: 6 of 6 members reach 99 %')
+    """
+    for name, grid in (("cells", cells), ("signs", signs or {})):
+        for cell, values in grid.items():
+            if np.asarray(values).dtype != np.bool_ or np.ndim(values) != 1:
+                raise InputError(f"{name}[{cell}]", values, "give one boolean a member")
+    filled = {cell: values for cell, values in cells.items() if len(values)}
+    if not filled:
+        return _part("undecided", float("nan"), 0, "no members", coordinates, too_few(0))
+
+    # The largest share, and of equal shares the one with the most members: so a cell that decides comes first.
+    most = max(filled, key=lambda cell: (filled[cell].mean(), len(filled[cell])))
+    count, members = int(filled[most].sum()), len(filled[most])
+    summary = f"{most}: {count} of {count_of_members(members)} {condition}"
+    if count == members >= MINIMUM_MEMBERS:
+        return _part(decides, 1.0, members, summary, coordinates)
+    if signs and not any(values.any() for values in signs.values()):
+        fewest = min(len(values) for values in signs.values())
+        total = sum(len(values) for values in signs.values())
+        words = f"0 of {count_of_members(total)} in {len(signs)} cells {sign}"
+        if fewest >= MINIMUM_MEMBERS and signs.keys() >= cells.keys() and not count:
+            return _part(_OPPOSITE[decides], count / members, fewest, words, coordinates)
+    reason = too_few(members) if count == members else "no cell in which every member does"
+    return _part("undecided", count / members, members, summary, coordinates, reason)
+
+
+def _part(
+    decision: Literal["supported", "contradicted", "undecided"],
+    estimate: float,
+    members: int,
+    summary: str,
+    coordinates: Mapping[str, str] | None,
+    reason: str = "",
+) -> Part:
+    nothing = (float("nan"), float("nan"))
+    return Part(decision, estimate, nothing, None, members, summary, dict(coordinates or {}), reason)

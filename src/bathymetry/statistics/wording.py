@@ -1,0 +1,171 @@
+"""Numbers as a reader sees them: few digits, but never so few that a number seems to lie on the other side of a line.
+
+A lower bound of 50.3 % decides a claim and "50 %" would not, so it is written with one more digit; likewise p = 0.0499.
+"""
+
+import math
+from collections.abc import Sequence
+
+from bathymetry.statistics.verdict import MINIMUM_MEMBERS
+
+_MOST_DIGITS = 12
+
+
+def _side(value: float, line: float) -> int:
+    return (value > line) - (value < line)
+
+
+def _decimals(values: Sequence[float], lines: Sequence[float], start: int) -> int:
+    # The fewest, from `start`, that keep every value on its own side of every line.
+    for decimals in range(start, _MOST_DIGITS):
+        if all(_side(round(v, decimals), line) == _side(v, line) for v in values for line in lines):
+            return decimals
+    return _MOST_DIGITS
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{value:,.{max(decimals, 0)}f}"
+    if not text.strip("-0.,"):
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage without its sign.
+
+    Args:
+        share: From 0 to 1.
+
+    Returns:
+        Whole percents, with decimals only where 0, 50 or 100 would be claimed wrongly.
+
+    Example:
+        >>> percent(0.8), percent(0.996), percent(0.5034), percent(1.0)
+        ('80', '99.6', '50.3', '100')
+    """
+    return _fixed(share * 100, _decimals([share * 100], [0.0, 50.0, 100.0], 0)) if math.isfinite(share) else "unknown"
+
+
+def percent_range(low: float, high: float) -> str:
+    """Write an interval of shares.
+
+    Args:
+        low: Its lower end, from 0 to 1.
+        high: Its upper end.
+
+    Returns:
+        Both ends and one sign.
+
+    Example:
+        >>> percent_range(0.4439, 0.9748)
+        '44–97 %'
+    """
+    return f"{percent(low)}–{percent(high)} %"
+
+
+def level(confidence: float) -> str:
+    """Name an interval by its confidence.
+
+    Args:
+        confidence: From 0 to 1.
+
+    Returns:
+        For example "95 % interval".
+
+    Example:
+        >>> level(0.975)
+        '97.5 % interval'
+    """
+    return f"{confidence * 100:.4g} % interval"
+
+
+def p_value(p: float) -> str:
+    """Write a p value to two digits, or to as many as tell it from 0.05.
+
+    Args:
+        p: From 0 to 1.
+
+    Returns:
+        For example "p = 0.001".
+
+    Example:
+        >>> p_value(0.00101), p_value(0.04988), p_value(2e-7), p_value(1.0)
+        ('p = 0.001', 'p = 0.0499', 'p < 0.0001', 'p = 1')
+    """
+    if p < 1e-4:
+        return "p < 0.0001"
+    digits = 2
+    while digits < _MOST_DIGITS and _side(float(f"{p:.{digits}g}"), 0.05) != _side(p, 0.05):
+        digits += 1
+    return f"p = {p:.{digits}g}"
+
+
+def with_interval(
+    estimate: float, interval: tuple[float, float], confidence: float, lines: Sequence[float] = (0.0,), unit: str = ""
+) -> tuple[str, str]:
+    """Write a number and its interval to the digits that the interval's width deserves.
+
+    Args:
+        estimate: The number.
+        interval: Its interval; NaN if there is none.
+        confidence: Of the interval, from 0 to 1.
+        lines: The values that decide; no bound is rounded onto or over them.
+        unit: What stands after a number, for example " %".
+
+    Returns:
+        The number, and the interval in words.
+
+    Example:
+        >>> with_interval(0.4213, (0.1187, 0.7239), 0.95)
+        ('0.42', '95 % interval 0.12 to 0.72')
+        >>> with_interval(95.132, (95.021, 95.243), 0.95, unit=" %")
+        ('95.13 %', '95 % interval 95.02 to 95.24 %')
+    """
+    low, high = interval
+    if not math.isfinite(estimate):
+        return "no number", f"no {level(confidence)}"
+    width = high - low if math.isfinite(high - low) else 0.0
+    scale = width if width > 0 else abs(estimate) / 10 or 1.0
+    values = [v for v in (estimate, low, high) if math.isfinite(v)]
+    decimals = _decimals(values, [line for line in lines if math.isfinite(line)], 1 - math.floor(math.log10(scale)))
+    largest = max(abs(v) for v in values)
+    plain = decimals <= 6 and largest < 1e7
+
+    def words(value: float) -> str:
+        return _fixed(round(value, decimals), decimals) if plain else f"{value:.3g}".replace("-", "−")
+
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return words(estimate) + unit, f"no {level(confidence)}"
+    return words(estimate) + unit, f"{level(confidence)} {words(low)} to {words(high)}{unit}"
+
+
+def count_of_members(members: int) -> str:
+    """Count members in words.
+
+    Args:
+        members: How many.
+
+    Returns:
+        For example "1 member".
+
+    Example:
+        >>> count_of_members(1), count_of_members(10)
+        ('1 member', '10 members')
+    """
+    return f"{members} member" if members == 1 else f"{members} members"
+
+
+def too_few(members: int) -> str:
+    """Say why so few members decide nothing.
+
+    Args:
+        members: How many were judged.
+
+    Returns:
+        The reason, or nothing if they suffice.
+
+    Example:
+        >>> too_few(5), too_few(6)
+        ('5 members, where a verdict needs 6', '')
+    """
+    return "" if members >= MINIMUM_MEMBERS else f"{count_of_members(members)}, where a verdict needs {MINIMUM_MEMBERS}"

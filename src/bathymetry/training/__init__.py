@@ -1,0 +1,5 @@
+"""Training whole ensembles: optimisers, schedules, stop rules, records, and the ways to stack networks."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

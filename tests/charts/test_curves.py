@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bathymetry.charts import Reference, curves
+from charts.cases import NETWORKS, accuracies, losses
+from charts.specification import axis_titles, centre_rows, layers, lines, member_rows, rows_of
+
+
+@pytest.fixture(scope="module")
+def chart():
+    return curves(losses(), x="epoch", series="network", x_title="Epoch", y_title="Training loss")
+
+
+def test_every_member_of_every_network_has_a_line_of_at_most_200_points(chart):
+    drawn = lines(member_rows(chart))
+    assert set(drawn) == {(network, member) for network in NETWORKS for member in range(10)}
+    assert all(150 < len(line) <= 200 for line in drawn.values())
+
+
+def test_a_line_keeps_the_values_at_its_first_and_last_epoch(chart):
+    whole = losses()
+    drawn = lines(member_rows(chart))
+    for place, network in enumerate(NETWORKS):
+        assert drawn[network, 0][0] == pytest.approx(float(whole[place, 0, 0]), rel=1e-4)
+        assert drawn[network, 0][-1] == pytest.approx(float(whole[place, 0, 1500]), rel=1e-4)
+
+
+def test_the_centre_is_the_mean_of_log_loss_with_students_interval(chart):
+    ends = [row for row in centre_rows(chart) if row["x"] == 1500]
+    for place, network in enumerate(NETWORKS):
+        row = next(row for row in ends if row["series"] == network)
+        logs = np.log(losses().values[place, :, 1500])
+        logs = logs[np.isfinite(logs)]
+        half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+        assert row["y"] == pytest.approx(np.exp(logs.mean()), rel=1e-4)
+        assert row["low"] == pytest.approx(np.exp(logs.mean() - half), rel=1e-4)
+        assert row["high"] == pytest.approx(np.exp(logs.mean() + half), rel=1e-4)
+
+
+def test_a_diverged_member_is_drawn_as_far_as_it_goes_and_left_out_of_the_centre_from_the_start(chart):
+    assert np.isnan(lines(member_rows(chart))["deep 1-24-16-10-8-4-1", 3][-1])
+    others = np.delete(losses().values[2, :, 0], 3)
+    start = next(row for row in centre_rows(chart) if row["x"] == 0 and row["series"].startswith("deep"))
+    assert start["y"] == pytest.approx(np.exp(np.log(others).mean()), rel=1e-4)
+    assert "1 of 10 members of deep 1-24-16-10-8-4-1 diverged" in chart.description
+
+
+def test_without_divergence_none_is_told_of():
+    calm = curves(losses(diverged=False), x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    assert "diverged" not in calm.description
+
+
+def test_accuracies_are_averaged_as_logits():
+    chart = curves(
+        accuracies(),
+        x="epoch",
+        series="network",
+        x_title="Epoch",
+        y_title="Accuracy",
+        y_scale="accuracy",
+        examples=60_000,
+    )
+    correct = accuracies().values[0, :, -1] * 60_000
+    logits = np.log((correct + 0.5) / (60_000 - correct + 0.5))
+    row = next(row for row in centre_rows(chart) if row["x"] == 120 and row["series"] == NETWORKS[0])
+    assert row["y"] == pytest.approx(logits.mean(), rel=1e-4)
+
+
+def test_an_accuracy_of_one_has_its_place_on_the_axis():
+    perfect = accuracies() * 0 + 1.0
+    chart = curves(perfect, x="epoch", series="network", x_title="Epoch", y_title="Accuracy", y_scale="accuracy")
+    assert all(np.isfinite(line).all() for line in lines(member_rows(chart)).values())
+    assert "to 100 % at 120" in chart.description
+
+
+def test_the_axes_say_what_they_measure_and_nothing_else(chart):
+    assert axis_titles(chart) == {("x", "Epoch"), ("y", "Training loss")}
+
+
+def test_series_differ_in_colour_and_in_dash(chart):
+    key = chart.usermeta["key"]
+    assert [entry["label"] for entry in key] == list(NETWORKS)
+    assert len({entry["colour"] for entry in key}) == len({tuple(entry["dash"]) for entry in key}) == 3
+
+
+def test_dims_may_come_in_any_order(chart):
+    turned = losses().transpose("epoch", "member", "network")
+    again = curves(turned, x="epoch", series="network", x_title="Epoch", y_title="Training loss")
+    assert json.dumps(again.to_dict(), sort_keys=True) == json.dumps(chart.to_dict(), sort_keys=True)
+
+
+def test_one_network_alone_needs_no_key():
+    chart = curves(losses().isel(network=0, drop=True), x="epoch", x_title="Epoch", y_title="Loss")
+    assert chart.usermeta["key"] == []
+    assert len(lines(member_rows(chart))) == 10
+
+
+def test_a_single_member_has_a_line_but_no_interval():
+    chart = curves(losses(members=1, diverged=False), x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    assert all(row["low"] is None and row["y"] is not None for row in centre_rows(chart))
+
+
+def test_references_carry_their_labels(chart):
+    marked = curves(
+        losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss",
+        references=[Reference(0.005, "1 % of the variance"), Reference(1000, "as far as the report", "x")],
+    )  # fmt: skip
+    told = {row.get("label") for layer in layers(marked) for row in rows_of(marked, layer)}
+    assert {"1 % of the variance", "as far as the report"} <= told
+
+
+def test_what_stands_behind_is_drawn_first_and_named():
+    noisy = losses().isel(member=0) * 1.3
+    chart = curves(
+        losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss", behind=noisy, behind_label="last batch"
+    )
+    assert layers(chart)[0]["name"] == "behind"
+    assert chart.usermeta["key"][-1]["label"] == "last batch"
+
+
+def test_drawing_changes_nothing_that_is_handed_in():
+    values = losses()
+    before = values.copy(deep=True)
+    curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    assert values.identical(before)
+
+
+def test_a_network_of_which_every_member_diverged_has_no_centre_and_says_so():
+    values = losses()
+    values[1, :, 700:] = np.nan
+    chart = curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    assert all(row["y"] is None for row in centre_rows(chart) if row["series"] == NETWORKS[1])
+    assert f"10 of 10 members of {NETWORKS[1]} diverged" in chart.description

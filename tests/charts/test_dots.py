@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from bathymetry.charts import dots
+from charts.cases import NETWORKS, times
+from charts.specification import layers, member_rows, rows_of
+
+
+def summary(chart):
+    """Give the rows with the means."""
+    return next(
+        rows for layer in layers(chart) for rows in [rows_of(chart, layer)] if rows and set(rows[0]) >= {"low", "bound"}
+    )
+
+
+@pytest.fixture(scope="module")
+def chart():
+    return dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
+
+
+def test_every_member_that_got_there_has_a_dot_on_its_row(chart):
+    drawn = [row for row in member_rows(chart) if row["x"] is not None]
+    for place, network in enumerate(NETWORKS):
+        values = times().values[place]
+        on_row = [row for row in drawn if row["series"] == network]
+        assert sorted(row["x"] for row in on_row) == sorted(values[np.isfinite(values)])
+        assert all(place - 0.3 < row["y"] - 0.12 < place + 0.3 for row in on_row)
+
+
+def test_those_that_never_got_there_are_counted_and_their_row_has_no_mean(chart):
+    assert "5 of 10 never fit" in chart.description
+    means = {row["series"]: row["x"] for row in summary(chart)}
+    assert means[NETWORKS[0]] is None
+    assert means[NETWORKS[1]] == pytest.approx(np.exp(np.log(times().values[1]).mean()), rel=1e-4)
+
+
+def test_diverged_members_are_told_from_those_that_never_got_there():
+    values = times()
+    values[2, :2] = np.nan
+    assert "2 of 10 diverged" in dots(values, category="network", title="Epochs to fit", scale="log").description
+
+
+def test_a_bound_stands_on_its_own_row():
+    bounds = xr.DataArray([251.0, 5610.0, 212_000.0], dims=("network",), coords={"network": list(NETWORKS)})
+    shuffled = bounds.isel(network=[2, 0, 1])
+    chart = dots(times(), category="network", title="Pieces", scale="log", bounds=shuffled, bounds_label="bound")
+    assert {row["series"]: row["bound"] for row in summary(chart)} == dict(zip(NETWORKS, bounds.values, strict=True))
+    assert "bound 5.61e+03" in chart.description
+
+
+def test_dots_fall_where_they_fell_before(chart):
+    again = dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
+    assert again.to_dict() == chart.to_dict()

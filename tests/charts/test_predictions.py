@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from bathymetry.charts import predictions
+from charts.cases import predictions as cases
+from charts.specification import axis_titles, centre_rows, layers, rows_of
+
+
+@pytest.fixture(scope="module")
+def chart():
+    lines, truth = cases()
+    return predictions(
+        lines.isel(network=1), truth, x_title="x", y_title="Prediction", truth_label="cos(x)", trained_on=(-10, 10)
+    )
+
+
+def test_the_truth_is_drawn_as_it_is(chart):
+    truth = [row for row in centre_rows(chart) if row["series"] == "cos(x)"]
+    assert len(truth) <= 200
+    assert max(abs(row["y"] - np.cos(row["x"])) for row in truth) < 1e-3
+
+
+def test_the_centre_is_the_plain_mean_of_members(chart):
+    lines, _ = cases()
+    row = next(row for row in centre_rows(chart) if row["x"] == -12 and row["series"] == "mean of members")
+    assert row["y"] == pytest.approx(float(lines.isel(network=1, x=0).mean()), rel=1e-4)
+
+
+def test_what_lies_outside_the_training_data_is_shaded(chart):
+    shades = next(rows_of(chart, layer) for layer in layers(chart) if layer.get("name") == "outside")
+    assert [(shade["x"], shade["end"]) for shade in shades] == [(-12, -10), (10, 12)]
+
+
+def test_the_words_tell_inside_from_outside(chart):
+    assert "where there was training data" in chart.description
+    assert "outside" in chart.description
+
+
+def test_the_axes_say_what_they_measure(chart):
+    assert axis_titles(chart) == {("x", "x"), ("y", "Prediction")}
+
+
+def test_a_diverged_member_is_told_of():
+    lines, truth = cases()
+    lines[0, 2] = np.nan
+    chart = predictions(lines.isel(network=0), truth, x_title="x", y_title="Prediction")
+    assert "1 of 10 members diverged" in chart.description

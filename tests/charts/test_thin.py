@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bathymetry.charts import thin
+
+
+@given(st.integers(1, 5000), st.integers(2, 300), st.sampled_from(["log", "linear"]))
+def test_what_stays_rises_from_the_first_to_the_last_and_is_not_too_much(length, most, spacing):
+    kept = thin(length, most, spacing)
+    assert kept[0] == 0
+    assert kept[-1] == length - 1
+    assert (np.diff(kept) > 0).all()
+    assert len(kept) <= most
+
+
+def test_a_logarithmic_axis_gets_every_early_epoch_and_few_late_ones():
+    kept = thin(1501)
+    assert set(range(20)) <= set(kept.tolist())
+    assert (np.diff(kept)[-10:] > 20).all()
+    assert len(kept) == pytest.approx(200, abs=5)
+
+
+def test_short_lines_stay_whole():
+    assert thin(200).tolist() == list(range(200))

@@ -1,0 +1,291 @@
+"""The page in a browser, as a reader has it: from a file, without a network, on two widths, by day and by night."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import pytest
+
+from bathymetry.report import page
+from report.cases import HOSTILE, hostile_report, loss_figure, report, section
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+MOST_BYTES = 6_000_000
+
+
+@pytest.fixture(scope="module")
+def html():
+    return page(report())
+
+
+@pytest.fixture(scope="module")
+def stored(html, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium (Debian: apt-get install chromium), which is not installed here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Visit:
+    """A page that has been read to its end, and what happened on the way."""
+
+    tab: object
+    said: list[str] = field(default_factory=list)
+    asked_for: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser):
+    contexts = []
+
+    def go(path, width=1280, scheme="light") -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        seen = Visit(context.new_page())
+        seen.tab.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
+        seen.tab.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
+        seen.tab.on("request", lambda request: seen.asked_for.append(request.url))
+        seen.tab.goto(path.as_uri())
+        seen.tab.wait_for_function("window.bathymetryReady === true", timeout=120_000)
+        return seen
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def drawn_sizes(tab):
+    return tab.eval_on_selector_all(
+        "[data-chart]",
+        "boxes => boxes.map(box => { const it = box.querySelector('canvas, svg'); "
+        "const at = it && it.getBoundingClientRect(); return at ? [at.width, at.height] : [0, 0]; })",
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_chart_is_drawn_within_the_page_and_nothing_is_fetched_or_complained_of(stored, visit, width, scheme):
+    seen = visit(stored, width, scheme)
+    assert seen.said == []
+    assert [url for url in seen.asked_for if url != stored.as_uri() and not url.startswith("data:")] == []
+    sizes = drawn_sizes(seen.tab)
+    assert len(sizes) == 7
+    assert all(across > 150 and down > 150 for across, down in sizes)
+    assert seen.tab.evaluate("document.documentElement.scrollWidth") <= width
+    outside = seen.tab.evaluate(
+        "[...document.querySelectorAll('main *')].filter(it => !it.closest('pre, .only-heard, thead, dl')"
+        " && it.getBoundingClientRect().right > innerWidth + 1).map(it => it.outerHTML.slice(0, 80))"
+    )
+    assert outside == []
+    assert seen.tab.locator(".waiting").count() == 0
+
+
+def ink(tab):
+    """Count the pixels of the first chart's canvas by their brightness."""
+    return tab.evaluate(
+        "() => { const c = document.querySelector('[data-chart] canvas'); const d = c.getContext('2d')"
+        ".getImageData(0, 0, c.width, c.height).data; let dark = 0, light = 0;"
+        " for (let i = 0; i < d.length; i += 4) { const l = (d[i] + d[i+1] + d[i+2]) / 3;"
+        " if (l < 60) dark++; if (l > 200) light++; } return [dark, light]; }"
+    )
+
+
+def test_charts_follow_the_screen_from_light_to_dark(stored, visit):
+    seen = visit(stored)
+    dark, light = ink(seen.tab)
+    assert light > 10 * dark
+    seen.tab.evaluate("window.bathymetryReady = false")
+    seen.tab.emulate_media(color_scheme="dark")
+    seen.tab.wait_for_function("window.bathymetryReady === true")
+    dark, light = ink(seen.tab)
+    assert dark > 10 * light
+    assert seen.said == []
+
+
+def test_a_name_in_the_key_hides_its_lines_and_shows_them_again_from_the_keyboard(stored, visit):
+    tab = visit(stored).tab
+    before = ink(tab)
+    picture = "document.querySelector('[data-chart] canvas').toDataURL()"
+    whole = tab.evaluate(picture)
+    button = tab.locator("button[data-series]").first
+    button.focus()
+    tab.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "false"
+    tab.wait_for_function(f"whole => {picture} !== whole", arg=whole)
+    assert ink(tab) != before
+    tab.keyboard.press("Enter")
+    tab.wait_for_function(f"whole => {picture} === whole", arg=whole)
+
+
+def test_pointing_at_a_chart_tells_the_numbers_of_every_network(stored, visit):
+    tab = visit(stored).tab
+    box = tab.locator("[data-chart]").first
+    box.scroll_into_view_if_needed()
+    at = box.bounding_box()
+    tab.mouse.move(at["x"] + at["width"] * 0.6, at["y"] + at["height"] * 0.4)
+    tab.mouse.move(at["x"] + at["width"] * 0.6 + 2, at["y"] + at["height"] * 0.4)
+    tip = tab.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    words = tip.inner_text()
+    assert all(name in words for name in ("Epoch", "shallow 1-250-1", "middle 1-32-16-9-1", "deep 1-24-16-10-8-4-1"))
+    assert " to " in words
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(stored, visit):
+    tab = visit(stored).tab
+    box = tab.locator("[data-chart]").first
+    box.scroll_into_view_if_needed()
+    at = box.bounding_box()
+    tab.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    top = tab.evaluate("scrollY")
+    tab.mouse.wheel(0, 120)
+    tab.wait_for_function("top => scrollY > top", arg=top)
+
+
+def test_on_paper_charts_are_lines_on_white_whatever_the_screen(stored, visit):
+    tab = visit(stored, scheme="dark").tab
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    tab.wait_for_function("document.querySelectorAll('[data-chart] svg').length === 7")
+    assert tab.locator("[data-chart] svg").first.inner_html().count("#131c25") == 0
+    assert tab.evaluate("[...document.querySelectorAll('details')].every(it => it.open)")
+    tab.evaluate("window.bathymetryReady = false; window.dispatchEvent(new Event('afterprint'))")
+    tab.wait_for_function("window.bathymetryReady === true")
+    assert tab.locator("[data-chart] canvas").count() == 7
+    assert len(tab.pdf(format="A4")) > 50_000
+
+
+def test_hostile_words_stay_words(tmp_path, visit):
+    path = tmp_path / "report.html"
+    path.write_text(page(hostile_report()), encoding="utf-8")
+    seen = visit(path)
+    assert seen.tab.evaluate("window.attacked") is None
+    assert seen.said == []
+    assert seen.tab.locator("h1").inner_text() == HOSTILE
+    assert all(across > 150 for across, _ in drawn_sizes(seen.tab))
+    box = seen.tab.locator("[data-chart]").first
+    box.scroll_into_view_if_needed()
+    at = box.bounding_box()
+    seen.tab.mouse.move(at["x"] + at["width"] * 0.5, at["y"] + at["height"] * 0.5)
+    seen.tab.mouse.move(at["x"] + at["width"] * 0.5 + 2, at["y"] + at["height"] * 0.5)
+    seen.tab.locator("#vg-tooltip-element.visible").wait_for()
+    assert seen.tab.evaluate("window.attacked") is None
+
+
+@pytest.mark.slow
+def test_thirty_figures_fit_in_six_megabytes_and_are_all_drawn(tmp_path, visit):
+    figures = [loss_figure(number, seed=number) for number in range(1, 31)]
+    whole = page(report(*(section(f"study-{at}", tuple(figures[at : at + 6])) for at in range(0, 30, 6))))
+    path = tmp_path / "report.html"
+    path.write_text(whole, encoding="utf-8")
+    assert path.stat().st_size <= MOST_BYTES
+    seen = visit(path)
+    assert len(drawn_sizes(seen.tab)) == 30
+    assert all(across > 150 for across, _ in drawn_sizes(seen.tab))
+
+
+def test_a_figure_takes_a_thirtieth_of_the_room(html):
+    one = page(report(section("depth-function", (loss_figure(1),))))
+    two = page(report(section("depth-function", (loss_figure(1), loss_figure(2, seed=1)))))
+    assert len(one.encode()) + 29 * (len(two.encode()) - len(one.encode())) < MOST_BYTES
+
+
+class Outline(HTMLParser):
+    """Collects what a screen reader goes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if tag == "a":
+            self.targets.append(str(found["href"]))
+        if found.get("role") == "img":
+            self.images.append(found)
+        self.addresses += [str(found[name]) for name in ("src", "href") if name in found and tag != "a"]
+
+
+@pytest.fixture(scope="module")
+def outline(html):
+    parser = Outline()
+    parser.feed(html)
+    return parser
+
+
+def test_headings_descend_one_step_at_a_time_from_one_title(outline):
+    assert outline.headings.count(1) == 1
+    assert all(deeper - above <= 1 for above, deeper in zip(outline.headings, outline.headings[1:], strict=False))
+
+
+def test_every_link_leads_somewhere_on_the_page(outline):
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {target for target in outline.targets if target.startswith("#")} <= {f"#{name}" for name in outline.ids}
+    assert all(target.startswith("#") for target in outline.targets)
+
+
+def test_every_chart_has_its_words(outline):
+    assert len(outline.images) == 7
+    assert all(len(str(image["aria-label"])) > 60 for image in outline.images)
+
+
+def test_nothing_but_the_page_itself_is_named_as_a_source(outline):
+    assert all(address.startswith("data:") for address in outline.addresses)
+
+
+def test_findings_and_verdicts_come_before_the_studies_and_the_provenance_last(html):
+    text = html[html.index("<main") :]
+    order = ["What was found", "1 of 10 shallow ones fit.", 'id="study-depth-function"', "What it measures"]
+    order += [
+        "Figure 1. How fast",
+        "Finding of figure 1.",
+        "Settings",
+        "The same in Python",
+        "bathymetry run all --preset",
+    ]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_verdicts_that_could_not_be_judged_stand_beside_those_of_the_kept_run(html):
+    row = html[html.index("all converge at about 250 epochs") :]
+    row = row[: row.index("</tr>")]
+    assert "not judged" in row
+    assert "The data are not the protocol&#39;s." in row
+    assert "In the kept run 10 of 10 fit." in row
+
+
+def test_chance_and_adjustment_are_spoken_of(html):
+    assert "about forty claims" in html
+    assert "Holm" in html
+    assert "p 0.040, Holm-adjusted 0.080" in html
+
+
+def test_code_can_be_copied_as_it_was_written(html):
+    assert "assert 7 % 4 == 3 and 1 &lt; 2" in html
+
+
+def test_the_same_report_gives_the_same_page(html):
+    assert page(report()) == html
