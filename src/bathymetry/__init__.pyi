@@ -1,1 +1,12 @@
+from . import charts as charts
+from . import data as data
 from . import statistics as statistics
+from .data import Data as Data
+from .data import Examples as Examples
+from .training import SGD as SGD
+from .training import Adam as Adam
+from .training import AdamW as AdamW
+from .training import Measurement as Measurement
+from .training import StopWhen as StopWhen
+from .training import Trained as Trained
+from .training import train as train

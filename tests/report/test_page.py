@@ -156,6 +156,23 @@ def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(stored, visit):
     tab.mouse.wheel(0, 120)
     tab.wait_for_function("top => scrollY > top", arg=top)
 
+    at = box.bounding_box()
+    picture = "document.querySelector('[data-chart] canvas').toDataURL()"
+    tab.mouse.move(5, 5)
+    tab.wait_for_timeout(200)
+    whole, top = tab.evaluate(picture), tab.evaluate("scrollY")
+    tab.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    tab.keyboard.down("Control")
+    tab.mouse.wheel(0, -240)
+    tab.keyboard.up("Control")
+    tab.mouse.move(5, 5)
+    tab.wait_for_timeout(200)
+    assert tab.evaluate(picture) != whole
+    assert tab.evaluate("scrollY") == top
+    tab.mouse.dblclick(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    tab.mouse.move(5, 5)
+    tab.wait_for_function(f"whole => {picture} === whole", arg=whole)
+
 
 def test_on_paper_charts_are_lines_on_white_whatever_the_screen(stored, visit):
     tab = visit(stored, scheme="dark").tab

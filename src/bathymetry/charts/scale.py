@@ -165,12 +165,12 @@ def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
 _CLOSE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 
 
-def _logarithmic_ticks(low: float, high: float) -> list[float]:
+def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[float]:
     # Choose ticks that a reader knows: powers of ten, with 2 and 5 between them where there is room.
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     decades = np.log10(high / low)
     step = max(1, int(np.ceil(decades / 7)))
-    digits = (1,) if decades > 3.5 else (1, 3) if decades > 2 else (1, 2, 5) if decades > 1 else _CLOSE
+    digits = (1,) if decades > sparse else (1, 3) if decades > 2 else (1, 2, 5) if decades > 1 else _CLOSE
     ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
     return [tick for tick in ticks if low <= tick <= high]
 
@@ -201,7 +201,7 @@ def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> di
             "title": title,
             "scale": alt.Scale(type="log", nice=False, padding=12),
             "axis": alt.Axis(
-                values=_logarithmic_ticks(first / 1.3, last * 1.3), labelExpr=_PLAIN, labelOverlap="greedy"
+                values=_logarithmic_ticks(first / 1.3, last * 1.3, sparse=2.2), labelExpr=_PLAIN, labelOverlap="greedy"
             ),
         }
     return {"title": title, "scale": alt.Scale(zero=False, nice=False), "axis": alt.Axis(labelExpr=_PLAIN, tickCount=7)}

@@ -56,7 +56,6 @@ def configuration() -> dict[str, Any]:
             "labelColor": MUTED,
             "labelFontSize": 12,
             "labelPadding": 6,
-            "labelSeparation": 6,
             "tickColor": LINE,
             "tickSize": 4,
             "titleColor": INK,
@@ -64,7 +63,7 @@ def configuration() -> dict[str, Any]:
             "titleFontWeight": 500,
             "titlePadding": 10,
         },
-        "axisX": {"grid": False},
+        "axisX": {"grid": False, "labelSeparation": 6},
         # Its title lies above the axis, where it is read without turning the head and costs no width.
         "axisY": {
             "domain": False,

@@ -24,9 +24,8 @@ def view(
     Returns:
         A chart that shows itself the same in a notebook and on the page; no global setting is changed.
     """
-    chart = cast(alt.LayerChart, alt.layer(*layers).add_params(alt.param(name=HIDDEN, value=[])))
-    chart = chart.properties(
-        width="container", height=height, usermeta=usermeta(key, clipped=clipped), description=description
-    )
+    chart = alt.layer(*layers, width="container", height=height, description=description)
+    chart.usermeta = usermeta(key, clipped=clipped)
+    chart = cast(alt.LayerChart, chart.add_params(alt.param(name=HIDDEN, value=[])))
     chart.config = alt.Config.from_dict(configuration())
     return chart

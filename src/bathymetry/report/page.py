@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -84,10 +85,15 @@ def page(report: Report) -> str:
         colours=[(name, light, dark) for name, (light, dark) in PALETTE.items()],
         colour_name={light: name for name, (light, _) in PALETTE.items()},
         style=Markup(_read("style.css")),
-        library=Markup(_inside_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))),
+        library=Markup(_inside_script(_library())),
         script=Markup(_inside_script(_read("page.js"))),
         content=Markup(_json(content)),
     )
+
+
+@cache
+def _library() -> str:
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _read(name: str) -> str:

@@ -1,6 +1,12 @@
+from .evaluation import EvaluationSet as EvaluationSet
+from .measurement import Measurement as Measurement
+from .measurement import Moment as Moment
 from .optimisers import SGD as SGD
 from .optimisers import Adam as Adam
 from .optimisers import AdamW as AdamW
 from .schedules import Constant as Constant
 from .schedules import Cosine as Cosine
 from .schedules import Step as Step
+from .stop import StopWhen as StopWhen
+from .train import train as train
+from .trained import Trained as Trained

@@ -1,0 +1,2 @@
+from .examples import Data as Data
+from .examples import Examples as Examples

@@ -1,0 +1,74 @@
+"""Losses: two by name, and any function of output and target that gives a mean over the batch."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+
+Loss = Literal["mse", "cross_entropy"] | Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_function(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    """Give the function that a loss's name stands for.
+
+    Args:
+        loss: "mse", "cross_entropy", or a function that gives the mean over the batch it is handed.
+
+    Returns:
+        (output, target) ↦ scalar.
+
+    Raises:
+        InputError: If there is no such loss.
+    """
+    if callable(loss):
+        return loss
+    if loss == "mse":
+        return torch.nn.functional.mse_loss
+    if loss == "cross_entropy":
+        return torch.nn.functional.cross_entropy
+    raise InputError("loss", loss, 'give "mse", "cross_entropy" or a function of output and target')
+
+
+def summed_losses(
+    loss: Loss, outputs: Float[Tensor, "member example *output"], targets: Shaped[Tensor, "member example *target"]
+) -> Float[Tensor, " member"]:
+    """Sum the loss over a batch, one sum a member, in float64.
+
+    Args:
+        loss: Which loss; its mean over the batch times the batch's size is the sum.
+        outputs: What the members answered.
+        targets: What they should have.
+
+    Returns:
+        Sums over examples; for "mse" of the mean over an example's outputs.
+    """
+    if loss == "mse":
+        residuals = (outputs - targets).flatten(1)
+        per_example = max(1, outputs[0, 0].numel())
+        return residuals.square().sum(1, dtype=torch.float64) / per_example
+    if loss == "cross_entropy":
+        chosen = outputs.gather(2, targets[..., None]).squeeze(2)
+        return (outputs.logsumexp(2) - chosen).sum(1, dtype=torch.float64)
+    function = loss_function(loss)
+    means = [function(output, target).double() for output, target in zip(outputs, targets, strict=True)]
+    return torch.stack(means) * outputs.shape[1]
+
+
+def correct_answers(
+    outputs: Float[Tensor, "member example classes"], targets: Int[Tensor, "member example"]
+) -> Int[Tensor, " member"]:
+    """Count the examples whose largest output is that of their class.
+
+    Args:
+        outputs: One output a class.
+        targets: Class numbers.
+
+    Returns:
+        Counts, one a member; an output that is not a number is no answer.
+    """
+    answered = outputs.argmax(2) == targets
+    return (answered & outputs.isfinite().all(2)).sum(1)

@@ -1,0 +1,170 @@
+"""The fast path: a stack of multilayer perceptrons with a backward pass of its own.
+
+Activations lie as (member, unit, input), so that every product is a batched product of contiguous matrices, and all
+results go into buffers that are made once. Held to automatic differentiation, its slow twin, by a test.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from bathymetry.training.batch import Batch
+from bathymetry.training.stacked import StackedTensors
+
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.Identity: "identity",
+}
+
+
+def activations_of(module: nn.Module) -> list[str] | None:
+    """Tell whether a network is a perceptron that this path can train.
+
+    Args:
+        module: Any network.
+
+    Returns:
+        The activation after each layer but the last; None if it is another kind of network.
+    """
+    if type(module) is not nn.Sequential or not all(p.requires_grad for p in module.parameters()):
+        return None
+    layers = list(module)
+    linear, between = layers[0::2], layers[1::2]
+    if len(layers) % 2 == 0 or not all(type(layer) is nn.Linear and layer.bias is not None for layer in linear):
+        return None
+    if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in layers):
+        return None
+    if len({id(layer) for layer in linear}) < len(linear) or not all(type(one) in _ACTIVATIONS for one in between):
+        return None
+    return [_ACTIVATIONS[type(one)] for one in between]
+
+
+class PerceptronStack:
+    """Multilayer perceptrons of one architecture, differentiated together.
+
+    Args:
+        parameters: The ensemble's weights and biases, in the order of the layers.
+        gradients: Where the gradients go.
+        activations: The activation after each layer but the last.
+        loss: "mse" or "cross_entropy".
+    """
+
+    name = "stacked perceptrons"
+
+    def __init__(
+        self, parameters: StackedTensors, gradients: StackedTensors, activations: Sequence[str], loss: str
+    ) -> None:
+        blocks, gradient_blocks = list(parameters.views.values()), list(gradients.views.values())
+        self._members = parameters.members
+        self._weights, self._biases = blocks[0::2], [bias.unsqueeze(2) for bias in blocks[1::2]]
+        self._weight_gradients, self._bias_gradients = gradient_blocks[0::2], gradient_blocks[1::2]
+        self._activations = [*activations, "identity"]
+        self._loss = loss
+        self._buffers: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
+        """Write the gradient of every member's loss on a batch.
+
+        Args:
+            batch: The same inputs for all members, or each member's own.
+
+        Returns:
+            The losses at the parameters as they are, float64.
+        """
+        width = batch.inputs.shape[-2]
+        buffers = self._buffers_for(width)
+        self._forward(batch.inputs, batch.shared, [activation for activation, _ in buffers])
+        losses = self._output_error(buffers[-1][0], batch.targets, buffers[-1][1])
+        for layer in reversed(range(len(self._weights))):
+            error = buffers[layer][1]
+            torch.sum(error, 2, out=self._bias_gradients[layer])
+            if layer == 0:
+                self._first_weight_gradient(error, batch)
+                break
+            below, error_below = buffers[layer - 1]
+            torch.bmm(error, below.transpose(1, 2), out=self._weight_gradients[layer])
+            torch.bmm(self._weights[layer].transpose(1, 2), error, out=error_below)
+            _through_activation(self._activations[layer - 1], error_below, below)
+        return losses
+
+    def outputs(self, inputs: Float[Tensor, "example feature"]) -> Float[Tensor, "member example output"]:
+        """Ask every member the same inputs.
+
+        Args:
+            inputs: One row an example.
+
+        Returns:
+            Their outputs.
+        """
+        buffers = self._buffers_for(len(inputs))
+        self._forward(inputs, True, [activation for activation, _ in buffers])
+        return buffers[-1][0].transpose(1, 2)
+
+    def _buffers_for(self, width: int) -> list[tuple[Tensor, Tensor]]:
+        """Give each layer's activation and error for a batch of this size, kept for the next batch like it."""
+        if width not in self._buffers:
+            if len(self._buffers) > 4:
+                self._buffers.clear()
+            shapes = [(self._members, weight.shape[1], width) for weight in self._weights]
+            self._buffers[width] = [(self._weights[0].new_empty(s), self._weights[0].new_empty(s)) for s in shapes]
+        return self._buffers[width]
+
+    def _forward(self, inputs: Tensor, shared: bool, into: Sequence[Tensor]) -> None:
+        if shared:
+            joined = self._weights[0].flatten(0, 1)
+            torch.addmm(self._biases[0].flatten(0, 1), joined, inputs.T, out=into[0].flatten(0, 1))
+        else:
+            torch.baddbmm(self._biases[0], self._weights[0], inputs.transpose(1, 2), out=into[0])
+        _activate(self._activations[0], into[0])
+        for layer, (below, here) in enumerate(pairwise(into), start=1):
+            torch.baddbmm(self._biases[layer], self._weights[layer], below, out=here)
+            _activate(self._activations[layer], here)
+
+    def _first_weight_gradient(self, error: Tensor, batch: Batch) -> None:
+        if batch.shared:
+            torch.mm(error.flatten(0, 1), batch.inputs, out=self._weight_gradients[0].flatten(0, 1))
+        else:
+            torch.bmm(error, batch.inputs, out=self._weight_gradients[0])
+
+    def _output_error(
+        self, outputs: Tensor, targets: Shaped[Tensor, "member example *target"], error: Tensor
+    ) -> Tensor:
+        """Write ∂loss/∂output and give the losses, (member,), float64."""
+        examples = outputs.shape[2]
+        if self._loss == "mse":
+            entries = outputs[0].numel()
+            torch.sub(outputs, targets.transpose(1, 2), out=error)
+            losses = error.square().sum((1, 2), dtype=torch.float64) / entries
+            error.mul_(2 / entries)
+            return losses
+        classes = targets.unsqueeze(1)
+        torch.log_softmax(outputs, 1, out=error)
+        losses = -error.gather(1, classes).sum((1, 2), dtype=torch.float64) / examples
+        error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
+        return losses
+
+
+def _activate(activation: str, values: Tensor) -> None:
+    match activation:
+        case "relu":
+            values.relu_()
+        case "tanh":
+            values.tanh_()
+        case "sigmoid":
+            values.sigmoid_()
+
+
+def _through_activation(activation: str, error: Tensor, activated: Tensor) -> None:
+    """Multiply by the activation's derivative, in place, known from what it gave."""
+    match activation:
+        case "relu":
+            torch.ops.aten.threshold_backward.grad_input(error, activated, 0, grad_input=error)
+        case "tanh":
+            torch.ops.aten.tanh_backward.grad_input(error, activated, grad_input=error)
+        case "sigmoid":
+            torch.ops.aten.sigmoid_backward.grad_input(error, activated, grad_input=error)

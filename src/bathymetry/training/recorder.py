@@ -1,0 +1,104 @@
+"""Records: what was measured of every member, epoch by epoch, as one labelled dataset."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.training.measurement import Measurement, Moment
+
+
+class Recorder:
+    """Collects rows as training goes on.
+
+    Args:
+        members: The members' numbers.
+        measurements: What to measure beside loss and accuracy, by name.
+    """
+
+    def __init__(self, members: range, measurements: Mapping[str, Measurement]) -> None:
+        self._members, self._measurements = members, measurements
+        self.epochs: list[int] = []
+        self.steps: list[int] = []
+        self.rows: dict[str, list[Tensor]] = {}
+        self._places: dict[str, list[int]] = {}
+
+    def record(self, moment: Moment, scores: Mapping[str, Tensor]) -> None:
+        """Add one epoch.
+
+        Args:
+            moment: The moment, for the measurements that are due at every recorded epoch.
+            scores: Losses and accuracies by name, one value a member.
+        """
+        self.epochs.append(moment.epoch)
+        self.steps.append(moment.step)
+        for name, values in scores.items():
+            self.rows.setdefault(name, []).append(values)
+        self._measure(moment, everywhere=True)
+
+    def visit(self, moment: Moment) -> None:
+        """Make the measurements that ask for this very epoch.
+
+        Args:
+            moment: The moment.
+        """
+        self._measure(moment, everywhere=False)
+
+    def dataset(self, attributes: Mapping[str, str]) -> xr.Dataset:
+        """Give all that was recorded.
+
+        Args:
+            attributes: What to say of the whole.
+
+        Returns:
+            Variables over (member, epoch) and over the axes that measurements name.
+        """
+        variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        coordinates: dict[str, object] = {"member": list(self._members), "epoch": self.epochs}
+        for name, rows in self.rows.items():
+            measurement = self._measurements.get(name)
+            along = measurement.dimension if measurement and measurement.epochs is not None else "epoch"
+            values = torch.stack(list(rows), dim=1).cpu().numpy()
+            axes = measurement.axes if measurement else ()
+            named = (*axes, *(f"{name}_{i}" for i in range(len(axes), values.ndim - 2)))
+            variables[name] = (("member", along, *named), values)
+            if along != "epoch":
+                coordinates[along] = self._places[name]
+        dataset = xr.Dataset(variables, coords=coordinates, attrs=dict(attributes))
+        return dataset.assign_coords(step=("epoch", self.steps))
+
+    def _measure(self, moment: Moment, *, everywhere: bool) -> None:
+        for name, measurement in self._measurements.items():
+            due = measurement.epochs is None if everywhere else moment.epoch in (measurement.epochs or ())
+            if not due:
+                continue
+            values = torch.as_tensor(measurement.function(moment)).detach().clone()
+            if values.shape[:1] != (len(self._members),):
+                remedy = f"a measurement's first axis must be the {len(self._members)} members"
+                raise InputError(f"measurements[{name}]", f"shape {tuple(values.shape)}", remedy)
+            self.rows.setdefault(name, []).append(values)
+            self._places.setdefault(name, []).append(moment.epoch)
+
+
+def recorded_epochs(record_at: Sequence[int] | None, epochs: int) -> frozenset[int]:
+    """Decide at which epochs to record.
+
+    Args:
+        record_at: The epochs asked for; None for all.
+        epochs: The last epoch.
+
+    Returns:
+        Those epochs, always with the first, 0, and the last.
+
+    Raises:
+        InputError: If an epoch lies outside the training.
+    """
+    if record_at is None:
+        return frozenset(range(epochs + 1))
+    for epoch in record_at:
+        if not 0 <= epoch <= epochs:
+            raise InputError("record_at", epoch, f"give epochs from 0 to {epochs}")
+    return frozenset({0, epochs, *record_at})

@@ -1,0 +1,136 @@
+"""From a builder of networks to a stack that trains: each member built under its own stream, then the fastest path."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bathymetry.core.errors import InputError
+from bathymetry.core.streams import stream_seed
+from bathymetry.training.batch import Batch
+from bathymetry.training.functional import FunctionalStack
+from bathymetry.training.losses import Loss, loss_function
+from bathymetry.training.perceptron import PerceptronStack, activations_of
+from bathymetry.training.separate import SeparateStack
+from bathymetry.training.stacked import StackedTensors, stack
+
+Path = Literal["auto", "stacked", "functional", "separate"]
+
+
+class Stack(Protocol):
+    """What every path offers: a gradient for all members, and their outputs."""
+
+    name: str
+
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102 - the paths document it
+
+    def outputs(self, inputs: Float[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks of one architecture, ready to be trained together."""
+
+    modules: Sequence[nn.Module]  # as they were built; of the separate path, as they are
+    parameters: StackedTensors
+    gradients: StackedTensors
+    stack: Stack
+
+
+def build_members(build: Callable[[], nn.Module], members: range, seed: int) -> list[nn.Module]:
+    """Build every member under a stream of its own.
+
+    Args:
+        build: Makes one network with random weights.
+        members: The members' numbers.
+        seed: The seed of the run.
+
+    Returns:
+        The networks, in training mode.
+
+    Raises:
+        InputError: If `build` gives something else than a network, or networks of several shapes.
+    """
+    modules = []
+    with torch.random.fork_rng(devices=[]):
+        for member in members:
+            torch.manual_seed(stream_seed(seed, member, "initialisation"))
+            module = build()
+            if not isinstance(module, nn.Module):
+                raise InputError("build", type(module).__name__, "give a function that makes an nn.Module")
+            modules.append(module.train())
+    shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in modules]
+    if any(one != shapes[0] for one in shapes):
+        raise InputError("build", "networks of different shapes", "build the same architecture each time")
+    if not any(p.requires_grad for p in modules[0].parameters()):
+        raise InputError("build", type(modules[0]).__name__, "give a network with trainable parameters")
+    return modules
+
+
+def assemble(
+    modules: Sequence[nn.Module],
+    loss: Loss,
+    members: range,
+    seed: int,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    path: Path = "auto",
+) -> Ensemble:
+    """Stack the members by the fastest path that suits them.
+
+    Args:
+        modules: The members.
+        loss: Which loss.
+        members: Their numbers.
+        seed: The seed of the run.
+        dtype: What to compute in.
+        device: Where to compute.
+        path: A path to take instead of the fastest: for tests and comparisons.
+
+    Returns:
+        The ensemble.
+
+    Raises:
+        InputError: If the path asked for can't train such a network.
+    """
+    modules = [module.to(device=device, dtype=dtype) for module in modules]
+    own = [{name: p for name, p in module.named_parameters() if p.requires_grad} for module in modules]
+    parameters = stack(own, dtype, device)
+    gradients = parameters.zeros_like()
+    activations = activations_of(modules[0])
+    function = loss_function(loss)
+    if path == "stacked" or (path == "auto" and activations is not None and loss in ("mse", "cross_entropy")):
+        if activations is None:
+            raise InputError("path", path, "only a plain multilayer perceptron can take it")
+        return Ensemble(modules, parameters, gradients, PerceptronStack(parameters, gradients, activations, str(loss)))
+    if path == "functional" or (path == "auto" and _can_be_batched(modules[0])):
+        constants = _constants(modules)
+        functional = FunctionalStack(modules[0], parameters, gradients, constants, function)
+        return Ensemble(modules, parameters, gradients, functional)
+    separate = SeparateStack(modules, parameters, gradients, function, members, seed)
+    return Ensemble(modules, parameters, gradients, separate)
+
+
+def _constants(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Stack frozen parameters and buffers, (member, *shape) each."""
+    each = [
+        {**{n: p.detach() for n, p in module.named_parameters() if not p.requires_grad}, **dict(module.named_buffers())}
+        for module in modules
+    ]
+    return {name: torch.stack([constants[name] for constants in each]) for name in each[0]}
+
+
+def _can_be_batched(module: nn.Module) -> bool:
+    """Tell whether `vmap` takes a network: not if a layer is random, keeps statistics or is recurrent."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats:
+            return False
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            return False
+        if isinstance(layer, nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer):
+            return False
+    return True
