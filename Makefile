@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: test test-slow lint clean
+.PHONY: test test-slow bench lint clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)
+	mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/training.py benchmarks/results/training.json
 
 lint: $(READY)
 	$(BIN)/ruff check .
