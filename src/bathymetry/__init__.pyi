@@ -1,8 +1,10 @@
 from . import charts as charts
 from . import data as data
+from . import models as models
 from . import statistics as statistics
 from .data import Data as Data
 from .data import Examples as Examples
+from .models import mlp as mlp
 from .training import SGD as SGD
 from .training import Adam as Adam
 from .training import AdamW as AdamW

@@ -1,0 +1,2 @@
+from .perceptron import mlp as mlp
+from .perceptron import parameter_count as parameter_count

@@ -1,0 +1,68 @@
+"""Multilayer perceptrons: linear layers with an activation after each but the last."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from bathymetry.core.errors import InputError
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "identity": nn.Identity,
+}
+
+
+def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
+    """Build a multilayer perceptron with PyTorch's default initialisation.
+
+    Args:
+        widths: Units of every layer, from the inputs to the outputs.
+        activation: "relu", "tanh", "sigmoid", "gelu" or "identity".
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: If the activation is unknown.
+
+    Example:
+        >>> mlp([1, 2, 1])
+        Sequential(
+          (0): Linear(in_features=1, out_features=2, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=2, out_features=1, bias=True)
+        )
+    """
+    _check(widths)
+    if activation not in _ACTIVATIONS:
+        raise InputError("activation", activation, f"give one of {', '.join(_ACTIVATIONS)}")
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def parameter_count(widths: Sequence[int]) -> int:
+    """Count the weights and biases of a multilayer perceptron.
+
+    Args:
+        widths: Units of every layer, from the inputs to the outputs.
+
+    Returns:
+        Σ (widthₗ + 1) · widthₗ₊₁.
+
+    Example:
+        >>> parameter_count([784, 30, 10])
+        23860
+    """
+    _check(widths)
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+
+
+def _check(widths: Sequence[int]) -> None:
+    if len(widths) < 2 or any(width < 1 for width in widths):
+        raise InputError("widths", tuple(widths), "give at least two positive widths, inputs first and outputs last")
