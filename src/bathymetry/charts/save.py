@@ -15,7 +15,7 @@ _GAP = 36
 _RESOLUTION = 2.0  # pixels of the PNG to one of the SVG
 
 
-def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
+def save(figure: Figure, folder: Path | str) -> tuple[Path, Path]:
     """Store a figure as `figure-NAME.svg` and `figure-NAME.png`, on white, with its title.
 
     Args:
@@ -26,7 +26,7 @@ def save(figure: Figure, folder: Path) -> tuple[Path, Path]:
         The paths of the SVG and of the PNG.
     """
     specification = composed(figure)
-    svg, png = folder / f"figure-{figure.name}.svg", folder / f"figure-{figure.name}.png"
+    svg, png = (Path(folder) / f"figure-{figure.name}.{kind}" for kind in ("svg", "png"))
     drawing = vl_convert.vegalite_to_svg(specification)
     put(svg, drawing.encode())
     put(png, vl_convert.svg_to_png(drawing, scale=_RESOLUTION))
