@@ -1,6 +1,7 @@
 """Multilayer perceptrons: linear layers with an activation after each but the last."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import nn
@@ -44,6 +45,22 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """A multilayer perceptron still to be built: call it to get one."""
+
+    widths: tuple[int, ...]
+    activation: str = "relu"
+
+    def __call__(self) -> nn.Sequential:
+        """Build it.
+
+        Returns:
+            A network with weights of its own.
+        """
+        return mlp(self.widths, self.activation)
 
 
 def parameter_count(widths: Sequence[int]) -> int:

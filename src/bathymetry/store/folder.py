@@ -1,0 +1,94 @@
+"""Output folders: a folder of ours can always be continued, a foreign one is refused, one process works in it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.storage import put
+
+MARKER = "bathymetry.json"
+_LOCK = ".bathymetry.lock"
+_FORMAT = 1
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """Open a folder to write results into, made if it does not exist, and hold it while the context lasts.
+
+    Args:
+        path: The folder.
+
+    Yields:
+        The folder, marked as ours and locked against other processes.
+
+    Raises:
+        InputError: If it holds files of others, is no folder, or another process is working in it.
+        StorageError: If it can't be written.
+    """
+    check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError("out", path, "another process is working in it; wait for it or give another folder") from error
+    except OSError as error:
+        raise StorageError(f"{path} can't be written ({error.strerror or error}): give a folder that can.") from error
+    try:
+        if not (path / MARKER).exists():
+            put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
+        yield path
+    finally:
+        lock.release()
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that is not ours to write into.
+
+    Args:
+        path: The folder; it need not exist.
+
+    Raises:
+        InputError: If it is no folder, holds files of others, or was made by a later version.
+        StorageError: If it can't be looked into.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError("out", path, "this is a file; give a folder")
+    if not path.exists():
+        return
+    try:
+        entries = sorted(entry for entry in os.listdir(path) if not entry.startswith("."))
+    except OSError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror or error}): give a folder that can.") from error
+    if entries and MARKER not in entries:
+        remedy = f"it holds files that are not Bathymetry's ({entries[0]}); give a new or an empty folder"
+        raise InputError("out", path, remedy)
+    if entries:
+        _check_marker(path)
+
+
+def is_output_folder(path: Path) -> bool:
+    """Tell whether a folder holds results of ours.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Whether it bears our mark.
+    """
+    return (path / MARKER).is_file()
+
+
+def _check_marker(path: Path) -> None:
+    try:
+        written = json.loads((path / MARKER).read_text()).get("format")
+    except (OSError, ValueError, AttributeError):
+        return  # a marker that can't be read is written again; what matters is in the other files
+    if isinstance(written, int) and written > _FORMAT:
+        remedy = "a later version of Bathymetry made it; give another folder, or install that version"
+        raise InputError("out", path, remedy)

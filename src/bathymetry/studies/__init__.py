@@ -1,0 +1,5 @@
+"""The studies: one question a file, each from its settings to its charts and claims."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

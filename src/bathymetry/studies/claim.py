@@ -1,0 +1,22 @@
+"""A claim: a sentence that a study can support or contradict, with the rule that decides."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bathymetry.statistics import Kind, Part
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a study."""
+
+    letter: str  # "a": the claim is known as STUDY.a
+    text: str  # what is claimed, as the report has it
+    kind: "Kind"
+    rule: str  # how it is decided, in words
+    decide: "Callable[[xr.DataTree], Sequence[Part]]"  # no parts where the results have nothing to judge by
+    absolute: bool = False  # a number in it holds only for the protocol's own data and schedule

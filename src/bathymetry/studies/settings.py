@@ -1,0 +1,74 @@
+"""Settings of a study: checked fields, and presets that change some of them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+from bathymetry.core.errors import InputError
+
+Preset = Literal["full", "quick", "smoke"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+
+def _widths(value: object) -> object:
+    """Read "32,16,9" as (32, 16, 9)."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return (value,) if isinstance(value, int) else value
+
+
+Widths = Annotated[tuple[PositiveInt, ...], BeforeValidator(_widths), Field(min_length=1)]
+
+
+class StudySettings(BaseModel):
+    """What every study lets its user decide; a study's own settings inherit from it.
+
+    The defaults are those of the preset `full`; `presets` says what the others change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    free: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # a claim with a number allows any
+
+    members: PositiveInt = Field(10, description="networks in each ensemble; claims need at least 6")
+    seed: int = Field(0, ge=0, description="decides every start, order and draw")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
+
+    @classmethod
+    def preset(cls, name: str = "full", **changes: Any) -> Self:
+        """Make settings from a preset.
+
+        Args:
+            name: "full", "quick" or "smoke".
+            **changes: Fields that differ from it.
+
+        Returns:
+            The settings.
+
+        Raises:
+            InputError: If there is no such preset or field, or a value is not what the field takes.
+        """
+        if name not in PRESETS:
+            raise InputError("preset", name, f"give one of {', '.join(PRESETS)}")
+        for field in changes:
+            if field not in cls.model_fields:
+                raise InputError(field, changes[field], f"there is no such field; give one of {_listed(cls)}")
+        try:
+            return cls.model_validate({**cls.presets.get(name, {}), **changes})
+        except ValidationError as error:
+            raise _as_input_error(error) from error
+
+
+def _listed(settings: type[StudySettings]) -> str:
+    return ", ".join(settings.model_fields)
+
+
+def _as_input_error(error: ValidationError) -> InputError:
+    """Say pydantic's first complaint in one sentence."""
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"] if first["loc"] else "as a whole"
+    return InputError(field, value, message[:1].lower() + message[1:])
