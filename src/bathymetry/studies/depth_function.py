@@ -1,0 +1,332 @@
+"""At equal parameters, do deep networks fit a function better than shallow ones?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from bathymetry import charts, data, models, probes, statistics, training
+from bathymetry.studies.claim import Claim
+from bathymetry.studies.networks import network_names
+from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.settings import StudySettings, Widths
+from bathymetry.studies.study import Study
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+_NETWORKS: tuple[tuple[int, ...], ...] = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
+_WORDS = ("shallow", "middle", "deep")
+_FITTED = 0.01  # of the target's variance
+_GRID = 401
+
+
+class Settings(StudySettings):
+    """What can be varied."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"members": 6},
+        "smoke": {"members": 6, "samples": 100, "epochs": 40},
+    }
+
+    functions: tuple[str, ...] = Field(
+        ("cos", "arcsinh"), min_length=1, description="functions to learn, by name or as expressions in x"
+    )
+    networks: tuple[Widths, ...] = Field(
+        _NETWORKS, min_length=1, description="hidden widths of each network, for example 250 32,16,9"
+    )
+    low: float = Field(-10.0, description="lower end of the inputs")
+    high: float = Field(10.0, description="upper end of the inputs")
+    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
+    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
+    epochs: PositiveInt = Field(1500, description="steps on the full batch")
+
+    @field_validator("functions", "networks")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("name each only once")
+        return value
+
+    @model_validator(mode="after")
+    def _interval(self) -> "Settings":
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
+        return self
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What every member answers on a grid."""
+
+    low: float
+    high: float
+
+    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+        """Ask every member.
+
+        Args:
+            moment: The moment of training.
+
+        Returns:
+            Answers, (member, x).
+        """
+        import torch
+
+        grid = torch.linspace(self.low, self.high, _GRID, dtype=torch.float64)[:, None]
+        return moment.outputs(grid.to(moment.parameters.flat))[..., 0]
+
+
+@dataclass(frozen=True)
+class DeadShare:
+    """The share of hidden units that are zero for every training input."""
+
+    inputs: "torch.Tensor"
+
+    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+        """Count them.
+
+        Args:
+            moment: The moment of training.
+
+        Returns:
+            A share for each member.
+        """
+        return probes.dead_units(moment.parameters.views, self.inputs).share
+
+
+@dataclass(frozen=True)
+class LinearPieces:
+    """The number of straight pieces that the learned function is made of."""
+
+    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+        """Count them.
+
+        Args:
+            moment: The moment of training.
+
+        Returns:
+            A count for each member, over the whole line.
+        """
+        return probes.linear_pieces(moment.parameters.views).count
+
+
+def plan(settings: Settings) -> Plan:
+    """Plan one ensemble for each function and network.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        The plan.
+    """
+    names = network_names(settings.networks, _NETWORKS, _WORDS)
+    ensembles, sources = [], {}
+    for function in settings.functions:
+        examples = data.function(function, settings.low, settings.high, settings.samples, settings.seed)
+        sources[function] = f"{examples.source}, digest {examples.digest}"
+        last = {"epochs": (settings.epochs,), "dimension": "last_epoch"}
+        measurements = {
+            "prediction": training.Measurement(Prediction(settings.low, settings.high), axes=("x",), **last),
+            "dead_share": training.Measurement(DeadShare(examples.x_train), **last),
+            "linear_pieces": training.Measurement(LinearPieces(), **last),
+        }
+        for name, hidden in zip(names, settings.networks, strict=True):
+            setting = training.Setting(
+                network=models.Perceptron((1, *hidden, 1)),
+                data=examples,
+                seed=settings.seed,
+                optimizer=training.Adam(lr=settings.learning_rate),
+                epochs=settings.epochs,
+                measurements=measurements,
+            )
+            ensembles.append(
+                PlannedEnsemble({"function": function, "network": name}, setting, range(settings.members))
+            )
+    return Plan(tuple(ensembles), data=sources)
+
+
+def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
+    """Add what follows from the records: when each member fits, the truth on the grid, how straight it is.
+
+    Args:
+        settings: The study's settings.
+        records: What the ensembles recorded.
+
+    Returns:
+        The results.
+    """
+    dataset = records.to_dataset().isel(last_epoch=-1, drop=True)
+    functions = list(settings.functions)
+    draws = [data.function(one, settings.low, settings.high, settings.samples, settings.seed) for one in functions]
+    grid = np.linspace(settings.low, settings.high, _GRID)
+    halves = [[examples.y_train.double().numpy(), examples.y_test.double().numpy()] for examples in draws]
+    variance = [[float(half.var()) for half in both] for both in halves]
+    straight = [
+        np.corrcoef(one.x_train.double().numpy().ravel(), both[0].ravel())[0, 1] ** 2 if spread[0] > 0 else 1.0
+        for one, both, spread in zip(draws, halves, variance, strict=True)
+    ]
+    hidden = [np.array(widths) for widths in settings.networks]
+    results = dataset.assign_coords(x=grid, split=["train", "test"]).assign(
+        target=(("function", "x"), [data.evaluate(one, grid) for one in functions]),
+        target_variance=(("function", "split"), variance),
+        straight_line_r2=("function", straight),
+        parameter_count=("network", [models.parameter_count((1, *widths, 1)) for widths in settings.networks]),
+        linear_pieces_bound=("network", [float(np.prod(widths + 1.0)) for widths in hidden]),
+    )
+    fitted = results["train_loss"] < _FITTED * results["target_variance"].sel(split="train")
+    first = results["epoch"].where(fitted).min("epoch")
+    results["epochs_to_fit"] = first.fillna(np.inf).transpose("function", "network", "member").drop_attrs()
+    records.dataset = results
+    return records
+
+
+def _parts(results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]") -> Any:
+    # One part for each function and network that the claim names.
+    whole = results.to_dataset()
+    return [
+        judge(whole.sel(function=function, network=network), {"function": function, "network": network})
+        for function in whole["function"].values.tolist()
+        for network in whole["network"].values.tolist()
+    ]
+
+
+def _fits_by(epoch: int) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
+    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+        return _parts(
+            results, lambda one, at: statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
+        )
+
+    return decide
+
+
+def _arcsinh_fits_early(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    return [part for part in _fits_by(275)(results) if part.coordinates["function"] == "arcsinh"]
+
+
+def _predicts_well(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        loss = one["test_loss"].sel(epoch=min(1000, int(one["epoch"].max())))
+        variance = one["target_variance"].sel(split="test")
+        return statistics.share((loss < _FITTED * variance).values, coordinates=at)
+
+    return _parts(results, judge)
+
+
+def _sooner(results: "xr.DataTree", sooner: str, later: str) -> "Sequence[statistics.Part]":
+    # One part a network: whether members fit the one function sooner than the other.
+    times = results["epochs_to_fit"]
+    if not {sooner, later} <= set(times["function"].values.tolist()):
+        return []
+    return [
+        statistics.order(
+            times.sel(function=sooner, network=network).values,
+            times.sel(function=later, network=network).values,
+            first=sooner,
+            second=later,
+            coordinates={"network": network},
+        )
+        for network in times["network"].values.tolist()
+    ]
+
+
+def _arcsinh_before_cos(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    return _sooner(results, "arcsinh", "cos")
+
+
+def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    straightness = results["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
+    parts = []
+    for straighter, other in combinations(straightness.index, 2):
+        if straightness[straighter] > straightness[other]:
+            parts += _sooner(results, str(straighter), str(other))
+    return parts
+
+
+def _network_before(function: str, first: str, second: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
+    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+        times = results["epochs_to_fit"]
+        named = {function} <= set(times["function"].values.tolist())
+        if not named or not {first, second} <= set(times["network"].values.tolist()):
+            return []
+        one, other = (times.sel(function=function, network=network).values for network in (first, second))
+        return [statistics.order(one, other, first=first, second=second, coordinates={"function": function})]
+
+    return decide
+
+
+CLAIMS = (
+    Claim(
+        "a", "All networks converge on both functions.", "share",
+        "the share of members whose training loss is below 1 % of the target's variance by epoch 1,000; for each "
+        "function and network", _fits_by(1000), absolute=True,
+    ),
+    Claim(
+        "b", "On arcsinh all networks converge at about 250 epochs.", "share",
+        "the share of members that fit by epoch 275; for each network", _arcsinh_fits_early, absolute=True,
+    ),
+    Claim(
+        "c", "The cosine takes longer to learn than arcsinh.", "order",
+        "epochs to fit, arcsinh before cos; for each network", _arcsinh_before_cos,
+    ),
+    Claim(
+        "d", "On arcsinh the deep network converges faster than the shallow one.", "order",
+        "epochs to fit, deep before shallow", _network_before("arcsinh", "deep", "shallow"),
+    ),
+    Claim(
+        "e", "On the cosine the shallow network converges faster than the deep one.", "order",
+        "epochs to fit, shallow before deep", _network_before("cos", "shallow", "deep"),
+    ),
+    Claim(
+        "f", "Every network predicts unseen inputs well.", "share",
+        "the share of members whose test loss is below 1 % of the variance at epoch 1,000; for each function and "
+        "network", _predicts_well, absolute=True,
+    ),
+    Claim(
+        "g", "The more linear function is learned faster.", "order",
+        "epochs to fit, the function with the larger straight-line R² first; for each network", _straighter_first,
+    ),
+)  # fmt: skip
+
+
+def _figures(results: "xr.DataTree") -> "Sequence[charts.Figure]":
+    from bathymetry.studies import depth_function_figures
+
+    return depth_function_figures.figures(results)
+
+
+def _seen(results: "xr.DataTree") -> Sequence[str]:
+    from bathymetry.studies import depth_function_figures
+
+    return depth_function_figures.seen(results)
+
+
+STUDY = Study(
+    name="depth-function",
+    part="Part 1: depth",
+    question="At equal parameters, do deep networks fit a function better than shallow ones?",
+    about="A shallow, a middle and a deep network with about 750 parameters each learn functions of one variable from "
+    "the same examples, by Adam on the full batch. Every network is trained many times, from starts of its own. A "
+    "member fits when its training loss is below 1 % of the target's variance.",
+    reading="Each faint line is one member; the strong line is their mean on the axis's own scale, its band the "
+    "pointwise 95 % interval of that mean.",
+    shows=(
+        "Figure 1: training loss by epoch, cos",
+        "Figure 2: training loss by epoch, arcsinh",
+        "Figure 3: prediction and truth, arcsinh",
+        "Figure 4: prediction and truth, cos",
+        "epochs until each member fits",
+        "dead hidden units",
+        "straight pieces of the learned functions, beside their bound",
+    ),
+    settings=Settings,
+    plan=plan,
+    derive=derive,
+    claims=CLAIMS,
+    figures=_figures,
+    seen=_seen,
+)
