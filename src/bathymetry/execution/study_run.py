@@ -1,0 +1,161 @@
+"""Running a study: its plan compared with what is stored, the missing units trained, the results put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from bathymetry.core.errors import InputError
+from bathymetry.execution.progress import Progress, Silence
+from bathymetry.execution.units import joint, train_unit
+from bathymetry.execution.work import EnsembleWork, Work, inspect
+from bathymetry.store import collect, output_folder, read_results, write_results
+from bathymetry.store.machine import provenance
+from bathymetry.studies.catalogue import find
+from bathymetry.studies.judging import Judged, judge
+from bathymetry.studies.plan import Plan
+from bathymetry.studies.results import Placed, assemble
+from bathymetry.studies.settings import StudySettings
+from bathymetry.studies.study import Study
+
+if TYPE_CHECKING:
+    from bathymetry.charts import Figure
+
+OUT = Path("bathymetry-report")
+RESULT = "result.nc"
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A study with its results; charts and verdicts are made from them when they are asked for."""
+
+    study: Study
+    results: xr.DataTree
+    out: Path
+
+    @cached_property
+    def claims(self) -> tuple[Judged, ...]:
+        """Every claim with its verdict and finding."""
+        return judge(self.study, self.results)
+
+    @cached_property
+    def figures(self) -> "Sequence[Figure]":
+        """The charts, in the order of the page."""
+        return tuple(self.study.figures(self.results))
+
+    @cached_property
+    def seen(self) -> Sequence[str]:
+        """What was seen, in plain words."""
+        return tuple(self.study.seen(self.results))
+
+
+def run_study(
+    study: str | Study,
+    *,
+    preset: str = "quick",
+    out: Path | str = OUT,
+    progress: Progress | None = None,
+    **fields: Any,
+) -> StudyRun:
+    """Run a study, training only what is not stored yet.
+
+    Args:
+        study: Its name, a path to a file that defines one, or the study itself.
+        preset: "quick", "full" or "smoke".
+        out: The output folder; several studies may share one.
+        progress: Who hears how it goes.
+        **fields: Settings that differ from the preset.
+
+    Returns:
+        The study with its results.
+    """
+    one = study if isinstance(study, Study) else find(study)
+    settings = one.settings.preset(preset, **fields)
+    _check_device(settings)
+    with output_folder(Path(out)) as folder:
+        return _run(one, settings, folder, str(study) if not isinstance(study, Study) else one.name, progress)
+
+
+def load_study(folder: Path | str) -> StudyRun:
+    """Read a study's stored results.
+
+    Args:
+        folder: Its folder inside the output folder, `OUT/STUDY`.
+
+    Returns:
+        The study with its results.
+    """
+    results = read_results(Path(folder) / RESULT)
+    return StudyRun(find(results.attrs["found_as"]), results, Path(folder).parent)
+
+
+def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progress: Progress | None) -> StudyRun:
+    heard = progress or Silence()
+    plan = study.plan(settings)
+    for note in plan.notes:
+        heard.say(note)
+    work = inspect(out, plan)
+    for sentence in work.set_aside:
+        heard.say(sentence)
+    if work.reused:
+        heard.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
+    _train(study, work, out, settings.device, heard)
+    attributes = {
+        "study": study.name,
+        "found_as": str(Path(found_as).resolve()) if found_as.endswith(".py") else found_as,
+        "question": study.question,
+        "settings": settings.model_dump(mode="json"),
+        "data": dict(plan.data),
+        "notes": list(plan.notes),
+        "units": {one.name: [one.planned.members.start, one.planned.members.stop] for one in work.ensembles},
+        "provenance": dict(provenance(settings.device)),
+    }
+    results = study.derive(settings, assemble(_records(plan, work, out, settings.device), attributes))
+    results.attrs = attributes
+    write_results(out / study.name / RESULT, results)
+    return StudyRun(study, results, out)
+
+
+def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) -> None:
+    if not work.units:
+        return
+    heard.begin(study.name, work.units, work.seconds)
+    done = 0.0
+    try:
+        for one in work.ensembles:
+            for members in one.missing:
+                label = ", ".join(map(str, one.planned.coordinates.values()))
+                whole = Work((EnsembleWork(one.planned, one.name, one.description, (members,)),)).seconds
+                begun = done
+
+                def hear(share: float, label: str = label, begun: float = begun, whole: float = whole) -> None:
+                    heard.advance(label, begun + share * whole)
+
+                hear(0.0)
+                train_unit(one, members, out, device, hear)
+                done += whole
+    finally:
+        heard.end()
+
+
+def _records(plan: Plan, work: Work, out: Path, device: str) -> dict[str, list[Placed]]:
+    names = {id(one.planned): one.name for one in work.ensembles}
+    groups: dict[str, list[Placed]] = {"": []}
+    for one in work.ensembles:
+        unit = collect(out, one.name, one.planned.members)
+        groups.setdefault(one.planned.group, []).append((one.planned.coordinates, unit.record))
+    for measurement in plan.joints:
+        unit = joint(measurement, tuple(names[id(one)] for one in measurement.of), out, device)
+        groups.setdefault(measurement.group, []).append((measurement.coordinates, unit.record))
+    return {name: placed for name, placed in groups.items() if placed}
+
+
+def _check_device(settings: StudySettings) -> None:
+    if settings.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("device", "cuda", "this machine has no usable CUDA device; give cpu")

@@ -1,0 +1,96 @@
+"""Training units, and reading ensembles back from them."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bathymetry.core.identity import canonical, describe, digest
+from bathymetry.execution.work import EnsembleWork
+from bathymetry.store import Unit, collect, keep, read_unit, unit_path
+from bathymetry.store.machine import provenance
+from bathymetry.studies.plan import JointMeasurement
+from bathymetry.training import Setting, Trained, train
+
+
+def train_unit(
+    work: EnsembleWork, members: range, out: Path, device: str, progress: Callable[[float], None] | None = None
+) -> None:
+    """Train one unit and store it.
+
+    Args:
+        work: The ensemble that it belongs to.
+        members: Its members.
+        out: The output folder.
+        device: Where to compute.
+        progress: Hears which share of the training is done.
+    """
+    begun = time.perf_counter()
+    trained = train_setting(work.planned.setting, members, device, progress)
+    machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
+    snapshots = {
+        epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+        for epoch, parameters in trained.snapshots.items()
+    }
+    keep(out, work.name, work.description, Unit(members, trained.record, snapshots, machine))
+
+
+def train_setting(
+    setting: Setting, members: range, device: str, progress: Callable[[float], None] | None = None
+) -> Trained:
+    """Train members under a setting.
+
+    Args:
+        setting: All that decides their numbers.
+        members: Their numbers.
+        device: Where to compute.
+        progress: Hears which share of the training is done.
+
+    Returns:
+        The trained members.
+    """
+    sets = setting.evaluate_on
+    return train(
+        setting.network,
+        setting.data,
+        members=members,
+        seed=setting.seed,
+        optimizer=setting.optimizer,
+        loss=setting.loss,
+        epochs=setting.epochs,
+        steps=setting.steps,
+        batch_size=setting.batch_size,
+        schedule=setting.schedule,
+        stop=setting.stop,
+        targets=setting.targets(members) if setting.targets else None,
+        evaluate_on={name: one(members) if callable(one) else one for name, one in sets.items()} if sets else None,
+        record_at=setting.record_at,
+        measurements=setting.measurements,
+        snapshots=setting.snapshots,
+        dtype=setting.dtype,
+        device=device,
+        progress=progress,
+    )
+
+
+def joint(measurement: JointMeasurement, names: tuple[str, ...], out: Path, device: str) -> Unit:
+    """Make a measurement over several ensembles, or read it if it is stored.
+
+    Args:
+        measurement: The measurement.
+        names: The hashes of its ensembles' settings.
+        out: The output folder.
+        device: Where it computes, for the provenance.
+
+    Returns:
+        Its record, as a unit without snapshots.
+    """
+    of = [
+        {"setting": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)
+    ]
+    description = describe({"joint measurement": measurement.function, "of": of})
+    name, members = digest(canonical(description)), measurement.of[0].members
+    path = unit_path(out, name, members)
+    if not path.exists():
+        units = [collect(out, one, ensemble.members) for one, ensemble in zip(names, measurement.of, strict=True)]
+        keep(out, name, description, Unit(members, measurement.function(units), {}, provenance(device)))
+    return read_unit(path)

@@ -1,0 +1,149 @@
+"""What a plan still needs: each ensemble's name, the members that are stored, and the units to train."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from bathymetry.core.identity import Description
+from bathymetry.store import gaps, setting_hash, sound, stored
+from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.training import Setting
+
+
+@dataclass(frozen=True)
+class EnsembleWork:
+    """An ensemble of a plan, with what is stored of it and what is missing."""
+
+    planned: PlannedEnsemble
+    name: str  # hash of the setting
+    description: Description
+    missing: tuple[range, ...]  # the units to train
+
+    @property
+    def stored_members(self) -> int:
+        """How many of its members need not be trained."""
+        return len(self.planned.members) - sum(len(one) for one in self.missing)
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a plan needs."""
+
+    ensembles: tuple[EnsembleWork, ...]
+    set_aside: tuple[str, ...] = ()  # a sentence for each damaged file
+
+    @property
+    def units(self) -> int:
+        """How many units are to be trained."""
+        return sum(len(one.missing) for one in self.ensembles)
+
+    @property
+    def members(self) -> int:
+        """How many members the plan has."""
+        return sum(len(one.planned.members) for one in self.ensembles)
+
+    @property
+    def reused(self) -> int:
+        """How many members are stored already."""
+        return sum(one.stored_members for one in self.ensembles)
+
+    @property
+    def seconds(self) -> float:
+        """About how long the missing units take on two cores."""
+        return sum(
+            estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing
+        )
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory the largest unit and its data take."""
+        return max((estimated_bytes(one.planned) for one in self.ensembles), default=0)
+
+
+def look(out: Path, plan: Plan) -> Work:
+    """Compare a plan with what is stored, without changing anything.
+
+    Args:
+        out: The output folder; it need not exist.
+        plan: The plan.
+
+    Returns:
+        What is missing, trusting what is stored.
+    """
+    return Work(tuple(_compared(one, out, None) for one in plan.ensembles))
+
+
+def inspect(out: Path, plan: Plan) -> Work:
+    """Compare a plan with what is stored, reading every unit; damaged ones are set aside.
+
+    Args:
+        out: The output folder.
+        plan: The plan.
+
+    Returns:
+        What is missing, and what was set aside.
+    """
+    said: list[str] = []
+    return Work(tuple(_compared(one, out, said) for one in plan.ensembles), tuple(said))
+
+
+def _compared(planned: PlannedEnsemble, out: Path, said: list[str] | None) -> EnsembleWork:
+    description = planned.setting.description()
+    name = setting_hash(description)
+    if said is None:
+        have: Sequence[range] = stored(out, name)
+    else:
+        have, damaged = sound(out, name)
+        said.extend(damaged)
+    return EnsembleWork(planned, name, description, tuple(gaps(have, planned.members)))
+
+
+def estimated_seconds(setting: Setting, members: int) -> float:
+    """Estimate how long a unit trains, from rates measured on two cores.
+
+    Args:
+        setting: Its setting.
+        members: How many members it has.
+
+    Returns:
+        Seconds, right within a factor of about two.
+    """
+    examples = len(setting.data.train)
+    batch = setting.batch_size or examples
+    steps_an_epoch = -(-examples // batch)
+    steps = setting.steps if setting.steps is not None else (setting.epochs or 0) * steps_an_epoch
+    epochs = steps / steps_an_epoch
+    shapes = [p.shape for p in setting.network().parameters()]
+    entries = sum(prod(shape) for shape in shapes)
+    units = sum(shape[0] for shape in shapes if len(shape) > 1)
+    judged = examples + len(setting.data.test)
+    recorded = epochs if setting.record_at is None else len(setting.record_at)
+
+    def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
+        return members * rows * (entries * 2 / 90e9 + units * 4 / 4e9)
+
+    step = 3 * pass_seconds(batch) + members * entries * 28 / 12e9 + 12e-6 * (len(shapes) * 6 + 10)
+    return steps * step + recorded * pass_seconds(judged)
+
+
+def estimated_bytes(planned: PlannedEnsemble) -> int:
+    """Estimate the memory that an ensemble's units take.
+
+    Args:
+        planned: The ensemble.
+
+    Returns:
+        Bytes: the program itself, the data, and one unit's parameters, moments and activations.
+    """
+    setting = planned.setting
+    data = setting.data
+    tensors = (data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
+    members = min(10, len(planned.members))
+    shapes = [p.shape for p in setting.network().parameters()]
+    entries = sum(prod(shape) for shape in shapes)
+    units = sum(shape[0] for shape in shapes if len(shape) > 1)
+    rows = min(setting.batch_size or len(data.train), len(data.train))
+    examples_bytes = sum(t.numel() * t.element_size() for t in tensors)
+    whole_batch = data.train.inputs.numel() * 4 if setting.batch_size is None else 0
+    return 450_000_000 + examples_bytes + whole_batch + members * (entries * 16 + 8 * rows * units)

@@ -1,0 +1,120 @@
+"""Linear pieces: of how many straight pieces a ReLU network's function of one variable is made.
+
+The network is followed exactly, layer by layer: on each piece of the line every unit is an affine function, so the
+points where units switch on or off are roots of affine functions, and they cut the line into the pieces of the next
+layer. Neighbours in which the output has the same slope are one piece, so a switch that nothing downstream feels does
+not count. Simple bounds: h + 1 for one hidden layer of h units, Π (hₗ + 1) for several. How the number grows with
+depth: Montúfar et al. 2014, arXiv:1402.1869; Raghu et al. 2017, arXiv:1606.05336.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.probes.layers import Perceptrons, perceptron_layers
+
+_TOLERANCE = 2.0**-40  # of the size of the terms: slopes this near are equal, and roots this near are one
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class LinearPieces:
+    """The straight pieces of each member's function, over the whole real line."""
+
+    count: Float[Tensor, " member"]  # NaN for a member whose parameters are not finite
+    bound: int  # Π (hₗ + 1)
+    bends: tuple[Array, ...]  # where each member's function bends, in ascending order
+
+
+def linear_pieces(networks: Perceptrons) -> LinearPieces:
+    """Count the straight pieces exactly.
+
+    Args:
+        networks: ReLU perceptrons of one input and one output: an `nn.Sequential`, or an ensemble's stacked
+            parameters. Computed in float64.
+
+    Returns:
+        The counts and the places of the bends.
+
+    Raises:
+        InputError: If a network has several inputs or outputs.
+
+    Example:
+        |x| = relu(x) + relu(−x) bends once, at 0.
+
+        >>> parameters = {
+        ...     "0.weight": torch.tensor([[[1.0], [-1.0]]]),
+        ...     "0.bias": torch.zeros(1, 2),
+        ...     "2.weight": torch.ones(1, 1, 2),
+        ...     "2.bias": torch.zeros(1, 1),
+        ... }
+        >>> linear_pieces(parameters).count
+        tensor([2.], dtype=torch.float64)
+    """
+    layers = [(weight.numpy(), bias.numpy()) for weight, bias in perceptron_layers(networks)]
+    inputs, outputs = layers[0][0].shape[2], layers[-1][0].shape[1]
+    if inputs != 1 or outputs != 1:
+        raise InputError("networks", f"{inputs} inputs and {outputs} outputs", "give networks of one input and output")
+    bends = []
+    counts = []
+    for member in range(len(layers[0][0])):
+        own = [(weight[member], bias[member]) for weight, bias in layers]
+        finite = all(np.isfinite(block).all() for layer in own for block in layer)
+        bends.append(_bends(own) if finite else np.empty(0))
+        counts.append(len(bends[-1]) + 1.0 if finite else np.nan)
+    bound = prod(weight.shape[1] + 1 for weight, _ in layers[:-1])
+    return LinearPieces(torch.tensor(counts, dtype=torch.float64), bound, tuple(bends))
+
+
+def _bends(layers: list[tuple[Array, Array]]) -> Array:
+    """Find where one network's function bends."""
+    cuts = np.empty(0)
+    slopes, intercepts, size = np.ones((1, 1)), np.zeros((1, 1)), np.ones((1, 1))
+    for place, (weight, bias) in enumerate(layers):
+        slopes, intercepts, size = slopes @ weight.T, intercepts @ weight.T + bias, size @ np.abs(weight.T)
+        if place == len(layers) - 1:
+            break
+        roots = _roots(cuts, slopes, intercepts, size)
+        joined = _distinct(np.concatenate([cuts, roots]))
+        inside = _inside(joined)
+        parent = np.searchsorted(cuts, inside)
+        slopes, intercepts, size = slopes[parent], intercepts[parent], size[parent]
+        active = slopes * inside[:, None] + intercepts > 0
+        slopes, intercepts, size = slopes * active, intercepts * active, size * active
+        cuts = joined
+    change = np.abs(np.diff(slopes[:, 0]))
+    scale = np.maximum(size[:-1, 0], size[1:, 0])
+    return cuts[change > _TOLERANCE * scale]
+
+
+def _roots(cuts: Array, slopes: Array, intercepts: Array, size: Array) -> Array:
+    """Find where units cross zero, each within the piece on which it is that affine function."""
+    low = np.concatenate([[-np.inf], cuts])[:, None]
+    high = np.concatenate([cuts, [np.inf]])[:, None]
+    sloping = np.abs(slopes) > _TOLERANCE * size
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        root = np.where(sloping, -intercepts / slopes, np.nan)
+    return root[np.isfinite(root) & (root > low) & (root < high)]
+
+
+def _distinct(points: Array) -> Array:
+    """Sort points, and let those that rounding alone tells apart be one."""
+    ordered = np.sort(points)
+    if len(ordered) == 0:
+        return ordered
+    apart = np.diff(ordered) > _TOLERANCE * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
+    return ordered[np.concatenate([[True], apart])]
+
+
+def _inside(cuts: Array) -> Array:
+    """Take a point inside each piece."""
+    if len(cuts) == 0:
+        return np.zeros(1)
+    reach = 1 + np.abs(cuts[[0, -1]])
+    return np.concatenate([[cuts[0] - reach[0]], (cuts[1:] + cuts[:-1]) / 2, [cuts[-1] + reach[1]]])

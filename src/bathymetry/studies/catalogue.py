@@ -1,0 +1,80 @@
+"""Where studies come from: those that ship, those of installed packages, and files of one's own."""
+
+import importlib.util
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from bathymetry.core.errors import InputError
+from bathymetry.studies.study import Study
+
+_SHIPPED = ("depth_function", "depth_classification")
+_ENTRY_POINTS = "bathymetry.studies"
+
+
+def shipped() -> tuple[Study, ...]:
+    """Give the studies that come with Bathymetry, in the order in which they are read.
+
+    Returns:
+        The studies.
+    """
+    return tuple(import_module(f"bathymetry.studies.{name}").STUDY for name in _SHIPPED)
+
+
+def studies() -> dict[str, Study]:
+    """Give all studies that have a name here: those that ship, then those of installed packages.
+
+    Returns:
+        The studies by name.
+
+    Raises:
+        InputError: If a package offers something that is no study.
+    """
+    named = {study.name: study for study in shipped()}
+    for point in entry_points(group=_ENTRY_POINTS):
+        study = point.load()
+        if not isinstance(study, Study):
+            raise InputError("study", point.value, f"the entry point {point.name} must name a bathymetry Study")
+        named.setdefault(study.name, study)
+    return named
+
+
+def find(name: str) -> Study:
+    """Find a study by its name, or in a Python file that defines `STUDY`.
+
+    Args:
+        name: "depth-function", or a path that ends in .py.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name.endswith(".py"):
+        return _from_file(Path(name).resolve())
+    known = studies()
+    if name not in known:
+        raise InputError("study", name, f"give one of {', '.join(known)}, or a path to a file of your own (.py)")
+    return known[name]
+
+
+@cache
+def _from_file(path: Path) -> Study:
+    if not path.is_file():
+        raise InputError("study", path, "there is no such file")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(path.stem, module)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        remedy = f"the file can't be run ({type(error).__name__}: {error})"
+        raise InputError("study", path, remedy) from error
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise InputError("study", path, "the file must define STUDY, a bathymetry Study")
+    return study

@@ -1,0 +1,90 @@
+"""From results to verdicts: every claim of a study decided by its own rule, and said in one sentence."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bathymetry import statistics
+from bathymetry.studies.claim import Claim
+from bathymetry.studies.settings import StudySettings
+from bathymetry.studies.study import Study
+from bathymetry.studies.wording import joined
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bathymetry.statistics import Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict."""
+
+    id: str  # "depth-function.a"
+    text: str
+    rule: str
+    verdict: "Verdict"
+    finding: str  # one sentence, its numbers taken from the results
+
+
+def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
+    """Decide every claim of a study.
+
+    Args:
+        study: The study.
+        results: Its results, with the settings and the data they came from among the attributes.
+
+    Returns:
+        The claims in their order.
+    """
+    obstacle = departure(study, results)
+    judged = []
+    for claim in study.claims:
+        verdict = _verdict(claim, results, obstacle)
+        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, _finding(verdict)))
+    return tuple(judged)
+
+
+def departure(study: Study, results: "xr.DataTree") -> str:
+    """Say in what a run departs from the protocol's data and schedule.
+
+    Args:
+        study: The study.
+        results: Its results.
+
+    Returns:
+        The settings or data that differ, in words; empty if none does.
+    """
+    given = study.settings.model_validate(results.attrs["settings"])
+    usual = study.settings.preset("full")
+    ignored = StudySettings.free | ({"data"} if study.protocol_data else set())
+    differing = [
+        field.replace("_", " ")
+        for field in study.settings.model_fields
+        if field not in ignored and getattr(given, field) != getattr(usual, field)
+    ]
+    if study.protocol_data and study.protocol_data not in results.attrs["data"]:
+        differing.insert(0, "data")
+    return f"its number is about other {joined(differing)}" if differing else ""
+
+
+def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
+    parts = tuple(claim.decide(results))
+    if claim.absolute and obstacle:
+        members = min((part.members for part in parts), default=0)
+        return statistics.Verdict(claim.kind, "not judged", parts, members, None, obstacle)
+    if not parts:
+        reason = "the functions or networks that it is about were not run"
+        return statistics.Verdict(claim.kind, "not judged", (), 0, None, reason)
+    return statistics.combine(claim.kind, parts)
+
+
+def _finding(verdict: "Verdict") -> str:
+    """Put the parts' numbers together; those that share their numbers are named together."""
+    if not verdict.parts:
+        return f"Not judged: {verdict.reason}."
+    together: dict[str, list[str]] = {}
+    for part in verdict.parts:
+        together.setdefault(part.summary, []).append(" ".join(part.coordinates.values()))
+    named = [f"{joined(names)}: {summary}" if any(names) else summary for summary, names in together.items()]
+    words = "; ".join(named)
+    return f"{words[:1].upper()}{words[1:]}."

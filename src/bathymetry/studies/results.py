@@ -1,0 +1,49 @@
+"""From the records of many ensembles to one labelled dataset a group."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from bathymetry.studies.plan import Coordinate
+
+Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
+
+
+def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, Any]) -> xr.DataTree:
+    """Put records together along their coordinates, in the order of the plan.
+
+    Args:
+        groups: For each group ("" for the results proper) the records with their coordinates.
+        attributes: What to say of the whole, plain JSON.
+
+    Returns:
+        A tree with a dataset for each group; NaN where a combination was not planned.
+    """
+    tree = xr.DataTree()
+    for name, placed in groups.items():
+        dims = list(dict.fromkeys(dim for coordinates, _ in placed for dim in coordinates))
+        dataset = _joined([(dict(coordinates), record.drop_attrs()) for coordinates, record in placed], dims)
+        if name:
+            tree[name] = xr.DataTree(dataset)
+        else:
+            tree.dataset = dataset
+    tree.attrs = dict(attributes)
+    return tree
+
+
+def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
+    if not dims:
+        return placed[0][1]
+    along, rest = dims[0], dims[1:]
+    values = list(dict.fromkeys(coordinates[along] for coordinates, _ in placed))
+    pieces = [_joined([one for one in placed if one[0][along] == value], rest) for value in values]
+    labelled = [piece.expand_dims({along: [value]}) for piece, value in zip(pieces, values, strict=True)]
+    if len(labelled) == 1:
+        return labelled[0]
+    joined = xr.concat(labelled, dim=along, join="outer", coords="minimal", compat="override", data_vars="all")
+    return joined.reindex({dim: _in_order(labelled, dim) for dim in rest}) if rest else joined
+
+
+def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
+    return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))
