@@ -4,12 +4,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from bathymetry.core.identity import canonical, describe, digest
 from bathymetry.execution.work import EnsembleWork
-from bathymetry.store import Unit, collect, keep, read_unit, unit_path
+from bathymetry.store import (
+    Unit,
+    checkpoint_path,
+    collect,
+    keep,
+    read_checkpoint,
+    read_unit,
+    unit_path,
+    write_checkpoint,
+)
 from bathymetry.store.machine import provenance
 from bathymetry.studies.plan import JointMeasurement
-from bathymetry.training import Setting, Trained, train
+from bathymetry.training import Checkpoint, Setting, Trained, train
+
+CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a unit
 
 
 def train_unit(
@@ -25,17 +38,23 @@ def train_unit(
         progress: Hears which share of the training is done.
     """
     begun = time.perf_counter()
-    trained = train_setting(work.planned.setting, members, device, progress)
+    place = unit_path(out, work.name, members)
+    trained = train_setting(work.planned.setting, members, device, progress, place)
     machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
     snapshots = {
         epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
         for epoch, parameters in trained.snapshots.items()
     }
     keep(out, work.name, work.description, Unit(members, trained.record, snapshots, machine))
+    checkpoint_path(place).unlink(missing_ok=True)
 
 
 def train_setting(
-    setting: Setting, members: range, device: str, progress: Callable[[float], None] | None = None
+    setting: Setting,
+    members: range,
+    device: str = "cpu",
+    progress: Callable[[float], None] | None = None,
+    place: Path | None = None,
 ) -> Trained:
     """Train members under a setting.
 
@@ -44,11 +63,18 @@ def train_setting(
         members: Their numbers.
         device: Where to compute.
         progress: Hears which share of the training is done.
+        place: Where the unit will stand; its checkpoints stand beside it, and the last one is gone on from.
 
     Returns:
         The trained members.
     """
     sets = setting.evaluate_on
+
+    def keep_checkpoint(checkpoint: Checkpoint) -> None:
+        assert place is not None
+        arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
+        write_checkpoint(place, arrays, checkpoint.state)
+
     return train(
         setting.network,
         setting.data,
@@ -69,7 +95,19 @@ def train_setting(
         dtype=setting.dtype,
         device=device,
         progress=progress,
+        checkpoint=keep_checkpoint if place is not None else None,
+        checkpoint_every=CHECKPOINT_EVERY,
+        resume=_left(place) if place is not None else None,
     )
+
+
+def _left(place: Path) -> Checkpoint | None:
+    """Find what an interrupted training of this unit left."""
+    left = read_checkpoint(place)
+    if left is None:
+        return None
+    arrays, state = left
+    return Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state)
 
 
 def joint(measurement: JointMeasurement, names: tuple[str, ...], out: Path, device: str) -> Unit:
@@ -84,9 +122,7 @@ def joint(measurement: JointMeasurement, names: tuple[str, ...], out: Path, devi
     Returns:
         Its record, as a unit without snapshots.
     """
-    of = [
-        {"setting": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)
-    ]
+    of = [{"setting": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)]
     description = describe({"joint measurement": measurement.function, "of": of})
     name, members = digest(canonical(description)), measurement.of[0].members
     path = unit_path(out, name, members)

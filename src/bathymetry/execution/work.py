@@ -51,9 +51,7 @@ class Work:
     @property
     def seconds(self) -> float:
         """About how long the missing units take on two cores."""
-        return sum(
-            estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing
-        )
+        return sum(estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing)
 
     @property
     def bytes(self) -> int:

@@ -1,2 +1,3 @@
+from .perceptron import Perceptron as Perceptron
 from .perceptron import mlp as mlp
 from .perceptron import parameter_count as parameter_count

@@ -58,7 +58,7 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
     if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != layers[0][0].shape[2]:
         raise InputError("inputs", f"shape {tuple(inputs.shape)}", f"give rows of {layers[0][0].shape[2]} numbers")
     alive = [torch.zeros(bias.shape, dtype=torch.bool) for _, bias in hidden]
-    for some in inputs.detach().cpu().double().split(_PASS):
+    for some in torch.split(inputs.detach().cpu().double(), _PASS):
         below = some.expand(len(hidden[0][0]), *some.shape)
         for layer, (weight, bias) in enumerate(hidden):
             below = torch.baddbmm(bias[:, None], below, weight.transpose(1, 2)).relu()

@@ -1,8 +1,8 @@
 """Reading the layers of ReLU perceptrons, of one network or of a whole ensemble."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ def perceptron_layers(networks: Perceptrons) -> list[Layer]:
     weights, biases = blocks[0::2], blocks[1::2]
     fits = len(blocks) > 0 and len(weights) == len(biases)
     fits = fits and all(w.ndim == 3 and b.shape == w.shape[:2] for w, b in zip(weights, biases, strict=True))
-    if not fits or any(a.shape[1] != b.shape[2] for a, b in zip(weights, weights[1:], strict=False)):
+    if not fits or any(a.shape[1] != b.shape[2] for a, b in pairwise(weights)):
         raise InputError("networks", _kind(networks), "give perceptrons: linear layers with biases, one after another")
     return [(w.detach().cpu().double(), b.detach().cpu().double()) for w, b in zip(weights, biases, strict=True)]
 
@@ -40,7 +40,7 @@ def _blocks(module: nn.Module) -> list[Tensor]:
     plain = len(layers) % 2 == 1 and all(isinstance(one, nn.Linear) and one.bias is not None for one in linear)
     if not plain or not all(isinstance(one, nn.ReLU) for one in between):
         raise InputError("networks", _kind(module), "give an nn.Sequential of linear layers with ReLU between them")
-    return [parameter[None] for layer in linear for parameter in (layer.weight, layer.bias)]
+    return [parameter.unsqueeze(0) for layer in linear for parameter in layer.parameters()]
 
 
 def _kind(networks: object) -> str:

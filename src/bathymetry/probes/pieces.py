@@ -74,7 +74,7 @@ def linear_pieces(networks: Perceptrons) -> LinearPieces:
 
 def _bends(layers: list[tuple[Array, Array]]) -> Array:
     """Find where one network's function bends."""
-    cuts = np.empty(0)
+    cuts: Array = np.empty(0)
     slopes, intercepts, size = np.ones((1, 1)), np.zeros((1, 1)), np.ones((1, 1))
     for place, (weight, bias) in enumerate(layers):
         slopes, intercepts, size = slopes @ weight.T, intercepts @ weight.T + bias, size @ np.abs(weight.T)
@@ -100,7 +100,8 @@ def _roots(cuts: Array, slopes: Array, intercepts: Array, size: Array) -> Array:
     sloping = np.abs(slopes) > _TOLERANCE * size
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         root = np.where(sloping, -intercepts / slopes, np.nan)
-    return root[np.isfinite(root) & (root > low) & (root < high)]
+    inside: Array = root[np.isfinite(root) & (root > low) & (root < high)]
+    return inside
 
 
 def _distinct(points: Array) -> Array:
@@ -109,7 +110,8 @@ def _distinct(points: Array) -> Array:
     if len(ordered) == 0:
         return ordered
     apart = np.diff(ordered) > _TOLERANCE * np.maximum(np.abs(ordered[1:]), np.abs(ordered[:-1]))
-    return ordered[np.concatenate([[True], apart])]
+    distinct: Array = ordered[np.concatenate([[True], apart])]
+    return distinct
 
 
 def _inside(cuts: Array) -> Array:

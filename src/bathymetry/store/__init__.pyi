@@ -1,3 +1,6 @@
+from .checkpoints import checkpoint_path as checkpoint_path
+from .checkpoints import read_checkpoint as read_checkpoint
+from .checkpoints import write_checkpoint as write_checkpoint
 from .folder import check_folder as check_folder
 from .folder import is_output_folder as is_output_folder
 from .folder import output_folder as output_folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from bathymetry.core.errors import InputError
 from bathymetry.studies.study import Study
 
-_SHIPPED = ("depth_function", "depth_classification")
+_SHIPPED = ("depth_function",)
 _ENTRY_POINTS = "bathymetry.studies"
 
 
@@ -66,7 +66,8 @@ def _from_file(path: Path) -> Study:
     if not path.is_file():
         raise InputError("study", path, "there is no such file")
     specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules.setdefault(path.stem, module)
     try:

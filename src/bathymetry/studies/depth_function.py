@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -129,11 +130,11 @@ def plan(settings: Settings) -> Plan:
     for function in settings.functions:
         examples = data.function(function, settings.low, settings.high, settings.samples, settings.seed)
         sources[function] = f"{examples.source}, digest {examples.digest}"
-        last = {"epochs": (settings.epochs,), "dimension": "last_epoch"}
+        at_the_end = partial(training.Measurement, epochs=(settings.epochs,), dimension="last_epoch")
         measurements = {
-            "prediction": training.Measurement(Prediction(settings.low, settings.high), axes=("x",), **last),
-            "dead_share": training.Measurement(DeadShare(examples.x_train), **last),
-            "linear_pieces": training.Measurement(LinearPieces(), **last),
+            "prediction": at_the_end(Prediction(settings.low, settings.high), axes=("x",)),
+            "dead_share": at_the_end(DeadShare(examples.x_train)),
+            "linear_pieces": at_the_end(LinearPieces()),
         }
         for name, hidden in zip(names, settings.networks, strict=True):
             setting = training.Setting(
@@ -144,9 +145,7 @@ def plan(settings: Settings) -> Plan:
                 epochs=settings.epochs,
                 measurements=measurements,
             )
-            ensembles.append(
-                PlannedEnsemble({"function": function, "network": name}, setting, range(settings.members))
-            )
+            ensembles.append(PlannedEnsemble({"function": function, "network": name}, setting, range(settings.members)))
     return Plan(tuple(ensembles), data=sources)
 
 
@@ -185,7 +184,9 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     return records
 
 
-def _parts(results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]") -> Any:
+def _parts(
+    results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]"
+) -> "Sequence[statistics.Part]":
     # One part for each function and network that the claim names.
     whole = results.to_dataset()
     return [
@@ -197,9 +198,7 @@ def _parts(results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]]
 
 def _fits_by(epoch: int) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
     def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-        return _parts(
-            results, lambda one, at: statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
-        )
+        return _parts(results, lambda one, at: statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at))
 
     return decide
 
@@ -219,7 +218,7 @@ def _predicts_well(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 def _sooner(results: "xr.DataTree", sooner: str, later: str) -> "Sequence[statistics.Part]":
     # One part a network: whether members fit the one function sooner than the other.
-    times = results["epochs_to_fit"]
+    times = results.to_dataset()["epochs_to_fit"]
     if not {sooner, later} <= set(times["function"].values.tolist()):
         return []
     return [
@@ -239,8 +238,8 @@ def _arcsinh_before_cos(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 
 def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    straightness = results["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
-    parts = []
+    straightness = results.to_dataset()["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
+    parts: list[statistics.Part] = []
     for straighter, other in combinations(straightness.index, 2):
         if straightness[straighter] > straightness[other]:
             parts += _sooner(results, str(straighter), str(other))
@@ -249,7 +248,7 @@ def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 def _network_before(function: str, first: str, second: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
     def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-        times = results["epochs_to_fit"]
+        times = results.to_dataset()["epochs_to_fit"]
         named = {function} <= set(times["function"].values.tolist())
         if not named or not {first, second} <= set(times["network"].values.tolist()):
             return []

@@ -40,9 +40,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
         One sentence a function, one on where the last epochs go beyond the report's.
     """
     whole = results.to_dataset()
-    sentences = []
-    for name in map(str, whole["function"].values):
-        sentences.append(f"On {_formula(name)}, {_fit_counts(whole.sel(function=name))}.")
+    sentences = [f"On {_formula(name)}, {_fit_counts(whole.sel(function=name))}." for name in _each_function(whole)]
     straightness = [f"{number(float(r2))} for {_formula(str(name))}" for name, r2 in _r2(whole)]
     sentences.append(f"A straight line explains this share of each function's variance: {joined(straightness)}.")
     return sentences
@@ -66,7 +64,9 @@ def _fit_counts(one: xr.Dataset) -> str:
         times = one["epochs_to_fit"].sel(network=network).values
         count = int(np.isfinite(times).sum())
         middle = f", half of them by epoch {np.median(times):,.0f}" if count == len(times) else ""
-        words.append(f"{count} of {len(times)} {network} networks fit within {int(one['epoch'].max()):,} epochs{middle}")
+        words.append(
+            f"{count} of {len(times)} {network} networks fit within {int(one['epoch'].max()):,} epochs{middle}"
+        )
     return joined(words)
 
 
@@ -75,7 +75,9 @@ def _final_losses(one: xr.Dataset) -> str:
     for network in map(str, one["network"].values):
         last = one["train_loss"].sel(network=network).isel(epoch=-1).values
         band = mean_interval(last, transform=LOG)
-        words.append(f"{network} {number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})")
+        words.append(
+            f"{network} {number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"
+        )
     return joined(words)
 
 
@@ -118,7 +120,7 @@ def _prediction(whole: xr.Dataset, name: str, place: int) -> Figure:
         )
         for index, network in enumerate(names)
     )  # fmt: skip
-    errors = np.abs(one["prediction"] - truth).median(("member", "x"))
+    errors = abs(one["prediction"] - truth).median(("member", "x"))
     typical = joined([f"{network} {number(float(errors.sel(network=network)))}" for network in names])
     figure_number = _NUMBERS["prediction"].get(name)
     return Figure(

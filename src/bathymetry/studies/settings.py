@@ -58,17 +58,17 @@ class StudySettings(BaseModel):
         try:
             return cls.model_validate({**cls.presets.get(name, {}), **changes})
         except ValidationError as error:
-            raise _as_input_error(error) from error
+            raise InputError(*_complaint(error)) from error
 
 
 def _listed(settings: type[StudySettings]) -> str:
     return ", ".join(settings.model_fields)
 
 
-def _as_input_error(error: ValidationError) -> InputError:
-    """Say pydantic's first complaint in one sentence."""
+def _complaint(error: ValidationError) -> tuple[str, object, str]:
+    """Take field, value and remedy from pydantic's first complaint."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"] if first["loc"] else "as a whole"
-    return InputError(field, value, message[:1].lower() + message[1:])
+    return field, value, message[:1].lower() + message[1:]

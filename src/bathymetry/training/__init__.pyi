@@ -1,3 +1,4 @@
+from .checkpoint import Checkpoint as Checkpoint
 from .evaluation import EvaluationSet as EvaluationSet
 from .measurement import Measurement as Measurement
 from .measurement import Moment as Moment
@@ -7,6 +8,7 @@ from .optimisers import AdamW as AdamW
 from .schedules import Constant as Constant
 from .schedules import Cosine as Cosine
 from .schedules import Step as Step
+from .setting import Setting as Setting
 from .stop import StopWhen as StopWhen
 from .train import train as train
 from .trained import Trained as Trained

@@ -1,6 +1,7 @@
 """Records: what was measured of every member, epoch by epoch, as one labelled dataset."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,26 @@ class Recorder:
                 coordinates[along] = self._places[name]
         dataset = xr.Dataset(variables, coords=coordinates, attrs=dict(attributes))
         return dataset.assign_coords(step=("epoch", self.steps))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give all that was recorded, to be restored later.
+
+        Returns:
+            The rows of each name as one tensor, and when they were taken, plain JSON.
+        """
+        rows = {name: torch.stack(values, dim=1) for name, values in self.rows.items()}
+        return rows, {"epochs": self.epochs, "steps": self.steps, "places": self._places}
+
+    def restore(self, rows: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from what was recorded earlier.
+
+        Args:
+            rows: As `state` gave them.
+            state: When they were taken.
+        """
+        self.rows = {name: list(values.unbind(dim=1)) for name, values in rows.items()}
+        self.epochs, self.steps = list(state["epochs"]), list(state["steps"])
+        self._places = {name: list(places) for name, places in state["places"].items()}
 
     def _measure(self, moment: Moment, *, everywhere: bool) -> None:
         for name, measurement in self._measurements.items():

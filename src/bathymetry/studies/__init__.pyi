@@ -1,0 +1,17 @@
+from .catalogue import find as find
+from .catalogue import shipped as shipped
+from .catalogue import studies as studies
+from .claim import Claim as Claim
+from .judging import Judged as Judged
+from .judging import judge as judge
+from .networks import network_names as network_names
+from .plan import JointMeasurement as JointMeasurement
+from .plan import Plan as Plan
+from .plan import PlannedEnsemble as PlannedEnsemble
+from .settings import PRESETS as PRESETS
+from .settings import Preset as Preset
+from .settings import StudySettings as StudySettings
+from .settings import Widths as Widths
+from .study import Study as Study
+from .wording import joined as joined
+from .wording import number as number

@@ -1,0 +1,112 @@
+"""A training that is interrupted and goes on is bit for bit the one that was not."""
+
+import json
+
+import pytest
+import torch
+
+from bathymetry.core.errors import InputError
+from bathymetry.training import SGD, Adam, AdamW, Checkpoint, Measurement, StopWhen, train
+from training import cases
+
+
+class InterruptedTraining(Exception):  # noqa: N818 - it is no error
+    pass
+
+
+def interrupted_after(checkpoints, **settings):
+    """Train until the given number of checkpoints, one after each step, then stop as a killed process would."""
+    kept = []
+
+    def keep(checkpoint):
+        kept.append(checkpoint)
+        if len(kept) == checkpoints:
+            raise InterruptedTraining
+
+    with pytest.raises(InterruptedTraining):
+        train(**settings, checkpoint=keep, checkpoint_every=0.0)
+    return Checkpoint(kept[-1].tensors, json.loads(json.dumps(kept[-1].state)))
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("steps_done", [1, 4, 5, 7, 12])
+@pytest.mark.parametrize("build", [cases.perceptron, cases.convolution, cases.normalised, cases.with_dropout])
+@pytest.mark.parametrize(
+    "optimizer", [Adam(lr=1e-2), AdamW(), SGD(lr=1e-2, momentum=0.9)], ids=["Adam", "AdamW", "SGD"]
+)
+def test_a_resumed_training_is_the_uninterrupted_one(build, optimizer, batch_size, steps_done):
+    settings = {
+        "build": build,
+        "data": cases.regression(),
+        "members": range(2, 5),
+        "optimizer": optimizer,
+        "steps": 13,
+        "batch_size": batch_size,
+        "snapshots": (0, 1, 2),
+        "measurements": {
+            "norm": lambda moment: moment.gradients.vectors().norm(dim=1),
+            "early": Measurement(lambda moment: moment.batch_loss, epochs=(0, 1), dimension="early_epoch"),
+        },
+    }
+    whole = train(**settings)
+    resumed = train(**settings, resume=interrupted_after(steps_done, **settings))
+    assert resumed.record.identical(whole.record)
+    assert resumed.snapshots.keys() == whole.snapshots.keys()
+    for epoch, snapshot in whole.snapshots.items():
+        assert all(torch.equal(resumed.snapshots[epoch][name], values) for name, values in snapshot.items())
+    for member in whole.members:
+        ends = zip(resumed.model(member).state_dict().values(), whole.model(member).state_dict().values(), strict=True)
+        assert all(torch.equal(one, other) for one, other in ends)
+
+
+def test_members_that_had_stopped_stay_where_they_stopped():
+    settings = {
+        "build": cases.perceptron,
+        "data": cases.regression(),
+        "members": 4,
+        "optimizer": Adam(lr=3e-2),
+        "epochs": 40,
+        "stop": StopWhen("train_loss", at_most=0.7),
+    }
+    whole = train(**settings)
+    stopped = sorted(int(one) for one in whole.record["stopped_at"].values if one >= 0)
+    assert stopped
+    resumed = train(**settings, resume=interrupted_after(stopped[0] + 2, **settings))
+    assert resumed.record.identical(whole.record)
+
+
+def test_a_member_is_the_same_alone_in_a_stack_and_after_a_resume():
+    settings = {"build": cases.perceptron, "data": cases.regression(), "steps": 20, "batch_size": 5}
+    settings["dtype"] = torch.float64
+    stack = train(**settings, members=10)
+    alone = train(**settings, members=range(3, 4))
+    resumed = train(**settings, members=10, resume=interrupted_after(7, **settings, members=10))
+    for name, values in stack.parameters.items():
+        assert torch.equal(resumed.parameters[name], values)
+        torch.testing.assert_close(alone.parameters[name][0], values[3], rtol=0, atol=1e-10)
+
+
+def test_a_checkpoint_of_other_members_is_refused():
+    settings = {"build": cases.perceptron, "data": cases.regression(), "steps": 5}
+    checkpoint = interrupted_after(2, **settings, members=3)
+    with pytest.raises(InputError, match="this very training"):
+        train(**settings, members=range(3, 6), resume=checkpoint)
+
+
+def test_progress_rises_to_the_share_that_is_done():
+    heard = []
+    train(cases.with_dropout, cases.regression(), members=6, epochs=150, batch_size=2, progress=heard.append)
+    assert heard
+    assert heard == sorted(heard)
+    assert heard[0] > 0
+    assert heard[-1] <= 1
+
+
+def test_the_training_loss_at_hand_is_the_loss_of_a_second_look():
+    data = cases.regression()
+    sets = {"train": data.train, "test": data.test}
+    taken = train(cases.perceptron, data, members=3, epochs=9, dtype=torch.float64).record
+    looked = train(cases.perceptron, data, members=3, epochs=9, dtype=torch.float64, evaluate_on=sets).record
+    torch.testing.assert_close(
+        torch.tensor(taken["train_loss"].values), torch.tensor(looked["train_loss"].values), rtol=1e-12, atol=0
+    )
