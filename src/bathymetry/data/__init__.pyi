@@ -1,6 +1,12 @@
+from .catalogue import MNIST_DIGEST as MNIST_DIGEST
+from .catalogue import Available as Available
+from .catalogue import available as available
+from .catalogue import load as load
+from .download import fetch as fetch
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .functions import FUNCTIONS as FUNCTIONS
 from .functions import evaluate as evaluate
 from .functions import function as function
 from .strokes import strokes as strokes
+from .subset import subset as subset

@@ -10,7 +10,6 @@ distance to any segment: points that lie densely along the path, each a Gaussian
 d pixels off the path, which is solved for d and gives the grey level clip(r - d + ½, 0, 1) of a pen of radius r.
 """
 
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream_seed
 from bathymetry.data.examples import Data, Examples
+from bathymetry.data.identity import digest
 from bathymetry.data.skeletons import FORMS, Form, Stroke
 
 VERSION = 1
@@ -87,16 +87,12 @@ def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
         if count < 1:
             raise InputError(field, count, "give at least 1 example")
     parts = [_examples(seed, part, count) for part, count in enumerate((train, test))]
-    digest = hashlib.blake2b(digest_size=32)
-    for images, labels in parts:
-        digest.update(images.tobytes())
-        digest.update(labels.astype("<i8", copy=False).tobytes())
     learn, judge = (Examples(torch.from_numpy(x), torch.from_numpy(y), scale=1 / 255) for x, y in parts)
     return Data(
         name="strokes",
         train=learn,
         test=judge,
-        digest=digest.hexdigest(),
+        digest=digest(learn, judge),
         source=f"drawn by Bathymetry from stroke skeletons, seed {seed}",
         classes=10,
         image_shape=(SIDE, SIDE),

@@ -1,0 +1,155 @@
+"""Every data set by its name: what there is, where it lies, and loading it."""
+
+import contextlib
+import io
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.storage import put
+from bathymetry.data.download import PUBLISHED
+from bathymetry.data.examples import Data, Examples
+from bathymetry.data.identity import digest
+from bathymetry.data.idx import find_files, idx
+from bathymetry.data.npz import npz
+from bathymetry.data.optical import digits
+from bathymetry.data.places import cache_folder, folder_of
+from bathymetry.data.strokes import VERSION, strokes
+
+MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `identity.digest` takes it
+_NAMES = ("auto", *PUBLISHED, "strokes", "digits")
+
+
+@dataclass(frozen=True)
+class Available:
+    """A data set that can be asked for by name."""
+
+    name: str
+    at_hand: bool  # whether it can be loaded now, without the network
+    source: str  # where it lies, or how to get it
+    digest: str  # empty where it would have to be drawn or read first
+
+
+def load(name: str, seed: int = 0) -> Data:
+    """Load a data set.
+
+    Args:
+        name: "mnist", "fashion-mnist", "kmnist", "strokes", "digits", "auto" (MNIST if it is at hand, else strokes;
+            never the network), a folder with four files in MNIST's format, or a path that ends in .npz.
+        seed: Which strokes are drawn.
+
+    Returns:
+        The data set, in memory.
+
+    Raises:
+        InputError: If there is no such data set, or it is not at hand.
+    """
+    if name == "auto":
+        return load("mnist" if folder_of("mnist") is not None else "strokes", seed)
+    if name == "strokes":
+        return _strokes(seed)
+    if name == "digits":
+        return digits()
+    if name in PUBLISHED:
+        folder = folder_of(name)
+        if folder is None:
+            remedy = f"it is not at hand; run `bathymetry data fetch {name}`, or name its folder in BATHYMETRY_DATA"
+            raise InputError("data", name, remedy)
+        return _read(folder, name, _state(find_files(folder)))
+    path = Path(name)
+    if name.endswith(".npz"):
+        return _read(path, name, _state([path]))
+    if path.is_dir():
+        return _read(path, path.resolve().name, _state(find_files(path)))
+    raise InputError("data", name, f"give one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file")
+
+
+def available() -> tuple[Available, ...]:
+    """List the data sets that have a name.
+
+    Returns:
+        Where each lies; those that have to be fetched first say how.
+    """
+    listed = []
+    for name in PUBLISHED:
+        folder = folder_of(name)
+        if folder is None:
+            listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it", ""))
+        else:
+            data = load(name)
+            listed.append(Available(name, True, f"{data.source}, in {folder}", data.digest))
+    drawn = _strokes_file(0)
+    if drawn.is_file():
+        listed.append(Available("strokes", True, f"drawn by Bathymetry, kept in {drawn}", load("strokes").digest))
+    else:
+        listed.append(Available("strokes", True, "drawn by Bathymetry when it is first needed", ""))
+    return (*listed, Available("digits", True, digits().source, digits().digest))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:
+    """Read files once; `state` tells when they have changed."""
+    del state
+    if path.suffix == ".npz":
+        return npz(path)
+    data = idx(path, name)
+    if data.digest == MNIST_DIGEST:
+        return replace(data, name="mnist", source="the published MNIST files")
+    if name == "mnist":
+        return replace(data, name="mnist-like", source=f"{data.source}, which are not the published MNIST")
+    return data
+
+
+def _state(paths: list[Path]) -> tuple[tuple[str, int, int], ...]:
+    stats = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple((path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+
+
+def _strokes_file(seed: int) -> Path:
+    return cache_folder() / "strokes" / f"version-{VERSION}-seed-{seed}.npz"
+
+
+@lru_cache(maxsize=2)
+def _strokes(seed: int) -> Data:
+    """Draw the strokes, or read those that were drawn before; a damaged file is drawn again."""
+    path = _strokes_file(seed)
+    if path.is_file():
+        try:
+            return _unpacked(path, seed)
+        except (InputError, KeyError, OSError, ValueError):
+            pass
+    data = strokes(seed)
+    with contextlib.suppress(StorageError):  # a cache that can't be written costs time, nothing else
+        put(path, _packed(data))
+    return data
+
+
+def _packed(data: Data) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        x_train=data.train.inputs.numpy(),
+        y_train=data.train.targets.numpy().astype(np.uint8),
+        x_test=data.test.inputs.numpy(),
+        y_test=data.test.targets.numpy().astype(np.uint8),
+        digest=np.array(data.digest),
+        source=np.array(data.source),
+    )
+    return buffer.getvalue()
+
+
+def _unpacked(path: Path, seed: int) -> Data:
+    with np.load(path, allow_pickle=False) as arrays:
+        train, test = (
+            Examples(torch.from_numpy(arrays[f"x_{half}"]), torch.from_numpy(arrays[f"y_{half}"]).long(), 1 / 255)
+            for half in ("train", "test")
+        )
+        expected, source = str(arrays["digest"]), str(arrays["source"])
+    if digest(train, test) != expected:
+        raise InputError("strokes", seed, "the kept drawings are damaged")
+    return Data("strokes", train, test, expected, source, 10, (28, 28))

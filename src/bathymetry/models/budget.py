@@ -1,0 +1,78 @@
+"""Widths for a budget of parameters: the same shape of network, as near to the budget as whole widths get."""
+
+from collections.abc import Sequence
+from itertools import pairwise, product
+
+from bathymetry.core.errors import InputError
+from bathymetry.models.perceptron import parameter_count
+
+_NEAR = 3  # how many whole widths around the exact scale are tried in each layer
+_LAYERS_TRIED = 5  # all combinations in this many layers; the others are rounded
+
+
+def fit_budget(
+    parameters: int, inputs: int, outputs: int, hidden_layers: int, shape: Sequence[float] | None = None
+) -> list[int]:
+    """Find the widths whose network has as nearly as possible a given number of parameters.
+
+    Args:
+        parameters: The budget, weights and biases.
+        inputs: Width of the input.
+        outputs: Width of the output.
+        hidden_layers: How many hidden layers.
+        shape: Their widths relative to each other; all alike if None.
+
+    Returns:
+        All widths, from the inputs to the outputs.
+
+    Raises:
+        InputError: If a number is not positive, the shape has another length, or the budget is too small.
+
+    Example:
+        >>> fit_budget(23_860, inputs=784, outputs=10, hidden_layers=1)
+        [784, 30, 10]
+    """
+    for name, value in (("parameters", parameters), ("inputs", inputs), ("outputs", outputs)):
+        if value < 1:
+            raise InputError(name, value, "give at least 1")
+    relative = [1.0] * hidden_layers if shape is None else [float(one) for one in shape]
+    if hidden_layers < 1 or len(relative) != hidden_layers or min(relative) <= 0:
+        raise InputError("hidden_layers", hidden_layers, "give at least 1, and a shape of as many positive widths")
+    smallest = parameter_count([inputs, *[1] * hidden_layers, outputs])
+    if parameters < smallest:
+        raise InputError("parameters", parameters, f"give at least {smallest}, which widths of 1 need")
+    scale = _scale(parameters, inputs, outputs, relative)
+    exact = [one * scale for one in relative]
+    largest = sorted(range(hidden_layers), key=lambda layer: -exact[layer])[:_LAYERS_TRIED]
+    choices = [
+        [max(1, round(width) + step) for step in range(-_NEAR, _NEAR + 1)] if layer in largest else [_whole(width)]
+        for layer, width in enumerate(exact)
+    ]
+
+    def cost(hidden: tuple[int, ...]) -> tuple[float, float]:
+        missed = abs(parameter_count([inputs, *hidden, outputs]) - parameters)
+        bent = sum((width / ideal - 1) ** 2 for width, ideal in zip(hidden, exact, strict=True))
+        # a tenth of a per cent of the budget is near enough: then the shape decides
+        return (max(0.0, missed - 0.001 * parameters), bent + missed / parameters)
+
+    return [inputs, *min(product(*choices), key=cost), outputs]
+
+
+def _whole(width: float) -> int:
+    return max(1, round(width))
+
+
+def _scale(parameters: int, inputs: int, outputs: int, relative: Sequence[float]) -> float:
+    """Solve for the scale at which fractional widths would meet the budget, by halving."""
+
+    def count(scale: float) -> float:
+        widths = [inputs, *(one * scale for one in relative), outputs]
+        return sum((below + 1) * here for below, here in pairwise(widths))
+
+    low, high = 0.0, 1.0
+    while count(high) < parameters:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if count(middle) < parameters else (low, middle)
+    return low

@@ -1,0 +1,298 @@
+"""At equal parameters, do deep networks classify images better than shallow ones?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from bathymetry import data, models, statistics, training
+from bathymetry.studies.claim import Claim
+from bathymetry.studies.networks import network_names
+from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.settings import StudySettings, Widths
+from bathymetry.studies.study import Study
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+    from bathymetry.charts import Figure
+    from bathymetry.data import Data
+
+_NETWORKS: tuple[tuple[int, ...], ...] = ((30,), (25, 60, 38), (20, 40, 60, 50, 30))
+_WORDS = ("shallow", "middle", "deep")
+_INPUTS, _OUTPUTS = 784, 10
+
+
+class Settings(StudySettings):
+    """What can be varied."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"members": 6, "train_examples": 10_000, "test_examples": 5_000, "epochs": 30},
+        "smoke": {"members": 6, "data": "digits", "epochs": 4},
+    }
+
+    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
+    train_examples: PositiveInt | None = Field(None, description="training examples drawn from the data; all if None")
+    test_examples: PositiveInt | None = Field(None, description="test examples drawn from the data; all if None")
+    networks: tuple[Widths, ...] = Field(
+        _NETWORKS, min_length=1, description="hidden widths of each network, for example 30 25,60,38"
+    )
+    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
+    batch_size: PositiveInt = Field(50, description="examples a batch")
+    epochs: PositiveInt = Field(120, description="passes over the training examples")
+
+    @field_validator("networks")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("name each only once")
+        return value
+
+
+@dataclass(frozen=True)
+class LastBatchLoss:
+    """The loss of the last mini-batch, which is what a training loop usually prints."""
+
+    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+        """Take it.
+
+        Args:
+            moment: The moment of training.
+
+        Returns:
+            A loss for each member; NaN before the first batch.
+        """
+        return moment.batch_loss
+
+
+def plan(settings: Settings) -> Plan:
+    """Plan one ensemble for each network.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        The plan.
+    """
+    examples = examples_of(settings)
+    widths, notes = widths_for(settings, examples)
+    ensembles = [
+        PlannedEnsemble(
+            {"network": name},
+            training.Setting(
+                network=models.Perceptron(tuple(one)),
+                data=examples,
+                seed=settings.seed,
+                optimizer=training.Adam(lr=settings.learning_rate),
+                loss="cross_entropy",
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                measurements={"last_batch_loss": LastBatchLoss()},
+            ),
+            range(settings.members),
+        )
+        for name, one in zip(names_of(settings), widths, strict=True)
+    ]
+    return Plan(tuple(ensembles), notes=notes, data={examples.name: f"{examples.source}, digest {examples.digest}"})
+
+
+def examples_of(settings: Settings) -> "Data":
+    """Load the data that the settings ask for.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        The examples; classes are needed.
+
+    Raises:
+        InputError: If the data have no classes, or fewer examples than asked for.
+    """
+    from bathymetry.core.errors import InputError
+
+    whole = data.load(settings.data)
+    if whole.classes is None:
+        raise InputError("data", settings.data, "its targets are values; give data with classes")
+    drawn = data.subset(whole, settings.train_examples, settings.test_examples, settings.seed)
+    if settings.batch_size > len(drawn.train):
+        remedy = f"give at most the {len(drawn.train)} examples there are"
+        raise InputError("batch_size", settings.batch_size, remedy)
+    return drawn
+
+
+def names_of(settings: Settings) -> tuple[str, ...]:
+    """Name the networks.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        One name a network.
+    """
+    return network_names(settings.networks, _NETWORKS, _WORDS)
+
+
+def widths_for(settings: Settings, examples: "Data") -> tuple[list[list[int]], tuple[str, ...]]:
+    """Choose widths that keep each network's number of parameters for these data.
+
+    Args:
+        settings: The study's settings.
+        examples: The data.
+
+    Returns:
+        All widths of each network, and what to tell of the choice.
+    """
+    inputs, outputs = examples.train.inputs.shape[1], examples.classes or _OUTPUTS
+    if (inputs, outputs) == (_INPUTS, _OUTPUTS):
+        return [[inputs, *hidden, outputs] for hidden in settings.networks], ()
+    chosen, notes = [], []
+    for name, hidden in zip(names_of(settings), settings.networks, strict=True):
+        budget = models.parameter_count([_INPUTS, *hidden, _OUTPUTS])
+        widths = models.fit_budget(budget, inputs, outputs, len(hidden), hidden)
+        chosen.append(widths)
+        notes.append(
+            f"For {inputs} inputs and {outputs} classes the {name} network is {'-'.join(map(str, widths))}: "
+            f"{models.parameter_count(widths):,} parameters for a budget of {budget:,}."
+        )
+    return chosen, tuple(notes)
+
+
+def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
+    """Add what follows from the settings: the parameters of each network, and how many examples an accuracy is of.
+
+    Args:
+        settings: The study's settings.
+        records: What the ensembles recorded.
+
+    Returns:
+        The results.
+    """
+    examples = examples_of(settings)
+    widths, _ = widths_for(settings, examples)
+    records.dataset = records.to_dataset().assign(
+        parameter_count=("network", [models.parameter_count(one) for one in widths]),
+        train_examples=len(examples.train),
+        test_examples=len(examples.test),
+    )
+    return records
+
+
+def _each_network(
+    results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]"
+) -> "Sequence[statistics.Part]":
+    whole = results.to_dataset()
+    return [judge(whole.sel(network=name), {"network": name}) for name in whole["network"].values.tolist()]
+
+
+def _at(one: "xr.Dataset", epoch: int) -> "xr.Dataset":
+    # The records at an epoch, or at the last one there is.
+    return one.sel(epoch=min(epoch, int(one["epoch"].max())))
+
+
+def _lasts(results: "xr.DataTree", epochs: int) -> bool:
+    return int(results.to_dataset()["epoch"].max()) >= epochs
+
+
+def _training_above_test(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        then = _at(one, 100)
+        return statistics.share((then["train_accuracy"] > then["test_accuracy"]).values, coordinates=at)
+
+    return _each_network(results, judge)
+
+
+def _middle_is_best(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    accuracy = _at(results.to_dataset(), 100)["test_accuracy"]
+    names = accuracy["network"].values.tolist()
+    if "middle" not in names or len(names) < 2:
+        return []
+    others = {name: accuracy.sel(network=name).values for name in names if name != "middle"}
+    return [statistics.best(accuracy.sel(network="middle").values, others, larger_is_better=True, name="middle")]
+
+
+def _flattens_at_95(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        late = one["test_accuracy"].sel(epoch=slice(91, 100)).mean("epoch", skipna=False)
+        return statistics.region(late.values, 0.945, 0.965, as_percent=True, coordinates=at)
+
+    return _each_network(results, judge) if _lasts(results, 100) else []
+
+
+def _training_reaches_99(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        best = one["train_accuracy"].sel(epoch=slice(1, 100)).max("epoch")
+        return statistics.share(((best >= 0.985) & ~one["diverged"]).values, coordinates=at)
+
+    return _each_network(results, judge)
+
+
+def _converged_by_100(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        early, late = _at(one, 100)["train_loss"], _at(one, 120)["train_loss"]
+        return statistics.share((late > 0.9 * early).values, coordinates=at)
+
+    return _each_network(results, judge) if _lasts(results, 120) else []
+
+
+CLAIMS = (
+    Claim(
+        "a", "Training accuracy is above test accuracy.", "share",
+        "the share of members for which it is, at epoch 100 or the last; for each network", _training_above_test,
+    ),
+    Claim(
+        "b", "The middle network has the best test accuracy.", "best",
+        "test accuracy at epoch 100 or the last, middle above each other network", _middle_is_best,
+    ),
+    Claim(
+        "c", "Test accuracy flattens at 95 to 96 %.", "region",
+        "the mean of epochs 91 to 100 lies in 94.5 to 96.5 %; for each network", _flattens_at_95, absolute=True,
+    ),
+    Claim(
+        "d", "Training accuracy reaches 99 %.", "share",
+        "the share of members whose best training accuracy by epoch 100 is at least 98.5 %; for each network",
+        _training_reaches_99, absolute=True,
+    ),
+    Claim(
+        "e", "The networks have converged by about 100 epochs.", "share",
+        "the share of members whose training loss falls by less than 10 % from epoch 100 to 120; for each network",
+        _converged_by_100, absolute=True,
+    ),
+)  # fmt: skip
+
+
+def _figures(results: "xr.DataTree") -> "Sequence[Figure]":
+    from bathymetry.studies import depth_classification_figures
+
+    return depth_classification_figures.figures(results)
+
+
+def _seen(results: "xr.DataTree") -> Sequence[str]:
+    from bathymetry.studies import depth_classification_figures
+
+    return depth_classification_figures.seen(results)
+
+
+STUDY = Study(
+    name="depth-classification",
+    part="Part 1: depth",
+    question="At equal parameters, do deep networks classify images better than shallow ones?",
+    about="A shallow, a middle and a deep network with about 23,900 parameters each learn to tell ten kinds of images "
+    "apart, by Adam on mini-batches. Loss and accuracy are taken over the whole training and test sets after every "
+    "epoch, for every member.",
+    reading="Each faint line is one member; the strong line is their mean on the axis's own scale, its band the "
+    "pointwise 95 % interval of that mean. Accuracies stand on a logit axis, which has room for every step toward "
+    "100 %.",
+    shows=(
+        "Figure 5: training loss by epoch, with the last mini-batch's loss behind it",
+        "Figure 6: training and test accuracy by epoch",
+    ),
+    settings=Settings,
+    plan=plan,
+    derive=derive,
+    claims=CLAIMS,
+    figures=_figures,
+    seen=_seen,
+    protocol_data="mnist",
+)
