@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: test test-slow bench lint clean
+.PHONY: report test test-slow bench lint clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt --constraint constraints.txt --editable .
 	touch $(READY)
+
+report: $(READY)
+	$(BIN)/bathymetry run all --preset quick --data auto
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"

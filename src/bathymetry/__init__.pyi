@@ -5,6 +5,11 @@ from . import probes as probes
 from . import statistics as statistics
 from .data import Data as Data
 from .data import Examples as Examples
+from .data import load as load
+from .execution import StudyRun as StudyRun
+from .execution import load_study as load_study
+from .execution import run_study as run_study
+from .models import fit_budget as fit_budget
 from .models import mlp as mlp
 from .training import SGD as SGD
 from .training import Adam as Adam

@@ -119,9 +119,9 @@ def estimated_seconds(setting: Setting, members: int) -> float:
     recorded = epochs if setting.record_at is None else len(setting.record_at)
 
     def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
-        return members * rows * (entries * 2 / 90e9 + units * 4 / 4e9)
+        return members * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
-    step = 3 * pass_seconds(batch) + members * entries * 28 / 12e9 + 12e-6 * (len(shapes) * 6 + 10)
+    step = 3 * pass_seconds(batch) + members * entries * 28 / 25e9 + 5e-6 * (len(shapes) * 6 + 10)
     return steps * step + recorded * pass_seconds(judged)
 
 

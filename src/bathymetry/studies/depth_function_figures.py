@@ -63,7 +63,7 @@ def _fit_counts(one: xr.Dataset) -> str:
     for network in map(str, one["network"].values):
         times = one["epochs_to_fit"].sel(network=network).values
         count = int(np.isfinite(times).sum())
-        middle = f", half of them by epoch {np.median(times):,.0f}" if count == len(times) else ""
+        middle = f" (half of them by epoch {np.median(times):,.0f})" if count == len(times) else ""
         words.append(
             f"{count} of {len(times)} {network} networks fit within {int(one['epoch'].max()):,} epochs{middle}"
         )

@@ -12,7 +12,7 @@ from bathymetry.studies.wording import joined
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bathymetry.statistics import Verdict
+    from bathymetry.statistics import Part, Verdict
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def departure(study: Study, results: "xr.DataTree") -> str:
     ]
     if study.protocol_data and study.protocol_data not in results.attrs["data"]:
         differing.insert(0, "data")
-    return f"its number is about other {joined(differing)}" if differing else ""
+    return f"it is about the protocol's {joined(differing)}, and this run has others" if differing else ""
 
 
 def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
@@ -82,9 +82,18 @@ def _finding(verdict: "Verdict") -> str:
     """Put the parts' numbers together; those that share their numbers are named together."""
     if not verdict.parts:
         return f"Not judged: {verdict.reason}."
+    if verdict.kind == "share" and len(verdict.parts) > 1:
+        counts = [_counted(part) for part in verdict.parts]
+        return f"Members that do, with the share's 95 % interval: {joined(counts)}."
     together: dict[str, list[str]] = {}
     for part in verdict.parts:
         together.setdefault(part.summary, []).append(" ".join(part.coordinates.values()))
     named = [f"{joined(names)}: {summary}" if any(names) else summary for summary, names in together.items()]
     words = "; ".join(named)
     return f"{words[:1].upper()}{words[1:]}."
+
+
+def _counted(part: "Part") -> str:
+    count = round(part.estimate * part.members) if part.members else 0
+    low, high = (round(100 * end) for end in part.interval)
+    return f"{count} of {part.members} {' '.join(part.coordinates.values())} ({low}–{high} %)"

@@ -69,6 +69,29 @@ def _complaint(error: ValidationError) -> tuple[str, object, str]:
     """Take field, value and remedy from pydantic's first complaint."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
-    message = first["msg"].removeprefix("Value error, ")
     value = first["input"] if first["loc"] else "as a whole"
+    limits = {name: f"{limit:g}" for name, limit in first.get("ctx", {}).items() if isinstance(limit, int | float)}
+    if first["type"] in _REMEDIES:
+        return (
+            field,
+            value,
+            _REMEDIES[first["type"]].format(**{"expected": first.get("ctx", {}).get("expected"), **limits}),
+        )
+    message = first["msg"].removeprefix("Value error, ")
     return field, value, message[:1].lower() + message[1:]
+
+
+_REMEDIES = {
+    "greater_than": "give a number above {gt}",
+    "greater_than_equal": "give at least {ge}",
+    "less_than": "give a number below {lt}",
+    "less_than_equal": "give at most {le}",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+    "int_type": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "finite_number": "give a finite number",
+    "literal_error": "give {expected}",
+    "too_short": "give at least {min_length}",
+}

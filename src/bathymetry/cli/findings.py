@@ -1,0 +1,22 @@
+"""Telling verdicts and findings on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bathymetry.cli.parsing import say
+
+if TYPE_CHECKING:
+    from bathymetry.report import ClaimRow
+
+
+def tell(claims: "Sequence[ClaimRow]") -> None:
+    """Print every claim with its verdict and finding.
+
+    Args:
+        claims: The claims of a page.
+    """
+    for claim in claims:
+        say(f"\n{claim.id}  {claim.text}")
+        say(f"  {claim.verdict.decision.upper()}  {claim.finding}")
+        if claim.kept is not None:
+            say(f"  The kept full run: {claim.kept.decision}. {claim.kept.finding}")

@@ -1,0 +1,80 @@
+"""The program `bathymetry`: finds the command, and says every error in one sentence."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from bathymetry.core.errors import BathymetryError, InputError
+
+_COMMANDS = {
+    "list": "the studies with their questions",
+    "show": "a study's settings, its claims and how each is decided, its figures",
+    "run": "run a study, or all of them, and write the page",
+    "report": "write the page again from what is stored",
+    "export": "write stored results as plain tables",
+    "data": "the data sets that are at hand, and fetching others",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: What stands behind the program's name; the command line's own if None.
+
+    Returns:
+        0 if all went well, 2 for bad input, 130 after an interruption.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given)
+    except BathymetryError as error:
+        print(f"bathymetry: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is stored stays; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if given[0] == "--version":
+        print(f"bathymetry {version('bathymetry')}")
+        return 0
+    name, rest = given[0], given[1:]
+    if name not in _COMMANDS:
+        raise InputError("command", name, f"give one of {', '.join(_COMMANDS)}; bathymetry --help explains them")
+    command: Callable[[list[str]], None] = import_module(f"bathymetry.cli.{name}_command").main
+    command(rest)
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, _COMMANDS))
+    lines = [f"  {name:<{width}}  {words}" for name, words in _COMMANDS.items()]
+    return "\n".join(
+        [
+            "bathymetry: controlled experiments on families of neural networks",
+            "",
+            "usage: bathymetry COMMAND [OPTIONS]",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "bathymetry COMMAND --help explains a command. To begin:",
+            "",
+            "  bathymetry run depth-function      train, measure, judge, and write bathymetry-report/report.html",
+            "  bathymetry run all --preset quick  every study, in a few minutes",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

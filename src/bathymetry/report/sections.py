@@ -1,0 +1,165 @@
+"""A study's results as a section of the page: its words, its settings, and how to make it again."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bathymetry.execution import OUT, StudyRun
+from bathymetry.report.content import ClaimRow, StudySection
+from bathymetry.studies import PRESETS, StudySettings, joined
+
+
+def section(run: StudyRun, claims: Sequence[ClaimRow]) -> StudySection:
+    """Make a study's section.
+
+    Args:
+        run: The study with its results.
+        claims: Its claims.
+
+    Returns:
+        The section.
+    """
+    study = run.study
+    return StudySection(
+        name=study.name,
+        part=study.part,
+        question=study.question,
+        about=study.about,
+        reading=study.reading,
+        seen=tuple(run.seen),
+        figures=tuple(run.figures),
+        claims=tuple(claims),
+        settings={_label(name): _shown(value) for name, value in settings_of(run).model_dump().items()},
+        code=_code(run),
+        warnings=(*run.results.attrs["notes"], *diverged(run)),
+    )
+
+
+def settings_of(run: StudyRun) -> StudySettings:
+    """Read the settings that a run had.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The settings.
+    """
+    return run.study.settings.model_validate(run.results.attrs["settings"])
+
+
+def diverged(run: StudyRun) -> tuple[str, ...]:
+    """Name the members that diverged.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A sentence for each group of results that has some.
+    """
+    sentences = []
+    for node in run.results.subtree:
+        if "diverged" not in node.data_vars:
+            continue
+        flags = node.to_dataset()["diverged"].fillna(False).astype(bool)
+        if flags.any():
+            dims = [dim for dim in flags.dims if dim != "member"]
+            where = flags.to_series()
+            named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in where[where].index]
+            place = f" (by {', '.join(map(str, dims))} and member: {'; '.join(named)})"
+            sentences.append(
+                f"{int(flags.sum())} of {flags.size} members diverged{place}. They count as failures where members "
+                "are counted or ranked, and are left out of means."
+            )
+    return tuple(sentences)
+
+
+def opening(runs: Sequence[StudyRun]) -> tuple[str, ...]:
+    """Say first what was run, on what.
+
+    Args:
+        runs: The studies of the page.
+
+    Returns:
+        The page's first lines.
+    """
+    data = {name: source for run in runs for name, source in run.results.attrs["data"].items()}
+    time = max(run.results.attrs["provenance"]["time"] for run in runs)
+    named = [f"{name} ({source.partition(', digest')[0]})" for name, source in data.items()]
+    lines = [f"Data: {'; '.join(named)}."]
+    for run in runs:
+        preset, changes = nearest_preset(settings_of(run))
+        varied = f", {joined([f'{_label(name).lower()} {_shown(value)}' for name, value in changes.items()])}"
+        lines.append(f"{run.study.name}: preset {preset}{varied if changes else ''}.")
+    return (*lines, f"Results of {time[:10]}.")
+
+
+def nearest_preset(settings: StudySettings) -> tuple[str, dict[str, Any]]:
+    """Find the preset that settings differ from in the fewest fields.
+
+    Args:
+        settings: The settings.
+
+    Returns:
+        The preset, and the fields that differ.
+    """
+    given = settings.model_dump()
+    candidates = []
+    for name in PRESETS:
+        usual = type(settings).preset(name).model_dump()
+        candidates.append((name, {field: value for field, value in given.items() if value != usual[field]}))
+    return min(candidates, key=lambda one: len(one[1]))
+
+
+def reproduce(run: StudyRun, out: Path) -> str:
+    """Write the command that makes a run again.
+
+    Args:
+        run: The run.
+        out: Its output folder.
+
+    Returns:
+        One line for a shell.
+    """
+    preset, changes = _named_data(run)
+    words = ["bathymetry", "run", run.results.attrs["found_as"], "--preset", preset]
+    for name, value in changes.items():
+        words.append(f"--{name.replace('_', '-')}")
+        words += [_word(one) for one in value] if isinstance(value, tuple) else [_word(value)]
+    return shlex.join([*words, *(["--out", out.name] if out.name != OUT.name else [])])
+
+
+def _named_data(run: StudyRun) -> tuple[str, dict[str, Any]]:
+    """Name the data that "auto" stood for, so that the same are taken again."""
+    preset, changes = nearest_preset(settings_of(run))
+    if getattr(settings_of(run), "data", None) == "auto":
+        changes["data"] = next(iter(run.results.attrs["data"]))
+    return preset, changes
+
+
+def _code(run: StudyRun) -> str:
+    preset, changes = _named_data(run)
+    given = "".join(f", {name}={value!r}" for name, value in changes.items())
+    return (
+        "import bathymetry as bm\n\n"
+        f'run = bm.run_study("{run.results.attrs["found_as"]}", preset="{preset}"{given})\n'
+        "run.results   # every number, labelled: an xarray.DataTree\n"
+        "run.claims    # the verdicts\n"
+        "run.figures   # the charts"
+    )
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    if value is None:
+        return "all"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
