@@ -120,4 +120,6 @@ def _described_function(function: Any) -> Description:
         raise InputError("setting", function.__qualname__, remedy) from error
     closed_over = inspect.getclosurevars(function).nonlocals
     described: dict[str, Description] = {"function": _name(function), "source": digest(source.encode())}
+    if function.__name__ == "<lambda>":  # several may stand in one line, with one source
+        described["column"] = max(column for _, _, column, _ in function.__code__.co_positions() if column is not None)
     return described | ({"closed over": describe(closed_over)} if closed_over else {})

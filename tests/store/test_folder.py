@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bathymetry.core.errors import InputError, StorageError
+from bathymetry.store import check_folder, is_output_folder, output_folder
+
+
+def test_a_new_an_empty_and_an_own_folder_can_be_worked_in(tmp_path):
+    for turn in range(2):
+        with output_folder(tmp_path / "out") as folder:
+            assert is_output_folder(folder)
+            (folder / f"result-{turn}").write_text("kept")
+    assert sorted(os.listdir(tmp_path / "out"))[-2:] == ["result-0", "result-1"]
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match=r"thesis\.tex"), output_folder(tmp_path):
+        pass
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file"):
+        check_folder(tmp_path / "file")
+
+
+def test_a_folder_of_a_later_version_is_refused(tmp_path):
+    (tmp_path / "bathymetry.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="later version"):
+        check_folder(tmp_path)
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    program = (
+        "import sys, pathlib\nfrom bathymetry.store import output_folder\n"
+        "with output_folder(pathlib.Path(sys.argv[1])): pass"
+    )
+    with output_folder(tmp_path / "out"):
+        second = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "out")], capture_output=True, text=True, check=False
+        )
+    assert "another process is working in it" in second.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_place_without_permission_is_said(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="can't be written"), output_folder(tmp_path / "out"):
+        pass

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bathymetry.core.errors import StorageError
+from bathymetry.store import collect, gaps, keep, read_unit, setting_hash, sound, stored, unit_path
+from store import cases
+
+SETTING = {"epochs": 3}
+NAME = setting_hash(SETTING)
+
+
+def kept(folder, *ranges):
+    for members in ranges:
+        keep(folder, NAME, SETTING, cases.unit(members))
+
+
+def test_a_unit_comes_back_as_it_was_stored(tmp_path):
+    whole = cases.unit(range(4, 9))
+    path = keep(tmp_path, NAME, SETTING, whole)
+    assert path == tmp_path / "units" / NAME / "4-8.safetensors"
+    back = read_unit(path)
+    assert back.members == whole.members
+    assert back.record.identical(whole.record)
+    assert back.provenance == whole.provenance
+    assert back.snapshots.keys() == whole.snapshots.keys()
+    for epoch, arrays in whole.snapshots.items():
+        assert np.array_equal(back.snapshots[epoch]["0.weight"], arrays["0.weight"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10))), st.integers(0, 20), st.integers(1, 40))
+def test_gaps_and_what_is_stored_cover_exactly_what_is_wanted(have, first, count):
+    ranges = [range(start, start + length) for start, length in have]
+    wanted = range(first, first + count)
+    missing = gaps(ranges, wanted)
+    members = [member for one in missing for member in one]
+    assert members == [member for member in wanted if not any(member in one for one in ranges)]
+    assert all(1 <= len(one) <= 10 for one in missing)
+
+
+def test_a_run_of_ten_after_a_run_of_six_wants_four():
+    assert gaps([range(6)], range(10)) == [range(6, 10)]
+
+
+@pytest.mark.parametrize("wanted", [range(6), range(2, 5), range(3, 14), range(16)])
+def test_members_are_collected_from_overlapping_units(tmp_path, wanted):
+    kept(tmp_path, range(6), range(4, 10), range(2), range(10, 16))
+    unit = collect(tmp_path, NAME, wanted)
+    assert unit.members == wanted
+    assert unit.record["member"].values.tolist() == list(wanted)
+    assert unit.record["train_loss"].sel(epoch=2).values.tolist() == [member + 0.2 for member in wanted]
+    assert unit.snapshots[0]["0.weight"][:, 0, 0].tolist() == list(wanted)
+
+
+def test_units_that_ended_early_are_filled_up_with_nan(tmp_path):
+    keep(tmp_path, NAME, SETTING, cases.unit(range(2), epochs=3))
+    keep(tmp_path, NAME, SETTING, cases.unit(range(2, 4), epochs=1))
+    record = collect(tmp_path, NAME, range(4)).record
+    assert record["epoch"].values.tolist() == [0, 1, 2, 3]
+    assert record["train_loss"].isnull().sum("epoch").values.tolist() == [0, 0, 2, 2]
+
+
+def test_a_member_that_is_not_stored_is_said(tmp_path):
+    kept(tmp_path, range(3))
+    with pytest.raises(StorageError, match="no member 3"):
+        collect(tmp_path, NAME, range(5))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip", "foreign", "renamed"])
+def test_a_damaged_unit_is_said_and_set_aside_and_nothing_is_deleted(tmp_path, damage):
+    kept(tmp_path, range(3), range(3, 6))
+    path = unit_path(tmp_path, NAME, range(3))
+    content = path.read_bytes()
+    if damage == "renamed":
+        path = path.rename(unit_path(tmp_path, NAME, range(5)))
+    else:
+        flipped = content[:-9] + bytes([content[-9] ^ 4]) + content[-8:]
+        path.write_bytes({"cut": content[:-20], "empty": b"", "flip": flipped, "foreign": b"not a unit"}[damage])
+    before = path.read_bytes()
+    whole, said = sound(tmp_path, NAME)
+    assert whole == [range(3, 6)] == stored(tmp_path, NAME)
+    assert len(said) == 1
+    assert "damaged" in said[0]
+    aside = list((tmp_path / "damaged").iterdir())
+    assert [one.read_bytes() for one in aside] == [before]
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_of_a_unit_is_noticed(tmp_path):
+    path = keep(tmp_path, NAME, SETTING, cases.unit(range(2), epochs=1))
+    content = path.read_bytes()
+    unnoticed = []
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 << (place % 8))]) + content[place + 1 :])
+        try:
+            same = read_unit(path)
+            # white space between the header and the numbers carries nothing
+            if not same.record.identical(cases.unit(range(2), epochs=1).record):
+                unnoticed.append(place)
+        except StorageError:
+            continue
+    assert unnoticed == []

@@ -1,0 +1,118 @@
+"""Claims of `depth-function`, decided on results that are written by hand so that the answers are known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry.studies import find, judge
+
+STUDY = find("depth-function")
+NETWORKS = ("shallow", "middle", "deep")
+
+
+def made(fit_at, epochs=1500, members=8, **settings):
+    """Results in which a network's members fit a function at the epochs given, member m one epoch later each."""
+    given = STUDY.settings.preset("full", members=members, epochs=epochs, **settings)
+    epoch = np.arange(epochs + 1)
+    functions = list(given.functions)
+    times = np.array([[[fit_at[f][n] + m for m in range(members)] for n in NETWORKS] for f in functions], float)
+    loss = np.where(epoch >= times[..., None], 0.001, 1.0)
+    records = xr.Dataset(
+        {
+            "train_loss": (("function", "network", "member", "epoch"), loss),
+            "test_loss": (("function", "network", "member", "epoch"), loss),
+            "prediction": (("function", "network", "member", "last_epoch", "x"), np.zeros((*times.shape, 1, 401))),
+        },
+        {
+            "function": functions,
+            "network": list(NETWORKS),
+            "member": range(members),
+            "epoch": epoch,
+            "last_epoch": [epochs],
+        },
+    )
+    tree = STUDY.derive(given, xr.DataTree(records))
+    tree.attrs = {"settings": given.model_dump(mode="json"), "data": {}}
+    return tree
+
+
+def verdicts(results):
+    return {claim.id[-1]: claim.verdict.decision for claim in judge(STUDY, results)}
+
+
+def test_the_epochs_at_which_members_fit_are_found():
+    results = made({"cos": dict.fromkeys(NETWORKS, 700), "arcsinh": dict.fromkeys(NETWORKS, 1495)}).to_dataset()
+    assert results["epochs_to_fit"].sel(function="cos", network="deep").values.tolist() == list(range(700, 708))
+    late = results["epochs_to_fit"].sel(function="arcsinh", network="deep").values
+    assert late.tolist() == [1495, 1496, 1497, 1498, 1499, 1500, np.inf, np.inf]
+
+
+def test_claims_that_hold_are_supported():
+    fit_at = {
+        "cos": {"shallow": 500, "middle": 600, "deep": 700},
+        "arcsinh": {"shallow": 260, "middle": 220, "deep": 200},
+    }
+    assert verdicts(made(fit_at)) == dict.fromkeys("abcdefg", "supported")
+
+
+def test_claims_that_do_not_hold_are_contradicted():
+    late = {
+        "cos": {"shallow": 1300, "middle": 1200, "deep": 1100},
+        "arcsinh": {"shallow": 1300, "middle": 1400, "deep": 1450},
+    }
+    found = verdicts(made(late))
+    assert {letter: found[letter] for letter in "abcdefg"} == {
+        "a": "contradicted", "b": "contradicted", "c": "contradicted", "d": "contradicted", "e": "contradicted",
+        "f": "contradicted", "g": "contradicted",
+    }  # fmt: skip
+
+
+def test_one_network_that_does_not_is_enough_to_contradict_and_one_that_is_open_to_leave_it_open():
+    fit_at = {"cos": {"shallow": 500, "middle": 2000, "deep": 700}, "arcsinh": dict.fromkeys(NETWORKS, 200)}
+    assert verdicts(made(fit_at))["a"] == "contradicted"
+    fit_at["cos"]["middle"] = 997
+    assert verdicts(made(fit_at))["a"] == "undecided"
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.01}, {"samples": 500}, {"high": 9.0}])
+def test_claims_with_numbers_are_not_judged_on_another_schedule_or_data(change):
+    fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
+    found = verdicts(made(fit_at, **change))
+    assert [found[letter] for letter in "abf"] == ["not judged"] * 3
+    assert found["c"] == "supported"
+
+
+def test_fewer_than_six_members_decide_nothing():
+    fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
+    assert set(verdicts(made(fit_at, members=5)).values()) == {"undecided"}
+
+
+def test_functions_that_were_not_run_leave_their_claims_unjudged():
+    fit_at = {"sin(3*x)/x": dict.fromkeys(NETWORKS, 500), "x": dict.fromkeys(NETWORKS, 100)}
+    found = verdicts(made(fit_at, functions=("sin(3*x)/x", "x"), low=1.0))
+    assert [found[letter] for letter in "cde"] == ["not judged"] * 3
+    assert found["g"] == "supported"
+
+
+def test_the_straight_line_and_the_variance_are_those_of_the_training_examples():
+    results = made({"x": dict.fromkeys(NETWORKS, 5)}, functions=("x",), epochs=10).to_dataset()
+    data = bm.data.function("x")
+    assert results["straight_line_r2"].item() == pytest.approx(1.0, abs=1e-12)
+    assert results["target_variance"].sel(split="train").item() == pytest.approx(np.var(data.y_train.double().numpy()))
+    assert results["parameter_count"].values.tolist() == [751, 755, 747]
+    assert results["linear_pieces_bound"].values.tolist() == [251, 33 * 17 * 10, 25 * 17 * 11 * 9 * 5]
+
+
+def test_figures_are_drawn_for_any_function_and_say_their_numbers():
+    fit_at = {"x**2": dict.fromkeys(NETWORKS, 2), "cos": dict.fromkeys(NETWORKS, 2)}
+    tree = made(fit_at, functions=("x**2", "cos"), epochs=10)
+    results = tree.to_dataset()
+    for name in ("dead_share", "linear_pieces"):
+        results[name] = (("function", "network", "member"), np.full((2, 3, 8), 0.5))
+    tree.dataset = results
+    figures = STUDY.figures(tree)
+    assert [figure.number for figure in figures[:2]] == [1, 4]
+    assert len({figure.name for figure in figures}) == len(figures) == 7
+    assert "0.0010" in figures[0].finding
+    assert all(sentence for sentence in STUDY.seen(tree))
