@@ -9,12 +9,14 @@ from .data import load as load
 from .execution import StudyRun as StudyRun
 from .execution import load_study as load_study
 from .execution import run_study as run_study
+from .models import Perceptron as Perceptron
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
 from .training import SGD as SGD
 from .training import Adam as Adam
 from .training import AdamW as AdamW
 from .training import Measurement as Measurement
+from .training import Setting as Setting
 from .training import StopWhen as StopWhen
 from .training import Trained as Trained
 from .training import train as train

@@ -71,7 +71,11 @@ def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
         assert f"{count:,} parameters" in note
 
 
-@pytest.mark.parametrize(("field", "value"), [("batch_size", 2000), ("train_examples", 5000)])
-def test_more_than_the_data_have_is_refused(field, value):
-    with pytest.raises(InputError, match=field):
-        STUDY.plan(STUDY.settings.preset("smoke", **{field: value}))
+def test_a_batch_of_more_than_the_data_have_is_refused():
+    with pytest.raises(InputError, match="batch_size = 2000"):
+        STUDY.plan(STUDY.settings.preset("smoke", batch_size=2000))
+
+
+def test_a_preset_that_draws_more_than_the_data_have_takes_them_all():
+    plan = STUDY.plan(STUDY.settings.preset("quick", data="digits"))
+    assert (len(plan.ensembles[0].setting.data.train), len(plan.ensembles[0].setting.data.test)) == (1500, 297)

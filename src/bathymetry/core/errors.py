@@ -1,5 +1,7 @@
 """What Bathymetry says when it can't go on: one sentence with the field, the value and the remedy."""
 
+from os import PathLike
+
 
 class BathymetryError(Exception):
     """Anything that Bathymetry refuses or can't do; its text is one sentence for the person at the keyboard."""
@@ -19,7 +21,9 @@ class InputError(BathymetryError, ValueError):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(f"{field} = {value if isinstance(value, str) else repr(value)}: {remedy.rstrip('.')}.")
+        super().__init__(
+            f"{field} = {value if isinstance(value, str | PathLike) else repr(value)}: {remedy.rstrip('.')}."
+        )
         self.field = field
         self.value = value
         self.remedy = remedy

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -64,7 +65,7 @@ def load(name: str, seed: int = 0) -> Data:
     path = Path(name)
     if name.endswith(".npz"):
         return _read(path, name, _state([path]))
-    if path.is_dir():
+    if name and path.is_dir():
         return _read(path, path.resolve().name, _state(find_files(path)))
     raise InputError("data", name, f"give one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file")
 
@@ -121,7 +122,7 @@ def _strokes(seed: int) -> Data:
     if path.is_file():
         try:
             return _unpacked(path, seed)
-        except (InputError, KeyError, OSError, ValueError):
+        except (InputError, KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile):
             pass
     data = strokes(seed)
     with contextlib.suppress(StorageError):  # a cache that can't be written costs time, nothing else
@@ -144,7 +145,7 @@ def _packed(data: Data) -> bytes:
 
 
 def _unpacked(path: Path, seed: int) -> Data:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         train, test = (
             Examples(torch.from_numpy(arrays[f"x_{half}"]), torch.from_numpy(arrays[f"y_{half}"]).long(), 1 / 255)
             for half in ("train", "test")

@@ -6,6 +6,7 @@ Burges 1998, "The MNIST database of handwritten digits".
 
 import gzip
 import zlib
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _read(path: Path, axes: int) -> NDArray[np.uint8]:
         remedy = f"it does not begin as an IDX file of {kind} does ({content[:4].hex() or 'it is empty'})"
         raise InputError("data", path, f"{remedy}; give the published file")
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
-    size = int(np.prod(shape, dtype=np.int64))
+    size = prod(shape)
     if size == 0:
         raise InputError("data", path, f"its header says {'×'.join(map(str, shape))}, so nothing; give the whole file")
     if len(content) != header + size:

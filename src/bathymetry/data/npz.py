@@ -50,7 +50,7 @@ def npz(path: Path) -> Data:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as opened:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
             if not isinstance(opened, np.lib.npyio.NpzFile):
                 raise InputError("data", path, f"it is no .npz file; give one with {', '.join(_KEYS)}")
             missing = [key for key in _KEYS if key not in opened.files]
@@ -59,7 +59,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {key: opened[key] for key in _KEYS}
     except FileNotFoundError as error:
         raise InputError("data", path, "there is no such file") from error
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except InputError:
+        raise
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
         remedy = "it can't be read as plain arrays (pickled objects are refused); save it with numpy.savez"
         raise InputError("data", path, remedy) from error
     for key, array in arrays.items():

@@ -25,7 +25,7 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
         >>> len(subset(function("cos"), train=10).train)
         10
     """
-    if train is None and test is None:
+    if train in (None, len(data.train)) and test in (None, len(data.test)):
         return data
     chosen = _drawn(data.train, train, seed, 0, "train_examples")
     judged = _drawn(data.test, test, seed, 1, "test_examples")

@@ -34,8 +34,8 @@ class Settings(StudySettings):
     }
 
     data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="training examples drawn from the data; all if None")
-    test_examples: PositiveInt | None = Field(None, description="test examples drawn from the data; all if None")
+    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
+    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     networks: tuple[Widths, ...] = Field(
         _NETWORKS, min_length=1, description="hidden widths of each network, for example 30 25,60,38"
     )
@@ -108,14 +108,19 @@ def examples_of(settings: Settings) -> "Data":
         The examples; classes are needed.
 
     Raises:
-        InputError: If the data have no classes, or fewer examples than asked for.
+        InputError: If the data have no classes, or fewer examples than a batch.
     """
     from bathymetry.core.errors import InputError
 
     whole = data.load(settings.data)
     if whole.classes is None:
         raise InputError("data", settings.data, "its targets are values; give data with classes")
-    drawn = data.subset(whole, settings.train_examples, settings.test_examples, settings.seed)
+    drawn = data.subset(
+        whole,
+        min(settings.train_examples or len(whole.train), len(whole.train)),
+        min(settings.test_examples or len(whole.test), len(whole.test)),
+        settings.seed,
+    )
     if settings.batch_size > len(drawn.train):
         remedy = f"give at most the {len(drawn.train)} examples there are"
         raise InputError("batch_size", settings.batch_size, remedy)

@@ -1,0 +1,171 @@
+"""The command line, through its own front door."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bathymetry.cli.main import main
+
+SMOKE = ["run", "depth-function", "--preset", "smoke", "--samples", "20", "--epochs", "3"]
+
+
+def said(capsys, *arguments):
+    status = main(list(arguments))
+    heard = capsys.readouterr()
+    return status, heard.out, heard.err
+
+
+def refused(capsys, *arguments):
+    status, out, err = said(capsys, *arguments)
+    assert status == 2
+    assert err.startswith("bathymetry: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err + out
+    return err
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("BATHYMETRY_DATA", raising=False)
+    return tmp_path / "out"
+
+
+def test_list_names_the_studies_with_their_questions(capsys):
+    status, out, _ = said(capsys, "list")
+    assert status == 0
+    assert "depth-function " in out
+    assert "do deep networks classify images better" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run"], ["run", "--help"]])
+def test_help_is_given_without_an_error(capsys, arguments):
+    status, out, _ = said(capsys, *arguments)
+    assert status == 0
+    assert "usage: bathymetry" in out
+
+
+@pytest.mark.parametrize("command", ["list", "show", "report", "export", "data"])
+def test_every_command_explains_itself(capsys, command):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"bathymetry {command}" in capsys.readouterr().out
+
+
+def test_the_help_of_a_study_lists_its_settings_with_the_defaults_of_the_preset(capsys):
+    for preset, members in (("quick", "6"), ("full", "10")):
+        with pytest.raises(SystemExit):
+            main(["run", "depth-function", "--preset", preset, "--help"])
+        words = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "--learning-rate FLOAT" in words
+        assert f"claims need at least 6 (default: {members})" in words
+
+
+def test_show_has_settings_claims_and_figures(capsys):
+    status, out, _ = said(capsys, "show", "depth-classification")
+    assert status == 0
+    for words in ("--train-examples", "quick: 10000", "depth-classification.c †", "94.5 to 96.5 %", "Figure 6"):
+        assert words in out
+
+
+def test_neither_list_nor_help_waits_for_pytorch():
+    program = "import sys; from bathymetry.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    for arguments in (["list"], ["run", "--help"], ["show", "depth-function"], ["--help"]):
+        ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+        assert ran.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frobnicate"], "command = frobnicate"),
+        (["run", "depth-of-the-sea"], "study = depth-of-the-sea: give one of depth-function"),
+        (["run", "missing.py"], "no such file"),
+        (["show", "nothing"], "study = nothing"),
+        (["run", "all", "--preset", "huge"], "preset = huge: give one of full, quick, smoke"),
+        ([*SMOKE, "--learningrate", "1"], "--learning-rate"),
+        ([*SMOKE, "--members", "0"], "members = 0: give a number above 0"),
+        ([*SMOKE, "--members", "six"], "members = six: give a whole number"),
+        ([*SMOKE, "--members"], "members = nothing: give a value"),
+        ([*SMOKE, "--learning-rate", "-0.1"], "learning_rate = -0.1: give a number above 0"),
+        ([*SMOKE, "--device", "tpu"], "device = tpu: give 'cpu' or 'cuda'"),
+        ([*SMOKE, "--functions", "cos("], "functions = cos("),
+        ([*SMOKE, "--functions", "__import__('os').system('ls')"], "functions = "),
+        ([*SMOKE, "--networks", "250", "a,b"], "networks = "),
+        (["run", "depth-classification", "--data", "imagenet"], "data = imagenet"),
+        (["run", "depth-classification", "--data", "mnist"], "bathymetry data fetch mnist"),
+        (["run", "depth-classification", "--data", "digits", "--batch-size", "1501"], "batch_size = 1501"),
+        (["data", "fetch"], "fetch mnist"),
+        (["data", "fetch", "imagenet"], "data = imagenet"),
+        (["data", "burn"], "invalid choice 'burn'"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_answered_with_one_sentence_and_status_2(capsys, out, arguments, words):
+    ending = ["--out", str(out)] if arguments[0] == "run" else []
+    assert words in refused(capsys, *arguments, *ending)
+    assert not out.exists()
+
+
+def test_a_foreign_folder_is_refused_before_anything_is_done(capsys, out):
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    for command in ([*SMOKE, "--out", str(out)], ["report", str(out)], ["export", str(out)]):
+        refused(capsys, *command)
+    assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+def test_a_plan_is_told_and_nothing_is_done(capsys, out):
+    status, words, _ = said(capsys, *SMOKE, "--members", "25", "--plan", "--out", str(out))
+    assert status == 0
+    assert "150 networks, 0 of them stored; 18 units to train" in words
+    assert not out.exists()
+
+
+def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsys, out):
+    status, words, _ = said(capsys, *SMOKE, "--functions", "-x", "cos", "--low", "-3", "--out", str(out))
+    assert status == 0
+    assert words.startswith("Data: -x ")
+    status, words, _ = said(
+        capsys, "run", "depth-classification", "--preset", "smoke", "--epochs", "1", "--out", str(out)
+    )
+    assert status == 0
+    claims = {one["id"]: one for one in json.loads((out / "claims.json").read_text())}
+    assert {name.partition(".")[0] for name in claims} == {"depth-function", "depth-classification"}
+    assert claims["depth-classification.c"]["verdict"] == "not judged"
+    assert claims["depth-function.g"].keys() >= {"text", "kind", "finding", "members", "p", "p_holm", "parts"}
+    assert set(json.loads((out / "provenance.json").read_text())) == {"depth-function", "depth-classification"}
+    assert sorted(path.name for path in (out / "depth-classification" / "figures").iterdir()) == [
+        "figure-05-training-loss.png", "figure-05-training-loss.svg",
+        "figure-06-accuracy.png", "figure-06-accuracy.svg",
+    ]  # fmt: skip
+    page = (out / "report.html").read_text()
+    assert "--functions -x cos" in page
+    assert "Test accuracy flattens" in page
+    assert "kept full run" in page
+
+    (out / "report.html").unlink()
+    status, words, _ = said(capsys, "report", str(out))
+    assert status == 0
+    assert (out / "report.html").read_text() == page
+
+    status, words, _ = said(capsys, "export", str(out))
+    assert status == 0
+    with open(out / "tables" / "depth-classification" / "network-member-epoch.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 3 * 6 * 2
+    assert {"network", "member", "epoch", "train_loss", "test_accuracy"} <= rows[0].keys()
+
+
+def test_a_broken_result_of_one_study_does_not_keep_the_others_from_the_page(capsys, out):
+    assert said(capsys, *SMOKE, "--out", str(out))[0] == 0
+    (out / "depth-classification").mkdir()
+    (out / "depth-classification" / "result.nc").write_bytes(b"broken")
+    status, _, _ = said(capsys, "report", str(out))
+    assert status == 0
+    assert "depth-classification is not on this page" in (out / "report.html").read_text()
+    (out / "depth-function" / "result.nc").write_bytes(b"broken")
+    assert "damaged" in refused(capsys, "report", str(out))

@@ -1,0 +1,162 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry.core.errors import InputError
+from bathymetry.execution import look, run_study
+
+OWN = str(Path(__file__).with_name("own_study.py"))
+
+
+class Listener:
+    """Hears what a run says."""
+
+    def __init__(self):
+        self.said, self.begun, self.units = [], [], []
+
+    def say(self, sentence):
+        self.said.append(sentence)
+
+    def begin(self, study, units, seconds):
+        self.begun.append(units)
+
+    def advance(self, unit, seconds):
+        if unit not in self.units:
+            self.units.append(unit)
+
+    def end(self):
+        pass
+
+
+def run(out, listener=None, **fields):
+    return run_study(OWN, preset="smoke", out=out, progress=listener, **fields)
+
+
+def units_in(out):
+    return {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.safetensors")}
+
+
+def test_members_that_are_stored_are_not_trained_again(tmp_path):
+    six, ten, again = Listener(), Listener(), Listener()
+    first = run(tmp_path, six, members=6)
+    before = units_in(tmp_path)
+    second = run(tmp_path, ten, members=10)
+    assert six.begun == [2]
+    assert ten.begun == [2]
+    assert ten.said == ["own-width: 12 of 20 members are stored and used again."]
+    after = units_in(tmp_path)
+    assert all(after[path] == stamp for path, stamp in before.items())
+    assert {path.stem for path in after} >= {"0-5", "6-9"}
+    old, new = (one.results.to_dataset()["train_loss"] for one in (first, second))
+    xr.testing.assert_equal(old, new.sel(member=range(6)))
+    third = run(tmp_path, again, members=10)
+    assert again.begun == []
+    xr.testing.assert_equal(third.results.to_dataset(), second.results.to_dataset())
+
+
+def test_other_settings_stand_beside_and_the_earlier_ones_come_back_without_training(tmp_path):
+    first = run(tmp_path, members=6)
+    run(tmp_path, members=6, epochs=7)
+    listener = Listener()
+    back = run(tmp_path, listener, members=6)
+    assert listener.begun == []
+    xr.testing.assert_equal(back.results.to_dataset(), first.results.to_dataset())
+
+
+def test_a_damaged_unit_is_said_set_aside_and_computed_again(tmp_path):
+    first = run(tmp_path, members=6)
+    path = max(units_in(tmp_path), key=lambda one: one.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-5])
+    listener = Listener()
+    again = run(tmp_path, listener, members=6)
+    assert "damaged" in listener.said[0]
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+    xr.testing.assert_equal(again.results.to_dataset(), first.results.to_dataset())
+
+
+def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
+    results = run(tmp_path, members=6).results
+    difference = results["between"].to_dataset()["difference"]
+    data = bm.data.function("sin", samples=50)
+    moved = []
+    for widths in ((1, 2, 1), (1, 8, 1)):
+        trained = bm.train(bm.Perceptron(widths), data, members=6, epochs=5, snapshots=(0,))
+        moved.append((trained.parameters["2.bias"] - trained.snapshots[0]["2.bias"]).abs()[:, 0].numpy())
+    np.testing.assert_allclose(difference.values, moved[1] - moved[0], atol=1e-6)
+    assert difference["member"].values.tolist() == list(range(6))
+
+
+def test_looking_changes_nothing(tmp_path):
+    study = bm.studies.find(OWN)
+    work = look(tmp_path / "nowhere", study.plan(study.settings.preset("smoke", members=25)))
+    assert (work.units, work.members, work.reused) == (6, 50, 0)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_stored_results_are_judged_and_drawn_without_training(tmp_path):
+    run(tmp_path, members=6)
+    loaded = bm.load_study(tmp_path / "own-width")
+    assert [claim.id for claim in loaded.claims] == ["own-width.a"]
+    assert loaded.claims[0].verdict.members == 6
+    assert [figure.name for figure in loaded.figures] == ["final-loss"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("x = 1", "must define STUDY"),
+        ("1/0", "ZeroDivisionError"),
+        ("STUDY = 3", "must define STUDY"),
+        (None, "no such"),
+    ],
+)
+def test_a_file_that_is_no_study_is_said(tmp_path, content, words):
+    path = tmp_path / "mine.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=words):
+        run_study(str(path), out=tmp_path / "out")
+
+
+def test_a_foreign_folder_stays_as_it_is(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        run(tmp_path)
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+KILLED = """
+import sys
+import bathymetry.execution.units as units
+units.CHECKPOINT_EVERY = 0.05
+import bathymetry as bm
+bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+    whole = run_study(OWN, preset="smoke", out=tmp_path / "whole", members=12, epochs=4000)
+    killed = 0
+    for pause in (0.3, 0.6, 0.9, 1.2, 0.3, 0.8):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, OWN, str(tmp_path / "out")])
+        while not (tmp_path / "out" / "bathymetry.json").exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(pause)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert killed
+    listener = Listener()
+    end = run_study(OWN, preset="smoke", out=tmp_path / "out", progress=listener, members=12, epochs=4000)
+    assert not any("damaged" in sentence for sentence in listener.said)
+    xr.testing.assert_equal(end.results.to_dataset(), whole.results.to_dataset())
+    assert not list((tmp_path / "out").rglob("*.checkpoint"))
