@@ -1,17 +1,48 @@
-"""The README's Python runs as it stands."""
+"""The Python of the README and of the tutorial runs as it stands."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+import bathymetry as bm
+from bathymetry.cli.main import main
+
+ROOT = Path(__file__).parent.parent
 
 
-def test_the_example_decides_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+def blocks(path: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readme_runs_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 1
-    exec(compile(blocks[0], "README.md", "exec"), {})
+    exec(compile(blocks("README.md")[0], "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [f"depth-function.{letter}" for letter in "abcdefg"]
+    run = bm.load_study("my-results/depth-function")
+    assert run.figures[0]._repr_svg_().startswith("<svg")
+    assert "All networks converge" in run._repr_html_()
+
+
+def test_the_readme_trains_decides_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks("README.md")[1], "README.md", "exec"), {})
     assert capsys.readouterr().out.split()[0] in {"supported", "contradicted", "undecided"}
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png", ".svg"]
+
+
+def test_the_tutorials_study_works_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "learning_rate.py").write_text(blocks("docs/tutorials/your-own-study.md")[0], encoding="utf-8")
+    assert main(["run", "learning_rate.py", "--preset", "smoke", "--rates", "0.001", "0.01", "0.03"]) == 0
+    assert "The larger learning rate ends lower." in capsys.readouterr().out
+    assert main(["run", "depth-function", "--preset", "smoke"]) == 0
+    page = (tmp_path / "bathymetry-report" / "report.html").read_text(encoding="utf-8")
+    assert "Does a larger learning rate end lower?" in page
+    assert "do deep networks fit a function better" in page
+    assert main(["show", "learning_rate.py"]) == 0

@@ -24,3 +24,9 @@ class Figure:
     finding: str  # one plain sentence, its numbers taken from the data
     reading: str  # how to read it
     number: int | None = None  # the number under which it is cited; None for those beside
+
+    def _repr_svg_(self) -> str:
+        """Show the figure in a notebook, as it would be printed."""
+        from bathymetry.charts.save import drawing  # the other way round, a figure is drawn by what knows figures
+
+        return drawing(self)

@@ -25,12 +25,24 @@ def save(figure: Figure, folder: Path | str) -> tuple[Path, Path]:
     Returns:
         The paths of the SVG and of the PNG.
     """
-    specification = composed(figure)
     svg, png = (Path(folder) / f"figure-{figure.name}.{kind}" for kind in ("svg", "png"))
-    drawing = vl_convert.vegalite_to_svg(specification)
-    put(svg, drawing.encode())
-    put(png, vl_convert.svg_to_png(drawing, scale=_RESOLUTION))
+    drawn = drawing(figure)
+    put(svg, drawn.encode())
+    put(png, vl_convert.svg_to_png(drawn, scale=_RESOLUTION))
     return svg, png
+
+
+def drawing(figure: Figure) -> str:
+    """Draw a figure for print.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        An SVG.
+    """
+    svg: str = vl_convert.vegalite_to_svg(composed(figure))
+    return svg
 
 
 def composed(figure: Figure) -> dict[str, Any]:

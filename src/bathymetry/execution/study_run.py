@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,14 @@ class StudyRun:
     study: Study
     results: xr.DataTree
     out: Path
+
+    def _repr_html_(self) -> str:
+        """Show the verdicts in a notebook."""
+        rows = "".join(
+            f"<tr><td>{escape(one.text)}</td><td><b>{one.verdict.decision}</b></td><td>{escape(one.finding)}</td></tr>"
+            for one in self.claims
+        )
+        return f"<p><b>{escape(self.study.question)}</b></p><table>{rows}</table>"
 
     @cached_property
     def claims(self) -> tuple[Judged, ...]:

@@ -81,7 +81,7 @@ def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
 def _finding(verdict: "Verdict") -> str:
     """Put the parts' numbers together; those that share their numbers are named together."""
     if not verdict.parts:
-        return f"Not judged: {verdict.reason}."
+        return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
     if verdict.kind == "share" and len(verdict.parts) > 1:
         counts = [_counted(part) for part in verdict.parts]
         return f"Members that do, with the share's 95 % interval: {joined(counts)}."
