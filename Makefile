@@ -24,6 +24,8 @@ test-slow: $(READY)
 bench: $(READY)
 	mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/training.py benchmarks/results/training.json
+	$(BIN)/python benchmarks/loading.py benchmarks/results/loading.json
+	$(BIN)/python benchmarks/study.py benchmarks/results/study.json
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,9 +1,24 @@
-"""What all tests share."""
+"""What all tests share: one thread each, and shapes and types of signatures checked while they run."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
+from jaxtyping import config, install_import_hook
+
+install_import_hook(
+    [f"bathymetry.{folder}" for folder in ("data", "models", "training", "probes")], "typecheck.checked"
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread_a_worker() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Call as a user does, without the check of shapes and types: the program's own sentence must answer."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

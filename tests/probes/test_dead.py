@@ -38,7 +38,7 @@ def test_a_diverged_member_has_no_share():
 
 
 @pytest.mark.parametrize("inputs", [torch.ones(0, 1), torch.ones(3, 2), torch.ones(3)])
-def test_inputs_that_do_not_fit_are_refused(inputs):
+def test_inputs_that_do_not_fit_are_refused(inputs, unchecked):
     with pytest.raises(InputError, match="inputs"):
         bm.probes.dead_units(bm.mlp([1, 3, 1]), inputs)
 

@@ -271,7 +271,7 @@ def test_measurements_see_the_parameters_the_gradient_the_moments_and_the_stream
         ({"build": lambda: 3}, "build"),
     ],
 )
-def test_a_bad_setting_is_named(changed, field):
+def test_a_bad_setting_is_named(changed, field, unchecked):
     settings = {"build": cases.perceptron, "members": 2, "epochs": 1, **changed}
     with pytest.raises(InputError, match=rf"^{field}"):
         train(settings.pop("build"), cases.regression(), **settings)

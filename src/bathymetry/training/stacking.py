@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from bathymetry.training.stacked import StackedTensors, stack
 Path = Literal["auto", "stacked", "functional", "separate"]
 
 
+@runtime_checkable
 class Stack(Protocol):
     """What every path offers: a gradient for all members, and their outputs."""
 
