@@ -46,3 +46,9 @@ def test_the_tutorials_study_works_from_the_command_line(
     assert "Does a larger learning rate end lower?" in page
     assert "do deep networks fit a function better" in page
     assert main(["show", "learning_rate.py"]) == 0
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs" / "probes").glob("*.md")))
+def test_the_examples_of_the_probes_run(page: str):
+    for block in blocks(f"docs/probes/{page}"):
+        exec(compile(block, page, "exec"), {})
