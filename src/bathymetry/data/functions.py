@@ -29,6 +29,8 @@ FUNCTIONS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "tanh": np.tanh,
 }
 
+_FARTHEST = 1e30  # squares of such inputs still have a place in float32
+
 
 def evaluate(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
     """Evaluate a function by its name or expression.
@@ -80,8 +82,11 @@ def function(
     Raises:
         InputError: If the interval is empty, there are no samples, or it is no function there.
     """
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError("low", low, f"give finite ends with low below high, which is {high}")
+    for field, end in (("low", low), ("high", high)):
+        if not abs(end) <= _FARTHEST:
+            raise InputError(field, end, f"give an end between −{_FARTHEST:g} and {_FARTHEST:g}")
+    if not low < high:
+        raise InputError("low", low, f"give an end below high, which is {high}")
     count = samples if test_samples is None else test_samples
     for field, value in (("samples", samples), ("test_samples", count)):
         if value < 1:

@@ -64,10 +64,8 @@ def _fit_counts(one: xr.Dataset) -> str:
         times = one["epochs_to_fit"].sel(network=network).values
         count = int(np.isfinite(times).sum())
         middle = f" (half of them by epoch {np.median(times):,.0f})" if count == len(times) else ""
-        words.append(
-            f"{count} of {len(times)} {network} networks fit within {int(one['epoch'].max()):,} epochs{middle}"
-        )
-    return joined(words)
+        words.append(f"{count} of {len(times)} {network}{middle}")
+    return f"{joined(words)} networks fit within {int(one['epoch'].max()):,} epochs"
 
 
 def _final_losses(one: xr.Dataset) -> str:

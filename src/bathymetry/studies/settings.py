@@ -32,7 +32,7 @@ class StudySettings(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     free: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # a claim with a number allows any
 
-    members: PositiveInt = Field(10, description="networks in each ensemble; claims need at least 6")
+    members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
     seed: int = Field(0, ge=0, description="decides every start, order and draw")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
 
