@@ -3,17 +3,20 @@
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+
+from bathymetry.execution import Progress
 
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
-class Terminal:
+class Terminal(Progress):
     """Tells how a run goes: a bar where there is a screen, a line now and then where there is none."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._study, self._seconds, self._begun, self._said = "", 1.0, 0.0, 0.0
 
@@ -37,7 +40,7 @@ class Terminal:
         self._said = self._begun
         if self._console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar = Bar(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task(study, total=self._seconds, left="")
             self._bar.start()
         else:

@@ -1,10 +1,8 @@
 """What is said while a run is under way."""
 
-from typing import Protocol
 
-
-class Progress(Protocol):
-    """Whoever wants to hear how a run goes."""
+class Progress:
+    """Hears how a run goes, and says nothing of it; inherit from it to say something."""
 
     def say(self, sentence: str) -> None:
         """Hear a sentence.
@@ -32,34 +30,3 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """Hear that the study's units are done."""
-
-
-class Silence:
-    """Says nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Say nothing.
-
-        Args:
-            sentence: What would be said.
-        """
-
-    def begin(self, study: str, units: int, seconds: float) -> None:
-        """Say nothing.
-
-        Args:
-            study: Which study.
-            units: How many units.
-            seconds: About how long they take.
-        """
-
-    def advance(self, unit: str, seconds: float) -> None:
-        """Say nothing.
-
-        Args:
-            unit: Which unit.
-            seconds: How much is done.
-        """
-
-    def end(self) -> None:
-        """Say nothing."""

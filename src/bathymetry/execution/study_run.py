@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.execution.progress import Progress, Silence
+from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import joint, train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
 from bathymetry.store import collect, output_folder, read_results, write_results
@@ -102,7 +102,7 @@ def load_study(folder: Path | str) -> StudyRun:
 
 
 def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progress: Progress | None) -> StudyRun:
-    heard = progress or Silence()
+    heard = progress or Progress()
     plan = study.plan(settings)
     for note in plan.notes:
         heard.say(note)

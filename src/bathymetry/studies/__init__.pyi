@@ -9,9 +9,11 @@ from .plan import JointMeasurement as JointMeasurement
 from .plan import Plan as Plan
 from .plan import PlannedEnsemble as PlannedEnsemble
 from .settings import PRESETS as PRESETS
+from .settings import Distinct as Distinct
 from .settings import Preset as Preset
 from .settings import StudySettings as StudySettings
 from .settings import Widths as Widths
 from .study import Study as Study
+from .study import later as later
 from .wording import joined as joined
 from .wording import number as number

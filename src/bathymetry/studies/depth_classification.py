@@ -4,20 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, statistics, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.networks import network_names
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import StudySettings, Widths
-from bathymetry.studies.study import Study
+from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
 
-    from bathymetry.charts import Figure
     from bathymetry.data import Data
 
 _NETWORKS: tuple[tuple[int, ...], ...] = ((30,), (25, 60, 38), (20, 40, 60, 50, 30))
@@ -36,19 +35,12 @@ class Settings(StudySettings):
     data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
     train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
     test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
-    networks: tuple[Widths, ...] = Field(
+    networks: Distinct[tuple[Widths, ...]] = Field(
         _NETWORKS, min_length=1, description="hidden widths of each network, for example 30 25,60,38"
     )
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     batch_size: PositiveInt = Field(50, description="examples a batch")
     epochs: PositiveInt = Field(120, description="passes over the training examples")
-
-    @field_validator("networks")
-    @classmethod
-    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("name each only once")
-        return value
 
 
 @dataclass(frozen=True)
@@ -267,18 +259,6 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def _figures(results: "xr.DataTree") -> "Sequence[Figure]":
-    from bathymetry.studies import depth_classification_figures
-
-    return depth_classification_figures.figures(results)
-
-
-def _seen(results: "xr.DataTree") -> Sequence[str]:
-    from bathymetry.studies import depth_classification_figures
-
-    return depth_classification_figures.seen(results)
-
-
 STUDY = Study(
     name="depth-classification",
     part="Part 1: depth",
@@ -297,7 +277,7 @@ STUDY = Study(
     plan=plan,
     derive=derive,
     claims=CLAIMS,
-    figures=_figures,
-    seen=_seen,
+    figures=later("bathymetry.studies.depth_classification_figures", "figures"),
+    seen=later("bathymetry.studies.depth_classification_figures", "seen"),
     protocol_data="mnist",
 )

@@ -7,14 +7,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from bathymetry import charts, data, models, probes, statistics, training
+from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.networks import network_names
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import StudySettings, Widths
-from bathymetry.studies.study import Study
+from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +34,10 @@ class Settings(StudySettings):
         "smoke": {"members": 6, "samples": 100, "epochs": 40},
     }
 
-    functions: tuple[str, ...] = Field(
+    functions: Distinct[tuple[str, ...]] = Field(
         ("cos", "arcsinh"), min_length=1, description="functions to learn, by name or as expressions in x"
     )
-    networks: tuple[Widths, ...] = Field(
+    networks: Distinct[tuple[Widths, ...]] = Field(
         _NETWORKS, min_length=1, description="hidden widths of each network, for example 250 32,16,9"
     )
     low: float = Field(-10.0, description="lower end of the inputs")
@@ -45,13 +45,6 @@ class Settings(StudySettings):
     samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     epochs: PositiveInt = Field(1500, description="steps on the full batch")
-
-    @field_validator("functions", "networks")
-    @classmethod
-    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("name each only once")
-        return value
 
     @model_validator(mode="after")
     def _interval(self) -> "Settings":
@@ -292,18 +285,6 @@ CLAIMS = (
 )  # fmt: skip
 
 
-def _figures(results: "xr.DataTree") -> "Sequence[charts.Figure]":
-    from bathymetry.studies import depth_function_figures
-
-    return depth_function_figures.figures(results)
-
-
-def _seen(results: "xr.DataTree") -> Sequence[str]:
-    from bathymetry.studies import depth_function_figures
-
-    return depth_function_figures.seen(results)
-
-
 STUDY = Study(
     name="depth-function",
     part="Part 1: depth",
@@ -326,6 +307,6 @@ STUDY = Study(
     plan=plan,
     derive=derive,
     claims=CLAIMS,
-    figures=_figures,
-    seen=_seen,
+    figures=later("bathymetry.studies.depth_function_figures", "figures"),
+    seen=later("bathymetry.studies.depth_function_figures", "seen"),
 )

@@ -1,9 +1,9 @@
 """Settings of a study: checked fields, and presets that change some of them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from bathymetry.core.errors import InputError
 
@@ -19,6 +19,16 @@ def _widths(value: object) -> object:
 
 
 Widths = Annotated[tuple[PositiveInt, ...], BeforeValidator(_widths), Field(min_length=1)]
+
+
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("name each only once")
+    return value
+
+
+T = TypeVar("T")
+Distinct = Annotated[T, AfterValidator(_distinct)]
 
 
 class StudySettings(BaseModel):

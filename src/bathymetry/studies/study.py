@@ -6,6 +6,7 @@ again without training: a plan is a function of settings, figures and verdicts a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bathymetry.studies.claim import Claim
@@ -43,6 +44,27 @@ def nothing(results: "xr.DataTree") -> Sequence[str]:
     """
     del results
     return ()
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """Name a function whose file is read when it is called, because it needs what takes long to load.
+
+    Args:
+        module: The module that holds it.
+        name: Its name there.
+
+    Returns:
+        A function that passes everything on to it.
+
+    Example:
+        >>> later("math", "hypot")(3.0, 4.0)
+        5.0
+    """
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments)
+
+    return call
 
 
 @dataclass(frozen=True)
