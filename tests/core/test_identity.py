@@ -1,4 +1,5 @@
 import functools
+import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,6 +53,23 @@ def described(value):
 )
 def test_what_computes_other_numbers_is_described_otherwise(one, other):
     assert described(one) != described(other)
+
+
+def test_another_program_under_the_same_name_is_described_otherwise(tmp_path):
+    described_as = set()
+    for turn, body in enumerate(("1", "2")):
+        path = tmp_path / f"{turn}" / "mine.py"
+        path.parent.mkdir()
+        path.write_text(
+            "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Measure:\n"
+            f"    def __call__(self, moment):\n        return {body}\n"
+        )
+        specification = importlib.util.spec_from_file_location(f"mine_{turn}", path)
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[f"mine_{turn}"] = module
+        specification.loader.exec_module(module)
+        described_as.add(describe(module.Measure())["source"])
+    assert len(described_as) == 2
 
 
 def test_what_a_function_closes_over_belongs_to_it():

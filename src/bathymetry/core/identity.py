@@ -107,19 +107,25 @@ def _name(one: Any) -> str:
 def _described_record(value: Any) -> Description:
     version = getattr(type(value), "version", None)
     fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return {"kind": _name(type(value)), **({} if version is None else {"version": version}), **fields}
+    described = {"kind": _name(type(value)), **({} if version is None else {"version": version}), **fields}
+    if callable(value) and version is None and not type(value).__module__.startswith("bathymetry."):
+        described["source"] = _source(type(value))  # nobody promised to count its versions
+    return described
 
 
 def _described_function(function: Any) -> Description:
     if isinstance(function, BuiltinFunctionType):
         return _name(function)
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError) as error:
-        remedy = "its source can't be read; define it in a file, or give a frozen dataclass with __call__"
-        raise InputError("setting", function.__qualname__, remedy) from error
     closed_over = inspect.getclosurevars(function).nonlocals
-    described: dict[str, Description] = {"function": _name(function), "source": digest(source.encode())}
+    described: dict[str, Description] = {"function": _name(function), "source": _source(function)}
     if function.__name__ == "<lambda>":  # several may stand in one line, with one source
         described["column"] = max(column for _, _, column, _ in function.__code__.co_positions() if column is not None)
     return described | ({"closed over": describe(closed_over)} if closed_over else {})
+
+
+def _source(defined: Any) -> str:
+    try:
+        return digest(textwrap.dedent(inspect.getsource(defined)).encode())
+    except (OSError, TypeError) as error:
+        remedy = "its source can't be read; define it in a file, or give a frozen dataclass that has a version"
+        raise InputError("setting", defined.__qualname__, remedy) from error
