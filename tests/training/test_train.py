@@ -269,6 +269,12 @@ def test_measurements_see_the_parameters_the_gradient_the_moments_and_the_stream
         ({"optimizer": Adam(lr=(1e-3, 1e-2, 1e-1))}, "learning_rate"),
         ({"targets": torch.zeros(3, 23)}, "targets"),
         ({"build": lambda: 3}, "build"),
+        ({"members": -1}, "members = -1"),
+        ({"members": range(5, 2)}, "members"),
+        ({"epochs": 2.5}, "epochs = 2.5"),
+        ({"loss": lambda answers, targets: (answers - targets) ** 2}, "loss"),
+        ({"device": "cuda:77"}, "device"),
+        ({"snapshots": (2,)}, "snapshots = 2"),
     ],
 )
 def test_a_bad_setting_is_named(changed, field, unchecked):

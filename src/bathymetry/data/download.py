@@ -84,6 +84,7 @@ def fetch(name: str, mirrors: Sequence[str] | None = None) -> Path:
     if name not in PUBLISHED:
         raise InputError("data", name, f"it can't be fetched; give one of {', '.join(PUBLISHED)}")
     published = PUBLISHED[name]
+    pooch.get_logger().setLevel("ERROR")  # which mirror is tried is nobody's concern while one is left
     folder = cache_folder() / name
     for file, expected in zip(FILES, published.digests, strict=True):
         content = _first_right(file, expected, published.of_compressed, mirrors or published.mirrors)

@@ -77,10 +77,10 @@ def train(
     Returns:
         The records and the trained members.
     """
-    numbers = members if isinstance(members, range) else range(members)
+    numbers = _numbered(members)
     _check(numbers, data, epochs, steps, batch_size, targets)
-    loss_function(loss)
-    place = torch.device(device)
+    _check_loss(loss)
+    place = _usable(device)
     train_set = _placed(EvaluationSet(data.train, targets), place, dtype)
     if evaluate_on is None:
         sets = {"train": train_set, "test": _placed(data.test, place, dtype)}
@@ -95,7 +95,7 @@ def train(
         sets=sets,
         recorder=Recorder(numbers, {name: _as_measurement(one) for name, one in (measurements or {}).items()}),
         record_at=recorded_epochs(record_at, length.epochs),
-        snapshot_at=frozenset(snapshots),
+        snapshot_at=_within("snapshots", snapshots, length.epochs),
         length=length,
         loss=loss,
         schedule=schedule or Constant(),
@@ -108,6 +108,43 @@ def train(
     if resume is not None:
         run.resume(resume)
     return run.go()
+
+
+def _numbered(members: int | range) -> range:
+    numbers = members if isinstance(members, range) else range(members)
+    if len(numbers) < 1 or numbers.step != 1 or numbers.start < 0:
+        raise InputError("members", members, "give at least 1")
+    return numbers
+
+
+def _check_loss(loss: Loss) -> None:
+    """Try a loss on two examples: it must give their mean, one number."""
+    function = loss_function(loss)
+    if callable(loss):
+        answers = torch.zeros(2, 2, requires_grad=True)
+        try:
+            value = function(answers, torch.zeros(2, 2))
+        except (RuntimeError, IndexError, ValueError, TypeError):
+            return  # it wants targets of another kind, so nothing can be said before the first batch
+        if not isinstance(value, Tensor) or value.ndim != 0:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError("loss", f"something that gives {shape}", "give a function that gives the mean, one number")
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError("device", str(device), "this machine has no such device; give cpu") from error
+    return place
+
+
+def _within(field: str, chosen: Sequence[int], epochs: int) -> frozenset[int]:
+    for epoch in chosen:
+        if not 0 <= epoch <= epochs:
+            raise InputError(field, epoch, f"give epochs from 0 to {epochs}")
+    return frozenset(chosen)
 
 
 def _as_measurement(measurement: Measure | Measurement) -> Measurement:
@@ -135,13 +172,11 @@ def _length(examples: int, epochs: int | None, steps: int | None, batch_size: in
 def _check(
     members: range, data: Data, epochs: int | None, steps: int | None, batch_size: int | None, targets: Tensor | None
 ) -> None:
-    if len(members) < 1 or members.step != 1 or members.start < 0:
-        raise InputError("members", len(members), "give at least 1")
     if (epochs is None) == (steps is None):
         raise InputError("epochs", epochs, "give epochs or steps, one of the two")
     for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise InputError(name, value, "give at least 1")
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InputError(name, value, "give a whole number from 1")
     if batch_size is not None and batch_size > len(data.train):
         raise InputError("batch_size", batch_size, f"give at most the {len(data.train)} examples there are")
     if targets is not None and targets.shape[:2] != (len(members), len(data.train)):
