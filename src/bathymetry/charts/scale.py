@@ -4,6 +4,7 @@ Losses are averaged as logarithms and accuracies as logits, because there their 
 axis shows them the same way, so that an interval is as wide above its centre as below.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -36,6 +37,7 @@ _ACCURACIES = (
     0.9999,
     0.99999,
 )
+_NARROW = 2.5  # logits: between 80 and 98 %
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 
 
@@ -113,7 +115,7 @@ def y_axis(
             "title": title,
             "scale": alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined),
             "axis": alt.Axis(
-                values=drawable(np.array(_ACCURACIES), scale, examples).tolist(),
+                values=drawable(np.array(_accuracies(ends or _reach(drawn))), scale, examples).tolist(),
                 labelExpr=text("value", scale, examples, digits=5),
                 labelOverlap="greedy",
             ),
@@ -163,6 +165,16 @@ def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
 
 
 _CLOSE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+
+
+def _reach(drawn: Float[np.ndarray, "*shape"]) -> list[float]:
+    finite = drawn[np.isfinite(drawn)]
+    return [float(finite.min()), float(finite.max())] if finite.size else [0.0, 1.0]
+
+
+def _accuracies(ends: Sequence[float]) -> Sequence[float]:
+    # Whole per cents where an axis covers few steps of the usual ones.
+    return _ACCURACIES if ends[1] - ends[0] > _NARROW else sorted({*_ACCURACIES, *np.arange(0.5, 0.99, 0.01).round(2)})
 
 
 def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[float]:
