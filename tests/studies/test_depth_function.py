@@ -116,3 +116,13 @@ def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     assert len({figure.name for figure in figures}) == len(figures) == 7
     assert "0.0010" in figures[0].finding
     assert all(sentence for sentence in STUDY.seen(tree))
+
+
+def test_a_function_without_a_value_somewhere_is_learned_and_drawn_with_a_gap(tmp_path):
+    run = bm.run_study(
+        "depth-function", preset="smoke", out=tmp_path, functions=("sin(3*x)/x",), networks=((8,),), epochs=5
+    )
+    target = run.results["target"].sel(function="sin(3*x)/x")
+    assert target.isnull().sum() == 1
+    assert bool(target.sel(x=0.0, method="nearest").isnull())
+    assert [figure.name for figure in run.figures]

@@ -6,6 +6,7 @@ from .download import fetch as fetch
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .functions import FUNCTIONS as FUNCTIONS
+from .functions import curve as curve
 from .functions import evaluate as evaluate
 from .functions import function as function
 from .strokes import strokes as strokes

@@ -49,13 +49,31 @@ def evaluate(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
         >>> evaluate("2*x + abs(x)", np.array([-1.0, 1.0]))
         array([-1.,  3.])
     """
+    values = curve(name, x)
+    if np.isnan(values).any():
+        where = np.asarray(x)[np.isnan(values)][0]
+        raise InputError("functions", name, f"it has no finite value at x = {where:.4g}; give one that has")
+    return values
+
+
+def curve(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
+    """Evaluate a function to draw it: where it has no finite value, its curve has a gap.
+
+    Args:
+        name: As for `evaluate`.
+        x: Where.
+
+    Returns:
+        Its values, float64; NaN where it has none.
+
+    Example:
+        >>> curve("sin(3*x)/x", np.array([-0.5, 0.0]))
+        array([1.99498997,        nan])
+    """
     points = np.asarray(x, dtype=np.float64)
     with np.errstate(all="ignore"):
         values = FUNCTIONS[name](points) if name in FUNCTIONS else _expression(name, points)
-    if not np.isfinite(values).all():
-        where = points[~np.isfinite(values)][0]
-        raise InputError("functions", name, f"it has no finite value at x = {where:.4g}; give one that has")
-    return values
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def function(
