@@ -3,12 +3,13 @@
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import pytest
 
-from bathymetry.report import page
+from bathymetry.report import ClaimRow, page
+from bathymetry.statistics import Verdict
 from report.cases import HOSTILE, hostile_report, loss_figure, report, section
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -292,6 +293,13 @@ def test_verdicts_that_could_not_be_judged_stand_beside_those_of_the_kept_run(ht
     assert "not judged" in row
     assert "The data are not the protocol&#39;s." in row
     assert "In the kept run 10 of 10 fit." in row
+
+
+def test_a_finding_that_gives_its_reason_is_not_told_it_twice():
+    unjudged = Verdict("share", "not judged", (), 10, None, "those networks were not run")
+    row = ClaimRow("depth-function.c", "Deep is faster.", "Epochs to fit.", unjudged, "Those networks were not run.")
+    told = page(replace(report(), studies=(replace(section("depth-function", (loss_figure(1),)), claims=(row,)),)))
+    assert told.count("hose networks were not run") == 1
 
 
 def test_chance_and_adjustment_are_spoken_of(html):
