@@ -12,6 +12,7 @@ from .execution import run_study as run_study
 from .models import Perceptron as Perceptron
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
+from .surface import LossSurface as LossSurface
 from .training import SGD as SGD
 from .training import Adam as Adam
 from .training import AdamW as AdamW

@@ -1,0 +1,181 @@
+"""The general way: automatic differentiation, batched over members and vectors where the network allows it.
+
+The graph of the gradient is kept and differentiated backward once more for each product with a vector,
+H v = ∂(g·v)/∂θ, which every layer allows that can be differentiated twice, LSTMs and attention among them: Pearlmutter
+1994, Neural Computation 6(1). (`torch.func.linearize` costs as much, fails on those layers, and crashes on `mse_loss`
+in PyTorch 2.13.)
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import vmap
+
+from bathymetry.core.errors import InputError
+from bathymetry.surface.batches import Batch
+from bathymetry.surface.criterion import Criterion
+from bathymetry.surface.derivatives import Product
+from bathymetry.surface.network import Network
+from bathymetry.surface.selection import Selection
+
+_TOGETHER = 2**25  # bytes of activations above which vectors go faster one after another
+_UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, TypeError)
+
+
+class AutomaticDerivatives:
+    """Derivatives of any network by `torch.func` and `torch.autograd`.
+
+    Args:
+        network: The network.
+        criterion: The loss.
+        selection: The parameters.
+    """
+
+    def __init__(self, network: Network, criterion: Criterion, selection: Selection) -> None:
+        self._network, self._criterion, self._selection = network, criterion, selection
+        self._members_batched = self._vectors_batched = True  # until a network shows that they can't be
+        self._trusted = False  # until a Hessian was seen to be symmetric
+
+    @property
+    def path(self) -> str:
+        """Which way runs, in words."""
+        return "double backward" if self._vectors_batched else "double backward, one vector after another"
+
+    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
+        """Give each member's loss on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Losses.
+        """
+        with torch.no_grad():
+            return self._each(self._one(batch), theta)
+
+    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
+        """Give each member's gradient on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Gradients.
+        """
+        return self._differentiated(theta, batch)[1].detach()
+
+    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+        """Prepare products with each member's Hessian on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            A function of (member, vector, parameter) that may be called again and again.
+        """
+        self._check_symmetry(theta, batch)
+        together = max(1, _TOGETHER // (len(theta) * batch.rows * self.bytes_an_example(theta, batch)))
+        point, gradient = self._differentiated(theta, batch, create_graph=True)
+
+        def some_products(vectors: Tensor) -> Tensor:  # (vector, member, parameter)
+            if len(vectors) > 1 and self._vectors_batched:
+                try:
+                    return _again(point, gradient, vectors, is_grads_batched=True)
+                except _UNSUPPORTED:
+                    self._vectors_batched = False
+            return torch.stack([_again(point, gradient, vector) for vector in vectors])
+
+        def product(vectors: Tensor) -> Tensor:
+            if not gradient.requires_grad:  # a loss that is linear in θ
+                return torch.zeros_like(vectors)
+            parts = torch.split(vectors.transpose(0, 1), together)
+            return torch.cat([some_products(part) for part in parts]).transpose(0, 1)
+
+        return product
+
+    def hessian(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> None:
+        """Have no formula for a whole Hessian.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+        """
+
+    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
+        """Measure what one example leaves in memory for a backward pass.
+
+        Args:
+            theta: Parameters; the first member's are used.
+            batch: A batch, of which up to two examples are run.
+
+        Returns:
+            Bytes.
+        """
+        few = batch if self._network.couples_examples else next(batch.split(2))
+        seen: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            seen[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._one(few)(theta[0].detach().requires_grad_())
+        return max(1, sum(seen.values()) // few.rows)
+
+    def _one(self, batch: Batch) -> Callable[[Tensor], Tensor]:
+        constants = self._network.constants(self._selection.shapes)
+
+        def loss(theta: Tensor) -> Tensor:
+            output = self._network.output(self._selection.split(theta), constants, batch.inputs)
+            return self._criterion(output, batch.targets)
+
+        return loss
+
+    def _each(self, function: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+        if len(theta) > 1 and self._members_batched:
+            try:
+                batched: Tensor = vmap(function)(theta)
+            except _UNSUPPORTED:
+                self._members_batched = False
+            else:
+                return batched
+        return torch.stack([function(row) for row in theta])
+
+    def _check_symmetry(self, theta: Tensor, batch: Batch) -> None:
+        """Refuse second derivatives that are wrong: those of a wrong formula are, as a rule, not symmetric."""
+        if self._trusted:
+            return
+        few = batch if self._network.couples_examples else next(batch.split(4))
+        point, gradient = self._differentiated(theta[:1], few, create_graph=True)
+        if gradient.requires_grad and bool(gradient.isfinite().all()):
+            chance = torch.Generator().manual_seed(0)
+            pair = [torch.randn(point.shape, generator=chance, dtype=point.dtype).to(point) for _ in range(2)]
+            products = [_again(point, gradient, vector) for vector in pair]
+            difference = (pair[0] * products[1]).sum() - (pair[1] * products[0]).sum()
+            size = sum(vector.norm() * product.norm() for vector, product in zip(pair, products, strict=True))
+            if bool(difference.abs() > size * torch.finfo(point.dtype).eps ** 0.5):
+                remedy = "PyTorch differentiates one of its operations twice wrongly: the Hessian is not symmetric"
+                raise InputError("model", f"{self._network.kind}", remedy)
+        self._trusted = True
+
+    def _differentiated(self, theta: Tensor, batch: Batch, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+        # members do not meet, so the gradient of the sum of their losses holds the gradient of each
+        point = theta.detach().clone().requires_grad_()
+        total = self._each(self._one(batch), point).sum()
+        if not total.requires_grad:
+            return point, torch.zeros_like(point)
+        (gradient,) = torch.autograd.grad(total, point, create_graph=create_graph, materialize_grads=True)
+        return point, gradient
+
+
+def _again(point: Tensor, gradient: Tensor, vectors: Tensor, *, is_grads_batched: bool = False) -> Tensor:
+    (product,) = torch.autograd.grad(
+        gradient, point, vectors, retain_graph=True, materialize_grads=True, is_grads_batched=is_grads_batched
+    )
+    return product

@@ -1,0 +1,196 @@
+"""The data of a loss surface: batches in an order that stays, each example once.
+
+A loss surface is one function, so what it is measured on must not change between two evaluations. Tensors and lists
+are what they are; a loader is read twice and refused, with the reason, if it shuffles, drops or augments.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+
+from bathymetry.core.errors import InputError
+from bathymetry.data import Data, Examples
+
+_KEPT = 2**30  # bytes of a loader's batches that are kept rather than read again
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples: what goes into the network, and what the loss gets beside its output."""
+
+    inputs: Any  # a tensor, or a tuple or mapping of arguments
+    targets: tuple[Any, ...]
+    rows: int
+
+    def tensors(self) -> list[Tensor]:
+        """List all tensors in it.
+
+        Returns:
+            Inputs, then targets.
+        """
+        return [*_tensors(self.inputs), *_tensors(self.targets)]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """Change every tensor in it.
+
+        Args:
+            change: What to do with a tensor.
+
+        Returns:
+            A new batch.
+        """
+        return Batch(_map(self.inputs, change), _map(self.targets, change), self.rows)
+
+    def split(self, rows: int) -> "Iterator[Batch]":
+        """Cut it into smaller ones.
+
+        Args:
+            rows: The most examples that one may have.
+
+        Yields:
+            Batches of consecutive examples.
+        """
+        for start in range(0, self.rows, rows):
+            piece = self.map(lambda one, at=start: one[at : at + rows] if _has_rows(one, self.rows) else one)  # type: ignore[misc]
+            yield Batch(piece.inputs, piece.targets, min(rows, self.rows - start))
+
+
+class Batches:
+    """Batches that can be read again and again, always the same.
+
+    Args:
+        data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader; or examples as
+            `bm.load` gives them, whose training set is meant.
+
+    Raises:
+        InputError: If there is no example, or what the batches hold can't be used or does not stay.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._source: Iterable[Any]
+        if isinstance(data, Data):
+            data = data.train
+        if isinstance(data, Examples):
+            data = (data.x, data.y)
+        if isinstance(data, DataLoader):
+            self._source = _steady(data)
+        elif _is_batch(data):
+            self._source = [data]
+        elif isinstance(data, Iterable) and not isinstance(data, Tensor | Mapping | str):
+            self._source = list(data)
+        else:
+            raise InputError("data", type(data).__name__, "give (inputs, targets), or an iterable of such batches")
+        first = next(iter(self), None)
+        if first is None:
+            raise InputError("data", "no batch", "give at least one example")
+        self.first = first
+        self.examples = sum(batch.rows for batch in self)
+        if self.examples == 0:
+            raise InputError("data", "no example", "give at least one example")
+
+    def __iter__(self) -> Iterator[Batch]:
+        for raw in _unstirred(self._source):
+            batch = _batch(raw)
+            if batch.rows > 0:
+                yield batch
+
+
+def _is_batch(data: Any) -> bool:
+    # A pair of tensors is one batch; a list of pairs is several.
+    return isinstance(data, tuple | list) and len(data) >= 2 and any(isinstance(part, Tensor) for part in data)
+
+
+def _batch(raw: Any) -> Batch:
+    if not isinstance(raw, tuple | list) or len(raw) < 2:
+        raise InputError("data", f"a batch that is a {type(raw).__name__}", "give each batch as (inputs, targets)")
+    inputs, *targets = raw
+    found = _tensors(inputs)
+    if not found:
+        raise InputError("data", f"inputs that are a {type(inputs).__name__}", "give each batch as (inputs, targets)")
+    if any(tensor.ndim == 0 for tensor in found):
+        raise InputError("data", "inputs without an axis", "the first axis must be the example")
+    rows = len(found[0])
+    for tensor in _tensors(tuple(targets)):
+        if tensor.ndim > 0 and len(tensor) != rows:
+            shapes = f"{rows} inputs and {len(tensor)} targets"
+            raise InputError("data", shapes, "give one target for each input")
+    return Batch(inputs, tuple(targets), rows)
+
+
+def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
+    """Check that a loader gives the same batches each time, and keep them if they are not too many."""
+    if isinstance(loader.sampler, RandomSampler):
+        raise InputError("data", "a DataLoader with shuffle=True", "give one with a fixed order: shuffle=False")
+    dataset = loader.dataset
+    if loader.drop_last and isinstance(dataset, Sequence | torch.utils.data.Dataset) and hasattr(dataset, "__len__"):
+        dropped = len(dataset) % (loader.batch_size or 1)
+        if dropped:
+            remedy = "give one with drop_last=False, so that every example counts"
+            raise InputError("data", f"a DataLoader that drops {dropped} of {len(dataset)} examples", remedy)
+    kept: list[Any] | None = []
+    first, size = [], 0
+    for raw in _unstirred(loader):
+        batch = _batch(raw)
+        first.append(_fingerprint(batch))
+        size += sum(tensor.nbytes for tensor in batch.tensors())
+        kept = [*kept, raw] if kept is not None and size <= _KEPT else None
+    if [_fingerprint(_batch(raw)) for raw in _unstirred(loader, seed=1)] != first:
+        remedy = "give one without shuffling or random augmentation"
+        raise InputError("data", "a DataLoader whose second pass differs from its first", remedy)
+    return loader if kept is None else kept
+
+
+def _unstirred(source: Iterable[Any], seed: int | None = None) -> Iterator[Any]:
+    # A DataLoader draws from PyTorch's random state whenever it is opened, and a data set may draw from any: all are
+    # left as they were. With a seed, what is random comes out otherwise than it did before.
+    generator = getattr(source, "generator", None)
+    own = None if generator is None else generator.get_state()
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    if seed is not None:
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+    try:
+        yield from source
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+        if generator is not None:
+            generator.set_state(own)
+
+
+def _fingerprint(batch: Batch) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in batch.tensors():
+        digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _map(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: _map(part, change) for key, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        return tuple(_map(part, change) for part in tree)
+    return tree
+
+
+def _has_rows(tensor: Tensor, rows: int) -> bool:
+    return tensor.ndim > 0 and len(tensor) == rows

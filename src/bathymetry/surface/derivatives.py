@@ -1,0 +1,34 @@
+"""What every way of differentiating offers: the loss of one batch, its gradient, and products with its Hessian."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.surface.batches import Batch
+
+Product = Callable[[Float[Tensor, "member vector parameter"]], Float[Tensor, "member vector parameter"]]
+
+
+@runtime_checkable
+class Derivatives(Protocol):
+    """One batch's loss as a function of θ, for several θ at once."""
+
+    @property
+    def path(self) -> str:
+        """Which way runs, in words."""
+
+    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102
+
+    def gradient(  # noqa: D102
+        self, theta: Float[Tensor, "member parameter"], batch: Batch
+    ) -> Float[Tensor, "member parameter"]: ...
+
+    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product: ...  # noqa: D102
+
+    def hessian(  # noqa: D102
+        self, theta: Float[Tensor, "member parameter"], batch: Batch
+    ) -> Float[Tensor, "member parameter parameter"] | None: ...  # None: only through products
+
+    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int: ...  # noqa: D102

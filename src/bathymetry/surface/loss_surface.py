@@ -1,0 +1,312 @@
+"""The loss surface of a network: parameters θ ↦ loss, for one network, one loss function and one set of data."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from scipy.sparse.linalg import LinearOperator
+from torch import Tensor, nn
+
+from bathymetry.core.errors import InputError
+from bathymetry.surface.automatic import AutomaticDerivatives
+from bathymetry.surface.batches import Batch, Batches
+from bathymetry.surface.criterion import Criterion
+from bathymetry.surface.derivatives import Derivatives
+from bathymetry.surface.formulas import perceptron_formulas
+from bathymetry.surface.network import Network, random_refusal
+from bathymetry.surface.product import HessianProduct
+from bathymetry.surface.selection import select
+from bathymetry.training.losses import Loss
+
+_MEMORY = 2**31
+_GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
+
+
+class LossSurface:
+    """The loss as a function of a network's parameters, with its derivatives.
+
+    Everywhere, θ is None for the network's own parameters as they are at that moment, (P,) for one point, or (M, P) for
+    the points of an ensemble; results gain its leading member axis. Sums over batches are in float64 and weighted by
+    what each batch's mean was divided by. The network is left as it was found.
+
+    Args:
+        model: Any network. Layers stay in the mode they are in; random ones are refused.
+        loss: A loss module with reduction mean or sum, a function that gives the mean over the batch it is handed, or
+            "mse" or "cross_entropy".
+        data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader in a fixed order;
+            or what `bm.load` gives, whose training set is meant (its `.test` is the other).
+        only: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
+        dtype: What to measure in, for example `torch.float64`; None for the network's own.
+        memory: About how many bytes to use at once.
+
+    Raises:
+        InputError: If the data, the loss or the network can't make a surface; the sentence says why.
+
+    Example:
+        One weight w at 2, one input 3, target 0: L = (3w)², so L = 36, ∂L = 18w = 36, ∂²L = 18.
+
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(model.weight, 2.0)
+        >>> surface = LossSurface(model, "mse", (torch.tensor([[3.0]]), torch.tensor([[0.0]])))
+        >>> surface.loss().item(), surface.gradient().tolist(), surface.hessian().tolist()
+        (36.0, [36.0], [[18.0]])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        data: Any,
+        *,
+        only: Sequence[str] | None = None,
+        dtype: torch.dtype | None = None,
+        memory: int = _MEMORY,
+    ) -> None:
+        if dtype not in (None, torch.float32, torch.float64):
+            raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
+        if memory < 1:
+            raise InputError("memory", memory, "give a positive number of bytes")
+        self._network = Network(model, dtype)
+        self._model, self._memory = model, memory
+        self.selection = select(model, only, dtype)
+        self._criterion = Criterion(loss)
+        self._batches = Batches(data)
+        self.examples = self._batches.examples
+        formulas = perceptron_formulas(model, self._criterion, self.selection, self._batches)
+        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
+        self._derivatives: Derivatives = formulas or automatic
+        self._check(automatic)
+        weights = [self._criterion.weight(batch.targets, batch.rows) for batch in self._batches]
+        self._whole = sum(weights) if self._criterion.is_mean else 1.0
+        if self._whole <= 0:
+            raise InputError("data", f"targets that weigh {self._whole:g} in all", "give targets that the loss counts")
+
+    @property
+    def dimension(self) -> int:
+        """P, the number of coordinates of θ."""
+        return self.selection.dimension
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What θ is measured in."""
+        return self.selection.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(p.device for name, p in self._model.named_parameters() if name in self.selection.shapes)
+
+    @property
+    def path(self) -> str:
+        """How derivatives are computed, in words."""
+        return self._derivatives.path
+
+    @property
+    def parameters(self) -> Float[Tensor, " parameter"]:
+        """The network's own θ as it is now, a copy."""
+        return self.selection.join(dict(self._model.named_parameters()))
+
+    def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
+        """Give the loss over all data.
+
+        Args:
+            theta: Where.
+
+        Returns:
+            The loss, float64; NaN where it is.
+        """
+        points, single = self._points(theta)
+        total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+        with self._network.measuring():
+            for share, batch in self._shares(points, 1):
+                total += share * self._derivatives.loss(points, batch).detach().double()
+        return total[0] if single else total
+
+    def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
+        """Give the gradient of the loss over all data.
+
+        Args:
+            theta: Where.
+
+        Returns:
+            ∂L/∂θ, of the shape of θ.
+        """
+        points, single = self._points(theta)
+        total = torch.zeros(points.shape, dtype=torch.float64, device=points.device)
+        with self._network.measuring():
+            for share, batch in self._shares(points, 2):
+                total += share * self._derivatives.gradient(points, batch).detach().double()
+        return (total[0] if single else total).to(self.dtype)
+
+    def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
+        """Prepare products with the Hessian at one place.
+
+        Args:
+            theta: Where.
+
+        Returns:
+            An operator: call it with vectors as often as you like. What fits into memory is computed once.
+        """
+        points, single = self._points(theta)
+        kept: list[tuple[float, Callable[[Tensor], Tensor], int]] = []
+        room = self._memory // 2
+        needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
+        if needed > room:
+            return HessianProduct(points, _Again(self, points), lambda: self.path, single=single)
+        with self._network.measuring():
+            for share, batch in self._shares(points, _GRAPHS):
+                block = max(1, room // (3 * batch.rows * self._bytes(points, batch)))
+                kept.append((share, self._guarded(self._derivatives.product(points, batch)), block))
+        return HessianProduct(points, kept, lambda: self.path, single=single)
+
+    def hvp(
+        self, v: Float[Tensor, "*vector parameter"], theta: Float[Tensor, "*member parameter"] | None = None
+    ) -> Float[Tensor, "*vector parameter"]:
+        """Multiply one vector or several by the Hessian. For many calls at one θ, `product` saves the preparation.
+
+        Args:
+            v: (P,) or (K, P); for an ensemble (M, P), a vector each, or (M, K, P).
+            theta: Where.
+
+        Returns:
+            Hv, of the shape of v.
+        """
+        return self.product(theta)(v)
+
+    def hessian(
+        self, theta: Float[Tensor, "*member parameter"] | None = None
+    ) -> Float[Tensor, "*member parameter parameter"]:
+        """Give the whole Hessian of the loss over all data, symmetric to the last bit.
+
+        Args:
+            theta: Where.
+
+        Returns:
+            ∂²L/∂θ², (P, P) or (M, P, P).
+
+        Raises:
+            InputError: If it does not fit into the memory allowed.
+        """
+        points, single = self._points(theta)
+        size = 2 * len(points) * self.dimension**2 * 8
+        if size > 4 * self._memory:
+            remedy = "use products, or probes that need nothing else, or give the surface more memory"
+            raise InputError("memory", f"{self._memory} bytes for Hessians that need {size}", remedy)
+        whole = self._hessians(points)
+        return (whole[0] if single else whole).to(self.dtype)
+
+    def linear_operator(self, theta: Float[Tensor, " parameter"] | None = None) -> LinearOperator:
+        """Give the Hessian as an operator of SciPy.
+
+        Args:
+            theta: Where, one point.
+
+        Returns:
+            A symmetric `LinearOperator`.
+        """
+        return self.product(theta).linear_operator()
+
+    def batches(self, theta: Float[Tensor, "member parameter"], copies: int) -> Iterator[tuple[float, Batch]]:
+        """Give the data in parts that fit into memory, each with its share of the loss.
+
+        Args:
+            theta: Parameters, whose members are computed at once.
+            copies: How many times a forward pass's activations will be held.
+
+        Yields:
+            (share, batch) with shares that make a mean of means, on the network's device.
+        """
+        yield from self._shares(theta, copies)
+
+    def _check(self, automatic: AutomaticDerivatives) -> None:
+        """Ask twice with other random numbers, so that whatever is random shows itself."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        losses = []
+        first = self._placed(self._batches.first)
+        with torch.random.fork_rng(devices=devices), self._network.measuring():
+            for seed in (0, 1):
+                torch.manual_seed(seed)
+                losses.append(_asked(automatic, self.parameters[None], first))
+        if not torch.equal(losses[0], losses[1]) and not bool(losses[0].isnan() & losses[1].isnan()):
+            raise random_refusal("a random layer or function")
+
+    def _points(self, theta: Tensor | None) -> tuple[Tensor, bool]:
+        if theta is None:
+            return self.parameters[None], True
+        if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
+            shape = f"({self.dimension},) or (member, {self.dimension})"
+            raise InputError("theta", f"shape {tuple(theta.shape)}", f"give shape {shape}")
+        points = theta.detach().to(self.device, self.dtype)
+        return (points[None], True) if theta.ndim == 1 else (points, False)
+
+    def _placed(self, batch: Batch) -> Batch:
+        device = self.device
+        return batch.map(lambda tensor: self._network.cast(tensor.detach().to(device)))
+
+    def _bytes(self, points: Tensor, batch: Batch) -> int:
+        with self._network.measuring():
+            return len(points) * self._derivatives.bytes_an_example(points, self._placed(batch))
+
+    def _shares(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
+        rows: int | None = None
+        for batch in self._batches:
+            placed = self._placed(batch)
+            if rows is None:
+                each = len(points) * self._derivatives.bytes_an_example(points, placed) * copies
+                rows = max(1, self._memory // each)
+            whole = self._network.couples_examples or placed.rows <= rows
+            for piece in [placed] if whole else placed.split(rows):
+                share = self._criterion.weight(piece.targets, piece.rows) / self._whole
+                if share > 0:
+                    yield share, piece
+
+    def _guarded(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def guarded(vectors: Tensor) -> Tensor:
+            with self._network.measuring():
+                return product(vectors).detach()
+
+        return guarded
+
+    def _hessians(self, points: Tensor) -> Float[Tensor, "member parameter parameter"]:
+        total = torch.zeros((), dtype=torch.float64, device=points.device)
+        with self._network.measuring():
+            for share, batch in self._shares(points, _GRAPHS):
+                own = self._derivatives.hessian(points, batch)
+                if own is None:
+                    return self._by_products(points)
+                total = total + share * own.double()
+        return (total + total.transpose(1, 2)) / 2
+
+    def _by_products(self, points: Tensor) -> Tensor:
+        product = self.product(points)
+        identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
+        columns = product(identity.expand(len(points), -1, -1)).double()
+        return (columns + columns.transpose(1, 2)) / 2
+
+
+def _asked(derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
+    try:
+        return derivatives.loss(points, batch)[0]
+    except InputError:
+        raise
+    except Exception as error:
+        shape = [tuple(tensor.shape) for tensor in batch.tensors()]
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            "data", f"tensors of shape {shape}", f"the network or the loss refuses them ({message})"
+        ) from error
+
+
+class _Again:
+    """Products that are prepared anew for each part of the data, as they do not fit into memory together."""
+
+    def __init__(self, surface: LossSurface, points: Tensor) -> None:
+        self._surface, self._points = surface, points
+
+    def __iter__(self) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
+        surface = self._surface
+        with surface._network.measuring():
+            for share, batch in surface._shares(self._points, 2 * _GRAPHS):
+                block = max(1, surface._memory // (6 * batch.rows * surface._bytes(self._points, batch)))
+                yield share, surface._derivatives.product(self._points, batch), block

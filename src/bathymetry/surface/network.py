@@ -1,0 +1,174 @@
+"""A network as a function of its parameters, run on a structure of our own so that the user's is never touched.
+
+The structure is a deep copy that shares the tensors: what a forward pass writes into attributes or buffers lands in the
+copy, and parameters are handed in by `functional_call`. Its layers follow the user's network in their training mode.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from bathymetry.core.errors import InputError
+
+
+class Network:
+    """A user's network, ready to be asked at any parameters.
+
+    Args:
+        module: The network.
+        dtype: What to compute in; None for the dtypes it has.
+
+    Raises:
+        InputError: If it can't be copied.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype | None) -> None:
+        if not isinstance(module, nn.Module):
+            raise InputError("model", type(module).__name__, "give an nn.Module")
+        self._theirs, self._dtype = module, dtype
+        shared = {id(tensor): tensor for tensor in _all_tensors(module)}
+        try:
+            self._own = copy.deepcopy(module, dict(shared))
+        except Exception as error:
+            raise InputError(
+                "model", type(module).__name__, f"it can't be copied ({error}); give one that can"
+            ) from error
+        self._normalised = any("WeightNorm" in type(one).__name__ for one in _parts(self._own))
+        for layer in self._own.modules():
+            layer._backward_hooks.clear()
+            layer._backward_pre_hooks.clear()
+
+    @property
+    def couples_examples(self) -> bool:
+        """Whether an example's output depends on the others of its batch, as in BatchNorm while training."""
+        return any(_uses_batch_statistics(layer) for layer in self._theirs.modules())
+
+    @property
+    def kind(self) -> str:
+        """The name of the network's class."""
+        return type(self._theirs).__name__
+
+    def constants(self, varied: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Give all tensors that are not varied: other parameters and buffers, as copies where a pass may write.
+
+        Args:
+            varied: The names of the parameters that are.
+
+        Returns:
+            Tensors by name.
+        """
+        others = {n: self.cast(p.detach()) for n, p in self._theirs.named_parameters() if n not in varied}
+        buffers = {n: self.cast(b.detach()).clone() for n, b in self._theirs.named_buffers()}
+        return {**others, **buffers}
+
+    def cast(self, tensor: Tensor) -> Tensor:
+        """Bring a tensor to the dtype that is computed in.
+
+        Args:
+            tensor: Any tensor.
+
+        Returns:
+            The tensor, or a copy if it has real numbers of another dtype.
+        """
+        return tensor.to(self._dtype) if self._dtype is not None and tensor.is_floating_point() else tensor
+
+    def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
+        """Ask the network.
+
+        Args:
+            parameters: The varied parameters, by name; each is brought to the dtype that the network has it in.
+            constants: All other tensors.
+            inputs: A tensor, or a tuple or mapping of arguments.
+
+        Returns:
+            What the network gives.
+        """
+        own = dict(self._theirs.named_parameters())
+        tensors = {name: p.to(self._dtype or own[name].dtype) for name, p in parameters.items()}
+        arguments, named = (), {}
+        if isinstance(inputs, Mapping):
+            named = dict(inputs)
+        else:
+            arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+        return functional_call(self._own, {**constants, **tensors}, arguments, named)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Run what is inside with the layers in the user's modes, attention in a form that can be differentiated twice.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            random_refusal: If a layer is random in its present mode.
+        """
+        for own, theirs in zip(self._own.modules(), self._theirs.modules(), strict=True):
+            if theirs.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
+                raise random_refusal("dropout in training mode")
+            own.training = theirs.training
+            if isinstance(own, nn.modules.batchnorm._NormBase):
+                # in training mode the batch's own statistics are used, and none are kept
+                own.track_running_stats = bool(theirs.track_running_stats) and not theirs.training
+        fused = torch.backends.mha.get_fastpath_enabled()
+        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            torch.backends.mha.set_fastpath_enabled(False)
+            try:
+                with _PlainWeightNorm() if self._normalised else nullcontext():
+                    yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def random_refusal(what: str) -> InputError:
+    """Say why a random network has no loss surface.
+
+    Args:
+        what: What is random.
+
+    Returns:
+        The error.
+    """
+    return InputError("model", what, "its loss would differ at each evaluation: call model.eval() first")
+
+
+def _uses_batch_statistics(layer: nn.Module) -> bool:
+    if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        return False
+    return layer.training or layer.running_mean is None
+
+
+class _PlainWeightNorm(TorchFunctionMode):
+    """Weight normalisation as g v/‖v‖: the second derivative of PyTorch's fused kernel is wrong (seen in 2.13)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch._weight_norm:
+            direction, length = args[0], args[1]
+            axis = args[2] if len(args) > 2 else 0
+            others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
+            return length * direction / direction.norm(dim=others, keepdim=True)
+        return func(*args, **(kwargs or {}))
+
+
+def _parts(module: nn.Module) -> Iterator[object]:
+    for layer in module.modules():
+        yield layer
+        yield from layer._forward_pre_hooks.values()
+
+
+def _all_tensors(module: nn.Module) -> list[Tensor]:
+    found: list[Tensor] = [*module.parameters(), *module.buffers()]
+    for layer in module.modules():
+        found += [value for value in vars(layer).values() if isinstance(value, Tensor)]
+        found += [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+    return found

@@ -1,0 +1,273 @@
+"""The way of plain perceptrons: gradients, Hessian products and whole Hessians by formulas of their own.
+
+With zₗ = Wₗaₗ₋₁ + bₗ, aₗ = φ(zₗ), errors δₗ = ∂ℓ/∂zₗ and eₗ = ∂ℓ/∂aₗ, moving θ along V moves (R is that derivative)
+
+    Rzₗ = Vₗaₗ₋₁ + WₗRaₗ₋₁ + vₗ        Raₗ = φ′Rzₗ
+    Reₗ₋₁ = WₗᵀRδₗ + Vₗᵀδₗ             Rδₗ = φ′Reₗ + φ″eₗRzₗ
+    (HV)ₗ = Rδₗaₗ₋₁ᵀ + δₗRaₗ₋₁ᵀ
+
+Pearlmutter 1994, Neural Computation 6(1). Activations lie as (member, unit, vector, example), so that every product is
+one matrix product for all vectors. Held to automatic differentiation, its slow twin, by a test.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from bathymetry.surface.batches import Batch
+from bathymetry.surface.derivatives import Product
+from bathymetry.surface.perceptron_hessian import perceptron_hessian
+from bathymetry.surface.perceptron_point import PerceptronPoint
+
+_CACHE = 2**23  # bytes of second derivatives worked on at once
+PATH = "a perceptron's own formulas"
+
+
+class PerceptronDerivatives:
+    """Derivatives of a multilayer perceptron under squared error or cross-entropy.
+
+    Args:
+        widths: Units of every layer, inputs first.
+        activations: The activation after each layer but the last.
+        loss: "mse" or "cross_entropy".
+    """
+
+    path = PATH
+
+    def __init__(self, widths: Sequence[int], activations: Sequence[str], loss: str) -> None:
+        self._widths, self._activations, self._loss = tuple(widths), tuple(activations), loss
+
+    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
+        """Give each member's loss on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Losses.
+        """
+        weights, biases = self._layers(theta)
+        outputs = self._forward(weights, biases, batch.inputs)[-1]
+        return self._output(outputs, batch.targets[0])[0]
+
+    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
+        """Give each member's gradient on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Gradients.
+        """
+        point = self.point(theta, batch)
+        pieces = []
+        for error, below in zip(point.errors, point.activations, strict=False):
+            pieces += [_outer(error, below).flatten(1), error.sum(2)]
+        return torch.cat(pieces, dim=1)
+
+    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+        """Prepare products with each member's Hessian on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            A function of (member, vector, parameter) that may be called again and again.
+        """
+        point = self.point(theta, batch)
+        return lambda vectors: self._product(point, vectors)
+
+    def hessian(
+        self, theta: Float[Tensor, "member parameter"], batch: Batch
+    ) -> Float[Tensor, "member parameter parameter"] | None:
+        """Give each member's whole Hessian on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Hessians; None where the layers are so wide that products are the better way.
+        """
+        if max((width + 1) ** 2 for width in self._widths) > 10_000:
+            return None
+        units = sum(self._widths[1:])
+        each = units**2 * theta.element_size()
+        rows = max(1, min(batch.rows, _CACHE // each))
+        blocks = []
+        for some in torch.split(theta, max(1, _CACHE // (rows * each))):
+            parts = [piece.rows / batch.rows * self._hessian(some, piece) for piece in batch.split(rows)]
+            blocks.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum(0))
+        return torch.cat(blocks)
+
+    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
+        """Tell what one example leaves in memory for a backward pass.
+
+        Args:
+            theta: Parameters.
+            batch: A batch.
+
+        Returns:
+            Bytes.
+        """
+        del batch
+        return 4 * sum(self._widths[1:]) * theta.element_size()
+
+    def point(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> PerceptronPoint:
+        """Go forward and backward once.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            All that gradients and products need.
+        """
+        weights, biases = self._layers(theta)
+        activations = self._forward(weights, biases, batch.inputs)
+        losses, error, probabilities, scale = self._output(activations[-1], batch.targets[0])
+        errors, slopes = [error], list[Tensor]()
+        bends: list[Tensor | None] = []
+        for layer in reversed(range(1, len(weights))):
+            slope, bend = _derivatives(self._activations[layer - 1], activations[layer])
+            arriving = torch.bmm(weights[layer].transpose(1, 2), errors[0])
+            slopes.insert(0, slope)
+            bends.insert(0, None if bend is None else bend * arriving)
+            errors.insert(0, slope * arriving)
+        return PerceptronPoint(weights, activations, slopes, bends, errors, losses, probabilities, scale)
+
+    def _hessian(self, theta: Tensor, batch: Batch) -> Tensor:
+        return perceptron_hessian(self.point(theta, batch))
+
+    def _layers(self, theta: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        weights, biases, start = [], [], 0
+        for below, here in pairwise(self._widths):
+            weights.append(theta[:, start : start + here * below].view(-1, here, below))
+            start += here * below
+            biases.append(theta[:, start : start + here].unsqueeze(2))
+            start += here
+        return weights, biases
+
+    def _forward(self, weights: list[Tensor], biases: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        activations = [inputs.T]
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            if layer == 0:
+                values = _from_inputs(weight, activations[0]).add_(bias)
+            else:
+                values = torch.baddbmm(bias, weight, activations[-1])
+            activations.append(_activate([*self._activations, "identity"][layer], values))
+        return activations
+
+    def _output(
+        self, outputs: Tensor, targets: Shaped[Tensor, "example *output"]
+    ) -> tuple[Tensor, Tensor, Tensor | None, float]:
+        """Give the losses, δ of the last layer, and what the loss's second derivative is made of."""
+        examples = outputs.shape[2]
+        if self._loss == "mse":
+            entries = outputs[0].numel()
+            residuals = outputs - targets.reshape(examples, -1).T
+            return residuals.square().sum((1, 2)) / entries, residuals * (2 / entries), None, 2 / entries
+        logarithms = outputs.log_softmax(1)
+        classes = targets.expand(len(outputs), 1, examples)
+        losses = -logarithms.gather(1, classes).sum((1, 2)) / examples
+        probabilities = logarithms.exp()
+        error = probabilities.clone().scatter_add_(1, classes, probabilities.new_full((), -1.0).expand_as(classes))
+        return losses, error.div_(examples), probabilities, 1 / examples
+
+    def _product(self, point: PerceptronPoint, vectors: Tensor) -> Tensor:
+        members, count, _ = vectors.shape
+        moved = self._moved_layers(vectors)
+        rises: list[Tensor] = []  # Ra of the hidden layers
+        for layer, (weight, bias) in enumerate(moved):
+            below, lead = point.activations[layer], weight.flatten(1, 2)
+            change = _from_inputs(lead, below) if layer == 0 else torch.bmm(lead, below)
+            if layer > 0:
+                change.view(members, -1, rises[-1].shape[2] * below.shape[-1]).baddbmm_(
+                    point.weights[layer], rises[-1].flatten(2)
+                )
+            change = change.view(members, -1, count, below.shape[-1]).add_(bias.unsqueeze(3))
+            if layer < len(point.slopes):
+                rises.append(change.mul_(point.slopes[layer].unsqueeze(2)))
+        turn = _loss_curvature(point, change)
+        pieces: list[Tensor] = []
+        for layer in reversed(range(len(moved))):
+            below, rise = point.activations[layer], rises[layer - 1] if layer > 0 else None
+            pieces = [*_moved_gradient(turn, point.errors[layer], below, rise), *pieces]
+            if rise is not None:
+                weight = moved[layer][0].permute(0, 3, 2, 1).flatten(1, 2)
+                arriving = torch.bmm(weight, point.errors[layer]).view_as(rise)
+                arriving.flatten(2).baddbmm_(point.weights[layer].transpose(1, 2), turn.flatten(2))
+                turn = arriving.mul_(point.slopes[layer - 1].unsqueeze(2))
+                bend = point.bends[layer - 1]
+                if bend is not None:
+                    turn += bend.unsqueeze(2) * rise
+        return torch.cat(pieces, dim=2)
+
+    def _moved_layers(self, vectors: Tensor) -> list[tuple[Tensor, Tensor]]:
+        members, count, _ = vectors.shape
+        layers, start = [], 0
+        for below, here in pairwise(self._widths):
+            weight = vectors[..., start : start + here * below].view(members, count, here, below).transpose(1, 2)
+            start += here * below
+            layers.append((weight.contiguous(), vectors[..., start : start + here].transpose(1, 2)))
+            start += here
+        return layers
+
+
+def _activate(activation: str, values: Tensor) -> Tensor:
+    match activation:
+        case "relu":
+            return values.relu_()
+        case "tanh":
+            return values.tanh_()
+        case "sigmoid":
+            return values.sigmoid_()
+    return values
+
+
+def _derivatives(activation: str, activated: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Give φ′, and φ″ / φ′ where it is not zero, from what the activation gave."""
+    match activation:
+        case "relu":
+            return (activated > 0).to(activated.dtype), None
+        case "tanh":
+            return 1 - activated.square(), -2 * activated
+        case "sigmoid":
+            return activated * (1 - activated), 1 - 2 * activated
+    return torch.ones_like(activated), None
+
+
+def _from_inputs(weight: Tensor, inputs: Float[Tensor, "input example"]) -> Tensor:
+    # all members' rows in one product, as they share their inputs
+    return (weight.reshape(-1, weight.shape[2]) @ inputs).view(*weight.shape[:2], -1)
+
+
+def _outer(error: Tensor, below: Tensor) -> Tensor:
+    if below.ndim == 2:
+        return (error.reshape(-1, error.shape[-1]) @ below.T).view(*error.shape[:-1], -1)
+    return torch.bmm(error, below.transpose(1, 2))
+
+
+def _loss_curvature(point: PerceptronPoint, change: Float[Tensor, "member output vector example"]) -> Tensor:
+    """Move δ of the last layer as its output moves."""
+    if point.probabilities is None:
+        return change * point.scale
+    likely = point.probabilities.unsqueeze(2)
+    weighted = likely * change
+    return (weighted - likely * weighted.sum(1, keepdim=True)) * point.scale
+
+
+def _moved_gradient(turn: Tensor, error: Tensor, below: Tensor, rise: Tensor | None) -> list[Tensor]:
+    """Give one layer's part of the product: (member, vector, weight) and (member, vector, bias)."""
+    members, outputs, count, _ = turn.shape
+    weight = _outer(turn.flatten(1, 2), below).view(members, outputs, count, -1).transpose(1, 2)
+    if rise is not None:
+        crossed = torch.bmm(rise.flatten(1, 2), error.transpose(1, 2)).view(members, -1, count, outputs)
+        weight = weight + crossed.permute(0, 2, 3, 1)
+    return [weight.flatten(2), turn.sum(3).transpose(1, 2)]

@@ -1,0 +1,109 @@
+"""Which parameters θ is made of, and the way between one flat vector and named tensors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bathymetry.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The coordinates of a loss surface: some of a network's parameters, one after another."""
+
+    shapes: Mapping[str, tuple[int, ...]]  # in the order of `nn.Module.named_parameters()`
+    dtype: torch.dtype  # of θ: the widest of its parameters', at least float32
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers θ has."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each parameter lies in θ."""
+        places, start = {}, 0
+        for name, shape in self.shapes.items():
+            places[name] = slice(start, start + prod(shape))
+            start += prod(shape)
+        return places
+
+    @property
+    def layers(self) -> dict[str, slice]:
+        """Where each layer lies in θ: parameters that follow one another and have the same module."""
+        places: dict[str, slice] = {}
+        for name, place in self.slices.items():
+            layer = name.rpartition(".")[0] or name
+            start = places[layer].start if layer in places else place.start
+            places[layer] = slice(start, place.stop)
+        return places
+
+    def join(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " parameter"]:
+        """Lay named tensors out as θ.
+
+        Args:
+            tensors: At least the parameters of the selection.
+
+        Returns:
+            A copy in the dtype of θ.
+        """
+        return torch.cat([tensors[name].detach().reshape(-1).to(self.dtype) for name in self.shapes])
+
+    def split(self, theta: Float[Tensor, "*lead parameter"]) -> dict[str, Tensor]:
+        """Cut θ into named tensors.
+
+        Args:
+            theta: Flat parameters, with any leading axes.
+
+        Returns:
+            Views by name, (*lead, *shape).
+        """
+        lead = theta.shape[:-1]
+        return {name: theta[..., place].view((*lead, *self.shapes[name])) for name, place in self.slices.items()}
+
+
+def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | None) -> Selection:
+    """Choose the parameters of a surface.
+
+    Args:
+        model: The network. Parameters that share one tensor count once.
+        only: Names of parameters or of layers; None for all that are trainable.
+        dtype: What θ is to be measured in; None for the parameters' own.
+
+    Returns:
+        The selection.
+
+    Raises:
+        InputError: If a name is unknown, or a parameter is not made of real numbers, or none is left.
+    """
+    own = dict(model.named_parameters())
+    if only is None:
+        chosen = {name: p for name, p in own.items() if p.requires_grad}
+        if not chosen:
+            raise InputError("model", type(model).__name__, "give a network with trainable parameters")
+    else:
+        wanted = set(_named(model, own, [only] if isinstance(only, str) else only))
+        chosen = {name: p for name, p in own.items() if name in wanted}
+    for name, parameter in chosen.items():
+        if not parameter.is_floating_point():
+            raise InputError(
+                name, f"a parameter of {parameter.dtype}", "a loss surface has real parameters: leave it out"
+            )
+    widest = reduce(torch.promote_types, [p.dtype for p in chosen.values()], torch.float32)
+    return Selection({name: tuple(p.shape) for name, p in chosen.items()}, dtype or widest)
+
+
+def _named(model: nn.Module, own: Mapping[str, Tensor], only: Sequence[str]) -> Iterator[str]:
+    # A tied parameter has several names; its first is the one that counts.
+    first = {id(p): name for name, p in own.items()}
+    every = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
+    for wanted in only:
+        found = [real for name, real in every.items() if name == wanted or name.startswith(f"{wanted}.")]
+        if not found:
+            raise InputError("only", wanted, f"give names of parameters or layers, such as {', '.join(list(own)[:3])}")
+        yield from found
