@@ -7,7 +7,8 @@ import torch
 from jaxtyping import config, install_import_hook
 
 install_import_hook(
-    [f"bathymetry.{folder}" for folder in ("data", "models", "training", "surface", "probes")], "typecheck.checked"
+    [f"bathymetry.{folder}" for folder in ("data", "models", "training", "spectra", "surface", "probes")],
+    "typecheck.checked",
 )
 
 

@@ -37,7 +37,7 @@ def test_inputs_are_uniform_between_the_ends():
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "x +", "nonsense(x)", "x.real", "__import__('os')", "'text'", "y", "x if x", "[x, x]"]
+    "bad", ["", "x +", "nonsense(x)", "x.real", "__import__('os')", "'text'", "y", "x if x", "[x, x]", "x; x"]
 )
 def test_what_is_no_function_is_refused(bad):
     with pytest.raises(InputError, match=r"^functions"):

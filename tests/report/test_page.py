@@ -303,7 +303,7 @@ def test_a_finding_that_gives_its_reason_is_not_told_it_twice():
 
 
 def test_chance_and_adjustment_are_spoken_of(html):
-    assert "about forty claims" in html
+    assert "one claim in twenty would come out" in html
     assert "Holm" in html
     assert "p 0.040, Holm-adjusted 0.080" in html
 

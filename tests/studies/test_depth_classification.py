@@ -79,3 +79,20 @@ def test_a_batch_of_more_than_the_data_have_is_refused():
 def test_a_preset_that_draws_more_than_the_data_have_takes_them_all():
     plan = STUDY.plan(STUDY.settings.preset("quick", data="digits"))
     assert (len(plan.ensembles[0].setting.data.train), len(plan.ensembles[0].setting.data.test)) == (1500, 297)
+
+
+def test_networks_of_ones_own_are_trained_as_they_were_given():
+    study = find("depth-classification")
+    plan = study.plan(study.settings.preset("smoke", networks=((100,), (20, 20))))
+    assert [ensemble.setting.network.widths for ensemble in plan.ensembles] == [(64, 100, 10), (64, 20, 20, 10)]
+    assert plan.notes == (
+        "These networks have 1,930 to 7,510 parameters, so depth is not all that differs between them.",
+    )
+
+
+def test_the_best_of_three_is_not_judged_between_two():
+    study = find("depth-classification")
+    (claim,) = (one for one in study.claims if one.letter == "b")
+    places = {"network": ["shallow", "middle"], "epoch": range(5)}
+    accuracy = xr.DataArray(np.full((2, 8, 5), 0.9), dims=("network", "member", "epoch"), coords=places)
+    assert not claim.decide(xr.DataTree(xr.Dataset({"test_accuracy": accuracy})))

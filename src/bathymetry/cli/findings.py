@@ -18,5 +18,7 @@ def tell(claims: "Sequence[ClaimRow]") -> None:
     for claim in claims:
         say(f"\n{claim.id}  {claim.text}")
         say(f"  {claim.verdict.decision.upper()}  {claim.finding}")
+        for remark in claim.remarks:
+            say(f"  {remark}")
         if claim.kept is not None:
             say(f"  The kept full run: {claim.kept.decision}. {claim.kept.finding}")

@@ -64,7 +64,8 @@ def _held(argument: str) -> str:
 
 def _sentence(complaint: str, name: str) -> str:
     """Take the words out of tyro's box."""
-    lines = [re.sub(r"[│╭╮╰╯─┃┏┓┗┛━]", " ", line).strip() for line in complaint.splitlines()]
+    untitled = [line for line in complaint.splitlines() if not line.lstrip().startswith(("╭", "┏"))]
+    lines = [re.sub(r"[│╭╮╰╯─┃┏┓┗┛━]", " ", line).strip() for line in untitled]
     words = [line for line in lines if line and "help" not in line.lower() and not line.startswith("Parsing error")]
     said = " ".join(words)[:200] or "they do not fit"
     return f"{said[:1].lower()}{said[1:].rstrip('.')}; bathymetry {name} --help explains them"

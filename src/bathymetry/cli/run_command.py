@@ -128,6 +128,8 @@ def _has(study: Study, field: str) -> bool:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "1 s"
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

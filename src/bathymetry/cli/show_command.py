@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from bathymetry.cli.parsing import as_text, parse, say
+from bathymetry.statistics import RULES, SEVERAL
 from bathymetry.studies import PRESETS, Study, find
 
 
@@ -33,6 +34,11 @@ def main(arguments: list[str]) -> None:
         mark = " †" if claim.absolute else ""
         say(f"  {study.name}.{claim.letter}{mark}  {claim.text}")
         say(_wrapped(f"{claim.kind}: {claim.rule}", "      "))
+    say("\nHow a kind of claim is decided, from at least 6 members")
+    for kind in dict.fromkeys(claim.kind for claim in study.claims):
+        say(_wrapped(f"{kind}: {RULES[kind]}", "  "))
+    if study.claims:
+        say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in study.claims):
         say("  † is judged only on the protocol's own data and schedule.")
     say("\nFigures")

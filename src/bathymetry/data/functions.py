@@ -2,6 +2,7 @@
 
 import ast
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -29,6 +30,9 @@ FUNCTIONS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "tanh": np.tanh,
 }
 
+_NO_EXPRESSION = (
+    InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError, UserWarning,
+)  # fmt: skip
 _FARTHEST = 1e30  # squares of such inputs still have a place in float32
 
 
@@ -128,7 +132,9 @@ def _expression(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
     del evaluator.nodes[ast.Attribute], evaluator.nodes[ast.Subscript]
     remedy = f"give one of {', '.join(FUNCTIONS)}, or an expression in x such as sin(3*x)/x"
     try:
-        values = np.asarray(evaluator.eval(name), dtype=np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # which is how several expressions in one are told of
+            values = np.asarray(evaluator.eval(name), dtype=np.float64)
         return np.array(np.broadcast_to(values, x.shape))
-    except (InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError) as error:
+    except _NO_EXPRESSION as error:
         raise InputError("functions", name, remedy) from error

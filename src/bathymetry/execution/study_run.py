@@ -37,6 +37,10 @@ class StudyRun:
     results: xr.DataTree
     out: Path
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{one.id} {one.verdict.decision}" for one in self.claims)
+        return f"StudyRun({self.study.name!r}, out={str(self.out)!r}: {told or 'no claims'})"
+
     def _repr_html_(self) -> str:
         """Show the verdicts in a notebook."""
         rows = "".join(

@@ -28,6 +28,18 @@ class ClaimRow:
     p_holm: float | None = None  # adjusted over all claims of the page; None where there is no p
     kept: Kept | None = None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know beside the finding: why it is not decided, or that chance may have decided it."""
+        remarks = []
+        reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
+        if reason and reason not in self.finding:
+            remarks.append(f"{reason}.")
+        if self.verdict.decision in ("supported", "contradicted") and (self.p_holm or 0.0) > 0.05:
+            adjusted = f"Adjusted for all claims of the page (Holm), p = {self.p_holm:.2f}"
+            remarks.append(f"{adjusted}: chance may have decided it.")
+        return tuple(remarks)
+
 
 @dataclass(frozen=True)
 class StudySection:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bathymetry.statistics.verdict import Kind, Part, Verdict
+from bathymetry.statistics.verdict import Decision, Kind, Part, Verdict
 
 _ROOM = 4.0  # per cent left free at both ends
 
@@ -14,6 +14,7 @@ class Effect:
 
     label: str  # which network, function or quantity
     part: Part
+    decision: Decision  # of the part; "not judged" where the whole claim is not
     middle: float
     low: float
     high: float
@@ -42,6 +43,7 @@ def effects(verdict: Verdict) -> tuple[Effect, ...]:
         Effect(
             label=", ".join(part.coordinates.values()),
             part=part,
+            decision=verdict.decision if verdict.decision == "not judged" else part.decision,
             middle=place(part.estimate),
             low=place(part.interval[0]),
             high=place(part.interval[1]),

@@ -21,6 +21,7 @@ from bathymetry.charts.theme import PALETTE, configuration, twins
 from bathymetry.report.columns import columns
 from bathymetry.report.content import ClaimRow, Report
 from bathymetry.report.effect import effects
+from bathymetry.statistics.rules_in_words import RULES, SEVERAL
 from bathymetry.statistics.verdict import Decision
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not judged": "–"}
@@ -75,7 +76,7 @@ def page(report: Report) -> str:
         undefined=jinja2.StrictUndefined, finalize=_held_together,
     )  # fmt: skip
     environment.filters.update(p=_p, sentence=_sentence, code=_code)
-    environment.globals.update(effects=effects, symbols=_SYMBOLS)
+    environment.globals.update(effects=effects, symbols=_SYMBOLS, rules=RULES, several=SEVERAL)
     return environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,

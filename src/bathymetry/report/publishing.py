@@ -47,7 +47,7 @@ def publish(out: Path) -> tuple[Path, tuple[ClaimRow, ...]]:
     report = Report(
         title=_title(runs),
         opening=opening(runs),
-        studies=tuple(section(run, of_study[run.study.name]) for run in runs),
+        studies=tuple(section(run, of_study[run.study.name], out) for run in runs),
         provenance=_shown_provenance(runs),
         reproduce="\n".join(reproduce(run, out) for run in runs),
         notes=(*_NOTES, *unread),
@@ -55,10 +55,17 @@ def publish(out: Path) -> tuple[Path, tuple[ClaimRow, ...]]:
     put(out / "claims.json", _json([_claim(row) for row in rows]))
     put(out / "provenance.json", _json({run.study.name: _provenance(run) for run in runs}))
     for run in runs:
-        for figure in run.figures:
-            save(figure, out / run.study.name / "figures")
+        written = [path for figure in run.figures for path in save(figure, out / run.study.name / "figures")]
+        _drop_others(out / run.study.name / "figures", written)
     put(out / PAGE, page(report).encode())
     return out / PAGE, rows
+
+
+def _drop_others(folder: Path, written: Sequence[Path]) -> None:
+    # Figures of an earlier run with other settings would be taken for this one's.
+    for path in [*folder.glob("figure-*.svg"), *folder.glob("figure-*.png")]:
+        if path not in written:
+            path.unlink()
 
 
 def _runs(out: Path) -> tuple[list[StudyRun], list[str]]:
@@ -83,7 +90,9 @@ def _rows(runs: Sequence[StudyRun]) -> tuple[ClaimRow, ...]:
     kept = kept_verdicts()
     rows = []
     for claim, p_holm in zip(judged, adjusted, strict=True):
-        beside = kept.get(claim.id) if claim.verdict.decision == "not judged" else None
+        beside = kept.get(claim.id)
+        if beside is not None and beside.verdict == claim.verdict.decision:
+            beside = None
         rows.append(
             ClaimRow(
                 id=claim.id,

@@ -10,12 +10,13 @@ from bathymetry.report.content import ClaimRow, StudySection
 from bathymetry.studies import PRESETS, StudySettings, joined
 
 
-def section(run: StudyRun, claims: Sequence[ClaimRow]) -> StudySection:
+def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySection:
     """Make a study's section.
 
     Args:
         run: The study with its results.
         claims: Its claims.
+        out: Its output folder.
 
     Returns:
         The section.
@@ -31,7 +32,7 @@ def section(run: StudyRun, claims: Sequence[ClaimRow]) -> StudySection:
         figures=tuple(run.figures),
         claims=tuple(claims),
         settings={_label(name): _shown(value) for name, value in settings_of(run).model_dump().items()},
-        code=_code(run),
+        code=_code(run, out),
         warnings=(*run.results.attrs["notes"], *diverged(run)),
     )
 
@@ -137,8 +138,10 @@ def _named_data(run: StudyRun) -> tuple[str, dict[str, Any]]:
     return preset, changes
 
 
-def _code(run: StudyRun) -> str:
+def _code(run: StudyRun, out: Path) -> str:
     preset, changes = _named_data(run)
+    if out.name != OUT.name:
+        changes["out"] = out.name
     given = "".join(f", {name}={value!r}" for name, value in changes.items())
     return (
         "import bathymetry as bm\n\n"

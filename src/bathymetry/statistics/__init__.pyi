@@ -21,6 +21,8 @@ from .rule_slope import paired_difference as paired_difference
 from .rule_slope import regression_slope as regression_slope
 from .rule_slope import slope as slope
 from .rule_slope import spearman_z as spearman_z
+from .rules_in_words import RULES as RULES
+from .rules_in_words import SEVERAL as SEVERAL
 from .transforms import FISHER as FISHER
 from .transforms import IDENTITY as IDENTITY
 from .transforms import LOG as LOG
@@ -34,3 +36,4 @@ from .verdict import Decision as Decision
 from .verdict import Kind as Kind
 from .verdict import Part as Part
 from .verdict import Verdict as Verdict
+from .wording import percent_range as percent_range

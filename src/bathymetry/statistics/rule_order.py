@@ -59,6 +59,9 @@ def order(
         decision = "supported" if test.superiority > 0.5 else "contradicted"
     elif not reason:
         reason = f"neither is {relation} the other clearly enough"
+    never = members > 0 and bool(np.isinf(a).all() and np.isinf(b).all())
+    if never:
+        reason = "it happened in no member of either"
     low, high = superiority_interval(test.superiority, len(a), len(b), confidence)
     if test.p >= doubt:
         low, high = min(low, 0.5), max(high, 0.5)
@@ -71,6 +74,8 @@ def order(
         numbers = f"{level(confidence)} {percent_range(low, high)}, {p_value(test.p)}"
         summary = f"{first} {relation} {second} in {percent(test.superiority)} % of pairs ({numbers})"
         summary += _without_a_number(a, b, first, second)
+    if never:
+        summary = f"nothing to compare: it happened in none of {len(a)} {first} and none of {len(b)} {second}"
     return Part(
         decision=decision,
         estimate=test.superiority,

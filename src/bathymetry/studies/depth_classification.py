@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, statistics, training
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.networks import network_names
+from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
 from bathymetry.studies.study import Study, later
@@ -139,11 +139,12 @@ def widths_for(settings: Settings, examples: "Data") -> tuple[list[list[int]], t
         examples: The data.
 
     Returns:
-        All widths of each network, and what to tell of the choice.
+        All widths of each network, and what to tell of the choice. Networks of the user's own stay as they are.
     """
     inputs, outputs = examples.train.inputs.shape[1], examples.classes or _OUTPUTS
-    if (inputs, outputs) == (_INPUTS, _OUTPUTS):
-        return [[inputs, *hidden, outputs] for hidden in settings.networks], ()
+    if (inputs, outputs) == (_INPUTS, _OUTPUTS) or settings.networks != _NETWORKS:
+        own = [[inputs, *hidden, outputs] for hidden in settings.networks]
+        return own, unequal_parameters(own)
     chosen, notes = [], []
     for name, hidden in zip(names_of(settings), settings.networks, strict=True):
         budget = models.parameter_count([_INPUTS, *hidden, _OUTPUTS])
@@ -203,7 +204,7 @@ def _training_above_test(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 def _middle_is_best(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     accuracy = _at(results.to_dataset(), 100)["test_accuracy"]
     names = accuracy["network"].values.tolist()
-    if "middle" not in names or len(names) < 2:
+    if not set(_WORDS) <= set(names):
         return []
     others = {name: accuracy.sel(network=name).values for name in names if name != "middle"}
     return [statistics.best(accuracy.sel(network="middle").values, others, larger_is_better=True, name="middle")]
@@ -263,9 +264,9 @@ STUDY = Study(
     name="depth-classification",
     part="Part 1: depth",
     question="At equal parameters, do deep networks classify images better than shallow ones?",
-    about="A shallow, a middle and a deep network with about 23,900 parameters each learn to tell ten kinds of images "
-    "apart, by Adam on mini-batches. Loss and accuracy are taken over the whole training and test sets after every "
-    "epoch, for every member.",
+    about="Networks of different depths, unless told otherwise with about 23,900 parameters each, learn to tell kinds "
+    "of images apart, by Adam on mini-batches. Loss and accuracy are taken over the whole training and test sets after "
+    "every epoch, for every member.",
     reading="Each faint line is one member; the strong line is their mean on the axis's own scale, its band the "
     "pointwise 95 % interval of that mean. Accuracies stand on a logit axis, which has room for every step toward "
     "100 %.",

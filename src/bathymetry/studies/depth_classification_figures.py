@@ -35,7 +35,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
     whole = results.to_dataset()
     epochs = int(whole["epoch"].max())
     return (
-        f"After {epochs} epochs the mean test accuracy is {_accuracies(whole, 'test', epochs)}.",
+        f"After {epochs} epochs the mean test accuracy (on the logit scale) is {_accuracies(whole, 'test', epochs)}.",
         f"The mean training accuracy then is {_accuracies(whole, 'train', epochs)}.",
         f"Mean test loss is lowest at epoch {_lowest(whole)}.",
     )
@@ -72,15 +72,16 @@ def _loss(whole: xr.Dataset) -> Figure:
     words = []
     for name in _networks(whole):
         band = mean_interval(last["train_loss"].sel(network=name).values, transform=LOG)
-        words.append(f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))}) {name}")
+        interval = f"{number(float(band.low))} to {number(float(band.high))}"
+        words.append(f"{number(float(band.centre))} ({interval}) in the {name}")
     return Figure(
         name="05-training-loss",
         title="Which network's training loss falls fastest?",
         panels=(panel(chart, "Training loss"),),
-        finding=f"After {int(last['epoch'])} epochs the mean training loss (with its 95 % interval) is "
-        f"{joined(words)}.",
-        reading="The loss over the whole training set; behind it, jagged, the last mini-batch's loss of one member, "
-        "which is what a training loop usually prints.",
+        finding=f"After {int(last['epoch'])} epochs the geometric mean of the training loss (with its 95 % interval) "
+        f"is {joined(words)} network.",
+        reading="Logarithmic axes. The loss over the whole training set; behind it, jagged, the last mini-batch's loss "
+        "of one member, which is what a training loop usually prints.",
         number=5,
     )
 
@@ -102,10 +103,10 @@ def _accuracy(whole: xr.Dataset) -> Figure:
         name="06-accuracy",
         title="Which network is most accurate?",
         panels=panels,
-        finding=f"After {epochs} epochs the mean test accuracy (with its 95 % interval) is "
+        finding=f"After {epochs} epochs the mean test accuracy (on the logit scale, with its 95 % interval) is "
         f"{_accuracies(whole, 'test', epochs)}.",
-        reading="Logit axes, each panel its own. Where a member gets everything right for an epoch its line leaves the "
-        "panel, which reaches as far as the means' intervals.",
+        reading="A logarithmic axis of epochs and logit axes of accuracy, each panel its own. Where a member gets "
+        "everything right for an epoch its line leaves the panel, which reaches as far as the means' intervals.",
         number=6,
     )
 

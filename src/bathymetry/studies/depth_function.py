@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.networks import network_names
+from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
 from bathymetry.studies.study import Study, later
@@ -139,7 +139,8 @@ def plan(settings: Settings) -> Plan:
                 measurements=measurements,
             )
             ensembles.append(PlannedEnsemble({"function": function, "network": name}, setting, range(settings.members)))
-    return Plan(tuple(ensembles), data=sources)
+    notes = unequal_parameters([(1, *hidden, 1) for hidden in settings.networks])
+    return Plan(tuple(ensembles), notes=notes, data=sources)
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
@@ -209,7 +210,7 @@ def _predicts_well(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     return _parts(results, judge)
 
 
-def _sooner(results: "xr.DataTree", sooner: str, later: str) -> "Sequence[statistics.Part]":
+def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "Sequence[statistics.Part]":
     # One part a network: whether members fit the one function sooner than the other.
     times = results.to_dataset()["epochs_to_fit"]
     if not {sooner, later} <= set(times["function"].values.tolist()):
@@ -220,7 +221,7 @@ def _sooner(results: "xr.DataTree", sooner: str, later: str) -> "Sequence[statis
             times.sel(function=later, network=network).values,
             first=sooner,
             second=later,
-            coordinates={"network": network},
+            coordinates={**pair, "network": network},
         )
         for network in times["network"].values.tolist()
     ]
@@ -235,7 +236,8 @@ def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     parts: list[statistics.Part] = []
     for straighter, other in combinations(straightness.index, 2):
         if straightness[straighter] > straightness[other]:
-            parts += _sooner(results, str(straighter), str(other))
+            pair = {"functions": f"{straighter} before {other}"} if len(straightness) > 2 else {}
+            parts += _sooner(results, str(straighter), str(other), **pair)
     return parts
 
 
@@ -289,9 +291,9 @@ STUDY = Study(
     name="depth-function",
     part="Part 1: depth",
     question="At equal parameters, do deep networks fit a function better than shallow ones?",
-    about="A shallow, a middle and a deep network with about 750 parameters each learn functions of one variable from "
-    "the same examples, by Adam on the full batch. Every network is trained many times, from starts of its own. A "
-    "member fits when its training loss is below 1 % of the target's variance.",
+    about="Networks of different depths, unless told otherwise with about 750 parameters each, learn functions of one "
+    "variable from the same examples, by Adam on the full batch. Every network is trained many times, from starts of "
+    "its own. A member fits when its training loss is below 1 % of the target's variance.",
     reading="Each faint line is one member; the strong line is their mean on the axis's own scale, its band the "
     "pointwise 95 % interval of that mean.",
     shows=(

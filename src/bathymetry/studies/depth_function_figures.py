@@ -41,8 +41,8 @@ def seen(results: xr.DataTree) -> Sequence[str]:
     """
     whole = results.to_dataset()
     sentences = [f"On {_formula(name)}, {_fit_counts(whole.sel(function=name))}." for name in _each_function(whole)]
-    straightness = [f"{number(float(r2))} for {_formula(str(name))}" for name, r2 in _r2(whole)]
-    sentences.append(f"A straight line explains this share of each function's variance: {joined(straightness)}.")
+    straightness = [f"{number(100 * float(r2))} % of the variance of {_formula(str(name))}" for name, r2 in _r2(whole)]
+    sentences.append(f"A straight line explains {joined(straightness)}.")
     return sentences
 
 
@@ -74,7 +74,8 @@ def _final_losses(one: xr.Dataset) -> str:
         last = one["train_loss"].sel(network=network).isel(epoch=-1).values
         band = mean_interval(last, transform=LOG)
         words.append(
-            f"{network} {number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"
+            f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))}) in the {network} "
+            "network"
         )
     return joined(words)
 
@@ -96,8 +97,10 @@ def _loss(whole: xr.Dataset, name: str, place: int) -> Figure:
         name=f"{figure_number:02d}-loss-{name}" if figure_number else f"loss-{_subject(name, place)}",
         title=f"Which network learns {_formula(name)} fastest?",
         panels=(panel(chart, "Training loss"),),
-        finding=f"After {epochs:,} epochs the mean training loss (with its 95 % interval) is {_final_losses(one)}.",
-        reading="Both axes are logarithmic; below the dashed line a member fits.",
+        finding=f"After {epochs:,} epochs the geometric mean of the training loss (with its 95 % interval) is "
+        f"{_final_losses(one)}.",
+        reading="Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance, "
+        f"{number(0.01 * variance)}; a constant can't get below the variance itself, {number(variance)}.",
         number=figure_number,
     )
 
@@ -119,13 +122,13 @@ def _prediction(whole: xr.Dataset, name: str, place: int) -> Figure:
         for index, network in enumerate(names)
     )  # fmt: skip
     errors = abs(one["prediction"] - truth).median(("member", "x"))
-    typical = joined([f"{network} {number(float(errors.sel(network=network)))}" for network in names])
+    typical = joined([f"{number(float(errors.sel(network=network)))} in the {network} network" for network in names])
     figure_number = _NUMBERS["prediction"].get(name)
     return Figure(
         name=f"{figure_number:02d}-prediction-{name}" if figure_number else f"prediction-{_subject(name, place)}",
         title=f"What has each network made of {_formula(name)}?",
         panels=panels,
-        finding=f"The median distance of a member's prediction from the truth is {typical}.",
+        finding=f"The median distance between prediction and truth, over all members and inputs, is {typical}.",
         reading="One panel a network: its members, their mean with its interval, and the true function.",
         number=figure_number,
     )
@@ -138,7 +141,7 @@ def _each_function(whole: xr.Dataset) -> list[str]:
 def _epochs_to_fit(whole: xr.Dataset) -> Figure:
     finite = whole["epochs_to_fit"].where(np.isfinite(whole["epochs_to_fit"]))
     low, high = finite.min().item(), max(finite.max().item(), 1.0)
-    domain = (max(low / 1.3, 0.7), high * 1.3) if np.isfinite(low) else None
+    domain = (max(low / 1.3, 0.7), high * 1.3) if np.isfinite(low) else (1.0, max(2.0, float(whole["epoch"].max())))
     panels = tuple(
         panel(
             dots(

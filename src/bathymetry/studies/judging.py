@@ -25,6 +25,9 @@ class Judged:
     verdict: "Verdict"
     finding: str  # one sentence, its numbers taken from the results
 
+    def __str__(self) -> str:
+        return f"{self.id} {self.verdict.decision}: {self.finding}"
+
 
 def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
     """Decide every claim of a study.
@@ -40,7 +43,7 @@ def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
     judged = []
     for claim in study.claims:
         verdict = _verdict(claim, results, obstacle)
-        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, _finding(verdict)))
+        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, _finding(claim, verdict)))
     return tuple(judged)
 
 
@@ -78,13 +81,14 @@ def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
     return statistics.combine(claim.kind, parts)
 
 
-def _finding(verdict: "Verdict") -> str:
+def _finding(claim: Claim, verdict: "Verdict") -> str:
     """Put the parts' numbers together; those that share their numbers are named together."""
     if not verdict.parts:
         return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
     if verdict.kind == "share" and len(verdict.parts) > 1:
         counts = [_counted(part) for part in verdict.parts]
-        return f"Members that do, with the share's 95 % interval: {joined(counts)}."
+        who = claim.rule.partition(";")[0].removeprefix("the share of ")
+        return f"{who[:1].upper()}{who[1:]} (with the share's 95 % interval): {joined(counts)}."
     together: dict[str, list[str]] = {}
     for part in verdict.parts:
         together.setdefault(part.summary, []).append(" ".join(part.coordinates.values()))
@@ -95,5 +99,6 @@ def _finding(verdict: "Verdict") -> str:
 
 def _counted(part: "Part") -> str:
     count = round(part.estimate * part.members) if part.members else 0
-    low, high = (round(100 * end) for end in part.interval)
-    return f"{count} of {part.members} {' '.join(part.coordinates.values())} ({low}–{high} %)"
+    return (
+        f"{count} of {part.members} {' '.join(part.coordinates.values())} ({statistics.percent_range(*part.interval)})"
+    )

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+from bathymetry import models
+
+_ALIKE = 1.1  # the largest ratio of parameter counts that are called equal
+
 
 def network_names(
     networks: Sequence[Sequence[int]], usual: Sequence[Sequence[int]], words: Sequence[str]
@@ -22,3 +26,23 @@ def network_names(
     """
     known = {tuple(widths): word for widths, word in zip(usual, words, strict=True)}
     return tuple(known.get(tuple(widths), "-".join(map(str, widths))) for widths in networks)
+
+
+def unequal_parameters(networks: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """Say so where networks that are compared have unequal numbers of parameters.
+
+    Args:
+        networks: All widths of each.
+
+    Returns:
+        One sentence, or none.
+
+    Example:
+        >>> unequal_parameters([(1, 250, 1), (1, 10, 10, 1)])
+        ('These networks have 141 to 751 parameters, so depth is not all that differs between them.',)
+    """
+    counts = [models.parameter_count(widths) for widths in networks]
+    if max(counts) <= _ALIKE * min(counts):
+        return ()
+    low, high = min(counts), max(counts)
+    return (f"These networks have {low:,} to {high:,} parameters, so depth is not all that differs between them.",)

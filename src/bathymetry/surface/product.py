@@ -89,7 +89,8 @@ class HessianProduct:
     def _sum(self, vectors: Tensor) -> Tensor:
         if isinstance(self._pieces, list) and len(self._pieces) == 1:  # nothing to add up in float64
             share, product, block = self._pieces[0]
-            return _in_blocks(product, vectors, block) * share
+            only: Tensor = _in_blocks(product, vectors, block) * share
+            return only
         total = torch.zeros(vectors.shape, dtype=torch.float64, device=self.device)
         for share, product, block in self._pieces:
             total += share * _in_blocks(product, vectors, block).double()

@@ -55,6 +55,9 @@ def build_members(build: Callable[[], nn.Module], members: range, seed: int) -> 
     Raises:
         InputError: If `build` gives something else than a network, or networks of several shapes.
     """
+    if isinstance(build, nn.Module):
+        remedy = "give a function that makes one, such as lambda: bm.mlp([1, 8, 1]): each member needs its own"
+        raise InputError("build", f"a {type(build).__name__}", remedy)
     modules = []
     with torch.random.fork_rng(devices=[]):
         for member in members:

@@ -76,7 +76,12 @@ def train(
 
     Returns:
         The records and the trained members.
+
+    Raises:
+        InputError: If something given can't be right; the sentence names it.
     """
+    if not isinstance(data, Data):
+        raise InputError("data", data if isinstance(data, str) else type(data).__name__, "give what bm.load gives")
     numbers = _numbered(members)
     _check(numbers, data, epochs, steps, batch_size, targets)
     _check_loss(loss)
@@ -111,6 +116,8 @@ def train(
 
 
 def _numbered(members: int | range) -> range:
+    if not isinstance(members, int | range):
+        raise InputError("members", members, "give a whole number or a range")
     numbers = members if isinstance(members, range) else range(members)
     if len(numbers) < 1 or numbers.step != 1 or numbers.start < 0:
         raise InputError("members", members, "give at least 1")

@@ -1,0 +1,12 @@
+from .density import SpectralDensity as SpectralDensity
+from .density import spectral_density as spectral_density
+from .diagonal_estimate import Diagonal as Diagonal
+from .diagonal_estimate import diagonal as diagonal
+from .eigenpairs_search import Eigenpairs as Eigenpairs
+from .eigenpairs_search import NotConverged as NotConverged
+from .eigenpairs_search import Which as Which
+from .eigenpairs_search import eigenpairs as eigenpairs
+from .operator import MatrixOperator as MatrixOperator
+from .operator import SymmetricOperator as SymmetricOperator
+from .trace_estimate import Trace as Trace
+from .trace_estimate import trace as trace

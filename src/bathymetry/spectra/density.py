@@ -1,0 +1,121 @@
+"""How the eigenvalues of a large matrix are spread, by stochastic Lanczos quadrature.
+
+    (1/P) Σⱼ f(λⱼ) ≈ mean over probes v of Σᵢ wᵢ f(θᵢ),   θ the Ritz values of a run from v, wᵢ = (first coordinate)²
+
+A probe's weights are those squared coordinates, which add up to 1; any other weights put mass where there is none.
+Ghorbani, Krishnan and Xiao 2019, arXiv:1901.10159; Ubaru, Chen and Saad 2017, SIAM J. Matrix Anal. Appl. 38(4).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.spectra.krylov import Krylov
+from bathymetry.spectra.operator import SymmetricOperator
+
+_BYTES = 2**29  # of basis vectors held at once
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """A distribution of eigenvalues: points with weights, one set a probe."""
+
+    nodes: Float[Tensor, "probe step"]
+    weights: Float[Tensor, "probe step"]  # add up to 1 for each probe
+    dimension: int
+
+    def mass(self, low: float, high: float) -> tuple[float, float]:
+        """Estimate the share of eigenvalues in an interval.
+
+        Args:
+            low: Its lower end, which belongs to it.
+            high: Its upper end, which belongs to it.
+
+        Returns:
+            The share and its standard error over probes, NaN for a single probe.
+        """
+        inside = (self.nodes >= low) & (self.nodes <= high)
+        return _mean_and_error((self.weights * inside).sum(1))
+
+    def moment(self, order: int) -> tuple[float, float]:
+        """Estimate the mean of a power of the eigenvalues; P times the first is the trace.
+
+        Args:
+            order: The power.
+
+        Returns:
+            The mean and its standard error over probes.
+        """
+        return _mean_and_error((self.weights * self.nodes**order).sum(1))
+
+    def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, " point"]:
+        """Smooth the distribution with Gaussians.
+
+        Args:
+            grid: Where to evaluate it.
+            width: The Gaussians' standard deviation.
+
+        Returns:
+            A density that integrates to 1 over all numbers.
+
+        Raises:
+            InputError: If the width is not positive.
+        """
+        if not width > 0:
+            raise InputError("width", width, "give a positive standard deviation")
+        distance = (grid.double()[:, None, None] - self.nodes) / width
+        bumps = torch.exp(-distance.square() / 2) / (width * math.sqrt(2 * math.pi))
+        return (bumps * self.weights).sum(2).mean(1)
+
+
+def spectral_density(
+    operator: SymmetricOperator, probes: int = 10, steps: int = 80, generator: torch.Generator | None = None
+) -> SpectralDensity:
+    """Estimate the distribution of all eigenvalues.
+
+    Args:
+        operator: The matrix.
+        probes: Random starts; from the dimension on, each unit vector once, which is exact with as many steps.
+        steps: Steps of each run, at most the dimension.
+        generator: Draws the starts; a fixed one if None.
+
+    Returns:
+        The distribution.
+
+    Raises:
+        InputError: If there is no probe or no step, or a product is not finite.
+
+    Example:
+        >>> from bathymetry.spectra import MatrixOperator
+        >>> exact = spectral_density(MatrixOperator(torch.diag(torch.tensor([1.0, 1.0, 1.0, 5.0]))), probes=4, steps=4)
+        >>> exact.mass(4, 6)[0]
+        0.25
+    """
+    for field, value in (("probes", probes), ("steps", steps)):
+        if value < 1:
+            raise InputError(field, value, "give at least 1")
+    generator = generator or torch.Generator().manual_seed(0)
+    dimension, steps = operator.dimension, min(steps, operator.dimension)
+    if probes >= dimension:
+        starts = torch.eye(dimension, dtype=torch.float64)
+    else:
+        starts = torch.randn(probes, dimension, generator=generator, dtype=torch.float64)
+    together = max(1, _BYTES // (steps * dimension * torch.finfo(operator.dtype).bits // 8))
+    nodes, weights = [], []
+    for some in torch.split(starts.to(operator.device, operator.dtype), together):
+        run = Krylov(operator, some, steps, generator)
+        for _ in range(steps):
+            run.grow()
+        values, coordinates = run.ritz()
+        nodes.append(values)
+        weights.append(coordinates[:, 0].square())
+    return SpectralDensity(torch.cat(nodes), torch.cat(weights), dimension)
+
+
+def _mean_and_error(each: Float[Tensor, " probe"]) -> tuple[float, float]:
+    error = float(each.std() / math.sqrt(len(each))) if len(each) > 1 else math.nan
+    return float(each.mean()), error

@@ -1,0 +1,162 @@
+"""Some eigenvalues of a large matrix, each with the residual that says how right it is.
+
+    residual = ‖Hv − λv‖ for a unit vector v: an eigenvalue of H lies within that of λ
+
+Small matrices are diagonalised whole. Of large ones, a Lanczos run grows until the residuals wanted are below the
+tolerance, and then looks once more in a random direction orthogonal to all that it found: a run sees one vector of each
+eigenspace only, so it would miss the second 5 of diag(5, 5, 1).
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.spectra.krylov import Krylov
+from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
+
+Which = Literal["largest", "smallest", "both", "magnitude"]
+
+_WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
+_LOOKED_AGAIN = 10  # steps in a new direction
+_EVERY = 5  # steps between two looks at the residuals
+
+
+class NotConverged(UserWarning):
+    """An iteration ended before its residuals were small enough."""
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenvalues with their vectors, and how right they are."""
+
+    values: Float[Tensor, " pair"]  # descending, float64; for "magnitude" by magnitude
+    vectors: Float[Tensor, "pair dimension"]  # unit vectors
+    residuals: Float[Tensor, " pair"]  # ‖Hv − λv‖, from a product made for it
+    converged: Bool[Tensor, " pair"]  # residual within the tolerance times the largest |λ|
+    tolerance: float
+    products: int  # how many vectors were multiplied
+
+
+def eigenpairs(
+    operator: SymmetricOperator,
+    k: int,
+    which: Which = "largest",
+    *,
+    tolerance: float = 1e-3,
+    most_products: int = 2000,
+    most_vectors: int = 120,
+    generator: torch.Generator | None = None,
+) -> Eigenpairs:
+    """Find some eigenvalues at the ends of the spectrum.
+
+    Args:
+        operator: The matrix.
+        k: How many; for "both", how many at each end.
+        which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
+        tolerance: Of the residuals, relative to the largest |λ|.
+        most_products: When to stop all the same, with a warning.
+        most_vectors: How many vectors to keep.
+        generator: Draws the start; a fixed one if None.
+
+    Returns:
+        The eigenvalues.
+
+    Raises:
+        InputError: If there are not that many, or a product is not finite.
+
+    Example:
+        >>> from bathymetry.spectra import MatrixOperator
+        >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
+        tensor([-0.6800], dtype=torch.float64)
+    """
+    if which not in get_args(Which):
+        raise InputError("which", which, f"give one of {', '.join(get_args(Which))}")
+    wanted = 2 * k if which == "both" else k
+    if k < 1 or wanted > operator.dimension:
+        most = operator.dimension // 2 if which == "both" else operator.dimension
+        raise InputError("k", k, f"give from 1 to {most}, as there are {operator.dimension} eigenvalues")
+    if operator.dimension <= max(_WHOLE, 3 * wanted):
+        return _of_whole(operator, k, which, tolerance)
+    generator = generator or torch.Generator().manual_seed(0)
+    start = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
+    run = Krylov(operator, start, max(most_vectors, 3 * wanted + 10), generator)
+    _grow_until_converged(run, k, which, tolerance, most_products)
+    while run.products < most_products and run.size < operator.dimension:
+        before = _chosen_values(run, k, which)
+        run.restart(_chosen(run.ritz()[0][0], k, which), afresh=True)
+        for _ in range(_LOOKED_AGAIN):
+            if not run.full:
+                run.grow()
+        if _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
+            break
+        _grow_until_converged(run, k, which, tolerance, most_products)
+    values, coordinates = run.ritz()
+    chosen = _ordered(values[0], _chosen(values[0], k, which), which)
+    return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run)
+
+
+def _grow_until_converged(run: Krylov, k: int, which: Which, tolerance: float, most_products: int) -> None:
+    wanted = 2 * k if which == "both" else k
+    while run.products < most_products:
+        run.grow()
+        if run.size >= wanted and (run.size % _EVERY == 0 or run.full):
+            values, coordinates = run.ritz()
+            chosen = _chosen(values[0], k, which)
+            bounds = run.last[0] * coordinates[0][-1, chosen].abs()
+            if bool((bounds <= 0.5 * tolerance * values.abs().max()).all()):
+                return
+            if run.full:
+                kept = _chosen(values[0], min(k + (run.size - wanted) // 4, run.size // 3), which)
+                run.restart(kept, afresh=False)
+
+
+def _chosen(values: Float[Tensor, " size"], k: int, which: Which) -> Tensor:
+    order = torch.arange(len(values))  # values ascend
+    match which:
+        case "largest":
+            return order[-k:]
+        case "smallest":
+            return order[:k]
+        case "both":
+            return torch.cat([order[:k], order[-k:]]) if len(values) >= 2 * k else order
+    return values.abs().argsort()[-k:]
+
+
+def _chosen_values(run: Krylov, k: int, which: Which) -> Tensor:
+    values = run.ritz()[0][0]
+    return values[_chosen(values, k, which)].sort().values
+
+
+def _same(before: Tensor, after: Tensor, tolerance: float) -> bool:
+    return before.shape == after.shape and bool(((before - after).abs() <= tolerance).all())
+
+
+def _ordered(values: Tensor, chosen: Tensor, which: Which) -> Tensor:
+    keys = values[chosen].abs() if which == "magnitude" else values[chosen]
+    return chosen[keys.argsort(descending=True)]
+
+
+def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: float) -> Eigenpairs:
+    values, vectors = torch.linalg.eigh(whole_matrix(operator))
+    chosen = _ordered(values.cpu(), _chosen(values.cpu(), k, which), which)
+    found = vectors.T[chosen.to(vectors.device)].to(operator.dtype)
+    return _checked(operator, values.cpu()[chosen], found, tolerance, None)
+
+
+def _checked(
+    operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None
+) -> Eigenpairs:
+    products = operator(vectors).double()
+    residuals = (products - values.to(vectors.device)[:, None] * vectors.double()).norm(dim=1).cpu()
+    largest = float(values.abs().max()) if run is None else float(run.ritz()[0].abs().max())
+    converged = residuals <= max(tolerance, 100 * torch.finfo(operator.dtype).eps) * largest + 1e-300
+    if not bool(converged.all()):
+        missing = f"{int((~converged).sum())} of {len(values)} eigenvalues have residuals"
+        warnings.warn(f"{missing} above {tolerance:g} of the largest; allow more products", NotConverged, stacklevel=3)
+    made = operator.dimension if run is None else run.products
+    return Eigenpairs(values, vectors, residuals, converged, tolerance, made + len(values))

@@ -1,0 +1,95 @@
+"""The one thing that an algorithm here gets to see: a symmetric matrix that multiplies vectors."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+
+# what to say of a product that is NaN or infinite
+NOT_FINITE = "product", "not finite", "give a point where the loss and its second derivatives are finite"
+
+
+@runtime_checkable
+class SymmetricOperator(Protocol):
+    """A symmetric matrix, known through its products."""
+
+    dimension: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class MatrixOperator:
+    """A matrix that is there, as an operator.
+
+    Args:
+        matrix: Symmetric.
+
+    Raises:
+        InputError: If it is not square, symmetric and finite.
+
+    Example:
+        >>> MatrixOperator(torch.diag(torch.tensor([2.0, 3.0])))(torch.ones(1, 2))
+        tensor([[2., 3.]])
+    """
+
+    matrix: Float[Tensor, "dimension dimension"]
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.matrix.shape)
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+            raise InputError("matrix", f"shape {shape}", "give a square one")
+        if not bool(self.matrix.isfinite().all()):
+            raise InputError("matrix", "with NaN or infinite entries", "give finite ones")
+        if not torch.allclose(self.matrix, self.matrix.T, rtol=1e-5, atol=1e-6 * float(self.matrix.abs().max())):
+            raise InputError("matrix", "not symmetric", "give one that equals its transpose")
+
+    @property
+    def dimension(self) -> int:
+        """Its number of rows."""
+        return len(self.matrix)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its entries."""
+        return self.matrix.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.matrix.device
+
+    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
+        """Multiply vectors.
+
+        Args:
+            vectors: A row each.
+
+        Returns:
+            Their products.
+        """
+        return vectors @ self.matrix
+
+
+def whole_matrix(operator: SymmetricOperator) -> Float[Tensor, "dimension dimension"]:
+    """Multiply every unit vector, which gives the matrix itself.
+
+    Args:
+        operator: Of a dimension whose square fits into memory.
+
+    Returns:
+        The matrix in float64, symmetric to the last bit.
+
+    Raises:
+        InputError: If a product is not finite.
+    """
+    rows = operator(torch.eye(operator.dimension, dtype=operator.dtype, device=operator.device)).double()
+    if not bool(rows.isfinite().all()):
+        raise InputError(*NOT_FINITE)
+    return (rows + rows.T) / 2

@@ -1,0 +1,79 @@
+"""The sum of the eigenvalues of a large matrix, with a standard error.
+
+    tr(H) = tr(Qᵀ H Q) + tr(R H R),   R = I − QQᵀ
+
+A third of the products finds the directions Q in which the matrix is large, a third takes their part of the trace
+exactly, and the rest samples what is left, (Rv)ᵀ H (Rv) with random signs v: independent samples, so that their spread
+says how sure the sum is. Hutch++: Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.spectra.operator import NOT_FINITE, SymmetricOperator, whole_matrix
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A trace, and how sure it is."""
+
+    value: float
+    standard_error: float  # 0 where it was computed whole
+    products: int
+
+
+def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Generator | None = None) -> Trace:
+    """Estimate a trace.
+
+    Args:
+        operator: The matrix.
+        products: How many vectors to multiply, at least 6; from the dimension on, the trace is exact.
+        generator: Draws the vectors; a fixed one if None.
+
+    Returns:
+        The trace with its standard error.
+
+    Raises:
+        InputError: If there are too few products, or one is not finite.
+
+    Example:
+        >>> from bathymetry.spectra import MatrixOperator
+        >>> trace(MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, -4.0])))).value
+        -1.0
+    """
+    if products < 6:
+        raise InputError("products", products, "give at least 6, of which an error can be known")
+    if products >= operator.dimension:
+        return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)
+    generator = generator or torch.Generator().manual_seed(0)
+    third = products // 3
+    directions = _range(_multiplied(operator, _signs(operator, third, generator)))
+    exact = float((directions * _multiplied(operator, directions)).sum())
+    samples = products - 2 * third
+    tests = _signs(operator, samples, generator)
+    rest = tests - (tests @ directions.T) @ directions
+    each = (rest * _multiplied(operator, rest)).sum(1)
+    return Trace(exact + float(each.mean()), float(each.std() / math.sqrt(samples)), products)
+
+
+def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
+    return signs.to(operator.device, torch.float64)
+
+
+def _multiplied(operator: SymmetricOperator, rows: Tensor) -> Tensor:
+    products = operator(rows.to(operator.dtype)).double()
+    if not bool(products.isfinite().all()):
+        raise InputError(*NOT_FINITE)
+    return products
+
+
+def _range(rows: Tensor) -> Tensor:
+    """Give an orthonormal basis of the rows, of no more vectors than their numerical rank."""
+    _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
+    kept: Tensor = basis[sizes > 1e-10 * sizes[0]]
+    return kept
