@@ -2,6 +2,7 @@ from . import charts as charts
 from . import data as data
 from . import models as models
 from . import probes as probes
+from . import spectra as spectra
 from . import statistics as statistics
 from .data import Data as Data
 from .data import Examples as Examples

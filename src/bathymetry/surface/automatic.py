@@ -107,6 +107,19 @@ class AutomaticDerivatives:
             batch: The batch.
         """
 
+    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]:
+        """Give the norm of each example's own gradient.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Norms.
+        """
+        rows = [self._differentiated(theta[None], one)[1].norm() for one in batch.split(1)]
+        return torch.stack(rows)
+
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Measure what one example leaves in memory for a backward pass.
 

@@ -31,4 +31,6 @@ class Derivatives(Protocol):
         self, theta: Float[Tensor, "member parameter"], batch: Batch
     ) -> Float[Tensor, "member parameter parameter"] | None: ...  # None: only through products
 
+    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]: ...  # noqa: D102
+
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int: ...  # noqa: D102

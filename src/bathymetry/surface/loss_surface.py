@@ -71,7 +71,7 @@ class LossSurface:
         self._model, self._memory = model, memory
         self.selection = select(model, only, dtype)
         self._criterion = Criterion(loss)
-        self._batches = Batches(data)
+        self._batches = data if isinstance(data, Batches) else Batches(data)
         self.examples = self._batches.examples
         formulas = perceptron_formulas(model, self._criterion, self.selection, self._batches)
         automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
@@ -138,6 +138,39 @@ class LossSurface:
             for share, batch in self._shares(points, 2):
                 total += share * self._derivatives.gradient(points, batch).detach().double()
         return (total[0] if single else total).to(self.dtype)
+
+    def example_gradient_norms(self, theta: Float[Tensor, " parameter"] | None = None) -> Float[Tensor, " example"]:
+        """Give the norm of each example's own gradient.
+
+        Args:
+            theta: Where, one point.
+
+        Returns:
+            ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data.
+
+        Raises:
+            InputError: If examples depend on one another, as in BatchNorm while training.
+        """
+        if self._network.couples_examples:
+            remedy = "its examples depend on one another, so none has a gradient of its own: call model.eval() first"
+            raise InputError("model", "BatchNorm in training mode", remedy)
+        points, _ = self._points(theta)
+        with self._network.measuring():
+            norms = [self._derivatives.example_norms(points[0], batch) for _, batch in self._shares(points, _GRAPHS)]
+        return torch.cat(norms).detach().double()
+
+    def double(self) -> "LossSurface":
+        """Measure the same surface in float64.
+
+        Returns:
+            This surface if it is in float64 already, else another of the same network, loss and data.
+        """
+        if self.dtype == torch.float64:
+            return self
+        return LossSurface(
+            self._model, self._criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
+            memory=self._memory,
+        )  # fmt: skip
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
         """Prepare products with the Hessian at one place.

@@ -106,6 +106,21 @@ class PerceptronDerivatives:
             blocks.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum(0))
         return torch.cat(blocks)
 
+    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]:
+        """Give the norm of each example's own gradient, from its errors and activations alone.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Norms.
+        """
+        point = self.point(theta[None], batch)
+        pairs = zip(point.errors, point.activations, strict=False)
+        squares = [error[0].square().sum(0) * (below.square().sum(-2).reshape(-1) + 1) for error, below in pairs]
+        return torch.stack(squares).sum(0).sqrt() * batch.rows
+
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Tell what one example leaves in memory for a backward pass.
 

@@ -1,0 +1,121 @@
+"""The kind of a point: how many directions bend up, lie flat, or bend down.
+
+    minimal ratio = (number of eigenvalues > 0) / P
+
+An eigenvalue counts as zero within a tolerance that follows from the precision, 10 P ε max|λ|: below it even the sign
+is rounding. The ratio tells a minimum from a saddle only where the gradient vanishes, so the gradient's norm stands
+beside it. Measured in float64 whatever the network's own precision. Dauphin et al. 2014, arXiv:1406.2572; Alain, Le
+Roux and Manzagol 2019, arXiv:1907.03908.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Generator, Tensor
+
+from bathymetry import spectra
+from bathymetry.probes.places import filled, places
+from bathymetry.surface import LossSurface
+
+_WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole
+
+
+@dataclass(frozen=True)
+class CurvatureIndex:
+    """How many directions bend which way; whole numbers where the Hessian was diagonalised whole."""
+
+    positive: Float[Tensor, "*member"]  # eigenvalues above the tolerance
+    zero: Float[Tensor, "*member"]
+    negative: Float[Tensor, "*member"]  # below minus the tolerance
+    minimal_ratio: Float[Tensor, "*member"]  # positive / P
+    interval: Float[Tensor, "*member end"]  # 95 % of the minimal ratio; both ends the ratio itself where it is exact
+    tolerance: Float[Tensor, "*member"]
+    gradient_norm: Float[Tensor, "*member"]
+    eigenvalues: Float[Tensor, "*member parameter"] | None  # ascending; None where they were not all computed
+    exact: bool
+
+
+def curvature_index(
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    probes: int = 20,
+    steps: int = 100,
+    seed: int = 0,
+) -> CurvatureIndex:
+    """Count the directions in which a surface bends up, lies flat and bends down.
+
+    Args:
+        surface: The loss surface.
+        theta: One point or one a member; the network's own parameters if None.
+        probes: Random starts, where there are too many parameters to diagonalise the Hessian whole.
+        steps: Lanczos steps from each.
+        seed: Of the starts.
+
+    Returns:
+        The counts; NaN for a member that diverged.
+
+    Example:
+        ½(w₁w₂ − 1)² at the origin is a saddle with eigenvalues ±1.
+
+        >>> class Product(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.weights = torch.nn.Parameter(torch.zeros(2))
+        ...
+        ...     def forward(self, x):
+        ...         return x * self.weights.prod()
+        >>> half = lambda output, target: (output - target).square().mean() / 2
+        >>> index = curvature_index(LossSurface(Product(), half, (torch.ones(1, 1), torch.ones(1, 1))))
+        >>> index.minimal_ratio.item(), index.eigenvalues.tolist()
+        (0.5, [-1.0, 1.0])
+    """
+    surface = surface.double()
+    where = places(surface, theta)
+    gradient = surface.gradient(where.theta).norm(dim=1)
+    gradient[~where.finite] = torch.nan
+    values: Tensor | None = None
+    if surface.dimension <= _WHOLE:
+        values = _spectra(surface, where.theta, where.finite)
+        tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * values.abs().amax(1)
+        counts = [
+            torch.where(where.finite, some.sum(1).double(), torch.nan)
+            for some in (values > tolerance[:, None], values.abs() <= tolerance[:, None], values < -tolerance[:, None])
+        ]
+        ratio = counts[0] / surface.dimension
+        interval = torch.stack([ratio, ratio], dim=1)
+    else:
+        rows = where.each(lambda point: _estimated(surface, point, probes, steps, seed))
+        table = filled(rows, torch.empty(6, dtype=torch.float64))
+        counts, interval, tolerance = list(table[:, :3].T), table[:, 3:5], table[:, 5]
+        ratio = counts[0] / surface.dimension
+    return CurvatureIndex(
+        positive=where.given(counts[0]),
+        zero=where.given(counts[1]),
+        negative=where.given(counts[2]),
+        minimal_ratio=where.given(ratio),
+        interval=where.given(interval),
+        tolerance=where.given(tolerance),
+        gradient_norm=where.given(gradient.cpu()),
+        eigenvalues=None if values is None else where.given(values),
+        exact=values is not None,
+    )
+
+
+def _spectra(surface: LossSurface, theta: Tensor, finite: Tensor) -> Tensor:
+    values = torch.full(theta.shape, torch.nan, dtype=torch.float64)
+    if bool(finite.any()):
+        values[finite] = torch.linalg.eigvalsh(surface.hessian(theta[finite])).cpu()
+    return values
+
+
+def _estimated(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Tensor:
+    found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
+    tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * float(found.nodes.abs().max())
+    (up, error), (down, _) = found.mass(tolerance, torch.inf), found.mass(-torch.inf, -tolerance)
+    reach = float(stats.t.ppf(0.975, max(1, probes - 1))) * error
+    shares = [up, max(0.0, 1 - up - down), down]
+    counts = [share * surface.dimension for share in shares]
+    return torch.tensor([*counts, max(0.0, up - reach), min(1.0, up + reach), tolerance], dtype=torch.float64)

@@ -1,0 +1,154 @@
+"""Where the weights go: a path through parameter space, seen in the plane in which it moves most.
+
+Principal components of the path through its T × T Gram matrix, never a P × P one. The share of variance that a plane
+explains proves little, as a random walk's does the same; so the ratios of a simulated walk of the same length and
+dimension stand beside, with their spread. Antognini and Sohl-Dickstein 2018, arXiv:1806.08805; Lorch 2016.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.probes.random_walk import random_walk
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """What is needed of a loss surface here."""
+
+    def loss(self, theta: Tensor) -> Tensor: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A path, or the paths of an ensemble, in one plane."""
+
+    projection: Float[Tensor, "*member snapshot component"]
+    explained_variance_ratio: Float[Tensor, " component"]
+    random_walk_ratio: Float[Tensor, " component"]  # the same of random walks about their own means
+    random_walk_spread: Float[Tensor, "end component"]  # 2.5 % and 97.5 % quantiles over walks
+    within_share: float  # of the plane's variance, how much is within members; 1 for a single path
+    components: Float[Tensor, "component parameter"]
+    mean: Float[Tensor, " parameter"]
+    distance: Float[Tensor, "*member"]  # along the path
+    displacement: Float[Tensor, "*member"]  # from its first point to its last
+    turning: Float[Tensor, "*member"]  # mean cosine between one step and the next: 1 straight on, 0 as at random
+    loss: Float[Tensor, "*member snapshot"] | None  # at the points
+    plane_loss: Float[Tensor, "*member snapshot"] | None  # at their projections
+
+
+def trajectory(
+    weights: Float[Tensor, "*member snapshot parameter"],
+    surface: HasLoss | None = None,
+    *,
+    components: int = 2,
+    walks: int = 200,
+    seed: int = 0,
+) -> Trajectory:
+    """Project a path onto the plane in which it moves most.
+
+    Args:
+        weights: Points on a path, or on each member's; all members share one plane about their common mean.
+        surface: Where to take the loss at the points and at their projections; None for no loss.
+        components: How many.
+        walks: Random walks to simulate for comparison.
+        seed: Of the walks.
+
+    Returns:
+        The path in its plane, and what to compare it with.
+
+    Raises:
+        InputError: If there are fewer than two points, or a single path is not finite.
+
+    Example:
+        A straight line lies in one dimension and turns nowhere.
+
+        >>> line = torch.linspace(0, 1, 5)[:, None] * torch.tensor([3.0, 4.0])
+        >>> path = trajectory(line)
+        >>> round(path.explained_variance_ratio[0].item(), 6), path.distance.item(), round(path.turning.item(), 6)
+        (1.0, 5.0, 1.0)
+    """
+    if weights.ndim not in (2, 3) or weights.shape[-2] < 2 or weights.shape[-1] < 1:
+        raise InputError(
+            "weights", f"shape {tuple(weights.shape)}", "give (snapshot, parameter) with two points or more"
+        )
+    single = weights.ndim == 2
+    paths = (weights[None] if single else weights).detach().double().cpu()
+    good = paths.isfinite().flatten(1).all(1)
+    if not bool(good.any()):
+        raise InputError("weights", "not finite", "give a path of finite numbers")
+    _, snapshots, dimension = paths.shape
+    members = int(good.sum())
+    components = min(components, dimension)
+    mean, basis, ratio = _plane(paths[good].flatten(0, 1), components)
+    projection = (paths - mean) @ basis.T
+    walk = random_walk(snapshots, dimension, components, members=members, walks=walks, seed=seed)
+    steps = paths.diff(dim=1)
+    loss, plane_loss = None, None
+    if surface is not None:
+        loss = _losses(surface, paths)
+        plane_loss = _losses(surface, mean + projection @ basis)
+    return Trajectory(
+        projection=_given(projection, single),
+        explained_variance_ratio=ratio,
+        random_walk_ratio=walk.ratio,
+        random_walk_spread=walk.spread,
+        within_share=within_share(projection[good]),
+        components=basis,
+        mean=mean,
+        distance=_given(steps.norm(dim=2).sum(1), single),
+        displacement=_given((paths[:, -1] - paths[:, 0]).norm(dim=1), single),
+        turning=_given(_turning(steps), single),
+        loss=None if loss is None else _given(loss, single),
+        plane_loss=None if plane_loss is None else _given(plane_loss, single),
+    )
+
+
+def within_share(projection: Float[Tensor, "member snapshot component"]) -> float:
+    """Tell how much of a plane's variance is motion, and not the distance between members.
+
+    Args:
+        projection: Every member's path in the plane.
+
+    Returns:
+        Squares about each member's own mean over squares about the common mean; NaN if nothing varies.
+    """
+    own = (projection - projection.mean(1, keepdim=True)).square().sum()
+    common = (projection - projection.mean((0, 1))).square().sum()
+    return float(own / common)
+
+
+def _plane(points: Float[Tensor, "point parameter"], components: int) -> tuple[Tensor, Tensor, Tensor]:
+    mean = points.mean(0)
+    centred = points - mean
+    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    kept = min(components, len(values))
+    largest = values.flip(0)[:kept].clamp_min(0)
+    directions = vectors.flip(1)[:, :kept].T @ centred
+    sizes = directions.norm(dim=1, keepdim=True)
+    moving = sizes > 1e-12 * sizes.max()
+    directions = torch.where(moving, directions / sizes.clamp_min(torch.finfo(sizes.dtype).tiny), 0.0)
+    peak = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    basis = torch.zeros(components, points.shape[1], dtype=points.dtype)
+    basis[:kept] = directions * torch.where(peak < 0, -1.0, 1.0)
+    ratio = torch.zeros(components, dtype=points.dtype)
+    ratio[:kept] = largest
+    return mean, basis, ratio / centred.square().sum()
+
+
+def _turning(steps: Float[Tensor, "member step parameter"]) -> Float[Tensor, " member"]:
+    if steps.shape[1] < 2:
+        return torch.full((len(steps),), torch.nan, dtype=torch.float64)
+    return torch.nn.functional.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=2, eps=1e-300).mean(1)
+
+
+def _losses(surface: HasLoss, paths: Float[Tensor, "member snapshot parameter"]) -> Tensor:
+    return surface.loss(paths.flatten(0, 1)).cpu().view(paths.shape[:2])
+
+
+def _given(measured: Tensor, single: bool) -> Tensor:
+    return measured[0] if single else measured

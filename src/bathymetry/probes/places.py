@@ -1,0 +1,82 @@
+"""Where a probe measures: at one point of a surface, or at every member of an ensemble."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.surface import LossSurface
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Points of a surface, of which some may be of members that diverged."""
+
+    theta: Float[Tensor, "member parameter"]
+    single: bool  # given without a member axis
+    finite: Bool[Tensor, " member"]  # whether the loss there is a number
+
+    def given(self, measured: Shaped[Tensor, "member *rest"]) -> Tensor:
+        """Give a result the axes that the points came with.
+
+        Args:
+            measured: A row a point.
+
+        Returns:
+            The same, or its only row.
+        """
+        return measured[0] if self.single else measured
+
+    def each(self, measure: Callable[[Float[Tensor, " parameter"]], T]) -> list[T | None]:
+        """Measure one point after another.
+
+        Args:
+            measure: What to do at a point.
+
+        Returns:
+            One result a point; None for a member that diverged.
+        """
+        return [measure(row) if good else None for row, good in zip(self.theta, self.finite.tolist(), strict=True)]
+
+
+def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None) -> Places:
+    """Look where a probe is to measure.
+
+    Args:
+        surface: The surface.
+        theta: One point, one a member, or None for the network's own parameters.
+
+    Returns:
+        The points.
+
+    Raises:
+        InputError: If the loss at the only point is not a number.
+    """
+    points = surface.parameters if theta is None else theta
+    single = points.ndim == 1
+    loss = surface.loss(points).reshape(-1)
+    finite = loss.isfinite()
+    if single and not bool(finite):
+        raise InputError("loss", float(loss), "a probe needs a point where the loss is a finite number")
+    return Places(
+        points.detach().reshape(-1, surface.dimension).to(surface.device, surface.dtype), single, finite.cpu()
+    )
+
+
+def filled(results: list[Tensor | None], like: Tensor) -> Tensor:
+    """Stack results, NaN for members that have none.
+
+    Args:
+        results: One a member.
+        like: The shape of one.
+
+    Returns:
+        All of them, member first.
+    """
+    return torch.stack([torch.full_like(like, torch.nan) if one is None else one for one in results])

@@ -1,0 +1,67 @@
+"""Searches for critical points, on surfaces that have known ones or none."""
+
+import pytest
+import torch
+
+import bathymetry as bm
+from bathymetry import LossSurface, probes
+from bathymetry.core.errors import InputError
+from probes.surfaces import quadratic, surface_of
+
+
+def test_a_saddle_is_kept_a_saddle():
+    found = probes.critical_point(quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.tensor([0.3, 0.4])))
+    assert found.converged
+    torch.testing.assert_close(found.theta, torch.zeros(2).double(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("function", "start", "end"),
+    [
+        (lambda w: (w[0] ** 2 - 1) ** 2, (0.2,), (0.0,)),  # a maximum is as near as it gets
+        (lambda w: (w[0] ** 2 - 1) ** 2, (0.9,), (1.0,)),
+        (lambda w: w[0] ** 3 - 3 * w[0] + w[1] ** 2, (0.8, 2.0), (1.0, 0.0)),
+        (lambda w: w[0] ** 3 - 3 * w[0] + w[1] ** 2, (-1.3, 2.0), (-1.0, 0.0)),
+    ],
+)
+def test_the_nearest_critical_point_is_found_whatever_its_kind(function, start, end):
+    found = probes.critical_point(surface_of(function, *start))
+    assert found.converged
+    torch.testing.assert_close(found.theta, torch.tensor(end).double(), atol=1e-6, rtol=0)
+
+
+def test_a_slope_without_a_bottom_is_flat_and_never_critical():
+    found = probes.critical_point(surface_of(lambda w: w[0] + w[1] ** 2, 0.5, 2.0), restarts=3)
+    assert not found.converged
+    assert found.flat
+    assert found.gradient_norm >= 1
+    assert found.flatness < 1e-6
+
+
+def test_members_are_searched_side_by_side_and_the_diverged_one_is_left():
+    surface = quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()))
+    found = probes.critical_point(
+        surface, torch.tensor([[1.0, 1.0], [torch.nan, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    )
+    assert found.converged.tolist() == [True, False, True]
+    assert found.flat.tolist() == [False, False, False]
+    assert found.attempts.tolist() == [1, 0, 0]  # the third is where it began
+
+
+def test_a_small_tanh_network_reaches_a_gradient_that_vanishes():
+    torch.manual_seed(0)
+    x = torch.linspace(-2, 2, 40)[:, None]
+    surface = LossSurface(bm.mlp([1, 2, 1], "tanh"), "mse", (x, x.sin()))
+    found = probes.critical_point(surface, restarts=10)
+    assert found.converged
+    gradient = surface.double().gradient(found.theta)
+    assert gradient.norm() <= 1e-8 * surface.double().gradient().norm()
+    assert found.gradient_norm == pytest.approx(gradient.norm().item())
+
+
+def test_a_search_without_an_attempt_or_a_tolerance_is_refused():
+    surface = quadratic(torch.eye(2).double())
+    with pytest.raises(InputError, match="tolerance"):
+        probes.critical_point(surface, tolerance=0.0)
+    with pytest.raises(InputError, match="iterations"):
+        probes.critical_point(surface, iterations=0)

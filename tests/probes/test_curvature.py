@@ -1,0 +1,129 @@
+"""Spectra of surfaces that are known in closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+import bathymetry as bm
+from bathymetry import LossSurface, probes
+from bathymetry.core.errors import InputError
+from probes.surfaces import linear_regression, quadratic, surface_of
+
+
+def product(w):
+    """½(w₁w₂ − 1)²."""
+    return (w[0] * w[1] - 1) ** 2 / 2
+
+
+def test_a_diagonal_with_two_negative_entries_of_five_has_the_ratio_three_fifths():
+    index = probes.curvature_index(quadratic(torch.diag(torch.tensor([-2.0, -1.0, 3.0, 4.0, 5.0]).double())))
+    assert (index.positive, index.zero, index.negative, index.minimal_ratio) == (3, 0, 2, 0.6)
+    assert index.exact
+    assert index.interval.tolist() == [0.6, 0.6]
+
+
+def test_linear_regression_of_low_rank_has_rank_over_p():
+    surface, _, _ = linear_regression(features=7, rank=3)
+    index = probes.curvature_index(surface)
+    assert (index.positive, index.zero, index.negative) == (3, 4, 0)
+    assert index.minimal_ratio == pytest.approx(3 / 7)
+
+
+@pytest.mark.parametrize(
+    ("at", "eigenvalues"), [((0.0, 0.0), (-1, 1)), ((2.0, 0.5), (0, 4.25)), ((3.0, 1 / 3), (0, 9 + 1 / 9))]
+)
+def test_a_product_of_weights_is_a_saddle_at_the_origin_and_a_valley_elsewhere(at, eigenvalues):
+    index = probes.curvature_index(surface_of(product, *at))
+    torch.testing.assert_close(
+        index.eigenvalues, torch.tensor(eigenvalues, dtype=torch.float64), atol=1e-12, rtol=1e-12
+    )
+    assert index.zero == (0 if at == (0.0, 0.0) else 1)
+    assert index.gradient_norm < 1e-12
+
+
+def test_float32_zeros_are_not_counted_by_their_random_sign():
+    model = bm.mlp([1, 3, 5, 1])
+    x = torch.linspace(-1, 1, 50)[:, None]
+    index = probes.curvature_index(LossSurface(model, "mse", (x, x.cos())))
+    again = probes.curvature_index(LossSurface(model, "mse", (x, x.cos()), dtype=torch.float64))
+    assert torch.equal(index.zero, again.zero)
+
+
+def test_an_ensemble_is_counted_at_once_and_a_diverged_member_is_nan():
+    surface = quadratic(torch.diag(torch.tensor([1.0, -1.0]).double()))
+    index = probes.curvature_index(surface, torch.tensor([[0.0, 1.0], [torch.nan, 0.0]], dtype=torch.float64))
+    assert index.minimal_ratio[0] == 0.5
+    assert index.minimal_ratio.isnan().tolist() == [False, True]
+    assert index.gradient_norm[0] == 1
+
+
+def test_beyond_a_few_thousand_parameters_the_ratio_has_an_interval():
+    torch.manual_seed(0)
+    values = torch.cat([torch.linspace(1, 2, 1400), torch.linspace(-1, -0.5, 2100)]).double()
+
+    class Diagonal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(3500, dtype=torch.float64))
+
+        def forward(self, x):
+            return x * (values * self.w**2).sum() / 2
+
+    one = torch.ones(1, 1).double()
+    index = probes.curvature_index(LossSurface(Diagonal(), lambda o, t: o.mean(), (one, one)), probes=15, steps=30)
+    assert not index.exact
+    low, high = index.interval.tolist()
+    assert low < 0.4 < high
+    assert high - low < 0.1
+    assert index.eigenvalues is None
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest", "both", "magnitude"])
+def test_eigenvalues_come_with_residuals_that_hold(which):
+    surface = LossSurface(
+        bm.mlp([3, 8, 2], "tanh"), "mse", (torch.randn(30, 3), torch.randn(30, 2)), dtype=torch.float64
+    )
+    found = probes.eigenvalues(surface, 3, which)
+    every = torch.linalg.eigvalsh(surface.hessian()).flip(0)
+    expected = {
+        "largest": every[:3], "smallest": every[-3:], "both": torch.cat([every[:3], every[-3:]]),
+        "magnitude": every[every.abs().argsort(descending=True)[:3]],
+    }[which]  # fmt: skip
+    torch.testing.assert_close(found.values, expected, rtol=1e-8, atol=1e-9)
+    residual = (surface.hvp(found.vectors) - found.values[:, None] * found.vectors).norm(dim=1)
+    torch.testing.assert_close(found.residuals, residual, atol=1e-12, rtol=1e-6)
+    assert found.converged.all()
+
+
+def test_more_eigenvalues_than_parameters_are_refused():
+    surface, _, _ = linear_regression()
+    with pytest.raises(InputError, match="k = 5"):
+        probes.eigenvalues(surface, 5)
+
+
+def test_trace_diagonal_and_density_of_linear_regression_are_exact_with_enough_products():
+    surface, x, _ = linear_regression()
+    hessian = 2 / len(x) * x.T @ x
+    assert probes.trace(surface).value == pytest.approx(float(hessian.trace()))
+    torch.testing.assert_close(probes.diagonal(surface).value, hessian.diagonal())
+    density = probes.spectral_density(surface, probes=4, steps=4)
+    assert density.moment(2)[0] == pytest.approx(float((hessian @ hessian).trace()) / 4)
+
+
+@pytest.mark.parametrize(
+    "probe", [probes.eigenvalues, probes.curvature_index, probes.gradient_norm, probes.spectral_density]
+)
+def test_nan_on_the_surface_is_one_clear_error(probe, unchecked):
+    surface, _, _ = linear_regression()
+    with pytest.raises(InputError, match="loss = nan: a probe needs a point where the loss is a finite number"):
+        probe(surface, theta=torch.full((4,), torch.nan, dtype=torch.float64))
+
+
+def test_a_preconditioned_hessian_is_that_of_the_rescaled_problem():
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 8.0]]).double()
+    divisor = torch.tensor([1.0, 4.0]).double()
+    root = divisor.sqrt()
+    expected = torch.linalg.eigvalsh(matrix / (root[:, None] * root)).max()
+    assert probes.preconditioned_eigenvalue(quadratic(matrix), divisor).item() == pytest.approx(expected.item())
+    with pytest.raises(InputError, match="preconditioner = not positive"):
+        probes.preconditioned_eigenvalue(quadratic(matrix), -divisor)
