@@ -3,7 +3,9 @@ from .dots import dots as dots
 from .figure import Figure as Figure
 from .figure import Panel as Panel
 from .panel import panel as panel
+from .plane_paths import paths as paths
 from .predictions import predictions as predictions
 from .reference import Reference as Reference
 from .save import save as save
+from .scatter_plot import scatter as scatter
 from .thin import thin as thin

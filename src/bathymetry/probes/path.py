@@ -31,6 +31,7 @@ class Trajectory:
     explained_variance_ratio: Float[Tensor, " component"]
     random_walk_ratio: Float[Tensor, " component"]  # the same of random walks about their own means
     random_walk_spread: Float[Tensor, "end component"]  # 2.5 % and 97.5 % quantiles over walks
+    random_walk_ratios: Float[Tensor, "walk component"]  # of each walk
     within_share: float  # of the plane's variance, how much is within members; 1 for a single path
     components: Float[Tensor, "component parameter"]
     mean: Float[Tensor, " parameter"]
@@ -97,6 +98,7 @@ def trajectory(
         explained_variance_ratio=ratio,
         random_walk_ratio=walk.ratio,
         random_walk_spread=walk.spread,
+        random_walk_ratios=walk.every,
         within_share=within_share(projection[good]),
         components=basis,
         mean=mean,

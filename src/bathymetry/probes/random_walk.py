@@ -24,7 +24,7 @@ class RandomWalk:
 
     ratio: Float[Tensor, " component"]  # mean over walks
     spread: Float[Tensor, "end component"]  # from the 2.5 % to the 97.5 % quantile
-    walks: int
+    every: Float[Tensor, "walk component"]  # of each walk
 
 
 def random_walk(
@@ -55,7 +55,7 @@ def random_walk(
     generator = torch.Generator().manual_seed(seed)
     ratios = torch.stack([_ratios(snapshots, dimension, members, components, generator) for _ in range(walks)])
     ends = torch.quantile(ratios, torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
-    return RandomWalk(ratios.mean(0), ends, walks)
+    return RandomWalk(ratios.mean(0), ends, ratios)
 
 
 def random_walk_limit(snapshots: int, component: int) -> float:
@@ -81,7 +81,8 @@ def _ratios(snapshots: int, dimension: int, members: int, components: int, gener
     steps = _steps(members * (snapshots - 1), dimension, generator).reshape(members, snapshots - 1, -1)
     walk = torch.cat([torch.zeros(members, 1, steps.shape[2], dtype=torch.float64), steps.cumsum(1)], dim=1)
     centred = (walk - walk.mean(1, keepdim=True)).reshape(rows, -1)
-    values = torch.linalg.eigvalsh(centred @ centred.T).flip(0)[:components].clamp_min(0)
+    gram = centred @ centred.T if rows <= centred.shape[1] else centred.T @ centred  # the same values but for zeros
+    values = torch.linalg.eigvalsh(gram).flip(0)[:components].clamp_min(0)
     kept = torch.zeros(components, dtype=torch.float64)
     kept[: len(values)] = values
     return kept / centred.square().sum()

@@ -13,6 +13,7 @@ from .resampling import from_left_out as from_left_out
 from .resampling import jackknife as jackknife
 from .rule_best import best as best
 from .rule_best import best_among as best_among
+from .rule_correlation import correlation as correlation
 from .rule_exists import exists as exists
 from .rule_order import order as order
 from .rule_region import region as region

@@ -18,18 +18,26 @@ def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, An
         attributes: What to say of the whole, plain JSON.
 
     Returns:
-        A tree with a dataset for each group; NaN where a combination was not planned.
+        A tree with a dataset for each group; NaN where a combination was not planned. A group's axes that differ from
+        those of the results proper carry the group's name before their own.
     """
     tree = xr.DataTree()
-    for name, placed in groups.items():
+    for name, placed in sorted(groups.items(), key=lambda one: one[0] != ""):
         dims = list(dict.fromkeys(dim for coordinates, _ in placed for dim in coordinates))
         dataset = _joined([(dict(coordinates), record.drop_attrs()) for coordinates, record in placed], dims)
         if name:
-            tree[name] = xr.DataTree(dataset)
+            tree[name] = xr.DataTree(_told_apart(dataset, name, tree.to_dataset()))
         else:
             tree.dataset = dataset
     tree.attrs = dict(attributes)
     return tree
+
+
+def _told_apart(group: xr.Dataset, name: str, above: xr.Dataset) -> xr.Dataset:
+    """Rename a group's axes that are not those of the results above it: `epoch` of `long` becomes `long_epoch`."""
+    shared = [one for one in group.coords if one in above.coords]
+    other = [one for one in shared if not group[one].identical(above[one])]
+    return group.rename({one: f"{name}_{one}" for one in other})
 
 
 def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:

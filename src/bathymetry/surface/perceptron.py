@@ -22,7 +22,7 @@ from bathymetry.surface.derivatives import Product
 from bathymetry.surface.perceptron_hessian import perceptron_hessian
 from bathymetry.surface.perceptron_point import PerceptronPoint
 
-_CACHE = 2**23  # bytes of second derivatives worked on at once
+_CACHE = 2**21  # bytes of second derivatives worked on at once
 PATH = "a perceptron's own formulas"
 
 

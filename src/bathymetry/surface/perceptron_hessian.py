@@ -73,7 +73,8 @@ def _unit_derivatives(point: PerceptronPoint) -> tuple[list[Tensor], Float[Tenso
         else:
             curved = _through_loss(point, jacobian)
         for unit in range(outputs):
-            curvature[:, :so_far, :so_far] += curved[:, unit, :, None] * jacobian[:, unit, None, :]
+            # in place, as temporaries of this size cost more than their arithmetic
+            curvature[:, :so_far, :so_far].addcmul_(curved[:, unit, :, None], jacobian[:, unit, None, :])
     return response, curvature
 
 
@@ -90,9 +91,9 @@ def _paired(
 ) -> Float[Tensor, "member i j k h"]:
     """Sum pairs[i,k] · first[j] · second[h] over examples."""
     members, rows, columns, examples = pairs.shape
-    left = (pairs[:, :, None] * first[:, None, :, None]).reshape(members, -1, examples)
-    product = torch.bmm(left, second.transpose(1, 2))
-    return product.view(members, rows, first.shape[1], columns, -1)
+    outer = (first[:, :, None] * second[:, None]).view(members, -1, examples)
+    product = torch.bmm(pairs.reshape(members, rows * columns, examples), outer.transpose(1, 2))
+    return product.view(members, rows, columns, first.shape[1], -1).transpose(2, 3)
 
 
 def _assembled(blocks: dict[tuple[int, int], Tensor], layers: int) -> Tensor:

@@ -9,6 +9,7 @@ from .schedules import Constant as Constant
 from .schedules import Cosine as Cosine
 from .schedules import Step as Step
 from .setting import Setting as Setting
+from .stability import stability_threshold as stability_threshold
 from .stop import StopWhen as StopWhen
 from .train import train as train
 from .trained import Trained as Trained

@@ -1,0 +1,96 @@
+"""One point a member: two numbers against each other, groups told apart by colour and by shape."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import xarray as xr
+
+from bathymetry.charts.key import Entry
+from bathymetry.charts.reference import Reference, reference_layers
+from bathymetry.charts.rows import rows
+from bathymetry.charts.scale import YScale, drawable, text, y_axis
+from bathymetry.charts.theme import SERIES
+from bathymetry.charts.view import view
+
+_SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down")
+
+
+def scatter(
+    x: xr.DataArray,
+    y: xr.DataArray,
+    *,
+    group: str,
+    x_title: str,
+    y_title: str,
+    x_scale: YScale = "linear",
+    y_scale: YScale = "linear",
+    x_domain: tuple[float, float] | None = None,
+    y_domain: tuple[float, float] | None = None,
+    references: Sequence[Reference] = (),
+    height: int = 340,
+) -> alt.LayerChart:
+    """Draw every member as a point.
+
+    Args:
+        x: Dims (group, member), with a coordinate for the group. NaN where there is nothing to draw.
+        y: The same dims.
+        group: The dimension whose entries are told apart.
+        x_title: What is on the horizontal axis, with its unit.
+        y_title: What is on the vertical axis, with its unit.
+        x_scale: "linear" or "log".
+        y_scale: "linear" or "log".
+        x_domain: From where to where, so that panels can share it.
+        y_domain: The same for the vertical axis.
+        references: Labelled lines to read the points against.
+        height: In pixels.
+
+    Returns:
+        A single view as wide as its container.
+    """
+    names = [str(name) for name in x[group].values]
+    across = drawable(np.asarray(x.transpose(group, "member").values, dtype=float), x_scale)
+    up = drawable(np.asarray(y.transpose(group, "member").values, dtype=float), y_scale)
+    drawn = np.isfinite(across) & np.isfinite(up)
+    across, up = np.where(drawn, across, np.nan), np.where(drawn, up, np.nan)
+    shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(names))]
+    colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
+    x_channel = alt.X("x:Q", **y_axis(x_scale, x_title, across, x_domain))
+    y_channel = alt.Y("y:Q", **y_axis(y_scale, y_title, up, y_domain))
+    data = rows(
+        {"x": across, "y": up, "series": np.array(names)[:, None], "member": np.arange(across.shape[1])[None, :]}
+    )
+    points = (
+        alt.Chart(data, name="members")
+        .transform_filter("isValid(datum.x) && isValid(datum.y)")
+        .transform_calculate(across=text("x", x_scale), up=text("y", y_scale))
+        .mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
+        .encode(
+            x=x_channel,
+            y=y_channel,
+            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=None),
+            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), legend=None),
+            tooltip=[
+                "series:N", "member:O", alt.Tooltip("across:N", title=x_title), alt.Tooltip("up:N", title=y_title)
+            ],
+        )
+    )  # fmt: skip
+    key = [
+        Entry(name, colour, (), series=False, shape="diamond" if shape == "diamond" else "dot")
+        for name, colour, shape in zip(names, colours, shapes, strict=True)
+    ]
+    counts = [f"{int(own.sum())} of {len(own)} {name}" for name, own in zip(names, drawn, strict=True)]
+    return view(
+        [*reference_layers(references, x_channel, y_channel, y_scale), points],
+        key=key if len(names) > 1 else [],
+        height=height,
+        clipped=x_domain is not None or y_domain is not None,
+        description=f"{y_title} against {x_title}, one point a member: {', '.join(counts)} are drawn."
+        + "".join(_ranges(name, a[own], b[own]) for name, own, a, b in zip(names, drawn, across, up, strict=True)),
+    )
+
+
+def _ranges(name: str, across: "np.ndarray", up: "np.ndarray") -> str:
+    if not across.size:
+        return ""
+    return f" {name}: from {across.min():.3g} to {across.max():.3g} across, from {up.min():.3g} to {up.max():.3g} up."

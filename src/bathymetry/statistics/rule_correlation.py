@@ -1,0 +1,91 @@
+"""The rule for a claim that two quantities go together over members: a rank correlation with a bootstrap interval.
+
+Every member is one point. Spearman 1904, American Journal of Psychology 15:72; percentile bootstrap over members: Efron
+1979, Annals of Statistics 7:1.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Real
+from scipy import stats
+
+from bathymetry.statistics.verdict import CONFIDENCE, Decision, Part
+from bathymetry.statistics.wording import count_of_members, p_value, with_interval
+
+_RESAMPLES = 9999
+
+
+def correlation(
+    x: Real[np.ndarray, " member"],
+    y: Real[np.ndarray, " member"],
+    *,
+    expected: Literal["above", "below"] = "above",
+    least: int = 20,
+    confidence: float = CONFIDENCE,
+    coordinates: Mapping[str, str] | None = None,
+) -> Part:
+    """Judge whether the rank correlation of two quantities lies on the expected side of 0.
+
+    The interval holds the middle of the correlations of resampled members; p is twice the smaller share of them on
+    either side of 0, so that it is below 1 − confidence when the interval leaves 0 out.
+
+    Args:
+        x: One number a member. Members without two finite numbers are left out.
+        y: The other number of each.
+        expected: On which side of 0 the claim puts the correlation.
+        least: With fewer members it is undecided.
+        confidence: Two-sided, from 0 to 1.
+        coordinates: What the part is about.
+
+    Returns:
+        The part; its estimate is Spearman's ρ.
+
+    Example:
+        >>> part = correlation(np.arange(20.0), np.arange(20.0) ** 2)
+        >>> part.decision, part.estimate
+        ('supported', 1.0)
+    """
+    both = np.isfinite(x) & np.isfinite(y)
+    first, second = np.asarray(x, dtype=np.float64)[both], np.asarray(y, dtype=np.float64)[both]
+    members, doubt = len(first), round(1 - confidence, 12)
+    estimate, low, high, p = float("nan"), float("nan"), float("nan"), 1.0
+    reason = f"{count_of_members(members)}, where this verdict needs {least}" if members < least else ""
+    if not reason and (np.ptp(first) == 0 or np.ptp(second) == 0):
+        reason = "all members have the same number, so nothing can go together"
+    decision: Decision = "undecided"
+    if members >= 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
+        estimate = float(stats.spearmanr(first, second).statistic)
+        drawn = _resampled(first, second)
+        low, high = (float(end) for end in np.quantile(drawn, [doubt / 2, 1 - doubt / 2]))
+        below, above = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+        p = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
+    if not reason:
+        side = "above" if low > 0 else "below" if high < 0 else ""
+        decision = "undecided" if not side else "supported" if side == expected else "contradicted"
+        reason = "" if side else "the interval of the correlation holds 0"
+    told, interval = with_interval(estimate, (low, high), confidence)
+    return Part(
+        decision=decision,
+        estimate=estimate,
+        interval=(low, high),
+        p=p,
+        members=members,
+        summary=f"rank correlation {told} ({interval}, {p_value(p)}, {count_of_members(members)})",
+        coordinates=dict(coordinates or {}),
+        reason=reason,
+    )
+
+
+def _resampled(
+    first: Float[np.ndarray, " member"], second: Float[np.ndarray, " member"]
+) -> Float[np.ndarray, " resample"]:
+    """Correlate resampled members; a resample in which nothing varies says nothing, and counts as 0."""
+    chosen = np.random.default_rng(0).integers(0, len(first), (_RESAMPLES, len(first)))
+    ranks = [stats.rankdata(values[chosen], axis=1) for values in (first, second)]
+    centred = [one - one.mean(1, keepdims=True) for one in ranks]
+    size = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
+    product = (centred[0] * centred[1]).sum(1)
+    ratios: Float[np.ndarray, " resample"] = np.divide(product, size, out=np.zeros_like(product), where=size > 0)
+    return ratios

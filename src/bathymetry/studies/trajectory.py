@@ -1,0 +1,255 @@
+"""Where do the weights go while a network learns?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from bathymetry import data, models, probes, statistics, training
+from bathymetry.studies.claim import Claim
+from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.settings import StudySettings, Widths
+from bathymetry.studies.study import Study, later
+from bathymetry.studies.surfaces import surface_of
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+    from bathymetry.data import Data
+
+_COMPONENTS = 2
+_WALKS = 200
+_LEAST = 0.1  # of a plane's variance: what motion must exceed for the plane to show it
+
+
+class Settings(StudySettings):
+    """What can be varied."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "full": {"members": 8},
+        "quick": {"members": 8},
+        "smoke": {"members": 6, "samples": 60, "long_epochs": 60},
+    }
+
+    members: PositiveInt = Field(8, description="networks in each ensemble; claims need at least 6")
+    function: str = Field("cos", description="function to learn, by name or as an expression in x")
+    network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
+    low: float = Field(-10.0, description="lower end of the inputs")
+    high: float = Field(10.0, description="upper end of the inputs")
+    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
+    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
+    epochs: PositiveInt = Field(30, description="of the report's training, with 11 snapshots of the weights")
+    long_epochs: PositiveInt = Field(3000, description="of the training that shows the motion, with 61 snapshots")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All parameters, as they are."""
+
+    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+        """Take them.
+
+        Args:
+            moment: The moment of training.
+
+        Returns:
+            (member, parameter), in the order of the network's own.
+        """
+        return moment.parameters.vectors()
+
+
+def plan(settings: Settings) -> Plan:
+    """Plan the report's training and the long one, from the same starts.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        The plan.
+    """
+    examples = examples_of(settings)
+    ensembles = []
+    for group, epochs, count in (("", settings.epochs, 11), ("long", settings.long_epochs, 61)):
+        shots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
+        setting = training.Setting(
+            network=network_of(settings),
+            data=examples,
+            seed=settings.seed,
+            optimizer=training.Adam(lr=settings.learning_rate),
+            epochs=epochs,
+            record_at=shots,
+            measurements={"parameters": training.Measurement(Parameters(), shots, "snapshot", ("parameter",))},
+        )
+        ensembles.append(PlannedEnsemble({}, setting, range(settings.members), group))
+    return Plan(tuple(ensembles), data={settings.function: f"{examples.source}, digest {examples.digest}"})
+
+
+def examples_of(settings: Settings) -> "Data":
+    """Draw the function's examples.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        The examples.
+    """
+    return data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
+
+
+def network_of(settings: Settings) -> models.Perceptron:
+    """Give the network.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        One input, one output.
+    """
+    return models.Perceptron((1, *settings.network, 1))
+
+
+def scopes(settings: Settings) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
+    """Tell which parameters each plane is about: weights only, biases apart.
+
+    Args:
+        settings: The study's settings.
+
+    Returns:
+        Places among all parameters, for the second layer and for the whole network.
+    """
+    widths = (1, *settings.network, 1)
+    places, start = [], 0
+    for below, here in pairwise(widths):
+        places.append(np.arange(start, start + below * here))
+        start += (below + 1) * here
+    return {"layer 2": places[min(1, len(places) - 1)], "network": np.concatenate(places)}
+
+
+def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
+    """Put the paths into planes, and take the loss at the points and at their projections.
+
+    Args:
+        settings: The study's settings.
+        records: What the ensembles recorded.
+
+    Returns:
+        The results, with the long training's motion in the group `long`.
+    """
+    records.dataset = _planes(settings, records.to_dataset(), centred=False)
+    long = _planes(settings, long_training(records), centred=True)
+    records["long"].dataset = long.rename({name: f"long_{name}" for name in ("snapshot", "epoch", "step")})
+    return records
+
+
+def long_training(results: "xr.DataTree") -> "xr.Dataset":
+    """Give the group of the long training, its axes under their plain names.
+
+    Args:
+        results: The study's results.
+
+    Returns:
+        The group, with the axes `snapshot` and `epoch` of its own.
+    """
+    node: Any = results["long"]
+    whole = node.to_dataset()
+    own = [str(name) for name in whole.variables if str(name).startswith("long_")]
+    names = {name: name.removeprefix("long_") for name in own}
+    alone: xr.Dataset = whole.drop_vars(list(names.values()), errors="ignore").rename(names)
+    return alone
+
+
+def _planes(settings: Settings, whole: "xr.Dataset", *, centred: bool) -> "xr.Dataset":
+    import torch
+    import xarray as xr
+
+    every = torch.from_numpy(whole["parameters"].transpose("member", "snapshot", "parameter").values).double()
+    surface = surface_of(network_of(settings), examples_of(settings))
+    pieces = []
+    for name, places in scopes(settings).items():
+        weights = every[..., torch.from_numpy(places)]
+        own_means = weights.mean(1, keepdim=True) if centred else torch.zeros_like(weights[:, :1])
+        path = probes.trajectory(weights - own_means, components=_COMPONENTS, walks=_WALKS, seed=settings.seed)
+        flat = every.clone()
+        flat[..., torch.from_numpy(places)] = path.mean + path.projection @ path.components + own_means
+        pieces.append(
+            xr.Dataset(
+                {
+                    "projection": (("member", "snapshot", "component"), path.projection),
+                    "explained_variance_ratio": ("component", path.explained_variance_ratio),
+                    "random_walk_ratio": ("component", path.random_walk_ratio),
+                    "random_walk_spread": (("end", "component"), path.random_walk_spread),
+                    "random_walk_ratios": (("walk", "component"), path.random_walk_ratios),
+                    "within_share": path.within_share,
+                    "distance": ("member", path.distance),
+                    "displacement": ("member", path.displacement),
+                    "turning": ("member", path.turning),
+                    "plane_loss": (("member", "snapshot"), _losses(surface, flat)),
+                },
+                {"component": [1, 2], "end": ["2.5 %", "97.5 %"]},
+            ).expand_dims(scope=[name])
+        )
+    kept = whole["parameters"].isel(parameter=scopes(settings)["network"]).rename(parameter="coordinate")
+    loss = (("member", "snapshot"), _losses(surface, every))
+    return whole.assign(weights=kept, loss=loss).merge(xr.concat(pieces, "scope"))
+
+
+def _losses(surface: Any, parameters: "torch.Tensor") -> "np.ndarray[Any, Any]":
+    rows = parameters.flatten(0, 1)
+    losses: np.ndarray[Any, Any] = surface.loss(rows).reshape(parameters.shape[:2]).numpy()
+    return losses
+
+
+def _shows_motion(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    whole = results.to_dataset()
+    weights = whole["weights"].transpose("member", "snapshot", "coordinate").values.astype(float)
+    finite = weights[np.isfinite(weights).all((1, 2))]
+    places = scopes(Settings.model_validate(results.attrs["settings"]))
+    inside = {name: np.searchsorted(places["network"], own) for name, own in places.items()}
+    return [_motion(finite[..., own], name) for name, own in inside.items()]
+
+
+def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "statistics.Part":
+    import torch
+
+    def share(some: "np.ndarray[Any, Any]") -> float:
+        return probes.trajectory(torch.from_numpy(some), components=_COMPONENTS, walks=1).within_share - _LEAST
+
+    values = statistics.jackknife(weights, share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
+    return statistics.slope(values, quantity="share within members, less a tenth,", coordinates={"scope": scope})
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "a", "The plane of the first two principal components shows weights being optimised.", "slope",
+        "the share of the plane's variance that lies within members, less 0.1, by the jackknife over members; for each "
+        "scope", _shows_motion,
+    ),
+)  # fmt: skip
+
+STUDY = Study(
+    name="trajectory",
+    part="Part 2: optimisation",
+    question="Where do the weights go while a network learns?",
+    about="A network with 23 weights learns a function of one variable, from several starts. Its weights are kept as "
+    "it goes, and all members' paths are put into the plane in which they vary most. At the report's settings a weight "
+    "moves by a few hundredths, so a much longer training is shown beside it, each member about its own mean.",
+    reading="One path a member, its points joined in order and coloured by loss, the start ringed, the end a diamond. "
+    "In the report's plane members share one centre; in the plane of motion each has its own.",
+    shows=(
+        "Figure 7: paths of the second layer's weights, in the report's plane and in the plane of motion",
+        "Figure 8: the same for all weights of the network",
+        "explained variance beside a random walk's",
+        "distance travelled",
+        "loss at the points and at their projections",
+    ),
+    settings=Settings,
+    plan=plan,
+    derive=derive,
+    claims=CLAIMS,
+    figures=later("bathymetry.studies.trajectory_figures", "figures"),
+    seen=later("bathymetry.studies.trajectory_figures", "seen"),
+)
