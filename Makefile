@@ -26,6 +26,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training.py benchmarks/results/training.json
 	$(BIN)/python benchmarks/loading.py benchmarks/results/loading.json
 	$(BIN)/python benchmarks/study.py benchmarks/results/study.json
+	$(BIN)/python benchmarks/curvature.py benchmarks/results/curvature.json
 
 lint: $(READY)
 	$(BIN)/ruff check .

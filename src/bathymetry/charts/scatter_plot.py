@@ -57,6 +57,7 @@ def scatter(
     colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
     x_channel = alt.X("x:Q", **y_axis(x_scale, x_title, across, x_domain))
     y_channel = alt.Y("y:Q", **y_axis(y_scale, y_title, up, y_domain))
+    legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
     data = rows(
         {"x": across, "y": up, "series": np.array(names)[:, None], "member": np.arange(across.shape[1])[None, :]}
     )
@@ -68,8 +69,8 @@ def scatter(
         .encode(
             x=x_channel,
             y=y_channel,
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=None),
-            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), legend=None),
+            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), legend=legend),
             tooltip=[
                 "series:N", "member:O", alt.Tooltip("across:N", title=x_title), alt.Tooltip("up:N", title=y_title)
             ],

@@ -22,8 +22,8 @@ from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
 Which = Literal["largest", "smallest", "both", "magnitude"]
 
 _WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
-_LOOKED_AGAIN = 10  # steps in a new direction
-_EVERY = 5  # steps between two looks at the residuals
+_LOOKED_AGAIN = 8  # steps in a new direction
+_EVERY = 2  # steps between two looks at the residuals
 
 
 class NotConverged(UserWarning):
@@ -151,8 +151,9 @@ def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: floa
 def _checked(
     operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None
 ) -> Eigenpairs:
-    products = operator(vectors).double()
-    residuals = (products - values.to(vectors.device)[:, None] * vectors.double()).norm(dim=1).cpu()
+    products = operator(vectors)
+    missed = products.sub_(values.to(products)[:, None] * vectors)
+    residuals = torch.linalg.vector_norm(missed, dim=1, dtype=torch.float64).cpu()
     largest = float(values.abs().max()) if run is None else float(run.ritz()[0].abs().max())
     converged = residuals <= max(tolerance, 100 * torch.finfo(operator.dtype).eps) * largest + 1e-300
     if not bool(converged.all()):

@@ -192,7 +192,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     """
     import xarray as xr
 
-    del settings
+    examples = data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
     whole = records.to_dataset()
     dims = ("activation", "phase", "member", "column")
     found = whole["found"].rename(last_epoch="phase").drop_vars("phase").transpose(*dims)
@@ -208,6 +208,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     kept = whole.drop_vars(["seen", "found", "phase", "last_epoch"])
     records.dataset = kept.assign_coords(phase=list(PHASES)).assign(
         loss=columns["loss"],
+        constant_loss=float(examples.y_train.double().var(correction=0)),
         gradient_norm=columns["gradient_norm"],
         tolerance=tolerance,
         minimal_ratio=((values > tolerance).sum("index") / size).where(known),

@@ -73,10 +73,12 @@ def _kinds(one: xr.Dataset, name: str) -> str:
         return f"No critical point was found with {name}."
     at = one.sel(phase="critical").isel(member=np.flatnonzero(chosen.values))
     saddles, zeros = at["negative_share"] > 0, at["zero_share"].median()
-    losses = at["loss"]
+    losses, constant = at["loss"], float(one["constant_loss"])
+    plateau = int((abs(losses / constant - 1) < 1e-3).sum())
     return (
         f"Of the {at.sizes['member']} critical points with {name}, {int(saddles.sum())} have a direction that bends "
-        f"down; half have losses below {number(float(losses.median()))}, the lowest {number(float(losses.min()))}; the "
+        f"down; {plateau} have the loss of a constant answer, {number(constant)}, the lowest is "
+        f"{number(float(losses.min()))}; the "
         f"median share of zero eigenvalues is {number(100 * float(zeros))} %."
     )
 

@@ -1,0 +1,80 @@
+"""Claims and results of `gradient-norm`, on records whose answers are known."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry import LossSurface
+from bathymetry.studies import find, judge
+from bathymetry.studies.gradient_norm import bends, log_odds_ratio, spikes
+
+STUDY = find("gradient-norm")
+EPOCHS = np.arange(1501)
+
+
+def verdicts(norm, loss):
+    tree = xr.DataTree(
+        xr.Dataset(
+            {"gradient_norm": (("member", "epoch"), norm), "loss": (("member", "epoch"), loss)},
+            {"member": range(len(norm)), "epoch": EPOCHS},
+        )
+    )
+    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {}}
+    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+
+
+def test_a_spike_is_three_times_its_neighbourhood():
+    norm = np.ones(200)
+    norm[[50, 120]] = 3.5, 2.5
+    assert np.flatnonzero(spikes(norm)).tolist() == [50]
+
+
+def test_a_bend_is_where_log_loss_changes_its_slope():
+    epochs = np.arange(400.0)
+    loss = np.exp(-np.where(epochs < 200, 0.001 * epochs, 0.2 + 0.05 * (epochs - 200)))
+    assert set(range(198, 203)) <= set(np.flatnonzero(bends(loss)).tolist())
+
+
+def test_spikes_beside_bends_have_large_odds_and_elsewhere_small_ones():
+    norm, loss = np.ones(400), np.ones(400)
+    norm[200] = 10
+    loss[200:] = 0.5
+    assert log_odds_ratio(norm, loss) > 1
+    norm[[50, 100, 300, 350]] = 10
+    norm[200] = 1
+    assert log_odds_ratio(norm, loss) < 0
+    assert np.isnan(log_odds_ratio(np.full(400, np.nan), loss))
+
+
+@pytest.mark.parametrize(("end", "decision"), [(0.001, "supported"), (0.1, "contradicted")])
+def test_at_convergence_the_norm_is_compared_with_its_largest(end, decision):
+    norm = np.where(EPOCHS < 900, 1.0, end) * np.ones((8, 1))
+    assert verdicts(norm, np.exp(-0.001 * EPOCHS) * np.ones((8, 1)))["c"] == decision
+
+
+@pytest.mark.parametrize(("sign", "decision"), [(1, "supported"), (-1, "contradicted")])
+def test_where_the_norm_is_large_the_loss_falls_fast_or_slowly(sign, decision):
+    chance = np.random.default_rng(0)
+    rate = 0.5 + sign * 0.4 * np.sin(EPOCHS / 100) + 0.05 * chance.normal(size=(8, len(EPOCHS)))
+    norm = 0.5 + 0.4 * np.sin(EPOCHS / 100) * np.ones((8, 1)) + 0.05 * chance.normal(size=(8, len(EPOCHS)))
+    assert verdicts(norm, 2000 - np.cumsum(rate, axis=1))["b"] == decision
+
+
+def test_norm_and_loss_belong_to_the_same_point(tmp_path):
+    run = bm.run_study("gradient-norm", preset="smoke", out=tmp_path)
+    results = run.results.to_dataset()
+    data = bm.data.function("cos", samples=60)
+    trained = bm.train(bm.Perceptron((1, 5, 10, 5, 1)), data, members=6, epochs=80, snapshots=(0, 40))
+    surface = LossSurface(trained.model(0), "mse", data, dtype=torch.float64)
+    for epoch in (0, 40, 80):
+        parameters = trained.snapshots[epoch] if epoch < 80 else trained.parameters
+        theta = torch.cat([one.reshape(6, -1) for one in parameters.values()], dim=1)
+        here = results.sel(epoch=epoch)
+        np.testing.assert_allclose(here["loss"].values, surface.loss(theta).numpy(), rtol=1e-4)
+        np.testing.assert_allclose(here["gradient_norm"].values, surface.gradient(theta).norm(dim=1).numpy(), rtol=2e-3)
+    assert float(results["stability_threshold"]) == pytest.approx(38_000)
+    assert results["layer_gradient_norm"].sizes["layer"] == 4
+    assert bool((results["preconditioned_eigenvalue"] > 0).all())
+    assert [figure.number for figure in run.figures][:2] == [9, 10]

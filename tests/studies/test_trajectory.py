@@ -1,0 +1,54 @@
+"""Claims and results of `trajectory`, on paths whose answers are known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry.studies import find, judge
+
+STUDY = find("trajectory")
+
+
+def judged(weights):
+    """The verdict on paths that are written by hand: (member, snapshot, 23)."""
+    members, snapshots, _ = weights.shape
+    tree = xr.DataTree(
+        xr.Dataset(
+            {"weights": (("member", "snapshot", "coordinate"), weights)},
+            {"member": range(members), "snapshot": range(snapshots)},
+        )
+    )
+    tree.attrs = {"settings": STUDY.settings.preset("full", members=members).model_dump(mode="json"), "data": {}}
+    return judge(STUDY, tree)[0].verdict
+
+
+def test_members_that_hardly_move_from_far_starts_contradict_the_plane():
+    chance = np.random.default_rng(0)
+    weights = chance.normal(size=(8, 1, 23)) + 0.01 * chance.normal(size=(8, 11, 23))
+    verdict = judged(weights)
+    assert verdict.decision == "contradicted"
+    assert [part.coordinates["scope"] for part in verdict.parts] == ["layer 2", "network"]
+    assert verdict.parts[0].estimate == pytest.approx(-0.1, abs=0.01)
+
+
+def test_members_that_move_from_one_start_support_it():
+    chance = np.random.default_rng(1)
+    path = np.linspace(0, 1, 11)[:, None] * chance.normal(size=23)
+    verdict = judged(path + 0.05 * chance.normal(size=(8, 11, 23)))
+    assert verdict.decision == "supported"
+    assert verdict.parts[1].estimate == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
+    run = bm.run_study("trajectory", preset="smoke", out=tmp_path)
+    results = run.results.to_dataset()
+    assert results["weights"].sizes == {"member": 6, "snapshot": 11, "coordinate": 23}
+    assert set(results["projection"].dims) == {"scope", "member", "snapshot", "component"}
+    assert results["explained_variance_ratio"].dims == results["random_walk_ratio"].dims == ("scope", "component")
+    recorded = results["train_loss"].transpose("member", "epoch").values
+    np.testing.assert_allclose(results["loss"].transpose("member", "snapshot").values, recorded, rtol=1e-4)
+    long = run.results["long"]
+    assert long["within_share"].values == pytest.approx(1)
+    assert [figure.number for figure in run.figures][:2] == [7, 8]
+    assert len(run.seen) == 3
