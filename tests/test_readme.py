@@ -34,6 +34,10 @@ def test_the_readme_trains_decides_and_draws(
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png", ".svg"]
 
 
+def test_the_readme_measures_a_network_of_ones_own():
+    exec(compile(blocks("README.md")[2], "README.md", "exec"), {})
+
+
 def test_the_tutorials_study_works_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):

@@ -11,7 +11,7 @@ def layers(chart: alt.LayerChart) -> list[dict[str, Any]]:
 
 
 def rows_of(chart: alt.LayerChart, layer: dict[str, Any]) -> list[dict[str, Any]]:
-    data = layer["data"]
+    data = layer.get("data") or chart.to_dict()["data"]  # which stands above layers that share it
     return list(chart.to_dict()["datasets"][data["name"]] if "name" in data else data["values"])
 
 

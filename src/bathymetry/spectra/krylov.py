@@ -132,11 +132,9 @@ class Krylov:
 
 
 def _orthogonal(vectors: Float[Tensor, "run dimension"], basis: Tensor) -> tuple[Tensor, Float[Tensor, "run size"]]:
-    """Take out of each vector what lies in its basis; give the rest and what was taken out.
-
-    The newest two directions, in which nearly all of it lies, go first. A second pass over all of them is made only
-    where the first took out so much that rounding shows: Kahan and Parlett's "twice is enough".
-    """
+    # Take out of each vector what lies in its basis; give the rest and what was taken out. The newest two directions,
+    # in which nearly all of it lies, go first. A second pass over all of them is made only where the first took out so
+    # much that rounding shows: Kahan and Parlett's "twice is enough".
     total = torch.zeros(basis.shape[:2], dtype=vectors.dtype, device=vectors.device)
     newest = slice(max(0, basis.shape[1] - 2), None)
     rest = _less(vectors.unsqueeze(2), basis[:, newest], total[:, newest])

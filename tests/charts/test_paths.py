@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from bathymetry.charts import paths
+from charts.specification import axis_titles, layers, member_rows
+
+POINTS = np.arange(24, dtype=float).reshape(2, 6, 2)
+POINTS[1, 4:] = np.nan
+
+
+@pytest.fixture
+def chart():
+    coords = {"snapshot": [0, 3, 6, 9, 12, 15]}
+    points = xr.DataArray(POINTS, dims=("member", "snapshot", "component"), coords=coords)
+    loss = xr.DataArray(np.geomspace(1, 0.01, 12).reshape(2, 6), dims=("member", "snapshot"), coords=coords)
+    return paths(points, loss, titles=("Component 1 (60 %)", "Component 2 (20 %)"))
+
+
+def test_each_members_points_are_joined_in_their_order(chart):
+    rows = [row for row in member_rows(chart) if row["member"] == 0]
+    assert [[row["x"], row["y"]] for row in sorted(rows, key=lambda row: row["order"])] == POINTS[0].tolist()
+    line = next(layer for layer in layers(chart) if layer["mark"]["type"] == "line")
+    assert line["encoding"]["order"]["field"] == "order"
+    assert line["encoding"]["detail"]["field"] == "member"
+
+
+def test_start_and_end_are_marked_and_what_diverged_has_no_point(chart):
+    rows = member_rows(chart)
+    assert [(row["member"], row["snapshot"]) for row in rows if row["role"] == "start"] == [(0, 0), (1, 0)]
+    assert [row["snapshot"] for row in rows if row["member"] == 1 and row["x"] is None] == [12, 15]
+
+
+def test_colours_go_from_the_lowest_to_the_highest_loss_and_are_said(chart):
+    shades = [layer["encoding"]["color"] for layer in layers(chart) if "color" in layer["encoding"]]
+    assert all(shade["scale"]["domain"] == pytest.approx([0.01, 1]) for shade in shades)
+    assert "coloured by loss from 0.01 to 1" in chart.description
+    assert {("x", "Component 1 (60 %)"), ("y", "Component 2 (20 %)")} <= axis_titles(chart)

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from bathymetry.charts import scatter
+from charts.specification import axis_titles, member_rows
+
+
+def values(numbers):
+    return xr.DataArray(np.array(numbers, float), dims=("kind", "member"), coords={"kind": ["relu", "tanh"]})
+
+
+X, Y = values([[0.1, 0.2, 0.3], [0.4, 0.5, np.nan]]), values([[1.0, 0.0, 0.01], [0.5, 0.2, 0.1]])
+
+
+@pytest.fixture
+def chart():
+    return scatter(X, Y, group="kind", x_title="Ratio", y_title="Loss", y_scale="log")
+
+
+def test_every_member_with_two_numbers_is_a_point_of_its_group(chart):
+    drawn = {(row["series"], row["member"]): (row["x"], row["y"]) for row in member_rows(chart) if row["x"] is not None}
+    assert drawn == {
+        ("relu", 0): (0.1, 1.0), ("relu", 2): (0.3, 0.01), ("tanh", 0): (0.4, 0.5), ("tanh", 1): (0.5, 0.2)
+    }  # fmt: skip
+
+
+def test_those_without_a_place_on_the_axis_are_counted_in_words(chart):
+    assert "2 of 3 relu, 2 of 3 tanh are drawn" in chart.description
+
+
+def test_axes_have_titles_and_groups_have_their_own_shapes(chart):
+    assert {("x", "Ratio"), ("y", "Loss")} <= axis_titles(chart)
+    (layer,) = chart.to_dict()["layer"]
+    assert layer["encoding"]["shape"]["scale"]["range"] == ["circle", "diamond"]
+    assert len(set(layer["encoding"]["color"]["scale"]["range"])) == 2
