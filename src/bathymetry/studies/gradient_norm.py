@@ -69,7 +69,7 @@ class LayerGradientNorm:
 class PreconditionedEigenvalue:
     """The largest eigenvalue of the Hessian as Adam rescales it."""
 
-    network: models.Perceptron
+    network: "models.Perceptron"
     examples: "Data"
     beta2: float = 0.999
     eps: float = 1e-8

@@ -54,7 +54,7 @@ class Settings(StudySettings):
 class Curvature:
     """The loss, the gradient norm and all eigenvalues of the Hessian, in float64."""
 
-    network: models.Perceptron
+    network: "models.Perceptron"
     examples: "Data"
 
     def __call__(self, moment: "training.Moment") -> "torch.Tensor":
@@ -74,7 +74,7 @@ class Curvature:
 class CriticalCurvature:
     """The same at a critical point, searched from where each member has got to after some more descent."""
 
-    network: models.Perceptron
+    network: "models.Perceptron"
     examples: "Data"
     descent: int
 

@@ -100,7 +100,7 @@ def examples_of(settings: Settings) -> "Data":
     return data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
 
 
-def network_of(settings: Settings) -> models.Perceptron:
+def network_of(settings: Settings) -> "models.Perceptron":
     """Give the network.
 
     Args:
