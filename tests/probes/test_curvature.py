@@ -119,6 +119,18 @@ def test_nan_on_the_surface_is_one_clear_error(probe, unchecked):
         probe(surface, theta=torch.full((4,), torch.nan, dtype=torch.float64))
 
 
+def test_an_ensemble_has_a_trace_a_diagonal_and_a_density_each():
+    surface = quadratic(torch.diag(torch.tensor([1.0, -3.0, 4.0]).double()))
+    theta = torch.tensor([[0.0, 0, 0], [1, 2, 3], [torch.nan, 0, 0]], dtype=torch.float64)
+    assert probes.trace(surface, theta).value[:2].tolist() == [2, 2]
+    assert probes.diagonal(surface, theta).value[1].tolist() == [1, -3, 4]
+    share, error = probes.spectral_density(surface, theta).mass(0, 10)
+    assert share[:2].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert error.shape == (3,)
+    for found in (probes.trace(surface, theta), probes.diagonal(surface, theta)):
+        assert bool(found.value[2].isnan().all())
+
+
 def test_a_preconditioned_hessian_is_that_of_the_rescaled_problem():
     matrix = torch.tensor([[2.0, 1.0], [1.0, 8.0]]).double()
     divisor = torch.tensor([1.0, 4.0]).double()

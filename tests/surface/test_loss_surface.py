@@ -48,6 +48,17 @@ def test_softmax_regression_has_its_closed_form():
     torch.testing.assert_close(surface.hessian()[:12, :12], outer / 9)
 
 
+def test_logistic_regression_has_its_closed_form():
+    torch.manual_seed(0)
+    x, y = torch.randn(11, 3).double(), torch.randint(0, 2, (11, 1)).double()
+    surface = LossSurface(
+        nn.Linear(3, 1, bias=False).double(), nn.BCEWithLogitsLoss(), [(x[:4], y[:4]), (x[4:], y[4:])]
+    )
+    p = (x @ surface.parameters[:, None]).sigmoid()
+    torch.testing.assert_close(surface.gradient(), (x.T @ (p - y)).ravel() / 11)
+    torch.testing.assert_close(surface.hessian(), x.T @ (p * (1 - p) * x) / 11)
+
+
 class Product(nn.Module):
     """½(w₁w₂ − 1)², as a network of one input that is 1."""
 

@@ -37,6 +37,7 @@ _ACCURACIES = (
     0.9999,
     0.99999,
 )
+_APART = 1.3  # the least ratio between the last two ticks of epochs
 _NARROW = 2.5  # logits: between 80 and 98 %
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 
@@ -200,7 +201,12 @@ def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> di
     """
     first, last = float(places[0]), float(places[-1])
     if scale == "epoch":
-        ticks = [0, *(digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power <= last)]
+        known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+        ticks = [
+            0,
+            *(tick for tick in known if tick * _APART < last),
+            last,
+        ]  # the end, where findings are read, included
         return {
             "title": title,
             "scale": alt.Scale(type="symlog", constant=1, nice=False),

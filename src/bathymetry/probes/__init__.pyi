@@ -20,6 +20,8 @@ from .preconditioned import preconditioned_eigenvalue as preconditioned_eigenval
 from .random_walk import RandomWalk as RandomWalk
 from .random_walk import random_walk as random_walk
 from .random_walk import random_walk_limit as random_walk_limit
+from .spectrum import Diagonal as Diagonal
+from .spectrum import Trace as Trace
 from .spectrum import diagonal as diagonal
 from .spectrum import spectral_density as spectral_density
 from .spectrum import trace as trace

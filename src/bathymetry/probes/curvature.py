@@ -114,7 +114,8 @@ def _spectra(surface: LossSurface, theta: Tensor, finite: Tensor) -> Tensor:
 def _estimated(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Tensor:
     found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
     tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * float(found.nodes.abs().max())
-    (up, error), (down, _) = found.mass(tolerance, torch.inf), found.mass(-torch.inf, -tolerance)
+    up, error = (float(one) for one in found.mass(tolerance, torch.inf))
+    down = float(found.mass(-torch.inf, -tolerance)[0])
     reach = float(stats.t.ppf(0.975, max(1, probes - 1))) * error
     shares = [up, max(0.0, 1 - up - down), down]
     counts = [share * surface.dimension for share in shares]

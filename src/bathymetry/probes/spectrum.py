@@ -7,18 +7,38 @@
 Each comes with a standard error over its random vectors; with as many of them as parameters all three are exact.
 """
 
+from dataclasses import dataclass
+
+import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from bathymetry import spectra
-from bathymetry.core.errors import InputError
-from bathymetry.probes.places import places
-from bathymetry.surface import HessianProduct, LossSurface
+from bathymetry.probes.places import filled, places
+from bathymetry.surface import LossSurface
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The trace of the Hessian, and how sure it is."""
+
+    value: Float[Tensor, "*member"]
+    standard_error: Float[Tensor, "*member"]  # 0 where it was computed whole
+    products: int  # for each member
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """The diagonal of the Hessian, and how sure each entry is."""
+
+    value: Float[Tensor, "*member parameter"]
+    standard_error: Float[Tensor, "*member parameter"]  # 0 where it was computed whole
+    products: int  # for each member
 
 
 def spectral_density(
     surface: LossSurface,
-    theta: Float[Tensor, " parameter"] | None = None,
+    theta: Float[Tensor, "*member parameter"] | None = None,
     *,
     probes: int = 10,
     steps: int = 80,
@@ -28,52 +48,76 @@ def spectral_density(
 
     Args:
         surface: The loss surface.
-        theta: One point; the network's own parameters if None.
+        theta: One point or one a member; the network's own parameters if None.
         probes: Random starts.
         steps: Lanczos steps from each; eigenvalues closer than about the spectrum's width over this run together.
         seed: Of the starts.
 
     Returns:
-        The distribution, with `mass(low, high)` and `density(grid, width)`.
+        The distribution, with `mass(low, high)` and `density(grid, width)`; NaN for a member that diverged.
     """
-    return spectra.spectral_density(_hessian(surface, theta), probes, steps, Generator().manual_seed(seed))
+    where = places(surface, theta)
+
+    def measure(point: Tensor) -> Tensor:
+        found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
+        return torch.stack([found.nodes, found.weights])
+
+    starts, size = min(probes, surface.dimension), min(steps, surface.dimension)
+    both = filled(where.each(measure), torch.empty(2, starts, size, dtype=torch.float64))
+    return spectra.SpectralDensity(where.given(both[:, 0]), where.given(both[:, 1]), surface.dimension)
 
 
 def trace(
-    surface: LossSurface, theta: Float[Tensor, " parameter"] | None = None, *, products: int = 60, seed: int = 0
-) -> spectra.Trace:
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    products: int = 60,
+    seed: int = 0,
+) -> Trace:
     """Estimate the trace of the Hessian.
 
     Args:
         surface: The loss surface.
-        theta: One point; the network's own parameters if None.
-        products: How many Hessian-vector products to make.
+        theta: One point or one a member; the network's own parameters if None.
+        products: How many Hessian-vector products to make for each.
         seed: Of the random vectors.
 
     Returns:
-        The trace with its standard error.
+        The trace with its standard error; NaN for a member that diverged.
     """
-    return spectra.trace(_hessian(surface, theta), products, Generator().manual_seed(seed))
+    where = places(surface, theta)
+
+    def measure(point: Tensor) -> Tensor:
+        found = spectra.trace(surface.product(point), products, Generator().manual_seed(seed))
+        return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
+
+    both = filled(where.each(measure), torch.empty(2, dtype=torch.float64))
+    return Trace(where.given(both[:, 0]), where.given(both[:, 1]), min(products, surface.dimension))
 
 
 def diagonal(
-    surface: LossSurface, theta: Float[Tensor, " parameter"] | None = None, *, products: int = 100, seed: int = 0
-) -> spectra.Diagonal:
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    products: int = 100,
+    seed: int = 0,
+) -> Diagonal:
     """Estimate the diagonal of the Hessian.
 
     Args:
         surface: The loss surface.
-        theta: One point; the network's own parameters if None.
-        products: How many Hessian-vector products to make.
+        theta: One point or one a member; the network's own parameters if None.
+        products: How many Hessian-vector products to make for each.
         seed: Of the random vectors.
 
     Returns:
-        The diagonal with standard errors.
+        The diagonal with standard errors; NaN for a member that diverged.
     """
-    return spectra.diagonal(_hessian(surface, theta), products, Generator().manual_seed(seed))
+    where = places(surface, theta)
 
+    def measure(point: Tensor) -> Tensor:
+        found = spectra.diagonal(surface.product(point), products, Generator().manual_seed(seed))
+        return torch.stack([found.value, found.standard_error]).cpu()
 
-def _hessian(surface: LossSurface, theta: Tensor | None) -> HessianProduct:
-    if theta is not None and theta.ndim != 1:
-        raise InputError("theta", f"shape {tuple(theta.shape)}", f"give one point, shape ({surface.dimension},)")
-    return surface.product(places(surface, theta).theta[0])
+    both = filled(where.each(measure), torch.empty(2, surface.dimension, dtype=torch.float64))
+    return Diagonal(where.given(both[:, 0]), where.given(both[:, 1]), min(products, surface.dimension))

@@ -17,6 +17,8 @@ from bathymetry.core.errors import InputError
 from bathymetry.spectra.krylov import Krylov
 from bathymetry.spectra.operator import SymmetricOperator
 
+Estimate = tuple[Float[Tensor, "*member"], Float[Tensor, "*member"]]  # a mean and its standard error
+
 _BYTES = 2**29  # of basis vectors held at once
 
 
@@ -24,11 +26,11 @@ _BYTES = 2**29  # of basis vectors held at once
 class SpectralDensity:
     """A distribution of eigenvalues: points with weights, one set a probe."""
 
-    nodes: Float[Tensor, "probe step"]
-    weights: Float[Tensor, "probe step"]  # add up to 1 for each probe
+    nodes: Float[Tensor, "*member probe step"]
+    weights: Float[Tensor, "*member probe step"]  # add up to 1 for each probe
     dimension: int
 
-    def mass(self, low: float, high: float) -> tuple[float, float]:
+    def mass(self, low: float, high: float) -> Estimate:
         """Estimate the share of eigenvalues in an interval.
 
         Args:
@@ -39,9 +41,9 @@ class SpectralDensity:
             The share and its standard error over probes, NaN for a single probe.
         """
         inside = (self.nodes >= low) & (self.nodes <= high)
-        return _mean_and_error((self.weights * inside).sum(1))
+        return _mean_and_error((self.weights * inside).sum(-1))
 
-    def moment(self, order: int) -> tuple[float, float]:
+    def moment(self, order: int) -> Estimate:
         """Estimate the mean of a power of the eigenvalues; P times the first is the trace.
 
         Args:
@@ -50,9 +52,9 @@ class SpectralDensity:
         Returns:
             The mean and its standard error over probes.
         """
-        return _mean_and_error((self.weights * self.nodes**order).sum(1))
+        return _mean_and_error((self.weights * self.nodes**order).sum(-1))
 
-    def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, " point"]:
+    def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, "*member point"]:
         """Smooth the distribution with Gaussians.
 
         Args:
@@ -67,9 +69,9 @@ class SpectralDensity:
         """
         if not width > 0:
             raise InputError("width", width, "give a positive standard deviation")
-        distance = (grid.double()[:, None, None] - self.nodes) / width
+        distance = (grid.double()[:, None, None] - self.nodes.unsqueeze(-3)) / width
         bumps = torch.exp(-distance.square() / 2) / (width * math.sqrt(2 * math.pi))
-        return (bumps * self.weights).sum(2).mean(1)
+        return (bumps * self.weights.unsqueeze(-3)).sum(-1).mean(-1)
 
 
 def spectral_density(
@@ -92,7 +94,7 @@ def spectral_density(
     Example:
         >>> from bathymetry.spectra import MatrixOperator
         >>> exact = spectral_density(MatrixOperator(torch.diag(torch.tensor([1.0, 1.0, 1.0, 5.0]))), probes=4, steps=4)
-        >>> exact.mass(4, 6)[0]
+        >>> exact.mass(4, 6)[0].item()
         0.25
     """
     for field, value in (("probes", probes), ("steps", steps)):
@@ -116,6 +118,7 @@ def spectral_density(
     return SpectralDensity(torch.cat(nodes), torch.cat(weights), dimension)
 
 
-def _mean_and_error(each: Float[Tensor, " probe"]) -> tuple[float, float]:
-    error = float(each.std() / math.sqrt(len(each))) if len(each) > 1 else math.nan
-    return float(each.mean()), error
+def _mean_and_error(each: Float[Tensor, "*member probe"]) -> Estimate:
+    probes = each.shape[-1]
+    error = each.std(-1) / math.sqrt(probes) if probes > 1 else torch.full_like(each[..., 0], math.nan)
+    return each.mean(-1), error

@@ -219,7 +219,11 @@ def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "statistics.Part":
         return probes.trajectory(torch.from_numpy(some), components=_COMPONENTS, walks=1).within_share - _LEAST
 
     values = statistics.jackknife(weights, share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
-    return statistics.slope(values, quantity="share within members, less a tenth,", coordinates={"scope": scope})
+    # told in per cent of the variance, where the tenth is what decides
+    shown = statistics.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
+    return statistics.slope(
+        values, quantity="per cent of the plane's variance within members:", shown=shown, coordinates={"scope": scope}
+    )
 
 
 CLAIMS: tuple[Claim, ...] = (
