@@ -11,6 +11,7 @@ from .execution import StudyRun as StudyRun
 from .execution import load_study as load_study
 from .execution import run_study as run_study
 from .models import Perceptron as Perceptron
+from .models import align as align
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
 from .surface import LossSurface as LossSurface

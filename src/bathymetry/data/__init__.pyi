@@ -9,5 +9,6 @@ from .functions import FUNCTIONS as FUNCTIONS
 from .functions import curve as curve
 from .functions import evaluate as evaluate
 from .functions import function as function
+from .noise import label_noise as label_noise
 from .strokes import strokes as strokes
 from .subset import subset as subset

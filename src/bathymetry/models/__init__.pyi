@@ -1,3 +1,4 @@
+from .alignment import align as align
 from .budget import fit_budget as fit_budget
 from .perceptron import Perceptron as Perceptron
 from .perceptron import mlp as mlp

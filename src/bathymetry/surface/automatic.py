@@ -6,13 +6,14 @@ H v = ∂(g·v)/∂θ, which every layer allows that can be differentiated twice
 in PyTorch 2.13.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import vmap
+from torch.func import grad, vmap
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
@@ -20,6 +21,8 @@ from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.network import Network
 from bathymetry.surface.selection import Selection
+
+InputDerivative = Literal["loss", "logits", "probabilities"]
 
 _TOGETHER = 2**25  # bytes of activations above which vectors go faster one after another
 _UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, TypeError)
@@ -36,7 +39,9 @@ class AutomaticDerivatives:
 
     def __init__(self, network: Network, criterion: Criterion, selection: Selection) -> None:
         self._network, self._criterion, self._selection = network, criterion, selection
-        self._members_batched = self._vectors_batched = True  # until a network shows that they can't be
+        self._members_batched = self._vectors_batched = self._examples_batched = (
+            True  # until a network shows that they can't be
+        )
         self._trusted = False  # until a Hessian was seen to be symmetric
 
     @property
@@ -56,6 +61,27 @@ class AutomaticDerivatives:
         """
         with torch.no_grad():
             return self._each(self._one(batch), theta)
+
+    def outputs(
+        self, theta: Float[Tensor, "member parameter"], batch: Batch
+    ) -> Float[Tensor, "member example *output"]:
+        """Give each member's outputs on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Outputs.
+        """
+        constants = self._network.constants(self._selection.shapes)
+
+        def output(row: Tensor) -> Tensor:
+            given: Tensor = self._network.output(self._selection.split(row), constants, batch.inputs)
+            return given
+
+        with torch.no_grad():
+            return self._each(output, theta)
 
     def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
         """Give each member's gradient on a batch.
@@ -117,8 +143,58 @@ class AutomaticDerivatives:
         Returns:
             Norms.
         """
-        rows = [self._differentiated(theta[None], one)[1].norm() for one in batch.split(1)]
-        return torch.stack(rows)
+        return torch.cat([part.norm(dim=1) for part in self._example_gradients(theta, batch)])
+
+    def example_slopes(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
+    ) -> Float[Tensor, " example"]:
+        """Give the product of each example's own gradient with a direction.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+            direction: In parameter space.
+
+        Returns:
+            Slopes.
+        """
+        return torch.cat([part @ direction.to(part) for part in self._example_gradients(theta, batch)])
+
+    def input_norms(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative
+    ) -> Float[Tensor, " example"]:
+        """Give the Frobenius norm of a derivative with respect to each example's input.
+
+        Args:
+            theta: Parameters.
+            batch: The batch, its inputs one tensor of real numbers.
+            of: What is derived.
+
+        Returns:
+            Norms.
+
+        Raises:
+            InputError: If the inputs are something else.
+        """
+        if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
+            raise InputError(
+                "data", "inputs that are no single tensor of real numbers", "give such inputs to derive by"
+            )
+        inputs = batch.inputs.detach().clone().requires_grad_()
+        constants = self._network.constants(self._selection.shapes)
+        output = self._network.output(self._selection.split(theta.detach()), constants, inputs)
+        if of == "loss":
+            # examples do not meet, so the sum of their losses holds the derivative of each
+            loss = self._criterion(output, batch.targets)
+            columns = [loss * batch.rows if self._criterion.is_mean else loss]
+        else:
+            rows = output.flatten(1)
+            columns = list((rows.softmax(1) if of == "probabilities" else rows).sum(0))
+        squares = torch.zeros(batch.rows, dtype=torch.float64, device=inputs.device)
+        for column in columns:
+            (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
+            squares += slope.flatten(1).double().square().sum(1)
+        return squares.sqrt()
 
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Measure what one example leaves in memory for a backward pass.
@@ -140,6 +216,27 @@ class AutomaticDerivatives:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             self._one(few)(theta[0].detach().requires_grad_())
         return max(1, sum(seen.values()) // few.rows)
+
+    def _example_gradients(self, theta: Tensor, batch: Batch) -> Iterator[Float[Tensor, "example parameter"]]:
+        """Give each example's own gradient, some examples at a time, batched where the network allows it."""
+        constants = self._network.constants(self._selection.shapes)
+
+        def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
+            alone = tuple(target[None] for target in targets)
+            output = self._network.output(self._selection.split(point), constants, inputs[None])
+            return self._criterion(output, alone)
+
+        plain = isinstance(batch.inputs, Tensor) and all(isinstance(one, Tensor) for one in batch.targets)
+        together = max(1, _TOGETHER // (8 * theta.numel()))
+        for piece in batch.split(together):
+            if plain and self._examples_batched:
+                axes = (None, 0, *(0 for _ in piece.targets))
+                try:
+                    yield vmap(grad(loss), in_dims=axes)(theta, piece.inputs, *piece.targets).detach()
+                    continue
+                except _UNSUPPORTED:
+                    self._examples_batched = False
+            yield torch.cat([self._differentiated(theta[None], one)[1].detach() for one in piece.split(1)])
 
     def _one(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         constants = self._network.constants(self._selection.shapes)

@@ -21,6 +21,10 @@ class Derivatives(Protocol):
 
     def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102
 
+    def outputs(  # noqa: D102
+        self, theta: Float[Tensor, "member parameter"], batch: Batch
+    ) -> Float[Tensor, "member example *output"]: ...
+
     def gradient(  # noqa: D102
         self, theta: Float[Tensor, "member parameter"], batch: Batch
     ) -> Float[Tensor, "member parameter"]: ...

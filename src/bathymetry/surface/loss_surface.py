@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.surface.automatic import AutomaticDerivatives
+from bathymetry.surface.automatic import AutomaticDerivatives, InputDerivative
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
@@ -103,6 +103,12 @@ class LossSurface:
         return self._derivatives.path
 
     @property
+    def has_classes(self) -> bool:
+        """Whether each example has one class as its target."""
+        (first, *_) = self._batches.first.targets
+        return isinstance(first, Tensor) and first.ndim == 1 and first.dtype == torch.int64
+
+    @property
     def parameters(self) -> Float[Tensor, " parameter"]:
         """The network's own θ as it is now, a copy."""
         return self.selection.join(dict(self._model.named_parameters()))
@@ -122,6 +128,31 @@ class LossSurface:
             for share, batch in self._shares(points, 1):
                 total += share * self._derivatives.loss(points, batch).detach().double()
         return total[0] if single else total
+
+    def accuracy(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
+        """Give the share of examples whose largest output is that of their class.
+
+        Args:
+            theta: Where.
+
+        Returns:
+            The accuracy, float64; an output that is not a number is no answer.
+
+        Raises:
+            InputError: If the targets are not classes.
+        """
+        points, single = self._points(theta)
+        correct = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+        with self._network.measuring():
+            for _, batch in self._shares(points, 1):
+                target = batch.targets[0]
+                if target.is_floating_point() or target.ndim != 1:
+                    raise InputError("data", "targets that are no classes", "an accuracy needs one class an example")
+                outputs = self._derivatives.outputs(points, batch)
+                answered = (outputs.argmax(2) == target) & outputs.isfinite().all(2)
+                correct += answered.sum(1)
+        share = correct / self.examples
+        return share[0] if single else share
 
     def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
         """Give the gradient of the loss over all data.
@@ -171,6 +202,50 @@ class LossSurface:
             self._model, self._criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
             memory=self._memory,
         )  # fmt: skip
+
+    def example_slopes(
+        self, direction: Float[Tensor, " parameter"], theta: Float[Tensor, " parameter"] | None = None
+    ) -> Float[Tensor, " example"]:
+        """Give the product of each example's own gradient with a direction.
+
+        Args:
+            direction: In parameter space.
+            theta: Where, one point.
+
+        Returns:
+            gᵢ·v, float64, in the order of the data.
+        """
+        points, _ = self._points(theta)
+        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
+        with self._network.measuring():
+            parts = [
+                automatic.example_slopes(points[0], batch, direction) for _, batch in self._shares(points, _GRAPHS)
+            ]
+        return torch.cat(parts).detach().double()
+
+    def input_derivative_norms(
+        self, of: InputDerivative = "loss", theta: Float[Tensor, " parameter"] | None = None
+    ) -> Float[Tensor, " example"]:
+        """Give the Frobenius norm of a derivative with respect to each example's own input.
+
+        Args:
+            of: Of the example's loss, of the network's outputs ("logits"), or of their softmax ("probabilities").
+            theta: Where, one point.
+
+        Returns:
+            A norm for each example, float64, in the order of the data, whatever the batches.
+
+        Raises:
+            InputError: If examples depend on one another, or their inputs are not real numbers.
+        """
+        if self._network.couples_examples:
+            remedy = "its examples depend on one another, so none has a derivative of its own: call model.eval() first"
+            raise InputError("model", "BatchNorm in training mode", remedy)
+        points, _ = self._points(theta)
+        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
+        with self._network.measuring():
+            norms = [automatic.input_norms(points[0], batch, of) for _, batch in self._shares(points, _GRAPHS)]
+        return torch.cat(norms).detach().double()
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
         """Prepare products with the Hessian at one place.

@@ -54,6 +54,19 @@ class PerceptronDerivatives:
         outputs = self._forward(weights, biases, batch.inputs)[-1]
         return self._output(outputs, batch.targets[0])[0]
 
+    def outputs(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member example output"]:
+        """Give each member's outputs on a batch.
+
+        Args:
+            theta: Parameters.
+            batch: The batch.
+
+        Returns:
+            Outputs.
+        """
+        weights, biases = self._layers(theta)
+        return self._forward(weights, biases, batch.inputs)[-1].transpose(1, 2)
+
     def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
         """Give each member's gradient on a batch.
 

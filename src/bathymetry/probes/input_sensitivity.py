@@ -1,0 +1,61 @@
+"""Sensitivity: how much a network's answer changes with its input.
+
+    mean over examples of ‖∂f/∂x‖_F,   f the example's loss, the outputs (logits) or their softmax (probabilities)
+
+A derivative with respect to the input, not to the parameters: a linear model that fits every example has no gradient
+left and is as sensitive as ever. Novak et al. 2018, arXiv:1802.08760.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.probes.places import filled, places
+from bathymetry.surface import LossSurface
+from bathymetry.surface.automatic import InputDerivative
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much a network's answer changes with its input."""
+
+    value: Float[Tensor, "*member"]  # mean over examples
+    per_example: Float[Tensor, "*member example"]
+    of: str
+
+
+def sensitivity(
+    surface: LossSurface, of: InputDerivative = "loss", theta: Float[Tensor, "*member parameter"] | None = None
+) -> Sensitivity:
+    """Measure the sensitivity to the input.
+
+    Args:
+        surface: The loss surface; its data are the examples that are asked, its batches play no part.
+        of: "loss", "logits" or "probabilities".
+        theta: One point or one a member; the network's own parameters if None.
+
+    Returns:
+        The mean norm, and that of each example; NaN for a member that diverged.
+
+    Raises:
+        InputError: If there is no such derivative.
+
+    Example:
+        Softmax regression's logits are Wx + b, so everywhere as sensitive as ‖W‖_F = 5.
+
+        >>> model = torch.nn.Linear(2, 1)
+        >>> model.weight.data = torch.tensor([[3.0, 4.0]])
+        >>> data = torch.randn(6, 2), torch.zeros(6, 1)
+        >>> sensitivity(LossSurface(model, "mse", data), of="logits").value
+        tensor(5., dtype=torch.float64)
+    """
+    if of not in get_args(InputDerivative):
+        raise InputError("of", of, f"give one of {', '.join(get_args(InputDerivative))}")
+    where = places(surface, theta)
+    each = where.each(lambda point: surface.input_derivative_norms(of, point).cpu())
+    norms = filled(each, torch.empty(surface.examples, dtype=torch.float64))
+    return Sensitivity(where.given(norms.mean(1)), where.given(norms), of)

@@ -1,0 +1,101 @@
+"""A landscape: the loss on a line or a plane through a point, along directions that mean something.
+
+    L(θ + x d₁ + y d₂)
+
+Random directions are Gaussian and filter-normalised: scaled, unit by unit, to the norm of that unit's weights, biases
+left out, which removes the freedom to rescale whole layers (Li et al. 2018, arXiv:1712.09913). The axes are the true
+distances moved in parameter space. NaN stays NaN.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError
+from bathymetry.probes.places import places
+from bathymetry.probes.sharp import unit_norms
+from bathymetry.spectra import eigenpairs
+from bathymetry.surface import LossSurface
+
+_TOGETHER = 16  # points in one pass
+
+Directions = Literal["filter", "eigenvectors"] | Float[Tensor, "direction parameter"]
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The loss around a point."""
+
+    loss: Float[Tensor, "*grid"]  # (x,) for a line, (x, y) for a plane
+    axes: tuple[Float[Tensor, " point"], ...]  # distance moved along each direction, signed
+    directions: Float[Tensor, "direction parameter"]  # unit vectors
+
+
+def landscape(
+    surface: LossSurface,
+    directions: Directions = "filter",
+    theta: Float[Tensor, " parameter"] | None = None,
+    *,
+    dimensions: Literal[1, 2] = 2,
+    reach: float = 1.0,
+    points: int = 21,
+    seed: int = 0,
+) -> Landscape:
+    """Measure the loss around a point.
+
+    Args:
+        surface: The loss surface.
+        directions: "filter" for random filter-normalised ones, "eigenvectors" for those of the largest eigenvalues, or
+            one or two of your own.
+        theta: The centre; the network's own parameters if None.
+        dimensions: 1 for a line, 2 for a plane; of directions of your own, as many as there are.
+        reach: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
+        points: On each axis; an odd number has the centre itself on the grid.
+        seed: Of random directions.
+
+    Returns:
+        The loss on the grid, with true distances.
+
+    Raises:
+        InputError: If the directions can't be, or the grid is empty.
+    """
+    if points < 2 or not reach > 0:
+        raise InputError("points", points, "give at least 2, and a positive reach")
+    centre = places(surface, theta).theta[0]
+    along = _directions(surface, centre, directions, dimensions, seed)
+    lengths = along.norm(dim=1)
+    if bool((lengths == 0).any()):
+        raise InputError("directions", "of no length", "give directions that lead somewhere")
+    steps = torch.linspace(-reach, reach, points, dtype=along.dtype, device=along.device)
+    grid = torch.cartesian_prod(*[steps] * len(along)).reshape(-1, len(along))
+    losses = [surface.loss(centre + some @ along) for some in torch.split(grid, _TOGETHER)]
+    return Landscape(
+        loss=torch.cat(losses).view([points] * len(along)).cpu(),
+        axes=tuple((steps * length).cpu() for length in lengths),
+        directions=along / lengths[:, None],
+    )
+
+
+def _directions(
+    surface: LossSurface, centre: Tensor, directions: Directions, dimensions: int, seed: int
+) -> Float[Tensor, "direction parameter"]:
+    chance = torch.Generator().manual_seed(seed)
+    if isinstance(directions, Tensor):
+        given = directions.to(centre).reshape(-1, directions.shape[-1])
+        if given.shape[1] != surface.dimension or len(given) not in (1, 2):
+            remedy = f"give one or two of {surface.dimension} numbers"
+            raise InputError("directions", f"shape {tuple(directions.shape)}", remedy)
+        return given
+    if dimensions not in (1, 2):
+        raise InputError("dimensions", dimensions, "give 1 for a line or 2 for a plane")
+    if directions == "eigenvectors":
+        return eigenpairs(surface.product(centre), dimensions, generator=chance).vectors
+    if directions != "filter":
+        raise InputError("directions", directions, 'give "filter", "eigenvectors" or tensors')
+    lengths = unit_norms(surface, centre)
+    drawn = torch.randn(dimensions, surface.dimension, generator=chance, dtype=torch.float64).to(centre)
+    norms = torch.stack([unit_norms(surface, one) for one in drawn])
+    return torch.where(norms > 0, drawn * lengths / norms.clamp_min(torch.finfo(centre.dtype).tiny), 0.0)
