@@ -117,5 +117,5 @@ def _given(alphas: Sequence[float] | Tensor) -> Tensor:
 
 def _barriers(values: Float[Tensor, "member point"], points: Float[Tensor, " point"]) -> tuple[Tensor, Tensor]:
     first, last = values[:, :1], values[:, -1:]
-    mean, straight = (first + last) / 2, (1 - points) * first + points * last
+    mean, straight = (first + last) / 2, first + points * (last - first)
     return (values - mean).amax(1), (values - straight).amax(1)
