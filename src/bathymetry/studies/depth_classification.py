@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, statistics, training
+from bathymetry import models, statistics, training
 from bathymetry.studies.claim import Claim
+from bathymetry.studies.images import classes_of
 from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
@@ -68,7 +69,7 @@ def plan(settings: Settings) -> Plan:
     Returns:
         The plan.
     """
-    examples = examples_of(settings)
+    examples = classes_of(settings).examples
     widths, notes = widths_for(settings, examples)
     ensembles = [
         PlannedEnsemble(
@@ -88,35 +89,6 @@ def plan(settings: Settings) -> Plan:
         for name, one in zip(names_of(settings), widths, strict=True)
     ]
     return Plan(tuple(ensembles), notes=notes, data={examples.name: f"{examples.source}, digest {examples.digest}"})
-
-
-def examples_of(settings: Settings) -> "Data":
-    """Load the data that the settings ask for.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The examples; classes are needed.
-
-    Raises:
-        InputError: If the data have no classes, or fewer examples than a batch.
-    """
-    from bathymetry.core.errors import InputError
-
-    whole = data.load(settings.data)
-    if whole.classes is None:
-        raise InputError("data", settings.data, "its targets are values; give data with classes")
-    drawn = data.subset(
-        whole,
-        min(settings.train_examples or len(whole.train), len(whole.train)),
-        min(settings.test_examples or len(whole.test), len(whole.test)),
-        settings.seed,
-    )
-    if settings.batch_size > len(drawn.train):
-        remedy = f"give at most the {len(drawn.train)} examples there are"
-        raise InputError("batch_size", settings.batch_size, remedy)
-    return drawn
 
 
 def names_of(settings: Settings) -> tuple[str, ...]:
@@ -167,7 +139,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     Returns:
         The results.
     """
-    examples = examples_of(settings)
+    examples = classes_of(settings).examples
     widths, _ = widths_for(settings, examples)
     records.dataset = records.to_dataset().assign(
         parameter_count=("network", [models.parameter_count(one) for one in widths]),

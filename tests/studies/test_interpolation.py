@@ -1,0 +1,74 @@
+"""Claims and results of `interpolation`."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry.studies import find, judge
+from bathymetry.studies.interpolation import ALPHAS, PAIRINGS
+
+STUDY = find("interpolation")
+
+
+def verdicts(accuracy):
+    """What is judged of an accuracy by α, the same for all pairs."""
+    values = np.broadcast_to(np.array([accuracy(alpha) for alpha in ALPHAS]), (len(PAIRINGS), 8, len(ALPHAS)))
+    named = {f"{half}_accuracy": (("pairing", "member", "alpha"), values) for half in ("train", "test")}
+    tree = xr.DataTree(xr.Dataset(named, {"pairing": list(PAIRINGS), "member": range(8), "alpha": list(ALPHAS)}))
+    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
+    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+
+
+def test_both_ends_are_on_the_grid_exactly():
+    assert 0.0 in ALPHAS
+    assert 1.0 in ALPHAS
+    assert (ALPHAS[0], ALPHAS[-1], len(ALPHAS)) == (-1.0, 2.0, 61)
+
+
+def test_two_peaks_with_a_valley_support_both_claims():
+    assert verdicts(lambda a: 0.9 - min(abs(a), abs(a - 1))) == {"a": "supported", "b": "supported"}
+
+
+def test_a_ridge_contradicts_both():
+    assert verdicts(lambda a: 0.9 - abs(a - 0.5) / 2) == {"a": "contradicted", "b": "contradicted"}
+
+
+def plain(run, group):
+    """A group, its axes without the group's name before their own."""
+    whole = run.results[group].to_dataset()
+    own = [str(name) for name in whole.variables if str(name).startswith(f"{group}_")]
+    names = {name: name.removeprefix(f"{group}_") for name in own}
+    return whole.drop_vars(list(names.values()), errors="ignore").rename(names)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return bm.run_study("interpolation", preset="smoke", out=tmp_path_factory.mktemp("interpolation"))
+
+
+def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
+    results, trained = run.results.to_dataset(), plain(run, "training")
+    first = trained["test_accuracy"].sel(end="first").isel(epoch=-1).dropna("member").values
+    for pairing in PAIRINGS:
+        here = results["test_accuracy"].sel(pairing=pairing)
+        np.testing.assert_allclose(here.sel(alpha=0.0).values, first)
+    for pairing, end in (
+        ("shared", "second, shared"),
+        ("independent", "second, independent"),
+        ("aligned", "second, independent"),
+    ):
+        last = trained["train_loss"].sel(end=end).isel(epoch=-1).dropna("member").values
+        there = results["train_loss"].sel(pairing=pairing, alpha=1.0).values
+        np.testing.assert_allclose(there, last, rtol=1e-4)
+
+
+def test_lines_from_the_start_begin_there(run):
+    lines, trained = run.results["from_start"].to_dataset(), plain(run, "training")
+    begun = trained["train_loss"].sel(end="first").isel(epoch=0).dropna("member").values
+    np.testing.assert_allclose(lines["train_loss"].isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
+
+
+def test_the_figures_are_drawn(run):
+    assert run.figures[0].number == 15
+    assert len(run.seen) == 3
