@@ -2,9 +2,10 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 
-from bathymetry.statistics import Part, combine
+from bathymetry.statistics import Part, combine, share
 
 
 def part(decision, p=0.5, members=10, reason="", **coordinates):
@@ -27,11 +28,10 @@ def test_p_is_the_largest_when_supported():
     assert combine("order", [part("supported", 0.01), part("supported", 0.03)]).p == 0.03
 
 
-@pytest.mark.parametrize("decision", ["contradicted", "undecided"])
-def test_p_is_otherwise_the_smallest_times_the_number_of_parts(decision):
-    parts = [part(decision, 0.01), part("supported", 0.4), part("supported", 0.5)]
+def test_p_against_a_claim_is_the_smallest_against_it_times_the_number_of_parts():
+    parts = [part("contradicted", 0.01), part("supported", 0.004), part("supported", 0.5)]
     assert combine("order", parts).p == pytest.approx(0.03)
-    assert combine("order", [part(decision, 0.7)] * 3).p == 1.0
+    assert combine("order", [part("contradicted", 0.7)] * 3).p == 1.0
 
 
 def test_existence_and_what_is_not_judged_have_no_p():
@@ -68,3 +68,15 @@ def test_the_reason_names_the_parts_in_the_way():
 def test_one_reason_for_all_is_said_once_and_a_decided_claim_needs_none():
     assert combine("share", [part("undecided", reason="5 members")] * 3).reason == "5 members"
     assert combine("share", [part("supported"), part("contradicted")]).reason == ""
+
+
+def test_the_p_of_a_contradicted_claim_comes_from_the_parts_that_contradict_it():
+    verdict = combine("share", [share(np.ones(20, dtype=bool)), share(np.zeros(6, dtype=bool))])
+    assert verdict.decision == "contradicted"
+    assert verdict.p == pytest.approx(2 * 0.03125)
+
+
+def test_an_undecided_claim_is_no_surer_than_its_least_sure_part():
+    verdict = combine("share", [share(np.ones(20, dtype=bool)), share(np.array([True, False] * 4))])
+    assert verdict.decision == "undecided"
+    assert verdict.p == 1.0

@@ -287,3 +287,109 @@ def test_a_bad_setting_is_named(changed, field, unchecked):
 def test_a_bad_learning_rate_is_refused(lr, field):
     with pytest.raises(InputError, match=field):
         Adam(lr=lr)
+
+
+def tied():
+    model = nn.Sequential(
+        nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)
+    )
+    model[4].weight, model[4].bias = model[2].weight, model[2].bias
+    return model
+
+
+def hooked():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    model.register_forward_hook(lambda module, inputs, output: 3 * output)
+    return model
+
+
+class KnowsItsMode(nn.Module):
+    """Twice as loud while training, and louder by the step."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+        return self.layer(x) * (2.0 if self.training else 1.0) * (1 + 0.1 * self.seen)
+
+
+@pytest.mark.parametrize("build", [tied, hooked, KnowsItsMode])
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_what_only_looks_plain_equals_the_network_alone(build, batch_size):
+    data = cases.regression(24)
+    features, outputs = data.x_train.shape[1], data.y_train.shape[1]
+    assert (features, outputs) == (3, 2)
+    trained = train(build, data, members=2, steps=20, batch_size=batch_size, dtype=torch.float64)
+    twin = alone(build, data, lambda p: torch.optim.Adam(p), nn.MSELoss(), 1, 20, batch_size)
+    for mine, other in zip(trained.model(1).parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+    model = trained.model(1)
+    seen = nn.functional.mse_loss(model(data.x_test.double()), data.y_test.double()).item()
+    assert float(trained.record.test_loss.isel(epoch=-1).sel(member=1)) == pytest.approx(seen, rel=1e-9)
+
+
+def test_batchnorm_sees_every_full_batch_once():
+    data = cases.regression(24)
+    trained = train(cases.normalised, data, members=1, epochs=10, dtype=torch.float64)
+    twin = alone(cases.normalised, data, lambda p: torch.optim.Adam(p), nn.MSELoss(), 0, 10, None)
+    (mine,), (other,) = (
+        [m for m in one.modules() if isinstance(m, nn.BatchNorm1d)] for one in (trained.model(0), twin)
+    )
+    assert mine.num_batches_tracked == other.num_batches_tracked == 10
+    torch.testing.assert_close(mine.running_var, other.running_var, rtol=1e-10, atol=1e-12)
+    seen = nn.functional.mse_loss(twin.eval()(data.x_test.double()), data.y_test.double()).item()
+    assert float(trained.record.test_loss.isel(epoch=-1, member=0)) == pytest.approx(seen, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_member_that_stopped_keeps_its_statistics(batch_size):
+    data = cases.regression(24)
+    given = {"batch_size": batch_size, "dtype": torch.float64, "optimizer": Adam(lr=1e-2)}
+    first = train(cases.normalised, data, members=1, epochs=8, **given)
+    level = float(first.record.train_loss.isel(epoch=-1, member=0))
+    stop = StopWhen("train_loss", at_most=level)
+    trained = train(cases.normalised, data, members=3, epochs=20, stop=stop, **given)
+    losses = trained.record.train_loss.sel(member=0)
+    stopped = int(trained.record.stopped_at.sel(member=0))
+    assert 0 < stopped < 20
+    later = losses.sel(epoch=slice(stopped, None)).values
+    assert (later == later[0]).all()
+
+
+def test_a_checkpoint_in_memory_can_be_resumed():
+    data, kept = cases.regression(24), []
+    whole = train(
+        cases.perceptron, data, members=2, epochs=6, batch_size=8, checkpoint=kept.append, checkpoint_every=0.0
+    )
+    again = train(cases.perceptron, data, members=2, epochs=6, batch_size=8, resume=kept[4])
+    assert again.record.identical(whole.record)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"optimizer": Adam}, "optimizer"),
+        ({"schedule": 3}, "schedule"),
+        ({"stop": "train_loss"}, "stop"),
+        ({"seed": "a"}, "seed"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"dtype": torch.int32}, "dtype"),
+        ({"path": "fast"}, "path"),
+        ({"members": 2.5}, "members"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(given, field, unchecked):
+    with pytest.raises(InputError, match=f"{field} = "):
+        train(cases.perceptron, cases.regression(), epochs=1, **given)
+
+
+def test_a_network_in_place_of_its_builder_and_a_name_in_place_of_data_are_named(unchecked):
+    with pytest.raises(InputError, match="build = a Sequential: give a function"):
+        train(cases.perceptron(), cases.regression(), epochs=1)
+    with pytest.raises(InputError, match=r"data = mnist: give what bm\.load gives"):
+        train(cases.perceptron, "mnist", epochs=1)

@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all went well, 2 for bad input, 130 after an interruption.
+
+    Raises:
+        MemoryError: Never: it is told in one sentence.
+        RuntimeError: If PyTorch fails for another reason than memory, which is a fault of ours.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -36,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. What is stored stays; the same command goes on from there.", file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "allocat" in str(error)):
+            raise
+        remedy = "give fewer members, examples or units a layer"
+        print(f"bathymetry: memory = less than this needs: {remedy}.", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

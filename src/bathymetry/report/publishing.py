@@ -14,7 +14,7 @@ from bathymetry.report.content import ClaimRow, Kept, Report
 from bathymetry.report.page import page
 from bathymetry.report.sections import opening, reproduce, section
 from bathymetry.statistics import Part, holm
-from bathymetry.store import is_output_folder
+from bathymetry.store import check_folder, is_output_folder
 from bathymetry.studies import shipped
 from bathymetry.studies.kept import kept_verdicts
 
@@ -38,6 +38,7 @@ def publish(out: Path) -> tuple[Path, tuple[ClaimRow, ...]]:
     """
     if not is_output_folder(out):
         raise InputError("folder", out, "it is no output folder of Bathymetry; give one that `bathymetry run` wrote")
+    check_folder(out)
     runs, unread = _runs(out)
     if not runs:
         remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"

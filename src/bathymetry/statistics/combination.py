@@ -8,10 +8,10 @@ from bathymetry.statistics.verdict import Decision, Kind, Part, Verdict
 def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
     """Decide a claim from its parts.
 
-    Supported if each part is, contradicted if any is. p is the largest of the parts' when supported (an
-    intersection–union test, Berger 1982, Technometrics 24:295), otherwise the smallest times their number (Bonferroni;
-    Dunn 1961, Journal of the American Statistical Association 56:52). Claims that something exists, and those not
-    judged, have none.
+    Supported if each part is, contradicted if any is. p is the largest of the parts' unless it is contradicted (an
+    intersection–union test, Berger 1982, Technometrics 24:295), then the smallest of those that contradict it times
+    the number of all (Bonferroni; Dunn 1961, Journal of the American Statistical Association 56:52). Claims that
+    something exists, and those not judged, have none.
 
     Args:
         kind: Which rule decided the parts.
@@ -50,7 +50,10 @@ def _p(kind: Kind, decision: Decision, parts: Sequence[Part]) -> float | None:
     tested = [part.p for part in parts if part.p is not None]
     if kind == "exists" or decision == "not judged" or not tested:
         return None
-    return max(tested) if decision == "supported" else min(1.0, len(tested) * min(tested))
+    if decision != "contradicted":
+        return max(tested)
+    against = [part.p for part in parts if part.p is not None and part.decision == "contradicted"]
+    return min(1.0, len(tested) * min(against)) if against else None
 
 
 def _reason(decision: Decision, parts: Sequence[Part]) -> str:

@@ -19,5 +19,5 @@ RULES: Mapping[Kind, str] = {
 }
 SEVERAL = (
     "A claim of several parts is supported if each part is and contradicted if any is; its p is the largest of the "
-    "parts' when supported, otherwise the smallest times their number."
+    "parts', or where it is contradicted the smallest of those that contradict it times the number of parts."
 )

@@ -45,6 +45,7 @@ def read_checkpoint(unit: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
     if not path.exists():
         return None
     try:
-        return unseal(path)
+        arrays, state = unseal(path)
     except StorageError:
         return None
+    return (arrays, state) if "parameters" in arrays and "record" in state else None

@@ -57,9 +57,13 @@ def check_folder(path: Path) -> None:
         InputError: If it is no folder, holds files of others, or was made by a later version.
         StorageError: If it can't be looked into.
     """
-    if path.exists() and not path.is_dir():
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:  # a name that no file system takes
+        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error}); give another") from error
+    if exists and not is_folder:
         raise InputError("out", path, "this is a file; give a folder")
-    if not path.exists():
+    if not exists:
         return
     try:
         entries = sorted(entry for entry in os.listdir(path) if not entry.startswith("."))

@@ -37,9 +37,12 @@ def activations_of(module: nn.Module) -> list[str] | None:
     linear, between = layers[0::2], layers[1::2]
     if len(layers) % 2 == 0 or not all(type(layer) is nn.Linear and layer.bias is not None for layer in linear):
         return None
-    if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in layers):
+    if any(one._forward_hooks or one._forward_pre_hooks or one._backward_hooks for one in (module, *layers)):
         return None
-    if len({id(layer) for layer in linear}) < len(linear) or not all(type(one) in _ACTIVATIONS for one in between):
+    parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
+    if len({id(parameter) for parameter in parameters}) < len(parameters) or not all(
+        type(one) in _ACTIVATIONS for one in between
+    ):
         return None
     return [_ACTIVATIONS[type(one)] for one in between]
 

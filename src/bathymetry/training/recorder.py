@@ -78,7 +78,8 @@ class Recorder:
             The rows of each name as one tensor, and when they were taken, plain JSON.
         """
         rows = {name: torch.stack(values, dim=1) for name, values in self.rows.items()}
-        return rows, {"epochs": self.epochs, "steps": self.steps, "places": self._places}
+        places = {name: list(epochs) for name, epochs in self._places.items()}
+        return rows, {"epochs": list(self.epochs), "steps": list(self.steps), "places": places}
 
     def restore(self, rows: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Go on from what was recorded earlier.

@@ -63,6 +63,7 @@ class TrainingRun:
         self._stopped: Bool[Tensor, " member"] = torch.zeros(len(members), dtype=torch.bool)
         self._stopped_at = torch.full((len(members),), -1, dtype=torch.int64)
         self._frozen: dict[str, Tensor] = {}
+        self._held: dict[str, Tensor] = {}  # statistics of members that stopped
         self._snapshots: dict[int, dict[str, Tensor]] = {}
         self._whole_batch = self._gather_whole() if length.batch_size is None else None
         targets = train_set.own_targets if train_set.own_targets is not None else train_set.examples.targets
@@ -73,14 +74,28 @@ class TrainingRun:
         for epoch in range(self._epoch, self._length.epochs + 1):
             self._epoch = epoch
             if self._batches == 0:
-                if self._whole_batch is not None:
-                    self._batch_loss = self._ensemble.stack.differentiate(self._whole_batch)
+                passed = self._differentiate_whole() if self._whole_batch is not None else {}
                 self._look(epoch)
                 if epoch == self._length.epochs or bool(self._stopped.all()):
                     break
+                self._restore(passed)
             self._train_epoch(epoch)
             self._batches = 0
         return self._result()
+
+    def _differentiate_whole(self) -> dict[str, Tensor]:
+        """Take the gradient before the record, and give what layers learnt of the batch: it counts from the step on."""
+        assert self._whole_batch is not None
+        before = {name: buffer.clone() for name, buffer in self._buffers().items()}
+        self._batch_loss = self._ensemble.stack.differentiate(self._whole_batch)
+        passed = {name: buffer.clone() for name, buffer in self._buffers().items()}
+        self._restore(before)
+        return passed
+
+    def _restore(self, kept: Mapping[str, Tensor]) -> None:
+        buffers = self._buffers() if kept else {}
+        for name, values in kept.items():
+            buffers[name].copy_(values)
 
     def _train_epoch(self, epoch: int) -> None:
         if self._whole_batch is not None:
@@ -100,6 +115,7 @@ class TrainingRun:
         if self._frozen:
             for name, view in self._ensemble.parameters.views.items():
                 view[self._stopped] = self._frozen[name][self._stopped]
+            self._restore(self._held)
         self._watch.look(self._step / self._length.steps, self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
@@ -153,6 +169,7 @@ class TrainingRun:
         self._recorder.restore(rows, state["record"])
         self._batch_loss = tensors["batch_loss"].to(place)
         self._stopped, self._stopped_at = tensors["stopped"], tensors["stopped_at"]
+        self._hold(self._stopped)
         if isinstance(self._ensemble.stack, SeparateStack):
             self._ensemble.stack.step = self._step
 
@@ -215,6 +232,12 @@ class TrainingRun:
             self._frozen = {name: torch.zeros_like(view) for name, view in parameters.items()}
         for name, view in parameters.items():
             self._frozen[name][newly] = view[newly]
+        self._hold(newly)
+
+    def _hold(self, stopped: Bool[Tensor, " member"]) -> None:
+        for name, buffer in self._buffers().items():
+            if bool(stopped[int(name.partition("/")[0])]):
+                self._held[name] = buffer.clone()
 
     def _gather_whole(self) -> Batch:
         examples = self._train_set.examples

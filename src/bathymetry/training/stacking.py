@@ -1,5 +1,6 @@
 """From a builder of networks to a stack that trains: each member built under its own stream, then the fastest path."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -83,6 +84,7 @@ def assemble(
     dtype: torch.dtype,
     device: torch.device,
     path: Path = "auto",
+    some_inputs: Tensor | None = None,
 ) -> Ensemble:
     """Stack the members by the fastest path that suits them.
 
@@ -94,6 +96,7 @@ def assemble(
         dtype: What to compute in.
         device: Where to compute.
         path: A path to take instead of the fastest: for tests and comparisons.
+        some_inputs: A few inputs, to try whether a network is the same function whenever it is asked.
 
     Returns:
         The ensemble.
@@ -111,12 +114,31 @@ def assemble(
         if activations is None:
             raise InputError("path", path, "only a plain multilayer perceptron can take it")
         return Ensemble(modules, parameters, gradients, PerceptronStack(parameters, gradients, activations, str(loss)))
-    if path == "functional" or (path == "auto" and _can_be_batched(modules[0])):
+    steady = _can_be_batched(modules[0]) and (some_inputs is None or _is_steady(modules[0], some_inputs))
+    if path == "functional" and not steady:
+        raise InputError("path", path, "a network that is random, keeps statistics or knows its mode goes one by one")
+    if path in ("auto", "functional") and steady:
         constants = _constants(modules)
         functional = FunctionalStack(modules[0], parameters, gradients, constants, function)
         return Ensemble(modules, parameters, gradients, functional)
     separate = SeparateStack(modules, parameters, gradients, function, members, seed)
     return Ensemble(modules, parameters, gradients, separate)
+
+
+def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
+    """Try whether a network gives the same whether it trains or not and whatever the chance, and changes no buffer."""
+    own = copy.deepcopy(module)
+    kept = {name: buffer.clone() for name, buffer in own.named_buffers()}
+    outputs = []
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for seed, training in ((0, True), (1, True), (2, False)):
+                torch.manual_seed(seed)
+                outputs.append(own.train(training)(inputs))
+    except (RuntimeError, IndexError, ValueError, TypeError):
+        return False  # the slow path will say what is wrong
+    alike = all(isinstance(one, Tensor) and torch.equal(one, outputs[0]) for one in outputs)
+    return alike and all(torch.equal(buffer, kept[name]) for name, buffer in own.named_buffers())
 
 
 def _constants(modules: Sequence[nn.Module]) -> dict[str, Tensor]:

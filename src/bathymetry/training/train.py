@@ -1,6 +1,7 @@
 """Training an ensemble: every member with its own start and its own data order, all of them in one stack."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import torch
 from jaxtyping import Shaped
@@ -15,7 +16,7 @@ from bathymetry.training.measurement import Measure, Measurement
 from bathymetry.training.optimisers import Adam, Optimizer, Stepper
 from bathymetry.training.recorder import Recorder, recorded_epochs
 from bathymetry.training.run import Length, TrainingRun
-from bathymetry.training.schedules import Constant, Schedule
+from bathymetry.training.schedules import Constant, Cosine, Schedule, Step
 from bathymetry.training.stacking import Path, assemble, build_members
 from bathymetry.training.stop import StopWhen
 from bathymetry.training.trained import Trained
@@ -82,6 +83,7 @@ def train(
     """
     if not isinstance(data, Data):
         raise InputError("data", data if isinstance(data, str) else type(data).__name__, "give what bm.load gives")
+    _check_kinds(optimizer=optimizer, schedule=schedule, stop=stop, seed=seed, dtype=dtype, path=path)
     numbers = _numbered(members)
     _check(numbers, data, epochs, steps, batch_size, targets)
     _check_loss(loss)
@@ -91,7 +93,10 @@ def train(
         sets = {"train": train_set, "test": _placed(data.test, place, dtype)}
     else:
         sets = {name: _placed(one, place, dtype) for name, one in evaluate_on.items()}
-    ensemble = assemble(build_members(build, numbers, seed), loss, numbers, seed, dtype=dtype, device=place, path=path)
+    few = train_set.examples.inputs[:3].to(dtype) * train_set.examples.scale
+    ensemble = assemble(
+        build_members(build, numbers, seed), loss, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few
+    )
     length = _length(len(data.train), epochs, steps, batch_size)
     run = TrainingRun(
         ensemble=ensemble,
@@ -113,6 +118,24 @@ def train(
     if resume is not None:
         run.resume(resume)
     return run.go()
+
+
+def _check_kinds(**given: object) -> None:
+    kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
+        "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
+        "schedule": ((Constant, Cosine, Step), "give Constant(), Cosine(...) or Step(...) of bathymetry.training"),
+        "stop": (StopWhen, "give bm.StopWhen(...)"),
+        "seed": (int, "give a whole number"),
+        "dtype": (torch.dtype, "give torch.float32 or torch.float64"),
+    }
+    for name, (kind, remedy) in kinds.items():
+        value = given[name]
+        if not (value is None and name in ("optimizer", "schedule", "stop")) and not isinstance(value, kind):
+            raise InputError(name, value, remedy)
+    if given["dtype"] not in (torch.float32, torch.float64):
+        raise InputError("dtype", given["dtype"], "give torch.float32 or torch.float64")
+    if given["path"] not in get_args(Path):
+        raise InputError("path", given["path"], f"give one of {', '.join(get_args(Path))}")
 
 
 def _numbered(members: int | range) -> range:
