@@ -21,6 +21,7 @@ class Reference:
     value: float  # in natural units
     label: str
     axis: Literal["x", "y"] = "y"
+    at: Literal["start", "end"] = "start"  # of a horizontal line, where its label stands
 
 
 def reference_layers(
@@ -48,8 +49,17 @@ def reference_layers(
         if across:
             layers.append(rule.encode(y=y_channel))
             for halo in _HALO:
-                words = base.mark_text(align="left", baseline="bottom", dx=6, dy=-4, clip=True, **halo)
-                layers.append(words.encode(x=alt.value(0), y=y_channel, text="label:N"))
+                begins = reference.at == "start"
+                words = base.mark_text(
+                    align="left" if begins else "right",
+                    baseline="bottom",
+                    dx=6 if begins else -6,
+                    dy=-4,
+                    clip=True,
+                    **halo,
+                )
+                place = 0 if begins else "width"
+                layers.append(words.encode(x=alt.value(place), y=y_channel, text="label:N"))
         else:
             layers.append(rule.encode(x=x_channel))
             for halo in _HALO:

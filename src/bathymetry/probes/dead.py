@@ -57,6 +57,8 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
         raise InputError("networks", "no hidden layer", "give networks that have hidden units")
     if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != layers[0][0].shape[2]:
         raise InputError("inputs", f"shape {tuple(inputs.shape)}", f"give rows of {layers[0][0].shape[2]} numbers")
+    if not bool(inputs.isfinite().all()):
+        raise InputError("inputs", "not finite", "give inputs that are numbers")
     alive = [torch.zeros(bias.shape, dtype=torch.bool) for _, bias in hidden]
     for some in torch.split(inputs.detach().cpu().double(), _PASS):
         below = some.expand(len(hidden[0][0]), *some.shape)

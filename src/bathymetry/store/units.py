@@ -118,9 +118,17 @@ def set_aside(out: Path, path: Path) -> Path:
 
     Returns:
         Where it is now.
+
+    Raises:
+        StorageError: If there is no place for it.
     """
     place = out / "damaged" / f"{path.parent.name}-{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{place.parent} can't be made ({error.strerror}): move what stands in its place."
+        ) from error
     copy = 1
     while place.exists():
         copy += 1

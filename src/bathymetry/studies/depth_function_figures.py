@@ -85,7 +85,7 @@ def _loss(whole: xr.Dataset, name: str, place: int) -> Figure:
     variance = float(one["target_variance"].sel(split="train"))
     lines = [
         Reference(0.01 * variance, "1 % of the variance: fits"),
-        Reference(variance, "a constant's loss"),
+        Reference(variance, "the loss of a constant answer", at="end"),
     ]
     chart = curves(
         one["train_loss"], x="epoch", series="network", x_title="Epoch", y_title="Training loss (mean squared error)",
