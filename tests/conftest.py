@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import torch
 from jaxtyping import config, install_import_hook
@@ -10,6 +11,10 @@ install_import_hook(
     [f"bathymetry.{folder}" for folder in ("data", "models", "training", "spectra", "surface", "probes")],
     "typecheck.checked",
 )
+
+# no test is timed: another process on the machine must not make one fail
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")
