@@ -8,7 +8,7 @@ beside it. Measured in float64 whatever the network's own precision. Dauphin et 
 Roux and Manzagol 2019, arXiv:1907.03908.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -79,6 +79,7 @@ def curvature_index(
     values: Tensor | None = None
     if surface.dimension <= _WHOLE:
         values = _spectra(surface, where.theta, where.finite)
+        where = replace(where, finite=where.finite & values.isfinite().all(1))
         tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * values.abs().amax(1)
         counts = [
             torch.where(where.finite, some.sum(1).double(), torch.nan)

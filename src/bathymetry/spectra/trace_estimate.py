@@ -51,8 +51,9 @@ def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Gene
         return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)
     generator = generator or torch.Generator().manual_seed(0)
     third = products // 3
+    # of a matrix that is zero as far as can be seen there is no direction, and nothing to take exactly
     directions = _range(_multiplied(operator, _signs(operator, third, generator)))
-    exact = float((directions * _multiplied(operator, directions)).sum())
+    exact = float((directions * _multiplied(operator, directions)).sum()) if len(directions) else 0.0
     samples = products - 2 * third
     tests = _signs(operator, samples, generator)
     rest = tests - (tests @ directions.T) @ directions

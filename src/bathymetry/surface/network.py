@@ -108,8 +108,11 @@ class Network:
             Nothing.
 
         Raises:
+            InputError: If nothing can be differentiated here.
             random_refusal: If a layer is random in its present mode.
         """
+        if torch.is_inference_mode_enabled():
+            raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
         for own, theirs in zip(self._own.modules(), self._theirs.modules(), strict=True):
             if theirs.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
                 raise random_refusal("dropout in training mode")

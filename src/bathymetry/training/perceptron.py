@@ -39,6 +39,8 @@ def activations_of(module: nn.Module) -> list[str] | None:
         return None
     if any(one._forward_hooks or one._forward_pre_hooks or one._backward_hooks for one in (module, *layers)):
         return None
+    if any("forward" in vars(one) for one in (module, *layers)):
+        return None
     parameters = [parameter for layer in linear for parameter in (layer.weight, layer.bias)]
     if len({id(parameter) for parameter in parameters}) < len(parameters) or not all(
         type(one) in _ACTIVATIONS for one in between
