@@ -65,3 +65,52 @@ def test_a_search_without_an_attempt_or_a_tolerance_is_refused():
         probes.critical_point(surface, tolerance=0.0)
     with pytest.raises(InputError, match="iterations"):
         probes.critical_point(surface, iterations=0)
+
+
+def test_a_steep_wall_does_not_make_a_slope_critical():
+    """L = w₀ + 10¹⁰w₁²: the norm falls by ten orders of magnitude, and what is left is a slope without a bottom."""
+    found = probes.critical_point(surface_of(lambda w: w[0] + 1e10 * w[1] ** 2, 0.5, 2.0))
+    assert found.relative_norm < 1e-8
+    assert not found.converged
+    assert found.flat
+
+
+def test_a_point_at_infinity_is_not_critical():
+    """On exp(−w) Newton's step stays 1 while the slope vanishes."""
+    found = probes.critical_point(surface_of(lambda w: torch.exp(-w[0]), 0.0))
+    assert found.relative_norm < 1e-8
+    assert found.runaway
+    assert not found.converged
+    assert found.newton_step > 0.01
+
+
+def test_classes_that_can_be_told_apart_have_no_critical_point():
+    x = torch.tensor([[-1.0], [-2.0], [1.0], [3.0]])
+    surface = LossSurface(torch.nn.Linear(1, 2), "cross_entropy", (x, (x[:, 0] > 0).long()))
+    assert not probes.critical_point(surface, iterations=400).converged
+
+
+def test_a_flat_bottom_is_critical():
+    """w⁴ has no curvature at its minimum, and Newton's steps shrink all the same."""
+    found = probes.critical_point(surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2))
+    assert found.converged
+    assert found.theta.norm() < 0.01
+
+
+def test_a_kink_at_the_bottom_is_no_critical_point():
+    found = probes.critical_point(surface_of(lambda w: w[0].abs() + w[1] ** 2, 0.3, 0.2), restarts=2)
+    assert not found.converged
+    assert found.gradient_norm >= 1
+
+
+@pytest.mark.parametrize("norm", [0.0, float("inf"), -1.0, float("nan")])
+def test_a_norm_to_compare_with_must_be_one(norm):
+    surface = surface_of(lambda w: w[0] ** 2 + w[0], 0.5)
+    with pytest.raises(InputError, match="start_norm"):
+        probes.critical_point(surface, start_norm=torch.tensor(norm))
+
+
+@pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), -1e-3, 1.0])
+def test_a_tolerance_that_decides_nothing_is_refused(tolerance):
+    with pytest.raises(InputError, match="tolerance"):
+        probes.critical_point(surface_of(lambda w: w[0] ** 2, 0.5), tolerance=tolerance)

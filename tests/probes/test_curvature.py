@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry import LossSurface, probes
+from bathymetry import LossSurface, probes, spectra
 from bathymetry.core.errors import InputError
 from probes.surfaces import linear_regression, quadratic, surface_of
 
@@ -139,3 +139,68 @@ def test_a_preconditioned_hessian_is_that_of_the_rescaled_problem():
     assert probes.preconditioned_eigenvalue(quadratic(matrix), divisor).item() == pytest.approx(expected.item())
     with pytest.raises(InputError, match="preconditioner = not positive"):
         probes.preconditioned_eigenvalue(quadratic(matrix), -divisor)
+
+
+def wide_regression(rank, parameters):
+    """Mean squared error of `rank` examples with P weights: H has `rank` eigenvalues over four decades, and zeros."""
+    values = torch.logspace(-4, 0, rank, dtype=torch.float64)
+    inputs = torch.zeros(rank, parameters, dtype=torch.float64)
+    inputs[:, :rank] = torch.diag((values * rank / 2).sqrt())
+    model = nn.Linear(parameters, 1, bias=False).double()
+    return LossSurface(model, "mse", (inputs, torch.zeros(rank, 1, dtype=torch.float64)))
+
+
+def test_directions_that_lanczos_has_not_resolved_are_not_called_positive():
+    surface = wide_regression(300, 3100)
+    with pytest.warns(spectra.NotConverged, match="not resolved from zero"):
+        index = probes.curvature_index(surface, steps=60, probes=5)
+    low, high = index.interval.tolist()
+    assert low <= 300 / 3100 <= high
+    assert index.minimal_ratio < 0.15
+
+
+def test_enough_steps_resolve_the_rank():
+    index = probes.curvature_index(wide_regression(60, 3100), steps=70, probes=8)
+    low, high = index.interval.tolist()
+    assert low <= 60 / 3100 <= high
+    assert high - low < 0.02
+
+
+def test_copies_are_found_among_many_parameters():
+    """Two outputs with the same inputs: every eigenvalue of mean squared error comes twice."""
+    torch.manual_seed(0)
+    x = torch.randn(50, 400, dtype=torch.float64)
+    surface = LossSurface(nn.Linear(400, 2).double(), "mse", (x, torch.zeros(50, 2, dtype=torch.float64)))
+    with_bias = torch.cat([x, torch.ones(50, 1, dtype=torch.float64)], dim=1)
+    largest = torch.linalg.svdvals(with_bias)[0] ** 2 / 50
+    found = probes.eigenvalues(surface, k=2)
+    torch.testing.assert_close(found.values, largest.expand(2), rtol=1e-3, atol=0)
+    assert found.converged.all()
+
+
+def test_a_member_without_a_finite_hessian_leaves_the_others_alone():
+    surface = surface_of(lambda w: w[0].abs().sqrt() + (w**2).sum(), *([0.5] * 400))
+    theta = torch.stack([torch.full((400,), 0.5), torch.cat([torch.zeros(1), torch.full((399,), 0.5)])]).double()
+    found = probes.eigenvalues(surface, k=1, theta=theta)
+    assert found.values[0].item() == pytest.approx(2.0, rel=1e-3)
+    assert found.values[1].isnan().all()
+    assert found.converged.tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize(
+    ("ask", "field"),
+    [
+        (lambda s: probes.eigenvalues(s, k=1.5), "k"),
+        (lambda s: probes.eigenvalues(s, k=1, tolerance=-1.0), "tolerance"),
+        (lambda s: probes.eigenvalues(s, k=1, tolerance=float("inf")), "tolerance"),
+        (lambda s: probes.eigenvalues(s, k=1, most_products=0), "most_products"),
+        (lambda s: probes.spectral_density(s, steps=2.5), "steps"),
+        (lambda s: probes.spectral_density(s, probes=0), "probes"),
+        (lambda s: probes.trace(s, products=5), "products"),
+        (lambda s: probes.diagonal(s, products=True), "products"),
+        (lambda s: probes.curvature_index(s, probes=1), "probes"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_asked_is_named(ask, field, unchecked):
+    with pytest.raises(InputError, match=f"^{field} = "):
+        ask(quadratic(torch.eye(3).double()))

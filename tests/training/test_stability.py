@@ -6,7 +6,7 @@ import torch
 import bathymetry as bm
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
-from bathymetry.training import SGD, Adam, stability_threshold
+from bathymetry.training import SGD, Adam, AdamW, stability_threshold
 from bathymetry.training.optimisers import Optimizer
 
 
@@ -66,3 +66,43 @@ def test_full_batch_gradient_descent_trains_at_the_edge_of_stability():
 def test_what_has_no_single_threshold_is_refused(optimizer):
     with pytest.raises(InputError):
         stability_threshold(optimizer)
+
+
+def diverges(step, steps=4000):
+    weight, moment = 1.0, 0.0
+    for _ in range(steps):
+        weight, moment = step(weight, moment)
+        if abs(weight) > 1e6:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_weight_decay_takes_its_part_of_sgds_threshold(momentum):
+    threshold = stability_threshold(SGD(lr=0.1, momentum=momentum, weight_decay=3.0))
+    assert threshold == pytest.approx(2 * (1 + momentum) / 0.1 - 3)
+
+    def step(weight, moment, curvature):
+        moment = momentum * moment + (curvature + 3.0) * weight
+        return weight - 0.1 * moment, moment
+
+    assert not diverges(lambda w, m: step(w, m, 0.995 * threshold))
+    assert diverges(lambda w, m: step(w, m, 1.005 * threshold))
+
+
+def test_decoupled_weight_decay_takes_its_part_of_adams_threshold():
+    threshold = stability_threshold(AdamW(lr=1e-2, weight_decay=20.0))
+
+    def step(weight, moment, curvature):
+        moment = 0.9 * moment + 0.1 * curvature * weight
+        return (1 - 1e-2 * 20.0) * weight - 1e-2 * moment, moment
+
+    assert not diverges(lambda w, m: step(w, m, 0.995 * threshold))
+    assert diverges(lambda w, m: step(w, m, 1.005 * threshold))
+
+
+def test_no_threshold_is_made_up():
+    with pytest.raises(InputError, match="weight_decay"):
+        stability_threshold(Adam(lr=1e-3, weight_decay=0.1))
+    with pytest.raises(InputError, match="lr"):
+        stability_threshold(SGD(lr=0.0))

@@ -1,7 +1,13 @@
 """Critical points: where the gradient vanishes, found from near a given point.
 
-    converged   ‖g‖ ≤ tolerance · ‖g at the start‖
-    flat        ‖Hg‖ ≤ 10⁻⁶ ‖H‖ ‖g‖ without that: the gradient lies where the Hessian has nothing, and no step helps
+    converged   ‖g‖ ≤ tolerance · ‖g at the start‖, and neither of these:
+    flat        ‖Hg‖ ≤ 10⁻⁶ ‖H‖ ‖g‖, or a tenth of g in H's null space: the gradient lies where the Hessian has
+                nothing, and no step helps
+    runaway     ‖H⁺g‖ > 10⁻² (1 + ‖θ‖): Newton's step is still a long one, as on exp(−w), whose slope vanishes only at
+                infinity; so does the cross-entropy of examples that can all be told apart
+
+A gradient that is nothing but rounding, ‖g‖ ≤ 100 P ε ‖H‖ (1 + ‖θ‖), is neither. Where the loss has a kink, as |w| at
+0, there may be a minimum without any critical point, and the search says that it has not converged.
 
 Newton-type steps in float64 that keep saddles as saddles; where they stall they begin anew from a little beside the
 start. Flat points look critical to a search that minimises ‖g‖² and are not: Frye et al. 2021, arXiv:2003.10397.
@@ -13,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
 from bathymetry.probes.critical_search import search
@@ -20,6 +27,8 @@ from bathymetry.probes.places import Places, places
 from bathymetry.surface import LossSurface
 
 _FLAT = 1e-6
+_RUNAWAY = 1e-2
+_FURTHER = (1e-3, 1e-6)  # of the tolerance, for points whose norm is small and Newton's step is not
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,10 @@ class CriticalPoint:
     gradient_norm: Float[Tensor, "*member"]  # ‖g‖ there
     relative_norm: Float[Tensor, "*member"]  # ‖g‖ over that at the start
     flatness: Float[Tensor, "*member"]  # ‖Hg‖ / (‖H‖ ‖g‖): how much of g the Hessian can act upon; 0 where g is 0
+    newton_step: Float[Tensor, "*member"]  # ‖H⁺g‖ / (1 + ‖θ‖): how far away Newton's step believes the point to be
     converged: Bool[Tensor, "*member"]
-    flat: Bool[Tensor, "*member"]  # stalled where the Hessian has nothing to say
+    flat: Bool[Tensor, "*member"]  # where the Hessian has nothing to say about the gradient
+    runaway: Bool[Tensor, "*member"]  # a small gradient, and yet far from any critical point
     attempts: Int[Tensor, "*member"]  # starts that were tried
     iterations: Int[Tensor, "*member"]  # steps in all
     tolerance: float
@@ -66,7 +77,7 @@ def critical_point(
         The best points, and whether they are critical.
 
     Raises:
-        InputError: If the tolerance is not positive, or there is no attempt.
+        InputError: If the tolerance or a norm at the start is not positive, or there is no attempt.
 
     Example:
         L = (w² − 1)² from w = 0.2 has the nearest critical point at its maximum, w = 0.
@@ -82,26 +93,38 @@ def critical_point(
         >>> found.converged.item(), round(found.theta.item(), 9), round(found.loss.item(), 9)
         (True, 0.0, 1.0)
     """
-    if not tolerance > 0:
-        raise InputError("tolerance", tolerance, "give a positive number")
-    if iterations < 1 or restarts < 0:
-        raise InputError("iterations", iterations, "give at least 1, and no negative number of restarts")
+    positive_number("tolerance", tolerance)
+    if tolerance >= 1:
+        raise InputError("tolerance", tolerance, "give a number below 1, or the start is critical whatever it is")
+    positive_number("reach", reach)
+    whole_number("iterations", iterations, 1)
+    whole_number("restarts", restarts, 0)
     surface = surface.double()
     where = places(surface, theta)
     best, norm, attempts, steps, begun = _attempts(
         surface, where, tolerance, iterations, restarts, reach, seed, start_norm
     )
+    for further in _FURTHER:  # in a valley that is nearly flat the norm is small long before Newton's steps are
+        look = _last_look(surface, best, where)
+        open_ = ((norm <= tolerance * begun) & look.runaway).nonzero().ravel()
+        if len(open_) == 0:
+            break
+        ended = search(surface, best[open_], further * tolerance * begun[open_], iterations)
+        steps[open_] += ended.steps.cpu()
+        best[open_], norm[open_] = ended.best, ended.best_norm
+    look = _last_look(surface, best, where)
     relative = torch.where(begun == 0, 0.0, norm / begun)
-    flatness = _flatness(surface, best, where)
-    converged = relative <= tolerance
+    small = relative <= tolerance
     return CriticalPoint(
         theta=where.given(best),
         loss=where.given(surface.loss(best)),
         gradient_norm=where.given(norm),
         relative_norm=where.given(relative),
-        flatness=where.given(flatness),
-        converged=where.given(converged),
-        flat=where.given(~converged & (flatness <= _FLAT)),
+        flatness=where.given(look.flatness),
+        newton_step=where.given(look.newton_step),
+        converged=where.given(small & ~look.flat & ~look.runaway),
+        flat=where.given(look.flat),
+        runaway=where.given(small & look.runaway),
         attempts=where.given(attempts),
         iterations=where.given(steps),
         tolerance=tolerance,
@@ -121,7 +144,7 @@ def _attempts(
     best = where.theta.clone()
     norm = surface.gradient(best).norm(dim=1)
     norm[~where.finite] = torch.nan
-    begun = norm.clone() if start_norm is None else start_norm.reshape(-1).to(norm)
+    begun = norm.clone() if start_norm is None else _given_norms(start_norm, norm)
     attempts, steps = torch.zeros(len(best), dtype=torch.int64), torch.zeros(len(best), dtype=torch.int64)
     for attempt in range(1 + restarts):
         open_ = (norm > tolerance * begun).nonzero().ravel()
@@ -141,17 +164,40 @@ def _attempts(
     return best, norm, attempts, steps, begun
 
 
-def _beside(seed: int, members: Tensor, attempt: int, dimension: int) -> Tensor:
-    streams = [stream(seed, int(member), "probe vectors", attempt) for member in members]
-    return torch.stack([torch.randn(dimension, generator=one) for one in streams])
+def _given_norms(start_norm: Tensor, like: Tensor) -> Tensor:
+    given = torch.as_tensor(start_norm).reshape(-1).to(like)
+    if len(given) != len(like) or not bool(((given > 0) & given.isfinite())[like.isfinite()].all()):
+        raise InputError("start_norm", given.tolist(), f"give {len(like)} positive norms, one a member")
+    return given
 
 
-def _flatness(surface: LossSurface, best: Tensor, where: Places) -> Tensor:
-    flatness = torch.full((len(best),), torch.nan, dtype=torch.float64)
+@dataclass(frozen=True)
+class _Look:
+    """How the gradient lies to the Hessian."""
+
+    flatness: Float[Tensor, " member"]
+    newton_step: Float[Tensor, " member"]
+    flat: Bool[Tensor, " member"]
+    runaway: Bool[Tensor, " member"]
+
+
+def _last_look(surface: LossSurface, best: Tensor, where: Places) -> _Look:
+    seen = torch.full((4, len(best)), torch.nan, dtype=torch.float64)
     good = where.finite
     if bool(good.any()):
         gradient, hessian = surface.gradient(best[good]), surface.hessian(best[good])
-        acted = torch.einsum("mpq,mq->mp", hessian, gradient).norm(dim=1)
-        most = torch.linalg.eigvalsh(hessian).abs().amax(1) * gradient.norm(dim=1)
-        flatness[good] = torch.where(most > 0, acted / most, 0.0).cpu()
-    return flatness
+        values, vectors = torch.linalg.eigh(hessian)
+        along = torch.einsum("mpq,mp->mq", vectors, gradient)
+        most, scale = values.abs().amax(1), 1 + best[good].norm(dim=1)
+        floor = 10 * surface.dimension * torch.finfo(torch.float64).eps * most
+        bends = values.abs() > floor[:, None]
+        step = torch.where(bends, along / torch.where(bends, values, 1.0), 0.0)
+        acted, possible = (values * along).norm(dim=1), most * gradient.norm(dim=1)
+        seen[0, good] = torch.where(possible > 0, acted / possible, 0.0).cpu()
+        seen[1, good] = (step.norm(dim=1) / scale).cpu()
+        norm = gradient.norm(dim=1)
+        seen[2, good] = (norm > 10 * floor * scale).double().cpu()  # more than rounding
+        outside = torch.where(bends, 0.0, along).norm(dim=1)
+        seen[3, good] = (outside > 0.1 * norm).double().cpu()
+    more = seen[2] == 1
+    return _Look(seen[0], seen[1], more & ((seen[0] <= _FLAT) | (seen[3] == 1)), more & (seen[1] > _RUNAWAY))

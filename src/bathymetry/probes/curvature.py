@@ -3,11 +3,15 @@
     minimal ratio = (number of eigenvalues > 0) / P
 
 An eigenvalue counts as zero within a tolerance that follows from the precision, 10 P ε max|λ|: below it even the sign
-is rounding. The ratio tells a minimum from a saddle only where the gradient vanishes, so the gradient's norm stands
-beside it. Measured in float64 whatever the network's own precision. Dauphin et al. 2014, arXiv:1406.2572; Alain, Le
-Roux and Manzagol 2019, arXiv:1907.03908.
+is rounding. Beyond a few thousand parameters the counts are estimated by Lanczos quadrature, in which a Ritz value
+counts as positive only if its residual keeps it above zero; what is not resolved counts as zero, and widens the
+interval upwards. The ratio tells a minimum from a saddle only where the gradient vanishes, so the gradient's norm
+stands beside it. Measured in float64 whatever the network's own precision. Dauphin et al. 2014, arXiv:1406.2572; Alain,
+Le Roux and Manzagol 2019, arXiv:1907.03908.
 """
 
+import math
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,10 +20,12 @@ from scipy import stats
 from torch import Generator, Tensor
 
 from bathymetry import spectra
+from bathymetry.core.checks import whole_number
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface
 
 _WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole
+_UNRESOLVED = 0.05  # share of the spectrum that may lie too close to zero to tell before that is said
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def curvature_index(
         (0.5, [-1.0, 1.0])
     """
     surface = surface.double()
+    probes, steps = whole_number("probes", probes, 2), whole_number("steps", steps, 1)
     where = places(surface, theta)
     gradient = surface.gradient(where.theta).norm(dim=1)
     gradient[~where.finite] = torch.nan
@@ -115,9 +122,20 @@ def _spectra(surface: LossSurface, theta: Tensor, finite: Tensor) -> Tensor:
 def _estimated(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Tensor:
     found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
     tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * float(found.nodes.abs().max())
-    up, error = (float(one) for one in found.mass(tolerance, torch.inf))
-    down = float(found.mass(-torch.inf, -tolerance)[0])
-    reach = float(stats.t.ppf(0.975, max(1, probes - 1))) * error
-    shares = [up, max(0.0, 1 - up - down), down]
-    counts = [share * surface.dimension for share in shares]
-    return torch.tensor([*counts, max(0.0, up - reach), min(1.0, up + reach), tolerance], dtype=torch.float64)
+    up = _share(found, found.nodes - found.residuals > tolerance)
+    down = _share(found, found.nodes + found.residuals < -tolerance)
+    # what Lanczos has not resolved from zero may be positive as well as not
+    open_ = _share(found, (found.nodes + found.residuals > tolerance) & (found.nodes - found.residuals <= tolerance))
+    reach = float(stats.t.ppf(0.975, max(1, probes - 1)))
+    low = max(0.0, up[0] - reach * up[1])
+    high = min(1.0, up[0] + open_[0] + reach * math.hypot(up[1], open_[1]))
+    if open_[0] > _UNRESOLVED:
+        message = f"{open_[0]:.0%} of the spectrum is not resolved from zero after {steps} Lanczos steps"
+        warnings.warn(f"{message}; give more steps", spectra.NotConverged, stacklevel=4)
+    counts = [share * surface.dimension for share in (up[0], 1 - up[0] - down[0], down[0])]
+    return torch.tensor([*counts, low, high, tolerance], dtype=torch.float64)
+
+
+def _share(found: spectra.SpectralDensity, inside: Tensor) -> tuple[float, float]:
+    each = (found.weights * inside).sum(-1)
+    return float(each.mean()), float(each.std() / math.sqrt(len(each))) if len(each) > 1 else math.nan

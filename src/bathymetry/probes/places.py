@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.spectra import NotFiniteError
 from bathymetry.surface import LossSurface
 
 T = TypeVar("T")
@@ -40,9 +41,18 @@ class Places:
             measure: What to do at a point.
 
         Returns:
-            One result a point; None for a member that diverged.
+            One result a point; None for a member that diverged, or has no finite second derivatives.
         """
-        return [measure(row) if good else None for row, good in zip(self.theta, self.finite.tolist(), strict=True)]
+
+        def measured(row: Tensor) -> T | None:
+            try:
+                return measure(row)
+            except NotFiniteError:
+                if self.single:
+                    raise
+                return None
+
+        return [measured(row) if good else None for row, good in zip(self.theta, self.finite.tolist(), strict=True)]
 
 
 def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None) -> Places:
@@ -58,15 +68,12 @@ def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | Non
     Raises:
         InputError: If the loss at the only point is not a number.
     """
-    points = surface.parameters if theta is None else theta
-    single = points.ndim == 1
-    loss = surface.loss(points).reshape(-1)
+    points, single = surface.points(theta)
+    loss = surface.loss(points)
     finite = loss.isfinite()
     if single and not bool(finite):
         raise InputError("loss", float(loss), "a probe needs a point where the loss is a finite number")
-    return Places(
-        points.detach().reshape(-1, surface.dimension).to(surface.device, surface.dtype), single, finite.cpu()
-    )
+    return Places(points, single, finite.cpu())
 
 
 def filled(results: list[Tensor | None], like: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from bathymetry import spectra
+from bathymetry.core.checks import whole_number
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface
 
@@ -60,11 +61,13 @@ def spectral_density(
 
     def measure(point: Tensor) -> Tensor:
         found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
-        return torch.stack([found.nodes, found.weights])
+        return torch.stack([found.nodes, found.weights, found.residuals])
 
-    starts, size = min(probes, surface.dimension), min(steps, surface.dimension)
-    both = filled(where.each(measure), torch.empty(2, starts, size, dtype=torch.float64))
-    return spectra.SpectralDensity(where.given(both[:, 0]), where.given(both[:, 1]), surface.dimension)
+    starts = min(whole_number("probes", probes, 1), surface.dimension)
+    size = min(whole_number("steps", steps, 1), surface.dimension)
+    three = filled(where.each(measure), torch.empty(3, starts, size, dtype=torch.float64))
+    nodes, weights, residuals = (where.given(three[:, one]) for one in range(3))
+    return spectra.SpectralDensity(nodes, weights, residuals, surface.dimension)
 
 
 def trace(

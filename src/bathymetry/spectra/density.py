@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.spectra.krylov import Krylov
 from bathymetry.spectra.operator import SymmetricOperator
@@ -28,6 +29,7 @@ class SpectralDensity:
 
     nodes: Float[Tensor, "*member probe step"]
     weights: Float[Tensor, "*member probe step"]  # add up to 1 for each probe
+    residuals: Float[Tensor, "*member probe step"]  # an eigenvalue lies within that of the node
     dimension: int
 
     def mass(self, low: float, high: float) -> Estimate:
@@ -88,18 +90,13 @@ def spectral_density(
     Returns:
         The distribution.
 
-    Raises:
-        InputError: If there is no probe or no step, or a product is not finite.
-
     Example:
         >>> from bathymetry.spectra import MatrixOperator
         >>> exact = spectral_density(MatrixOperator(torch.diag(torch.tensor([1.0, 1.0, 1.0, 5.0]))), probes=4, steps=4)
         >>> exact.mass(4, 6)[0].item()
         0.25
     """
-    for field, value in (("probes", probes), ("steps", steps)):
-        if value < 1:
-            raise InputError(field, value, "give at least 1")
+    probes, steps = whole_number("probes", probes, 1), whole_number("steps", steps, 1)
     generator = generator or torch.Generator().manual_seed(0)
     dimension, steps = operator.dimension, min(steps, operator.dimension)
     if probes >= dimension:
@@ -107,7 +104,7 @@ def spectral_density(
     else:
         starts = torch.randn(probes, dimension, generator=generator, dtype=torch.float64)
     together = max(1, _BYTES // (steps * dimension * torch.finfo(operator.dtype).bits // 8))
-    nodes, weights = [], []
+    nodes, weights, residuals = [], [], []
     for some in torch.split(starts.to(operator.device, operator.dtype), together):
         run = Krylov(operator, some, steps, generator)
         for _ in range(steps):
@@ -115,7 +112,8 @@ def spectral_density(
         values, coordinates = run.ritz()
         nodes.append(values)
         weights.append(coordinates[:, 0].square())
-    return SpectralDensity(torch.cat(nodes), torch.cat(weights), dimension)
+        residuals.append(run.last[:, None] * coordinates[:, -1].abs())
+    return SpectralDensity(torch.cat(nodes), torch.cat(weights), torch.cat(residuals), dimension)
 
 
 def _mean_and_error(each: Float[Tensor, "*member probe"]) -> Estimate:

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
-from bathymetry.spectra.operator import NOT_FINITE, SymmetricOperator, whole_matrix
+from bathymetry.core.checks import whole_number
+from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
+from bathymetry.spectra.trace_estimate import few_samples
 
 _BLOCK = 16  # vectors multiplied at once
 
@@ -22,7 +23,7 @@ class Diagonal:
     """A diagonal, and how sure each entry is."""
 
     value: Float[Tensor, " dimension"]
-    standard_error: Float[Tensor, " dimension"]  # 0 where it was computed whole
+    standard_error: Float[Tensor, " dimension"]  # widened for few samples; 0 where it was computed whole
     products: int
 
 
@@ -38,15 +39,14 @@ def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.
         The diagonal with standard errors.
 
     Raises:
-        InputError: If there are too few products, or one is not finite.
+        NotFiniteError: If a product is not finite.
 
     Example:
         >>> from bathymetry.spectra import MatrixOperator
         >>> diagonal(MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))).value
         tensor([2., 3.], dtype=torch.float64)
     """
-    if products < 2:
-        raise InputError("products", products, "give at least 2, of which an error can be known")
+    products = whole_number("products", products, 2)  # one has no spread
     if products >= operator.dimension:
         exact = whole_matrix(operator).diagonal().clone()
         return Diagonal(exact, torch.zeros_like(exact), operator.dimension)
@@ -59,9 +59,9 @@ def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.
         vectors = signs.to(operator.device, operator.dtype)
         each = (vectors * operator(vectors)).double()
         if not bool(each.isfinite().all()):
-            raise InputError(*NOT_FINITE)
+            raise NotFiniteError
         total += each.sum(0)
         squares += each.square().sum(0)
     mean = total / products
     variance = (squares / products - mean.square()).clamp_min(0) * products / (products - 1)
-    return Diagonal(mean, (variance / products).sqrt(), products)
+    return Diagonal(mean, (variance / products).sqrt() * few_samples(products), products)

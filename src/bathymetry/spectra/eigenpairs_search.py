@@ -3,10 +3,14 @@
     residual = ‖Hv − λv‖ for a unit vector v: an eigenvalue of H lies within that of λ
 
 Small matrices are diagonalised whole. Of large ones, a Lanczos run grows until the residuals wanted are below the
-tolerance, and then looks once more in a random direction orthogonal to all that it found: a run sees one vector of each
-eigenspace only, so it would miss the second 5 of diag(5, 5, 1).
+tolerance. A run sees one vector of each eigenspace only and would miss the second 5 of diag(5, 5, 1); so it then looks
+in a random direction orthogonal to all that it found, and again as long as that brings something to light. A look ends
+when the next eigenvalue has converged too, or when a larger one would have shown with a probability of 99.9 %:
+for m steps in n dimensions, one that is ε of the spectrum's width away stays hidden with a probability of at most
+1.648 √n exp(−√ε (2m − 1)). Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4).
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.spectra.krylov import Krylov
 from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
@@ -22,7 +27,7 @@ from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
 Which = Literal["largest", "smallest", "both", "magnitude"]
 
 _WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
-_LOOKED_AGAIN = 8  # steps in a new direction
+_HIDDEN = 1e-3  # the probability with which an eigenvalue may stay hidden from a look in a new direction
 _EVERY = 2  # steps between two looks at the residuals
 
 
@@ -37,7 +42,7 @@ class Eigenpairs:
     values: Float[Tensor, " pair"]  # descending, float64; for "magnitude" by magnitude
     vectors: Float[Tensor, "pair dimension"]  # unit vectors
     residuals: Float[Tensor, " pair"]  # ‖Hv − λv‖, from a product made for it
-    converged: Bool[Tensor, " pair"]  # residual within the tolerance times the largest |λ|
+    converged: Bool[Tensor, " pair"]  # residual within the tolerance times the largest |λ|, and none was missed
     tolerance: float
     products: int  # how many vectors were multiplied
 
@@ -66,53 +71,82 @@ def eigenpairs(
     Returns:
         The eigenvalues.
 
-    Raises:
-        InputError: If there are not that many, or a product is not finite.
-
     Example:
         >>> from bathymetry.spectra import MatrixOperator
         >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
         tensor([-0.6800], dtype=torch.float64)
     """
-    if which not in get_args(Which):
-        raise InputError("which", which, f"give one of {', '.join(get_args(Which))}")
-    wanted = 2 * k if which == "both" else k
-    if k < 1 or wanted > operator.dimension:
-        most = operator.dimension // 2 if which == "both" else operator.dimension
-        raise InputError("k", k, f"give from 1 to {most}, as there are {operator.dimension} eigenvalues")
+    wanted = _wanted(operator.dimension, k, which, tolerance)
+    most_products = whole_number("most_products", most_products, 1)
     if operator.dimension <= max(_WHOLE, 3 * wanted):
         return _of_whole(operator, k, which, tolerance)
     generator = generator or torch.Generator().manual_seed(0)
     start = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
     run = Krylov(operator, start, max(most_vectors, 3 * wanted + 10), generator)
-    _grow_until_converged(run, k, which, tolerance, most_products)
-    while run.products < most_products and run.size < operator.dimension:
+    most_products = max(most_products, wanted + 1)
+    complete = _grow_until_converged(run, k, which, tolerance, most_products, looking=False)
+    while complete and run.size < operator.dimension:
         before = _chosen_values(run, k, which)
         run.restart(_chosen(run.ritz()[0][0], k, which), afresh=True)
-        for _ in range(_LOOKED_AGAIN):
-            if not run.full:
-                run.grow()
-        if _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
+        complete = _grow_until_converged(run, k, which, tolerance, most_products, looking=True)
+        if complete and _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
             break
-        _grow_until_converged(run, k, which, tolerance, most_products)
     values, coordinates = run.ritz()
     chosen = _ordered(values[0], _chosen(values[0], k, which), which)
-    return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run)
+    return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run, complete)
 
 
-def _grow_until_converged(run: Krylov, k: int, which: Which, tolerance: float, most_products: int) -> None:
-    wanted = 2 * k if which == "both" else k
-    while run.products < most_products:
+def _wanted(dimension: int, k: int, which: Which, tolerance: float) -> int:
+    if which not in get_args(Which):
+        raise InputError("which", which, f"give one of {', '.join(get_args(Which))}")
+    positive_number("tolerance", tolerance)
+    wanted = 2 * whole_number("k", k, 1) if which == "both" else whole_number("k", k, 1)
+    if wanted > dimension:
+        most = dimension // 2 if which == "both" else dimension
+        raise InputError("k", k, f"give from 1 to {most}, as there are {dimension} eigenvalues")
+    return wanted
+
+
+def _grow_until_converged(
+    run: Krylov, k: int, which: Which, tolerance: float, most_products: int, *, looking: bool
+) -> bool:
+    # While looking in a new direction, the next eigenvalue at each end that is wanted has to converge as well.
+    found = run.size
+    more = k + 1 if looking else k
+    wanted = 2 * more if which == "both" else more
+    while run.products < most_products or run.size < found + 1:
         run.grow()
-        if run.size >= wanted and (run.size % _EVERY == 0 or run.full):
+        if run.size >= min(wanted, run.most) and (run.size % _EVERY == 0 or run.full):
             values, coordinates = run.ritz()
-            chosen = _chosen(values[0], k, which)
+            chosen = _chosen(values[0], more, which)
             bounds = run.last[0] * coordinates[0][-1, chosen].abs()
             if bool((bounds <= 0.5 * tolerance * values.abs().max()).all()):
-                return
+                return True
+            if looking and _nothing_hides(values[0], k, which, run.size - found, run.dimension):
+                return True
             if run.full:
-                kept = _chosen(values[0], min(k + (run.size - wanted) // 4, run.size // 3), which)
+                kept = _chosen(values[0], min(more + (run.size - wanted) // 4, run.size // 3), which)
                 run.restart(kept, afresh=False)
+                found = min(found, run.size)
+    return False
+
+
+def _nothing_hides(values: Float[Tensor, " size"], k: int, which: Which, steps: int, dimension: int) -> bool:
+    """Tell whether an eigenvalue beyond those chosen would have shown in so many steps of a new direction."""
+    if len(values) <= 2 * k:
+        return False
+    match which:
+        case "largest":
+            gap = values[-k] - values[-k - 1]
+        case "smallest":
+            gap = values[k] - values[k - 1]
+        case "both":
+            gap = torch.minimum(values[-k] - values[-k - 1], values[k] - values[k - 1])
+        case _:
+            sizes = values.abs().sort().values
+            gap = sizes[-k] - sizes[-k - 1]
+    share = float(gap / (values[-1] - values[0]).clamp_min(1e-300))
+    return 1.648 * math.sqrt(dimension) * math.exp(-math.sqrt(share) * (2 * steps - 1)) <= _HIDDEN
 
 
 def _chosen(values: Float[Tensor, " size"], k: int, which: Which) -> Tensor:
@@ -145,11 +179,11 @@ def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: floa
     values, vectors = torch.linalg.eigh(whole_matrix(operator))
     chosen = _ordered(values.cpu(), _chosen(values.cpu(), k, which), which)
     found = vectors.T[chosen.to(vectors.device)].to(operator.dtype)
-    return _checked(operator, values.cpu()[chosen], found, tolerance, None)
+    return _checked(operator, values.cpu()[chosen], found, tolerance, None, complete=True)
 
 
 def _checked(
-    operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None
+    operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None, complete: bool
 ) -> Eigenpairs:
     products = operator(vectors)
     missed = products.sub_(values.to(products)[:, None] * vectors)
@@ -159,5 +193,8 @@ def _checked(
     if not bool(converged.all()):
         missing = f"{int((~converged).sum())} of {len(values)} eigenvalues have residuals"
         warnings.warn(f"{missing} above {tolerance:g} of the largest; allow more products", NotConverged, stacklevel=3)
+    elif not complete:
+        message = f"the search ended after {run.products if run else 0} products and may have missed eigenvalues"
+        warnings.warn(f"{message}; allow more products", NotConverged, stacklevel=3)
     made = operator.dimension if run is None else run.products
-    return Eigenpairs(values, vectors, residuals, converged, tolerance, made + len(values))
+    return Eigenpairs(values, vectors, residuals, converged & complete, tolerance, made + len(values))

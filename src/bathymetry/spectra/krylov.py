@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
-from bathymetry.spectra.operator import NOT_FINITE, SymmetricOperator
+from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator
 
 
 class Krylov:
@@ -34,10 +33,11 @@ class Krylov:
     ) -> None:
         self._operator, self._generator = operator, generator
         runs = len(starts)
-        self._most = min(most, operator.dimension)
-        self._basis = starts.new_empty(runs, self._most, operator.dimension)  # touched as it is filled
+        self.dimension = operator.dimension
+        self.most = min(most, operator.dimension)
+        self._basis = starts.new_empty(runs, self.most, operator.dimension)  # touched as it is filled
         self._basis[:, 0] = starts / starts.norm(dim=1, keepdim=True)
-        self._small = torch.zeros(runs, self._most, self._most, dtype=torch.float64)
+        self._small = torch.zeros(runs, self.most, self.most, dtype=torch.float64)
         self.size = 0  # how many vectors have been multiplied
         self.products = 0
         self.last = torch.zeros(runs, dtype=torch.float64)  # what is left of the newest product: its coupling
@@ -45,7 +45,7 @@ class Krylov:
     @property
     def full(self) -> bool:
         """Whether the basis can't grow."""
-        return self.size == self._most
+        return self.size == self.most
 
     @property
     def small(self) -> Float[Tensor, "run size size"]:
@@ -56,14 +56,14 @@ class Krylov:
         """Multiply the newest vector of each run and make the next.
 
         Raises:
-            InputError: If a product is not finite.
+            NotFiniteError: If a product is not finite.
         """
         place = self.size
         product = self._operator(self._basis[:, place])
         self.products += len(product)
         size = product.norm(dim=1).double().cpu()
         if not bool(size.isfinite().all()):
-            raise InputError(*NOT_FINITE)
+            raise NotFiniteError
         so_far = self._basis[:, : place + 1]
         product, coefficients = _orthogonal(product, so_far)
         self._small[:, place, : place + 1] = self._small[:, : place + 1, place] = coefficients.double().cpu()

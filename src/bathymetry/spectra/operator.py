@@ -9,8 +9,12 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 
-# what to say of a product that is NaN or infinite
-NOT_FINITE = "product", "not finite", "give a point where the loss and its second derivatives are finite"
+
+class NotFiniteError(InputError):
+    """A product that is NaN or infinite."""
+
+    def __init__(self) -> None:
+        super().__init__("product", "not finite", "give a point where the loss and its second derivatives are finite")
 
 
 @runtime_checkable
@@ -87,9 +91,9 @@ def whole_matrix(operator: SymmetricOperator) -> Float[Tensor, "dimension dimens
         The matrix in float64, symmetric to the last bit.
 
     Raises:
-        InputError: If a product is not finite.
+        NotFiniteError: If a product is not finite.
     """
     rows = operator(torch.eye(operator.dimension, dtype=operator.dtype, device=operator.device)).double()
     if not bool(rows.isfinite().all()):
-        raise InputError(*NOT_FINITE)
+        raise NotFiniteError
     return (rows + rows.T) / 2

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
-from bathymetry.spectra.operator import NOT_FINITE, SymmetricOperator, whole_matrix
+from bathymetry.core.checks import whole_number
+from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Trace:
     """A trace, and how sure it is."""
 
     value: float
-    standard_error: float  # 0 where it was computed whole
+    standard_error: float  # widened for few samples; 0 where it was computed whole
     products: int
 
 
@@ -37,16 +38,12 @@ def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Gene
     Returns:
         The trace with its standard error.
 
-    Raises:
-        InputError: If there are too few products, or one is not finite.
-
     Example:
         >>> from bathymetry.spectra import MatrixOperator
         >>> trace(MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, -4.0])))).value
         -1.0
     """
-    if products < 6:
-        raise InputError("products", products, "give at least 6, of which an error can be known")
+    products = whole_number("products", products, 6)  # fewer leave one sample, which has no spread
     if products >= operator.dimension:
         return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)
     generator = generator or torch.Generator().manual_seed(0)
@@ -58,7 +55,25 @@ def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Gene
     tests = _signs(operator, samples, generator)
     rest = tests - (tests @ directions.T) @ directions
     each = (rest * _multiplied(operator, rest)).sum(1)
-    return Trace(exact + float(each.mean()), float(each.std() / math.sqrt(samples)), products)
+    error = float(each.std() / math.sqrt(samples)) * few_samples(samples)
+    return Trace(exact + float(each.mean()), error, products)
+
+
+def few_samples(count: int) -> float:
+    """Tell by how much a standard error of few samples has to be widened.
+
+    Args:
+        count: How many samples it comes from.
+
+    Returns:
+        The 97.5 % point of Student's t over that of the normal distribution, so that ± 1.96 of the widened errors hold
+        95 % however few the samples.
+
+    Example:
+        >>> round(few_samples(2), 2), round(few_samples(1000), 2)
+        (6.48, 1.0)
+    """
+    return float(stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975))
 
 
 def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) -> Tensor:
@@ -69,7 +84,7 @@ def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) 
 def _multiplied(operator: SymmetricOperator, rows: Tensor) -> Tensor:
     products = operator(rows.to(operator.dtype)).double()
     if not bool(products.isfinite().all()):
-        raise InputError(*NOT_FINITE)
+        raise NotFiniteError
     return products
 
 

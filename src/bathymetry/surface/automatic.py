@@ -74,9 +74,9 @@ class AutomaticDerivatives:
         Returns:
             Outputs.
         """
-        constants = self._network.constants(self._selection.shapes)
 
         def output(row: Tensor) -> Tensor:
+            constants = self._network.constants(self._selection.shapes)  # anew for each member: a pass may write
             given: Tensor = self._network.output(self._selection.split(row), constants, batch.inputs)
             return given
 
@@ -143,7 +143,9 @@ class AutomaticDerivatives:
         Returns:
             Norms.
         """
-        return torch.cat([part.norm(dim=1) for part in self._example_gradients(theta, batch)])
+        norms = torch.cat([part.norm(dim=1) for part in self._example_gradients(theta, batch)])
+        ignored = self._criterion.ignored(batch.targets)
+        return norms if ignored is None else norms.masked_fill(ignored, 0.0)
 
     def example_slopes(
         self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
@@ -219,9 +221,9 @@ class AutomaticDerivatives:
 
     def _example_gradients(self, theta: Tensor, batch: Batch) -> Iterator[Float[Tensor, "example parameter"]]:
         """Give each example's own gradient, some examples at a time, batched where the network allows it."""
-        constants = self._network.constants(self._selection.shapes)
 
         def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
+            constants = self._network.constants(self._selection.shapes)
             alone = tuple(target[None] for target in targets)
             output = self._network.output(self._selection.split(point), constants, inputs[None])
             return self._criterion(output, alone)
@@ -239,9 +241,8 @@ class AutomaticDerivatives:
             yield torch.cat([self._differentiated(theta[None], one)[1].detach() for one in piece.split(1)])
 
     def _one(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        constants = self._network.constants(self._selection.shapes)
-
         def loss(theta: Tensor) -> Tensor:
+            constants = self._network.constants(self._selection.shapes)  # anew for each member: a pass may write
             output = self._network.output(self._selection.split(theta), constants, batch.inputs)
             return self._criterion(output, batch.targets)
 
@@ -263,13 +264,14 @@ class AutomaticDerivatives:
             return
         few = batch if self._network.couples_examples else next(batch.split(4))
         point, gradient = self._differentiated(theta[:1], few, create_graph=True)
+        _refuse_operations_without_a_second_derivative(gradient, self._network.kind)
         if gradient.requires_grad and bool(gradient.isfinite().all()):
             chance = torch.Generator().manual_seed(0)
             pair = [torch.randn(point.shape, generator=chance, dtype=point.dtype).to(point) for _ in range(2)]
             products = [_again(point, gradient, vector) for vector in pair]
             difference = (pair[0] * products[1]).sum() - (pair[1] * products[0]).sum()
             size = sum(vector.norm() * product.norm() for vector, product in zip(pair, products, strict=True))
-            if bool(difference.abs() > size * torch.finfo(point.dtype).eps ** 0.5):
+            if bool(difference.abs() > size * self._network.precision**0.5):
                 remedy = "PyTorch differentiates one of its operations twice wrongly: the Hessian is not symmetric"
                 raise InputError("model", f"{self._network.kind}", remedy)
         self._trusted = True
@@ -282,6 +284,21 @@ class AutomaticDerivatives:
             return point, torch.zeros_like(point)
         (gradient,) = torch.autograd.grad(total, point, create_graph=create_graph, materialize_grads=True)
         return point, gradient
+
+
+def _refuse_operations_without_a_second_derivative(gradient: Tensor, kind: str) -> None:
+    # behind such an operation PyTorch puts a node that fails when it is reached, and never reaches it, so that a
+    # derivative that it does not have would come out as zero
+    seen, open_ = set(), [gradient.grad_fn]
+    while open_:
+        node = open_.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().endswith("Error"):
+            remedy = "one of its operations has no second derivative (once_differentiable), and so has no Hessian"
+            raise InputError("model", kind, remedy)
+        open_ += [following for following, _ in node.next_functions]
 
 
 def _again(point: Tensor, gradient: Tensor, vectors: Tensor, *, is_grads_batched: bool = False) -> Tensor:

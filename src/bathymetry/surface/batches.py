@@ -5,19 +5,19 @@ are what they are; a loader is read twice and refused, with the reason, if it sh
 """
 
 import hashlib
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data, Examples
+from bathymetry.surface.randomness import unstirred
 
+_OTHER = 2_718_281_828  # a seed that nobody else is likely to use
 _KEPT = 2**30  # bytes of a loader's batches that are kept rather than read again
 
 
@@ -141,7 +141,7 @@ def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
         first.append(_fingerprint(batch))
         size += sum(tensor.nbytes for tensor in batch.tensors())
         kept = [*kept, raw] if kept is not None and size <= _KEPT else None
-    if [_fingerprint(_batch(raw)) for raw in _unstirred(loader, seed=1)] != first:
+    if [_fingerprint(_batch(raw)) for raw in _unstirred(loader, seed=_OTHER)] != first:
         remedy = "give one without shuffling or random augmentation"
         raise InputError("data", "a DataLoader whose second pass differs from its first", remedy)
     return loader if kept is None else kept
@@ -149,20 +149,23 @@ def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
 
 def _unstirred(source: Iterable[Any], seed: int | None = None) -> Iterator[Any]:
     # A DataLoader draws from PyTorch's random state whenever it is opened, and a data set may draw from any: all are
-    # left as they were. With a seed, what is random comes out otherwise than it did before.
+    # left as they were, between two batches too. With a seed, what is random comes out otherwise than it did before.
+    if isinstance(source, list):
+        yield from source
+        return
     generator = getattr(source, "generator", None)
     own = None if generator is None else generator.get_state()
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    if seed is not None:
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
     try:
-        yield from source
+        with unstirred(seed):
+            batches = iter(source)
+        while True:
+            with unstirred(seed):
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+            yield batch
     finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
         if generator is not None:
             generator.set_state(own)
 

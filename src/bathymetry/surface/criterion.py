@@ -7,11 +7,13 @@ The weight w_b is what the mean was divided by: examples, elements, or class wei
 of 32, 32, 32 and 4 would be another function.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from bathymetry.core.errors import InputError
 from bathymetry.training.losses import Loss, loss_function
@@ -25,28 +27,36 @@ class Criterion:
 
     Args:
         loss: A loss module with reduction "mean" or "sum", a function that gives the mean over the batch it is handed,
-            or "mse" or "cross_entropy".
+            or "mse" or "cross_entropy". A module of one's own is taken like a function.
+        dtype: What to compute in; None for what the loss has.
 
     Raises:
         InputError: If its reduction is none.
     """
 
-    def __init__(self, loss: Loss) -> None:
+    def __init__(self, loss: Loss, dtype: torch.dtype | None = None) -> None:
         reduction = getattr(loss, "reduction", "mean") if isinstance(loss, nn.Module) else "mean"
         if reduction == "none":
             raise InputError("loss", f"{loss} with reduction none", "give one with reduction mean or sum")
+        # modules know what their mean is divided by
         if loss in ("cross_entropy", torch.nn.functional.cross_entropy):
-            loss = nn.CrossEntropyLoss()  # which knows what its mean is divided by
+            loss = nn.CrossEntropyLoss()
+        elif loss in ("mse", torch.nn.functional.mse_loss):
+            loss = nn.MSELoss()
+        if isinstance(loss, nn.Module):  # a copy: what a loss writes into its buffers stays here
+            own = copy.deepcopy(loss)
+            loss = own if dtype is None else own.to(dtype)  # class weights are of the dtype of what they weigh
         self.loss = loss
         self.is_mean = reduction != "sum"
         self._function: Callable[..., Any] = loss_function(loss)
-        self._by_row = not isinstance(loss, nn.Module) or reduction == "batchmean" or isinstance(loss, _BY_ROW)
+        known = isinstance(loss, _Loss) and reduction != "batchmean" and not isinstance(loss, _BY_ROW)
+        self._by_row = not known  # PyTorch's other means are over elements
 
     @property
     def plain(self) -> str | None:
         """Its name, "mse" or "cross_entropy", if it is just that: a mean without weights. None otherwise."""
         loss = self.loss
-        if loss in ("mse", torch.nn.functional.mse_loss) or (type(loss) is nn.MSELoss and self.is_mean):
+        if type(loss) is nn.MSELoss and self.is_mean:
             return "mse"
         if type(loss) is not nn.CrossEntropyLoss or not self.is_mean:
             return None
@@ -93,6 +103,20 @@ class Criterion:
         if isinstance(self.loss, _BY_CLASS):
             return _class_weight(self.loss, first)
         return float(first.numel())
+
+    def ignored(self, targets: tuple[Any, ...]) -> Tensor | None:
+        """Tell which examples do not count at all.
+
+        Args:
+            targets: The batch's targets.
+
+        Returns:
+            True for each whose class is the one that the loss ignores; None if it ignores none.
+        """
+        first = targets[0] if targets else None
+        if not isinstance(self.loss, _BY_CLASS) or not isinstance(first, Tensor) or first.ndim != 1:
+            return None
+        return None if first.is_floating_point() else first == self.loss.ignore_index
 
 
 def _class_weight(loss: nn.CrossEntropyLoss | nn.NLLLoss, target: Tensor) -> float:

@@ -8,13 +8,15 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
+from bathymetry.core.checks import positive_number
 from bathymetry.core.errors import InputError
 from bathymetry.surface.automatic import AutomaticDerivatives, InputDerivative
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
-from bathymetry.surface.network import Network, random_refusal
+from bathymetry.surface.inspection import inspect
+from bathymetry.surface.network import Network
 from bathymetry.surface.product import HessianProduct
 from bathymetry.surface.selection import select
 from bathymetry.training.losses import Loss
@@ -65,18 +67,18 @@ class LossSurface:
     ) -> None:
         if dtype not in (None, torch.float32, torch.float64):
             raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
-        if memory < 1:
-            raise InputError("memory", memory, "give a positive number of bytes")
+        positive_number("memory", memory)
         self._network = Network(model, dtype)
-        self._model, self._memory = model, memory
+        self._model, self._memory = model, int(memory)
         self.selection = select(model, only, dtype)
-        self._criterion = Criterion(loss)
+        self._criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.examples = self._batches.examples
         formulas = perceptron_formulas(model, self._criterion, self.selection, self._batches)
         automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
         self._derivatives: Derivatives = formulas or automatic
-        self._check(automatic)
+        first = self._placed(self._batches.first)
+        inspect(self._network, self._criterion, automatic, self.parameters, first, self._network.precision)
         weights = [self._criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self._criterion.is_mean else 1.0
         if self._whole <= 0:
@@ -122,7 +124,7 @@ class LossSurface:
         Returns:
             The loss, float64; NaN where it is.
         """
-        points, single = self._points(theta)
+        points, single = self.points(theta)
         total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         with self._network.measuring():
             for share, batch in self._shares(points, 1):
@@ -141,10 +143,10 @@ class LossSurface:
         Raises:
             InputError: If the targets are not classes.
         """
-        points, single = self._points(theta)
+        points, single = self.points(theta)
         correct = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for _, batch in self._shares(points, 1):
+            for _, batch in self._pieces(points, 1):
                 target = batch.targets[0]
                 if target.is_floating_point() or target.ndim != 1:
                     raise InputError("data", "targets that are no classes", "an accuracy needs one class an example")
@@ -163,7 +165,7 @@ class LossSurface:
         Returns:
             ∂L/∂θ, of the shape of θ.
         """
-        points, single = self._points(theta)
+        points, single = self.points(theta)
         total = torch.zeros(points.shape, dtype=torch.float64, device=points.device)
         with self._network.measuring():
             for share, batch in self._shares(points, 2):
@@ -185,9 +187,9 @@ class LossSurface:
         if self._network.couples_examples:
             remedy = "its examples depend on one another, so none has a gradient of its own: call model.eval() first"
             raise InputError("model", "BatchNorm in training mode", remedy)
-        points, _ = self._points(theta)
+        points, point = self._one_point(theta)
         with self._network.measuring():
-            norms = [self._derivatives.example_norms(points[0], batch) for _, batch in self._shares(points, _GRAPHS)]
+            norms = [self._derivatives.example_norms(point, batch) for _, batch in self._pieces(points, _GRAPHS)]
         return torch.cat(norms).detach().double()
 
     def double(self) -> "LossSurface":
@@ -215,12 +217,10 @@ class LossSurface:
         Returns:
             gᵢ·v, float64, in the order of the data.
         """
-        points, _ = self._points(theta)
+        points, point = self._one_point(theta)
         automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
         with self._network.measuring():
-            parts = [
-                automatic.example_slopes(points[0], batch, direction) for _, batch in self._shares(points, _GRAPHS)
-            ]
+            parts = [automatic.example_slopes(point, batch, direction) for _, batch in self._pieces(points, _GRAPHS)]
         return torch.cat(parts).detach().double()
 
     def input_derivative_norms(
@@ -241,10 +241,10 @@ class LossSurface:
         if self._network.couples_examples:
             remedy = "its examples depend on one another, so none has a derivative of its own: call model.eval() first"
             raise InputError("model", "BatchNorm in training mode", remedy)
-        points, _ = self._points(theta)
+        points, point = self._one_point(theta)
         automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
         with self._network.measuring():
-            norms = [automatic.input_norms(points[0], batch, of) for _, batch in self._shares(points, _GRAPHS)]
+            norms = [automatic.input_norms(point, batch, of) for _, batch in self._pieces(points, _GRAPHS)]
         return torch.cat(norms).detach().double()
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
@@ -256,7 +256,7 @@ class LossSurface:
         Returns:
             An operator: call it with vectors as often as you like. What fits into memory is computed once.
         """
-        points, single = self._points(theta)
+        points, single = self.points(theta)
         kept: list[tuple[float, Callable[[Tensor], Tensor], int]] = []
         room = self._memory // 2
         needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
@@ -296,7 +296,7 @@ class LossSurface:
         Raises:
             InputError: If it does not fit into the memory allowed.
         """
-        points, single = self._points(theta)
+        points, single = self.points(theta)
         size = 2 * len(points) * self.dimension**2 * 8
         if size > 4 * self._memory:
             remedy = "use products, or probes that need nothing else, or give the surface more memory"
@@ -327,26 +327,39 @@ class LossSurface:
         """
         yield from self._shares(theta, copies)
 
-    def _check(self, automatic: AutomaticDerivatives) -> None:
-        """Ask twice with other random numbers, so that whatever is random shows itself."""
-        devices = [self.device] if self.device.type == "cuda" else []
-        losses = []
-        first = self._placed(self._batches.first)
-        with torch.random.fork_rng(devices=devices), self._network.measuring():
-            for seed in (0, 1):
-                torch.manual_seed(seed)
-                losses.append(_asked(automatic, self.parameters[None], first))
-        if not torch.equal(losses[0], losses[1]) and not bool(losses[0].isnan() & losses[1].isnan()):
-            raise random_refusal("a random layer or function")
+    def points(
+        self, theta: Float[Tensor, "*member parameter"] | None
+    ) -> tuple[Float[Tensor, "member parameter"], bool]:
+        """Lay out where to measure.
 
-    def _points(self, theta: Tensor | None) -> tuple[Tensor, bool]:
+        Args:
+            theta: One point, one a member, or None for the network's own parameters.
+
+        Returns:
+            The points, and whether there was one, without a member axis.
+
+        Raises:
+            InputError: If they are not real numbers in the right shape.
+        """
         if theta is None:
             return self.parameters[None], True
+        try:
+            theta = torch.as_tensor(theta)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError("theta", type(theta).__name__, "give a tensor of real numbers") from error
+        if theta.is_complex() or theta.dtype == torch.bool:
+            raise InputError("theta", theta.dtype, "give real numbers")
         if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
             shape = f"({self.dimension},) or (member, {self.dimension})"
             raise InputError("theta", f"shape {tuple(theta.shape)}", f"give shape {shape}")
         points = theta.detach().to(self.device, self.dtype)
         return (points[None], True) if theta.ndim == 1 else (points, False)
+
+    def _one_point(self, theta: Tensor | None) -> tuple[Tensor, Tensor]:
+        points, single = self.points(theta)
+        if not single:
+            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
+        return points, points[0]
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device
@@ -356,7 +369,7 @@ class LossSurface:
         with self._network.measuring():
             return len(points) * self._derivatives.bytes_an_example(points, self._placed(batch))
 
-    def _shares(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
+    def _pieces(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
         rows: int | None = None
         for batch in self._batches:
             placed = self._placed(batch)
@@ -365,9 +378,11 @@ class LossSurface:
                 rows = max(1, self._memory // each)
             whole = self._network.couples_examples or placed.rows <= rows
             for piece in [placed] if whole else placed.split(rows):
-                share = self._criterion.weight(piece.targets, piece.rows) / self._whole
-                if share > 0:
-                    yield share, piece
+                yield self._criterion.weight(piece.targets, piece.rows) / self._whole, piece
+
+    def _shares(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
+        # a piece that weighs nothing may well have a loss of 0/0
+        return ((share, piece) for share, piece in self._pieces(points, copies) if share > 0)
 
     def _guarded(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def guarded(vectors: Tensor) -> Tensor:
@@ -391,19 +406,6 @@ class LossSurface:
         identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
         columns = product(identity.expand(len(points), -1, -1)).double()
         return (columns + columns.transpose(1, 2)) / 2
-
-
-def _asked(derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
-    try:
-        return derivatives.loss(points, batch)[0]
-    except InputError:
-        raise
-    except Exception as error:
-        shape = [tuple(tensor.shape) for tensor in batch.tensors()]
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            "data", f"tensors of shape {shape}", f"the network or the loss refuses them ({message})"
-        ) from error
 
 
 class _Again:

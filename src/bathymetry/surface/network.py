@@ -8,6 +8,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +17,17 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.surface.randomness import unstirred
+
+
+@dataclass
+class Watch:
+    """What passes were seen to do."""
+
+    handed: list[Tensor] = field(default_factory=list)  # copies of what they were handed
+    kept_something: bool = False  # whether they wrote into a tensor that is neither parameter nor buffer
+    drew: bool = False  # whether they drew random numbers
 
 
 class Network:
@@ -34,7 +45,12 @@ class Network:
         if not isinstance(module, nn.Module):
             raise InputError("model", type(module).__name__, "give an nn.Module")
         self._theirs, self._dtype = module, dtype
-        shared = {id(tensor): tensor for tensor in _all_tensors(module)}
+        self.coupled = False  # whether examples were seen to depend on one another
+        self._draws = False  # whether passes draw random numbers without an effect on the loss
+        self._writes = True  # whether passes write into what they are handed, until they were seen not to
+        self._watch: Watch | None = None
+        shared = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+        shared |= {id(one): one.detach().clone() for one in _other_tensors(module)}  # which a pass may write into
         try:
             self._own = copy.deepcopy(module, dict(shared))
         except Exception as error:
@@ -48,8 +64,14 @@ class Network:
 
     @property
     def couples_examples(self) -> bool:
-        """Whether an example's output depends on the others of its batch, as in BatchNorm while training."""
-        return any(_uses_batch_statistics(layer) for layer in self._theirs.modules())
+        """Whether an example's loss depends on the others of its batch, as in BatchNorm while training."""
+        return self.coupled or any(_uses_batch_statistics(layer) for layer in self._theirs.modules())
+
+    @property
+    def precision(self) -> float:
+        """The rounding unit of the coarsest dtype that is computed in."""
+        kinds = {p.dtype for p in self._theirs.parameters() if p.is_floating_point()}
+        return max(torch.finfo(kind).eps for kind in ({self._dtype} if self._dtype else kinds))
 
     @property
     def kind(self) -> str:
@@ -65,7 +87,7 @@ class Network:
         Returns:
             Tensors by name.
         """
-        others = {n: self.cast(p.detach()) for n, p in self._theirs.named_parameters() if n not in varied}
+        others = {n: self.guarded(self.cast(p.detach())) for n, p in self._theirs.named_parameters() if n not in varied}
         buffers = {n: self.cast(b.detach()).clone() for n, b in self._theirs.named_buffers()}
         return {**others, **buffers}
 
@@ -80,6 +102,39 @@ class Network:
         """
         return tensor.to(self._dtype) if self._dtype is not None and tensor.is_floating_point() else tensor
 
+    def guarded(self, tensor: Tensor) -> Tensor:
+        """Give what may be handed to a pass that might write into it.
+
+        Args:
+            tensor: Somebody else's tensor.
+
+        Returns:
+            The tensor, or a copy if this network writes into what it is handed.
+        """
+        if not self._writes:
+            return tensor
+        copied = tensor.clone()
+        if self._watch is not None:
+            self._watch.handed.append(copied)
+        return copied
+
+    @contextmanager
+    def watched(self) -> "Iterator[Watch]":
+        """Find out what passes do to the tensors that they are handed, and spare them copies if it is nothing.
+
+        Yields:
+            What is seen.
+        """
+        kept = _other_tensors(self._own)
+        versions = [tensor._version for tensor in kept]
+        self._watch, self._draws = Watch(), True
+        try:
+            yield self._watch
+        finally:
+            self._writes = any(copied._version > 0 for copied in self._watch.handed)
+            self._watch.kept_something = [tensor._version for tensor in kept] != versions
+            self._draws, self._watch = self._watch.drew, None
+
     def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
         """Ask the network.
 
@@ -92,13 +147,16 @@ class Network:
             What the network gives.
         """
         own = dict(self._theirs.named_parameters())
-        tensors = {name: p.to(self._dtype or own[name].dtype) for name, p in parameters.items()}
+        tensors = {name: self.guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
         arguments, named = (), {}
         if isinstance(inputs, Mapping):
-            named = dict(inputs)
+            named = {name: self._mine(one) for name, one in inputs.items()}
         else:
-            arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+            arguments = tuple(self._mine(one) for one in (inputs if isinstance(inputs, tuple) else (inputs,)))
         return functional_call(self._own, {**constants, **tensors}, arguments, named)
+
+    def _mine(self, argument: Any) -> Any:
+        return self.guarded(argument) if isinstance(argument, Tensor) else argument
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -108,14 +166,32 @@ class Network:
             Nothing.
 
         Raises:
-            InputError: If nothing can be differentiated here.
+            InputError: If nothing can be differentiated here, or the network or the loss fails.
             random_refusal: If a layer is random in its present mode.
         """
+        with self._as_they_are(), unstirred():
+            before = torch.get_rng_state()
+            try:
+                yield
+            except Exception as error:
+                if isinstance(error, BathymetryError | torch.OutOfMemoryError):
+                    raise
+                message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                remedy = f"the network or the loss fails on these data or at this θ ({message})"
+                raise InputError("model", self.kind, remedy) from error
+            if not self._draws and not torch.equal(before, torch.get_rng_state()):
+                raise random_refusal("a random layer or function")
+
+    @contextmanager
+    def _as_they_are(self) -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
         for own, theirs in zip(self._own.modules(), self._theirs.modules(), strict=True):
             if theirs.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
                 raise random_refusal("dropout in training mode")
+            if theirs.training and "SpectralNorm" in _norms(theirs):
+                remedy = "its forward pass changes it, so the loss is no function of θ alone: call model.eval() first"
+                raise InputError("model", "spectral normalisation in training mode", remedy)
             own.training = theirs.training
             if isinstance(own, nn.modules.batchnorm._NormBase):
                 # in training mode the batch's own statistics are used, and none are kept
@@ -169,8 +245,13 @@ def _parts(module: nn.Module) -> Iterator[object]:
         yield from layer._forward_pre_hooks.values()
 
 
-def _all_tensors(module: nn.Module) -> list[Tensor]:
-    found: list[Tensor] = [*module.parameters(), *module.buffers()]
+def _norms(layer: nn.Module) -> str:
+    # both kinds of PyTorch's: a parametrisation that is a layer of its own, and the older hook
+    return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
+
+
+def _other_tensors(module: nn.Module) -> list[Tensor]:
+    found: list[Tensor] = []
     for layer in module.modules():
         found += [value for value in vars(layer).values() if isinstance(value, Tensor)]
         found += [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]

@@ -63,6 +63,8 @@ class HessianProduct:
             if not self._single:
                 shape = f"({members}, {self.dimension}) or ({members}, vector, {self.dimension})"
             raise InputError("vectors", f"shape {tuple(vectors.shape)}", f"give shape {shape}")
+        if vectors.numel() == 0:
+            return vectors.detach().to(self.device, self.dtype)
         three = vectors.detach().to(self.device, self.dtype).reshape(members, -1, self.dimension)
         return self._sum(three).reshape(vectors.shape)
 

@@ -89,6 +89,8 @@ def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | No
     else:
         wanted = set(_named(model, own, [only] if isinstance(only, str) else only))
         chosen = {name: p for name, p in own.items() if name in wanted}
+        if not chosen:
+            raise InputError("only", list(only), "give at least one name, or None for all")
     for name, parameter in chosen.items():
         if not parameter.is_floating_point():
             raise InputError(

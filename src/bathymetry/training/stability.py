@@ -6,13 +6,16 @@ On a quadratic with curvature λ along a direction, that direction is stable up 
     with momentum β             λ = 2(1 + β)/η
     Adam, preconditioned λ      λ = (2 + 2β₁)/((1 − β₁)η)     38/η at β₁ = 0.9
 
+Weight decay ω takes its part of that: ω itself from the first two, and AdamW's leaves (1 + β₁)(2 − ηω)/((1 − β₁)η).
+
 Cohen et al. 2021, arXiv:2103.00065, and 2022, arXiv:2207.14484.
 """
 
 from collections.abc import Sequence
 
+from bathymetry.core.checks import positive_number
 from bathymetry.core.errors import InputError
-from bathymetry.training.optimisers import SGD, Adam, Optimizer
+from bathymetry.training.optimisers import SGD, Adam, AdamW, Optimizer
 
 
 def stability_threshold(optimizer: Optimizer) -> float:
@@ -34,9 +37,17 @@ def stability_threshold(optimizer: Optimizer) -> float:
     for name, value in optimizer.hyperparameters().items():
         if isinstance(value, Sequence):
             raise InputError(name, tuple(value), "give one value: each has a threshold of its own")
+    positive_number("lr", optimizer.lr)
+    decay = float(optimizer.weight_decay)  # type: ignore[arg-type]
+    if isinstance(optimizer, AdamW):  # a decay beside the gradient: θ ← (1 − ηω)θ − ηm/D
+        beta, rate = float(optimizer.beta1), float(optimizer.lr)  # type: ignore[arg-type]
+        return (1 + beta) * (2 - rate * decay) / ((1 - beta) * rate)
     if isinstance(optimizer, Adam):
+        if decay:
+            remedy = "its decay is preconditioned with the gradient: give AdamW, or no decay"
+            raise InputError("weight_decay", decay, remedy)
         beta = float(optimizer.beta1)  # type: ignore[arg-type]
         return (2 + 2 * beta) / ((1 - beta) * float(optimizer.lr))  # type: ignore[arg-type]
     if isinstance(optimizer, SGD):
-        return 2 * (1 + float(optimizer.momentum)) / float(optimizer.lr)  # type: ignore[arg-type]
+        return 2 * (1 + float(optimizer.momentum)) / float(optimizer.lr) - decay  # type: ignore[arg-type]
     raise InputError("optimizer", type(optimizer).__name__, "a threshold is known for SGD, Adam and AdamW")
