@@ -40,6 +40,7 @@ def test_what_a_pass_writes_into_a_buffer_does_not_reach_the_next_member():
 
 @pytest.mark.parametrize("norm", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm])
 def test_spectral_normalisation_has_a_surface_only_when_it_stays(norm):
+    torch.manual_seed(0)
     model = nn.Sequential(norm(nn.Linear(2, 3)), nn.Tanh(), nn.Linear(3, 1))
     data = drawn(6, 2), drawn(6, 1, seed=1)
     with pytest.raises(InputError, match="spectral normalisation in training mode"):
@@ -48,7 +49,7 @@ def test_spectral_normalisation_has_a_surface_only_when_it_stays(norm):
     v = drawn(surface.dimension, seed=2).double()
     point = surface.parameters
     slope = (surface.gradient(point + 1e-5 * v) - surface.gradient(point - 1e-5 * v)) / 2e-5
-    torch.testing.assert_close(surface.hvp(v), slope, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(surface.hvp(v), slope, rtol=1e-5, atol=1e-6)
 
 
 def test_layers_that_work_in_place_leave_the_data_alone():

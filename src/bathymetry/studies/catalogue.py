@@ -10,7 +10,15 @@ from pathlib import Path
 from bathymetry.core.errors import InputError
 from bathymetry.studies.study import Study
 
-_SHIPPED = ("depth_function", "depth_classification", "trajectory", "gradient_norm", "minimal_ratio", "interpolation")
+_SHIPPED = (
+    "depth_function",
+    "depth_classification",
+    "trajectory",
+    "gradient_norm",
+    "minimal_ratio",
+    "random_labels",
+    "interpolation",
+)
 _ENTRY_POINTS = "bathymetry.studies"
 
 
