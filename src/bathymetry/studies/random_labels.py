@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from bathymetry.data import Data
 
 LABELS = ("random", "true")
-_MEMORISED, _ENOUGH_IMAGES, _ABOVE_CHANCE = 0.99, 1_000, 0.10
+ENOUGH = 0.99  # training accuracy at which labels count as memorised
+_ENOUGH_IMAGES, _ABOVE_CHANCE = 1_000, 0.10
 _STOP = 0.999
 _EVERY = 5  # epochs between two looks at what is memorised
 
@@ -204,11 +205,17 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     (epoch,) = (dim for dim in grid["train_accuracy"].dims if str(dim).endswith("epoch"))
     widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
     records["memorisation"].dataset = grid.assign(
-        memorised_accuracy=grid["train_accuracy"].isel({epoch: -1}, drop=True),
+        memorised_accuracy=_in_the_end(grid["train_accuracy"], str(epoch)).where(~grid["diverged"]),
         parameter_count=("network", [models.parameter_count(one) for one in widths]),
         bits=("images", [images * math.log2(given.classes) for images in settings.images]),
     )
     return records
+
+
+def _in_the_end(accuracy: "xr.DataArray", epoch: str) -> "xr.DataArray":
+    # an ensemble whose members have all stopped has no records of later epochs, where others have
+    numbered = accuracy.notnull() * (1 + accuracy[epoch])
+    return accuracy.isel({epoch: numbered.argmax(epoch)}).drop_vars(epoch)
 
 
 def grid_of(results: "xr.DataTree") -> "xr.Dataset":
@@ -246,7 +253,7 @@ def _cannot_fit(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     }
     return [
         statistics.exists(
-            {name: accuracy >= _MEMORISED for name, accuracy in cells.items()},
+            {name: accuracy >= ENOUGH for name, accuracy in cells.items()},
             decides="contradicted",
             signs={name: accuracy > chance + _ABOVE_CHANCE for name, accuracy in cells.items()},
             condition="reach 99 %",

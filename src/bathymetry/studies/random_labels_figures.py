@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel, scatter
-from bathymetry.studies.random_labels import grid_of
+from bathymetry.studies.random_labels import ENOUGH, grid_of
 from bathymetry.studies.wording import joined, number
 
 
@@ -17,10 +17,11 @@ def figures(results: xr.DataTree) -> Sequence[Figure]:
         results: Its results.
 
     Returns:
-        Figure 12, then the memorisation grid.
+        Figure 12, then the memorisation grid by images and by parameters.
     """
     whole = results.to_dataset()
-    return (_losses(whole), _memorised(grid_of(results), 1 / int(whole["classes"])))
+    grid, chance = grid_of(results), 1 / int(whole["classes"])
+    return (_losses(whole), _memorised(grid, chance), _by_parameters(grid, chance))
 
 
 def seen(results: xr.DataTree) -> Sequence[str]:
@@ -72,7 +73,7 @@ def _losses(whole: xr.Dataset) -> Figure:
     loss = curves(
         xr.concat(list(kinds.values()), xr.Variable("examples", list(kinds))), x="epoch", series="examples",
         x_title="Epoch", y_title="Loss (cross-entropy)",
-        references=(Reference(math.log(classes), f"uniform guess, ln {classes}", "y"),),
+        references=(Reference(math.log(classes), f"uniform guess, ln {classes}", "y", "end"),),
     )  # fmt: skip
     return Figure(
         name="12-random-labels",
@@ -92,23 +93,40 @@ def _all_images(values: xr.DataArray) -> xr.DataArray:
     )
 
 
+def _named(grid: xr.Dataset) -> xr.Dataset:
+    return grid.assign_coords(network=[f"hidden {name}" for name in grid["network"].values.tolist()])
+
+
 def _memorised(grid: xr.Dataset, chance: float) -> Figure:
-    named = grid.assign_coords(network=[f"hidden {name}" for name in grid["network"].values.tolist()])
-    reference = (Reference(chance, "chance", "y"),)
     by_images = curves(
-        named["memorised_accuracy"], x="images", series="network", x_title="Images to memorise", x_scale="log",
-        y_title="Training accuracy", y_scale="linear", y_domain=(0.0, 1.0), references=reference, members="dots",
-    )  # fmt: skip
-    each = (named["parameter_count"] / named["bits"]).broadcast_like(named["memorised_accuracy"])
-    by_parameters = scatter(
-        _all_images(each), _all_images(named["memorised_accuracy"]), group="network", x_title="Parameters for each bit of the labels", y_title="Training accuracy", x_scale="log",
-        y_domain=(0.0, 1.0), references=reference,
+        _named(grid)["memorised_accuracy"], x="images", series="network", x_title="Images to memorise", x_scale="log",
+        y_title="Training accuracy", y_scale="linear", y_domain=(0.0, 1.0), members="dots",
+        references=(Reference(chance, "chance", "y"),),
     )  # fmt: skip
     return Figure(
         name="memorisation",
         title="How many random labels does a network memorise?",
-        panels=(panel(by_images, "By images"), panel(by_parameters, "By parameters for each bit")),
+        panels=(panel(by_images, "Training accuracy"),),
         finding=_extremes(grid),
-        reading="One dot a member, trained until it has 99.9 % or its epochs are over. To store n labels of ten "
-        "classes takes n log₂ 10 bits.",
+        reading="One dot a member, trained until it has 99.9 % or its epochs are over.",
+    )
+
+
+def _by_parameters(grid: xr.Dataset, chance: float) -> Figure:
+    named = _named(grid)
+    each = (named["parameter_count"] / named["bits"]).broadcast_like(named["memorised_accuracy"])
+    chart = scatter(
+        _all_images(each), _all_images(named["memorised_accuracy"]), group="network",
+        x_title="Parameters for each bit of the labels", y_title="Training accuracy", x_scale="log",
+        y_domain=(0.0, 1.03), references=(Reference(chance, "chance", "y"),),
+    )  # fmt: skip
+    whole = (grid["memorised_accuracy"] >= ENOUGH).all("member")
+    fewest = float((grid["parameter_count"] / grid["bits"]).where(whole).min())
+    words = f"from {number(fewest)} parameters a bit" if fewest == fewest else "with none of these networks"
+    return Figure(
+        name="memorisation-by-parameters",
+        title="How many parameters does a bit of random labels take?",
+        panels=(panel(chart, "Training accuracy"),),
+        finding=f"Cells in which every member memorises 99 % are met {words}.",
+        reading="One mark a member. To store n labels of c classes takes n log₂ c bits; with ten classes 3.32 each.",
     )
