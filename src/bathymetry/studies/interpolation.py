@@ -12,6 +12,7 @@ from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import Classes, classes_of
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
 from bathymetry.studies.settings import StudySettings, Widths
+from bathymetry.studies.snapshots import vectors
 from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
@@ -93,25 +94,6 @@ class FromTheStart:
         (unit,) = units
         start, end = (vectors(self.network, unit, epoch) for epoch in (0, max(unit.snapshots)))
         return walked(self.network, self.examples, start, end, unit.members)
-
-
-def vectors(network: "models.Perceptron", unit: "Unit", epoch: int) -> "torch.Tensor":
-    """Give the members' parameters as rows.
-
-    Args:
-        network: The network, for the order of its parameters: a stored file keeps them by name.
-        unit: The members.
-        epoch: Of which snapshot.
-
-    Returns:
-        (member, parameter), in the order of the network's own.
-    """
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        names = [name for name, _ in network().named_parameters()]
-    tensors = [torch.from_numpy(np.asarray(unit.snapshots[epoch][name])) for name in names]
-    return torch.cat([one.reshape(len(one), -1) for one in tensors], dim=1)
 
 
 def walked(

@@ -12,6 +12,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import classes_of
 from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.records import at_the_end
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
 from bathymetry.studies.study import Study, later
 
@@ -205,17 +206,11 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     (epoch,) = (dim for dim in grid["train_accuracy"].dims if str(dim).endswith("epoch"))
     widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
     records["memorisation"].dataset = grid.assign(
-        memorised_accuracy=_in_the_end(grid["train_accuracy"], str(epoch)).where(~grid["diverged"]),
+        memorised_accuracy=at_the_end(grid["train_accuracy"], str(epoch)).where(~grid["diverged"]),
         parameter_count=("network", [models.parameter_count(one) for one in widths]),
         bits=("images", [images * math.log2(given.classes) for images in settings.images]),
     )
     return records
-
-
-def _in_the_end(accuracy: "xr.DataArray", epoch: str) -> "xr.DataArray":
-    # an ensemble whose members have all stopped has no records of later epochs, where others have
-    numbered = accuracy.notnull() * (1 + accuracy[epoch])
-    return accuracy.isel({epoch: numbered.argmax(epoch)}).drop_vars(epoch)
 
 
 def grid_of(results: "xr.DataTree") -> "xr.Dataset":

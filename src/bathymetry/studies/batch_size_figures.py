@@ -1,0 +1,183 @@
+"""The figures of `batch-size`, and what they show in words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from bathymetry.charts import Figure, Panel, curves, panel
+from bathymetry.studies.wording import joined, number
+
+_HALVES = {"train": "training", "test": "test"}
+_SIZE = "Batch size (examples)"
+_SHARP = {"keskar": "Keskar's sharpness", "eigenvalue": "Largest eigenvalue", "trace": "Trace of the Hessian"}
+
+
+def figures(results: xr.DataTree) -> Sequence[Figure]:
+    """Draw the study's figures.
+
+    Args:
+        results: Its results.
+
+    Returns:
+        Figures 16 and 17, then what stands beside them.
+    """
+    whole = results.to_dataset()
+    return (
+        _accuracy(whole), _loss(whole), _equal_steps(whole), _sensitivities(whole), _sharpness(whole), _noise(whole),
+        _left_over(whole),
+    )  # fmt: skip
+
+
+def seen(results: xr.DataTree) -> Sequence[str]:
+    """Say what was seen.
+
+    Args:
+        results: The study's results.
+
+    Returns:
+        Where accuracy is best, for equal epochs and for equal steps, and how far sensitivity reaches.
+    """
+    whole = results.to_dataset()
+    return (
+        f"Median test accuracy is {_best(whole, 'epochs')}, and {_best(whole, 'steps')}.",
+        _range(whole["sensitivity"].sel(matching="epochs", of="loss"), "sensitivity of the loss"),
+    )
+
+
+def _best(whole: xr.Dataset, matching: str) -> str:
+    middle = whole["test_accuracy"].sel(matching=matching).median("member")
+    size = int(middle["batch_size"][int(middle.argmax())])
+    return f"highest at batch {size:,} with {100 * float(middle.max()):.2f} % at equal {matching}"
+
+
+def _range(values: xr.DataArray, name: str) -> str:
+    middle = values.median("member")
+    sizes = middle["batch_size"].values.tolist()
+    ends = [f"{number(float(middle.sel(batch_size=size)))} at batch {size:,}" for size in (min(sizes), max(sizes))]
+    return f"The median {name} is {joined(ends)}."
+
+
+def _by_size(values: xr.DataArray, title: str, **more: Any) -> Any:
+    return curves(values, x="batch_size", x_title=_SIZE, x_scale="log", y_title=title, **more)
+
+
+def _halves(one: xr.Dataset, quantity: str) -> xr.DataArray:
+    names = xr.Variable("examples", list(_HALVES.values()))
+    return xr.concat([one[f"{half}_{quantity}"] for half in _HALVES], names)
+
+
+def _sensitivity(one: xr.Dataset) -> Panel:
+    chart = _by_size(one["sensitivity"].sel(of="loss"), "Sensitivity of the loss", height=240)
+    return panel(chart, "Sensitivity")
+
+
+def _accuracy(whole: xr.Dataset) -> Figure:
+    one = whole.sel(matching="epochs")
+    chart = _by_size(
+        _halves(one, "accuracy"), "Accuracy", series="examples", y_scale="accuracy",
+        examples=int(whole["test_examples"]),
+    )  # fmt: skip
+    return Figure(
+        name="16-accuracy-and-sensitivity",
+        title="Does the batch size decide accuracy and sensitivity?",
+        panels=(panel(chart, "Accuracy"), _sensitivity(one)),
+        finding=f"Median test accuracy is {_best(whole, 'epochs')}. "
+        + _range(one["sensitivity"].sel(of="loss"), "sensitivity of the loss"),
+        reading="Equal numbers of epochs, so that small batches make many more steps. Sensitivity is the mean norm of "
+        "the derivative of a test image's loss with respect to the image.",
+        number=16,
+    )
+
+
+def _loss(whole: xr.Dataset) -> Figure:
+    one = whole.sel(matching="epochs")
+    chart = _by_size(_halves(one, "loss"), "Loss (cross-entropy)", series="examples")
+    middle = one["test_loss"].median("member")
+    size = int(middle["batch_size"][int(middle.argmin())])
+    return Figure(
+        name="17-loss-and-sensitivity",
+        title="Does the batch size decide loss and sensitivity?",
+        panels=(panel(chart, "Loss"), _sensitivity(one)),
+        finding=f"Median test loss is lowest at batch {size:,} with {number(float(middle.min()))}; "
+        + _range(one["train_loss"], "training loss")[0].lower()
+        + _range(one["train_loss"], "training loss")[1:],
+        reading="Equal numbers of epochs. A training loss near zero beside a test loss that rises is overfitting.",
+        number=17,
+    )
+
+
+def _named(values: xr.DataArray) -> xr.DataArray:
+    return values.assign_coords(matching=[f"equal {name}" for name in values["matching"].values.tolist()])
+
+
+def _equal_steps(whole: xr.Dataset) -> Figure:
+    accuracy = _by_size(
+        _named(whole["test_accuracy"]), "Test accuracy", series="matching", y_scale="accuracy",
+        examples=int(whole["test_examples"]),
+    )  # fmt: skip
+    loss = _by_size(_named(whole["test_loss"]), "Test loss (cross-entropy)", series="matching")
+    return Figure(
+        name="equal-steps",
+        title="Is it the batch size, or the number of steps?",
+        panels=(panel(accuracy, "Test accuracy"), panel(loss, "Test loss")),
+        finding=f"Median test accuracy is {_best(whole, 'epochs')}, and {_best(whole, 'steps')}.",
+        reading="At equal epochs every example is seen as often; at equal steps every network is changed as often.",
+    )
+
+
+def _sensitivities(whole: xr.Dataset) -> Figure:
+    names = {"loss": "Of the loss", "logits": "Of the logits", "probabilities": "Of the probabilities"}
+    panels = [
+        panel(_by_size(_named(whole["sensitivity"].sel(of=of)), "Sensitivity", series="matching", height=240), title)
+        for of, title in names.items()
+    ]
+    logits = whole["sensitivity"].sel(matching="epochs", of="logits")
+    return Figure(
+        name="sensitivities",
+        title="To what does the network react, and how strongly?",
+        panels=tuple(panels),
+        finding="At equal epochs: " + _range(logits, "sensitivity of the logits"),
+        reading="Mean Frobenius norms of derivatives with respect to a test image. The logits may be sensitive where "
+        "the loss is not: an example that is classified with certainty has no loss to change.",
+    )
+
+
+def _sharpness(whole: xr.Dataset) -> Figure:
+    panels = []
+    for kind, title in _SHARP.items():
+        values = _named(whole["sharpness"].sel(kind=kind))
+        panels.append(panel(_by_size(values.where(values > 0), title, series="matching", height=240), title))
+    largest = whole["sharpness"].sel(matching="epochs", kind="eigenvalue")
+    return Figure(
+        name="sharpness",
+        title="Do large batches end at sharper minima?",
+        panels=tuple(panels),
+        finding="At equal epochs: " + _range(largest, "largest eigenvalue"),
+        reading="Measured on some of the training examples. None of the three is changed by the data's order; all of "
+        "them are changed when a layer is scaled up and the next one down, which changes no output.",
+    )
+
+
+def _noise(whole: xr.Dataset) -> Figure:
+    chart = _by_size(_named(whole["noise_scale"]), "Gradient noise scale (examples)", series="matching")
+    return Figure(
+        name="noise-scale",
+        title="How many examples does it take to see the way down?",
+        panels=(panel(chart, "Gradient noise scale"),),
+        finding="At equal epochs: " + _range(whole["noise_scale"].sel(matching="epochs"), "noise scale"),
+        reading="tr(Σ) / ‖G‖², measured on some of the training examples where training ended.",
+    )
+
+
+def _left_over(whole: xr.Dataset) -> Figure:
+    values = whole["last_gradient_norm"]
+    chart = _by_size(_named(values.where(values > 0)), "Norm of the parameter gradient", series="matching")
+    return Figure(
+        name="last-gradient",
+        title="What does the gradient of the last mini-batch tell?",
+        panels=(panel(chart, "Gradient of the last mini-batch"),),
+        finding="At equal epochs: " + _range(values.sel(matching="epochs"), "norm left over"),
+        reading="The derivative by the parameters, not by the input, of one batch that chance chose: no sensitivity, "
+        "though it has been plotted as one. The smaller the batch, the more of it is chance.",
+    )
