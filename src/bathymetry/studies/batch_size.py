@@ -35,7 +35,7 @@ class Settings(StudySettings):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {
             "members": 6, "train_examples": 3_000, "test_examples": 1_000, "epochs": 8, "steps": 500,
-            "curvature_examples": 500,
+            "curvature_examples": 200,
         },
         "smoke": {
             "members": 6, "data": "digits", "epochs": 2, "steps": 20, "batch_sizes": (5, 25, 125, 500),
@@ -54,7 +54,7 @@ class Settings(StudySettings):
     epochs: PositiveInt = Field(50, description="passes over the training examples, where epochs are equal")
     steps: PositiveInt = Field(10_000, description="steps of each, where steps are equal")
     curvature_examples: PositiveInt = Field(
-        5_000, description="training examples on which sharpness and noise scale are measured"
+        2_000, description="training examples on which sharpness and noise scale are measured"
     )
 
     @property

@@ -47,7 +47,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
 
 def _best(whole: xr.Dataset, matching: str) -> str:
     middle = whole["test_accuracy"].sel(matching=matching).median("member")
-    size = int(middle["batch_size"][int(middle.argmax())])
+    size = int(middle["batch_size"][int(middle.values.argmax())])
     return f"highest at batch {size:,} with {100 * float(middle.max()):.2f} % at equal {matching}"
 
 
@@ -68,7 +68,7 @@ def _halves(one: xr.Dataset, quantity: str) -> xr.DataArray:
 
 
 def _sensitivity(one: xr.Dataset) -> Panel:
-    chart = _by_size(one["sensitivity"].sel(of="loss"), "Sensitivity of the loss", height=240)
+    chart = _by_size(one["sensitivity"].sel(of="loss"), "Sensitivity of the loss")
     return panel(chart, "Sensitivity")
 
 
@@ -94,7 +94,7 @@ def _loss(whole: xr.Dataset) -> Figure:
     one = whole.sel(matching="epochs")
     chart = _by_size(_halves(one, "loss"), "Loss (cross-entropy)", series="examples")
     middle = one["test_loss"].median("member")
-    size = int(middle["batch_size"][int(middle.argmin())])
+    size = int(middle["batch_size"][int(middle.values.argmin())])
     return Figure(
         name="17-loss-and-sensitivity",
         title="Does the batch size decide loss and sensitivity?",

@@ -16,9 +16,7 @@ _SHIPPED = (
     "trajectory",
     "gradient_norm",
     "minimal_ratio",
-    "random_labels",
     "interpolation",
-    "batch_size",
 )
 _ENTRY_POINTS = "bathymetry.studies"
 
