@@ -11,7 +11,7 @@ from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import classes_of
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end
+from bathymetry.studies.records import at_the_end, group_of
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
 from bathymetry.studies.snapshots import vectors
 from bathymetry.studies.study import Study, later
@@ -76,7 +76,8 @@ class LastGradientNorm:
         Returns:
             A norm for each member.
         """
-        return moment.gradients.vectors().norm(dim=1)
+        norms: torch.Tensor = moment.gradients.vectors().norm(dim=1)
+        return norms
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def plan(settings: Settings) -> Plan:
                 loss="cross_entropy", batch_size=size, record_at=(), evaluate_on={"test": examples.test},
                 measurements={"last_gradient_norm": LastGradientNorm()}, **length,
             )  # fmt: skip
-            where = {"matching": matching, "batch_size": size}
+            where: dict[str, str | int | float] = {"matching": matching, "batch_size": size}
             ensembles.append(PlannedEnsemble(where, setting, range(settings.members), "training"))
             joints.append(JointMeasurement(where, (ensembles[-1],), Trained(network, examples, few)))
     sources = {examples.name: f"{examples.source}, digest {examples.digest}"}
@@ -167,7 +168,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
         The results.
     """
     examples = classes_of(settings).examples
-    left = records["training"].to_dataset(inherit=False)["last_gradient_norm"]
+    left = group_of(records, "training")["last_gradient_norm"]
     (epoch,) = (dim for dim in left.dims if str(dim).endswith("epoch"))
     root = records.to_dataset()
     records.dataset = root.assign(

@@ -16,6 +16,7 @@ _SHIPPED = (
     "trajectory",
     "gradient_norm",
     "minimal_ratio",
+    "random_labels",
     "interpolation",
 )
 _ENTRY_POINTS = "bathymetry.studies"

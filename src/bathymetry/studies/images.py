@@ -16,8 +16,10 @@ class Asking(Protocol):
     data: str
     train_examples: int | None
     test_examples: int | None
-    batch_size: int
     seed: int
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class CriticalCurvature:
     examples: "Data"
     descent: int
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __call__(self, moment: "training.Moment") -> "torch.Tensor":
         """Search and measure.

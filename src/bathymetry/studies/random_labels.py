@@ -12,7 +12,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import classes_of
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end
+from bathymetry.studies.records import at_the_end, group_of
 from bathymetry.studies.settings import Distinct, StudySettings, Widths
 from bathymetry.studies.study import Study, later
 
@@ -202,7 +202,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     records.dataset = root.assign(
         classes=given.classes, train_examples=len(given.examples.train), test_examples=len(given.examples.test)
     )
-    grid = records["memorisation"].to_dataset(inherit=False)
+    grid = group_of(records, "memorisation")
     (epoch,) = (dim for dim in grid["train_accuracy"].dims if str(dim).endswith("epoch"))
     widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
     records["memorisation"].dataset = grid.assign(
@@ -222,7 +222,7 @@ def grid_of(results: "xr.DataTree") -> "xr.Dataset":
     Returns:
         `memorised_accuracy` (images, network, member), `parameter_count` (network), `bits` (images).
     """
-    grid = results["memorisation"].to_dataset(inherit=False)
+    grid = group_of(results, "memorisation")
     kept = grid[["memorised_accuracy", "parameter_count", "bits"]]
     (member,) = (dim for dim in kept["memorised_accuracy"].dims if str(dim).endswith("member"))
     return kept if member == "member" else kept.rename({member: "member"})

@@ -18,3 +18,16 @@ def at_the_end(values: "xr.DataArray", epoch: str) -> "xr.DataArray":
     """
     numbered = values.notnull() * (1 + values[epoch])
     return values.isel({epoch: numbered.argmax(epoch)}).drop_vars(epoch)
+
+
+def group_of(results: "xr.DataTree", name: str) -> "xr.Dataset":
+    """Take a group by itself.
+
+    Args:
+        results: A study's results.
+        name: Of the group.
+
+    Returns:
+        Its own variables, without the coordinates that it shares with the results proper.
+    """
+    return results.children[name].to_dataset(inherit=False)
