@@ -1,0 +1,86 @@
+"""Claims and results of `capacity`."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry import models
+from bathymetry.core.errors import InputError
+from bathymetry.studies import judge
+from bathymetry.studies.capacity import STUDY, network_name
+
+FULL = STUDY.settings.preset("full")
+COUNTS = [models.parameter_count([784, *hidden, 10]) for hidden in FULL.networks]
+
+
+def verdicts(train_loss, test_loss, train_accuracy, test_accuracy):
+    """What is judged of functions of the number of parameters, members a hair apart."""
+    hair = np.linspace(1, 1.001, 10)
+    given = {"train_loss": train_loss, "test_loss": test_loss, "train_accuracy": train_accuracy}
+    given |= {"test_accuracy": test_accuracy}
+    named = {
+        name: (("network", "member"), np.array([function(count) for count in COUNTS])[:, None] * hair)
+        for name, function in given.items()
+    }
+    names = [network_name(hidden) for hidden in FULL.networks]
+    whole = xr.Dataset(named, {"network": names, "member": range(10)})
+    whole = whole.assign(parameter_count=("network", COUNTS), train_examples=60_000, test_examples=10_000)
+    tree = xr.DataTree(whole)
+    tree.attrs = {"settings": FULL.model_dump(mode="json"), "data": {"mnist": ""}}
+    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+
+
+def test_networks_that_gain_from_every_parameter_support_all():
+    decided = verdicts(
+        lambda p: 10 / p, lambda p: 1 / np.log(p), lambda p: 0.9 + p / 1e7, lambda p: 0.85 + p / 1e7
+    )  # fmt: skip
+    assert (decided["a"], decided["b"]) == ("supported", "supported")
+
+
+def test_networks_that_lose_from_every_parameter_contradict_all():
+    decided = verdicts(lambda p: p / 1e6, lambda p: p / 1e6, lambda p: 0.99 - p / 1e7, lambda p: 0.99 - p / 1e7)
+    assert decided == {"a": "contradicted", "b": "contradicted", "c": "undecided"}
+
+
+def test_a_gap_that_opens_is_seen_over_all_networks():
+    decided = verdicts(lambda p: 0.1, lambda p: 0.1 + np.log(p), lambda p: 0.9, lambda p: 0.8)
+    assert decided["c"] == "supported"
+
+
+def test_the_full_preset_is_the_protocols():
+    assert COUNTS == [1_645, 3_270, 8_280, 16_640, 40_785, 84_060, 178_110, 396_210, 654_310, 952_410]
+    assert (FULL.batch_size, FULL.epochs, FULL.members) == (50, 50, 10)
+    assert FULL.hidden == (2, 5, 10, 20, 30, 40, 50, 60, 80, 120, 250, 500)
+    assert (FULL.few_examples, FULL.label_noise, FULL.few_members, FULL.few_epochs) == (4_000, (0.0, 0.2), 6, 400)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return bm.run_study(STUDY, preset="smoke", out=tmp_path_factory.mktemp("capacity"))
+
+
+def test_results_have_what_the_schema_promises(run):
+    root = run.results.to_dataset()
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        assert root[name].dims == ("network", "member"), name
+        assert root[name].notnull().all(), name
+    few = run.results["regime"]
+    assert set(few["test_loss"].dims) == {"label_noise", "hidden", "member"}
+    assert few["label_noise"].values.tolist() == [0.0, 0.2]
+
+
+def test_a_share_of_the_labels_is_drawn_anew():
+    noisy = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[-1].setting
+    changed = (noisy.targets(range(4)) != noisy.data.train.targets).double().mean(1)
+    assert (changed <= 0.2).all()
+    assert (changed > 0.1).all()  # a tenth of the draws are the true label again
+
+
+def test_its_figures_are_numbered(run):
+    assert [one.number for one in run.figures] == [13, 14, None, None]
+
+
+def test_shares_of_labels_are_shares(tmp_path):
+    with pytest.raises(InputError, match="label_noise"):
+        bm.run_study(STUDY, preset="smoke", out=tmp_path, label_noise=(2.0,))
