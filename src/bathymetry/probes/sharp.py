@@ -142,15 +142,14 @@ def _box(surface: LossSurface, point: Tensor, lengths: Tensor, epsilon: float, s
     chance = torch.Generator().manual_seed(seed)
     corners = [surface.gradient(point).sign()]
     corners += [torch.randint(0, 2, point.shape, generator=chance).to(point) * 2 - 1 for _ in range(3)]
-    best = surface.loss(point)
-    for corner in corners:
-        away = corner * reach
-        for step in range(steps):
-            best = torch.fmax(best, surface.loss(point + away))
-            rate = 0.5 * (1 - step / steps)
-            away = (away + rate * reach * surface.gradient(point + away).sign()).clamp(-reach, reach)
+    best = surface.loss(point).expand(len(corners))
+    away = torch.stack(corners) * reach  # all of them climb at once
+    for step in range(steps):
         best = torch.fmax(best, surface.loss(point + away))
-    return best
+        rate = 0.5 * (1 - step / steps)
+        away = (away + rate * reach * surface.gradient(point + away).sign()).clamp(-reach, reach)
+    reached: Tensor = torch.fmax(best, surface.loss(point + away))
+    return reached[reached.isfinite()].max() if bool(reached.isfinite().any()) else reached[0]
 
 
 class _Scaled:
