@@ -18,6 +18,7 @@ _SHIPPED = (
     "minimal_ratio",
     "random_labels",
     "interpolation",
+    "batch_size",
 )
 _ENTRY_POINTS = "bathymetry.studies"
 
