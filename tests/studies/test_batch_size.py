@@ -10,6 +10,7 @@ from bathymetry import models
 from bathymetry.studies import judge
 from bathymetry.studies.batch_size import MATCHINGS, SENSITIVITIES, STUDY
 from bathymetry.studies.records import at_the_end
+from bathymetry.studies.results import group_of
 
 SIZES = (5, 25, 125, 500, 1_500)
 
@@ -82,9 +83,8 @@ def test_equal_steps_are_equal_steps():
 
 
 def test_what_was_measured_afterwards_is_what_training_recorded(run):
-    root, recorded = run.results.to_dataset(), run.results["training"].to_dataset()["test_loss"].sel(matching="epochs")
-    (epoch,) = (dim for dim in recorded.dims if str(dim).endswith("epoch"))
-    last = at_the_end(recorded, str(epoch)).transpose("batch_size", "member").values
+    root, recorded = run.results.to_dataset(), group_of(run.results, "training")["test_loss"].sel(matching="epochs")
+    last = at_the_end(recorded).transpose("batch_size", "member").values
     values = root["test_loss"].sel(matching="epochs").transpose("batch_size", "member").values
     np.testing.assert_allclose(values, last, rtol=1e-4)
 

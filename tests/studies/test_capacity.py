@@ -8,7 +8,8 @@ import bathymetry as bm
 from bathymetry import models
 from bathymetry.core.errors import InputError
 from bathymetry.studies import judge
-from bathymetry.studies.capacity import STUDY, network_name
+from bathymetry.studies.capacity import STUDY
+from bathymetry.studies.networks import network_name
 
 FULL = STUDY.settings.preset("full")
 COUNTS = [models.parameter_count([784, *hidden, 10]) for hidden in FULL.networks]

@@ -7,6 +7,7 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry.studies import find, judge
 from bathymetry.studies.interpolation import ALPHAS, PAIRINGS
+from bathymetry.studies.results import group_of
 
 STUDY = find("interpolation")
 
@@ -34,21 +35,13 @@ def test_a_ridge_contradicts_both():
     assert verdicts(lambda a: 0.9 - abs(a - 0.5) / 2) == {"a": "contradicted", "b": "contradicted"}
 
 
-def plain(run, group):
-    """A group, its axes without the group's name before their own."""
-    whole = run.results[group].to_dataset()
-    own = [str(name) for name in whole.variables if str(name).startswith(f"{group}_")]
-    names = {name: name.removeprefix(f"{group}_") for name in own}
-    return whole.drop_vars(list(names.values()), errors="ignore").rename(names)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return bm.run_study("interpolation", preset="smoke", out=tmp_path_factory.mktemp("interpolation"))
 
 
 def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
-    results, trained = run.results.to_dataset(), plain(run, "training")
+    results, trained = run.results.to_dataset(), group_of(run.results, "training")
     first = trained["test_accuracy"].sel(end="first").isel(epoch=-1).dropna("member").values
     for pairing in PAIRINGS:
         here = results["test_accuracy"].sel(pairing=pairing)
@@ -64,7 +57,7 @@ def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
 
 
 def test_lines_from_the_start_begin_there(run):
-    lines, trained = run.results["from_start"].to_dataset(), plain(run, "training")
+    lines, trained = run.results["from_start"].to_dataset(), group_of(run.results, "training")
     begun = trained["train_loss"].sel(end="first").isel(epoch=0).dropna("member").values
     np.testing.assert_allclose(lines["train_loss"].isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
 

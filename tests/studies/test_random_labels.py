@@ -11,7 +11,8 @@ import bathymetry as bm
 from bathymetry import models
 from bathymetry.core.errors import InputError
 from bathymetry.studies import judge
-from bathymetry.studies.random_labels import STUDY, grid_of
+from bathymetry.studies.random_labels import STUDY
+from bathymetry.studies.results import group_of
 
 
 def verdicts(train=(2.3, 2.0), test=(2.3, 3.0), memorised=0.5, settings=None):
@@ -68,7 +69,7 @@ def test_results_have_what_the_schema_promises(run):
     assert root["train_loss"].dims == ("member", "epoch")
     assert set(root["test_accuracy"].dims) == {"labels", "member", "epoch"}
     assert root["labels"].values.tolist() == ["random", "true"]
-    grid = grid_of(run.results)
+    grid = group_of(run.results, "memorisation")
     assert set(grid["memorised_accuracy"].dims) == {"images", "network", "member"}
     assert grid["memorised_accuracy"].notnull().all()
     np.testing.assert_allclose(grid["bits"], [100 * math.log2(10), 200 * math.log2(10)])
@@ -81,7 +82,7 @@ def test_random_labels_start_at_a_uniform_guess_and_tell_nothing_of_the_true_one
 
 
 def test_a_larger_network_memorises_more(run):
-    grid = grid_of(run.results)["memorised_accuracy"].mean("member")
+    grid = group_of(run.results, "memorisation")["memorised_accuracy"].mean("member")
     assert float(grid.sel(network="64", images=100)) > float(grid.sel(network="16", images=200))
 
 

@@ -58,6 +58,11 @@ class Data:
     image_shape: tuple[int, ...] | None = None
 
     @property
+    def origin(self) -> str:
+        """Source and digest, in words."""
+        return f"{self.source}, digest {self.digest}"
+
+    @property
     def x_train(self) -> Float[Tensor, "example *feature"]:
         """Training inputs as a network sees them."""
         return self.train.x

@@ -9,10 +9,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import classes_of
+from bathymetry.studies.images import ImageSettings, classes_of
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end, group_of
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.records import at_the_end
+from bathymetry.studies.results import group_of
+from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.snapshots import vectors
 from bathymetry.studies.study import Study, later
 
@@ -29,7 +30,7 @@ SHARPNESSES = ("keskar", "eigenvalue", "trace")
 _CANDIDATES, _RIVALS = (125, 500), (5, 25, 1_500)
 
 
-class Settings(StudySettings):
+class Settings(ImageSettings):
     """What can be varied."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -43,9 +44,6 @@ class Settings(StudySettings):
         },
     }  # fmt: skip
 
-    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     network: Widths = Field((20, 30), description="hidden widths, for example 20,30")
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     batch_sizes: Distinct[tuple[PositiveInt, ...]] = Field(
@@ -56,11 +54,6 @@ class Settings(StudySettings):
     curvature_examples: PositiveInt = Field(
         2_000, description="training examples on which sharpness and noise scale are measured"
     )
-
-    @property
-    def batch_size(self) -> int:
-        """The largest."""
-        return max(self.batch_sizes)
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,7 @@ def plan(settings: Settings) -> Plan:
     Returns:
         The plan.
     """
-    given = classes_of(settings)
+    given = classes_of(settings, max(settings.batch_sizes))
     examples = given.examples
     network = models.Perceptron((given.inputs, *settings.network, given.classes))
     count = min(settings.curvature_examples, len(examples.train))
@@ -153,8 +146,7 @@ def plan(settings: Settings) -> Plan:
             where: dict[str, str | int | float] = {"matching": matching, "batch_size": size}
             ensembles.append(PlannedEnsemble(where, setting, range(settings.members), "training"))
             joints.append(JointMeasurement(where, (ensembles[-1],), Trained(network, examples, few)))
-    sources = {examples.name: f"{examples.source}, digest {examples.digest}"}
-    return Plan(tuple(ensembles), tuple(joints), data=sources)
+    return Plan(tuple(ensembles), tuple(joints), data={examples.name: examples.origin})
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
@@ -167,12 +159,11 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     Returns:
         The results.
     """
-    examples = classes_of(settings).examples
+    examples = classes_of(settings, max(settings.batch_sizes)).examples
     left = group_of(records, "training")["last_gradient_norm"]
-    (epoch,) = (dim for dim in left.dims if str(dim).endswith("epoch"))
     root = records.to_dataset()
     records.dataset = root.assign(
-        last_gradient_norm=at_the_end(left, str(epoch)),
+        last_gradient_norm=at_the_end(left),
         train_examples=len(examples.train),
         test_examples=len(examples.test),
     )

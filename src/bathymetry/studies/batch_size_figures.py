@@ -99,9 +99,8 @@ def _loss(whole: xr.Dataset) -> Figure:
         name="17-loss-and-sensitivity",
         title="Does the batch size decide loss and sensitivity?",
         panels=(panel(chart, "Loss"), _sensitivity(one)),
-        finding=f"Median test loss is lowest at batch {size:,} with {number(float(middle.min()))}; "
-        + _range(one["train_loss"], "training loss")[0].lower()
-        + _range(one["train_loss"], "training loss")[1:],
+        finding=f"Median test loss is lowest at batch {size:,} with {number(float(middle.min()))}. "
+        + _range(one["train_loss"], "training loss"),
         reading="Equal numbers of epochs. A training loss near zero beside a test loss that rises is overfitting.",
         number=17,
     )

@@ -1,7 +1,6 @@
 """Do more parameters generalise better?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -10,17 +9,18 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bathymetry import data, models, statistics, training
 from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import Classes, classes_of
+from bathymetry.studies.images import Classes, ImageSettings, classes_of
+from bathymetry.studies.labels import NoisyLabels, NoisyTraining
+from bathymetry.studies.networks import network_name
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end, group_of
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.records import at_the_end
+from bathymetry.studies.results import group_of, put_group
+from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
 
-    from bathymetry.data import Data
 
 _NETWORKS: tuple[tuple[int, ...], ...] = (
     (2, 5), (4, 8), (10, 20), (20, 30), (50, 25), (100, 50), (200, 100), (400, 200), (600, 300), (800, 400),
@@ -30,7 +30,7 @@ _UPPER = 5  # of the networks, by parameters, over which performance is said to 
 QUANTITIES = tuple(f"{half}_{what}" for half in ("train", "test") for what in ("loss", "accuracy"))
 
 
-class Settings(StudySettings):
+class Settings(ImageSettings):
     """What can be varied."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -44,9 +44,6 @@ class Settings(StudySettings):
         },
     }  # fmt: skip
 
-    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     networks: Distinct[tuple[Widths, ...]] = Field(
         _NETWORKS, min_length=_UPPER, description="hidden widths of each network, for example 2,5 4,8"
     )
@@ -64,57 +61,6 @@ class Settings(StudySettings):
     few_epochs: PositiveInt = Field(400, description="passes over the examples of the small-sample regime")
 
 
-@dataclass(frozen=True)
-class NoisyLabels:
-    """Labels of which a share is drawn anew for each member."""
-
-    examples: "Data"
-    share: float
-    seed: int
-
-    def __call__(self, members: range) -> "torch.Tensor":
-        """Draw them.
-
-        Args:
-            members: The members' numbers.
-
-        Returns:
-            (member, example).
-        """
-        assert self.examples.classes is not None
-        return data.label_noise(self.examples.train.targets, self.share, self.examples.classes, members, self.seed)
-
-
-@dataclass(frozen=True)
-class NoisyTraining:
-    """The training examples with those labels."""
-
-    labels: NoisyLabels
-
-    def __call__(self, members: range) -> "training.EvaluationSet":
-        """Draw the labels.
-
-        Args:
-            members: The members' numbers.
-
-        Returns:
-            The examples as each member is trained on them.
-        """
-        return training.EvaluationSet(self.labels.examples.train, self.labels(members))
-
-
-def network_name(hidden: Sequence[int]) -> str:
-    """Name a network by its hidden widths.
-
-    Args:
-        hidden: Widths.
-
-    Returns:
-        "800-400".
-    """
-    return "-".join(map(str, hidden))
-
-
 def plan(settings: Settings) -> Plan:
     """Plan one ensemble for each network, and one for each cell of the small-sample regime.
 
@@ -127,7 +73,7 @@ def plan(settings: Settings) -> Plan:
     Raises:
         InputError: If the regime wants more examples than there are, or a share of labels is none.
     """
-    given = classes_of(settings)
+    given = classes_of(settings, settings.batch_size)
     examples = given.examples
     if settings.few_examples > len(examples.train):
         raise InputError("few_examples", settings.few_examples, f"give at most the {len(examples.train)} there are")
@@ -138,8 +84,7 @@ def plan(settings: Settings) -> Plan:
         PlannedEnsemble({"network": network_name(hidden)}, _setting(settings, given, hidden), range(settings.members))
         for hidden in settings.networks
     ]
-    sources = {examples.name: f"{examples.source}, digest {examples.digest}"}
-    return Plan((*ensembles, *_regime(settings, given)), data=sources)
+    return Plan((*ensembles, *_regime(settings, given)), data={examples.name: examples.origin})
 
 
 def _setting(settings: Settings, given: Classes, hidden: Sequence[int]) -> "training.Setting":
@@ -188,7 +133,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     Returns:
         The results.
     """
-    given = classes_of(settings)
+    given = classes_of(settings, settings.batch_size)
     widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
     records.dataset = _ended(records.to_dataset()).assign(
         parameter_count=("network", [models.parameter_count(one) for one in widths]),
@@ -196,18 +141,18 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
         test_examples=len(given.examples.test),
     )
     narrow = [(given.inputs, hidden, given.classes) for hidden in settings.hidden]
-    records["regime"].dataset = _ended(group_of(records, "regime")).assign(
-        regime_parameter_count=("hidden", [models.parameter_count(one) for one in narrow]),
+    regime = _ended(group_of(records, "regime")).assign(
+        parameter_count=("hidden", [models.parameter_count(one) for one in narrow]),
         few_examples=settings.few_examples,
         classes=given.classes,
     )
+    put_group(records, "regime", regime)
     return records
 
 
 def _ended(records: "xr.Dataset") -> "xr.Dataset":
-    (epoch,) = (dim for dim in records["train_loss"].dims if str(dim).endswith("epoch"))
-    ended = {name: at_the_end(records[name], str(epoch)).where(~records["diverged"]) for name in QUANTITIES}
-    return records.drop_vars([*QUANTITIES, str(epoch)]).drop_dims(str(epoch), errors="ignore").assign(ended)
+    ended = {name: at_the_end(records[name]).where(~records["diverged"]) for name in QUANTITIES}
+    return records.drop_dims("epoch").assign(ended)
 
 
 def _slopes(whole: "xr.Dataset", values: "np.ndarray[Any, Any]", networks: int) -> "np.ndarray[Any, Any]":

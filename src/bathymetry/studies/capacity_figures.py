@@ -6,7 +6,7 @@ from typing import Any
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel
-from bathymetry.studies.records import group_of
+from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number
 
 _HALVES = {"train": "training", "test": "test"}
@@ -45,9 +45,7 @@ def _by_parameters(whole: xr.Dataset) -> xr.Dataset:
 
 def _regime(results: xr.DataTree) -> xr.Dataset:
     few = group_of(results, "regime")
-    (member,) = (dim for dim in few["test_loss"].dims if str(dim).endswith("member"))
-    few = few if member == "member" else few.rename({member: "member"})
-    few = few.assign_coords(hidden=few["regime_parameter_count"].values).rename(hidden="parameters")
+    few = few.assign_coords(hidden=few["parameter_count"].values).rename(hidden="parameters")
     return few.sortby("parameters")
 
 

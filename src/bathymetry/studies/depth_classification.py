@@ -8,10 +8,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import models, statistics, training
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import classes_of
+from bathymetry.studies.images import ImageSettings, classes_of
 from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _WORDS = ("shallow", "middle", "deep")
 _INPUTS, _OUTPUTS = 784, 10
 
 
-class Settings(StudySettings):
+class Settings(ImageSettings):
     """What can be varied."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -33,9 +33,6 @@ class Settings(StudySettings):
         "smoke": {"members": 6, "data": "digits", "epochs": 4},
     }
 
-    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     networks: Distinct[tuple[Widths, ...]] = Field(
         _NETWORKS, min_length=1, description="hidden widths of each network, for example 30 25,60,38"
     )
@@ -69,7 +66,7 @@ def plan(settings: Settings) -> Plan:
     Returns:
         The plan.
     """
-    examples = classes_of(settings).examples
+    examples = classes_of(settings, settings.batch_size).examples
     widths, notes = widths_for(settings, examples)
     ensembles = [
         PlannedEnsemble(
@@ -88,7 +85,7 @@ def plan(settings: Settings) -> Plan:
         )
         for name, one in zip(names_of(settings), widths, strict=True)
     ]
-    return Plan(tuple(ensembles), notes=notes, data={examples.name: f"{examples.source}, digest {examples.digest}"})
+    return Plan(tuple(ensembles), notes=notes, data={examples.name: examples.origin})
 
 
 def names_of(settings: Settings) -> tuple[str, ...]:
@@ -139,7 +136,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     Returns:
         The results.
     """
-    examples = classes_of(settings).examples
+    examples = classes_of(settings, settings.batch_size).examples
     widths, _ = widths_for(settings, examples)
     records.dataset = records.to_dataset().assign(
         parameter_count=("network", [models.parameter_count(one) for one in widths]),

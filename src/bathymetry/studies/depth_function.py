@@ -122,7 +122,7 @@ def plan(settings: Settings) -> Plan:
     ensembles, sources = [], {}
     for function in settings.functions:
         examples = data.function(function, settings.low, settings.high, settings.samples, settings.seed)
-        sources[function] = f"{examples.source}, digest {examples.digest}"
+        sources[function] = examples.origin
         at_the_end = partial(training.Measurement, epochs=(settings.epochs,), dimension="last_epoch")
         measurements = {
             "prediction": at_the_end(Prediction(settings.low, settings.high), axes=("x",)),

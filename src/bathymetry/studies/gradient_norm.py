@@ -114,7 +114,7 @@ def plan(settings: Settings) -> Plan:
         },
     )
     ensemble = PlannedEnsemble({}, setting, range(settings.members))
-    return Plan((ensemble,), data={settings.function: f"{examples.source}, digest {examples.digest}"})
+    return Plan((ensemble,), data={settings.function: examples.origin})
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":

@@ -1,25 +1,24 @@
 """The classes that a study's networks learn to tell apart."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveInt
 
 from bathymetry import data
 from bathymetry.core.errors import InputError
+from bathymetry.studies.settings import StudySettings
 
 if TYPE_CHECKING:
     from bathymetry.data import Data
 
 
-class Asking(Protocol):
-    """Settings that ask for data with classes."""
+class ImageSettings(StudySettings):
+    """What every study of images lets its user decide."""
 
-    data: str
-    train_examples: int | None
-    test_examples: int | None
-    seed: int
-
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
+    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
+    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
+    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,12 @@ class Classes:
     classes: int
 
 
-def classes_of(settings: Asking) -> Classes:
+def classes_of(settings: ImageSettings, batch_size: int) -> Classes:
     """Load the data that settings ask for.
 
     Args:
         settings: The study's settings.
+        batch_size: The largest batch that will be asked of them.
 
     Returns:
         The examples.
@@ -52,7 +52,7 @@ def classes_of(settings: Asking) -> Classes:
         min(settings.test_examples or len(whole.test), len(whole.test)),
         settings.seed,
     )
-    if settings.batch_size > len(drawn.train):
+    if batch_size > len(drawn.train):
         remedy = f"give at most the {len(drawn.train)} examples there are"
-        raise InputError("batch_size", settings.batch_size, remedy)
+        raise InputError("batch_size", batch_size, remedy)
     return Classes(drawn, drawn.train.inputs.shape[1], whole.classes)

@@ -9,9 +9,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import models, probes, statistics, training
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import Classes, classes_of
+from bathymetry.studies.images import Classes, ImageSettings, classes_of
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.studies.settings import StudySettings, Widths
+from bathymetry.studies.settings import Widths
 from bathymetry.studies.snapshots import vectors
 from bathymetry.studies.study import Study, later
 
@@ -27,7 +27,7 @@ PAIRINGS = ("independent", "shared", "aligned")
 _AROUND = 0.1  # how far beside an end a peak is looked for
 
 
-class Settings(StudySettings):
+class Settings(ImageSettings):
     """What can be varied."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -35,9 +35,6 @@ class Settings(StudySettings):
         "smoke": {"members": 6, "data": "digits", "epochs": 2},
     }
 
-    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     network: Widths = Field((30,), description="hidden widths, for example 30")
     first_rate: PositiveFloat = Field(1e-3, description="learning rate of Adam at α = 0")
     second_rate: PositiveFloat = Field(1e-2, description="learning rate of Adam at α = 1")
@@ -156,7 +153,7 @@ def plan(settings: Settings) -> Plan:
     Returns:
         The plan. The second rate has as many members again, which share nothing with the first's.
     """
-    given: Classes = classes_of(settings)
+    given: Classes = classes_of(settings, settings.batch_size)
     examples, count = given.examples, settings.members
     network = models.Perceptron((given.inputs, *settings.network, given.classes))
 
@@ -182,8 +179,7 @@ def plan(settings: Settings) -> Plan:
         JointMeasurement({"learning_rate": rate}, (one,), FromTheStart(network, examples), "from_start")
         for rate, one in ((settings.first_rate, first), (settings.second_rate, same))
     ]
-    sources = {examples.name: f"{examples.source}, digest {examples.digest}"}
-    return Plan((first, same, others), tuple(joints), data=sources)
+    return Plan((first, same, others), tuple(joints), data={examples.name: examples.origin})
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
@@ -196,7 +192,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     Returns:
         The results.
     """
-    examples = classes_of(settings).examples
+    examples = classes_of(settings, settings.batch_size).examples
     records.dataset = records.to_dataset().assign(train_examples=len(examples.train), test_examples=len(examples.test))
     return records
 

@@ -177,7 +177,7 @@ def plan(settings: Settings) -> Plan:
             },
         )
         ensembles.append(PlannedEnsemble({"activation": activation}, setting, range(settings.members)))
-    return Plan(tuple(ensembles), data={settings.function: f"{examples.source}, digest {examples.digest}"})
+    return Plan(tuple(ensembles), data={settings.function: examples.origin})
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":

@@ -7,6 +7,22 @@ from bathymetry import models
 _ALIKE = 1.1  # the largest ratio of parameter counts that are called equal
 
 
+def network_name(hidden: Sequence[int]) -> str:
+    """Name a network by its hidden widths.
+
+    Args:
+        hidden: Widths.
+
+    Returns:
+        Widths with hyphens between them.
+
+    Example:
+        >>> network_name([800, 400])
+        '800-400'
+    """
+    return "-".join(map(str, hidden))
+
+
 def network_names(
     networks: Sequence[Sequence[int]], usual: Sequence[Sequence[int]], words: Sequence[str]
 ) -> tuple[str, ...]:
@@ -25,7 +41,7 @@ def network_names(
         ('shallow', '8-8')
     """
     known = {tuple(widths): word for widths, word in zip(usual, words, strict=True)}
-    return tuple(known.get(tuple(widths), "-".join(map(str, widths))) for widths in networks)
+    return tuple(known.get(tuple(widths), network_name(widths)) for widths in networks)
 
 
 def unequal_parameters(networks: Sequence[Sequence[int]]) -> tuple[str, ...]:

@@ -3,21 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, statistics, training
 from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import classes_of
+from bathymetry.studies.images import ImageSettings, classes_of
+from bathymetry.studies.labels import NoisyLabels, NoisyTraining
+from bathymetry.studies.networks import network_name
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end, group_of
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
+from bathymetry.studies.records import at_the_end
+from bathymetry.studies.results import group_of, put_group
+from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
 
     from bathymetry.data import Data
@@ -29,7 +31,7 @@ _STOP = 0.999
 _EVERY = 5  # epochs between two looks at what is memorised
 
 
-class Settings(StudySettings):
+class Settings(ImageSettings):
     """What can be varied."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -43,9 +45,6 @@ class Settings(StudySettings):
         },
     }  # fmt: skip
 
-    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
     network: Widths = Field((10, 15), description="hidden widths, for example 10,15")
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     batch_size: PositiveInt = Field(50, description="examples a batch")
@@ -61,31 +60,11 @@ class Settings(StudySettings):
 
 
 @dataclass(frozen=True)
-class RandomLabels:
-    """Labels of the training examples, drawn uniformly for each member."""
+class RandomTest:
+    """The test examples with labels drawn uniformly for each member."""
 
     examples: "Data"
     seed: int
-
-    def __call__(self, members: range) -> "torch.Tensor":
-        """Draw them.
-
-        Args:
-            members: The members' numbers.
-
-        Returns:
-            (member, example).
-        """
-        return _drawn(self.examples, self.examples.train.targets, members, self.seed)
-
-
-@dataclass(frozen=True)
-class RandomlyLabelled:
-    """Examples with labels drawn uniformly for each member."""
-
-    examples: "Data"
-    seed: int
-    of: Literal["train", "test"]
 
     def __call__(self, members: range) -> "training.EvaluationSet":
         """Draw the labels.
@@ -94,28 +73,13 @@ class RandomlyLabelled:
             members: The members' numbers.
 
         Returns:
-            The examples, with labels for each member: for training those that it is trained on.
+            The test examples, with labels for each member.
         """
-        half = self.examples.train if self.of == "train" else self.examples.test
-        seed = self.seed if self.of == "train" else self.seed + 1
-        return training.EvaluationSet(half, _drawn(self.examples, half.targets, members, seed))
-
-
-def _drawn(examples: "Data", labels: "torch.Tensor", members: range, seed: int) -> "torch.Tensor":
-    assert examples.classes is not None
-    return data.label_noise(labels, 1.0, examples.classes, members, seed)
-
-
-def network_name(hidden: Sequence[int]) -> str:
-    """Name a network by its hidden widths.
-
-    Args:
-        hidden: Widths.
-
-    Returns:
-        "512-512".
-    """
-    return "-".join(map(str, hidden))
+        test = self.examples.test
+        assert self.examples.classes is not None
+        # another seed, so that they have nothing to do with the training labels
+        drawn = data.label_noise(test.targets, 1.0, self.examples.classes, members, self.seed + 1)
+        return training.EvaluationSet(test, drawn)
 
 
 def plan(settings: Settings) -> Plan:
@@ -130,10 +94,11 @@ def plan(settings: Settings) -> Plan:
     Raises:
         InputError: If more images are to be memorised than there are.
     """
-    given = classes_of(settings)
+    given = classes_of(settings, settings.batch_size)
     examples = given.examples
     if max(settings.images) > len(examples.train):
         raise InputError("images", max(settings.images), f"give at most the {len(examples.train)} there are")
+    labels = NoisyLabels(examples, 1.0, settings.seed)
     ensembles = [
         PlannedEnsemble(
             {},
@@ -145,10 +110,10 @@ def plan(settings: Settings) -> Plan:
                 loss="cross_entropy",
                 epochs=settings.epochs,
                 batch_size=settings.batch_size,
-                targets=RandomLabels(examples, settings.seed),
+                targets=labels,
                 evaluate_on={
-                    "train": RandomlyLabelled(examples, settings.seed, "train"),
-                    "random": RandomlyLabelled(examples, settings.seed, "test"),
+                    "train": NoisyTraining(labels),
+                    "random": RandomTest(examples, settings.seed),
                     "true": examples.test,
                 },
             ),
@@ -157,6 +122,7 @@ def plan(settings: Settings) -> Plan:
     ]
     for images in settings.images:
         few = data.subset(examples, images, len(examples.test), settings.seed)
+        few_labels = NoisyLabels(few, 1.0, settings.seed)
         ensembles += [
             PlannedEnsemble(
                 {"images": images, "network": network_name(hidden)},
@@ -168,8 +134,8 @@ def plan(settings: Settings) -> Plan:
                     loss="cross_entropy",
                     epochs=settings.memorisation_epochs,
                     batch_size=min(settings.batch_size, images),
-                    targets=RandomLabels(few, settings.seed),
-                    evaluate_on={"train": RandomlyLabelled(few, settings.seed, "train")},
+                    targets=few_labels,
+                    evaluate_on={"train": NoisyTraining(few_labels)},
                     stop=training.StopWhen("train_accuracy", at_least=_STOP),
                     record_at=range(0, settings.memorisation_epochs + 1, _EVERY),
                 ),
@@ -178,8 +144,7 @@ def plan(settings: Settings) -> Plan:
             )
             for hidden in settings.networks
         ]
-    sources = {examples.name: f"{examples.source}, digest {examples.digest}"}
-    return Plan(tuple(ensembles), data=sources)
+    return Plan(tuple(ensembles), data={examples.name: examples.origin})
 
 
 def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
@@ -194,7 +159,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     """
     import xarray as xr
 
-    given = classes_of(settings)
+    given = classes_of(settings, settings.batch_size)
     root, axis = records.to_dataset(), xr.Variable("labels", list(LABELS))
     for quantity in ("loss", "accuracy"):
         root[f"test_{quantity}"] = xr.concat([root[f"{kind}_{quantity}"] for kind in LABELS], axis)
@@ -203,29 +168,14 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
         classes=given.classes, train_examples=len(given.examples.train), test_examples=len(given.examples.test)
     )
     grid = group_of(records, "memorisation")
-    (epoch,) = (dim for dim in grid["train_accuracy"].dims if str(dim).endswith("epoch"))
     widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
-    records["memorisation"].dataset = grid.assign(
-        memorised_accuracy=at_the_end(grid["train_accuracy"], str(epoch)).where(~grid["diverged"]),
+    grid = grid.assign(
+        memorised_accuracy=at_the_end(grid["train_accuracy"]).where(~grid["diverged"]),
         parameter_count=("network", [models.parameter_count(one) for one in widths]),
         bits=("images", [images * math.log2(given.classes) for images in settings.images]),
     )
+    put_group(records, "memorisation", grid)
     return records
-
-
-def grid_of(results: "xr.DataTree") -> "xr.Dataset":
-    """Give the memorisation grid with its members under their plain name.
-
-    Args:
-        results: The study's results.
-
-    Returns:
-        `memorised_accuracy` (images, network, member), `parameter_count` (network), `bits` (images).
-    """
-    grid = group_of(results, "memorisation")
-    kept = grid[["memorised_accuracy", "parameter_count", "bits"]]
-    (member,) = (dim for dim in kept["memorised_accuracy"].dims if str(dim).endswith("member"))
-    return kept if member == "member" else kept.rename({member: "member"})
 
 
 def _training_loss_falls(results: "xr.DataTree") -> "Sequence[statistics.Part]":
@@ -239,7 +189,7 @@ def _test_loss_rises(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 
 def _cannot_fit(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    grid, chance = grid_of(results)["memorised_accuracy"], 1 / int(results.to_dataset()["classes"])
+    grid, chance = group_of(results, "memorisation")["memorised_accuracy"], 1 / int(results.to_dataset()["classes"])
     cells = {
         f"{images:,} images, hidden {network}": grid.sel(images=images, network=network).values
         for images in grid["images"].values.tolist()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel, scatter
-from bathymetry.studies.random_labels import ENOUGH, grid_of
+from bathymetry.studies.random_labels import ENOUGH
+from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number
 
 
@@ -20,7 +21,7 @@ def figures(results: xr.DataTree) -> Sequence[Figure]:
         Figure 12, then the memorisation grid by images and by parameters.
     """
     whole = results.to_dataset()
-    grid, chance = grid_of(results), 1 / int(whole["classes"])
+    grid, chance = group_of(results, "memorisation"), 1 / int(whole["classes"])
     return (_losses(whole), _memorised(grid, chance), _by_parameters(grid, chance))
 
 
@@ -33,7 +34,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
     Returns:
         Where the losses end, and what is memorised most and least.
     """
-    whole, grid = results.to_dataset(), grid_of(results)
+    whole, grid = results.to_dataset(), group_of(results, "memorisation")
     return (_ends(whole), _extremes(grid))
 
 

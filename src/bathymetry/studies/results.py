@@ -33,6 +33,34 @@ def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, An
     return tree
 
 
+def group_of(results: xr.DataTree, name: str) -> xr.Dataset:
+    """Take a group by itself.
+
+    Args:
+        results: A study's results.
+        name: The group's.
+
+    Returns:
+        The group, its axes without its name before their own.
+    """
+    whole = results.children[name].to_dataset()
+    own = [str(one) for one in whole.variables if str(one).startswith(f"{name}_")]
+    names = {one: one.removeprefix(f"{name}_") for one in own}
+    alone: xr.Dataset = whole.drop_vars(list(names.values()), errors="ignore").rename(names)
+    return alone
+
+
+def put_group(results: xr.DataTree, name: str, group: xr.Dataset) -> None:
+    """Put a group back that was taken by itself.
+
+    Args:
+        results: A study's results, which get it in the place of what they had.
+        name: The group's.
+        group: The group, its axes under their plain names.
+    """
+    results.children[name].dataset = _told_apart(group, name, results.to_dataset())
+
+
 def _told_apart(group: xr.Dataset, name: str, above: xr.Dataset) -> xr.Dataset:
     """Rename a group's axes that are not those of the results above it: `epoch` of `long` becomes `long_epoch`."""
     shared = [one for one in group.coords if one in above.coords]

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.results import group_of, put_group
 from bathymetry.studies.settings import StudySettings, Widths
 from bathymetry.studies.study import Study, later
 from bathymetry.studies.surfaces import surface_of
@@ -85,7 +86,7 @@ def plan(settings: Settings) -> Plan:
             measurements={"parameters": training.Measurement(Parameters(), shots, "snapshot", ("parameter",))},
         )
         ensembles.append(PlannedEnsemble({}, setting, range(settings.members), group))
-    return Plan(tuple(ensembles), data={settings.function: f"{examples.source}, digest {examples.digest}"})
+    return Plan(tuple(ensembles), data={settings.function: examples.origin})
 
 
 def examples_of(settings: Settings) -> "Data":
@@ -140,26 +141,8 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
         The results, with the long training's motion in the group `long`.
     """
     records.dataset = _planes(settings, records.to_dataset(), centred=False)
-    long = _planes(settings, long_training(records), centred=True)
-    records["long"].dataset = long.rename({name: f"long_{name}" for name in ("snapshot", "epoch", "step")})
+    put_group(records, "long", _planes(settings, group_of(records, "long"), centred=True))
     return records
-
-
-def long_training(results: "xr.DataTree") -> "xr.Dataset":
-    """Give the group of the long training, its axes under their plain names.
-
-    Args:
-        results: The study's results.
-
-    Returns:
-        The group, with the axes `snapshot` and `epoch` of its own.
-    """
-    node: Any = results["long"]
-    whole = node.to_dataset()
-    own = [str(name) for name in whole.variables if str(name).startswith("long_")]
-    names = {name: name.removeprefix("long_") for name in own}
-    alone: xr.Dataset = whole.drop_vars(list(names.values()), errors="ignore").rename(names)
-    return alone
 
 
 def _planes(settings: Settings, whole: "xr.Dataset", *, centred: bool) -> "xr.Dataset":

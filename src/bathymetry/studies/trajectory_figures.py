@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Panel, dots, panel, paths
-from bathymetry.studies.trajectory import long_training
+from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number
 
 _FIGURES = {"layer 2": (7, "layer-2"), "network": (8, "network")}
@@ -51,7 +51,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
 
 
 def _trainings(results: xr.DataTree) -> tuple[xr.Dataset, xr.Dataset]:
-    return results.to_dataset(), long_training(results)
+    return results.to_dataset(), group_of(results, "long")
 
 
 def _percent(share: xr.DataArray) -> str:
