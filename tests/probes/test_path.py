@@ -90,3 +90,9 @@ def test_a_diverged_member_is_left_out_of_the_plane():
 def test_what_is_no_path_is_refused(weights, unchecked):
     with pytest.raises(InputError, match="weights = "):
         probes.trajectory(weights)
+
+
+@pytest.mark.parametrize(("snapshots", "component"), [(10, 0), (10, 10), (1, 1), (10, 1.5)])
+def test_a_component_that_a_walk_does_not_have_has_no_limit(snapshots, component, unchecked):
+    with pytest.raises(InputError, match=r"^(snapshots|component) = "):
+        random_walk_limit(snapshots, component)

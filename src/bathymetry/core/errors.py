@@ -31,3 +31,20 @@ class InputError(BathymetryError, ValueError):
 
 class StorageError(BathymetryError):
     """A stored file that is damaged, or a place where nothing can be stored."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Say somebody else's error in one line.
+
+    Args:
+        error: The error.
+
+    Returns:
+        The first line of its text, or its kind where it has none.
+
+    Example:
+        >>> first_line(ValueError("no such shape\nand a trace")), first_line(KeyError())
+        ('no such shape', 'KeyError')
+    """
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

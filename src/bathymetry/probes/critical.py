@@ -27,6 +27,7 @@ from bathymetry.probes.places import Places, places
 from bathymetry.surface import LossSurface
 
 _FLAT = 1e-6
+_OUTSIDE = 0.1  # of the gradient, in the null space of the Hessian
 _RUNAWAY = 1e-2
 _FURTHER = (1e-3, 1e-6)  # of the tolerance, for points whose norm is small and Newton's step is not
 
@@ -104,15 +105,15 @@ def critical_point(
     best, norm, attempts, steps, begun = _attempts(
         surface, where, tolerance, iterations, restarts, reach, seed, start_norm
     )
+    look = _look(surface, best, where)
     for further in _FURTHER:  # in a valley that is nearly flat the norm is small long before Newton's steps are
-        look = _last_look(surface, best, where)
         open_ = ((norm <= tolerance * begun) & look.runaway).nonzero().ravel()
         if len(open_) == 0:
             break
         ended = search(surface, best[open_], further * tolerance * begun[open_], iterations)
         steps[open_] += ended.steps.cpu()
         best[open_], norm[open_] = ended.best, ended.best_norm
-    look = _last_look(surface, best, where)
+        look = _look(surface, best, where)
     relative = torch.where(begun == 0, 0.0, norm / begun)
     small = relative <= tolerance
     return CriticalPoint(
@@ -181,23 +182,22 @@ class _Look:
     runaway: Bool[Tensor, " member"]
 
 
-def _last_look(surface: LossSurface, best: Tensor, where: Places) -> _Look:
-    seen = torch.full((4, len(best)), torch.nan, dtype=torch.float64)
+def _look(surface: LossSurface, points: Tensor, where: Places) -> _Look:
+    flatness, newton_step = (torch.full((len(points),), torch.nan, dtype=torch.float64) for _ in range(2))
+    flat, runaway = (torch.zeros(len(points), dtype=torch.bool) for _ in range(2))
     good = where.finite
     if bool(good.any()):
-        gradient, hessian = surface.gradient(best[good]), surface.hessian(best[good])
-        values, vectors = torch.linalg.eigh(hessian)
+        gradient = surface.gradient(points[good])
+        values, vectors = torch.linalg.eigh(surface.hessian(points[good]))
         along = torch.einsum("mpq,mp->mq", vectors, gradient)
-        most, scale = values.abs().amax(1), 1 + best[good].norm(dim=1)
+        norm, most, size = gradient.norm(dim=1), values.abs().amax(1), 1 + points[good].norm(dim=1)
         floor = 10 * surface.dimension * torch.finfo(torch.float64).eps * most
         bends = values.abs() > floor[:, None]
-        step = torch.where(bends, along / torch.where(bends, values, 1.0), 0.0)
-        acted, possible = (values * along).norm(dim=1), most * gradient.norm(dim=1)
-        seen[0, good] = torch.where(possible > 0, acted / possible, 0.0).cpu()
-        seen[1, good] = (step.norm(dim=1) / scale).cpu()
-        norm = gradient.norm(dim=1)
-        seen[2, good] = (norm > 10 * floor * scale).double().cpu()  # more than rounding
+        step = torch.where(bends, along / torch.where(bends, values, 1.0), 0.0).norm(dim=1) / size
+        acted = torch.where(most * norm > 0, (values * along).norm(dim=1) / (most * norm), 0.0)
         outside = torch.where(bends, 0.0, along).norm(dim=1)
-        seen[3, good] = (outside > 0.1 * norm).double().cpu()
-    more = seen[2] == 1
-    return _Look(seen[0], seen[1], more & ((seen[0] <= _FLAT) | (seen[3] == 1)), more & (seen[1] > _RUNAWAY))
+        above_rounding = norm > 10 * floor * size
+        flatness[good], newton_step[good] = acted.cpu(), step.cpu()
+        flat[good] = (above_rounding & ((acted <= _FLAT) | (outside > _OUTSIDE * norm))).cpu()
+        runaway[good] = (above_rounding & (step > _RUNAWAY)).cpu()
+    return _Look(flatness, newton_step, flat, runaway)

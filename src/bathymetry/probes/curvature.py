@@ -122,20 +122,16 @@ def _spectra(surface: LossSurface, theta: Tensor, finite: Tensor) -> Tensor:
 def _estimated(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Tensor:
     found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
     tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * float(found.nodes.abs().max())
-    up = _share(found, found.nodes - found.residuals > tolerance)
-    down = _share(found, found.nodes + found.residuals < -tolerance)
+    least, most = found.nodes - found.residuals, found.nodes + found.residuals
+    up, up_error = (float(one) for one in found.share(least > tolerance))
+    down, _ = (float(one) for one in found.share(most < -tolerance))
     # what Lanczos has not resolved from zero may be positive as well as not
-    open_ = _share(found, (found.nodes + found.residuals > tolerance) & (found.nodes - found.residuals <= tolerance))
-    reach = float(stats.t.ppf(0.975, max(1, probes - 1)))
-    low = max(0.0, up[0] - reach * up[1])
-    high = min(1.0, up[0] + open_[0] + reach * math.hypot(up[1], open_[1]))
-    if open_[0] > _UNRESOLVED:
-        message = f"{open_[0]:.0%} of the spectrum is not resolved from zero after {steps} Lanczos steps"
+    unresolved, unresolved_error = (float(one) for one in found.share((most > tolerance) & (least <= tolerance)))
+    reach = float(stats.t.ppf(0.975, probes - 1))
+    low = max(0.0, up - reach * up_error)
+    high = min(1.0, up + unresolved + reach * math.hypot(up_error, unresolved_error))
+    if unresolved > _UNRESOLVED:
+        message = f"{unresolved:.0%} of the spectrum is not resolved from zero after {steps} Lanczos steps"
         warnings.warn(f"{message}; give more steps", spectra.NotConverged, stacklevel=4)
-    counts = [share * surface.dimension for share in (up[0], 1 - up[0] - down[0], down[0])]
+    counts = [share * surface.dimension for share in (up, 1 - up - down, down)]
     return torch.tensor([*counts, low, high, tolerance], dtype=torch.float64)
-
-
-def _share(found: spectra.SpectralDensity, inside: Tensor) -> tuple[float, float]:
-    each = (found.weights * inside).sum(-1)
-    return float(each.mean()), float(each.std() / math.sqrt(len(each))) if len(each) > 1 else math.nan

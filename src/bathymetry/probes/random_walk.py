@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 
 
@@ -42,16 +43,12 @@ def random_walk(
 
     Returns:
         The ratios, with their spread over walks.
-
-    Raises:
-        InputError: If a walk has fewer than two points, or there is nothing to simulate.
     """
     for field, value, least in (
         ("snapshots", snapshots, 2), ("dimension", dimension, 1), ("components", components, 1),
         ("members", members, 1), ("walks", walks, 1),
     ):  # fmt: skip
-        if value < least:
-            raise InputError(field, value, f"give at least {least}")
+        whole_number(field, value, least)
     generator = torch.Generator().manual_seed(seed)
     ratios = torch.stack([_ratios(snapshots, dimension, members, components, generator) for _ in range(walks)])
     ends = torch.quantile(ratios, torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
@@ -68,10 +65,15 @@ def random_walk_limit(snapshots: int, component: int) -> float:
     Returns:
         3 / (2 (n² − 1) sin²(πk / 2n)).
 
+    Raises:
+        InputError: If the walk has no such component.
+
     Example:
         >>> [round(random_walk_limit(10**6, k), 3) for k in (1, 2, 3)]
         [0.608, 0.152, 0.068]
     """
+    if whole_number("component", component, 1) >= whole_number("snapshots", snapshots, 2):
+        raise InputError("component", component, f"give from 1 to {snapshots - 1}, as a walk of {snapshots} points has")
     return 3 / (2 * (snapshots**2 - 1) * math.sin(math.pi * component / (2 * snapshots)) ** 2)
 
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathymetry.core.checks import whole_number
@@ -42,7 +42,17 @@ class SpectralDensity:
         Returns:
             The share and its standard error over probes, NaN for a single probe.
         """
-        inside = (self.nodes >= low) & (self.nodes <= high)
+        return self.share((self.nodes >= low) & (self.nodes <= high))
+
+    def share(self, inside: Bool[Tensor, "*member probe step"]) -> Estimate:
+        """Estimate the share of eigenvalues that some of the nodes stand for.
+
+        Args:
+            inside: Which nodes.
+
+        Returns:
+            The share and its standard error over probes, NaN for a single probe.
+        """
         return _mean_and_error((self.weights * inside).sum(-1))
 
     def moment(self, order: int) -> Estimate:

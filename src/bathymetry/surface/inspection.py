@@ -7,7 +7,7 @@ which depend on one another do; and with tensors that count how often they are w
 import torch
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, first_line
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
@@ -17,9 +17,7 @@ from bathymetry.surface.randomness import unstirred
 _FEW = 8  # examples that are asked about together and in halves
 
 
-def inspect(
-    network: Network, criterion: Criterion, derivatives: Derivatives, theta: Tensor, batch: Batch, precision: float
-) -> None:
+def inspect(network: Network, criterion: Criterion, derivatives: Derivatives, theta: Tensor, batch: Batch) -> None:
     """Find out whether a network is random, couples its examples, or writes into what it is handed.
 
     Args:
@@ -28,7 +26,6 @@ def inspect(
         derivatives: How to ask.
         theta: Where.
         batch: The first of the data.
-        precision: The rounding unit of what is computed in.
 
     Raises:
         InputError: If network or loss refuse the data, or keep what they write.
@@ -46,11 +43,11 @@ def inspect(
         raise InputError("model", network.kind, remedy)
     if not torch.equal(losses[0], losses[1]) and not bool(losses[0].isnan() & losses[1].isnan()):
         raise random_refusal("a random layer or function")
-    network.coupled = _halves_differ(network, criterion, derivatives, theta, batch, precision)
+    network.coupled = _halves_differ(network, criterion, derivatives, theta, batch)
 
 
 def _halves_differ(
-    network: Network, criterion: Criterion, derivatives: Derivatives, theta: Tensor, batch: Batch, precision: float
+    network: Network, criterion: Criterion, derivatives: Derivatives, theta: Tensor, batch: Batch
 ) -> bool:
     if batch.rows < 2:
         return False
@@ -68,7 +65,7 @@ def _halves_differ(
         return False
     difference = (torch.stack(parts).sum(0) / total - whole).abs()
     scale = torch.stack(parts).abs().sum(0) / total + whole.abs()
-    return bool((difference > 1e3 * precision * scale).any())
+    return bool((difference > 1e3 * network.precision * scale).any())
 
 
 def _asked(derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
@@ -78,7 +75,5 @@ def _asked(derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
         raise
     except Exception as error:
         shape = [tuple(tensor.shape) for tensor in batch.tensors()]
-        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            "data", f"tensors of shape {shape}", f"the network or the loss refuses them ({message})"
-        ) from error
+        remedy = f"the network or the loss refuses them ({first_line(error)})"
+        raise InputError("data", f"tensors of shape {shape}", remedy) from error

@@ -78,7 +78,7 @@ class LossSurface:
         automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
         self._derivatives: Derivatives = formulas or automatic
         first = self._placed(self._batches.first)
-        inspect(self._network, self._criterion, automatic, self.parameters, first, self._network.precision)
+        inspect(self._network, self._criterion, automatic, self.parameters, first)
         weights = [self._criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self._criterion.is_mean else 1.0
         if self._whole <= 0:

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.core.errors import BathymetryError, InputError, first_line
 from bathymetry.surface.randomness import unstirred
 
 
@@ -176,8 +176,7 @@ class Network:
             except Exception as error:
                 if isinstance(error, BathymetryError | torch.OutOfMemoryError):
                     raise
-                message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                remedy = f"the network or the loss fails on these data or at this θ ({message})"
+                remedy = f"the network or the loss fails on these data or at this θ ({first_line(error)})"
                 raise InputError("model", self.kind, remedy) from error
             if not self._draws and not torch.equal(before, torch.get_rng_state()):
                 raise random_refusal("a random layer or function")

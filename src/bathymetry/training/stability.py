@@ -34,20 +34,19 @@ def stability_threshold(optimizer: Optimizer) -> float:
         >>> stability_threshold(SGD(lr=0.1)), round(stability_threshold(Adam(lr=1e-3)))
         (20.0, 38000)
     """
+    given: dict[str, float] = {}
     for name, value in optimizer.hyperparameters().items():
         if isinstance(value, Sequence):
             raise InputError(name, tuple(value), "give one value: each has a threshold of its own")
-    positive_number("lr", optimizer.lr)
-    decay = float(optimizer.weight_decay)  # type: ignore[arg-type]
+        given[name] = value
+    rate, decay = positive_number("lr", given["lr"]), given["weight_decay"]
     if isinstance(optimizer, AdamW):  # a decay beside the gradient: θ ← (1 − ηω)θ − ηm/D
-        beta, rate = float(optimizer.beta1), float(optimizer.lr)  # type: ignore[arg-type]
-        return (1 + beta) * (2 - rate * decay) / ((1 - beta) * rate)
+        return (1 + given["beta1"]) * (2 - rate * decay) / ((1 - given["beta1"]) * rate)
     if isinstance(optimizer, Adam):
         if decay:
             remedy = "its decay is preconditioned with the gradient: give AdamW, or no decay"
             raise InputError("weight_decay", decay, remedy)
-        beta = float(optimizer.beta1)  # type: ignore[arg-type]
-        return (2 + 2 * beta) / ((1 - beta) * float(optimizer.lr))  # type: ignore[arg-type]
+        return (2 + 2 * given["beta1"]) / ((1 - given["beta1"]) * rate)
     if isinstance(optimizer, SGD):
-        return 2 * (1 + float(optimizer.momentum)) / float(optimizer.lr) - decay  # type: ignore[arg-type]
+        return 2 * (1 + given["momentum"]) / rate - decay
     raise InputError("optimizer", type(optimizer).__name__, "a threshold is known for SGD, Adam and AdamW")
