@@ -17,6 +17,7 @@ _SHIPPED = (
     "gradient_norm",
     "minimal_ratio",
     "random_labels",
+    "capacity",
     "interpolation",
     "batch_size",
 )
