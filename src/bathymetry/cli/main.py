@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         RuntimeError: If PyTorch fails for another reason than memory, which is a fault of ours.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _share_the_cores()
     try:
         return _run(given)
     except BathymetryError as error:
@@ -49,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _share_the_cores() -> None:
+    # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own 300,000
+    # cost up to twenty times the time on a machine where something else runs, and gain nothing on one that is quiet.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def _run(given: list[str]) -> int:
