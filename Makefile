@@ -27,6 +27,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/loading.py benchmarks/results/loading.json
 	$(BIN)/python benchmarks/study.py benchmarks/results/study.json
 	$(BIN)/python benchmarks/curvature.py benchmarks/results/curvature.json
+	$(BIN)/python benchmarks/generalisation.py benchmarks/results/generalisation.json
+	$(BIN)/python benchmarks/whole.py benchmarks/results/whole.json
 
 lint: $(READY)
 	$(BIN)/ruff check .

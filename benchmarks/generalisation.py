@@ -1,27 +1,18 @@
-"""How fast is what Part 3 needs? Small batches and long lines, each beside what one would do instead, in one process."""
+"""How fast is what Part 3 needs: small batches, long lines? Each beside what one would do instead, in one process."""
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from training import compare, image_data
 
 import bathymetry as bm
+from training import compare, image_data, seconds
 
 PAIRS, ALPHAS = 10, torch.linspace(-1, 2, 61, dtype=torch.float64)
 _SAMPLE = 6  # of the evaluations one after another that are timed, all of which are the same work
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def line() -> dict[str, float | str]:

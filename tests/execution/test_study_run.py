@@ -94,6 +94,14 @@ def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
     assert difference["member"].values.tolist() == list(range(6))
 
 
+def test_what_training_and_measuring_took_is_kept_and_added_up(tmp_path):
+    begun = time.perf_counter()
+    first = run(tmp_path, members=12).results.attrs["seconds"]
+    assert first.keys() == {"", "between"}
+    assert 0 < sum(first.values()) < time.perf_counter() - begun + 0.01  # rounded to thousandths
+    assert run(tmp_path, members=12).results.attrs["seconds"] == first
+
+
 def test_looking_changes_nothing(tmp_path):
     study = bm.studies.find(OWN)
     work = look(tmp_path / "nowhere", study.plan(study.settings.preset("smoke", members=25)))

@@ -7,6 +7,7 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import models
+from bathymetry.core.errors import InputError
 from bathymetry.studies import judge
 from bathymetry.studies.batch_size import MATCHINGS, SENSITIVITIES, STUDY
 from bathymetry.studies.records import at_the_end
@@ -95,3 +96,8 @@ def test_its_figures_are_numbered(run):
 
 def test_sensitivity_is_that_of_the_trained_network(run):
     assert bool((torch.from_numpy(run.results["sensitivity"].values) > 0).all())
+
+
+def test_a_spread_wants_three_examples(tmp_path):
+    with pytest.raises(InputError, match="curvature_examples = 2: give at least 3"):
+        bm.run_study(STUDY, preset="smoke", out=tmp_path, curvature_examples=2)

@@ -102,3 +102,8 @@ def test_its_figures_are_numbered(run):
 def test_more_images_than_there_are_can_not_be_memorised(tmp_path):
     with pytest.raises(InputError, match="images"):
         bm.run_study(STUDY, preset="smoke", out=tmp_path, images=(100_000,))
+
+
+def test_one_epoch_has_no_first_and_last(tmp_path):
+    with pytest.raises(InputError, match="epochs = 1: give at least 2"):
+        bm.run_study(STUDY, preset="smoke", out=tmp_path, epochs=1)

@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _share_the_cores() -> None:
-    # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own 300,000
-    # cost up to twenty times the time on a machine where something else runs, and gain nothing on one that is quiet.
+    # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
+    # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 

@@ -1,6 +1,6 @@
 """Running a study: its plan compared with what is stored, the missing units trained, the results put together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -13,11 +13,11 @@ from bathymetry.core.errors import InputError
 from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import joint, train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
-from bathymetry.store import collect, output_folder, read_results, write_results
+from bathymetry.store import Unit, collect, output_folder, read_results, write_results
 from bathymetry.store.machine import provenance
 from bathymetry.studies.catalogue import find
 from bathymetry.studies.judging import Judged, judge
-from bathymetry.studies.plan import Plan
+from bathymetry.studies.plan import Coordinate, Plan
 from bathymetry.studies.results import Placed, assemble
 from bathymetry.studies.settings import StudySettings
 from bathymetry.studies.study import Study
@@ -116,6 +116,7 @@ def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progre
     if work.reused:
         heard.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
     _train(study, work, out, settings.device, heard)
+    records, seconds = _records(plan, work, out, settings.device)
     attributes = {
         "study": study.name,
         "found_as": str(Path(found_as).resolve()) if found_as.endswith(".py") else found_as,
@@ -124,9 +125,10 @@ def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progre
         "data": dict(plan.data),
         "notes": list(plan.notes),
         "units": {one.name: [one.planned.members.start, one.planned.members.stop] for one in work.ensembles},
+        "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
         "provenance": dict(provenance(settings.device)),
     }
-    results = study.derive(settings, assemble(_records(plan, work, out, settings.device), attributes))
+    results = study.derive(settings, assemble(records, attributes))
     results.attrs = attributes
     write_results(out / study.name / RESULT, results)
     return StudyRun(study, results, out)
@@ -154,16 +156,24 @@ def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) ->
         heard.end()
 
 
-def _records(plan: Plan, work: Work, out: Path, device: str) -> dict[str, list[Placed]]:
+def _records(
+    plan: Plan, work: Work, out: Path, device: str
+) -> tuple[Mapping[str, Sequence[Placed]], Mapping[str, float]]:
+    """Read all records, make the joint measurements that are missing, and add up the seconds that each group took."""
     names = {id(one.planned): one.name for one in work.ensembles}
-    groups: dict[str, list[Placed]] = {"": []}
+    placed: dict[str, list[Placed]] = {"": []}
+    seconds: dict[str, float] = {}
+
+    def put(group: str, coordinates: Mapping[str, Coordinate], unit: Unit) -> None:
+        placed.setdefault(group, []).append((coordinates, unit.record))
+        seconds[group] = seconds.get(group, 0.0) + unit.provenance.get("seconds", 0.0)
+
     for one in work.ensembles:
-        unit = collect(out, one.name, one.planned.members)
-        groups.setdefault(one.planned.group, []).append((one.planned.coordinates, unit.record))
+        put(one.planned.group, one.planned.coordinates, collect(out, one.name, one.planned.members))
     for measurement in plan.joints:
-        unit = joint(measurement, tuple(names[id(one)] for one in measurement.of), out, device)
-        groups.setdefault(measurement.group, []).append((measurement.coordinates, unit.record))
-    return {name: placed for name, placed in groups.items() if placed}
+        of = tuple(names[id(one)] for one in measurement.of)
+        put(measurement.group, measurement.coordinates, joint(measurement, of, out, device))
+    return {name: some for name, some in placed.items() if some}, seconds
 
 
 def _check_device(settings: StudySettings) -> None:

@@ -127,6 +127,9 @@ def joint(measurement: JointMeasurement, names: tuple[str, ...], out: Path, devi
     name, members = digest(canonical(description)), measurement.of[0].members
     path = unit_path(out, name, members)
     if not path.exists():
+        begun = time.perf_counter()
         units = [collect(out, one, ensemble.members) for one, ensemble in zip(names, measurement.of, strict=True)]
-        keep(out, name, description, Unit(members, measurement.function(units), {}, provenance(device)))
+        record = measurement.function(units)
+        machine = {**provenance(device), "seconds": time.perf_counter() - begun}
+        keep(out, name, description, Unit(members, record, {}, machine))
     return read_unit(path)

@@ -146,7 +146,9 @@ def _part(part: Part) -> dict[str, Any]:
 
 def _provenance(run: StudyRun) -> dict[str, Any]:
     attributes = run.results.attrs
-    return {name: attributes[name] for name in ("settings", "data", "units", "provenance")}
+    return {
+        name: attributes[name] for name in ("settings", "data", "units", "seconds", "provenance") if name in attributes
+    }
 
 
 def _shown_provenance(runs: Sequence[StudyRun]) -> dict[str, str]:

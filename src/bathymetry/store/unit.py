@@ -56,7 +56,8 @@ def join(units: Sequence[Unit]) -> Unit:
         units: Units whose members follow each other without a gap.
 
     Returns:
-        One unit; records that end early, because every member of theirs stopped, are filled up with NaN.
+        One unit, with the machine of the last and the seconds of all; records that end early, because every member of
+        theirs stopped, are filled up with NaN.
     """
     if len(units) == 1:
         return units[0]
@@ -76,7 +77,8 @@ def join(units: Sequence[Unit]) -> Unit:
         }
         for epoch in epochs
     }
-    return Unit(range(units[0].members.start, units[-1].members.stop), record, snapshots, units[-1].provenance)
+    provenance = {**units[-1].provenance, "seconds": sum(unit.provenance.get("seconds", 0.0) for unit in units)}
+    return Unit(range(units[0].members.start, units[-1].members.stop), record, snapshots, provenance)
 
 
 def write_unit(path: Path, unit: Unit) -> None:

@@ -48,7 +48,7 @@ class Settings(ImageSettings):
     network: Widths = Field((10, 15), description="hidden widths, for example 10,15")
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     batch_size: PositiveInt = Field(50, description="examples a batch")
-    epochs: PositiveInt = Field(140, description="passes over the training examples")
+    epochs: int = Field(140, ge=2, description="passes over the training examples")
     images: Distinct[tuple[PositiveInt, ...]] = Field(
         (500, 1_000, 4_000, 10_000), min_length=1, description="how many images are to be memorised"
     )
