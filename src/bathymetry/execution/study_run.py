@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from bathymetry.core.errors import InputError
+from bathymetry.execution.joints import joint
 from bathymetry.execution.progress import Progress
-from bathymetry.execution.units import joint, train_unit
+from bathymetry.execution.units import train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
 from bathymetry.store import Unit, collect, output_folder, read_results, write_results
 from bathymetry.store.machine import provenance

@@ -6,20 +6,16 @@ from pathlib import Path
 
 import torch
 
-from bathymetry.core.identity import canonical, describe, digest
 from bathymetry.execution.work import EnsembleWork
 from bathymetry.store import (
     Unit,
     checkpoint_path,
-    collect,
     keep,
     read_checkpoint,
-    read_unit,
     unit_path,
     write_checkpoint,
 )
 from bathymetry.store.machine import provenance
-from bathymetry.studies.plan import JointMeasurement
 from bathymetry.training import Checkpoint, Setting, Trained, train
 
 CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a unit
@@ -108,28 +104,3 @@ def _left(place: Path) -> Checkpoint | None:
         return None
     arrays, state = left
     return Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state)
-
-
-def joint(measurement: JointMeasurement, names: tuple[str, ...], out: Path, device: str) -> Unit:
-    """Make a measurement over several ensembles, or read it if it is stored.
-
-    Args:
-        measurement: The measurement.
-        names: The hashes of its ensembles' settings.
-        out: The output folder.
-        device: Where it computes, for the provenance.
-
-    Returns:
-        Its record, as a unit without snapshots.
-    """
-    of = [{"setting": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)]
-    description = describe({"joint measurement": measurement.function, "of": of})
-    name, members = digest(canonical(description)), measurement.of[0].members
-    path = unit_path(out, name, members)
-    if not path.exists():
-        begun = time.perf_counter()
-        units = [collect(out, one, ensemble.members) for one, ensemble in zip(names, measurement.of, strict=True)]
-        record = measurement.function(units)
-        machine = {**provenance(device), "seconds": time.perf_counter() - begun}
-        keep(out, name, description, Unit(members, record, {}, machine))
-    return read_unit(path)

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 
 from bathymetry.core.identity import Description
+from bathymetry.execution.joints import joint_description
 from bathymetry.store import gaps, setting_hash, sound, stored
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.training import Setting
@@ -73,7 +74,7 @@ def look(out: Path, plan: Plan) -> Work:
 
 
 def inspect(out: Path, plan: Plan) -> Work:
-    """Compare a plan with what is stored, reading every unit; damaged ones are set aside.
+    """Compare a plan with what is stored, reading every unit and joint measurement; damaged ones are set aside.
 
     Args:
         out: The output folder.
@@ -83,7 +84,12 @@ def inspect(out: Path, plan: Plan) -> Work:
         What is missing, and what was set aside.
     """
     said: list[str] = []
-    return Work(tuple(_compared(one, out, said) for one in plan.ensembles), tuple(said))
+    ensembles = tuple(_compared(one, out, said) for one in plan.ensembles)
+    names = {id(one.planned): one.name for one in ensembles}
+    for measurement in plan.joints:
+        description = joint_description(measurement, [names[id(one)] for one in measurement.of])
+        said.extend(sound(out, setting_hash(description))[1])
+    return Work(ensembles, tuple(said))
 
 
 def _compared(planned: PlannedEnsemble, out: Path, said: list[str] | None) -> EnsembleWork:
