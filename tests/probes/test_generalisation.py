@@ -1,7 +1,6 @@
 """Interpolation, sensitivity, sharpness, noise scale and landscapes, against closed forms."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -67,6 +66,42 @@ def test_accuracy_along_a_line_is_that_of_each_network():
 def test_a_grid_without_its_ends_is_refused(alphas):
     surface, _, _ = linear_regression()
     with pytest.raises(InputError, match="alphas"):
+        probes.interpolate(surface, surface.parameters, surface.parameters, alphas)
+
+
+def test_where_one_end_diverged_the_other_is_itself_and_all_between_is_not_a_number():
+    _, surface, _, _ = softmax_regression()
+    good, bad = surface.parameters, torch.full_like(surface.parameters, torch.nan)
+    line = probes.interpolate(surface, torch.stack([good, bad]), torch.stack([bad, good]), [-1.0, 0.0, 0.5, 1.0, 2.0])
+    at_the_ends = line.loss[:, [1, 3]]
+    assert at_the_ends.isfinite().tolist() == [[True, False], [False, True]]
+    assert (at_the_ends[at_the_ends.isfinite()] == surface.loss()).all()
+    assert line.loss[:, [0, 2, 4]].isnan().all()
+    assert line.barrier.isnan().all()
+    assert not line.monotone.any()
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (4, 5), (2, 2, 5), (20,), (0, 10)])
+def test_ends_that_are_no_points_of_the_surface_are_refused(shape, unchecked):
+    surface = LossSurface(nn.Linear(4, 2), "mse", (torch.ones(3, 4), torch.ones(3, 2)))
+    assert surface.dimension == 10
+    with pytest.raises(InputError, match=r"^a = shape"):
+        probes.interpolate(surface, torch.ones(shape), torch.ones(shape))
+
+
+@pytest.mark.parametrize(
+    "ends", [(torch.ones(2, 10), torch.ones(10)), (torch.ones(10), torch.ones(1, 10)), (torch.ones(10), None)]
+)
+def test_ends_of_different_shapes_are_refused(ends, unchecked):
+    surface = LossSurface(nn.Linear(4, 2), "mse", (torch.ones(3, 4), torch.ones(3, 2)))
+    with pytest.raises(InputError, match=r"^b = "):
+        probes.interpolate(surface, *ends)
+
+
+@pytest.mark.parametrize("alphas", [True, "x", None, 1, [0.0, math.nan, 1.0], [0.0, 1.0, math.inf], [[0.0, 1.0]]])
+def test_a_grid_that_is_none_is_refused(alphas, unchecked):
+    surface, _, _ = linear_regression()
+    with pytest.raises(InputError, match=r"^alphas = "):
         probes.interpolate(surface, surface.parameters, surface.parameters, alphas)
 
 
@@ -179,68 +214,6 @@ def test_eigenvectors_span_the_plane_of_the_sharpest_directions():
     plane = probes.landscape(surface, "eigenvectors", reach=1.0, points=3)
     assert plane.loss[2, 1].item() == pytest.approx(2.5)
     assert plane.loss[1, 2].item() == pytest.approx(1.5)
-
-
-def permuted(model, seed=0):
-    """The same function, its hidden units in another order."""
-    import copy
-
-    other = copy.deepcopy(model)
-    chance = torch.Generator().manual_seed(seed)
-    layers = [layer for layer in other if hasattr(layer, "weight")]
-    with torch.no_grad():
-        for below, above in pairwise(layers):
-            order = torch.randperm(len(below.weight), generator=chance)
-            below.weight.copy_(below.weight[order].clone())
-            below.bias.copy_(below.bias[order].clone())
-            run = above.weight.shape[1] // len(order)
-            grouped = above.weight.reshape(above.weight.shape[0], len(order), run, *above.weight.shape[2:])
-            above.weight.copy_(grouped[:, order].reshape(above.weight.shape).clone())
-    return other
-
-
-NETWORKS = {
-    "perceptron": (lambda: bm.mlp([5, 12, 9, 3]), (6, 5)),
-    "convolutional": (
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 6, 3),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(6, 5, 2),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(20, 3),
-        ),
-        (4, 1, 8, 8),
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_a_permuted_copy_is_recovered_exactly(kind):
-    build, _ = NETWORKS[kind]
-    torch.manual_seed(1)
-    model = build()
-    other = permuted(model)
-    aligned = bm.align(model, other)
-    for mine, theirs in zip(aligned.parameters(), model.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-    assert not torch.equal(other[0].weight, model[0].weight)
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_aligning_changes_no_output(kind):
-    build, shape = NETWORKS[kind]
-    torch.manual_seed(2)
-    a, b, inputs = build(), build(), torch.randn(*shape)
-    torch.testing.assert_close(bm.align(a, b)(inputs), b(inputs), rtol=0, atol=1e-6)
-
-
-def test_what_can_not_be_aligned_is_refused():
-    with pytest.raises(InputError, match="same architecture"):
-        bm.align(bm.mlp([2, 3, 1]), bm.mlp([2, 4, 1]))
-    with pytest.raises(InputError, match="linear or convolutional"):
-        bm.align(nn.LSTM(2, 3), nn.LSTM(2, 3))
 
 
 def test_label_noise_is_a_members_own_and_of_the_share_asked_for():

@@ -1,12 +1,16 @@
 """Claims and results of `interpolation`."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import bathymetry as bm
+from bathymetry import models
 from bathymetry.studies import find, judge
-from bathymetry.studies.interpolation import ALPHAS, PAIRINGS
+from bathymetry.studies.interpolation import ALPHAS, PAIRINGS, Between
 from bathymetry.studies.results import group_of
 
 STUDY = find("interpolation")
@@ -60,6 +64,21 @@ def test_lines_from_the_start_begin_there(run):
     lines, trained = run.results["from_start"].to_dataset(), group_of(run.results, "training")
     begun = trained["train_loss"].sel(end="first").isel(epoch=0).dropna("member").values
     np.testing.assert_allclose(lines["train_loss"].isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
+
+
+def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
+    network = models.Perceptron((64, 5, 10))
+    good = torch.randn(2, models.parameter_count([64, 5, 10]), generator=torch.Generator().manual_seed(0))
+    bad = good.clone()
+    bad[1, 7] = torch.nan
+    units = [SimpleNamespace(members=range(2), snapshots={3: one}) for one in (good, bad)]
+    monkeypatch.setattr("bathymetry.studies.interpolation.vectors", lambda network, unit, epoch: unit.snapshots[epoch])
+    line = Between(network, bm.load("digits"), aligned=True)(units)
+    losses = line["train_loss"].isel(member=1)
+    assert np.isfinite(losses.sel(alpha=0.0))
+    assert losses.drop_sel(alpha=0.0).isnull().all()
+    assert line["train_loss"].isel(member=0).notnull().all()
+    assert line["barrier"].isnull().isel(member=1, quantity=0)
 
 
 def test_the_figures_are_drawn(run):

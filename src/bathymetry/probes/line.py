@@ -6,13 +6,15 @@ The barrier is how far the worst point between the ends rises, above the mean of
 arXiv:1912.05671) or above the straight line between them (Entezari et al. 2022, arXiv:2110.06296).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.surface import LossSurface
 
@@ -48,10 +50,12 @@ def interpolate(
         alphas: Where to look, rising, with 0 and 1 among them; or how many points from 0 to 1.
 
     Returns:
-        Loss and accuracy at every point, and the barriers; NaN where the surface is.
+        Loss and accuracy at every point, and the barriers; NaN where the surface is. At α = 0 and 1 they are those of
+        a and b alone, whatever the other is.
 
     Raises:
-        InputError: If the ends have different shapes, or 0 or 1 is not among the points.
+        InputError: If the ends are no points of the surface or have different shapes, or 0 or 1 is not among the
+            points.
 
     Example:
         Between the two minima of (w² − 1)² the barrier is 1, at w = 0.
@@ -67,28 +71,16 @@ def interpolate(
         >>> interpolate(surface, torch.tensor([-1.0]), torch.tensor([1.0])).barrier.item()
         1.0
     """
-    if a.shape != b.shape:
-        raise InputError("b", f"shape {tuple(b.shape)}", f"give the shape of a, {tuple(a.shape)}")
-    points = torch.linspace(0, 1, alphas, dtype=torch.float64) if isinstance(alphas, int) else _given(alphas)
-    if not bool((points == 0).any() and (points == 1).any()):
-        raise InputError("alphas", "without 0 or 1", "have both ends on the grid, exactly")
-    single = a.ndim == 1
-    starts, ends = (one.detach().reshape(-1, surface.dimension).to(surface.device, surface.dtype) for one in (a, b))
-    classes = surface.has_classes
-    losses, accuracies = [], []
-    for some in torch.split(points, _TOGETHER):
-        # the ends themselves, not what rounding makes of them, and one point all along if they are the same
-        share = some.to(starts)[:, None]
-        rows = torch.stack([
-            torch.where(share == 1, end, start + share * (end - start))
-            for start, end in zip(starts, ends, strict=True)
-        ])  # fmt: skip
-        flat = rows.flatten(0, 1)
-        losses.append(surface.loss(flat).view(len(starts), -1))
-        if classes:
-            accuracies.append(surface.accuracy(flat).view(len(starts), -1))
-    loss = torch.cat(losses, dim=1).cpu()
-    accuracy = torch.cat(accuracies, dim=1).cpu() if classes else None
+    if a is None or b is None:
+        raise InputError("a" if a is None else "b", None, "give a tensor of real numbers")
+    starts, single = surface.points(a, "a")
+    ends, alone = surface.points(b, "b")
+    if (starts.shape, single) != (ends.shape, alone):
+        shapes = [tuple(one.shape[1:] if lone else one.shape) for one, lone in ((starts, single), (ends, alone))]
+        raise InputError("b", f"shape {shapes[1]}", f"give the shape of a, {shapes[0]}")
+    points = _given(alphas)
+    loss = _walked(surface.loss, starts, ends, points)
+    accuracy = _walked(surface.accuracy, starts, ends, points) if surface.has_classes else None
     between = (points >= 0) & (points <= 1)
     rise = _barriers(loss[:, between], points[between])
     errors = None if accuracy is None else _barriers(1 - accuracy[:, between], points[between])
@@ -108,11 +100,37 @@ def interpolate(
     )
 
 
-def _given(alphas: Sequence[float] | Tensor) -> Tensor:
-    points = torch.as_tensor(alphas, dtype=torch.float64)
-    if points.ndim != 1 or len(points) < 2 or not bool((points.diff() > 0).all()):
-        raise InputError("alphas", "not rising", "give numbers in rising order")
+def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
+    if isinstance(alphas, Integral):
+        return torch.linspace(0, 1, whole_number("alphas", alphas, 2), dtype=torch.float64)
+    try:
+        points = torch.as_tensor(alphas, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError("alphas", type(alphas).__name__, "give numbers in rising order, or how many") from error
+    rising = points.ndim == 1 and len(points) > 1 and bool((points.diff() > 0).all() and points.isfinite().all())
+    if not rising:
+        raise InputError("alphas", "not rising", "give finite numbers in rising order")
+    if not bool((points == 0).any() and (points == 1).any()):
+        raise InputError("alphas", "without 0 or 1", "have both ends on the grid, exactly")
     return points
+
+
+def _walked(
+    measure: Callable[[Tensor], Tensor],
+    starts: Float[Tensor, "member parameter"],
+    ends: Float[Tensor, "member parameter"],
+    points: Float[Tensor, " point"],
+) -> Float[Tensor, "member point"]:
+    """Measure at every point; at the ends the networks themselves, and all along where they are the same."""
+    first, last = measure(starts).cpu(), measure(ends).cpu()
+    measured = torch.where(points == 1, last[:, None], first[:, None])
+    beside = ((points != 0) & (points != 1)).nonzero().squeeze(1)
+    for some in torch.split(beside, _TOGETHER) if len(beside) else ():
+        share = points[some].to(starts)[:, None]
+        rows = starts[:, None] + share * (ends - starts)[:, None]
+        measured[:, some] = measure(rows.flatten(0, 1)).view(len(starts), -1).cpu()
+    same = (starts == ends).all(1, keepdim=True).cpu()
+    return torch.where(same, first[:, None], measured)
 
 
 def _barriers(values: Float[Tensor, "member point"], points: Float[Tensor, " point"]) -> tuple[Tensor, Tensor]:

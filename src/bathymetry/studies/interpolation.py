@@ -50,7 +50,7 @@ class Between:
     examples: "Data"
     aligned: bool
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Walk them.
@@ -77,7 +77,7 @@ class FromTheStart:
     network: "models.Perceptron"
     examples: "Data"
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Walk the lines.
@@ -135,6 +135,8 @@ def _aligned(network: "models.Perceptron", first: "torch.Tensor", second: "torch
     import torch
     from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+    if not bool(first.isfinite().all() and second.isfinite().all()):
+        return second  # a member that diverged matches nothing, and its line is NaN in any order of its units
     modules = []
     for row in (first, second):
         with torch.random.fork_rng(devices=[]):

@@ -328,12 +328,13 @@ class LossSurface:
         yield from self._shares(theta, copies)
 
     def points(
-        self, theta: Float[Tensor, "*member parameter"] | None
+        self, theta: Float[Tensor, "*member parameter"] | None, field: str = "theta"
     ) -> tuple[Float[Tensor, "member parameter"], bool]:
         """Lay out where to measure.
 
         Args:
             theta: One point, one a member, or None for the network's own parameters.
+            field: What to call it in a complaint.
 
         Returns:
             The points, and whether there was one, without a member axis.
@@ -346,12 +347,12 @@ class LossSurface:
         try:
             theta = torch.as_tensor(theta)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError("theta", type(theta).__name__, "give a tensor of real numbers") from error
+            raise InputError(field, type(theta).__name__, "give a tensor of real numbers") from error
         if theta.is_complex() or theta.dtype == torch.bool:
-            raise InputError("theta", theta.dtype, "give real numbers")
+            raise InputError(field, theta.dtype, "give real numbers")
         if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
             shape = f"({self.dimension},) or (member, {self.dimension})"
-            raise InputError("theta", f"shape {tuple(theta.shape)}", f"give shape {shape}")
+            raise InputError(field, f"shape {tuple(theta.shape)}", f"give shape {shape}")
         points = theta.detach().to(self.device, self.dtype)
         return (points[None], True) if theta.ndim == 1 else (points, False)
 
