@@ -35,3 +35,11 @@ def linear_regression(examples=40, features=4, rank=4):
     x = torch.randn(examples, rank, generator=chance).double() @ torch.randn(rank, features, generator=chance).double()
     y = torch.randn(examples, 1, generator=chance).double()
     return LossSurface(nn.Linear(features, 1, bias=False).double(), "mse", (x, y)), x, y
+
+
+def softmax_regression(examples=9):
+    """A linear layer under cross-entropy, with its inputs and classes."""
+    torch.manual_seed(0)
+    x, y = torch.randn(examples, 4).double(), torch.randint(0, 3, (examples,))
+    model = nn.Linear(4, 3).double()
+    return model, LossSurface(model, "cross_entropy", [(x[:2], y[:2]), (x[2:], y[2:])]), x, y

@@ -4,6 +4,13 @@
 
 A derivative with respect to the input, not to the parameters: a linear model that fits every example has no gradient
 left and is as sensitive as ever. Novak et al. 2018, arXiv:1802.08760.
+
+An example's loss is its own term as the loss weighs it, so that batches play no part:
+
+    f = Σₜ wₜ ℓₜ / T
+
+over its T terms: its outputs for a squared error, its labels for a cross-entropy. wₜ is the weight of the label's
+class, 1 if classes have none, 0 for a label that is ignored. Of a loss that is a sum it is the example's sum.
 """
 
 from dataclasses import dataclass
@@ -15,7 +22,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.probes.places import filled, places
-from bathymetry.surface import LossSurface
+from bathymetry.surface import LossSurface, input_derivative_norms
 from bathymetry.surface.automatic import InputDerivative
 
 
@@ -35,14 +42,14 @@ def sensitivity(
 
     Args:
         surface: The loss surface; its data are the examples that are asked, its batches play no part.
-        of: "loss", "logits" or "probabilities".
+        of: "loss", "logits" (the outputs as they are) or "probabilities" (their softmax over the classes).
         theta: One point or one a member; the network's own parameters if None.
 
     Returns:
         The mean norm, and that of each example; NaN for a member that diverged.
 
     Raises:
-        InputError: If there is no such derivative.
+        InputError: If there is no such derivative, or examples depend on one another.
 
     Example:
         Softmax regression's logits are Wx + b, so everywhere as sensitive as ‖W‖_F = 5.
@@ -56,6 +63,6 @@ def sensitivity(
     if of not in get_args(InputDerivative):
         raise InputError("of", of, f"give one of {', '.join(get_args(InputDerivative))}")
     where = places(surface, theta)
-    each = where.each(lambda point: surface.input_derivative_norms(of, point).cpu())
+    each = where.each(lambda point: input_derivative_norms(surface, of, point).cpu())
     norms = filled(each, torch.empty(surface.examples, dtype=torch.float64))
     return Sensitivity(where.given(norms.mean(1)), where.given(norms), of)

@@ -81,7 +81,7 @@ class Trained:
     examples: "Data"
     few: "Data"
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Measure the members.

@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from bathymetry.charts import Figure, Panel, curves, panel
+from bathymetry.charts import Figure, Panel, curves, dots, panel
 from bathymetry.studies.wording import joined, number
 
 _HALVES = {"train": "training", "test": "test"}
@@ -159,13 +159,23 @@ def _sharpness(whole: xr.Dataset) -> Figure:
 
 
 def _noise(whole: xr.Dataset) -> Figure:
-    chart = _by_size(_named(whole["noise_scale"]), "Gradient noise scale (examples)", series="matching")
+    sizes = [f"Batch {size:,}" for size in whole["batch_size"].values.tolist()]
+    values = whole["noise_scale"].assign_coords(batch_size=sizes)
+    title = "Gradient noise scale (examples)"
+    panels = [
+        panel(
+            dots(values.sel(matching=matching), category="batch_size", title=title, scale="log", never="infinite"),
+            f"Equal {matching}",
+        )
+        for matching in values["matching"].values.tolist()
+    ]
     return Figure(
         name="noise-scale",
         title="How many examples does it take to see the way down?",
-        panels=(panel(chart, "Gradient noise scale"),),
+        panels=tuple(panels),
         finding="At equal epochs: " + _range(whole["noise_scale"].sel(matching="epochs"), "noise scale"),
-        reading="tr(Σ) / ‖G‖², measured on some of the training examples where training ended.",
+        reading="tr(Σ) / ‖G‖², estimated from some of the training examples where training ended. It is infinite where "
+        "these examples can't tell their mean gradient from none.",
     )
 
 

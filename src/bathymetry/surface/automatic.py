@@ -144,8 +144,7 @@ class AutomaticDerivatives:
             Norms.
         """
         norms = torch.cat([part.norm(dim=1) for part in self._example_gradients(theta, batch)])
-        ignored = self._criterion.ignored(batch.targets)
-        return norms if ignored is None else norms.masked_fill(ignored, 0.0)
+        return self._counted(norms, batch)
 
     def example_slopes(
         self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
@@ -160,7 +159,8 @@ class AutomaticDerivatives:
         Returns:
             Slopes.
         """
-        return torch.cat([part @ direction.to(part) for part in self._example_gradients(theta, batch)])
+        slopes = torch.cat([part @ direction.to(part) for part in self._example_gradients(theta, batch)])
+        return self._counted(slopes, batch)
 
     def input_norms(
         self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative
@@ -185,18 +185,26 @@ class AutomaticDerivatives:
         inputs = batch.inputs.detach().clone().requires_grad_()
         constants = self._network.constants(self._selection.shapes)
         output = self._network.output(self._selection.split(theta.detach()), constants, inputs)
-        if of == "loss":
-            # examples do not meet, so the sum of their losses holds the derivative of each
-            loss = self._criterion(output, batch.targets)
-            columns = [loss * batch.rows if self._criterion.is_mean else loss]
-        else:
-            rows = output.flatten(1)
-            columns = list((rows.softmax(1) if of == "probabilities" else rows).sum(0))
         squares = torch.zeros(batch.rows, dtype=torch.float64, device=inputs.device)
-        for column in columns:
+        for column in self._columns(output, batch, of):
             (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
             squares += slope.flatten(1).double().square().sum(1)
-        return squares.sqrt()
+        return self._counted(squares.sqrt(), batch) if of == "loss" else squares.sqrt()
+
+    def _columns(self, output: Tensor, batch: Batch, of: InputDerivative) -> list[Tensor]:
+        """Give what is derived, summed over examples: they do not meet, so the sum holds the derivative of each."""
+        if of == "loss":  # not as the batch weighs it, which would make it another function in another batch
+            weight = self._criterion.weight(batch.targets, batch.rows)
+            return [self._criterion(output, batch.targets) * weight / self._criterion.terms(batch.targets, batch.rows)]
+        if of == "probabilities":
+            self._criterion.check_softmax(output)
+            output = output.softmax(1)
+        return list(output.reshape(batch.rows, -1).sum(0))
+
+    def _counted(self, values: Float[Tensor, " example"], batch: Batch) -> Float[Tensor, " example"]:
+        # alone, an example that the loss ignores has a loss of 0/0
+        weights = self._criterion.weights(batch.targets, batch.rows).to(values.device)
+        return values.masked_fill(weights == 0, 0.0)
 
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Measure what one example leaves in memory for a backward pass.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
@@ -95,34 +96,69 @@ class Criterion:
         Returns:
             The weight; 1 for a loss that is a sum.
         """
-        if not self.is_mean:
-            return 1.0
-        first = targets[0] if targets else None
-        if self._by_row or not isinstance(first, Tensor):
-            return float(rows)
-        if isinstance(self.loss, _BY_CLASS):
-            return _class_weight(self.loss, first)
-        return float(first.numel())
+        return float(self.weights(targets, rows).sum()) if self.is_mean else 1.0
 
-    def ignored(self, targets: tuple[Any, ...]) -> Tensor | None:
-        """Tell which examples do not count at all.
+    def weights(self, targets: tuple[Any, ...], rows: int) -> Float[Tensor, " example"]:
+        """Tell what the mean of each example alone would be divided by; a batch's is divided by their sum.
 
         Args:
             targets: The batch's targets.
+            rows: Its examples.
 
         Returns:
-            True for each whose class is the one that the loss ignores; None if it ignores none.
+            Weights, float64: 0 for an example that the loss ignores, 1 for each in a loss that is a sum.
         """
         first = targets[0] if targets else None
-        if not isinstance(self.loss, _BY_CLASS) or not isinstance(first, Tensor) or first.ndim != 1:
-            return None
-        return None if first.is_floating_point() else first == self.loss.ignore_index
+        if isinstance(self.loss, _BY_CLASS) and isinstance(first, Tensor) and not first.is_floating_point():
+            counted = (first != self.loss.ignore_index).reshape(rows, -1)
+            if not self.is_mean:
+                return counted.any(1).double()
+            return (counted * _class_weights(self.loss, first.masked_fill(first < 0, 0)).reshape(rows, -1)).sum(1)
+        like = first if isinstance(first, Tensor) else torch.empty(0)
+        return torch.full((rows,), self.terms(targets, rows), dtype=torch.float64, device=like.device)
+
+    def terms(self, targets: tuple[Any, ...], rows: int) -> float:
+        """Tell of how many terms an example's own loss is the mean, counting all alike.
+
+        Args:
+            targets: A batch's targets.
+            rows: Its examples.
+
+        Returns:
+            Their number, such as the outputs for a squared error; 1 where the loss is a sum, or gives one term a row.
+        """
+        first = targets[0] if targets else None
+        if not self.is_mean or self._by_row or not isinstance(first, Tensor):
+            return 1.0
+        # probabilities are divided by all but the class axis
+        classes = first.shape[min(1, first.ndim - 1)] if self._has_probabilities(first) else 1
+        return first.numel() / max(1, classes) / max(1, rows)
+
+    def check_softmax(self, output: Tensor) -> None:
+        """Insist on outputs whose softmax over the axis after the example's are the probabilities of classes.
+
+        Args:
+            output: What the network answered.
+
+        Raises:
+            InputError: If there is one output alone, or nothing says which axis holds the classes.
+        """
+        remedy = 'give of="logits" or of="loss"'
+        if output.ndim < 2 or output.shape[1] < 2:
+            raise InputError("of", "probabilities", f"the softmax of one output is always 1: {remedy}")
+        if isinstance(self.loss, nn.BCEWithLogitsLoss | nn.MultiLabelSoftMarginLoss):
+            raise InputError("of", "probabilities", f"under {type(self.loss).__name__} they are no softmax: {remedy}")
+        if output.ndim > 2 and not isinstance(self.loss, _BY_CLASS):
+            shape = tuple(output.shape)
+            raise InputError(
+                "of", f"probabilities of outputs of shape {shape}", f"no axis is known as classes: {remedy}"
+            )
+
+    def _has_probabilities(self, target: Tensor) -> bool:
+        return isinstance(self.loss, _BY_CLASS) and target.is_floating_point() and target.ndim > 0
 
 
-def _class_weight(loss: nn.CrossEntropyLoss | nn.NLLLoss, target: Tensor) -> float:
-    if target.is_floating_point():  # probabilities, one row an example: divided by all but the class axis
-        return target.numel() / max(1, target.shape[1] if target.ndim > 1 else target.shape[0])
-    counted = target[target != loss.ignore_index]
+def _class_weights(loss: nn.CrossEntropyLoss | nn.NLLLoss, classes: Tensor) -> Tensor:
     if loss.weight is None:
-        return float(counted.numel())
-    return float(loss.weight.detach().to(counted.device, torch.float64)[counted].sum())
+        return torch.ones_like(classes, dtype=torch.float64)
+    return loss.weight.detach().to(classes.device, torch.float64)[classes]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bathymetry.core.checks import positive_number
 from bathymetry.core.errors import InputError
-from bathymetry.surface.automatic import AutomaticDerivatives, InputDerivative
+from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
@@ -71,16 +71,16 @@ class LossSurface:
         self._network = Network(model, dtype)
         self._model, self._memory = model, int(memory)
         self.selection = select(model, only, dtype)
-        self._criterion = Criterion(loss, dtype)
+        self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.examples = self._batches.examples
-        formulas = perceptron_formulas(model, self._criterion, self.selection, self._batches)
-        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
-        self._derivatives: Derivatives = formulas or automatic
+        formulas = perceptron_formulas(model, self.criterion, self.selection, self._batches)
+        self.automatic = AutomaticDerivatives(self._network, self.criterion, self.selection)
+        self._derivatives: Derivatives = formulas or self.automatic
         first = self._placed(self._batches.first)
-        inspect(self._network, self._criterion, automatic, self.parameters, first)
-        weights = [self._criterion.weight(batch.targets, batch.rows) for batch in self._batches]
-        self._whole = sum(weights) if self._criterion.is_mean else 1.0
+        inspect(self._network, self.criterion, self.automatic, self.parameters, first)
+        weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
+        self._whole = sum(weights) if self.criterion.is_mean else 1.0
         if self._whole <= 0:
             raise InputError("data", f"targets that weigh {self._whole:g} in all", "give targets that the loss counts")
 
@@ -179,18 +179,37 @@ class LossSurface:
             theta: Where, one point.
 
         Returns:
-            ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data.
+            ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data, ℓᵢ the loss of a batch of that example alone; 0 for one that
+            the loss ignores.
+        """
+        return self.by_example(self._derivatives.example_norms, theta)
+
+    def by_example(
+        self,
+        measure: Callable[[Float[Tensor, " parameter"], Batch], Float[Tensor, " example"]],
+        theta: Float[Tensor, " parameter"] | None = None,
+    ) -> Float[Tensor, " example"]:
+        """Measure each example by itself, some at a time.
+
+        Args:
+            measure: What to measure at a point, of each example in a batch; a batch may be a part of one of the data's.
+            theta: Where, one point.
+
+        Returns:
+            What was measured, float64, in the order of the data.
 
         Raises:
-            InputError: If examples depend on one another, as in BatchNorm while training.
+            InputError: If examples depend on one another, as in BatchNorm while training, or θ is several points.
         """
         if self._network.couples_examples:
-            remedy = "its examples depend on one another, so none has a gradient of its own: call model.eval() first"
+            remedy = "its examples depend on one another, so none has a value of its own: call model.eval() first"
             raise InputError("model", "BatchNorm in training mode", remedy)
-        points, point = self._one_point(theta)
+        points, single = self.points(theta)
+        if not single:
+            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
         with self._network.measuring():
-            norms = [self._derivatives.example_norms(point, batch) for _, batch in self._pieces(points, _GRAPHS)]
-        return torch.cat(norms).detach().double()
+            parts = [measure(points[0], batch) for _, batch in self._pieces(points, _GRAPHS)]
+        return torch.cat(parts).detach().double()
 
     def double(self) -> "LossSurface":
         """Measure the same surface in float64.
@@ -201,51 +220,9 @@ class LossSurface:
         if self.dtype == torch.float64:
             return self
         return LossSurface(
-            self._model, self._criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
+            self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
             memory=self._memory,
         )  # fmt: skip
-
-    def example_slopes(
-        self, direction: Float[Tensor, " parameter"], theta: Float[Tensor, " parameter"] | None = None
-    ) -> Float[Tensor, " example"]:
-        """Give the product of each example's own gradient with a direction.
-
-        Args:
-            direction: In parameter space.
-            theta: Where, one point.
-
-        Returns:
-            gᵢ·v, float64, in the order of the data.
-        """
-        points, point = self._one_point(theta)
-        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
-        with self._network.measuring():
-            parts = [automatic.example_slopes(point, batch, direction) for _, batch in self._pieces(points, _GRAPHS)]
-        return torch.cat(parts).detach().double()
-
-    def input_derivative_norms(
-        self, of: InputDerivative = "loss", theta: Float[Tensor, " parameter"] | None = None
-    ) -> Float[Tensor, " example"]:
-        """Give the Frobenius norm of a derivative with respect to each example's own input.
-
-        Args:
-            of: Of the example's loss, of the network's outputs ("logits"), or of their softmax ("probabilities").
-            theta: Where, one point.
-
-        Returns:
-            A norm for each example, float64, in the order of the data, whatever the batches.
-
-        Raises:
-            InputError: If examples depend on one another, or their inputs are not real numbers.
-        """
-        if self._network.couples_examples:
-            remedy = "its examples depend on one another, so none has a derivative of its own: call model.eval() first"
-            raise InputError("model", "BatchNorm in training mode", remedy)
-        points, point = self._one_point(theta)
-        automatic = AutomaticDerivatives(self._network, self._criterion, self.selection)
-        with self._network.measuring():
-            norms = [automatic.input_norms(point, batch, of) for _, batch in self._pieces(points, _GRAPHS)]
-        return torch.cat(norms).detach().double()
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
         """Prepare products with the Hessian at one place.
@@ -356,12 +333,6 @@ class LossSurface:
         points = theta.detach().to(self.device, self.dtype)
         return (points[None], True) if theta.ndim == 1 else (points, False)
 
-    def _one_point(self, theta: Tensor | None) -> tuple[Tensor, Tensor]:
-        points, single = self.points(theta)
-        if not single:
-            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
-        return points, points[0]
-
     def _placed(self, batch: Batch) -> Batch:
         device = self.device
         return batch.map(lambda tensor: self._network.cast(tensor.detach().to(device)))
@@ -379,7 +350,7 @@ class LossSurface:
                 rows = max(1, self._memory // each)
             whole = self._network.couples_examples or placed.rows <= rows
             for piece in [placed] if whole else placed.split(rows):
-                yield self._criterion.weight(piece.targets, piece.rows) / self._whole, piece
+                yield self.criterion.weight(piece.targets, piece.rows) / self._whole, piece
 
     def _shares(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
         # a piece that weighs nothing may well have a loss of 0/0

@@ -1,0 +1,21 @@
+"""Labels of which a share is drawn anew."""
+
+import math
+
+import pytest
+import torch
+
+import bathymetry as bm
+from bathymetry.core.errors import InputError
+
+
+def test_label_noise_is_a_members_own_and_of_the_share_asked_for():
+    labels = torch.arange(1000) % 10
+    noisy = bm.data.label_noise(labels, 0.2, 10, range(5))
+    assert torch.equal(noisy[3], bm.data.label_noise(labels, 0.2, 10, range(3, 4))[0])
+    changed = (noisy != labels).sum(1)
+    assert (changed <= 200).all()
+    assert abs(changed.double().mean() - 180) < 4 * math.sqrt(18 / 5)
+    assert not torch.equal(noisy[0], noisy[1])
+    with pytest.raises(InputError, match=r"share = 1\.5"):
+        bm.data.label_noise(labels, 1.5, 10, range(1))

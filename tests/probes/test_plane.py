@@ -1,0 +1,26 @@
+"""Landscapes against closed forms."""
+
+import pytest
+import torch
+
+from bathymetry import probes
+from probes.surfaces import quadratic, surface_of
+
+
+def test_a_landscape_has_true_distances_its_centre_and_its_gaps():
+    surface = quadratic(torch.eye(2).double())
+    along = torch.tensor([[3.0, 4.0]]).double()
+    line = probes.landscape(surface, along, reach=2.0, points=5)
+    torch.testing.assert_close(line.axes[0], torch.tensor([-10.0, -5, 0, 5, 10]).double())
+    torch.testing.assert_close(line.loss, line.axes[0].square() / 2)
+    broken = surface_of(lambda w: w[0].log(), 1.0)
+    gaps = probes.landscape(broken, torch.tensor([[1.0]]).double(), reach=2.0, points=5).loss
+    assert bool(gaps[0].isnan())
+    assert gaps[2] == 0
+
+
+def test_eigenvectors_span_the_plane_of_the_sharpest_directions():
+    surface = quadratic(torch.diag(torch.tensor([1.0, 5.0, 3.0]).double()))
+    plane = probes.landscape(surface, "eigenvectors", reach=1.0, points=3)
+    assert plane.loss[2, 1].item() == pytest.approx(2.5)
+    assert plane.loss[1, 2].item() == pytest.approx(1.5)
