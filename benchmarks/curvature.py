@@ -77,7 +77,7 @@ def top_five() -> dict[str, float]:
     theirs = time.perf_counter() - start
     surface = LossSurface(model, "cross_entropy", (x, y))
     start = time.perf_counter()
-    found = probes.eigenvalues(surface, 5)
+    found = probes.eigenvalues(surface, k=5)
     ours = time.perf_counter() - start
     difference = abs(found.values.flip(0) - torch.from_numpy(values))
     return {

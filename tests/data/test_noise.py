@@ -19,3 +19,19 @@ def test_label_noise_is_a_members_own_and_of_the_share_asked_for():
     assert not torch.equal(noisy[0], noisy[1])
     with pytest.raises(InputError, match=r"share = 1\.5"):
         bm.data.label_noise(labels, 1.5, 10, range(1))
+
+
+@pytest.mark.parametrize(
+    ("field", "setting"),
+    [
+        ("share", {"share": "a"}), ("share", {"share": math.nan}), ("classes", {"classes": 1}),
+        ("members", {"members": range(0)}), ("members", {"members": 3}), ("labels", {"labels": [1, 2]}),
+        ("labels", {"labels": torch.ones(3)}), ("labels", {"labels": torch.ones(3, 2, dtype=torch.int64)}),
+        ("labels", {"labels": torch.tensor([0, -1])}), ("labels", {"labels": torch.tensor([0, 10])}),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_refused_by_name(field, setting, unchecked):
+    given = {"labels": torch.arange(5), "share": 0.5, "classes": 10, "members": range(2), **setting}
+    with pytest.raises(InputError) as refusal:
+        bm.data.label_noise(**given)
+    assert refusal.value.field == field

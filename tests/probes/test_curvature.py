@@ -83,7 +83,7 @@ def test_eigenvalues_come_with_residuals_that_hold(which):
     surface = LossSurface(
         bm.mlp([3, 8, 2], "tanh"), "mse", (torch.randn(30, 3), torch.randn(30, 2)), dtype=torch.float64
     )
-    found = probes.eigenvalues(surface, 3, which)
+    found = probes.eigenvalues(surface, k=3, which=which)
     every = torch.linalg.eigvalsh(surface.hessian()).flip(0)
     expected = {
         "largest": every[:3], "smallest": every[-3:], "both": torch.cat([every[:3], every[-3:]]),
@@ -98,7 +98,7 @@ def test_eigenvalues_come_with_residuals_that_hold(which):
 def test_more_eigenvalues_than_parameters_are_refused():
     surface, _, _ = linear_regression()
     with pytest.raises(InputError, match="k = 5"):
-        probes.eigenvalues(surface, 5)
+        probes.eigenvalues(surface, k=5)
 
 
 def test_trace_diagonal_and_density_of_linear_regression_are_exact_with_enough_products():
@@ -136,9 +136,11 @@ def test_a_preconditioned_hessian_is_that_of_the_rescaled_problem():
     divisor = torch.tensor([1.0, 4.0]).double()
     root = divisor.sqrt()
     expected = torch.linalg.eigvalsh(matrix / (root[:, None] * root)).max()
-    assert probes.preconditioned_eigenvalue(quadratic(matrix), divisor).item() == pytest.approx(expected.item())
+    assert probes.preconditioned_eigenvalue(quadratic(matrix), preconditioner=divisor).item() == pytest.approx(
+        expected.item()
+    )
     with pytest.raises(InputError, match="preconditioner = not positive"):
-        probes.preconditioned_eigenvalue(quadratic(matrix), -divisor)
+        probes.preconditioned_eigenvalue(quadratic(matrix), preconditioner=-divisor)
 
 
 def wide_regression(rank, parameters):
@@ -181,7 +183,7 @@ def test_copies_are_found_among_many_parameters():
 def test_a_member_without_a_finite_hessian_leaves_the_others_alone():
     surface = surface_of(lambda w: w[0].abs().sqrt() + (w**2).sum(), *([0.5] * 400))
     theta = torch.stack([torch.full((400,), 0.5), torch.cat([torch.zeros(1), torch.full((399,), 0.5)])]).double()
-    found = probes.eigenvalues(surface, k=1, theta=theta)
+    found = probes.eigenvalues(surface, theta, k=1)
     assert found.values[0].item() == pytest.approx(2.0, rel=1e-3)
     assert found.values[1].isnan().all()
     assert found.converged.tolist() == [[True], [False]]

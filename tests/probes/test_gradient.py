@@ -55,3 +55,10 @@ def test_examples_that_depend_on_one_another_have_no_norm_of_their_own():
     surface = LossSurface(model, "mse", (torch.randn(5, 2), torch.randn(5, 1)))
     with pytest.raises(InputError, match="depend on one another"):
         probes.example_gradient_norms(surface)
+
+
+def test_several_points_have_no_examples_norms(unchecked):
+    model = nn.Linear(2, 1)
+    surface = LossSurface(model, "mse", (torch.randn(5, 2), torch.randn(5, 1)))
+    with pytest.raises(InputError, match="2 members"):
+        probes.example_gradient_norms(surface, surface.parameters.repeat(2, 1))

@@ -20,7 +20,7 @@ def test_softmax_regression_has_its_sensitivities_in_closed_form():
         "loss": ((p - nn.functional.one_hot(y, 3)) @ weight).norm(dim=1),
     }
     for of, norms in expected.items():
-        found = probes.sensitivity(surface, of)
+        found = probes.sensitivity(surface, of=of)
         torch.testing.assert_close(found.per_example, norms)
         torch.testing.assert_close(found.value, norms.mean())
 
@@ -30,14 +30,16 @@ def test_a_model_that_fits_every_example_is_as_sensitive_as_ever():
     model = nn.Linear(3, 2, bias=False).double()
     surface = LossSurface(model, "mse", (x, model(x).detach()))
     assert probes.gradient_norm(surface).value < 1e-12
-    assert probes.sensitivity(surface, "logits").value.item() == pytest.approx(model.weight.norm().item())
+    assert probes.sensitivity(surface, of="logits").value.item() == pytest.approx(model.weight.norm().item())
 
 
 @pytest.mark.parametrize("of", ["loss", "logits", "probabilities"])
 def test_sensitivity_does_not_depend_on_the_batches(of):
     model, _, x, y = softmax_regression()
-    whole = probes.sensitivity(LossSurface(model, "cross_entropy", (x, y)), of)
-    single = probes.sensitivity(LossSurface(model, "cross_entropy", list(zip(x.split(1), y.split(1), strict=True))), of)
+    whole = probes.sensitivity(LossSurface(model, "cross_entropy", (x, y)), of=of)
+    single = probes.sensitivity(
+        LossSurface(model, "cross_entropy", list(zip(x.split(1), y.split(1), strict=True))), of=of
+    )
     torch.testing.assert_close(whole.per_example, single.per_example)
 
 
@@ -56,7 +58,7 @@ def test_an_examples_loss_counts_as_the_loss_weighs_it_in_whatever_batch_it_come
     model, _, x, y = softmax_regression(23)
     classes = torch.tensor([1.0, 2.0, 0.5]).double()
     loss = nn.CrossEntropyLoss(weight=classes, ignore_index=2)
-    found = probes.sensitivity(LossSurface(model, loss, batched(x, y, rows), memory=memory), "loss")
+    found = probes.sensitivity(LossSurface(model, loss, batched(x, y, rows), memory=memory), of="loss")
     expected = reaction(model(x), y, model.weight).norm(dim=1) * classes[y] * (y != 2)
     torch.testing.assert_close(found.per_example, expected.detach())
     torch.testing.assert_close(found.value, expected.detach().mean())
@@ -70,7 +72,7 @@ def test_a_sum_and_a_mean_over_outputs_have_the_examples_own(rows):
     slopes = (2 * (model(x) - y) @ model.weight).detach().norm(dim=1)
     for reduction, share in (("sum", 1), ("mean", 3)):
         surface = LossSurface(model, nn.MSELoss(reduction=reduction), batched(x, y, rows))
-        torch.testing.assert_close(probes.sensitivity(surface, "loss").per_example, slopes / share)
+        torch.testing.assert_close(probes.sensitivity(surface, of="loss").per_example, slopes / share)
 
 
 def test_several_labels_an_example_are_each_weighed():
@@ -82,10 +84,10 @@ def test_several_labels_an_example_are_each_weighed():
     weight = model.weight.detach()[:, :, 0]
     logits = model(x).detach()
     each = torch.stack([reaction(logits[..., t], y[:, t], weight) * classes[y[:, t], None] for t in range(5)], dim=1)
-    torch.testing.assert_close(probes.sensitivity(surface, "loss").per_example, each.flatten(1).norm(dim=1) / 5)
+    torch.testing.assert_close(probes.sensitivity(surface, of="loss").per_example, each.flatten(1).norm(dim=1) / 5)
     p = logits.softmax(1).transpose(1, 2)
     turned = torch.diag_embed(p) @ weight - p[..., None] * (p @ weight)[..., None, :]
-    found = probes.sensitivity(surface, "probabilities").per_example
+    found = probes.sensitivity(surface, of="probabilities").per_example
     torch.testing.assert_close(found, turned.flatten(1).norm(dim=1))
 
 
@@ -105,5 +107,5 @@ def test_several_labels_an_example_are_each_weighed():
 def test_what_has_no_probabilities_is_refused(model, loss, target, why):
     surface = LossSurface(model, loss, (torch.randn(5, 4), target))
     with pytest.raises(InputError, match=why):
-        probes.sensitivity(surface, "probabilities")
-    assert probes.sensitivity(surface, "logits").value > 0
+        probes.sensitivity(surface, of="probabilities")
+    assert probes.sensitivity(surface, of="logits").value > 0

@@ -49,7 +49,7 @@ def test_full_batch_gradient_descent_trains_at_the_edge_of_stability():
     def sharpness(moment):
         surface = LossSurface(network(), "mse", data, dtype=torch.float64)
         theta = moment.parameters.vectors().double()
-        seen[moment.epoch] = probes.eigenvalues(surface, 1, theta=theta).values[:, 0]
+        seen[moment.epoch] = probes.eigenvalues(surface, theta, k=1).values[:, 0]
         return seen[moment.epoch]
 
     epochs = (0, *range(6000, 12001, 500))

@@ -1,9 +1,12 @@
 """Labels that mean nothing: a share of them drawn anew, each member's own."""
 
+from numbers import Real
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
 
@@ -24,16 +27,18 @@ def label_noise(
         Labels for each member, exactly the nearest whole number of them replaced.
 
     Raises:
-        InputError: If the share or the classes can't be.
+        InputError: If one of them can't be.
 
     Example:
         >>> label_noise(torch.zeros(4, dtype=torch.int64), 0.0, 10, range(2)).tolist()
         [[0, 0, 0, 0], [0, 0, 0, 0]]
     """
-    if not 0 <= share <= 1:
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
         raise InputError("share", share, "give a share from 0 to 1")
-    if classes < 2 or (len(labels) and int(labels.max()) >= classes):
-        raise InputError("classes", classes, "give at least 2, and more than the largest label")
+    classes = whole_number("classes", classes, 2)
+    if not isinstance(members, range) or len(members) == 0:
+        raise InputError("members", members, "give a range of at least one member, such as range(10)")
+    labels = _checked(labels, classes)
     count = round(share * len(labels))
     drawn = []
     for member in members:
@@ -42,3 +47,13 @@ def label_noise(
         own[chosen] = torch.randint(0, classes, (count,), generator=generator)
         drawn.append(own)
     return torch.stack(drawn)
+
+
+def _checked(labels: Tensor, classes: int) -> Tensor:
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
+        shown = f"{labels.dtype} of {labels.ndim} axes" if isinstance(labels, Tensor) else type(labels).__name__
+        raise InputError("labels", shown, "give a tensor of whole numbers, one an example")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        shown = f"from {int(labels.min())} to {int(labels.max())}"
+        raise InputError("labels", shown, f"give class numbers from 0 to {classes - 1}, or more classes")
+    return labels

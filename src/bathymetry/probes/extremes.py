@@ -34,10 +34,10 @@ class Eigenvalues:
 
 def eigenvalues(
     surface: LossSurface,
-    k: int = 5,
-    which: Which = "largest",
     theta: Float[Tensor, "*member parameter"] | None = None,
     *,
+    k: int = 5,
+    which: Which = "largest",
     tolerance: float = 1e-3,
     most_products: int = 2000,
     seed: int = 0,
@@ -46,9 +46,9 @@ def eigenvalues(
 
     Args:
         surface: The loss surface.
+        theta: One point or one a member; the network's own parameters if None.
         k: How many; for "both", how many at each end.
         which: "largest", "smallest", "both" or "magnitude".
-        theta: One point or one a member; the network's own parameters if None.
         tolerance: Of the residuals, relative to the largest |λ|.
         most_products: When to stop for each member, with a warning.
         seed: Of the start.

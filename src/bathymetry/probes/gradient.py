@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathymetry.probes.places import places
+from bathymetry.probes.places import one_place, places
 from bathymetry.surface import LossSurface
 
 
@@ -70,7 +70,7 @@ def example_gradient_norms(
         theta: One point; the network's own parameters if None.
 
     Returns:
-        A norm for each example.
+        A norm for each example, of the gradient of a batch of that example alone.
 
     Example:
         Loss (w·x − y)² at w = 0: gradients −2xy, so −2 and −6.
@@ -81,5 +81,4 @@ def example_gradient_norms(
         >>> example_gradient_norms(LossSurface(model, "mse", data)).value
         tensor([2., 6.], dtype=torch.float64)
     """
-    where = places(surface, theta)
-    return ExampleGradientNorms(surface.example_gradient_norms(where.theta[0]), surface.path)
+    return ExampleGradientNorms(surface.example_gradient_norms(one_place(surface, theta)), surface.path)

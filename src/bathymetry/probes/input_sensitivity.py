@@ -36,14 +36,14 @@ class Sensitivity:
 
 
 def sensitivity(
-    surface: LossSurface, of: InputDerivative = "loss", theta: Float[Tensor, "*member parameter"] | None = None
+    surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None, *, of: InputDerivative = "loss"
 ) -> Sensitivity:
     """Measure the sensitivity to the input.
 
     Args:
         surface: The loss surface; its data are the examples that are asked, its batches play no part.
-        of: "loss", "logits" (the outputs as they are) or "probabilities" (their softmax over the classes).
         theta: One point or one a member; the network's own parameters if None.
+        of: "loss", "logits" (the outputs as they are) or "probabilities" (their softmax over the classes).
 
     Returns:
         The mean norm, and that of each example; NaN for a member that diverged.
@@ -60,8 +60,12 @@ def sensitivity(
         >>> sensitivity(LossSurface(model, "mse", data), of="logits").value
         tensor(5., dtype=torch.float64)
     """
-    if of not in get_args(InputDerivative):
-        raise InputError("of", of, f"give one of {', '.join(get_args(InputDerivative))}")
+    if not isinstance(of, str) or of not in get_args(InputDerivative):
+        raise InputError(
+            "of",
+            of if isinstance(of, str) else type(of).__name__,
+            f"give one of {', '.join(get_args(InputDerivative))}",
+        )
     where = places(surface, theta)
     each = where.each(lambda point: input_derivative_norms(surface, of, point).cpu())
     norms = filled(each, torch.empty(surface.examples, dtype=torch.float64))

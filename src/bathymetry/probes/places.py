@@ -76,6 +76,25 @@ def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | Non
     return Places(points, single, finite.cpu())
 
 
+def one_place(surface: LossSurface, theta: Float[Tensor, " parameter"] | None) -> Float[Tensor, " parameter"]:
+    """Look where a probe of one point is to measure.
+
+    Args:
+        surface: The surface.
+        theta: The point, or None for the network's own parameters.
+
+    Returns:
+        The point.
+
+    Raises:
+        InputError: If there are several, or the loss there is not a number.
+    """
+    where = places(surface, theta)
+    if not where.single:
+        raise InputError("theta", f"{len(where.theta)} members", "one point is measured at a time: give (parameter,)")
+    return where.theta[0]
+
+
 def filled(results: list[Tensor | None], like: Tensor) -> Tensor:
     """Stack results, NaN for members that have none.
 

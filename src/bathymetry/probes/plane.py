@@ -4,7 +4,8 @@
 
 Random directions are Gaussian and filter-normalised: scaled, unit by unit, to the norm of that unit's weights, biases
 left out, which removes the freedom to rescale whole layers (Li et al. 2018, arXiv:1712.09913). The axes are the true
-distances moved in parameter space. NaN stays NaN.
+distances moved in parameter space along each direction; random directions, and your own, need not be orthogonal, and
+then distances across the plane are others. NaN stays NaN.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
-from bathymetry.probes.places import places
+from bathymetry.probes.places import one_place
 from bathymetry.probes.sharp import unit_norms
 from bathymetry.spectra import eigenpairs
 from bathymetry.surface import LossSurface
@@ -36,9 +38,9 @@ class Landscape:
 
 def landscape(
     surface: LossSurface,
-    directions: Directions = "filter",
     theta: Float[Tensor, " parameter"] | None = None,
     *,
+    directions: Directions = "filter",
     dimensions: Literal[1, 2] = 2,
     reach: float = 1.0,
     points: int = 21,
@@ -48,9 +50,9 @@ def landscape(
 
     Args:
         surface: The loss surface.
+        theta: The centre; the network's own parameters if None.
         directions: "filter" for random filter-normalised ones, "eigenvectors" for those of the largest eigenvalues, or
             one or two of your own.
-        theta: The centre; the network's own parameters if None.
         dimensions: 1 for a line, 2 for a plane; of directions of your own, as many as there are.
         reach: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
         points: On each axis; an odd number has the centre itself on the grid.
@@ -62,9 +64,8 @@ def landscape(
     Raises:
         InputError: If the directions can't be, or the grid is empty.
     """
-    if points < 2 or not reach > 0:
-        raise InputError("points", points, "give at least 2, and a positive reach")
-    centre = places(surface, theta).theta[0]
+    points, reach = whole_number("points", points, 2), positive_number("reach", reach)
+    centre = one_place(surface, theta)
     along = _directions(surface, centre, directions, dimensions, seed)
     lengths = along.norm(dim=1)
     if bool((lengths == 0).any()):
@@ -83,12 +84,8 @@ def _directions(
     surface: LossSurface, centre: Tensor, directions: Directions, dimensions: int, seed: int
 ) -> Float[Tensor, "direction parameter"]:
     chance = torch.Generator().manual_seed(seed)
-    if isinstance(directions, Tensor):
-        given = directions.to(centre).reshape(-1, directions.shape[-1])
-        if given.shape[1] != surface.dimension or len(given) not in (1, 2):
-            remedy = f"give one or two of {surface.dimension} numbers"
-            raise InputError("directions", f"shape {tuple(directions.shape)}", remedy)
-        return given
+    if not isinstance(directions, str):
+        return _given(surface, directions)
     if dimensions not in (1, 2):
         raise InputError("dimensions", dimensions, "give 1 for a line or 2 for a plane")
     if directions == "eigenvectors":
@@ -99,3 +96,17 @@ def _directions(
     drawn = torch.randn(dimensions, surface.dimension, generator=chance, dtype=torch.float64).to(centre)
     norms = torch.stack([unit_norms(surface, one) for one in drawn])
     return torch.where(norms > 0, drawn * lengths / norms.clamp_min(torch.finfo(centre.dtype).tiny), 0.0)
+
+
+def _given(surface: LossSurface, directions: Tensor) -> Float[Tensor, "direction parameter"]:
+    given, _ = surface.points(directions, "directions")
+    if len(given) > 2:
+        raise InputError("directions", f"{len(given)} of them", "give one for a line or two for a plane")
+    if not bool(given.isfinite().all()):
+        raise InputError("directions", "not finite", "give finite numbers")
+    lengths = given.double().norm(dim=1)
+    if len(given) == 2:
+        overlap = (given[0].double() @ given[1].double()).abs() / lengths.prod()
+        if bool(overlap > 1 - 8 * torch.finfo(given.dtype).eps):
+            raise InputError("directions", "parallel", "give two that span a plane")
+    return given

@@ -106,11 +106,15 @@ class Trained:
             surface = LossSurface(module, "cross_entropy", one)
             variables[f"{half}_loss"] = ("member", surface.loss(theta).numpy())
             variables[f"{half}_accuracy"] = ("member", surface.accuracy(theta).numpy())
-        kinds = [probes.sensitivity(surface, of, theta).value for of in ("loss", "logits", "probabilities")]
+        kinds = [probes.sensitivity(surface, theta, of=of).value for of in ("loss", "logits", "probabilities")]
         variables["sensitivity"] = (("member", "of"), torch.stack(kinds, dim=1).numpy())
         some = LossSurface(module, "cross_entropy", self.few.train)
-        largest = probes.eigenvalues(some, 1, theta=theta)
-        sharp = [probes.sharpness(some, "keskar", theta).value, largest.values[:, 0], probes.trace(some, theta).value]
+        largest = probes.eigenvalues(some, theta, k=1)
+        sharp = [
+            probes.sharpness(some, theta, kind="keskar").value,
+            largest.values[:, 0],
+            probes.trace(some, theta).value,
+        ]
         variables["sharpness"] = (("member", "kind"), torch.stack(sharp, dim=1).numpy())
         variables["eigenvalue_converged"] = ("member", largest.converged[:, 0].numpy())
         noise = probes.noise_scale(some, theta)

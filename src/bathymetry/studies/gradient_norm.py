@@ -86,7 +86,7 @@ class PreconditionedEigenvalue:
         second = moment.moments["exp_avg_sq"].vectors().double() / (1 - self.beta2**moment.step)
         surface = surface_of(self.network, self.examples)
         theta = moment.parameters.vectors().double()
-        return probes.preconditioned_eigenvalue(surface, second.sqrt() + self.eps, theta)
+        return probes.preconditioned_eigenvalue(surface, theta, preconditioner=second.sqrt() + self.eps)
 
 
 def plan(settings: Settings) -> Plan:
