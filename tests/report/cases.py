@@ -1,6 +1,9 @@
 """Made-up reports with all that a real one has."""
 
-from bathymetry.charts import Figure, Reference, curves, dots, panel, predictions
+import numpy as np
+import xarray as xr
+
+from bathymetry.charts import Figure, Reference, curves, dots, panel, paths, predictions, scatter
 from bathymetry.report import ClaimRow, Kept, Report, StudySection
 from bathymetry.statistics import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times
@@ -110,6 +113,42 @@ def accuracy_figure(number: int) -> Figure:
     ]  # fmt: skip
     return Figure(
         f"{number:02d}-accuracy", "How accurate?", tuple(charts), f"Finding of figure {number}.", "Logit axis.", number
+    )
+
+
+def figures_of_every_kind() -> tuple[Figure, ...]:
+    """Two panels of each kind of chart, with all that a kind can hold."""
+    numbers = np.random.default_rng(7).uniform(0.1, 1.0, (2, 6, 5))
+    shares = xr.DataArray(numbers[..., 0], {"activation": ["relu", "tanh"]}, ("activation", "member"))
+    snapshots = {"snapshot": np.arange(5)}
+    points = xr.DataArray(numbers.transpose(1, 2, 0), snapshots, ("member", "snapshot", "component"))
+    loss = xr.DataArray(numbers[0], snapshots, ("member", "snapshot"))
+    sizes = xr.DataArray(
+        numbers, {"half": ["training", "test"], "size": [5, 25, 125, 500, 1500]}, ("half", "member", "size")
+    )
+    bounds = xr.DataArray([900.0, 500.0, 400.0], {"network": list(NETWORKS)}, ("network",))
+    lines = (Reference(0.5, "half"), Reference(125, "middle", "x"))
+    lines_of_members, truth = prediction_cases()
+    charts = {
+        "curves": curves(
+            sizes, x="size", series="half", x_title="Size", x_scale="log", y_title="Loss", members="dots",
+            references=lines, behind=sizes.isel(member=0), behind_label="behind",
+        ),
+        "dots": dots(
+            times(), category="network", title="Epochs", scale="log", bounds=bounds,
+            references=[Reference(600, "middle", "x")],
+        ),
+        "paths": paths(points, loss, titles=("Component 1", "Component 2")),
+        "predictions": predictions(
+            lines_of_members.isel(network=0), truth, x_title="x", y_title="Prediction", trained_on=(-10.0, 10.0)
+        ),
+        "scatter": scatter(
+            shares, shares, group="activation", x_title="Share", y_title="Share", references=[Reference(0.5, "half")]
+        ),
+    }  # fmt: skip
+    return tuple(
+        Figure(f"kind-{kind}", f"Two of {kind}?", (panel(chart, "first"), panel(chart, "second")), "Two.", "Twice.")
+        for kind, chart in charts.items()
     )
 
 

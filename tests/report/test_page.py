@@ -10,7 +10,7 @@ import pytest
 
 from bathymetry.report import ClaimRow, page
 from bathymetry.statistics import Verdict
-from report.cases import HOSTILE, hostile_report, loss_figure, report, section
+from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, report, section
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MOST_BYTES = 6_000_000
@@ -94,6 +94,27 @@ def test_every_chart_is_drawn_within_the_page_and_nothing_is_fetched_or_complain
     )
     assert outside == []
     assert seen.tab.locator(".waiting").count() == 0
+
+
+def coloured_pixels(tab):
+    """Count each chart's pixels that are neither paper nor words, which are grey or nearly: what its marks left."""
+    return tab.evaluate(
+        "[...document.querySelectorAll('[data-chart]')].map(box => { const c = box.querySelector('canvas');"
+        " if (!c) return 0; const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
+        " for (let i = 0; i < d.length; i += 4)"
+        " if (Math.max(d[i], d[i+1], d[i+2]) - Math.min(d[i], d[i+1], d[i+2]) > 40) n++; return n; })"
+    )
+
+
+def test_two_panels_of_every_kind_of_chart_are_drawn_without_a_word_of_complaint(tmp_path, visit):
+    path = tmp_path / "report.html"
+    path.write_text(page(report(section("depth-function", figures_of_every_kind()))), encoding="utf-8")
+    for scheme in ("light", "dark"):
+        seen = visit(path, scheme=scheme)
+        assert seen.said == []
+        drawn = coloured_pixels(seen.tab)
+        assert len(drawn) == 10
+        assert all(count > 200 for count in drawn), drawn
 
 
 def ink(tab):

@@ -48,7 +48,7 @@ def paths(
     })  # fmt: skip
     x_channel = alt.X("x:Q", **_axis(titles[0], placed[..., 0]))
     y_channel = alt.Y("y:Q", **_axis(titles[1], placed[..., 1]))
-    base = alt.Chart(data, name="members").transform_filter("isValid(datum.x) && isValid(datum.y)")
+    base = alt.Chart(data).transform_filter("isValid(datum.x) && isValid(datum.y)")
     lines = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(
         x=x_channel, y=y_channel, detail="member:O", order="order:Q"
     )
@@ -56,8 +56,10 @@ def paths(
     scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
     shade = alt.Color("worth:Q", scale=scale, legend=alt.Legend(title=colour_title, gradientLength=160, tickCount=4))
     tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=colour_title, format=".3g")]
-    dots = base.mark_circle(size=34, opacity=1, clip=True).encode(
-        x=x_channel, y=y_channel, color=shade, tooltip=tooltip
+    dots = (
+        base.mark_circle(size=34, opacity=1, clip=True)
+        .encode(x=x_channel, y=y_channel, color=shade, tooltip=tooltip)
+        .properties(name="members")
     )
     begun = base.transform_filter("datum.role == 'start'").mark_point(
         shape="circle", size=120, filled=False, color=INK, strokeWidth=1.5, clip=True

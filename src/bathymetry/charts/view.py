@@ -24,6 +24,9 @@ def view(
     Returns:
         A chart that shows itself the same in a notebook and on the page; no global setting is changed.
     """
+    # Vega names a layer's marks after the layer, and draws nothing at all where two have one name.
+    names = [layer.name for layer in layers if isinstance(layer.name, str)]
+    assert len(set(names)) == len(names), f"layers share a name: {names}"
     chart = alt.layer(*layers, width="container", height=height, description=description)
     chart.usermeta = usermeta(key, clipped=clipped)
     chart = cast(alt.LayerChart, chart.add_params(alt.param(name=HIDDEN, value=[])))
