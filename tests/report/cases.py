@@ -44,6 +44,7 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
             mixed,
             "1 of 10 shallow ones fit.",
             0.08,
+            among=4,
         ),
         ClaimRow(
             f"{study}.b",

@@ -10,7 +10,7 @@ import pytest
 
 from bathymetry.report import ClaimRow, page
 from bathymetry.statistics import Verdict
-from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, report, section
+from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, part, report, section
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MOST_BYTES = 6_000_000
@@ -324,9 +324,44 @@ def test_a_finding_that_gives_its_reason_is_not_told_it_twice():
 
 
 def test_chance_and_adjustment_are_spoken_of(html):
-    assert "one claim in twenty would come out" in html
-    assert "Holm" in html
+    assert "one part in twenty would come out" in html
+    assert "4 claims on this page have a p" in html
     assert "p 0.040, Holm-adjusted 0.080" in html
+
+
+def test_a_verdict_that_chance_could_do_among_so_many_has_a_lighter_mark_and_calm_words(html):
+    row = html[html.index("all networks converge</th>") :]
+    row = row[: row.index("</tr>")]
+    assert 'class="badge contradicted light"' in row
+    assert "Contradicted, though among the 4 claims tested here chance could do this." in row
+    assert '2</strong> <span class="of-these">which chance could do' in html
+
+
+def test_claims_that_one_of_their_parts_contradicts_by_chance_are_counted_and_named():
+    parts = (part("contradicted", 0.0, (0.0, 0.46), 0.03, "0 of 6"),) * 6
+    row = ClaimRow(
+        "depth-function.a", "All fit.", "Share.", Verdict("share", "contradicted", parts, 6, 0.19), "No.", 1.0
+    )
+    told = page(replace(report(), studies=(replace(section("depth-function", (loss_figure(1),)), claims=(row,)),)))
+    assert "On this page 1 claim has such a p: depth-function.a." in told
+    assert "Contradicted, though among its 6 parts chance could do this." in told
+
+
+def test_the_rule_of_a_claim_is_that_of_the_parts_that_decided_it():
+    below = replace(
+        part("supported", -0.8, (-0.9, -0.6), 0.001, "−0.8"), rule="Supported if the interval lies below zero."
+    )
+    row = ClaimRow(
+        "x.b", "It falls.", "a slope", Verdict("slope", "supported", (below,), 10, 0.001), "It falls.", 0.001
+    )
+    told = page(replace(report(), studies=(replace(section("x", (loss_figure(1),)), claims=(row,)),)))
+    assert "A slope. Supported if the interval lies below zero." in told
+    assert "lies above zero" not in told
+
+
+def test_words_that_hold_for_every_claim_are_said_once(html):
+    assert html.count("contradicted as soon as one part is") == 1
+    assert html.count("a two-sided test at 5") <= 1
 
 
 def test_code_can_be_copied_as_it_was_written(html):

@@ -100,3 +100,19 @@ def test_each_of_two_candidates_is_tested_at_97_5_percent():
 def test_nobody_to_beat_is_refused():
     with pytest.raises(InputError, match="others = none"):
         best(HIGH, {}, larger_is_better=True)
+
+
+def test_the_outcome_is_told_by_whom_each_candidate_is_above_and_below():
+    sizes = {"batch 5": LOW, "batch 500": HIGH}
+    part = best(MIDDLE, {**sizes, "batch 25": MIDDLE + 0.1}, larger_is_better=True, name="batch 125")
+    assert part.told == "batch 125 is above 5, below 500, not clearly above 25"
+    assert part.rule == (
+        "Supported if batch 125 is above each of 5, 500 and 25 in two-sided tests at 5 %, contradicted if one of those "
+        "is above batch 125."
+    )
+
+
+def test_candidates_that_fare_alike_are_named_together_and_share_the_doubt():
+    part = best_among({"A": LOW, "B": LOW}, {"C": HIGH, "D": MIDDLE}, larger_is_better=False)
+    assert part.told == "A and B are below C and D"
+    assert "A or B is below each of C and D in two-sided tests at 2.5 %" in part.rule

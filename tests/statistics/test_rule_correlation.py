@@ -24,7 +24,9 @@ def test_the_estimate_is_spearmans():
 @pytest.mark.parametrize(("expected", "decision"), [("above", "contradicted"), ("below", "supported")])
 def test_the_expected_side_decides(expected, decision):
     x, y = drawn(-0.9, 30, 1)
-    assert correlation(x, y, expected=expected).decision == decision
+    part = correlation(x, y, expected=expected)
+    assert part.decision == decision
+    assert f"bootstrap interval over members lies {expected} zero" in part.rule
 
 
 def test_independent_numbers_are_decided_in_about_one_run_of_twenty():
@@ -45,9 +47,10 @@ def test_fewer_than_twenty_members_decide_nothing():
 
 
 def test_numbers_that_are_all_the_same_correlate_with_nothing():
-    part = correlation(np.ones(30), np.arange(30.0))
+    part = correlation(np.arange(30.0), np.ones(30), first="loss", second="ratio")
     assert part.decision == "undecided"
     assert np.isnan(part.estimate)
+    assert part.summary == "no rank correlation of loss and ratio: all 30 members have the same ratio"
 
 
 def test_members_without_two_numbers_are_left_out():

@@ -53,10 +53,10 @@ def test_without_a_weaker_condition_absence_proves_nothing():
     assert exists({"a": NONE}).decision == "undecided"
 
 
-@pytest.mark.parametrize("cells", [{}, {"a": NONE[:0]}])
-def test_no_cells_and_empty_cells_are_undecided(cells):
-    part = exists(cells)
-    assert (part.decision, part.members, part.summary) == ("undecided", 0, "no members")
+@pytest.mark.parametrize(("cells", "words"), [({}, "no cell of many images was run"), ({"a": NONE[:0]}, "no members")])
+def test_no_cells_and_empty_cells_are_undecided_and_told_apart(cells, words):
+    part = exists(cells, cell="cell of many images")
+    assert (part.decision, part.members, part.summary) == ("undecided", 0, words)
 
 
 def test_anything_but_booleans_is_refused():

@@ -119,3 +119,15 @@ def test_under_no_difference_at_most_five_percent_are_decided():
     rng = np.random.default_rng(5)
     decided = [order(rng.normal(size=6), rng.normal(size=6)).decision != "undecided" for _ in range(1000)]
     assert np.mean(decided) <= 0.0411 + 3 * math.sqrt(0.0411 * 0.9589 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (0, 10, "deep before shallow (100 % of pairs)"),
+        (10, 0, "shallow before deep (100 % of pairs)"),
+        (0, 0, "deep not clearly before shallow (50 % of pairs)"),
+    ],
+)
+def test_the_outcome_is_told_from_the_side_of_the_one_that_is_first(a, b, words):
+    assert order(np.arange(6.0) + a, np.arange(6.0) + b, first="deep", second="shallow").told == words

@@ -12,6 +12,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.statistics import (
     FISHER,
     LOG,
+    Transform,
     logit_accuracy,
     paired_difference,
     regression_slope,
@@ -91,6 +92,22 @@ def test_a_bound_near_zero_is_not_rounded_onto_it():
     part = slope(values - shift)
     assert part.decision == "supported"
     assert "interval 0.0004 to" in part.summary
+
+
+@pytest.mark.parametrize(("expected", "other"), [("above", "below"), ("below", "above")])
+def test_the_rule_in_words_has_the_side_that_decided(expected, other):
+    part = slope(np.arange(1.0, 7.0), expected=expected)
+    words = f"Supported if the 95 % t interval of the mean over members lies {expected} zero, contradicted if {other}."
+    assert part.rule == words
+    assert part.decision == ("supported" if expected == "above" else "contradicted")
+
+
+def test_numbers_and_rule_stand_in_the_same_unit_on_the_same_side_of_the_line():
+    less_a_tenth = Transform("less a tenth", lambda one: one / 100 - 0.1, lambda one: 100 * (one + 0.1))
+    part = slope(np.array([0.01, 0.02, 0.01, 0.02, 0.01, 0.02]) - 0.1, shown=less_a_tenth, unit=" %")
+    assert part.decision == "contradicted"
+    assert part.summary.startswith("mean 1.5 % (95 % interval 0.9 to 2.1 %")
+    assert "lies above 10 %, contradicted if below" in part.rule
 
 
 def test_paired_differences_are_taken_on_the_scale():

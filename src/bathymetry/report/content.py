@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bathymetry.charts.figure import Figure
-from bathymetry.statistics.verdict import Decision, Verdict
+from bathymetry.statistics.verdict import CONFIDENCE, Decision, Verdict
+
+
+_LEVEL = round(1 - CONFIDENCE, 12)
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class Kept:
 
     decision: Decision
     finding: str
-    source: str = "kept full run"  # which run, in words
+    source: str = "The kept full run says otherwise"  # which run, in words
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,25 @@ class ClaimRow:
     finding: str  # one sentence with numbers from the data
     p_holm: float | None = None  # adjusted over all claims of the page; None where there is no p
     kept: Kept | None = None
+    among: int = 1  # how many claims p was adjusted for
+
+    @property
+    def light(self) -> bool:
+        """Whether it is decided, but no more clearly than chance could do among so many claims."""
+        return self.verdict.decision in ("supported", "contradicted") and (self.p_holm or 0.0) > _LEVEL
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the finding: why it is not decided, or that chance may have decided it."""
+        """What a reader must know beside the finding: why it is not decided, or that chance could have decided it."""
         remarks = []
         reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
         if reason and reason not in self.finding:
             remarks.append(f"{reason}.")
-        if self.verdict.decision in ("supported", "contradicted") and (self.p_holm or 0.0) > 0.05:
-            adjusted = f"Adjusted for all claims of the page (Holm), p = {self.p_holm:.2f}"
-            remarks.append(f"{adjusted}: chance may have decided it.")
+        if self.light:
+            own = self.verdict.p or 0.0
+            many = f"its {len(self.verdict.parts)} parts" if own > _LEVEL else f"the {self.among} claims tested here"
+            word = self.verdict.decision.capitalize()
+            remarks.append(f"{word}, though among {many} chance could do this.")
         return tuple(remarks)
 
 
@@ -56,6 +67,7 @@ class StudySection:
     settings: Mapping[str, str]
     code: str  # the few lines of Python that make it
     warnings: tuple[str, ...] = ()  # for example who diverged
+    compared: str = ""  # in what this run differs from the kept one whose verdicts stand beside its own
 
 
 @dataclass(frozen=True)

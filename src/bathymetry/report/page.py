@@ -18,10 +18,11 @@ from markupsafe import Markup, escape
 
 from bathymetry.charts.figure import Figure
 from bathymetry.charts.theme import PALETTE, configuration, twins
+from bathymetry.report.chance import chance
 from bathymetry.report.columns import columns
 from bathymetry.report.content import ClaimRow, Report
 from bathymetry.report.effect import effects
-from bathymetry.statistics.rules_in_words import RULES, SEVERAL
+from bathymetry.statistics.rules_in_words import decided_by
 from bathymetry.statistics.verdict import Decision
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not judged": "–"}
@@ -76,13 +77,13 @@ def page(report: Report) -> str:
         undefined=jinja2.StrictUndefined, finalize=_held_together,
     )  # fmt: skip
     environment.filters.update(p=_p, sentence=_sentence, code=_code)
-    environment.globals.update(effects=effects, symbols=_SYMBOLS, rules=RULES, several=SEVERAL)
+    environment.globals.update(effects=effects, symbols=_SYMBOLS, decided_by=decided_by)
     return environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,
         tally=_tally(claims),
         claims=len(claims),
-        tested=sum(claim.verdict.p is not None for claim in claims),
+        chance=chance(claims),
         colours=[(name, light, dark) for name, (light, dark) in PALETTE.items()],
         colour_name={light: name for name, (light, _) in PALETTE.items()},
         style=Markup(_read("style.css")),
@@ -137,10 +138,13 @@ def _drop_legends(view: dict[str, Any]) -> None:
                 channel["legend"] = None
 
 
-def _tally(claims: Sequence[ClaimRow]) -> list[tuple[Decision, int]]:
-    # Count the verdicts, in the order in which a reader wants them.
-    decisions = [claim.verdict.decision for claim in claims]
-    return [(decision, decisions.count(decision)) for decision in _SYMBOLS if decision in decisions]
+def _tally(claims: Sequence[ClaimRow]) -> list[tuple[Decision, int, int]]:
+    # Count the verdicts, in the order in which a reader wants them, and those of each that chance could do.
+    counted = []
+    for decision in _SYMBOLS:
+        same = [claim for claim in claims if claim.verdict.decision == decision]
+        counted.append((decision, len(same), sum(claim.light for claim in same)))
+    return [one for one in counted if one[1]]
 
 
 def _p(value: float | None) -> str:

@@ -88,6 +88,7 @@ def _runs(out: Path) -> tuple[list[StudyRun], list[str]]:
 def _rows(runs: Sequence[StudyRun]) -> tuple[ClaimRow, ...]:
     judged = [claim for run in runs for claim in run.claims]
     adjusted = holm([claim.verdict.p for claim in judged])
+    among = sum(claim.verdict.p is not None for claim in judged)
     kept = kept_verdicts()
     rows = []
     for claim, p_holm in zip(judged, adjusted, strict=True):
@@ -103,6 +104,7 @@ def _rows(runs: Sequence[StudyRun]) -> tuple[ClaimRow, ...]:
                 finding=claim.finding,
                 p_holm=p_holm,
                 kept=Kept(beside.verdict, beside.finding) if beside else None,
+                among=among,
             )
         )
     return tuple(rows)

@@ -24,6 +24,7 @@ from .rule_slope import slope as slope
 from .rule_slope import spearman_z as spearman_z
 from .rules_in_words import RULES as RULES
 from .rules_in_words import SEVERAL as SEVERAL
+from .rules_in_words import decided_by as decided_by
 from .transforms import FISHER as FISHER
 from .transforms import IDENTITY as IDENTITY
 from .transforms import LOG as LOG

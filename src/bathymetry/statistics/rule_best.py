@@ -4,7 +4,7 @@ An intersection–union test: when each of several tests must reject, each may b
 for their number is due. Berger 1982, Technometrics 24:295.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Real
@@ -130,6 +130,51 @@ def best_among(
         summary=summary,
         coordinates=dict(coordinates or {}),
         reason=(too_few(members) or _open(leader, pairs[leader])) if decision == "undecided" else "",
+        told=hardest[leader].told if len(candidates) == len(others) == 1 else _told(pairs, relation),
+        rule=_rule(list(candidates), list(others), relation, each),
+    )
+
+
+_OPPOSITE = {"above": "below", "below": "above"}
+
+
+def _told(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
+    # Whom each candidate is clearly above, clearly below, and neither; candidates that fare alike are named together.
+    alike: dict[str, list[str]] = {}
+    for name, row in pairs.items():
+        outcomes = [
+            (words, [rival for rival, part in row.items() if part.decision == decision])
+            for decision, words in (
+                ("supported", relation),
+                ("contradicted", _OPPOSITE[relation]),
+                ("undecided", f"not clearly {relation}"),
+            )
+        ]
+        shared = _shared_word([name, *row])
+        told = [f"{words} {_listed([one.removeprefix(shared) for one in names])}" for words, names in outcomes if names]
+        alike.setdefault(", ".join(told), []).append(name)
+    return "; ".join(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {told}" for told, names in alike.items())
+
+
+def _shared_word(names: Sequence[str]) -> str:
+    # The word that all names begin with, as "batch " in "batch 5" and "batch 25".
+    first = {name.partition(" ")[0] + " " for name in names if " " in name}
+    return first.pop() if len(first) == 1 and all(" " in name for name in names) else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _rule(candidates: Sequence[str], others: Sequence[str], relation: str, confidence: float) -> str:
+    level_of_test = f"{100 * (1 - confidence):.4g} %"
+    who = candidates[0] if len(candidates) == 1 else f"{' or '.join(candidates)}"
+    beaten = candidates[0] if len(candidates) == 1 else "them all"
+    shared = _shared_word([*candidates, *others])
+    each = f"each of {_listed([one.removeprefix(shared) for one in others])}" if len(others) > 1 else others[0]
+    return (
+        f"Supported if {who} is {relation} {each} in two-sided tests at {level_of_test}, contradicted if "
+        f"{'one of those' if len(others) > 1 else 'that'} is {relation} {beaten}."
     )
 
 

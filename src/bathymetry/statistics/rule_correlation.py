@@ -22,6 +22,8 @@ def correlation(
     y: Real[np.ndarray, " member"],
     *,
     expected: Literal["above", "below"] = "above",
+    first: str = "the first number",
+    second: str = "the second number",
     least: int = 20,
     confidence: float = CONFIDENCE,
     coordinates: Mapping[str, str] | None = None,
@@ -35,6 +37,8 @@ def correlation(
         x: One number a member. Members without two finite numbers are left out.
         y: The other number of each.
         expected: On which side of 0 the claim puts the correlation.
+        first: What x is called.
+        second: What y is called.
         least: With fewer members it is undecided.
         confidence: Two-sided, from 0 to 1.
         coordinates: What the part is about.
@@ -48,16 +52,17 @@ def correlation(
         ('supported', 1.0)
     """
     both = np.isfinite(x) & np.isfinite(y)
-    first, second = np.asarray(x, dtype=np.float64)[both], np.asarray(y, dtype=np.float64)[both]
-    members, doubt = len(first), round(1 - confidence, 12)
+    across, up = np.asarray(x, dtype=np.float64)[both], np.asarray(y, dtype=np.float64)[both]
+    members, doubt = len(across), round(1 - confidence, 12)
     estimate, low, high, p = float("nan"), float("nan"), float("nan"), 1.0
     reason = f"{count_of_members(members)}, where this verdict needs {least}" if members < least else ""
-    if not reason and (np.ptp(first) == 0 or np.ptp(second) == 0):
-        reason = "all members have the same number, so nothing can go together"
+    constant = [name for name, values in ((first, across), (second, up)) if members and np.ptp(values) == 0]
+    if not reason and constant:
+        reason = f"all {count_of_members(members)} have the same {' and the same '.join(constant)}"
     decision: Decision = "undecided"
-    if members >= 3 and np.ptp(first) > 0 and np.ptp(second) > 0:
-        estimate = float(stats.spearmanr(first, second).statistic)
-        drawn = _resampled(first, second)
+    if members >= 3 and not constant:
+        estimate = float(stats.spearmanr(across, up).statistic)
+        drawn = _resampled(across, up)
         low, high = (float(end) for end in np.quantile(drawn, [doubt / 2, 1 - doubt / 2]))
         below, above = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
         p = min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
@@ -65,16 +70,24 @@ def correlation(
         side = "above" if low > 0 else "below" if high < 0 else ""
         decision = "undecided" if not side else "supported" if side == expected else "contradicted"
         reason = "" if side else "the interval of the correlation holds 0"
-    told, interval = with_interval(estimate, (low, high), confidence)
+    shown, interval = with_interval(estimate, (low, high), confidence)
+    summary = (
+        f"rank correlation of {first} and {second} {shown} ({interval}, {p_value(p)}, {count_of_members(members)})"
+    )
+    if np.isnan(estimate):
+        summary = f"no rank correlation of {first} and {second}: {reason}"
+    other = "below" if expected == "above" else "above"
     return Part(
         decision=decision,
         estimate=estimate,
         interval=(low, high),
         p=p,
         members=members,
-        summary=f"rank correlation {told} ({interval}, {p_value(p)}, {count_of_members(members)})",
+        summary=summary,
         coordinates=dict(coordinates or {}),
         reason=reason,
+        rule=f"Supported if the correlation's {confidence * 100:.4g} % bootstrap interval over members lies {expected} "
+        f"zero, contradicted if {other}; undecided under {least} members.",
     )
 
 

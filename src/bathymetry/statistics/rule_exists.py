@@ -5,6 +5,7 @@ Biometrika 26:404), and one such cell is an example that stands, however many ce
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ def exists(
     signs: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
     condition: str = "meet the condition",
     sign: str = "show a sign of it",
+    cell: str = "cell",
     coordinates: Mapping[str, str] | None = None,
 ) -> Part:
     """Judge by a single cell in which every member, six or more, meets a condition.
@@ -35,6 +37,7 @@ def exists(
             other way; without it that can't happen.
         condition: The condition as the end of a sentence, "6 of 6 members …".
         sign: The weaker condition, likewise.
+        cell: What a cell is, in the singular.
         coordinates: What the part is about.
 
     Returns:
@@ -50,27 +53,43 @@ def exists(
         ('contradicted', '500 images: 6 of 6 members reach 99 %')
     """
     for name, grid in (("cells", cells), ("signs", signs or {})):
-        for cell, values in grid.items():
+        for each, values in grid.items():
             if np.asarray(values).dtype != np.bool_ or np.ndim(values) != 1:
-                raise InputError(f"{name}[{cell}]", values, "give one boolean a member")
-    filled = {cell: values for cell, values in cells.items() if len(values)}
+                raise InputError(f"{name}[{each}]", values, "give one boolean a member")
+    rule = f"{decides.capitalize()} by one {cell} in which every member does, {MINIMUM_MEMBERS} or more"
+    if signs is not None:
+        rule += f"; {_OPPOSITE[decides]} if in none of them members {sign}"
+    filled = {each: values for each, values in cells.items() if len(values)}
     if not filled:
-        return _part("undecided", float("nan"), 0, "no members", coordinates, too_few(0))
+        nothing = "no members" if cells else f"no {cell} was run"
+        part = _part("undecided", float("nan"), 0, nothing, too_few(0) if cells else nothing)
+    else:
+        part = _judged(filled, decides, cells, signs or {}, condition, sign)
+    return replace(part, coordinates=dict(coordinates or {}), rule=f"{rule}.")
 
+
+def _judged(
+    filled: Mapping[str, Bool[np.ndarray, " _"]],
+    decides: Literal["supported", "contradicted"],
+    cells: Mapping[str, Bool[np.ndarray, " _"]],
+    signs: Mapping[str, Bool[np.ndarray, " _"]],
+    condition: str,
+    sign: str,
+) -> Part:
     # The largest share, and of equal shares the one with the most members: so a cell that decides comes first.
-    most = max(filled, key=lambda cell: (filled[cell].mean(), len(filled[cell])))
+    most = max(filled, key=lambda each: (filled[each].mean(), len(filled[each])))
     count, members = int(filled[most].sum()), len(filled[most])
     summary = f"{most}: {count} of {count_of_members(members)} {condition}"
     if count == members >= MINIMUM_MEMBERS:
-        return _part(decides, 1.0, members, summary, coordinates)
+        return _part(decides, 1.0, members, summary)
     if signs and not any(values.any() for values in signs.values()):
         fewest = min(len(values) for values in signs.values())
         total = sum(len(values) for values in signs.values())
         words = f"0 of {count_of_members(total)} in {len(signs)} cells {sign}"
         if fewest >= MINIMUM_MEMBERS and signs.keys() >= cells.keys() and not count:
-            return _part(_OPPOSITE[decides], count / members, fewest, words, coordinates)
+            return _part(_OPPOSITE[decides], count / members, fewest, words)
     reason = too_few(members) if count == members else "no cell in which every member does"
-    return _part("undecided", count / members, members, summary, coordinates, reason)
+    return _part("undecided", count / members, members, summary, reason)
 
 
 def _part(
@@ -78,8 +97,7 @@ def _part(
     estimate: float,
     members: int,
     summary: str,
-    coordinates: Mapping[str, str] | None,
     reason: str = "",
 ) -> Part:
     nothing = (float("nan"), float("nan"))
-    return Part(decision, estimate, nothing, None, members, summary, dict(coordinates or {}), reason)
+    return Part(decision, estimate, nothing, None, members, summary, {}, reason)

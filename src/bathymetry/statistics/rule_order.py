@@ -85,7 +85,18 @@ def order(
         summary=summary,
         coordinates=dict(coordinates or {}),
         reason=reason,
+        told=summary if never or not members else _told(decision, first, relation, second, test.superiority),
+        rule=f"Supported if Mann and Whitney's two-sided test at {doubt * 100:.4g} % finds {first} {relation} {second}, "
+        "contradicted if it finds the opposite.",
     )
+
+
+def _told(decision: Decision, first: str, relation: str, second: str, superiority: float) -> str:
+    front, behind, share = (
+        (second, first, 1 - superiority) if decision == "contradicted" else (first, second, superiority)
+    )
+    clearly = "not clearly " if decision == "undecided" else ""
+    return f"{front} {clearly}{relation} {behind} ({percent(share)} % of pairs)"
 
 
 def _places(values: Real[np.ndarray, " member"], larger_first: bool) -> Float[np.ndarray, " member"]:

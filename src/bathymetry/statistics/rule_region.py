@@ -85,6 +85,8 @@ def region(
         summary=_words(quantity, estimate, interval, (low, high), p, confidence, members, lost, as_percent),
         coordinates=dict(coordinates or {}),
         reason=reason,
+        rule=f"Supported if the {confidence * 100:.4g} % t interval of the mean over members lies wholly inside the "
+        "region, contradicted if wholly outside.",
     )
 
 

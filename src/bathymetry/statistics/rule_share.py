@@ -60,4 +60,6 @@ def share(
         else "no members",
         coordinates=dict(coordinates or {}),
         reason=reason,
+        rule=f"Supported if the {confidence * 100:.4g} % interval of the share of members lies above one half, "
+        "contradicted if below.",
     )

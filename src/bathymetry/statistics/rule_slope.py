@@ -23,6 +23,7 @@ def slope(
     expected: Literal["above", "below"] = "above",
     quantity: str = "mean",
     shown: Transform = IDENTITY,
+    unit: str = "",
     confidence: float = CONFIDENCE,
     coordinates: Mapping[str, str] | None = None,
 ) -> Part:
@@ -35,7 +36,9 @@ def slope(
         expected: On which side of 0 the claim puts the mean.
         quantity: What the number is, for the summary.
         shown: The scale that the numbers are on, so that the summary takes them back: with `FISHER` it tells of a
-            correlation, with `LOG` of a ratio. Estimate and interval stay on the scale.
+            correlation, with `LOG` of a ratio. Estimate and interval stay on the scale; the rule's words name the
+            value that 0 is taken back to.
+        unit: What stands after a number taken back, for example " %".
         confidence: Two-sided, from 0 to 1.
         coordinates: What the part is about.
 
@@ -64,15 +67,29 @@ def slope(
         interval=interval,
         p=p,
         members=members,
-        summary=_words(quantity, shown, estimate, interval, p, confidence, members, len(values)),
+        summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(values)),
         coordinates=dict(coordinates or {}),
         reason=reason,
+        rule=_rule(expected, shown, unit, confidence),
     )
+
+
+def _neutral(shown: Transform) -> float:
+    return float(shown.backward(np.array(0.0)))
+
+
+def _rule(expected: Literal["above", "below"], shown: Transform, unit: str, confidence: float) -> str:
+    value = _neutral(shown)
+    line = f"{value:g}{unit}" if value else "zero"
+    other = "below" if expected == "above" else "above"
+    interval = f"{confidence * 100:.4g} % t interval of the mean over members"
+    return f"Supported if the {interval} lies {expected} {line}, contradicted if {other}."
 
 
 def _words(
     quantity: str,
     shown: Transform,
+    unit: str,
     estimate: float,
     interval: tuple[float, float],
     p: float,
@@ -82,8 +99,8 @@ def _words(
 ) -> str:
     if not members:
         return "no members with a number"
-    centre, low, high, neutral = (float(v) for v in shown.backward(np.array([estimate, *interval, 0.0])))
-    number, ends = with_interval(centre, (low, high), confidence, lines=[neutral])
+    centre, low, high = (float(v) for v in shown.backward(np.array([estimate, *interval])))
+    number, ends = with_interval(centre, (low, high), confidence, lines=[_neutral(shown)], unit=unit)
     left_out = f"; {total - members} of {total} without a number, left out" if total > members else ""
     return f"{quantity} {number} ({ends}, {p_value(p)}, {count_of_members(members)}){left_out}"
 

@@ -23,6 +23,8 @@ class Part:
     summary: str  # the numbers in words
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
     reason: str = ""  # why it is undecided or not judged
+    told: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
+    rule: str = ""  # what would have supported it and what contradicted it, as the rule that decided had it
 
 
 @dataclass(frozen=True)

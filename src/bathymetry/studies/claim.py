@@ -10,6 +10,19 @@ if TYPE_CHECKING:
     from bathymetry.statistics import Kind, Part
 
 
+def nothing_beside(results: "xr.DataTree") -> str:
+    """Say nothing beside a finding.
+
+    Args:
+        results: The study's results.
+
+    Returns:
+        No sentence.
+    """
+    del results
+    return ""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim of a study."""
@@ -20,3 +33,6 @@ class Claim:
     rule: str  # how it is decided, in words
     decide: "Callable[[xr.DataTree], Sequence[Part]]"  # no parts where the results have nothing to judge by
     absolute: bool = False  # a number in it holds only for the protocol's own data and schedule
+    beside: "Callable[[xr.DataTree], str]" = (
+        nothing_beside  # what the finding would mislead without, a sentence or none
+    )

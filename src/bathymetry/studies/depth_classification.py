@@ -206,7 +206,8 @@ def _converged_by_100(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 CLAIMS = (
     Claim(
         "a", "Training accuracy is above test accuracy.", "share",
-        "the share of members for which it is, at epoch 100 or the last; for each network", _training_above_test,
+        "the share of members whose training accuracy is above their test accuracy at epoch 100 or the last; for each "
+        "network", _training_above_test,
     ),
     Claim(
         "b", "The middle network has the best test accuracy.", "best",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
 PAIRINGS = ("independent", "shared", "aligned")
 _AROUND = 0.1  # how far beside an end a peak is looked for
+_HALVES = {"train": "training", "test": "test"}
 
 
 class Settings(ImageSettings):
@@ -213,7 +214,7 @@ def _peaks(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     parts = []
     for half, accuracy in _accuracies(results):
         higher = [_at(accuracy, end) > _at(accuracy, end + side) for end in (0.0, 1.0) for side in (-_AROUND, _AROUND)]
-        parts.append(statistics.share(np.all(higher, axis=0), coordinates={"examples": half}))
+        parts.append(statistics.share(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
     return parts
 
 
@@ -221,7 +222,7 @@ def _lower_between(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     return [
         statistics.share(
             (_at(accuracy, 0.5) < _at(accuracy, 0.0)) & (_at(accuracy, 0.5) < _at(accuracy, 1.0)),
-            coordinates={"examples": half},
+            coordinates={"examples": _HALVES[half]},
         )
         for half, accuracy in _accuracies(results)
     ]

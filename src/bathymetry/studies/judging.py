@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bathymetry.statistics import Part, Verdict
 
 
+_SHARE = "the share of "  # how the rule of a claim about a share begins: what follows names those that are counted
+
+
 @dataclass(frozen=True)
 class Judged:
     """A claim with its verdict."""
@@ -43,7 +46,8 @@ def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
     judged = []
     for claim in study.claims:
         verdict = _verdict(claim, results, obstacle)
-        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, _finding(claim, verdict)))
+        finding = " ".join(one for one in (_finding(claim, verdict), claim.beside(results)) if one)
+        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, finding))
     return tuple(judged)
 
 
@@ -82,23 +86,24 @@ def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
 
 
 def _finding(claim: Claim, verdict: "Verdict") -> str:
-    """Put the parts' numbers together; those that share their numbers are named together."""
+    """Tell the outcome in one sentence; parts that have the same are named together. All numbers stand in the parts."""
     if not verdict.parts:
-        return f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."
-    if verdict.kind == "share" and len(verdict.parts) > 1:
-        counts = [_counted(part) for part in verdict.parts]
-        who = claim.rule.partition(";")[0].removeprefix("the share of ")
-        return f"{who[:1].upper()}{who[1:]} (with the share's 95 % interval): {joined(counts)}."
+        return _sentence(verdict.reason)
+    if verdict.kind == "share" and claim.rule.startswith(_SHARE):
+        who = claim.rule.partition(";")[0].removeprefix(_SHARE)
+        return _sentence(f"{who}: {joined([_counted(part) for part in verdict.parts])}")
     together: dict[str, list[str]] = {}
     for part in verdict.parts:
-        together.setdefault(part.summary, []).append(" ".join(part.coordinates.values()))
-    named = [f"{joined(names)}: {summary}" if any(names) else summary for summary, names in together.items()]
-    words = "; ".join(named)
-    return f"{words[:1].upper()}{words[1:]}."
+        together.setdefault(part.told or part.summary, []).append(" ".join(part.coordinates.values()))
+    named = [f"{joined(names)}: {told}" if any(names) else told for told, names in together.items()]
+    return _sentence("; ".join(named))
 
 
 def _counted(part: "Part") -> str:
     count = round(part.estimate * part.members) if part.members else 0
-    return (
-        f"{count} of {part.members} {' '.join(part.coordinates.values())} ({statistics.percent_range(*part.interval)})"
-    )
+    about = f" ({', '.join(part.coordinates.values())})" if part.coordinates else ""
+    return f"{count} of {part.members}{about}"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

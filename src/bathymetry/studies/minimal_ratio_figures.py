@@ -6,10 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, dots, panel, scatter
-from bathymetry.studies.minimal_ratio import STATUSES
+from bathymetry.studies.minimal_ratio import NAMES, STATUSES
 from bathymetry.studies.wording import joined, number
-
-_NAMES = {"relu": "ReLU", "tanh": "tanh"}
 
 
 def figures(results: xr.DataTree) -> Sequence[Figure]:
@@ -46,7 +44,7 @@ def seen(results: xr.DataTree) -> Sequence[str]:
 
 
 def _named(whole: xr.Dataset) -> xr.Dataset:
-    return whole.assign_coords(activation=[_NAMES.get(str(one), str(one)) for one in whole["activation"].values])
+    return whole.assign_coords(activation=[NAMES.get(str(one), str(one)) for one in whole["activation"].values])
 
 
 def _activations(whole: xr.Dataset) -> list[str]:

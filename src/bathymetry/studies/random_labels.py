@@ -203,6 +203,7 @@ def _cannot_fit(results: "xr.DataTree") -> "Sequence[statistics.Part]":
             signs={name: accuracy > chance + _ABOVE_CHANCE for name, accuracy in cells.items()},
             condition="reach 99 %",
             sign="get 10 points above chance",
+            cell=f"cell of the memorisation grid with at least {_ENOUGH_IMAGES:,} images",
         )
     ]
 

@@ -205,15 +205,16 @@ def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "statistics.Part":
     # told in per cent of the variance, where the tenth is what decides
     shown = statistics.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
     return statistics.slope(
-        values, quantity="per cent of the plane's variance within members:", shown=shown, coordinates={"scope": scope}
-    )
+        values, quantity="share of the plane's variance within members", shown=shown, unit=" %",
+        coordinates={"scope": scope},
+    )  # fmt: skip
 
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a", "The plane of the first two principal components shows weights being optimised.", "slope",
-        "the share of the plane's variance that lies within members, less 0.1, by the jackknife over members; for each "
-        "scope", _shows_motion,
+        "the share of the plane's variance that lies within members, its bias and interval by the jackknife over "
+        "members; for each scope", _shows_motion,
     ),
 )  # fmt: skip
 

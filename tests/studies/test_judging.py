@@ -1,0 +1,41 @@
+"""From parts to one sentence: what a reader is told of a claim."""
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from bathymetry import statistics
+from bathymetry.studies import Claim, find, judge
+
+
+def told(kind, rule, parts, **more):
+    """What is said of a claim with these parts."""
+    claim = Claim("a", "It is so.", kind, rule, lambda results: parts, **more)
+    study = replace(find("gradient-norm"), claims=(claim,))
+    tree = xr.DataTree()
+    tree.attrs = {"settings": study.settings.preset("full").model_dump(mode="json"), "data": {}}
+    return judge(study, tree)[0].finding
+
+
+def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
+    parts = [
+        statistics.share(np.arange(6) < count, coordinates={"network": network})
+        for count, network in ((6, "shallow"), (2, "deep"))
+    ]
+    rule = "the share of members that fit by epoch 275; for each network"
+    assert told("share", rule, parts) == "Members that fit by epoch 275: 6 of 6 (shallow) and 2 of 6 (deep)."
+
+
+def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts():
+    parts = [
+        statistics.order(np.arange(6.0), np.arange(6.0) + 10, first="arcsinh", second="cos", coordinates={"of": of})
+        for of in ("shallow", "deep")
+    ]
+    assert told("order", "epochs to fit", parts) == "Shallow and deep: arcsinh before cos (100 % of pairs)."
+
+
+def test_what_a_finding_would_mislead_without_stands_behind_it():
+    parts = [statistics.share(np.ones(6, dtype=bool))]
+    finding = told("share", "the share of members", parts, beside=lambda results: "At equal steps it is not so.")
+    assert finding == "Members: 6 of 6. At equal steps it is not so."
