@@ -48,16 +48,16 @@ def _many(claims: Sequence[ClaimRow]) -> str:
         return "Only one claim on this page has a p, so there is nothing to adjust for." if tested else ""
     light = sum(claim.light for claim in claims)
     words = (
-        f"{len(tested)} claims on this page have a p. Among so many, chance alone gives some verdicts, so each p is also "
-        "adjusted for their number by Holm's method, which keeps the chance of any false verdict on the whole page "
-        "below 5 %. Adjusting changes no verdict, only its mark: a verdict whose adjusted p is above 5 % has a lighter, "
-        f"broken ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
+        f"{len(tested)} claims on this page have a p. Among so many, chance alone gives some verdicts, so each p is "
+        "also adjusted for their number by Holm's method: verdicts whose adjusted p is below 5 % are all true on 19 pages "
+        "of 20. Adjusting changes no verdict, only its mark: one whose adjusted p is above 5 % has a lighter, broken "
+        f"ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
     )
     return words + _too_few_for_a_share(claims)
 
 
 def _too_few_for_a_share(claims: Sequence[ClaimRow]) -> str:
-    # Where even all of the members are no more than chance could do, a reader should not look for the fault in the data.
+    # Where even all members are no more than chance could do, a reader should not look for the fault in the data.
     clearest = [
         claim
         for claim in claims
@@ -67,6 +67,6 @@ def _too_few_for_a_share(claims: Sequence[ClaimRow]) -> str:
         return ""
     members = min(claim.verdict.members for claim in clearest)
     return (
-        f" With {members} members even {members} of {members} have a p of {2.0 ** (1 - members):.2g}, which is too large "
-        "for the full ring among so many claims; a run with more members can have it."
+        f" With {members} members even {members} of {members} have a p of {2.0 ** (1 - members):.2g}, which is too "
+        "large for the full ring among so many claims; a run with more members can have it."
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from bathymetry.charts.figure import Figure
 from bathymetry.statistics.verdict import CONFIDENCE, Decision, Verdict
 
-
 _LEVEL = round(1 - CONFIDENCE, 12)
 
 

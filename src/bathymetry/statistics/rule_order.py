@@ -86,8 +86,8 @@ def order(
         coordinates=dict(coordinates or {}),
         reason=reason,
         told=summary if never or not members else _told(decision, first, relation, second, test.superiority),
-        rule=f"Supported if Mann and Whitney's two-sided test at {doubt * 100:.4g} % finds {first} {relation} {second}, "
-        "contradicted if it finds the opposite.",
+        rule=f"Supported if Mann and Whitney's two-sided test at {doubt * 100:.4g} % finds {first} {relation} "
+        f"{second}, contradicted if it finds the opposite.",
     )
 
 

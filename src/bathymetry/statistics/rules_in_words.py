@@ -9,13 +9,13 @@ RULES: Mapping[Kind, str] = {
     "lies below: it speaks of most members, not of each.",
     "order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the second, "
     "contradicted when it finds the opposite.",
-    "slope": "It is supported when the 95 % interval (Student's t for a mean of one number a member, the bootstrap for a "
-    "correlation over members) lies wholly on the side that the claim expects, contradicted when it lies wholly on the "
+    "slope": "It is supported when the 95 % interval (Student's t for a mean of one number a member, the bootstrap for "
+    "a correlation over members) lies wholly on the side that the claim expects, contradicted when it lies wholly on the "
     "other.",
     "region": "It is supported when the 95 % t interval of the mean lies wholly inside the region, contradicted when "
     "it lies wholly outside.",
-    "best": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out among "
-    "those named, contradicted when another is ahead of them all.",
+    "best": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
+    "among those named, contradicted when another is ahead of them all.",
     "exists": "One case in which every member meets the condition decides it.",
 }
 SEVERAL = (
@@ -36,8 +36,9 @@ def decided_by(verdict: Verdict) -> tuple[str, ...]:
 
     Example:
         >>> from bathymetry.statistics.verdict import Part
-        >>> parts = [Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": of}, rule=f"{of}!") for of in ("up", "down")]
-        >>> decided_by(Verdict("slope", "supported", tuple(parts), 9, 0.01))
+        >>> rose = Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": "up"}, rule="Up!")
+        >>> fell = Part("supported", -1.0, (-1.5, -0.5), 0.01, 9, "", {"of": "down"}, rule="Down!")
+        >>> decided_by(Verdict("slope", "supported", (rose, fell), 9, 0.01))
         ('For up: up!', 'For down: down!')
     """
     named: dict[str, list[str]] = {}
