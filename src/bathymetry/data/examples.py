@@ -7,6 +7,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, float32
 
 
+PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
+
+
 @dataclass(frozen=True)
 class Examples:
     """A set of examples, kept as it was stored; pixels stay bytes until a batch is gathered.

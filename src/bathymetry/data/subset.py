@@ -4,7 +4,7 @@ import torch
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
-from bathymetry.data.examples import Data, Examples
+from bathymetry.data.examples import PART_OF, Data, Examples
 from bathymetry.data.identity import digest
 
 
@@ -29,7 +29,8 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
         return data
     chosen = _drawn(data.train, train, seed, 0, "train_examples")
     judged = _drawn(data.test, test, seed, 1, "test_examples")
-    source = f"{len(chosen):,} training and {len(judged):,} test examples drawn by seed {seed} from {data.source}"
+    part = f"{len(chosen):,} training and {len(judged):,} test examples, drawn by seed {seed}"
+    source = f"{data.source}{PART_OF}{part}"
     return Data(data.name, chosen, judged, digest(chosen, judged), source, data.classes, data.image_shape)
 
 

@@ -49,8 +49,8 @@ def _many(claims: Sequence[ClaimRow]) -> str:
     light = sum(claim.light for claim in claims)
     words = (
         f"{len(tested)} claims on this page have a p. Among so many, chance alone gives some verdicts, so each p is "
-        "also adjusted for their number by Holm's method: verdicts whose adjusted p is below 5 % are all true on 19 pages "
-        "of 20. Adjusting changes no verdict, only its mark: one whose adjusted p is above 5 % has a lighter, broken "
+        "also adjusted for their number by Holm's method: on 19 pages of 20 no verdict with an adjusted p below 5 % is "
+        "false. Adjusting changes no verdict, only its mark: one whose adjusted p is above 5 % has a lighter, broken "
         f"ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
     )
     return words + _too_few_for_a_share(claims)

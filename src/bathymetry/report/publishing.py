@@ -13,9 +13,9 @@ from bathymetry.execution import StudyRun, load_study
 from bathymetry.report.content import ClaimRow, Kept, Report
 from bathymetry.report.page import page
 from bathymetry.report.sections import opening, reproduce, section
-from bathymetry.statistics import Part, holm
+from bathymetry.statistics import Decision, Part, holm
 from bathymetry.store import check_folder, is_output_folder
-from bathymetry.studies import shipped
+from bathymetry.studies import joined, shipped
 from bathymetry.studies.kept import kept_verdicts
 
 PAGE = "report.html"
@@ -103,11 +103,15 @@ def _rows(runs: Sequence[StudyRun]) -> tuple[ClaimRow, ...]:
                 verdict=claim.verdict,
                 finding=claim.finding,
                 p_holm=p_holm,
-                kept=Kept(beside.verdict, beside.finding) if beside else None,
+                kept=None if beside is None else Kept(beside.verdict, beside.finding, _beside(claim.verdict.decision)),
                 among=among,
             )
         )
     return tuple(rows)
+
+
+def _beside(decision: Decision) -> str:
+    return f"The kept full run {'can judge it' if decision == 'not judged' else 'says otherwise'}"
 
 
 def _title(runs: Sequence[StudyRun]) -> str:
@@ -157,10 +161,20 @@ def _shown_provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
     machine = runs[-1].results.attrs["provenance"]
     shown = {name: str(version) for name, version in machine["versions"].items()}
     shown |= {name.capitalize(): str(machine[name]) for name in ("python", "system", "processor", "threads", "device")}
+    return shown | _data_of(runs)
+
+
+def _data_of(runs: Sequence[StudyRun]) -> dict[str, str]:
+    """Say where data came from, study by study where studies took other parts of them."""
+    named: dict[tuple[str, str], list[str]] = {}
     for run in runs:
-        for name, source in run.results.attrs["data"].items():
-            shown[f"Data: {name}"] = source
-    return shown
+        for name, origin in run.results.attrs["data"].items():
+            named.setdefault((name, origin), []).append(run.study.name)
+    names = [name for name, _ in named]
+    return {
+        f"Data: {name}" + (f", of {joined(studies)}" if names.count(name) > 1 else ""): origin
+        for (name, origin), studies in named.items()
+    }
 
 
 def _json(content: Any) -> bytes:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bathymetry.data.examples import PART_OF
 from bathymetry.execution import OUT, StudyRun
 from bathymetry.report.content import ClaimRow, StudySection
-from bathymetry.studies import PRESETS, StudySettings, joined
+from bathymetry.report.presets import compared, label, nearest_preset, presets_in_words, settings_of, shown
 
 
 def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySection:
@@ -31,22 +32,11 @@ def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySectio
         seen=tuple(run.seen),
         figures=tuple(run.figures),
         claims=tuple(claims),
-        settings={_label(name): _shown(value) for name, value in settings_of(run).model_dump().items()},
+        settings={label(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
         code=_code(run, out),
         warnings=(*run.results.attrs["notes"], *diverged(run)),
+        compared=compared(run) if any(claim.kept for claim in claims) else "",
     )
-
-
-def settings_of(run: StudyRun) -> StudySettings:
-    """Read the settings that a run had.
-
-    Args:
-        run: The run.
-
-    Returns:
-        The settings.
-    """
-    return run.study.settings.model_validate(run.results.attrs["settings"])
 
 
 def diverged(run: StudyRun) -> tuple[str, ...]:
@@ -84,32 +74,18 @@ def opening(runs: Sequence[StudyRun]) -> tuple[str, ...]:
     Returns:
         The page's first lines.
     """
-    data = {name: source for run in runs for name, source in run.results.attrs["data"].items()}
     time = max(run.results.attrs["provenance"]["time"] for run in runs)
-    named = [f"{name} ({source.partition(', digest')[0]})" for name, source in data.items()]
-    lines = [f"Data: {'; '.join(named)}."]
+    named = [f"{name} ({'; '.join(sources)})" for name, sources in _sources(runs).items()]
+    return f"Data: {', '.join(named)}.", presets_in_words(runs), f"Results of {time[:10]}."
+
+
+def _sources(runs: Sequence[StudyRun]) -> dict[str, list[str]]:
+    # Where each data set came from; several studies may have taken other parts of one.
+    sources: dict[str, dict[str, None]] = {}
     for run in runs:
-        preset, changes = nearest_preset(settings_of(run))
-        varied = f", {joined([f'{_label(name).lower()} {_shown(value)}' for name, value in changes.items()])}"
-        lines.append(f"{run.study.name}: preset {preset}{varied if changes else ''}.")
-    return (*lines, f"Results of {time[:10]}.")
-
-
-def nearest_preset(settings: StudySettings) -> tuple[str, dict[str, Any]]:
-    """Find the preset that settings differ from in the fewest fields.
-
-    Args:
-        settings: The settings.
-
-    Returns:
-        The preset, and the fields that differ.
-    """
-    given = settings.model_dump()
-    candidates = []
-    for name in PRESETS:
-        usual = type(settings).preset(name).model_dump()
-        candidates.append((name, {field: value for field, value in given.items() if value != usual[field]}))
-    return min(candidates, key=lambda one: len(one[1]))
+        for name, origin in run.results.attrs["data"].items():
+            sources.setdefault(name, {})[origin.partition(", digest")[0].partition(PART_OF)[0]] = None
+    return {name: list(named) for name, named in sources.items()}
 
 
 def reproduce(run: StudyRun, out: Path) -> str:
@@ -152,17 +128,5 @@ def _code(run: StudyRun, out: Path) -> str:
     )
 
 
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
 def _word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
-    if value is None:
-        return "all"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -70,6 +70,7 @@ def slope(
         summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(values)),
         coordinates=dict(coordinates or {}),
         reason=reason,
+        told=_told(quantity, shown, unit, estimate, interval, confidence) if members else "",
         rule=_rule(expected, shown, unit, confidence),
     )
 
@@ -86,6 +87,14 @@ def _rule(expected: Literal["above", "below"], shown: Transform, unit: str, conf
     return f"Supported if the {interval} lies {expected} {line}, contradicted if {other}."
 
 
+def _told(
+    quantity: str, shown: Transform, unit: str, estimate: float, interval: tuple[float, float], confidence: float
+) -> str:
+    centre, low, high = (float(v) for v in shown.backward(np.array([estimate, *interval])))
+    number, ends = with_interval(centre, (low, high), confidence, lines=[_neutral(shown)], unit=unit)
+    return f"{quantity} {number} ({ends})"
+
+
 def _words(
     quantity: str,
     shown: Transform,
@@ -99,10 +108,9 @@ def _words(
 ) -> str:
     if not members:
         return "no members with a number"
-    centre, low, high = (float(v) for v in shown.backward(np.array([estimate, *interval])))
-    number, ends = with_interval(centre, (low, high), confidence, lines=[_neutral(shown)], unit=unit)
+    told = _told(quantity, shown, unit, estimate, interval, confidence).removesuffix(")")
     left_out = f"; {total - members} of {total} without a number, left out" if total > members else ""
-    return f"{quantity} {number} ({ends}, {p_value(p)}, {count_of_members(members)}){left_out}"
+    return f"{told}, {p_value(p)}, {count_of_members(members)}){left_out}"
 
 
 def paired_difference(

@@ -10,8 +10,8 @@ RULES: Mapping[Kind, str] = {
     "order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the second, "
     "contradicted when it finds the opposite.",
     "slope": "It is supported when the 95 % interval (Student's t for a mean of one number a member, the bootstrap for "
-    "a correlation over members) lies wholly on the side that the claim expects, contradicted when it lies wholly on the "
-    "other.",
+    "a correlation over members) lies wholly on the side that the claim expects, contradicted when it lies wholly "
+    "on the other.",
     "region": "It is supported when the 95 % t interval of the mean lies wholly inside the region, contradicted when "
     "it lies wholly outside.",
     "best": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "

@@ -1,0 +1,51 @@
+"""What a page says of the settings behind it."""
+
+import xarray as xr
+
+from bathymetry.execution import StudyRun
+from bathymetry.report.presets import compared, presets_in_words
+from bathymetry.report.sections import opening
+from bathymetry.studies import find
+
+STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
+
+
+def run(name, preset="quick", data=None, **changes):
+    tree = xr.DataTree()
+    settings = find(name).settings.preset(preset, **changes).model_dump(mode="json")
+    sources = data or {
+        "strokes": f"{STROKES}; of these 3,000 training and 1,000 test examples, drawn by seed 0, digest 0"
+    }
+    tree.attrs = {"settings": settings, "data": sources, "provenance": {"time": "2026-11-25T01:00"}, "notes": []}
+    return StudyRun(find(name), tree, None)
+
+
+def test_studies_with_one_preset_are_one_sentence_even_where_presets_coincide():
+    words = presets_in_words([run("gradient-norm"), run("trajectory"), run("batch-size")])
+    assert words == "Preset quick for all 3 studies. For trajectory the presets full and quick are the same."
+
+
+def test_studies_are_grouped_by_their_presets_and_changed_fields_named():
+    runs = [run("gradient-norm"), run("batch-size", epochs=9), run("depth-function", "full")]
+    assert presets_in_words(runs) == (
+        "Preset quick: gradient-norm, batch-size (with epochs 9). Preset full: depth-function."
+    )
+
+
+def test_what_the_kept_run_had_more_of_follows_from_the_settings():
+    words = compared(run("batch-size"))
+    assert "10 members (here 6)" in words
+    assert "all train examples (here 3,000)" in words
+    assert "50 epochs (here 8)" in words
+    assert "mnist for data (here strokes)" in words
+
+
+def test_a_run_with_the_settings_of_the_kept_one_is_not_told_apart_from_it():
+    assert compared(run("trajectory", data={"cos": "cos(x)"})) == ""
+
+
+def test_the_header_names_each_data_set_once_and_where_it_came_from():
+    small = {"strokes": f"{STROKES}; of these 10,000 training and 5,000 test examples, drawn by seed 0, digest 1"}
+    lines = opening([run("batch-size"), run("depth-classification", data=small)])
+    assert lines[0] == f"Data: strokes ({STROKES})."
+    assert len(lines) == 3
