@@ -13,9 +13,8 @@ STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
 def run(name, preset="quick", data=None, **changes):
     tree = xr.DataTree()
     settings = find(name).settings.preset(preset, **changes).model_dump(mode="json")
-    sources = data or {
-        "strokes": f"{STROKES}; of these 3,000 training and 1,000 test examples, drawn by seed 0, digest 0"
-    }
+    part = "3,000 training and 1,000 test examples, drawn by seed 0"
+    sources = data or {"strokes": f"{STROKES}; of these {part}, digest 0"}
     tree.attrs = {"settings": settings, "data": sources, "provenance": {"time": "2026-11-25T01:00"}, "notes": []}
     return StudyRun(find(name), tree, None)
 

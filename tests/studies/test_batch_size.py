@@ -10,14 +10,15 @@ from bathymetry import models
 from bathymetry.core.errors import InputError
 from bathymetry.studies import judge
 from bathymetry.studies.batch_size import MATCHINGS, SENSITIVITIES, STUDY
+from bathymetry.studies.batch_size_figures import trained
 from bathymetry.studies.records import at_the_end
 from bathymetry.studies.results import group_of
 
 SIZES = (5, 25, 125, 500, 1_500)
 
 
-def verdicts(accuracy, sensitivity=(5.0, 4.0, 3.0, 2.0, 1.0), sizes=SIZES):
-    """What is judged of one accuracy a batch size; a loss is its complement."""
+def results(accuracy, sensitivity=(5.0, 4.0, 3.0, 2.0, 1.0), sizes=SIZES):
+    """Results with one accuracy a batch size; a loss is its complement."""
     hair = np.arange(10) * 1e-6
     by_size = (np.array(accuracy)[:, None] + hair)[None].repeat(2, 0)
     named = {f"{half}_accuracy": (("matching", "batch_size", "member"), by_size) for half in ("train", "test")}
@@ -25,9 +26,13 @@ def verdicts(accuracy, sensitivity=(5.0, 4.0, 3.0, 2.0, 1.0), sizes=SIZES):
     slopes = (np.array(sensitivity)[:, None] * np.linspace(1, 1.1, 10))[None, ..., None].repeat(2, 0).repeat(3, 3)
     named["sensitivity"] = (("matching", "batch_size", "member", "of"), slopes)
     axes = {"matching": list(MATCHINGS), "batch_size": list(sizes), "member": range(10), "of": list(SENSITIVITIES)}
-    tree = xr.DataTree(xr.Dataset(named, axes))
+    tree = xr.DataTree(xr.Dataset(named, axes).assign(train_examples=60_000, test_examples=10_000))
     tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
-    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+    return tree
+
+
+def verdicts(*made, **more):
+    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, results(*made, **more))}
 
 
 def test_a_peak_in_the_middle_supports_everything():
@@ -49,6 +54,23 @@ def test_an_end_that_wins_contradicts_the_middle():
 
 def test_sensitivity_that_grows_contradicts_its_claim():
     assert verdicts([0.9] * 5, sensitivity=(1.0, 2.0, 3.0, 4.0, 5.0))["f"] == "contradicted"
+
+
+def test_what_differs_at_equal_steps_stands_beside_the_finding():
+    tree = results([0.96, 0.95, 0.94, 0.93, 0.90])
+    tree["sensitivity"].loc[{"matching": "steps"}] = tree["sensitivity"].sel(matching="steps").values[::-1]
+    tree["test_accuracy"].loc[{"matching": "steps"}] = tree["test_accuracy"].sel(matching="steps").values[::-1]
+    findings = {one.id[-1]: one.finding for one in judge(STUDY, tree)}
+    assert "At equal steps it rises: mean slope of log sensitivity" in findings["f"]
+    assert findings["a"].endswith("At equal steps the best median is that of batch 1,500.")
+
+
+@pytest.mark.parametrize(("last", "hardly"), [(0.3, True), (0.9, False)])
+def test_a_largest_batch_that_is_hardly_trained_is_said_from_the_data(last, hardly):
+    words = trained(results([0.96, 0.95, 0.94, 0.93, last]))
+    assert "batch 1,500 makes 2,000 steps where batch 5 makes 600,000" in words
+    assert f"{100 * last:.1f} %" in words
+    assert ("hardly trained" in words) == hardly
 
 
 def test_other_batches_do_not_judge_the_claims_about_these():

@@ -6,7 +6,6 @@ from functools import cached_property
 from jaxtyping import Float, Shaped
 from torch import Tensor, float32
 
-
 PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
 
 

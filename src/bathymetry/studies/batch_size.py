@@ -203,7 +203,11 @@ def _worst_at_the_ends(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 
 def _sensitivity_falls(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    values = results.to_dataset()["sensitivity"].sel(matching="epochs", of="loss").transpose("batch_size", "member")
+    return _slope_of_sensitivity(results, "epochs")
+
+
+def _slope_of_sensitivity(results: "xr.DataTree", matching: str) -> "Sequence[statistics.Part]":
+    values = results.to_dataset()["sensitivity"].sel(matching=matching, of="loss").transpose("batch_size", "member")
     sizes = np.log(values["batch_size"].values.astype(float))
     centred = sizes - sizes.mean()
     # a network that diverged, or answers every input alike, has no logarithm and so no slope
@@ -212,24 +216,43 @@ def _sensitivity_falls(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     return [statistics.slope(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
 
 
+def _sensitivity_at_equal_steps(results: "xr.DataTree") -> str:
+    (part,) = _slope_of_sensitivity(results, "steps")
+    same = {"supported": "falls too", "contradicted": "rises", "undecided": "neither clearly falls nor clearly rises"}
+    return f"At equal steps it {same[part.decision]}: {part.told or part.summary}."
+
+
+def _best_at_equal_steps(quantity: str, *, larger_is_better: bool) -> Any:
+    def beside(results: "xr.DataTree") -> str:
+        middle = results.to_dataset()[quantity].sel(matching="steps").median("member")
+        best = int(np.argmax(middle.values if larger_is_better else -middle.values))
+        return f"At equal steps the best median is that of batch {int(middle['batch_size'][best]):,}."
+
+    return beside
+
+
 _BETWEEN = "batch 125 or 500 beats each of 5, 25 and 1,500; at equal epochs"
 
 CLAIMS = (
     Claim(
         "a", "The best test accuracy lies at batches between 100 and 1,000.", "best",
         f"test accuracy: {_BETWEEN}", _best_in_between("test_accuracy", larger_is_better=True),
+        beside=_best_at_equal_steps("test_accuracy", larger_is_better=True),
     ),
     Claim(
         "b", "The best test loss lies at batches between 100 and 1,000.", "best",
         f"test loss: {_BETWEEN}", _best_in_between("test_loss", larger_is_better=False),
+        beside=_best_at_equal_steps("test_loss", larger_is_better=False),
     ),
     Claim(
         "c", "The best training accuracy lies at batches between 100 and 1,000.", "best",
         f"training accuracy: {_BETWEEN}", _best_in_between("train_accuracy", larger_is_better=True),
+        beside=_best_at_equal_steps("train_accuracy", larger_is_better=True),
     ),
     Claim(
         "d", "The best training loss lies at batches between 100 and 1,000.", "best",
         f"training loss: {_BETWEEN}", _best_in_between("train_loss", larger_is_better=False),
+        beside=_best_at_equal_steps("train_loss", larger_is_better=False),
     ),
     Claim(
         "e", "Accuracy is worst below 10 and above 1,000.", "best",
@@ -239,7 +262,7 @@ CLAIMS = (
     Claim(
         "f", "Sensitivity falls as the batch grows.", "slope",
         "each member's slope of the logarithm of the loss's mean sensitivity to the input on that of the batch size; "
-        "at equal epochs", _sensitivity_falls,
+        "at equal epochs", _sensitivity_falls, beside=_sensitivity_at_equal_steps,
     ),
 )  # fmt: skip
 

@@ -46,7 +46,8 @@ def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
     judged = []
     for claim in study.claims:
         verdict = _verdict(claim, results, obstacle)
-        finding = " ".join(one for one in (_finding(claim, verdict), claim.beside(results)) if one)
+        words = [_finding(claim, verdict), claim.beside(results) if verdict.parts else ""]
+        finding = " ".join(one for one in words if one)
         judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, finding))
     return tuple(judged)
 

@@ -192,10 +192,9 @@ def _shows_motion(results: "xr.DataTree") -> "Sequence[statistics.Part]":
 
 
 def _without_jackknife(results: "xr.DataTree") -> str:
-    plain = [
-        f"{number(100 * (_share(one) + _LEAST))} % ({scope})" for scope, one in _weights(results).items() if len(one)
-    ]
-    return f"Without the jackknife, which takes off the bias of so few members, it is {joined(plain)}." if plain else ""
+    shares = {scope: 100 * (_share(one) + _LEAST) for scope, one in _weights(results).items() if len(one)}
+    plain = joined([f"{number(share)} % ({scope})" for scope, share in shares.items()])
+    return f"Without the jackknife, which takes off the bias of so few members, it is {plain}." if plain else ""
 
 
 def _weights(results: "xr.DataTree") -> "dict[str, np.ndarray[Any, Any]]":
