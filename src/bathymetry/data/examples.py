@@ -1,6 +1,6 @@
 """What a network learns from: examples in memory, once for training and once for testing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from jaxtyping import Float, Shaped
@@ -8,8 +8,10 @@ from torch import Tensor, float32
 
 PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
 
+from bathymetry.core.showing import short
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Examples:
     """A set of examples, kept as it was stored; pixels stay bytes until a batch is gathered.
 
@@ -22,6 +24,12 @@ class Examples:
     inputs: Shaped[Tensor, "example *feature"]
     targets: Shaped[Tensor, "example *output"]
     scale: float = 1.0
+
+    def __repr__(self) -> str:
+        scaled = "" if self.scale == 1.0 else f" × {short(self.scale)}"
+        kinds = [str(one.dtype).removeprefix("torch.") for one in (self.inputs, self.targets)]
+        seen = f"inputs {tuple(self.inputs.shape[1:])} {kinds[0]}{scaled}"
+        return f"Examples({len(self):,}: {seen}, targets {tuple(self.targets.shape[1:])} {kinds[1]})"
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -37,7 +45,7 @@ class Examples:
         return self.targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """A data set under its name, with the digest by which stored results know it again.
 
@@ -52,12 +60,18 @@ class Data:
     """
 
     name: str
-    train: Examples = field(repr=False)
-    test: Examples = field(repr=False)
+    train: Examples
+    test: Examples
     digest: str
     source: str
     classes: int | None = None
     image_shape: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train):,} training and {len(self.test):,} test examples"
+        shape = tuple(self.train.inputs.shape[1:])
+        answers = f"{self.classes} classes" if self.classes else f"targets {tuple(self.train.targets.shape[1:])}"
+        return f"Data({self.name}: {sizes}, inputs {shape}, {answers}; {self.source})"
 
     @property
     def origin(self) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.core.streams import stream
 from bathymetry.probes.critical_search import search
 from bathymetry.probes.places import Places, places
@@ -32,7 +33,7 @@ _RUNAWAY = 1e-2
 _FURTHER = (1e-3, 1e-6)  # of the tolerance, for points whose norm is small and Newton's step is not
 
 
-@dataclass(frozen=True)
+@readable
 class CriticalPoint:
     """Where a search for a vanishing gradient ended."""
 

@@ -12,7 +12,7 @@ Le Roux and Manzagol 2019, arXiv:1907.03908.
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from bathymetry import spectra
 from bathymetry.core.checks import whole_number
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface
 
@@ -28,7 +29,7 @@ _WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole
 _UNRESOLVED = 0.05  # share of the spectrum that may lie too close to zero to tell before that is said
 
 
-@dataclass(frozen=True)
+@readable
 class CurvatureIndex:
     """How many directions bend which way; whole numbers where the Hessian was diagonalised whole."""
 

@@ -6,19 +6,18 @@ No gradient reaches such a unit's weights, so training can revive it only by mov
 always active is not dead, though it is linear. Lu et al. 2020, arXiv:1903.06733.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.layers import Perceptrons, perceptron_layers
 
 _PASS = 4096  # inputs at a time
 
 
-@dataclass(frozen=True)
+@readable
 class DeadUnits:
     """How many hidden units are dead."""
 

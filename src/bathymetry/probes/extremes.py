@@ -7,19 +7,18 @@ By Lanczos with full reorthogonalisation, whole for few parameters; a value neve
 Lehoucq, Sorensen and Yang 1998, ARPACK Users' Guide; Cohen et al. 2021, arXiv:2103.00065.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.spectra import NotConverged as NotConverged
 from bathymetry.spectra import Which, eigenpairs
 from bathymetry.surface import LossSurface
 
 
-@dataclass(frozen=True)
+@readable
 class Eigenvalues:
     """Eigenvalues at an end of the spectrum, and how right they are."""
 

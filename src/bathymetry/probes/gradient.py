@@ -5,17 +5,16 @@
 with δ = ∂ℓ/∂z, so that an example's norm needs no gradient of its own: Goodfellow 2015, arXiv:1510.01799.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import one_place, places
 from bathymetry.surface import LossSurface
 
 
-@dataclass(frozen=True)
+@readable
 class GradientNorm:
     """How steep a loss surface is."""
 
@@ -25,7 +24,7 @@ class GradientNorm:
     loss: Float[Tensor, "*member"]  # where it was measured
 
 
-@dataclass(frozen=True)
+@readable
 class ExampleGradientNorms:
     """How steep the loss of each example is."""
 

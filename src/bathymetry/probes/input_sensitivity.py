@@ -13,7 +13,6 @@ over its T terms: its outputs for a squared error, its labels for a cross-entrop
 class, 1 if classes have none, 0 for a label that is ignored. Of a loss that is a sum it is the example's sum.
 """
 
-from dataclasses import dataclass
 from typing import get_args
 
 import torch
@@ -21,12 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface, input_derivative_norms
 from bathymetry.surface.automatic import InputDerivative
 
 
-@dataclass(frozen=True)
+@readable
 class Sensitivity:
     """How much a network's answer changes with its input."""
 

@@ -7,7 +7,6 @@ arXiv:1912.05671) or above the straight line between them (Entezari et al. 2022,
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 
 import torch
@@ -16,12 +15,13 @@ from torch import Tensor
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.surface import LossSurface
 
 _TOGETHER = 16  # points of each member in one pass
 
 
-@dataclass(frozen=True)
+@readable
 class Interpolation:
     """Loss and accuracy along a line."""
 

@@ -11,8 +11,6 @@ al. 2018, arXiv:1812.06162, whose unbiased estimates (appendix A.1) are used: wi
 tr(Σ̂)/‖Ĝ‖² itself can't be larger than about n, since Ĝ is never as short as G.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -20,6 +18,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.statistics import CONFIDENCE, from_left_out
 from bathymetry.surface import LossSurface, example_slopes, example_weights
@@ -27,7 +26,7 @@ from bathymetry.surface import LossSurface, example_slopes, example_weights
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
-@dataclass(frozen=True)
+@readable
 class NoiseScale:
     """How much the examples disagree about the way down."""
 

@@ -5,7 +5,6 @@ explains proves little, as a random walk's does the same; so the ratios of a sim
 dimension stand beside, with their spread. Antognini and Sohl-Dickstein 2018, arXiv:1806.08805; Lorch 2016.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.random_walk import random_walk
 
 
@@ -23,7 +23,7 @@ class HasLoss(Protocol):
     def loss(self, theta: Tensor) -> Tensor: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
+@readable
 class Trajectory:
     """A path, or the paths of an ensemble, in one plane."""
 

@@ -7,7 +7,6 @@ not count. Simple bounds: h + 1 for one hidden layer of h units, Π (hₗ + 1) f
 depth: Montúfar et al. 2014, arXiv:1402.1869; Raghu et al. 2017, arXiv:1606.05336.
 """
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.layers import Perceptrons, perceptron_layers
 
 _TOLERANCE = 2.0**-40  # of the size of the terms: slopes this near are equal, and roots this near are one
@@ -23,7 +23,7 @@ _TOLERANCE = 2.0**-40  # of the size of the terms: slopes this near are equal, a
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
-@dataclass(frozen=True)
+@readable
 class LinearPieces:
     """The straight pieces of each member's function, over the whole real line."""
 

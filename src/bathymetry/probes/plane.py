@@ -8,7 +8,6 @@ distances moved in parameter space along each direction; random directions, and 
 then distances across the plane are others. NaN stays NaN.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import one_place
 from bathymetry.probes.sharp import unit_norms
 from bathymetry.spectra import eigenpairs
@@ -27,7 +27,7 @@ _TOGETHER = 16  # points in one pass
 Directions = Literal["filter", "eigenvectors"] | Float[Tensor, "direction parameter"]
 
 
-@dataclass(frozen=True)
+@readable
 class Landscape:
     """The loss around a point."""
 

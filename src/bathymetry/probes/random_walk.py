@@ -9,7 +9,6 @@ Antognini and Sohl-Dickstein 2018, arXiv:1806.08805.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -17,9 +16,10 @@ from torch import Tensor
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 
 
-@dataclass(frozen=True)
+@readable
 class RandomWalk:
     """Explained variance ratios of simulated random walks."""
 

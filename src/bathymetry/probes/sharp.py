@@ -10,7 +10,6 @@ along the directions that were climbed. With `scale="filter"` a unit's weights m
 biases stay, so that rescaling whole layers of a ReLU network changes nothing (Li et al. 2018, arXiv:1712.09913).
 """
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.spectra import eigenpairs
 from bathymetry.surface import LossSurface
@@ -31,7 +31,7 @@ Kind = Literal["keskar", "sam", "ball"]
 Scale = Literal["absolute", "filter"]
 
 
-@dataclass(frozen=True)
+@readable
 class Sharpness:
     """How far the loss can rise nearby."""
 

@@ -7,19 +7,18 @@
 Each comes with a standard error over its random vectors; with as many of them as parameters all three are exact.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from bathymetry import spectra
 from bathymetry.core.checks import whole_number
+from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface
 
 
-@dataclass(frozen=True)
+@readable
 class Trace:
     """The trace of the Hessian, and how sure it is."""
 
@@ -28,7 +27,7 @@ class Trace:
     products: int  # for each member
 
 
-@dataclass(frozen=True)
+@readable
 class Diagonal:
     """The diagonal of the Hessian, and how sure each entry is."""
 

@@ -7,7 +7,6 @@ Ghorbani, Krishnan and Xiao 2019, arXiv:1901.10159; Ubaru, Chen and Saad 2017, S
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.spectra.krylov import Krylov
 from bathymetry.spectra.operator import SymmetricOperator
 
@@ -23,7 +23,7 @@ Estimate = tuple[Float[Tensor, "*member"], Float[Tensor, "*member"]]  # a mean a
 _BYTES = 2**29  # of basis vectors held at once
 
 
-@dataclass(frozen=True)
+@readable
 class SpectralDensity:
     """A distribution of eigenvalues: points with weights, one set a probe."""
 

@@ -5,20 +5,19 @@
 Bekas, Kokiopoulou and Saad 2007, Applied Numerical Mathematics 57(11-12).
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.checks import whole_number
+from bathymetry.core.showing import readable
 from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
 from bathymetry.spectra.trace_estimate import few_samples
 
 _BLOCK = 16  # vectors multiplied at once
 
 
-@dataclass(frozen=True)
+@readable
 class Diagonal:
     """A diagonal, and how sure each entry is."""
 

@@ -12,7 +12,6 @@ for m steps in n dimensions, one that is ε of the spectrum's width away stays h
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import readable
 from bathymetry.spectra.krylov import Krylov
 from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
 
@@ -35,7 +35,7 @@ class NotConverged(UserWarning):
     """An iteration ended before its residuals were small enough."""
 
 
-@dataclass(frozen=True)
+@readable
 class Eigenpairs:
     """Eigenvalues with their vectors, and how right they are."""
 

@@ -8,17 +8,17 @@ says how sure the sum is. Hutch++: Meyer, Musco, Musco and Woodruff 2021, arXiv:
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from scipy import stats
 from torch import Tensor
 
 from bathymetry.core.checks import whole_number
+from bathymetry.core.showing import readable
 from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
 
 
-@dataclass(frozen=True)
+@readable
 class Trace:
     """A trace, and how sure it is."""
 

@@ -1,7 +1,7 @@
 """A unit: up to ten members of one network under one training setting, measured, with their parameters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import StorageError
+from bathymetry.core.showing import readable
 from bathymetry.core.storage import put
 from bathymetry.store.sealed import seal, unseal
 
@@ -17,7 +18,7 @@ UNIT_MEMBERS = 10
 _RECORD, _SNAPSHOT = "record", "snapshot"
 
 
-@dataclass(frozen=True)
+@readable
 class Unit:
     """Members that were trained and measured."""
 

@@ -91,7 +91,8 @@ class Batches:
         if first is None:
             raise InputError("data", "no batch", "give at least one example")
         self.first = first
-        self.examples = sum(batch.rows for batch in self)
+        rows = [batch.rows for batch in self]
+        self.examples, self.count = sum(rows), len(rows)
         if self.examples == 0:
             raise InputError("data", "no example", "give at least one example")
 

@@ -54,6 +54,11 @@ class Criterion:
         self._by_row = not known  # PyTorch's other means are over elements
 
     @property
+    def name(self) -> str:
+        """What to call it: a function by its name, a module by what it prints."""
+        return str(getattr(self.loss, "__name__", self.loss))
+
+    @property
     def plain(self) -> str | None:
         """Its name, "mse" or "cross_entropy", if it is just that: a mean without weights. None otherwise."""
         loss = self.loss

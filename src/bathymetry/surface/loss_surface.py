@@ -84,6 +84,12 @@ class LossSurface:
         if self._whole <= 0:
             raise InputError("data", f"targets that weigh {self._whole:g} in all", "give targets that the loss counts")
 
+    def __repr__(self) -> str:
+        what = f"{self._network.kind}, {self.dimension:,} parameters, {self._criterion.name}"
+        batches = f"{self._batches.count:,} batches" if self._batches.count > 1 else "1 batch"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"LossSurface({what} over {self.examples:,} examples in {batches}, {dtype}; {self.path})"
+
     @property
     def dimension(self) -> int:
         """P, the number of coordinates of θ."""
@@ -114,6 +120,17 @@ class LossSurface:
     def parameters(self) -> Float[Tensor, " parameter"]:
         """The network's own θ as it is now, a copy."""
         return self.selection.join(dict(self._model.named_parameters()))
+
+    def flatten(self, network: nn.Module) -> Float[Tensor, " parameter"]:
+        """Give the parameters of another network as a point of this surface.
+
+        Args:
+            network: Of the same architecture, for example another member or what `bm.align` gives.
+
+        Returns:
+            Its θ, a copy, on this surface's device. One that lacks a parameter, or has it in another shape, is refused.
+        """
+        return self.selection.of(network).to(self.device)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Give the loss over all data.

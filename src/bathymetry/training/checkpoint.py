@@ -5,16 +5,17 @@ so far, and how many steps were made.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from torch import Tensor
 
+from bathymetry.core.showing import readable
+
 _HEARD_EVERY = 0.2  # seconds between two words of progress
 
 
-@dataclass(frozen=True)
+@readable
 class Checkpoint:
     """A training that was interrupted."""
 

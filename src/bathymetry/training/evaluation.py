@@ -1,11 +1,10 @@
 """Loss and accuracy over a whole set of examples, in passes that stay inside the processor's cache."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from bathymetry.core.showing import readable
 from bathymetry.data.examples import Examples
 from bathymetry.training.losses import Loss, correct_answers, summed_losses
 from bathymetry.training.stacking import Stack
@@ -13,7 +12,7 @@ from bathymetry.training.stacking import Stack
 _PASS_BYTES = 4_000_000
 
 
-@dataclass(frozen=True)
+@readable
 class EvaluationSet:
     """Examples to be judged by, with targets of each member's own if it has them."""
 
@@ -21,7 +20,7 @@ class EvaluationSet:
     own_targets: Shaped[Tensor, "member example *target"] | None = None  # None: all share those of the examples
 
 
-@dataclass(frozen=True)
+@readable
 class Score:
     """How an ensemble does on a set."""
 

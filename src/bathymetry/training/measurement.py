@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.showing import readable
 from bathymetry.core.streams import Purpose, stream
 from bathymetry.training.stacked import StackedTensors
 from bathymetry.training.stacking import Stack
 
 
-@dataclass(frozen=True)
+@readable
 class Moment:
     """What a measurement receives: one moment of an ensemble's training. It may read all and must change nothing."""
 

@@ -5,20 +5,22 @@ ensemble is one operand of a batched product, and an optimiser's step over the e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import field
 from math import prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.showing import readable
 
-@dataclass(frozen=True)
+
+@readable
 class StackedTensors:
     """One named tensor or more, for every member of an ensemble."""
 
     flat: Float[Tensor, " entry"]  # members × parameters entries, one block a name
-    views: Mapping[str, Tensor]  # name → (member, *shape), views into `flat`
+    views: Mapping[str, Tensor] = field(repr=False)  # name → (member, *shape), views into `flat`
     members: int
 
     def zeros_like(self) -> "StackedTensors":

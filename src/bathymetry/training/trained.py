@@ -4,22 +4,65 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 import xarray as xr
-from torch import Tensor, nn, no_grad
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import short
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
-    """An ensemble after training."""
+    """An ensemble after training.
 
-    record: xr.Dataset  # dims (member, epoch); NaN from where a member diverged
-    parameters: Mapping[str, Tensor]  # name → (member, *shape), at the end
-    snapshots: Mapping[int, Mapping[str, Tensor]]  # epoch → parameters then
+    Args:
+        record: What was recorded, over (member, epoch): `train_loss`, `test_loss`, accuracies where there are classes,
+            and every measurement by its name; NaN from where a member diverged. `diverged` and `stopped_at` (an epoch,
+            −1 for never) tell what became of each member.
+        parameters: The trained parameters at the end, name → (member, *shape).
+        snapshots: The same at the epochs asked for and at the end: epoch → name → (member, *shape).
+        members: The members' numbers.
+        path: How they were trained, in words: stacked perceptrons, batched by torch.func, or one by one.
+
+    Example:
+        >>> from bathymetry.data import function
+        >>> from bathymetry.models import mlp
+        >>> from bathymetry.training import train
+        >>> trained = train(lambda: mlp([1, 8, 1]), function("cos"), members=3, epochs=20, snapshots=[0, 10])
+        >>> trained.theta.shape, trained.trajectory.shape  # every member's θ at the end, and on its way
+        (torch.Size([3, 25]), torch.Size([3, 3, 25]))
+        >>> trained.model(2)(torch.zeros(1, 1)).shape  # member 2 as an ordinary network
+        torch.Size([1, 1])
+    """
+
+    record: xr.Dataset
+    parameters: Mapping[str, Tensor]
+    snapshots: Mapping[int, Mapping[str, Tensor]]
     members: range
-    path: str  # which way of stacking ran
+    path: str
     _modules: tuple[nn.Module, ...]
+
+    def __repr__(self) -> str:
+        first, count = self.members.start, len(self.members)
+        who = f"{count} members" if count > 1 else f"member {first}"
+        numbers = f" ({first} to {first + count - 1})" if first > 0 and count > 1 else ""
+        what = f"{type(self._modules[0]).__name__}, {self.theta.shape[1]:,} parameters"
+        return f"Trained({who}{numbers} of {what}, {int(self.record.epoch[-1]):,} epochs{self._ended()})"
+
+    @property
+    def theta(self) -> Float[Tensor, "member parameter"]:
+        """Every member's trained parameters as one vector, as `LossSurface` lays them out."""
+        return _flat(self.parameters, tuple(self.parameters))
+
+    @property
+    def trajectory(self) -> Float[Tensor, "member snapshot parameter"]:
+        """Every member's θ at each snapshot, in the order of `snapshots`."""
+        if not self.snapshots:
+            raise InputError("snapshots", "none", "train with snapshots=range(0, epochs + 1, 10) or the like")
+        return torch.stack([_flat(one, tuple(self.parameters)) for one in self.snapshots.values()], dim=1)
 
     def model(self, member: int) -> nn.Module:
         """Give a member as an ordinary network.
@@ -38,7 +81,24 @@ class Trained:
         position = self.members.index(member)
         module = copy.deepcopy(self._modules[position])
         own = dict(module.named_parameters())
-        with no_grad():
+        with torch.no_grad():
             for name, stacked in self.parameters.items():
                 own[name].copy_(stacked[position])
         return module.eval()
+
+    def _ended(self) -> str:
+        """Say in a few words how training ended."""
+        losses = [name for name in ("train_loss", *map(str, self.record)) if name.endswith("_loss")]
+        diverged = int(self.record.diverged.sum())
+        said = [f"{diverged} diverged"] if diverged else []
+        for name in losses[:2]:
+            if name in self.record and diverged < len(self.members):
+                last = short(float(np.nanmedian(self.record[name].isel(epoch=-1))))
+                said.insert(0, f"last {name} {'median ' if len(self.members) > 1 else ''}{last}")
+                break
+        return f"; {', '.join(said)}" if said else ""
+
+
+def _flat(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    # by name: a checkpoint lists the tensors of a snapshot alphabetically, not in the order of the layers
+    return torch.cat([tensors[name].reshape(len(tensors[name]), -1) for name in names], dim=1)

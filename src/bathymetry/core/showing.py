@@ -1,0 +1,104 @@
+"""How a result shows itself in a REPL and in a notebook: in a few lines, whatever it holds.
+
+    NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=60000)
+
+Numbers have four digits and counts no point, whatever tensor they come in; a small tensor is shown by its numbers, a
+larger one by its shape and dtype, after all that can be read at a glance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+_NUMBERS = 10  # of a tensor that is shown whole
+_ENTRIES = 4  # of a tuple or mapping that is shown whole
+_LETTERS = 70  # of a text
+_WIDTH = 110
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def readable(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass that shows itself in a few lines.
+
+    Args:
+        cls: The class; a `__repr__` of its own stays.
+
+    Returns:
+        The dataclass.
+
+    Example:
+        >>> @readable
+        ... class Trace:
+        ...     value: float
+        ...     products: int
+        >>> Trace(0.123456, 60)
+        Trace(value=0.1235, products=60)
+    """
+    if "__repr__" not in vars(cls):
+        cls.__repr__ = _shown  # type: ignore[method-assign]
+    return dataclass(frozen=True, repr=False)(cls)
+
+
+def short(value: Any) -> str:
+    """Show a value in few letters.
+
+    Args:
+        value: A number, a tensor or array, a text, a tuple or mapping of such, or anything else.
+
+    Returns:
+        What to show of it.
+
+    Example:
+        >>> import torch
+        >>> short(torch.tensor(96.0)), short(torch.tensor([0.5, 1 / 3])), short(torch.zeros(10, 195))
+        ('96', '[0.5, 0.3333]', '(10, 195) float32')
+    """
+    if isinstance(value, bool | int | float):
+        return _number(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "tolist"):
+        shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+        return f"{shape} {dtype}" if _is_large(value) else _listed(value.tolist())
+    if isinstance(value, Mapping):
+        entries = [f"{key!r}: {short(one)}" for key, one in value.items()] if len(value) <= _ENTRIES else []
+        return f"{{{', '.join(entries)}}}" if entries or not value else f"{len(value)} entries"
+    if type(value) in (tuple, list):
+        few = [short(one) for one in value[:_ENTRIES]]
+        rest = f", … {len(value)} in all" if len(value) > _ENTRIES else "," if len(value) == 1 else ""
+        return f"({', '.join(few)}{rest})"
+    first, *more = repr(value).splitlines() or [""]
+    return first if not more and len(first) <= _LETTERS else f"{first[: _LETTERS - 1]}…"
+
+
+def _shown(self: Any) -> str:
+    columns = [(one.name, getattr(self, one.name)) for one in fields(self) if one.repr]
+    columns.sort(key=lambda column: _is_large(column[1]))
+    parts = [f"{name}={short(value)}" for name, value in columns]
+    opening = f"{type(self).__name__}("
+    lines = [opening]
+    for part, end in zip(parts, [", "] * (len(parts) - 1) + [""], strict=True):
+        if len(lines[-1]) + len(part) > _WIDTH and len(lines[-1]) > len(opening):
+            lines.append(" " * len(opening))
+        lines[-1] += part + end
+    return "\n".join(line.rstrip(" ") for line in lines) + ")"
+
+
+def _is_large(value: Any) -> bool:
+    """Tell whether a tensor or array is shown by its shape."""
+    size = 1
+    for length in getattr(value, "shape", ()):
+        size *= length
+    return size > _NUMBERS
+
+
+def _listed(numbers: Any) -> str:
+    return f"[{', '.join(map(_listed, numbers))}]" if isinstance(numbers, list) else _number(numbers)
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if value == round(value, 0) and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
