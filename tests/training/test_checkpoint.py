@@ -110,3 +110,14 @@ def test_the_training_loss_at_hand_is_the_loss_of_a_second_look():
     torch.testing.assert_close(
         torch.tensor(taken["train_loss"].values), torch.tensor(looked["train_loss"].values), rtol=1e-12, atol=0
     )
+
+
+def test_snapshots_come_in_order_whatever_the_order_in_which_a_checkpoint_lists_them():
+    settings = {"build": cases.perceptron, "data": cases.regression(), "members": 2, "epochs": 11}
+    settings["snapshots"] = range(0, 11, 2)
+    whole = train(**settings)
+    left = interrupted_after(11, **settings)
+    alphabetical = Checkpoint(dict(sorted(left.tensors.items())), left.state)
+    resumed = train(**settings, resume=alphabetical)
+    assert list(resumed.snapshots) == [0, 2, 4, 6, 8, 10, 11]
+    assert torch.equal(resumed.trajectory, whole.trajectory)

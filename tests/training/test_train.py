@@ -7,6 +7,7 @@ from torch import nn
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream, stream_seed
 from bathymetry.data.examples import Data
+from bathymetry.surface import LossSurface
 from bathymetry.training import SGD, Adam, AdamW, EvaluationSet, Measurement, Moment, StopWhen, train
 from training import cases
 
@@ -393,3 +394,40 @@ def test_a_network_in_place_of_its_builder_and_a_name_in_place_of_data_are_named
         train(cases.perceptron(), cases.regression(), epochs=1)
     with pytest.raises(InputError, match=r"data = mnist: give what bm\.load gives"):
         train(cases.perceptron, "mnist", epochs=1)
+
+
+@pytest.mark.parametrize("build", [cases.perceptron, cases.convolution, cases.normalised, tied])
+def test_the_members_vectors_are_points_of_a_loss_surface(build):
+    data = cases.regression(24)
+    trained = train(build, data, members=3, epochs=4, snapshots=[0, 2], dtype=torch.float64)
+    surface = LossSurface(trained.model(0), "mse", data, dtype=torch.float64)
+    for member in range(3):
+        own = LossSurface(trained.model(member), "mse", data, dtype=torch.float64)
+        assert torch.equal(trained.theta[member], own.parameters)
+        assert torch.equal(surface.flatten(trained.model(member)), own.parameters)
+    assert trained.trajectory.shape == (3, 3, surface.dimension)
+    assert torch.equal(trained.trajectory[:, -1], trained.theta)
+    first = nn.utils.parameters_to_vector([one[1] for one in trained.snapshots[2].values()])
+    assert torch.equal(trained.trajectory[1, 1], first)
+
+
+def test_a_parameter_without_axes_has_its_place_in_the_vector():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(2.0))
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.scale * self.layer(x)
+
+    trained = train(Scaled, cases.regression(), members=2, epochs=1)
+    assert torch.equal(trained.theta[:, 0], trained.parameters["scale"])
+    assert trained.theta.shape == (2, 9)
+
+
+def test_a_network_of_another_architecture_is_no_point_of_the_surface(unchecked):
+    surface = LossSurface(cases.perceptron(), "mse", cases.regression())
+    for other in (nn.Linear(3, 7), nn.Sequential(nn.Linear(4, 7)), "a network"):
+        with pytest.raises(InputError, match="network = "):
+            surface.flatten(other)

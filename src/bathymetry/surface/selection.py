@@ -54,6 +54,27 @@ class Selection:
         """
         return torch.cat([tensors[name].detach().reshape(-1).to(self.dtype) for name in self.shapes])
 
+    def of(self, network: nn.Module) -> Float[Tensor, " parameter"]:
+        """Lay a network's parameters out as θ.
+
+        Args:
+            network: Any with parameters of these names and shapes.
+
+        Returns:
+            A copy in the dtype of θ.
+
+        Raises:
+            InputError: If it has not.
+        """
+        if not isinstance(network, nn.Module):
+            raise InputError("network", type(network).__name__, "give an nn.Module")
+        own = dict(network.named_parameters(remove_duplicate=False))
+        for name, shape in self.shapes.items():
+            if name not in own or own[name].shape != shape:
+                there = f"{name} of shape {tuple(own[name].shape)}" if name in own else f"a network without {name}"
+                raise InputError("network", there, f"give one of the same architecture, where {name} has shape {shape}")
+        return self.join(own)
+
     def split(self, theta: Float[Tensor, "*lead parameter"]) -> dict[str, Tensor]:
         """Cut θ into named tensors.
 

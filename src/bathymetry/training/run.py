@@ -250,13 +250,13 @@ class TrainingRun:
     def _result(self) -> Trained:
         record = self._recorder.dataset({"path": self._ensemble.stack.name})
         parameters = self._ensemble.parameters
-        finite = torch.stack([v.flatten(1).isfinite().all(1) for v in parameters.views.values()]).all(0)
+        finite = parameters.vectors().isfinite().all(1)
         record["diverged"] = ("member", (~finite).cpu().numpy())
         record["stopped_at"] = ("member", self._stopped_at.numpy())
         return Trained(
             record=record,
             parameters=_copied(self._ensemble),
-            snapshots=self._snapshots,
+            snapshots=dict(sorted(self._snapshots.items())),  # a checkpoint lists them alphabetically
             members=self._members,
             path=self._ensemble.stack.name,
             _modules=tuple(self._ensemble.modules),
