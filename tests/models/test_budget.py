@@ -41,7 +41,7 @@ def test_one_hidden_layer_has_a_closed_form():
         ((5, 784, 10, 3), "parameters"),
         ((100, 0, 10, 1), "inputs"),
         ((100, 1, 1, 0), "hidden_layers"),
-        ((100, 1, 1, 2, (1,)), "hidden_layers"),
+        ((100, 1, 1, 2, (1,)), "shape"),
     ],
 )
 def test_what_can_not_be_met_is_refused(arguments, field):

@@ -2,6 +2,10 @@
 
 from os import PathLike
 
+from bathymetry.core.showing import short
+
+_LETTERS = 300  # of a value that is shown as Python shows it
+
 
 class BathymetryError(Exception):
     """Anything that Bathymetry refuses or can't do; its text is one sentence for the person at the keyboard."""
@@ -21,9 +25,10 @@ class InputError(BathymetryError, ValueError):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(
-            f"{field} = {value if isinstance(value, str | PathLike) else repr(value)}: {remedy.rstrip('.')}."
-        )
+        shown = str(value) if isinstance(value, str | PathLike) else repr(value)
+        if hasattr(value, "shape") or len(shown) > _LETTERS:
+            shown = short(value)
+        super().__init__(f"{field} = {shown}: {remedy.rstrip('.')}.")
         self.field = field
         self.value = value
         self.remedy = remedy

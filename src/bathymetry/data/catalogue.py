@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.core.storage import put
 from bathymetry.data.download import PUBLISHED
@@ -36,7 +38,7 @@ class Available:
     digest: str  # empty where it would have to be drawn or read first
 
 
-def load(name: str, seed: int = 0) -> Data:
+def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
     """Load a data set.
 
     Args:
@@ -50,6 +52,9 @@ def load(name: str, seed: int = 0) -> Data:
     Raises:
         InputError: If there is no such data set, or it is not at hand.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise InputError("data", name, f"give one of {', '.join(_NAMES)}, or a path")
+    name, seed = os.fspath(name), whole_number("seed", seed, 0)
     if name == "auto":
         return load("mnist" if folder_of("mnist") is not None else "strokes", seed)
     if name == "strokes":

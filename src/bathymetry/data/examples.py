@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Float, Shaped
-from torch import Tensor, float32
+from jaxtyping import Shaped
+from torch import Tensor, dtype, float32, int32, int64
+
+from bathymetry.core.errors import InputError
+from bathymetry.core.showing import short
 
 PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
-
-from bathymetry.core.showing import short
 
 
 @dataclass(frozen=True, repr=False)
@@ -16,7 +17,7 @@ class Examples:
     """A set of examples, kept as it was stored; pixels stay bytes until a batch is gathered.
 
     Args:
-        inputs: One row an example, float32, or uint8 for pixels.
+        inputs: One row an example: float32, uint8 for pixels, or int64 for numbers that stay whole, such as words'.
         targets: float32 values, or int64 class numbers.
         scale: What a network sees is `inputs * scale`; 1/255 for pixels.
     """
@@ -24,6 +25,16 @@ class Examples:
     inputs: Shaped[Tensor, "example *feature"]
     targets: Shaped[Tensor, "example *output"]
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, tensor in (("inputs", self.inputs), ("targets", self.targets)):
+            if not isinstance(tensor, Tensor):
+                raise InputError(name, f"a {type(tensor).__name__}", "give a tensor, such as torch.as_tensor makes")
+            if tensor.ndim == 0 or tensor.is_complex():
+                what = "a single number" if tensor.ndim == 0 else str(tensor.dtype)
+                raise InputError(name, what, "give real numbers, a row for each example")
+        if len(self.inputs) != len(self.targets):
+            raise InputError("targets", f"{len(self.targets)} rows", f"give one for each of the {len(self)} inputs")
 
     def __repr__(self) -> str:
         scaled = "" if self.scale == 1.0 else f" × {short(self.scale)}"
@@ -35,14 +46,36 @@ class Examples:
         return len(self.inputs)
 
     @cached_property
-    def x(self) -> Float[Tensor, "example *feature"]:
-        """The inputs as a network sees them, float32."""
-        return self.inputs.to(float32) * self.scale
+    def x(self) -> Shaped[Tensor, "example *feature"]:
+        """The inputs as a network sees them: float32, or whole numbers as they are."""
+        return self.seen(self.inputs)
 
     @property
     def y(self) -> Shaped[Tensor, "example *output"]:
         """The targets."""
         return self.targets
+
+    def seen(self, inputs: Shaped[Tensor, "row *feature"], dtype: dtype = float32) -> Shaped[Tensor, "row *feature"]:
+        """Turn some of the inputs into what a network sees.
+
+        Args:
+            inputs: Rows of `inputs`.
+            dtype: What the network computes in.
+
+        Returns:
+            `inputs * scale`; but whole numbers that are no pixels and have no scale stay whole, as an embedding wants.
+
+        Example:
+            >>> import torch
+            >>> Examples(torch.tensor([[7, 2]]), torch.tensor([0])).x
+            tensor([[7, 2]])
+        """
+        if self.scale == 1.0 and inputs.dtype in (int32, int64):
+            return inputs
+        converted = inputs.to(dtype)
+        if self.scale == 1.0:
+            return converted
+        return converted * self.scale if converted is inputs else converted.mul_(self.scale)
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +112,7 @@ class Data:
         return f"{self.source}, digest {self.digest}"
 
     @property
-    def x_train(self) -> Float[Tensor, "example *feature"]:
+    def x_train(self) -> Shaped[Tensor, "example *feature"]:
         """Training inputs as a network sees them."""
         return self.train.x
 
@@ -89,7 +122,7 @@ class Data:
         return self.train.y
 
     @property
-    def x_test(self) -> Float[Tensor, "example *feature"]:
+    def x_test(self) -> Shaped[Tensor, "example *feature"]:
         """Test inputs as a network sees them."""
         return self.test.x
 

@@ -4,6 +4,7 @@ import ast
 import math
 import warnings
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from simpleeval import InvalidExpression, SimpleEval
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data, Examples
@@ -105,14 +107,14 @@ def function(
         InputError: If the interval is empty, there are no samples, or it is no function there.
     """
     for field, end in (("low", low), ("high", high)):
-        if not abs(end) <= _FARTHEST:
+        if isinstance(end, bool) or not isinstance(end, Real) or not abs(float(end)) <= _FARTHEST:
             raise InputError(field, end, f"give an end between −{_FARTHEST:g} and {_FARTHEST:g}")
     if not low < high:
         raise InputError("low", low, f"give an end below high, which is {high}")
     count = samples if test_samples is None else test_samples
     for field, value in (("samples", samples), ("test_samples", count)):
-        if value < 1:
-            raise InputError(field, value, "give at least 1")
+        whole_number(field, value, 1)
+    whole_number("seed", seed, 0)
     train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
     source = f"{name}(x)" if name in FUNCTIONS else name
     return Data(name, train, test, digest(train, test), f"{source} on ({low:g}, {high:g}), seed {seed}")

@@ -1,7 +1,10 @@
 """A part of a data set, drawn by a seed."""
 
+from numbers import Integral
+
 import torch
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import PART_OF, Data, Examples
@@ -20,11 +23,17 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
     Returns:
         A data set with the same name; its source says how much of it this is.
 
+    Raises:
+        InputError: If these are no data, or do not have as many.
+
     Example:
         >>> from bathymetry.data.functions import function
         >>> len(subset(function("cos"), train=10).train)
         10
     """
+    if not isinstance(data, Data):
+        raise InputError("data", type(data).__name__, "give what bm.load gives")
+    whole_number("seed", seed, 0)
     if train in (None, len(data.train)) and test in (None, len(data.test)):
         return data
     chosen = _drawn(data.train, train, seed, 0, "train_examples")
@@ -37,7 +46,7 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
 def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: str) -> Examples:
     if count is None or count == len(examples):
         return examples
-    if not 1 <= count < len(examples):
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count < len(examples):
         raise InputError(field, count, f"give from 1 to {len(examples)}, which is what the data has")
     order = torch.randperm(len(examples), generator=stream(seed, -1, "data draw", index))[:count]
     return Examples(examples.inputs[order], examples.targets[order], examples.scale)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise, product
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.models.perceptron import parameter_count
 
@@ -26,18 +27,18 @@ def fit_budget(
         All widths, from the inputs to the outputs.
 
     Raises:
-        InputError: If a number is not positive, the shape has another length, or the budget is too small.
+        InputError: If the shape has another length or a width that is not positive, or the budget is too small.
 
     Example:
         >>> fit_budget(23_860, inputs=784, outputs=10, hidden_layers=1)
         [784, 30, 10]
     """
     for name, value in (("parameters", parameters), ("inputs", inputs), ("outputs", outputs)):
-        if value < 1:
-            raise InputError(name, value, "give at least 1")
+        whole_number(name, value, 1)
+    whole_number("hidden_layers", hidden_layers, 1)
     relative = [1.0] * hidden_layers if shape is None else [float(one) for one in shape]
-    if hidden_layers < 1 or len(relative) != hidden_layers or min(relative) <= 0:
-        raise InputError("hidden_layers", hidden_layers, "give at least 1, and a shape of as many positive widths")
+    if len(relative) != hidden_layers or min(relative) <= 0:
+        raise InputError("shape", shape, f"give {hidden_layers} positive widths, one a hidden layer")
     smallest = parameter_count([inputs, *[1] * hidden_layers, outputs])
     if parameters < smallest:
         raise InputError("parameters", parameters, f"give at least {smallest}, which widths of 1 need")

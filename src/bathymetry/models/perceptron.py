@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from torch import nn
 
@@ -81,5 +82,11 @@ def parameter_count(widths: Sequence[int]) -> int:
 
 
 def _check(widths: Sequence[int]) -> None:
-    if len(widths) < 2 or any(width < 1 for width in widths):
-        raise InputError("widths", tuple(widths), "give at least two positive widths, inputs first and outputs last")
+    listed = isinstance(widths, Sequence) and not isinstance(widths, str)
+    if not listed or len(widths) < 2 or any(not _is_width(width) for width in widths):
+        shown = tuple(widths) if listed else widths
+        raise InputError("widths", shown, "give at least two positive whole widths, inputs first and outputs last")
+
+
+def _is_width(width: object) -> bool:
+    return isinstance(width, Integral) and not isinstance(width, bool) and int(width) >= 1

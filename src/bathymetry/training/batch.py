@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from bathymetry.core.streams import stream
@@ -64,9 +64,7 @@ class Gatherer:
         device = self._examples.inputs.device
         positions = positions.to(device)
         chosen = self._examples.inputs.index_select(0, positions.flatten())
-        inputs: Float[Tensor, "member example *feature"] = chosen.to(self._dtype).view(members, size, *chosen.shape[1:])
-        if self._examples.scale != 1.0:
-            inputs.mul_(self._examples.scale)
+        inputs = self._examples.seen(chosen, self._dtype).view(members, size, *chosen.shape[1:])
         if self._own_targets:
             rows = torch.arange(members, device=device)[:, None]
             return Batch(inputs, self._targets[rows, positions], shared=False)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bathymetry.core.showing import readable
 from bathymetry.data.examples import Examples
-from bathymetry.training.losses import Loss, correct_answers, summed_losses
+from bathymetry.training.losses import Loss, are_classes, correct_answers, summed_losses
 from bathymetry.training.stacking import Stack
 
 _PASS_BYTES = 4_000_000
@@ -45,20 +45,16 @@ def evaluate(stack: Stack, loss: Loss, examples: EvaluationSet, members: int, dt
     features = max(1, data.inputs[0].numel())
     size = max(256, _PASS_BYTES // (4 * max(features, 32 * members)))
     total = correct = torch.zeros(members, dtype=torch.float64)
-    classes = not data.targets.is_floating_point()
+    classes = False
     for start in range(0, len(data), size):
         part = slice(start, start + size)
-        outputs = stack.outputs(_as_seen(data, part, dtype))
+        outputs = stack.outputs(data.seen(data.inputs[part], dtype))
         targets = _targets(examples, part, members)
         total = total + summed_losses(loss, outputs, targets).cpu()
+        classes = are_classes(outputs, targets)
         if classes:
             correct = correct + correct_answers(outputs, targets).cpu()
     return Score(total / len(data), correct / len(data) if classes else None)
-
-
-def _as_seen(data: Examples, part: slice, dtype: torch.dtype) -> Tensor:
-    inputs = data.inputs[part].to(dtype)
-    return inputs if data.scale == 1.0 else inputs * data.scale
 
 
 def _targets(examples: EvaluationSet, part: slice, members: int) -> Tensor:

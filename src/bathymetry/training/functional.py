@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
@@ -62,7 +62,7 @@ class FunctionalStack:
         values: Tensor = losses.detach().double()
         return values
 
-    def outputs(self, inputs: Float[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         """Ask every member the same inputs.
 
         Args:

@@ -44,23 +44,40 @@ def summed_losses(
         targets: What they should have.
 
     Returns:
-        Sums over examples; for "mse" of the mean over an example's outputs.
+        Sums over examples, of the mean over an example's outputs or answers.
     """
     if loss == "mse":
         residuals = (outputs - targets).flatten(1)
         per_example = max(1, outputs[0, 0].numel())
         return residuals.square().sum(1, dtype=torch.float64) / per_example
     if loss == "cross_entropy":
-        chosen = outputs.gather(2, targets[..., None]).squeeze(2)
-        return (outputs.logsumexp(2) - chosen).sum(1, dtype=torch.float64)
+        chosen = outputs.gather(2, targets.unsqueeze(2)).squeeze(2)
+        losses = (outputs.logsumexp(2) - chosen).flatten(1)
+        return losses.sum(1, dtype=torch.float64) / max(1, targets[0, 0].numel())
     function = loss_function(loss)
     means = [function(output, target).double() for output, target in zip(outputs, targets, strict=True)]
     return torch.stack(means) * outputs.shape[1]
 
 
+def are_classes(
+    outputs: Float[Tensor, "member example *output"], targets: Shaped[Tensor, "member example *target"]
+) -> bool:
+    """Tell whether targets are the numbers of classes, one for each answer with an output a class.
+
+    Args:
+        outputs: What the members answered.
+        targets: What they should have.
+
+    Returns:
+        Whether an accuracy can be told.
+    """
+    whole = not targets.is_floating_point() and targets.dtype != torch.bool
+    return whole and outputs.ndim > 2 and targets.shape == (*outputs.shape[:2], *outputs.shape[3:])
+
+
 def correct_answers(
-    outputs: Float[Tensor, "member example classes"], targets: Int[Tensor, "member example"]
-) -> Int[Tensor, " member"]:
+    outputs: Float[Tensor, "member example classes *place"], targets: Int[Tensor, "member example *place"]
+) -> Float[Tensor, " member"]:
     """Count the examples whose largest output is that of their class.
 
     Args:
@@ -68,14 +85,16 @@ def correct_answers(
         targets: Class numbers.
 
     Returns:
-        Counts, one a member; an output that is not a finite number is no answer, and of equal ones the first counts.
+        Counts, one a member, of several answers an example its share; an output that is not a finite number is no
+        answer, and of equal ones the first counts.
     """
-    return answered_rightly(outputs, targets).sum(1)
+    right = answered_rightly(outputs, targets)
+    return right.flatten(1).sum(1, dtype=torch.float64) / max(1, targets[0, 0].numel())
 
 
 def answered_rightly(
-    outputs: Float[Tensor, "member example classes"], targets: Int[Tensor, "member example"]
-) -> Bool[Tensor, "member example"]:
+    outputs: Float[Tensor, "member example classes *place"], targets: Int[Tensor, "member example *place"]
+) -> Bool[Tensor, "member example *place"]:
     """Tell which examples have their largest output at their class.
 
     Args:
@@ -87,8 +106,8 @@ def answered_rightly(
         counts.
     """
     largest = outputs.amax(2, keepdim=True)
-    finite = largest[..., 0].isfinite() & outputs.amin(2).isfinite()
+    finite = largest.squeeze(2).isfinite() & outputs.amin(2).isfinite()
     numbers = largest.numel() - int(torch.count_nonzero(largest.isnan()))
     if int(torch.count_nonzero(outputs == largest)) == numbers:  # no ties: eight times as fast as `argmax`
-        return (outputs.gather(2, targets.unsqueeze(2)) == largest)[..., 0] & finite
+        return (outputs.gather(2, targets.unsqueeze(2)) == largest).squeeze(2) & finite
     return (outputs.argmax(2) == targets) & finite

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.showing import readable
@@ -27,7 +27,7 @@ class Moment:
     batch_loss: Float[Tensor, " member"]  # of the last batch; NaN before the first
     stack: Stack
 
-    def outputs(self, inputs: Float[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         """Ask every member the same inputs.
 
         Args:

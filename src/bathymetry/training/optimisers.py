@@ -7,6 +7,7 @@ measurements and checkpoints can read them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -29,10 +30,11 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for name, value in self.hyperparameters().items():
-            for one in value if isinstance(value, Sequence) else [value]:
+            for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
                 limit = 1.0 if name in self._below_one else float("inf")
-                if not 0 <= one < limit:
-                    remedy = "give a finite number from 0" + (", below 1" if limit == 1.0 else "")
+                if isinstance(one, bool) or not isinstance(one, Real) or not 0 <= float(one) < limit:
+                    below = ", below 1" if limit == 1.0 else ""
+                    remedy = f"give a finite number from 0{below}, or a list with one for each member"
                     raise InputError(_LONG_NAMES.get(name, name), one, remedy)
 
     def hyperparameters(self) -> dict[str, Hyperparameter]:

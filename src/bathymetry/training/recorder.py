@@ -1,6 +1,6 @@
 """Records: what was measured of every member, epoch by epoch, as one labelled dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,30 +97,19 @@ class Recorder:
             due = measurement.epochs is None if everywhere else moment.epoch in (measurement.epochs or ())
             if not due:
                 continue
-            values = torch.as_tensor(measurement.function(moment)).detach().clone()
-            if values.shape[:1] != (len(self._members),):
-                remedy = f"a measurement's first axis must be the {len(self._members)} members"
+            values = _as_values(measurement.function(moment), name)
+            axes = 1 + len(measurement.axes)
+            if values.shape[:1] != (len(self._members),) or values.ndim < axes:
+                named = f", then {', '.join(measurement.axes)}" if measurement.axes else ""
+                remedy = f"a measurement's first axis must be the {len(self._members)} members{named}"
                 raise InputError(f"measurements[{name}]", f"shape {tuple(values.shape)}", remedy)
             self.rows.setdefault(name, []).append(values)
             self._places.setdefault(name, []).append(moment.epoch)
 
 
-def recorded_epochs(record_at: Sequence[int] | None, epochs: int) -> frozenset[int]:
-    """Decide at which epochs to record.
-
-    Args:
-        record_at: The epochs asked for; None for all.
-        epochs: The last epoch.
-
-    Returns:
-        Those epochs, always with the first, 0, and the last.
-
-    Raises:
-        InputError: If an epoch lies outside the training.
-    """
-    if record_at is None:
-        return frozenset(range(epochs + 1))
-    for epoch in record_at:
-        if not 0 <= epoch <= epochs:
-            raise InputError("record_at", epoch, f"give epochs from 0 to {epochs}")
-    return frozenset({0, epochs, *record_at})
+def _as_values(measured: object, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(measured).detach().clone()
+    except (RuntimeError, TypeError, ValueError) as error:
+        remedy = "a measurement gives numbers, one row a member"
+        raise InputError(f"measurements[{name}]", f"a {type(measured).__name__}", remedy) from error

@@ -241,8 +241,7 @@ class TrainingRun:
 
     def _gather_whole(self) -> Batch:
         examples = self._train_set.examples
-        inputs = examples.inputs.to(self._dtype)
-        inputs = inputs if examples.scale == 1.0 else inputs * examples.scale
+        inputs = examples.seen(examples.inputs, self._dtype)
         own = self._train_set.own_targets
         shared = examples.targets.expand(len(self._members), *examples.targets.shape)
         return Batch(inputs, shared if own is None else own, shared=True)

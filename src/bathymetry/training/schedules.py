@@ -1,7 +1,9 @@
 """Schedules: what becomes of the learning rate as training goes on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi
+from numbers import Real
 
 from bathymetry.core.errors import InputError
 
@@ -29,7 +31,7 @@ class Cosine:
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.last <= 1:
+        if not _is_number(self.last) or not 0 <= self.last <= 1:
             raise InputError("last", self.last, "give a share of the learning rate, from 0 to 1")
 
     def factor(self, progress: float) -> float:
@@ -56,9 +58,9 @@ class Step:
     by: float = 0.1
 
     def __post_init__(self) -> None:
-        if any(not 0 <= share <= 1 for share in self.at):
+        if not isinstance(self.at, Sequence) or any(not _is_number(share) or not 0 <= share <= 1 for share in self.at):
             raise InputError("at", self.at, "give shares of the training, from 0 to 1")
-        if not self.by > 0:
+        if not _is_number(self.by) or not self.by > 0:
             raise InputError("by", self.by, "give a positive factor")
 
     def factor(self, progress: float) -> float:
@@ -78,3 +80,7 @@ class Step:
 
 
 Schedule = Constant | Cosine | Step
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.streams import stream_seed
@@ -67,7 +67,7 @@ class SeparateStack:
         self.step += 1
         return torch.stack(losses)
 
-    def outputs(self, inputs: Float[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         """Ask every member the same inputs, in evaluation mode.
 
         Args:

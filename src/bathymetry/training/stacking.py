@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
@@ -29,7 +29,7 @@ class Stack(Protocol):
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102 - the paths document it
 
-    def outputs(self, inputs: Float[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]: ...  # noqa: D102
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ def build_members(build: Callable[[], nn.Module], members: range, seed: int) -> 
             module = build()
             if not isinstance(module, nn.Module):
                 raise InputError("build", type(module).__name__, "give a function that makes an nn.Module")
+            if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
+                remedy = "its lazy layers have no shapes yet: give them, or call the network once in the function"
+                raise InputError("build", type(module).__name__, remedy)
             modules.append(module.train())
     shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in modules]
     if any(one != shapes[0] for one in shapes):
@@ -110,7 +113,9 @@ def assemble(
     gradients = parameters.zeros_like()
     activations = activations_of(modules[0])
     function = loss_function(loss)
-    if path == "stacked" or (path == "auto" and activations is not None and loss in ("mse", "cross_entropy")):
+    in_rows = some_inputs is None or some_inputs.ndim == 2
+    plain = activations is not None and in_rows and loss in ("mse", "cross_entropy")
+    if path == "stacked" or (path == "auto" and plain):
         if activations is None:
             raise InputError("path", path, "only a plain multilayer perceptron can take it")
         return Ensemble(modules, parameters, gradients, PerceptronStack(parameters, gradients, activations, str(loss)))

@@ -1,7 +1,9 @@
 """Stop rules: when a member has learned enough, decided for each by itself."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +23,9 @@ class StopWhen:
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise InputError("stop", self.quantity, "give one level, at_least or at_most")
+        level = self.at_most if self.at_least is None else self.at_least
+        if isinstance(level, bool) or not isinstance(level, Real) or math.isnan(float(level)):
+            raise InputError("stop", level, f"give the level of {self.quantity} as a number")
 
     def reached(self, recorded: Mapping[str, Float[Tensor, " member"]]) -> Bool[Tensor, " member"]:
         """Tell which members have reached the level.

@@ -1,22 +1,24 @@
 """Training an ensemble: every member with its own start and its own data order, all of them in one stack."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import get_args
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.data.examples import Data, Examples
+from bathymetry.training.arguments import as_measurements, as_set, check_kinds, check_own_targets, numbered, within
 from bathymetry.training.checkpoint import Checkpoint, Watch
 from bathymetry.training.evaluation import EvaluationSet
+from bathymetry.training.fitting import check_fit
 from bathymetry.training.losses import Loss, loss_function
 from bathymetry.training.measurement import Measure, Measurement
 from bathymetry.training.optimisers import Adam, Optimizer, Stepper
-from bathymetry.training.recorder import Recorder, recorded_epochs
+from bathymetry.training.recorder import Recorder
 from bathymetry.training.run import Length, TrainingRun
-from bathymetry.training.schedules import Constant, Cosine, Schedule, Step
+from bathymetry.training.schedules import Constant, Schedule
 from bathymetry.training.stacking import Path, assemble, build_members
 from bathymetry.training.stop import StopWhen
 from bathymetry.training.trained import Trained
@@ -50,6 +52,8 @@ def train(
 ) -> Trained:
     """Train an ensemble of networks of one architecture.
 
+    Data, network and loss are tried on a few examples first; what does not fit is refused with an `InputError`.
+
     Args:
         build: Makes one network with random weights; called once a member, under the member's own stream.
         data: What to learn from and be judged by.
@@ -77,41 +81,40 @@ def train(
 
     Returns:
         The records and the trained members.
-
-    Raises:
-        InputError: If something given can't be right; the sentence names it.
     """
-    if not isinstance(data, Data):
-        raise InputError("data", data if isinstance(data, str) else type(data).__name__, "give what bm.load gives")
-    _check_kinds(optimizer=optimizer, schedule=schedule, stop=stop, seed=seed, dtype=dtype, path=path)
-    numbers = _numbered(members)
-    _check(numbers, data, epochs, steps, batch_size, targets)
-    _check_loss(loss)
-    place = _usable(device)
-    train_set = _placed(EvaluationSet(data.train, targets), place, dtype)
-    if evaluate_on is None:
-        sets = {"train": train_set, "test": _placed(data.test, place, dtype)}
-    else:
-        sets = {name: _placed(one, place, dtype) for name, one in evaluate_on.items()}
-    few = train_set.examples.inputs[:3].to(dtype) * train_set.examples.scale
-    ensemble = assemble(
-        build_members(build, numbers, seed), loss, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few
-    )
+    check_kinds(
+        build=build, data=data, optimizer=optimizer, schedule=schedule, stop=stop, targets=targets, seed=seed,
+        path=path, evaluate_on=evaluate_on, measurements=measurements, dtype=dtype, progress=progress,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
+    )  # fmt: skip
+    numbers, place = numbered(members), _usable(device)
     length = _length(len(data.train), epochs, steps, batch_size)
+    loss_function(loss)
+    train_set = _placed(EvaluationSet(data.train, targets), place, dtype)
+    named = {"train": data.train, "test": data.test} if evaluate_on is None else evaluate_on
+    sets = {name: _placed(as_set(name, one), place, dtype) for name, one in named.items()}
+    sets = {name: train_set if evaluate_on is None and name == "train" else one for name, one in sets.items()}
+    modules = build_members(build, numbers, seed)
+    told = {name if evaluate_on is None else f"evaluate_on[{name}]": one for name, one in sets.items()}
+    for name, one in {"targets": train_set, **told}.items():
+        check_own_targets(name, one, len(numbers))
+    check_fit(modules[0], loss, {"train": train_set, **told}, length.batch_size, dtype)
+    few = train_set.examples.seen(train_set.examples.inputs[:3], dtype)
+    ensemble = assemble(modules, loss, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few)
     run = TrainingRun(
         ensemble=ensemble,
         stepper=Stepper(optimizer or Adam(), ensemble.parameters, ensemble.gradients),
         train_set=train_set,
         sets=sets,
-        recorder=Recorder(numbers, {name: _as_measurement(one) for name, one in (measurements or {}).items()}),
-        record_at=recorded_epochs(record_at, length.epochs),
-        snapshot_at=_within("snapshots", snapshots, length.epochs),
+        recorder=Recorder(numbers, as_measurements(measurements or {}, sets, length.epochs)),
+        record_at=_recorded(record_at, length.epochs),
+        snapshot_at=within("snapshots", snapshots, length.epochs),
         length=length,
         loss=loss,
         schedule=schedule or Constant(),
         stop=stop,
         members=numbers,
-        seed=seed,
+        seed=int(seed),
         dtype=dtype,
         watch=Watch(progress, checkpoint, checkpoint_every),
     )
@@ -120,95 +123,42 @@ def train(
     return run.go()
 
 
-def _check_kinds(**given: object) -> None:
-    kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
-        "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
-        "schedule": ((Constant, Cosine, Step), "give Constant(), Cosine(...) or Step(...) of bathymetry.training"),
-        "stop": (StopWhen, "give bm.StopWhen(...)"),
-        "seed": (int, "give a whole number"),
-        "dtype": (torch.dtype, "give torch.float32 or torch.float64"),
-    }
-    for name, (kind, remedy) in kinds.items():
-        value = given[name]
-        if not (value is None and name in ("optimizer", "schedule", "stop")) and not isinstance(value, kind):
-            raise InputError(name, value, remedy)
-    if given["dtype"] not in (torch.float32, torch.float64):
-        raise InputError("dtype", given["dtype"], "give torch.float32 or torch.float64")
-    if given["path"] not in get_args(Path):
-        raise InputError("path", given["path"], f"give one of {', '.join(get_args(Path))}")
-
-
-def _numbered(members: int | range) -> range:
-    if not isinstance(members, int | range):
-        raise InputError("members", members, "give a whole number or a range")
-    numbers = members if isinstance(members, range) else range(members)
-    if len(numbers) < 1 or numbers.step != 1 or numbers.start < 0:
-        raise InputError("members", members, "give at least 1")
-    return numbers
-
-
-def _check_loss(loss: Loss) -> None:
-    """Try a loss on two examples: it must give their mean, one number."""
-    function = loss_function(loss)
-    if callable(loss):
-        answers = torch.zeros(2, 2, requires_grad=True)
-        try:
-            value = function(answers, torch.zeros(2, 2))
-        except (RuntimeError, IndexError, ValueError, TypeError):
-            return  # it wants targets of another kind, so nothing can be said before the first batch
-        if not isinstance(value, Tensor) or value.ndim != 0:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError("loss", f"something that gives {shape}", "give a function that gives the mean, one number")
+def _recorded(record_at: Sequence[int] | None, epochs: int) -> frozenset[int]:
+    """Decide at which epochs to record: all if None, and always at the first and the last."""
+    every = range(epochs + 1)
+    return frozenset(every) if record_at is None else within("record_at", record_at, epochs) | {0, epochs}
 
 
 def _usable(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError("device", str(device), "this machine has no such device; give cpu") from error
     return place
 
 
-def _within(field: str, chosen: Sequence[int], epochs: int) -> frozenset[int]:
-    for epoch in chosen:
-        if not 0 <= epoch <= epochs:
-            raise InputError(field, epoch, f"give epochs from 0 to {epochs}")
-    return frozenset(chosen)
-
-
-def _as_measurement(measurement: Measure | Measurement) -> Measurement:
-    return measurement if isinstance(measurement, Measurement) else Measurement(measurement)
-
-
-def _placed(one: Examples | EvaluationSet, device: torch.device, dtype: torch.dtype) -> EvaluationSet:
-    whole = one if isinstance(one, EvaluationSet) else EvaluationSet(one)
-
+def _placed(one: EvaluationSet, device: torch.device, dtype: torch.dtype) -> EvaluationSet:
     def targets_there(targets: Tensor) -> Tensor:
-        return targets.to(device, dtype if targets.is_floating_point() else targets.dtype)
+        kind = dtype if targets.is_floating_point() else torch.bool if targets.dtype == torch.bool else torch.int64
+        return targets.detach().to(device, kind)
 
-    there = Examples(whole.examples.inputs.to(device), targets_there(whole.examples.targets), whole.examples.scale)
-    return EvaluationSet(there, None if whole.own_targets is None else targets_there(whole.own_targets))
+    examples, own = one.examples, one.own_targets
+    there = Examples(examples.inputs.detach().to(device), targets_there(examples.targets), examples.scale)
+    return EvaluationSet(there, None if own is None else targets_there(own))
 
 
 def _length(examples: int, epochs: int | None, steps: int | None, batch_size: int | None) -> Length:
-    steps_an_epoch = 1 if batch_size is None else -(-examples // batch_size)
-    if epochs is not None:
-        return Length(epochs, epochs * steps_an_epoch, batch_size)
-    assert steps is not None
-    return Length(-(-steps // steps_an_epoch), steps, batch_size)
-
-
-def _check(
-    members: range, data: Data, epochs: int | None, steps: int | None, batch_size: int | None, targets: Tensor | None
-) -> None:
     if (epochs is None) == (steps is None):
         raise InputError("epochs", epochs, "give epochs or steps, one of the two")
     for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise InputError(name, value, "give a whole number from 1")
-    if batch_size is not None and batch_size > len(data.train):
-        raise InputError("batch_size", batch_size, f"give at most the {len(data.train)} examples there are")
-    if targets is not None and targets.shape[:2] != (len(members), len(data.train)):
-        wanted = f"give ({len(members)}, {len(data.train)}, …): a row for each member"
-        raise InputError("targets", f"shape {tuple(targets.shape)}", wanted)
+        if value is not None:
+            whole_number(name, value, 1)
+    if batch_size is not None and batch_size > examples > 0:
+        raise InputError("batch_size", batch_size, f"give at most the {examples} examples there are")
+    steps_an_epoch = 1 if batch_size is None else -(-max(examples, 1) // int(batch_size))
+    size = None if batch_size is None else int(batch_size)
+    if epochs is not None:
+        return Length(int(epochs), int(epochs) * steps_an_epoch, size)
+    assert steps is not None
+    return Length(-(-int(steps) // steps_an_epoch), int(steps), size)

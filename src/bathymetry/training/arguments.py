@@ -1,0 +1,173 @@
+"""What `train` is given, judged one argument at a time, before anything is built."""
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from bathymetry.core.checks import whole_number
+from bathymetry.core.errors import InputError
+from bathymetry.data.examples import Data, Examples
+from bathymetry.training.checkpoint import Checkpoint
+from bathymetry.training.evaluation import EvaluationSet
+from bathymetry.training.measurement import Measurement
+from bathymetry.training.optimisers import Optimizer
+from bathymetry.training.schedules import Constant, Cosine, Step
+from bathymetry.training.stacking import Path
+from bathymetry.training.stop import StopWhen
+
+_OWN_DATA = 'bm.Data("mine", bm.Examples(x, y), bm.Examples(x_test, y_test), digest="", source="")'
+_KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "data": (Data, f"give what bm.load gives, or {_OWN_DATA}"),
+    "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
+    "schedule": ((Constant, Cosine, Step), "give Constant(), Cosine(...) or Step(...) of bathymetry.training"),
+    "stop": (StopWhen, "give bm.StopWhen(...)"),
+    "evaluate_on": (Mapping, 'give sets by name, such as {"test": data.test}'),
+    "measurements": (Mapping, 'give functions by name, such as {"norm": norm}'),
+    "targets": (Tensor, "give a tensor with a row for each member"),
+    "resume": (Checkpoint, "give what `checkpoint` was given"),
+}
+_CALLED = {
+    "build": "a function that makes one network",
+    "progress": "a function of a share",
+    "checkpoint": "a function",
+}
+_RECORDED = ("diverged", "stopped_at", "member", "epoch", "step")
+
+
+def check_kinds(**given: Any) -> None:
+    """Insist that each argument is of its kind; None is left to others.
+
+    Args:
+        **given: Arguments of `train` by their names.
+
+    Raises:
+        InputError: If one is of another kind.
+    """
+    for name, value in given.items():
+        if name in _KINDS and value is not None and not isinstance(value, _KINDS[name][0]):
+            raise InputError(name, value if isinstance(value, str | int) else type(value).__name__, _KINDS[name][1])
+        if name in _CALLED and value is not None and not callable(value):
+            raise InputError(name, value, f"give {_CALLED[name]}")
+    for name in ("build", "data"):
+        if given[name] is None:
+            raise InputError(name, None, f"give {_CALLED['build']}" if name == "build" else _KINDS["data"][1])
+    if given["dtype"] not in (torch.float32, torch.float64):
+        raise InputError("dtype", given["dtype"], "give torch.float32 or torch.float64")
+    if given["path"] not in get_args(Path):
+        raise InputError("path", given["path"], f"give one of {', '.join(get_args(Path))}")
+    if not isinstance(given["checkpoint_every"], Real) or not float(given["checkpoint_every"]) >= 0:
+        raise InputError("checkpoint_every", given["checkpoint_every"], "give seconds, from 0")
+    if isinstance(given["seed"], bool) or not isinstance(given["seed"], Integral):
+        raise InputError("seed", given["seed"], "give a whole number")
+
+
+def numbered(members: int | range) -> range:
+    """Give the members' numbers.
+
+    Args:
+        members: How many, or their numbers.
+
+    Returns:
+        Their numbers.
+
+    Raises:
+        InputError: If there is none, or they do not follow one another.
+    """
+    if not isinstance(members, range):
+        return range(whole_number("members", members, 1))
+    if len(members) < 1 or members.step != 1 or members.start < 0:
+        raise InputError("members", members, "give at least 1, in steps of 1 from 0 or above")
+    return members
+
+
+def within(field: str, chosen: Any, epochs: int) -> frozenset[int]:
+    """Insist on epochs of the training.
+
+    Args:
+        field: The argument's name.
+        chosen: What was given.
+        epochs: The last epoch.
+
+    Returns:
+        The epochs.
+
+    Raises:
+        InputError: If they are no whole numbers, or lie outside.
+    """
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise InputError(field, chosen, f"give a list of epochs from 0 to {epochs}")
+    kept = list(chosen)
+    for epoch in kept:
+        if isinstance(epoch, bool) or not isinstance(epoch, Integral) or not 0 <= int(epoch) <= epochs:
+            raise InputError(field, epoch, f"give epochs from 0 to {epochs}")
+    return frozenset(map(int, kept))
+
+
+def as_measurements(given: Mapping[str, Any], sets: Iterable[str], epochs: int) -> dict[str, Measurement]:
+    """Insist on measurements that can be made and told apart from what is recorded anyway.
+
+    Args:
+        given: Functions or measurements by name.
+        sets: Names of the sets that losses and accuracies are recorded of.
+        epochs: The last epoch.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        InputError: If one is no function, has a name that is taken, or an epoch that never comes.
+    """
+    taken = {*_RECORDED, *(f"{name}_{quantity}" for name in sets for quantity in ("loss", "accuracy"))}
+    made = {}
+    for name, one in given.items():
+        field = f"measurements[{name}]"
+        measurement = one if isinstance(one, Measurement) else Measurement(one)
+        if not callable(measurement.function):
+            raise InputError(field, measurement.function, "give a function of the moment")
+        if name in taken:
+            raise InputError(field, name, "give it another name: this one is recorded anyway")
+        if measurement.epochs is not None:
+            within(f"{field}.epochs", measurement.epochs, epochs)
+        made[name] = measurement
+    return made
+
+
+def as_set(name: str, one: Any) -> EvaluationSet:
+    """Insist on a set to judge by.
+
+    Args:
+        name: Its name.
+        one: Examples, or a set with targets of each member's own.
+
+    Returns:
+        The set.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if isinstance(one, EvaluationSet):
+        return one
+    if not isinstance(one, Examples):
+        remedy = "give examples: data.test, or bm.Examples(inputs, targets)"
+        raise InputError(f"evaluate_on[{name}]", f"a {type(one).__name__}", remedy)
+    return EvaluationSet(one)
+
+
+def check_own_targets(name: str, one: EvaluationSet, members: int) -> None:
+    """Insist that targets of each member's own have a row for each member and example.
+
+    Args:
+        name: What the targets are called.
+        one: The set.
+        members: How many members there are.
+
+    Raises:
+        InputError: If they have not.
+    """
+    own, wanted = one.own_targets, (members, len(one.examples))
+    if own is not None and tuple(own.shape[:2]) != wanted:
+        remedy = f"give ({members}, {wanted[1]}, …): a row for each member"
+        raise InputError(name, f"shape {tuple(own.shape)}", remedy)
