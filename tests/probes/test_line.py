@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bathymetry import LossSurface, probes
+from bathymetry import LossSurface, models, probes
 from bathymetry.core.errors import InputError
 from probes.surfaces import linear_regression, softmax_regression, surface_of
 
@@ -95,3 +95,36 @@ def test_a_grid_that_is_none_is_refused(alphas, unchecked):
     surface, _, _ = linear_regression()
     with pytest.raises(InputError, match=r"^alphas = "):
         probes.interpolate(surface, surface.parameters, surface.parameters, alphas)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_a_perceptrons_line_is_that_of_its_points_one_after_another(activation, loss):
+    """The first layer is worked out at both ends only; wrapped, the same network has no such way."""
+    chance = torch.Generator().manual_seed(3)
+    model = models.mlp([6, 9, 5, 4], activation).double()
+    x = torch.randn(23, 6, generator=chance, dtype=torch.float64)
+    y = torch.randint(0, 4, (23,), generator=chance)
+    if loss == "mse":
+        y = torch.randn(23, 4, generator=chance, dtype=torch.float64)
+    batches = [(x[:20], y[:20]), (x[20:], y[20:])]
+    fast, slow = (LossSurface(one, loss, batches) for one in (model, torch.nn.Sequential(model)))
+    a, b = torch.randn(2, 3, fast.dimension, generator=chance, dtype=torch.float64)
+    b[2] = a[2]
+    lines = [probes.interpolate(one, a, b, [-1.0, 0.0, 0.3, 1.0, 2.0]) for one in (fast, slow)]
+    torch.testing.assert_close(lines[0].loss, lines[1].loss, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        lines[0].loss[:, [1, 3]], torch.stack([fast.loss(a), fast.loss(b)], 1), rtol=1e-12, atol=0
+    )
+    assert (lines[0].loss[2] == lines[0].loss[2, 0]).all()
+    if loss == "cross_entropy":
+        assert torch.equal(lines[0].accuracy, lines[1].accuracy)
+
+
+def test_ends_that_steps_miss_by_their_rounding_are_the_ends():
+    surface, _, _ = linear_regression()
+    alphas = torch.linspace(-1, 2, 61, dtype=torch.float64)
+    assert not (alphas == 0).any()
+    line = probes.interpolate(surface, surface.parameters, surface.parameters + 1, alphas)
+    assert line.alpha[20] == 0
+    assert line.loss[20] == surface.loss()

@@ -17,8 +17,10 @@ from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.surface import LossSurface
+from bathymetry.surface.along import along
 
 _TOGETHER = 16  # points of each member in one pass
+_ROUNDING = 1e-9
 
 
 @readable
@@ -79,8 +81,10 @@ def interpolate(
         shapes = [tuple(one.shape[1:] if lone else one.shape) for one, lone in ((starts, single), (ends, alone))]
         raise InputError("b", f"shape {shapes[1]}", f"give the shape of a, {shapes[0]}")
     points = _given(alphas)
-    loss = _walked(surface.loss, starts, ends, points)
-    accuracy = _walked(surface.accuracy, starts, ends, points) if surface.has_classes else None
+    loss, accuracy = along(surface, starts, ends, points) or (
+        _walked(surface.loss, starts, ends, points),
+        _walked(surface.accuracy, starts, ends, points) if surface.has_classes else None,
+    )
     between = (points >= 0) & (points <= 1)
     rise = _barriers(loss[:, between], points[between])
     errors = None if accuracy is None else _barriers(1 - accuracy[:, between], points[between])
@@ -110,6 +114,8 @@ def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
     rising = points.ndim == 1 and len(points) > 1 and bool((points.diff() > 0).all() and points.isfinite().all())
     if not rising:
         raise InputError("alphas", "not rising", "give finite numbers in rising order")
+    for end in (0.0, 1.0):  # which steps such as those of `linspace` miss by their rounding
+        points = torch.where((points - end).abs() < _ROUNDING, end, points)
     if not bool((points == 0).any() and (points == 1).any()):
         raise InputError("alphas", "without 0 or 1", "have both ends on the grid, exactly")
     return points

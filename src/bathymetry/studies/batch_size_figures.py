@@ -80,7 +80,7 @@ def _best(whole: xr.Dataset, matching: str) -> str:
 
 def _ends(values: xr.DataArray, name: str) -> str:
     # Tell both, for at equal epochs a large batch is also one that was trained for fewer steps.
-    words = []
+    words: list[str] = []
     for matching in values["matching"].values.tolist():
         middle = values.sel(matching=matching).median("member")
         sizes = middle["batch_size"].values.tolist()

@@ -19,7 +19,7 @@ from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
 from bathymetry.surface.product import HessianProduct
 from bathymetry.surface.selection import select
-from bathymetry.training.losses import Loss
+from bathymetry.training.losses import Loss, answered_rightly
 
 _MEMORY = 2**31
 _GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
@@ -85,7 +85,7 @@ class LossSurface:
             raise InputError("data", f"targets that weigh {self._whole:g} in all", "give targets that the loss counts")
 
     def __repr__(self) -> str:
-        what = f"{self._network.kind}, {self.dimension:,} parameters, {self._criterion.name}"
+        what = f"{self._network.kind}, {self.dimension:,} parameters, {self.criterion.name}"
         batches = f"{self._batches.count:,} batches" if self._batches.count > 1 else "1 batch"
         dtype = str(self.dtype).removeprefix("torch.")
         return f"LossSurface({what} over {self.examples:,} examples in {batches}, {dtype}; {self.path})"
@@ -168,8 +168,7 @@ class LossSurface:
                 if target.is_floating_point() or target.ndim != 1:
                     raise InputError("data", "targets that are no classes", "an accuracy needs one class an example")
                 outputs = self._derivatives.outputs(points, batch)
-                answered = (outputs.argmax(2) == target) & outputs.isfinite().all(2)
-                correct += answered.sum(1)
+                correct += answered_rightly(outputs, target.expand(len(points), -1)).sum(1)
         share = correct / self.examples
         return share[0] if single else share
 
