@@ -17,7 +17,7 @@ from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
 from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
-from bathymetry.surface.product import HessianProduct
+from bathymetry.surface.product import Again, HessianProduct
 from bathymetry.surface.selection import select
 from bathymetry.training.losses import Loss, answered_rightly
 
@@ -254,7 +254,7 @@ class LossSurface:
         room = self._memory // 2
         needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
         if needed > room:
-            return HessianProduct(points, _Again(self, points), lambda: self.path, single=single)
+            return HessianProduct(points, Again(lambda: self._prepared(points)), lambda: self.path, single=single)
         with self._network.measuring():
             for share, batch in self._shares(points, _GRAPHS):
                 block = max(1, room // (3 * batch.rows * self._bytes(points, batch)))
@@ -331,23 +331,10 @@ class LossSurface:
 
         Returns:
             The points, and whether there was one, without a member axis.
-
-        Raises:
-            InputError: If they are not real numbers in the right shape.
         """
         if theta is None:
             return self.parameters[None], True
-        try:
-            theta = torch.as_tensor(theta)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(field, type(theta).__name__, "give a tensor of real numbers") from error
-        if theta.is_complex() or theta.dtype == torch.bool:
-            raise InputError(field, theta.dtype, "give real numbers")
-        if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
-            shape = f"({self.dimension},) or (member, {self.dimension})"
-            raise InputError(field, f"shape {tuple(theta.shape)}", f"give shape {shape}")
-        points = theta.detach().to(self.device, self.dtype)
-        return (points[None], True) if theta.ndim == 1 else (points, False)
+        return self.selection.points(theta, self.device, field)
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device
@@ -395,16 +382,8 @@ class LossSurface:
         columns = product(identity.expand(len(points), -1, -1)).double()
         return (columns + columns.transpose(1, 2)) / 2
 
-
-class _Again:
-    """Products that are prepared anew for each part of the data, as they do not fit into memory together."""
-
-    def __init__(self, surface: LossSurface, points: Tensor) -> None:
-        self._surface, self._points = surface, points
-
-    def __iter__(self) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
-        surface = self._surface
-        with surface._network.measuring():
-            for share, batch in surface._shares(self._points, 2 * _GRAPHS):
-                block = max(1, surface._memory // (6 * batch.rows * surface._bytes(self._points, batch)))
-                yield share, surface._derivatives.product(self._points, batch), block
+    def _prepared(self, points: Tensor) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
+        with self._network.measuring():
+            for share, batch in self._shares(points, 2 * _GRAPHS):
+                block = max(1, self._memory // (6 * batch.rows * self._bytes(points, batch)))
+                yield share, self._derivatives.product(points, batch), block

@@ -1,6 +1,6 @@
 """Products with the Hessian at one θ, prepared once and used many times."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -102,3 +102,17 @@ class HessianProduct:
 def _in_blocks(product: _Call, vectors: Tensor, block: int) -> Tensor:
     parts = [product(some) for some in torch.split(vectors, block, dim=1)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class Again:
+    """Products that are prepared anew for each part of the data, as they do not fit into memory together.
+
+    Args:
+        prepare: Gives for each part its share of the loss, a product, and how many vectors it takes at once.
+    """
+
+    def __init__(self, prepare: Callable[[], Iterator[tuple[float, _Call, int]]]) -> None:
+        self._prepare = prepare
+
+    def __iter__(self) -> Iterator[tuple[float, _Call, int]]:
+        return self._prepare()

@@ -54,6 +54,34 @@ class Selection:
         """
         return torch.cat([tensors[name].detach().reshape(-1).to(self.dtype) for name in self.shapes])
 
+    def points(
+        self, theta: Float[Tensor, "*member parameter"], device: torch.device, field: str = "theta"
+    ) -> tuple[Float[Tensor, "member parameter"], bool]:
+        """Lay out given points.
+
+        Args:
+            theta: One point, or one a member.
+            device: Where to.
+            field: What to call them in a complaint.
+
+        Returns:
+            The points, and whether there was one, without a member axis.
+
+        Raises:
+            InputError: If they are not real numbers in the right shape.
+        """
+        try:
+            theta = torch.as_tensor(theta)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(field, type(theta).__name__, "give a tensor of real numbers") from error
+        if theta.is_complex() or theta.dtype == torch.bool:
+            raise InputError(field, theta.dtype, "give real numbers")
+        if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
+            shape = f"({self.dimension},) or (member, {self.dimension})"
+            raise InputError(field, f"shape {tuple(theta.shape)}", f"give shape {shape}")
+        points = theta.detach().to(device, self.dtype)
+        return (points[None], True) if theta.ndim == 1 else (points, False)
+
     def of(self, network: nn.Module) -> Float[Tensor, " parameter"]:
         """Lay a network's parameters out as θ.
 
