@@ -125,6 +125,17 @@ def test_a_plan_is_told_and_nothing_is_done(capsys, out):
     assert not out.exists()
 
 
+def test_what_is_measured_is_told_beside_the_time_of_training(capsys, out):
+    short = ["run", "interpolation", "--preset", "smoke", "--members", "1", "--epochs", "1", "--out", str(out)]
+    short += ["--train-examples", "200", "--test-examples", "50"]
+    _, words, _ = said(capsys, *short, "--plan")
+    assert "3 units to train, about 1 s, and 5 measurements on top, up to" in words
+    _, words, _ = said(capsys, *short)
+    assert "training takes about 1 s, what is to be measured and drawn comes on top." in words
+    _, words, _ = said(capsys, *short, "--plan")
+    assert "nothing to train, up to" in words
+
+
 def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsys, out):
     status, words, _ = said(capsys, *SMOKE, "--functions", "-x", "cos", "--low", "-3", "--out", str(out))
     assert status == 0

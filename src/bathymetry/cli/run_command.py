@@ -60,12 +60,15 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
     works = [(study, look(out, plan)) for study, plan in plans]
     for study, work in works:
         training = f"{work.units} units to train, about {_duration(work.seconds)}" if work.units else "nothing to train"
+        if work.measurements:
+            training += f", and {work.measurements} measurements on top"
         memory = f"up to {work.bytes / 1e9:.1f} GB of memory"
         say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {training}, {memory}.")
     if plan_only:
         return
     seconds = sum(work.seconds for _, work in works)
-    say(f"Preset {preset}; results go to {out}; about {_duration(seconds + 4 * len(works))} in all.")
+    training = f"training takes about {_duration(seconds)}" if seconds else "there is nothing to train"
+    say(f"Preset {preset}; results go to {out}; {training}, what is to be measured and drawn comes on top.")
     for found_as, _, settings in chosen:
         changes = settings.model_dump()
         run_study(found_as, preset=preset, out=out, progress=Terminal(), **changes)

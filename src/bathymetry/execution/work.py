@@ -1,13 +1,13 @@
 """What a plan still needs: each ensemble's name, the members that are stored, and the units to train."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from bathymetry.core.identity import Description
 from bathymetry.execution.joints import joint_description
-from bathymetry.store import gaps, setting_hash, sound, stored
+from bathymetry.store import gaps, setting_hash, sound, stored, unit_path
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.training import Setting
 
@@ -33,6 +33,7 @@ class Work:
 
     ensembles: tuple[EnsembleWork, ...]
     set_aside: tuple[str, ...] = ()  # a sentence for each damaged file
+    joints: int = 0  # joint measurements that are missing
 
     @property
     def units(self) -> int:
@@ -55,6 +56,12 @@ class Work:
         return sum(estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing)
 
     @property
+    def measurements(self) -> int:
+        """How many measurements are to be made, in units and joint ones; nobody knows how long those take."""
+        in_units = sum(len(one.missing) * len(one.planned.setting.measurements) for one in self.ensembles)
+        return in_units + self.joints
+
+    @property
     def bytes(self) -> int:
         """About how much memory the largest unit and its data take."""
         return max((estimated_bytes(one.planned) for one in self.ensembles), default=0)
@@ -70,7 +77,9 @@ def look(out: Path, plan: Plan) -> Work:
     Returns:
         What is missing, trusting what is stored.
     """
-    return Work(tuple(_compared(one, out, None) for one in plan.ensembles))
+    ensembles = tuple(_compared(one, out, None) for one in plan.ensembles)
+    missing = sum(not unit_path(out, name, members).exists() for name, members in _joints(plan, ensembles))
+    return Work(ensembles, joints=missing)
 
 
 def inspect(out: Path, plan: Plan) -> Work:
@@ -85,11 +94,19 @@ def inspect(out: Path, plan: Plan) -> Work:
     """
     said: list[str] = []
     ensembles = tuple(_compared(one, out, said) for one in plan.ensembles)
+    missing = 0
+    for name, members in _joints(plan, ensembles):
+        said.extend(sound(out, name)[1])
+        missing += not unit_path(out, name, members).exists()
+    return Work(ensembles, tuple(said), missing)
+
+
+def _joints(plan: Plan, ensembles: Sequence[EnsembleWork]) -> Iterator[tuple[str, range]]:
+    """Give the name under which each joint measurement is stored, and the members that it is of."""
     names = {id(one.planned): one.name for one in ensembles}
     for measurement in plan.joints:
         description = joint_description(measurement, [names[id(one)] for one in measurement.of])
-        said.extend(sound(out, setting_hash(description))[1])
-    return Work(ensembles, tuple(said))
+        yield setting_hash(description), measurement.of[0].members
 
 
 def _compared(planned: PlannedEnsemble, out: Path, said: list[str] | None) -> EnsembleWork:
