@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
@@ -20,6 +20,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.training.losses import Loss, loss_function
 
 _BY_CLASS = (nn.CrossEntropyLoss, nn.NLLLoss)
+_BY_ELEMENT = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 _BY_ROW = (nn.CTCLoss, nn.TripletMarginLoss, nn.TripletMarginWithDistanceLoss, nn.CosineEmbeddingLoss)
 
 
@@ -69,6 +70,23 @@ class Criterion:
         usual = loss.weight is None and loss.label_smoothing == 0.0 and loss.ignore_index < 0
         return "cross_entropy" if usual else None
 
+    @property
+    def by_class(self) -> bool:
+        """Whether its targets are classes, and its outputs have their axis after the example's."""
+        return isinstance(self.loss, _BY_CLASS)
+
+    def counted(self, target: Tensor) -> Bool[Tensor, "example *position"]:
+        """Tell which classes count.
+
+        Args:
+            target: Class numbers.
+
+        Returns:
+            False where the loss ignores the class.
+        """
+        whole = torch.ones_like(target, dtype=torch.bool)
+        return target != self.loss.ignore_index if isinstance(self.loss, _BY_CLASS) else whole
+
     def __call__(self, output: Any, targets: tuple[Any, ...]) -> Tensor:
         """Give the loss of a batch.
 
@@ -80,8 +98,13 @@ class Criterion:
             A scalar.
 
         Raises:
-            InputError: If the loss is not one number.
+            InputError: If the loss is not one number, or compares outputs and targets of different shapes.
         """
+        if isinstance(self.loss, _BY_ELEMENT) and isinstance(output, Tensor) and isinstance(targets[0], Tensor):
+            shapes = [tuple(one.shape) for one in (targets[0], output)]
+            if shapes[0] != shapes[1]:  # PyTorch would compare each with each
+                remedy = f"give targets of the outputs' shape, {shapes[1]}"
+                raise InputError("data", f"targets of shape {shapes[0]}", remedy)
         value = self._function(output, *targets)
         if not isinstance(value, Tensor):
             raise InputError("loss", f"gives a {type(value).__name__}", "it must give one number, as a tensor")
@@ -115,7 +138,7 @@ class Criterion:
         """
         first = targets[0] if targets else None
         if isinstance(self.loss, _BY_CLASS) and isinstance(first, Tensor) and not first.is_floating_point():
-            counted = (first != self.loss.ignore_index).reshape(rows, -1)
+            counted = self.counted(first).reshape(rows, -1)
             if not self.is_mean:
                 return counted.any(1).double()
             return (counted * _class_weights(self.loss, first.masked_fill(first < 0, 0)).reshape(rows, -1)).sum(1)

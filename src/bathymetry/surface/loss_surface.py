@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bathymetry.core.checks import positive_number
 from bathymetry.core.errors import InputError
+from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.criterion import Criterion
@@ -19,7 +20,7 @@ from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
 from bathymetry.surface.product import Again, HessianProduct
 from bathymetry.surface.selection import select
-from bathymetry.training.losses import Loss, answered_rightly
+from bathymetry.training.losses import Loss
 
 _MEMORY = 2**31
 _GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
@@ -112,9 +113,10 @@ class LossSurface:
 
     @property
     def has_classes(self) -> bool:
-        """Whether each example has one class as its target."""
+        """Whether the targets are classes: one an example, or several under a loss of classes."""
         (first, *_) = self._batches.first.targets
-        return isinstance(first, Tensor) and first.ndim == 1 and first.dtype == torch.int64
+        whole = isinstance(first, Tensor) and first.dtype == torch.int64
+        return whole and (first.ndim == 1 or (first.ndim > 1 and self.criterion.by_class))
 
     @property
     def parameters(self) -> Float[Tensor, " parameter"]:
@@ -149,7 +151,7 @@ class LossSurface:
         return total[0] if single else total
 
     def accuracy(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
-        """Give the share of examples whose largest output is that of their class.
+        """Give the share of labels whose largest output is that of their class; those that the loss ignores aside.
 
         Args:
             theta: Where.
@@ -162,14 +164,18 @@ class LossSurface:
         """
         points, single = self.points(theta)
         correct = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+        labels = 0
         with self._network.measuring():
             for _, batch in self._pieces(points, 1):
                 target = batch.targets[0]
-                if target.is_floating_point() or target.ndim != 1:
-                    raise InputError("data", "targets that are no classes", "an accuracy needs one class an example")
+                if target.is_floating_point() or target.ndim == 0:
+                    raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
                 outputs = self._derivatives.outputs(points, batch)
-                correct += answered_rightly(outputs, target.expand(len(points), -1)).sum(1)
-        share = correct / self.examples
+                counted = self.criterion.counted(target)
+                right = right_answers(outputs, target, by_class=self.criterion.by_class) & counted
+                correct += right.flatten(1).sum(1)
+                labels += int(counted.sum())
+        share = correct / labels
         return share[0] if single else share
 
     def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
