@@ -242,3 +242,18 @@ def test_what_can_not_be_asked_is_named(ask, field, unchecked):
 def test_what_is_no_symmetric_matrix_is_refused(matrix, unchecked):
     with pytest.raises(InputError, match="matrix = "):
         MatrixOperator(matrix)
+
+
+@pytest.mark.parametrize(("probes", "steps"), [(10, 30), (30, 20)])
+@pytest.mark.parametrize(("low", "high"), [(-0.01, 0.01), (0.02, 1.0)])
+def test_a_shares_error_covers_what_too_few_steps_leave_over_too(probes, steps, low, high):
+    """A third of the eigenvalues near 0, the rest spread over a decade and more: more probes don't help the ends."""
+    chance = torch.Generator().manual_seed(0)
+    values = torch.cat([1e-3 * torch.randn(25, generator=chance), 10 ** (3 * torch.rand(58, generator=chance) - 2)])
+    operator, truth = MatrixOperator(torch.diag(values.double())), ((values >= low) & (values <= high)).double().mean()
+    covered = []
+    for seed in range(40):
+        found = spectral_density(operator, probes, steps, torch.Generator().manual_seed(seed))
+        share, error = found.mass(low, high)
+        covered.append(float(abs(share - truth) < 1.96 * error))
+    assert sum(covered) / len(covered) > 0.8

@@ -7,6 +7,8 @@
 Each comes with a standard error over its random vectors; with as many of them as parameters all three are exact.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
@@ -14,7 +16,7 @@ from torch import Generator, Tensor
 from bathymetry import spectra
 from bathymetry.core.checks import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import filled, places
+from bathymetry.probes.places import Places, filled, places
 from bathymetry.surface import LossSurface
 
 
@@ -58,15 +60,26 @@ def spectral_density(
     """
     where = places(surface, theta)
 
-    def measure(point: Tensor) -> Tensor:
-        found = spectra.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
-        return torch.stack([found.nodes, found.weights, found.residuals])
-
     starts = min(whole_number("probes", probes, 1), surface.dimension)
     size = min(whole_number("steps", steps, 1), surface.dimension)
-    three = filled(where.each(measure), torch.empty(3, starts, size, dtype=torch.float64))
+
+    def measure(point: Tensor) -> list[Tensor]:
+        found = spectra.spectral_density(surface.product(point), starts, size, Generator().manual_seed(seed))
+        return [torch.stack([one.nodes, one.weights, one.residuals]) for one in (*found.earlier, found)]
+
+    each = where.each(measure)
+    gap = [torch.empty(3, starts, size, dtype=torch.float64)]  # of members that have none
+    like = next((one for one in each if one is not None), gap)
+    *earlier, whole = (
+        _given(where, filled([None if one is None else one[place] for one in each], shape), surface.dimension)
+        for place, shape in enumerate(like)
+    )
+    return replace(whole, earlier=tuple(earlier))
+
+
+def _given(where: Places, three: Float[Tensor, "member 3 probe step"], dimension: int) -> spectra.SpectralDensity:
     nodes, weights, residuals = (where.given(three[:, one]) for one in range(3))
-    return spectra.SpectralDensity(nodes, weights, residuals, surface.dimension)
+    return spectra.SpectralDensity(nodes, weights, residuals, dimension)
 
 
 def trace(
