@@ -114,3 +114,22 @@ def test_a_norm_to_compare_with_must_be_one(norm):
 def test_a_tolerance_that_decides_nothing_is_refused(tolerance):
     with pytest.raises(InputError, match="tolerance"):
         probes.critical_point(surface_of(lambda w: w[0] ** 2, 0.5), tolerance=tolerance)
+
+
+def test_a_step_takes_one_hessian_and_the_look_at_its_end_another(monkeypatch):
+    taken, hessian = [], bm.LossSurface.hessian
+    monkeypatch.setattr(bm.LossSurface, "hessian", lambda surface, theta: taken.append(1) or hessian(surface, theta))
+    found = probes.critical_point(surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2), iterations=3, tolerance=1e-12)
+    assert found.iterations == 3
+    assert len(taken) == 4
+
+
+def test_a_search_stops_when_its_time_is_over():
+    surface = surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2)
+    found = probes.critical_point(surface, seconds=1e-9, restarts=3)
+    assert not found.converged
+    assert found.iterations == 0
+    torch.testing.assert_close(found.theta, surface.parameters)
+    assert probes.critical_point(surface, seconds=1e9, iterations=3).iterations == 3
+    with pytest.raises(InputError, match="seconds"):
+        probes.critical_point(surface, seconds=-1.0)

@@ -13,6 +13,7 @@ Newton-type steps in float64 that keep saddles as saddles; where they stall they
 start. Flat points look critical to a search that minimises ‖g‖² and are not: Frye et al. 2021, arXiv:2003.10397.
 """
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.core.streams import stream
-from bathymetry.probes.critical_search import search
+from bathymetry.probes.critical_search import Limit, search
 from bathymetry.probes.places import Places, places
 from bathymetry.surface import LossSurface
 
@@ -61,6 +62,7 @@ def critical_point(
     reach: float = 0.02,
     seed: int = 0,
     start_norm: Float[Tensor, "*member"] | None = None,
+    seconds: float | None = None,
 ) -> CriticalPoint:
     """Search for a critical point.
 
@@ -74,12 +76,14 @@ def critical_point(
             times that.
         seed: Of the restarts.
         start_norm: The gradient norm to compare with, where the search begins elsewhere.
+        seconds: About when to stop, with the best that was found by then; None for whenever it is done. Each step takes
+            a Hessian with its eigenvectors, and the look at what was found one more.
 
     Returns:
         The best points, and whether they are critical.
 
     Raises:
-        InputError: If the tolerance or a norm at the start is not positive, or there is no attempt.
+        InputError: If the tolerance, the time or a norm at the start is not positive, or there is no attempt.
 
     Example:
         L = (w² − 1)² from w = 0.2 has the nearest critical point at its maximum, w = 0.
@@ -99,19 +103,18 @@ def critical_point(
     if tolerance >= 1:
         raise InputError("tolerance", tolerance, "give a number below 1, or the start is critical whatever it is")
     positive_number("reach", reach)
-    whole_number("iterations", iterations, 1)
+    until = torch.inf if seconds is None else time.monotonic() + positive_number("seconds", seconds)
+    limit = Limit(whole_number("iterations", iterations, 1), until)
     whole_number("restarts", restarts, 0)
     surface = surface.double()
     where = places(surface, theta)
-    best, norm, attempts, steps, begun = _attempts(
-        surface, where, tolerance, iterations, restarts, reach, seed, start_norm
-    )
+    best, norm, attempts, steps, begun = _attempts(surface, where, tolerance, limit, restarts, reach, seed, start_norm)
     look = _look(surface, best, where)
     for further in _FURTHER:  # in a valley that is nearly flat the norm is small long before Newton's steps are
         open_ = ((norm <= tolerance * begun) & look.runaway).nonzero().ravel()
-        if len(open_) == 0:
+        if len(open_) == 0 or limit.over:
             break
-        ended = search(surface, best[open_], further * tolerance * begun[open_], iterations)
+        ended = search(surface, best[open_], further * tolerance * begun[open_], limit)
         steps[open_] += ended.steps.cpu()
         best[open_], norm[open_] = ended.best, ended.best_norm
         look = _look(surface, best, where)
@@ -137,7 +140,7 @@ def _attempts(
     surface: LossSurface,
     where: Places,
     tolerance: float,
-    iterations: int,
+    limit: Limit,
     restarts: int,
     reach: float,
     seed: int,
@@ -150,7 +153,7 @@ def _attempts(
     attempts, steps = torch.zeros(len(best), dtype=torch.int64), torch.zeros(len(best), dtype=torch.int64)
     for attempt in range(1 + restarts):
         open_ = (norm > tolerance * begun).nonzero().ravel()
-        if len(open_) == 0:
+        if len(open_) == 0 or limit.over:
             break
         start = where.theta[open_]
         if attempt:
@@ -158,7 +161,7 @@ def _attempts(
                 torch.randn(best.shape[1], generator=stream(seed, int(m), "probe vectors", attempt)) for m in open_
             ]
             start = start + attempt * reach * torch.stack(beside).to(start)
-        ended = search(surface, start, tolerance * begun[open_], iterations)
+        ended = search(surface, start, tolerance * begun[open_], limit)
         attempts[open_] += 1
         steps[open_] += ended.steps.cpu()
         better = ended.best_norm < norm[open_]

@@ -8,10 +8,11 @@ largest of the last few (Grippo, Lampariello and Lucidi 1986, SIAM J. Numer. Ana
 network the gradient jumps, and a search that only ever descends gets stuck on them.
 """
 
+import time
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathymetry.surface import LossSurface
@@ -21,6 +22,19 @@ _LONGEST = 1.0  # of a step
 _GENTLER, _BOLDER = 6.0, 4.0  # what μ is multiplied and divided by
 
 
+@dataclass(frozen=True)
+class Limit:
+    """When a search gives up."""
+
+    iterations: int  # the most steps of an attempt
+    until: float  # on the clock of `time.monotonic`, infinite for never
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self.until
+
+
 @dataclass
 class Search:
     """Searches under way, one a row; each keeps the best point that it has seen."""
@@ -28,6 +42,7 @@ class Search:
     theta: Float[Tensor, "member parameter"]
     gradient: Float[Tensor, "member parameter"]
     hessian: Float[Tensor, "member parameter parameter"]
+    stale: Bool[Tensor, " member"]  # whose Hessian is still that of an earlier point: it is taken when it is needed
     damping: Float[Tensor, " member"]
     recent: Float[Tensor, "member memory"]  # the last norms
     best: Float[Tensor, "member parameter"]
@@ -39,7 +54,7 @@ def search(
     surface: LossSurface,
     start: Float[Tensor, "member parameter"],
     target: Float[Tensor, " member"],
-    iterations: int,
+    limit: Limit,
 ) -> Search:
     """Step towards critical points.
 
@@ -47,7 +62,7 @@ def search(
         surface: A surface in float64.
         start: Where to begin.
         target: The gradient norm at which a member is done.
-        iterations: The most steps.
+        limit: When to give up.
 
     Returns:
         Where each search came to.
@@ -57,22 +72,26 @@ def search(
     state = Search(
         theta=start.clone(),
         gradient=gradient,
-        hessian=surface.hessian(start),
+        hessian=start.new_zeros(*start.shape, start.shape[1]),
+        stale=torch.ones(len(start), dtype=torch.bool, device=start.device),
         damping=torch.full_like(norm, 1e-2),
         recent=norm[:, None].repeat(1, _MEMORY),
         best=start.clone(),
         best_norm=norm.clone(),
         steps=torch.zeros(len(start), dtype=torch.int64, device=start.device),
     )
-    for iteration in range(iterations):
+    for iteration in range(limit.iterations):
         active = (state.best_norm > target).nonzero().ravel()
-        if len(active) == 0:
+        if len(active) == 0 or limit.over:
             break
         _step(surface, state, active, iteration % _MEMORY)
     return state
 
 
 def _step(surface: LossSurface, state: Search, active: Tensor, slot: int) -> None:
+    stale = active[state.stale[active]]
+    if len(stale) > 0:
+        state.hessian[stale], state.stale[stale] = surface.hessian(state.theta[stale]), False
     values, vectors = torch.linalg.eigh(state.hessian[active])
     scale = values.abs().amax(1).clamp_min(torch.finfo(values.dtype).tiny)
     along = torch.einsum("mpq,mp->mq", vectors, state.gradient[active])
@@ -91,6 +110,6 @@ def _step(surface: LossSurface, state: Search, active: Tensor, slot: int) -> Non
     if len(moved) == 0:
         return
     state.theta[moved], state.gradient[moved] = reached[taken], gradient[taken]
-    state.hessian[moved] = surface.hessian(reached[taken])
+    state.stale[moved] = True
     better = taken & (norm < state.best_norm[active])
     state.best[active[better]], state.best_norm[active[better]] = reached[better], norm[better]
