@@ -52,3 +52,14 @@ def test_a_bound_stands_on_its_own_row():
 def test_dots_fall_where_they_fell_before(chart):
     again = dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
     assert again.to_dict() == chart.to_dict()
+
+
+def test_dots_are_called_what_they_are_and_gaps_by_their_reason():
+    values = times()
+    values[1, 0], values[2, :2] = 0.0, np.nan
+    chart = dots(values, category="network", title="Norm", scale="log", each="random walk", missing="no critical point")
+    assert chart.usermeta["key"][0]["label"] == "one random walk"
+    assert "one dot for each of 10 random walks" in chart.description
+    assert "2 of 10 no critical point" in chart.description
+    assert "1 of 10 zero" in chart.description
+    assert "diverged" not in chart.description

@@ -9,6 +9,7 @@ import bathymetry as bm
 from bathymetry import LossSurface
 from bathymetry.studies import find, judge
 from bathymetry.studies.gradient_norm import bends, log_odds_ratio, spikes
+from bathymetry.studies.gradient_norm_figures import largest_layer
 
 STUDY = find("gradient-norm")
 EPOCHS = np.arange(1501)
@@ -78,3 +79,20 @@ def test_norm_and_loss_belong_to_the_same_point(tmp_path):
     assert results["layer_gradient_norm"].sizes["layer"] == 4
     assert bool((results["preconditioned_eigenvalue"] > 0).all())
     assert [figure.number for figure in run.figures][:2] == [9, 10]
+
+
+def layered(spread):
+    """Norms of two layers whose last epoch says the opposite of all before, by as much as members differ."""
+    base = np.exp(np.linspace(-spread, spread, 6))
+    norms = np.ones((6, 100, 2)) * base[:, None, None] * np.array([1.0, 3.0])
+    norms[:, -1] = base[:, None] * np.array([3.0, 1.0])
+    axes = {"member": range(6), "epoch": range(100), "layer": ["layer 1", "layer 2"]}
+    return xr.Dataset({"layer_gradient_norm": (("member", "epoch", "layer"), norms)}, axes)
+
+
+@pytest.mark.parametrize(("spread", "words"), [(0.1, "apart from all other layers"), (3.0, "stays open")])
+def test_the_steepest_layer_is_that_of_many_epochs_and_only_if_no_other_comes_near(spread, words):
+    told = largest_layer(layered(spread))
+    assert "over the last 10 epochs" in told
+    assert "largest in layer 2" in told
+    assert words in told

@@ -31,6 +31,8 @@ def dots(
     bounds_label: str = "bound",
     references: Sequence[Reference] = (),
     never: str = "never",
+    each: str = "member",
+    missing: str = "diverged",
     examples: int | None = None,
 ) -> alt.LayerChart:
     """Draw every member as a dot on its category's row.
@@ -46,6 +48,8 @@ def dots(
         bounds_label: What that is.
         references: Labelled upright lines; their `axis` is not looked at.
         never: The words for infinite values; they are counted at the row's end, and such a row has no mean.
+        each: What a dot is, for the key.
+        missing: The word for values that are NaN; they are counted at the row's end.
         examples: Of how many examples an accuracy is a share.
 
     Returns:
@@ -126,14 +130,14 @@ def dots(
         stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
         bound_channel = alt.X("bound:Q", **y_axis(scale, title, every, domain, examples))
         layers.append(stroke.encode(x=bound_channel, tooltip=["series:N", alt.Tooltip("told:N", title=bounds_label)]))
-    notes = [_note(members, gone, never) for members, gone in zip(drawn, endless, strict=True)]
+    notes = [_note(own, members, never, missing) for own, members in zip(raw, drawn, strict=True)]
     words = alt.Chart(rows({"y": row + _NAME, "series": np.array(names), "note": np.array(notes)})).encode(y=y_channel)
     name = words.mark_text(align="left", baseline="middle", color=INK, fontSize=12.5)
     layers.append(name.encode(x=alt.value(0), text="series:N"))
     note = words.mark_text(align="right", baseline="middle", color=MUTED, fontSize=12)
     layers.append(note.encode(x=alt.value("width"), text="note:N"))
 
-    key = [Entry("one member", MUTED, (), series=False, shape="dot", opacity=0.6)]
+    key = [Entry(f"one {each}", MUTED, (), series=False, shape="dot", opacity=0.6)]
     key.append(Entry("mean with 95 % interval", INK, (), series=False, shape="diamond"))
     if bounds is not None:
         key.append(Entry(bounds_label, MUTED, (), series=False, shape="stroke"))
@@ -142,7 +146,7 @@ def dots(
         key=key,
         height=round(_ROW * (len(names) - 0.6 - top)),
         clipped=leaves(every, scale, domain, examples),
-        description=_words(title, names, centres, notes, limits, bounds_label, scale, examples),
+        description=_words(title, each, names, centres, notes, limits, bounds_label, scale, examples),
     )
 
 
@@ -153,18 +157,21 @@ def _nothing(members: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Centre:
 
 
 def _note(
-    members: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    endless: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+    raw: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    drawn: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     never: str,
+    missing: str,
 ) -> str:
-    # Count the members that have no dot.
-    diverged = int((~np.isfinite(members) & ~endless).sum())
-    counts = [(int(endless.sum()), never), (diverged, "diverged")]
-    return ", ".join(f"{count} of {len(members)} {word}" for count, word in counts if count)
+    # Count the members that have no dot; on a logarithmic axis zero has no place either.
+    off = np.isfinite(raw) & ~np.isfinite(drawn)
+    gone = ((np.isinf(raw), never), (np.isnan(raw), missing))
+    counts = (*gone, (off & (raw == 0), "zero"), (off & (raw < 0), "negative"))
+    return ", ".join(f"{int(one.sum())} of {len(raw)} {word}" for one, word in counts if one.any())
 
 
 def _words(
     title: str,
+    each: str,
     names: Sequence[str],
     centres: Sequence[Centre],
     notes: Sequence[str],
@@ -174,7 +181,7 @@ def _words(
     examples: int | None,
 ) -> str:
     # Say what the rows show.
-    sentences = [f"{title}, one dot for each of {len(centres[0].diverged)} members."]
+    sentences = [f"{title}, one dot for each of {len(centres[0].diverged)} {each}s."]
     for name, line, note, limit in zip(names, centres, notes, limits, strict=True):
         told = []
         if np.isfinite(line.middle[0]):

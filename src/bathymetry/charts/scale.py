@@ -16,29 +16,19 @@ from bathymetry.statistics import accuracy, logit
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]
 
-# Where an accuracy axis may have a tick; labels that would touch are left out.
-_ACCURACIES = (
-    0.001,
-    0.01,
-    0.05,
-    0.1,
-    0.2,
-    0.3,
-    0.5,
-    0.7,
-    0.8,
-    0.9,
-    0.95,
-    0.98,
-    0.99,
-    0.995,
-    0.998,
-    0.999,
-    0.9999,
-    0.99999,
+# Where an accuracy axis may have a tick, the roundest first: whole per cents only where it covers few of the others.
+_ACCURACIES: tuple[Sequence[float], ...] = (
+    (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999),
+    (0.05, 0.2, 0.8, 0.95, 0.98, 0.995, 0.998),
+    (0.15, 0.25, 0.4, 0.6, 0.75, 0.85, 0.97),
+    tuple(np.arange(0.02, 0.99, 0.02).round(2)),
+    tuple(np.arange(0.01, 0.995, 0.01).round(2)),
+    tuple(np.arange(0.002, 0.9995, 0.002).round(3)),
 )
+_HANDFUL = 6  # points that each get a tick
+_ENOUGH = 5  # ticks
+_CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
 _APART = 1.3  # the least ratio between the last two ticks of epochs
-_NARROW = 2.5  # logits: between 80 and 98 %
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 
 
@@ -116,7 +106,7 @@ def y_axis(
             "title": title,
             "scale": alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined),
             "axis": alt.Axis(
-                values=drawable(np.array(_accuracies(ends or _reach(drawn))), scale, examples).tolist(),
+                values=_accuracy_ticks(ends or _reach(drawn), examples),
                 labelExpr=text("value", scale, examples, digits=5),
                 labelOverlap="greedy",
             ),
@@ -173,9 +163,17 @@ def _reach(drawn: Float[np.ndarray, "*shape"]) -> list[float]:
     return [float(finite.min()), float(finite.max())] if finite.size else [0.0, 1.0]
 
 
-def _accuracies(ends: Sequence[float]) -> Sequence[float]:
-    # Whole per cents where an axis covers few steps of the usual ones.
-    return _ACCURACIES if ends[1] - ends[0] > _NARROW else sorted({*_ACCURACIES, *np.arange(0.5, 0.99, 0.01).round(2)})
+def _accuracy_ticks(ends: Sequence[float], examples: int | None) -> list[float]:
+    # Take the roundest first, and others until there are enough, each where it has room.
+    low, high = ends
+    taken: list[float] = []
+    for tier in _ACCURACIES:
+        for tick in drawable(np.array(tier), "accuracy", examples).tolist():
+            if low <= tick <= high and all(abs(tick - other) >= _CLEAR * (high - low) for other in taken):
+                taken.append(tick)
+        if len(taken) >= _ENOUGH:
+            break
+    return sorted(taken)
 
 
 def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[float]:
@@ -185,7 +183,16 @@ def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[flo
     step = max(1, int(np.ceil(decades / 7)))
     digits = (1,) if decades > sparse else (1, 3) if decades > 2 else (1, 2, 5) if decades > 1 else _CLOSE
     ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
-    return [tick for tick in ticks if low <= tick <= high]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    return inside if len(inside) > 2 else _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    # Where an axis covers less than a factor of two or so, even steps serve as well as on a linear one.
+    exponent = int(np.floor(np.log10((high - low) / 3)))
+    step = max(one for one in (1, 2, 5) if one * 10.0**exponent <= (high - low) / 3)
+    first, last = int(np.ceil(low / (step * 10.0**exponent))), int(np.floor(high / (step * 10.0**exponent)))
+    return [float(f"{place * step}e{exponent}") for place in range(first, last + 1)]
 
 
 def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> dict[str, Any]:
@@ -199,7 +206,7 @@ def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> di
     Returns:
         The arguments `title`, `scale` and `axis` of an Altair position channel.
     """
-    first, last = float(places[0]), float(places[-1])
+    last = float(places[-1])
     if scale == "epoch":
         known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
         ticks = [
@@ -218,11 +225,16 @@ def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> di
         return {
             "title": title,
             "scale": alt.Scale(type="log", nice=False, padding=12),
-            "axis": alt.Axis(
-                values=_logarithmic_ticks(first / 1.3, last * 1.3, sparse=2.2), labelExpr=_PLAIN, labelOverlap="greedy"
-            ),
+            "axis": alt.Axis(values=_places_or_powers(places), labelExpr=_PLAIN, labelOverlap="greedy"),
         }
     return {"title": title, "scale": alt.Scale(zero=False, nice=False), "axis": alt.Axis(labelExpr=_PLAIN, tickCount=7)}
+
+
+def _places_or_powers(places: Float[np.ndarray, " point"]) -> list[float]:
+    # A handful of whole numbers, such as batch sizes, are their own best ticks.
+    if len(places) <= _HANDFUL and bool((places == np.round(places)).all()):
+        return [float(place) for place in places]
+    return _logarithmic_ticks(float(places[0]) / 1.3, float(places[-1]) * 1.3, sparse=2.2)
 
 
 def text(field: str, scale: YScale, examples: int | None = None, digits: int = 4) -> str:

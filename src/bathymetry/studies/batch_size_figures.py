@@ -119,8 +119,8 @@ def _accuracy(results: xr.DataTree) -> Figure:
         finding=f"Median test accuracy is {_best(whole, 'epochs')}. {trained(results)} "
         + _ends(whole["sensitivity"].sel(of="probabilities"), "sensitivity of the probabilities"),
         reading="At equal epochs small batches make many more steps; at equal steps large batches see many more "
-        "examples. Beside the accuracy stands the sensitivity of the probabilities, from which it follows: the mean "
-        "norm of their derivative with respect to a test image.",
+        "examples. Beside the accuracy stands how sensitive the probabilities are that decide it: the mean norm of "
+        "their derivative with respect to a test image.",
         number=16,
     )
 

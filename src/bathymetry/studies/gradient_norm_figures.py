@@ -8,7 +8,7 @@ import xarray as xr
 from bathymetry.charts import Figure, Reference, curves, panel
 from bathymetry.statistics import LOG, mean_interval
 from bathymetry.studies.gradient_norm import spikes
-from bathymetry.studies.wording import number
+from bathymetry.studies.wording import joined, number
 
 
 def figures(results: xr.DataTree) -> Sequence[Figure]:
@@ -93,15 +93,51 @@ def _layers(whole: xr.Dataset) -> Figure:
     chart = curves(
         whole["layer_gradient_norm"], x="epoch", series="layer", x_title="Epoch", y_title="Gradient norm of a layer"
     )
-    last = whole["layer_gradient_norm"].isel(epoch=-1)
-    means = np.log(last.transpose("layer", "member").values).mean(1)
-    largest = str(whole["layer"].values[int(means.argmax())])
     return Figure(
         name="layers",
         title="Which layer has the steepest gradient?",
         panels=(panel(chart, "Layers"),),
-        finding=f"At the end the geometric mean of the norm is largest in {largest}.",
+        finding=largest_layer(whole),
         reading="Logarithmic axes. The squares of the layers' norms add up to that of the whole.",
+    )
+
+
+def largest_layer(whole: xr.Dataset) -> str:
+    """Compare layers over the last tenth of the epochs, where a single epoch would tell of chance.
+
+    Args:
+        whole: The study's results.
+
+    Returns:
+        Which layer's norm is largest, and whether the others' intervals leave that open.
+    """
+    count = max(1, whole.sizes["epoch"] // 10)
+    late = whole["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
+    bands = {
+        str(name): mean_interval(late.sel(layer=name).values.astype(float), transform=LOG)
+        for name in whole["layer"].values
+    }
+    largest = max(bands, key=lambda name: float(bands[name].centre))
+    top = bands[largest]
+    beside = [name for name, band in bands.items() if name != largest and float(band.high) > float(top.low)]
+    found = (
+        f"In the median over the last {count:,} epochs the geometric mean of the norm is largest in {largest}, "
+        f"{number(float(top.centre))} (95 % interval {number(float(top.low))} to {number(float(top.high))})"
+    )
+    if beside:
+        return f"{found}; the intervals of {joined(beside)} overlap it, so which is largest stays open."
+    return f"{found}, apart from all other layers."
+
+
+def _highest(whole: xr.Dataset) -> str:
+    # One member far above all others is a thing to know of before the mean is read.
+    eigenvalue = whole["preconditioned_eigenvalue"].transpose("member", "curvature_epoch")
+    peaks = eigenvalue.max("curvature_epoch").values.astype(float)
+    member = int(np.nanargmax(peaks))
+    at = int(eigenvalue["curvature_epoch"].values[int(np.nanargmax(eigenvalue.values[member]))])
+    return (
+        f"The largest value of all is {number(float(peaks[member]))}, in one member at epoch {at:,}; the median "
+        f"member's largest is {number(float(np.nanmedian(peaks)))}."
     )
 
 
@@ -116,7 +152,7 @@ def _curvature(whole: xr.Dataset) -> Figure:
         name="preconditioned-eigenvalue",
         title="Does Adam train at the edge of stability?",
         panels=(panel(chart, "Curvature"),),
-        finding=_against_threshold(whole),
+        finding=f"{_against_threshold(whole)} {_highest(whole)}",
         reading="Logarithmic axes. Above the dashed line Adam's steps along the sharpest direction overshoot by more "
-        "each time.",
+        "each time. Where one member lies far from the others, the interval of the mean is wide on both sides.",
     )

@@ -7,7 +7,6 @@ import xarray as xr
 from bathymetry.charts import Figure, Panel, Reference, curves, dots, panel
 from bathymetry.studies.wording import joined, number
 
-_ENDS = (Reference(0.0, "first rate", "x"), Reference(1.0, "second rate", "x"))
 _HALVES = {"train": "training", "test": "test"}
 
 
@@ -22,7 +21,18 @@ def figures(results: xr.DataTree) -> Sequence[Figure]:
     """
     whole = results.to_dataset()
     start = results["from_start"].to_dataset()
-    return (_between(whole), _pairings(whole), _barriers(whole), _from_start(start))
+    ends = _ends(results)
+    return (_between(whole, ends), _pairings(whole, ends), _barriers(whole), _from_start(start))
+
+
+def _rates(results: xr.DataTree) -> tuple[float, float]:
+    settings = results.attrs["settings"]
+    return float(settings["first_rate"]), float(settings["second_rate"])
+
+
+def _ends(results: xr.DataTree) -> tuple[Reference, ...]:
+    # Where the two networks are, named by what they were trained with.
+    return tuple(Reference(float(at), f"rate {rate:g}", "x") for at, rate in enumerate(_rates(results)))
 
 
 def seen(results: xr.DataTree) -> Sequence[str]:
@@ -42,8 +52,10 @@ def seen(results: xr.DataTree) -> Sequence[str]:
         f"{int(start.sel(learning_rate=rate).sum())} of {start.sizes['member']} members at {float(rate):g}"
         for rate in start["learning_rate"].values
     ]
+    first, second = _rates(results)
     return (
-        f"Half way, the median test accuracy is {joined(words)}.",
+        f"Networks of learning rate {first:g} (α = 0) are joined to networks of rate {second:g} (α = 1). Half way, the "
+        f"median test accuracy is {joined(words)}.",
         f"The median barrier of the training loss, above the mean of the ends, is {_median_barriers(whole)}.",
         f"On the line from start to solution the training loss never rises in {joined(falls)}.",
     )
@@ -67,38 +79,38 @@ def _halves(one: xr.Dataset, quantity: str) -> xr.DataArray:
     return xr.concat([one[f"{half}_{quantity}"] for half in _HALVES], names)
 
 
-def _between(whole: xr.Dataset) -> Figure:
+def _between(whole: xr.Dataset, ends: Sequence[Reference]) -> Figure:
     one = whole.sel(pairing="independent")
     half = one["test_accuracy"].sel(alpha=0.5, method="nearest")
-    ends = [one["test_accuracy"].sel(alpha=end, method="nearest") for end in (0.0, 1.0)]
+    at = [one["test_accuracy"].sel(alpha=end.value, method="nearest") for end in ends]
     loss = curves(
         _halves(one, "loss"), x="alpha", series="examples", x_title="α", x_scale="linear",
-        y_title="Loss (cross-entropy)", references=_ENDS,
+        y_title="Loss (cross-entropy)", references=ends,
     )  # fmt: skip
     accuracy = curves(
         _halves(one, "accuracy"), x="alpha", series="examples", x_title="α", x_scale="linear", y_title="Accuracy",
-        y_scale="linear", y_domain=(0.0, 1.0), references=_ENDS,
+        y_scale="linear", y_domain=(0.0, 1.0), references=ends,
     )  # fmt: skip
     return Figure(
         name="15-between-two-solutions",
         title="What lies between two solutions?",
         panels=(panel(loss, "Loss"), panel(accuracy, "Accuracy")),
-        finding=f"Between independent pairs the median test accuracy is {_percent(half)} half way, {_percent(ends[0])} "
-        f"at the first end and {_percent(ends[1])} at the second.",
+        finding=f"Between independent pairs the median test accuracy is {_percent(half)} half way, {_percent(at[0])} "
+        f"at α = 0 ({ends[0].label}) and {_percent(at[1])} at α = 1 ({ends[1].label}).",
         reading="The loss on a logarithmic axis, the accuracy as a share of the examples. α = 0 and α = 1 are the two "
         "networks themselves.",
         number=15,
     )
 
 
-def _pairings(whole: xr.Dataset) -> Figure:
+def _pairings(whole: xr.Dataset, ends: Sequence[Reference]) -> Figure:
     loss = curves(
         whole["train_loss"], x="alpha", series="pairing", x_title="α", x_scale="linear",
-        y_title="Training loss (cross-entropy)", references=_ENDS,
+        y_title="Training loss (cross-entropy)", references=ends,
     )  # fmt: skip
     accuracy = curves(
         whole["test_accuracy"], x="alpha", series="pairing", x_title="α", x_scale="linear", y_title="Test accuracy",
-        y_scale="linear", y_domain=(0.0, 1.0), references=_ENDS,
+        y_scale="linear", y_domain=(0.0, 1.0), references=ends,
     )  # fmt: skip
     return Figure(
         name="pairings",
@@ -115,7 +127,7 @@ def _barriers(whole: xr.Dataset) -> Figure:
         "error, line": "Error barrier above the line between the ends",
     }
     panels: list[Panel] = [
-        panel(dots(whole["barrier"].sel(quantity=quantity), category="pairing", title=title), title)
+        panel(dots(whole["barrier"].sel(quantity=quantity), category="pairing", title=title, each="pair"), title)
         for quantity, title in titles.items()
     ]
     error = whole["barrier"].sel(quantity="error, line")

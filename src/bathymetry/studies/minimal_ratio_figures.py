@@ -9,6 +9,8 @@ from bathymetry.charts import Figure, dots, panel, scatter
 from bathymetry.studies.minimal_ratio import NAMES, STATUSES
 from bathymetry.studies.wording import joined, number
 
+_MISSING = "no critical point"
+
 
 def figures(results: xr.DataTree) -> Sequence[Figure]:
     """Draw the study's figures.
@@ -115,7 +117,7 @@ def _signs(whole: xr.Dataset) -> Figure:
             [one["minimal_ratio"], one["zero_share"], one["negative_share"]],
             xr.Variable("sign", ["positive", "zero", "negative"]),
         )
-        chart = dots(shares, category="sign", title="Share of the eigenvalues", domain=(0.0, 1.0))
+        chart = dots(shares, category="sign", title="Share of the eigenvalues", domain=(0.0, 1.0), missing=_MISSING)
         panels.append(panel(chart, name))
     tolerance = float(at["tolerance"].median())
     return Figure(
@@ -123,12 +125,12 @@ def _signs(whole: xr.Dataset) -> Figure:
         title="How many directions bend up, lie flat and bend down at critical points?",
         panels=tuple(panels),
         finding=f"Eigenvalues count as zero within a tolerance of {number(tolerance)} (median).",
-        reading="One dot a member. Searches that did not converge have none.",
+        reading="One dot a member. Searches that reached no critical point have none.",
     )
 
 
 def _gradients(whole: xr.Dataset) -> Figure:
-    norm = whole["gradient_norm"].where(whole["gradient_norm"] > 0)
+    norm = whole["gradient_norm"]
     panels = tuple(
         panel(dots(norm.sel(activation=name), category="phase", title="Gradient norm", scale="log"), name)
         for name in _activations(whole)

@@ -44,12 +44,12 @@ def _ends(whole: xr.Dataset) -> str:
     return (
         f"After {int(whole['epoch'].max())} epochs the median training loss is {_median(last['train_loss'])}; on test "
         f"examples it is {_median(last['test_loss'].sel(labels='random'))} with random labels and "
-        f"{_median(last['test_loss'].sel(labels='true'))} with the true ones; a uniform guess has {number(uniform)}."
+        f"{_median(last['test_loss'].sel(labels='true'))} with the true ones; a uniform guess has {number(uniform, 3)}."
     )
 
 
 def _median(values: xr.DataArray) -> str:
-    return number(float(values.median()))
+    return number(float(values.median()), 3)
 
 
 def _extremes(grid: xr.Dataset) -> str:

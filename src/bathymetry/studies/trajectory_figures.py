@@ -95,11 +95,13 @@ def _variance(long: xr.Dataset) -> Figure:
         ratios = one["explained_variance_ratio"].assign_coords(component=names)
         chart = dots(
             walks, category="component", title="Share of the variance", domain=(0.0, 0.6), bounds=ratios,
-            bounds_label="training",
+            bounds_label="training", each="random walk",
         )  # fmt: skip
         panels.append(panel(chart, scope.capitalize()))
         ends = [one["random_walk_spread"].sel(component=1, end=end) for end in one["end"].values]
-        words.append(f"{_percent(ratios[0])} in {scope} (of random walks {_percent(ends[0])} to {_percent(ends[1])})")
+        words.append(
+            f"{_percent(ratios[0])} in {_NAMES[scope]} (of random walks {_percent(ends[0])} to {_percent(ends[1])})"
+        )
     return Figure(
         name="random-walk",
         title="Does the plane explain more than a random walk's would?",

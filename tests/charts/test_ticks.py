@@ -1,0 +1,37 @@
+"""Every axis has ticks to read it by: neither a single one nor so many that they touch."""
+
+import numpy as np
+import pytest
+
+from bathymetry.charts.scale import drawable, x_axis, y_axis
+
+
+def ticks(channel):
+    return channel["axis"].values
+
+
+@pytest.mark.parametrize("ratio", [1.02, 1.1, 1.25, 1.5, 1.9, 2.5, 4.0, 9.0, 30.0, 90.0, 500.0, 1e4, 1e9])
+@pytest.mark.parametrize("low", [0.0437, 0.9, 2.3, 51.0])
+def test_a_logarithmic_axis_of_any_length_has_three_ticks_or_more_but_no_crowd(low, ratio):
+    drawn = np.geomspace(low, low * ratio, 20)
+    found = ticks(y_axis("log", "Loss", drawn))
+    assert 3 <= len(found) <= 10
+    assert found == sorted(set(found))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.09, 0.12), (0.23, 0.89), (0.74, 0.94), (0.76, 0.994), (0.955, 0.968), (0.1, 0.9999)]
+)
+def test_an_accuracy_axis_has_ticks_all_along_and_none_that_touch(low, high):
+    ends = drawable(np.array([low, high]), "accuracy", 10_000)
+    found = np.array(ticks(y_axis("accuracy", "Accuracy", ends, examples=10_000)))
+    length = ends[1] - ends[0]
+    assert 3 <= len(found) <= 12
+    assert np.diff(found).min() > 0.05 * length
+    assert max(found[0] - ends[0], ends[1] - found[-1], np.diff(found).max()) < 0.45 * length
+
+
+def test_a_handful_of_sizes_are_their_own_ticks():
+    assert ticks(x_axis("log", "Batch size", np.array([5, 25, 125, 500, 1500]))) == [5, 25, 125, 500, 1500]
+    many = np.array([1645, 3270, 8280, 16640, 40785, 84060, 178110, 396210, 654310, 952410])
+    assert ticks(x_axis("log", "Parameters", many)) == [10_000, 100_000, 1_000_000]
