@@ -364,6 +364,13 @@ def test_words_that_hold_for_every_claim_are_said_once(html):
     assert html.count("a two-sided test at 5") <= 1
 
 
+def test_no_line_breaks_within_a_p_or_before_a_per_cent_sign():
+    finding = "All 100 % (p < 0.01, p = 1)."
+    row = ClaimRow("x.a", "It is.", "a share", Verdict("share", "supported", (), 6, 0.03), finding)
+    told = page(replace(report(), studies=(replace(section("x", (loss_figure(1),)), claims=(row,)),)))
+    assert "All 100\u00a0% (p\u00a0&lt;\u00a00.01, p\u00a0=\u00a01)." in told
+
+
 def test_code_can_be_copied_as_it_was_written(html):
     assert "assert 7 % 4 == 3 and 1 &lt; 2" in html
 

@@ -34,7 +34,7 @@ def test_studies_are_grouped_by_their_presets_and_changed_fields_named():
 def test_what_the_kept_run_had_more_of_follows_from_the_settings():
     words = compared(run("batch-size"))
     assert "10 members (here 6)" in words
-    assert "all train examples (here 3,000)" in words
+    assert "all training examples (here 3,000)" in words
     assert "50 epochs (here 8)" in words
     assert "mnist for data (here strokes)" in words
 

@@ -12,7 +12,7 @@ from bathymetry.charts.scale import y_axis
 from bathymetry.charts.theme import INK, LINE, SERIES
 from bathymetry.charts.view import view
 
-_LOW, _HIGH = SERIES[0], SERIES[1]
+_LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
 
 def paths(

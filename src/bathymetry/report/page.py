@@ -160,8 +160,10 @@ def _sentence(words: str) -> str:
 
 
 def _held_together(value: object) -> object:
-    # Keep a line from breaking between a number and its per cent sign.
-    return re.sub(r"(?<=\d) %", "\u00a0%", value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    # Keep a line from breaking between a number and its per cent sign, and within "p = 0.03".
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=\d) %", "\u00a0%", value))
 
 
 def _code(text: str) -> Markup:

@@ -6,6 +6,7 @@ from typing import Any
 from bathymetry.execution import StudyRun
 from bathymetry.studies import PRESETS, StudySettings, joined
 from bathymetry.studies.kept import kept_verdicts
+from bathymetry.studies.wording import field_name
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
 
@@ -65,7 +66,7 @@ def presets_in_words(runs: Sequence[StudyRun]) -> str:
     groups: dict[str, list[str]] = {}
     for name, given in each.items():
         preset, changes = nearest_preset(given, rather)
-        varied = joined([f"{label(field)} {shown(value)}" for field, value in changes.items()])
+        varied = joined([f"{field_name(field)} {shown(value)}" for field, value in changes.items()])
         groups.setdefault(preset, []).append(f"{name} (with {varied})" if changes else name)
     if len(groups) == 1 and len(runs) > 2 and not any("(" in name for names in groups.values() for name in names):
         sentences = [f"Preset {next(iter(groups))} for all {len(runs)} studies."]
@@ -93,25 +94,13 @@ def compared(run: StudyRun) -> str:
     usual = type(settings).preset("full").model_dump()
     fields = [field for field in differences(settings, "full") if field not in (*_FREE, "data")]
     given = settings.model_dump()
-    told = [f"{_amount(usual[field])} {label(field)} (here {_amount(given[field])})" for field in fields]
+    told = [f"{_amount(usual[field])} {field_name(field)} (here {_amount(given[field])})" for field in fields]
     protocol = run.study.protocol_data
     if protocol is not None and protocol not in run.results.attrs["data"]:
         told.append(f"{protocol} for data (here {joined(list(run.results.attrs['data']))})")
     if not told:
         return ""
     return f"The kept full run had {joined(told)}. Where it says otherwise, that may be why."
-
-
-def label(field: str) -> str:
-    """Write a field's name as words.
-
-    Args:
-        field: Its name.
-
-    Returns:
-        The name with blanks.
-    """
-    return field.replace("_", " ")
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution import OUT, StudyRun
 from bathymetry.report.content import ClaimRow, StudySection
-from bathymetry.report.presets import compared, label, nearest_preset, presets_in_words, settings_of, shown
+from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of, shown
+from bathymetry.studies.wording import field_name
 
 
 def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySection:
@@ -32,7 +33,7 @@ def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySectio
         seen=tuple(run.seen),
         figures=tuple(run.figures),
         claims=tuple(claims),
-        settings={label(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
+        settings={field_name(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
         code=_code(run, out),
         warnings=(*run.results.attrs["notes"], *diverged(run)),
         compared=compared(run) if any(claim.kept for claim in claims) else "",

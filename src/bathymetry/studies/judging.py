@@ -7,7 +7,7 @@ from bathymetry import statistics
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.settings import StudySettings
 from bathymetry.studies.study import Study
-from bathymetry.studies.wording import joined
+from bathymetry.studies.wording import field_name, joined
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +66,7 @@ def departure(study: Study, results: "xr.DataTree") -> str:
     usual = study.settings.preset("full")
     ignored = StudySettings.free | ({"data"} if study.protocol_data else set())
     differing = [
-        field.replace("_", " ")
+        field_name(field)
         for field in study.settings.model_fields
         if field not in ignored and getattr(given, field) != getattr(usual, field)
     ]

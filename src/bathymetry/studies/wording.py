@@ -37,6 +37,22 @@ def number(value: float, digits: int = 2) -> str:
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def field_name(field: str) -> str:
+    """Write the name of a setting as words.
+
+    Args:
+        field: Its name.
+
+    Returns:
+        The name as prose has it.
+
+    Example:
+        >>> field_name("train_examples")
+        'training examples'
+    """
+    return field.replace("_", " ").replace("train ", "training ")
+
+
 def joined(words: Sequence[str]) -> str:
     """Join words into a list.
 
