@@ -12,6 +12,7 @@ from bathymetry import models
 from bathymetry.studies import find, judge
 from bathymetry.studies.interpolation import ALPHAS, PAIRINGS, Between
 from bathymetry.studies.results import group_of
+from bathymetry.studies.wording import number
 
 STUDY = find("interpolation")
 
@@ -84,3 +85,12 @@ def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
 def test_the_figures_are_drawn(run):
     assert run.figures[0].number == 15
     assert len(run.seen) == 3
+
+
+def test_a_barrier_is_told_above_the_line_first_for_above_the_mean_even_a_slope_has_one(run):
+    told = next(sentence for sentence in run.seen if "barrier" in sentence)
+    rise = run.results["barrier"].median("member")
+    for quantity, over in (("loss, line", "the straight line between the ends is"), ("loss, mean", "their mean is")):
+        value = number(float(rise.sel(quantity=quantity, pairing="independent")))
+        assert f"above {over} {value} for independent pairs" in told
+    assert "rate 0.01 (α = 1)" in " ".join(run.seen)

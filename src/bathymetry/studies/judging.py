@@ -81,7 +81,7 @@ def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
         members = min((part.members for part in parts), default=0)
         return statistics.Verdict(claim.kind, "not judged", parts, members, None, obstacle)
     if not parts:
-        reason = "the functions or networks that it is about were not run"
+        reason = "what it speaks of was not run"
         return statistics.Verdict(claim.kind, "not judged", (), 0, None, reason)
     return statistics.combine(claim.kind, parts)
 
