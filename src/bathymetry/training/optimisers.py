@@ -95,6 +95,10 @@ class SGD(Optimizer):
         return torch.optim.SGD(groups, fused=True)
 
 
+_SWEPT_EVERY = 64  # steps, in which a moment with β = 0.9 shrinks by less than `_NOTHING`
+_NOTHING = 1e4  # times the smallest normal number
+
+
 class Stepper:
     """An optimiser at work on one ensemble: the moments of all members and the step that moves them.
 
@@ -123,6 +127,7 @@ class Stepper:
             groups.append({"params": tensors, **dict(zip(keys, values, strict=True))})
         self._optimizer = optimizer._torch(groups)
         self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
+        self._made = 0
         for tensor, state in pieces:
             step = torch.tensor(0.0, device=tensor.device)
             self._steps.append(step)
@@ -137,6 +142,9 @@ class Stepper:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * rate_factor
         self._optimizer.step()
+        self._made += 1
+        if self._made % _SWEPT_EVERY == 0:
+            self._sweep()
 
     def resume(self, moments: Mapping[str, torch.Tensor], steps: int) -> None:
         """Go on from stored moments.
@@ -149,6 +157,13 @@ class Stepper:
             self.moments[name].flat.copy_(flat)
         for step in self._steps:
             step.fill_(float(steps))
+        self._made = steps
+
+    def _sweep(self) -> None:
+        # Where a gradient stays zero (dead units, pixels that are hardly ever on) a moment shrinks until it is a denormal
+        # number, and stays one: a processor is many times slower on those, and it has long ceased to move anything.
+        for moment in self.moments.values():
+            torch.hardshrink(moment.flat, lambd=_NOTHING * torch.finfo(moment.flat.dtype).tiny, out=moment.flat)
 
 
 def _member_rows(hyperparameters: Mapping[str, Hyperparameter], members: int) -> list[tuple[float, ...]]:

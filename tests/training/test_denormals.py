@@ -1,0 +1,48 @@
+"""Moments that have shrunk to nothing are nothing, and no network moves otherwise for it."""
+
+import torch
+from torch import nn
+
+import bathymetry as bm
+from bathymetry.training.optimisers import Stepper
+from bathymetry.training.stacked import stack
+
+STEPS = 1_500
+
+
+def sparse_gradient(step: int) -> torch.Tensor:
+    """Two weights learn on, two have seen their last gradient."""
+    chance = torch.Generator().manual_seed(step)
+    gradient = torch.randn(4, generator=chance)
+    gradient[2:] *= step < 10
+    return gradient
+
+
+def test_a_weight_whose_gradient_ceased_keeps_no_denormal_moment_and_moves_as_in_torch():
+    parameter = nn.Parameter(torch.ones(4))
+    theirs = torch.optim.Adam([parameter], lr=1e-2)
+    ours = stack([{"weight": torch.ones(4)}], torch.float32, torch.device("cpu"))
+    gradients = ours.zeros_like()
+    stepper = Stepper(bm.Adam(lr=1e-2), ours, gradients)
+    for step in range(STEPS):
+        gradients.flat.copy_(sparse_gradient(step))
+        stepper.step()
+        parameter.grad = sparse_gradient(step)
+        theirs.step()
+    left = theirs.state[parameter]["exp_avg"]
+    assert (left[2:].abs() < torch.finfo(torch.float32).tiny).all()
+    assert (left[2:] != 0).all()  # stuck at denormal numbers, for which this is
+    assert (stepper.moments["exp_avg"].flat[2:] == 0).all()
+    torch.testing.assert_close(ours.flat, parameter.data, rtol=1e-5, atol=0)
+    torch.testing.assert_close(stepper.moments["exp_avg"].flat[:2], left[:2], rtol=1e-5, atol=0)
+
+
+def test_what_is_no_number_stays_none():
+    ours = stack([{"weight": torch.ones(2)}], torch.float32, torch.device("cpu"))
+    gradients = ours.zeros_like()
+    stepper = Stepper(bm.Adam(), ours, gradients)
+    for _ in range(64):
+        gradients.flat.copy_(torch.tensor([float("nan"), 1.0]))
+        stepper.step()
+    assert stepper.moments["exp_avg"].flat[0].isnan()
+    assert ours.flat.isfinite().tolist() == [False, True]
