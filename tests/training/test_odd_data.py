@@ -179,7 +179,8 @@ def test_a_network_that_can_not_be_trained_is_named(build, given, words, uncheck
         ({"checkpoint": 3}, "checkpoint = 3"),
         ({"checkpoint_every": "a"}, "checkpoint_every = a"),
         ({"resume": "x"}, "resume = x"),
-        ({"data": (X, Y)}, r"data = tuple: .* bm\.Data\("),
+        ({"data": (X, Y, X)}, r"data = a tuple of 3: .* \(x, y, x_test, y_test\)"),
+        ({"data": 3}, "data = 3: give what"),
     ],
 )  # fmt: skip
 def test_an_argument_of_another_kind_is_named(given, words, unchecked):
@@ -206,6 +207,18 @@ def test_an_argument_of_another_kind_is_named(given, words, unchecked):
 def test_a_number_that_is_none_is_named(make, unchecked):
     with pytest.raises(InputError):
         make()
+
+
+def test_tensors_of_ones_own_are_data():
+    data = bm.Data("mine", bm.Examples(X, Y), bm.Examples(X + 1, Y))
+    assert data.digest == bm.Data("other", bm.Examples(X, Y), bm.Examples(X + 1, Y)).digest
+    assert data.digest != bm.Data("mine", bm.Examples(X, 2 * Y), bm.Examples(X + 1, Y)).digest
+    named = train(cases.perceptron, data, members=2, epochs=2)
+    given = train(cases.perceptron, (X, Y, X + 1, Y), members=2, epochs=2)
+    assert given.record.identical(named.record)
+    alone_ = train(cases.perceptron, (X, Y), members=2, epochs=2)
+    assert alone_.record.train_loss.identical(named.record.train_loss)
+    assert "test_loss" not in alone_.record
 
 
 def test_numpys_whole_numbers_are_whole_numbers(unchecked):

@@ -86,7 +86,7 @@ class Data:
         name: The name by which it was asked for.
         train: The examples to learn from.
         test: The examples to be judged by.
-        digest: BLAKE2b of all bytes, in hexadecimal.
+        digest: BLAKE2b of all bytes, in hexadecimal; taken from the examples where it is empty.
         source: Where it came from, in words.
         classes: How many classes there are; None where the targets are values.
         image_shape: The shape of one input where it is an image that was flattened.
@@ -95,10 +95,16 @@ class Data:
     name: str
     train: Examples
     test: Examples
-    digest: str
-    source: str
+    digest: str = ""
+    source: str = "given as tensors"
     classes: int | None = None
     image_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            from bathymetry.data.identity import digest  # which is of examples
+
+            object.__setattr__(self, "digest", digest(self.train, self.test))
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train):,} training and {len(self.test):,} test examples"

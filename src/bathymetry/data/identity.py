@@ -19,5 +19,5 @@ def digest(train: Examples, test: Examples) -> str:
     for examples in (train, test):
         for tensor in (examples.inputs, examples.targets):
             state.update(f"{tensor.dtype}{tuple(tensor.shape)}{examples.scale!r}".encode())
-            state.update(tensor.contiguous().numpy().tobytes())
+            state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return state.hexdigest()

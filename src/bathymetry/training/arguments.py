@@ -18,9 +18,9 @@ from bathymetry.training.schedules import Constant, Cosine, Step
 from bathymetry.training.stacking import Path
 from bathymetry.training.stop import StopWhen
 
-_OWN_DATA = 'bm.Data("mine", bm.Examples(x, y), bm.Examples(x_test, y_test), digest="", source="")'
+_OWN_DATA = "tensors: (x, y), or (x, y, x_test, y_test)"
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "data": (Data, f"give what bm.load gives, or {_OWN_DATA}"),
+    "data": ((Data, tuple, list), f"give what bm.load gives, or {_OWN_DATA}"),
     "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
     "schedule": ((Constant, Cosine, Step), "give Constant(), Cosine(...) or Step(...) of bathymetry.training"),
     "stop": (StopWhen, "give bm.StopWhen(...)"),
@@ -62,6 +62,29 @@ def check_kinds(**given: Any) -> None:
         raise InputError("checkpoint_every", given["checkpoint_every"], "give seconds, from 0")
     if isinstance(given["seed"], bool) or not isinstance(given["seed"], Integral):
         raise InputError("seed", given["seed"], "give a whole number")
+
+
+def as_data(given: Any) -> tuple[Data, dict[str, Examples]]:
+    """Give data, and the sets to judge by that they bring.
+
+    Args:
+        given: Data, or tensors: (x, y), or (x, y, x_test, y_test).
+
+    Returns:
+        The data, and their training and test set; without test tensors the training set alone.
+
+    Raises:
+        InputError: If they are neither.
+    """
+    if isinstance(given, Data):
+        return given, {"train": given.train, "test": given.test}
+    if len(given) not in (2, 4):
+        raise InputError("data", f"a {type(given).__name__} of {len(given)}", _KINDS["data"][1])
+    train = Examples(given[0], given[1])
+    if len(given) == 2:
+        return Data("own", train, train), {"train": train}
+    test = Examples(given[2], given[3])
+    return Data("own", train, test), {"train": train, "test": test}
 
 
 def numbered(members: int | range) -> range:

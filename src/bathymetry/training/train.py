@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.data.examples import Data, Examples
-from bathymetry.training.arguments import as_measurements, as_set, check_kinds, check_own_targets, numbered, within
+from bathymetry.training.arguments import (
+    as_data,
+    as_measurements,
+    as_set,
+    check_kinds,
+    check_own_targets,
+    numbered,
+    within,
+)
 from bathymetry.training.checkpoint import Checkpoint, Watch
 from bathymetry.training.evaluation import EvaluationSet
 from bathymetry.training.fitting import check_fit
@@ -26,7 +34,7 @@ from bathymetry.training.trained import Trained
 
 def train(
     build: Callable[[], nn.Module],
-    data: Data,
+    data: Data | Sequence[Tensor],
     *,
     members: int | range = 10,
     seed: int = 0,
@@ -56,7 +64,7 @@ def train(
 
     Args:
         build: Makes one network with random weights; called once a member, under the member's own stream.
-        data: What to learn from and be judged by.
+        data: What to learn from and be judged by: what `bm.load` gives, or tensors (x, y) or (x, y, x_test, y_test).
         members: How many, or their numbers: `range(6, 10)` gives members 6 to 9 of a larger ensemble.
         seed: With a member's number it decides its start, its data order and its dropout.
         optimizer: Adam at 1e-3 if None; any hyperparameter may be a sequence with one value a member.
@@ -88,10 +96,11 @@ def train(
         checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
     )  # fmt: skip
     numbers, place = numbered(members), _usable(device)
+    data, own_sets = as_data(data)
     length = _length(len(data.train), epochs, steps, batch_size)
     loss_function(loss)
     train_set = _placed(EvaluationSet(data.train, targets), place, dtype)
-    named = {"train": data.train, "test": data.test} if evaluate_on is None else evaluate_on
+    named = own_sets if evaluate_on is None else evaluate_on
     sets = {name: _placed(as_set(name, one), place, dtype) for name, one in named.items()}
     sets = {name: train_set if evaluate_on is None and name == "train" else one for name, one in sets.items()}
     modules = build_members(build, numbers, seed)
