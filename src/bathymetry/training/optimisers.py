@@ -160,8 +160,8 @@ class Stepper:
         self._made = steps
 
     def _sweep(self) -> None:
-        # Where a gradient stays zero (dead units, pixels that are hardly ever on) a moment shrinks until it is a denormal
-        # number, and stays one: a processor is many times slower on those, and it has long ceased to move anything.
+        # Where a gradient stays zero (dead units, pixels that are hardly ever on) a moment shrinks until it is a
+        # denormal number, and stays one: processors are many times slower on those, and it has long moved nothing.
         for moment in self.moments.values():
             torch.hardshrink(moment.flat, lambd=_NOTHING * torch.finfo(moment.flat.dtype).tiny, out=moment.flat)
 
