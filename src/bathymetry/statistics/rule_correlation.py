@@ -86,6 +86,7 @@ def correlation(
         summary=summary,
         coordinates=dict(coordinates or {}),
         reason=reason,
+        told=summary if np.isnan(estimate) else f"rank correlation of {first} and {second} {shown} ({interval})",
         rule=f"Supported if the correlation's {confidence * 100:.4g} % bootstrap interval over members lies {expected} "
         f"zero, contradicted if {other}; undecided under {least} members.",
     )
