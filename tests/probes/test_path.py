@@ -58,7 +58,7 @@ def test_a_circle_turns_by_its_angle_and_fills_its_plane():
 def test_members_that_stay_where_they_are_show_nothing_but_their_starts():
     still = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 5.0]]).double()[:, None].expand(3, 6, 2)
     path = trajectory(still, walks=2)
-    assert path.within_share.item() == pytest.approx(0, abs=1e-20)
+    assert path.within_share == pytest.approx(0, abs=1e-20)
     assert path.distance.tolist() == [0, 0, 0]
 
 
