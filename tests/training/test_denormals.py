@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 import bathymetry as bm
+from bathymetry.training.batch import Batch
 from bathymetry.training.optimisers import Stepper
+from bathymetry.training.perceptron import PerceptronStack
 from bathymetry.training.stacked import stack
 
 STEPS = 1_500
@@ -46,3 +48,22 @@ def test_what_is_no_number_stays_none():
         stepper.step()
     assert stepper.moments["exp_avg"].flat[0].isnan()
     assert ours.flat.isfinite().tolist() == [False, True]
+
+
+def test_what_is_long_ruled_out_makes_no_denormal_gradient():
+    """Of the classes that lie far behind, some have probabilities too small for a normal number."""
+    logits = torch.tensor([0.0, -60.0, -88.0, -95.0, -101.0])
+    weight = torch.cat([logits[:, None], torch.zeros(5, 1)], dim=1)
+    parameters = stack([{"0.weight": weight, "0.bias": torch.zeros(5)}], torch.float32, torch.device("cpu"))
+    gradients = parameters.zeros_like()
+    network = PerceptronStack(parameters, gradients, [], "cross_entropy")
+    network.differentiate(Batch(torch.tensor([[1.0, 0.0]]), torch.tensor([[0]]), True))
+    module = nn.Linear(2, 5)
+    module.weight.data, module.bias.data = weight.clone(), torch.zeros(5)
+    nn.functional.cross_entropy(module(torch.tensor([[1.0, 0.0]])), torch.tensor([0])).backward()
+    tiny = torch.finfo(torch.float32).tiny
+    theirs, ours = module.weight.grad[:, 0], gradients.views["0.weight"][0, :, 0]
+    assert ((theirs.abs() > 0) & (theirs.abs() < tiny)).any()
+    assert not ((ours.abs() > 0) & (ours.abs() < tiny)).any()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-29)
+    assert ours[1] > 0  # small is not nothing

@@ -20,6 +20,7 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Identity: "identity",
 }
+_NOTHING = 1e8  # times the smallest normal number
 
 
 def activations_of(module: nn.Module) -> list[str] | None:
@@ -151,6 +152,9 @@ class PerceptronStack:
         torch.log_softmax(outputs, 1, out=error)
         losses = -error.gather(1, classes).sum((1, 2), dtype=torch.float64) / examples
         error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
+        # Probabilities of what a network has long ruled out are denormal numbers, or make some further down, and then
+        # every product with them is several times slower; none of them moves a weight.
+        torch.hardshrink(error, lambd=_NOTHING * torch.finfo(error.dtype).tiny, out=error)
         return losses
 
 
