@@ -35,3 +35,8 @@ def test_a_handful_of_sizes_are_their_own_ticks():
     assert ticks(x_axis("log", "Batch size", np.array([5, 25, 125, 500, 1500]))) == [5, 25, 125, 500, 1500]
     many = np.array([1645, 3270, 8280, 16640, 40785, 84060, 178110, 396210, 654310, 952410])
     assert ticks(x_axis("log", "Parameters", many)) == [10_000, 100_000, 1_000_000]
+
+
+def test_a_range_that_holds_only_two_powers_of_ten_has_ticks_between_them():
+    parameters = np.array([1_595, 3_985, 7_960, 15_910, 23_860, 39_760, 95_410, 397_510])
+    assert ticks(x_axis("log", "Parameters", parameters)) == [3_000, 10_000, 30_000, 100_000, 300_000]

@@ -155,7 +155,7 @@ def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
     return float(f"{low / air:.4g}"), float(f"{high * air:.4g}")
 
 
-_CLOSE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of ticks, the sparsest first
 
 
 def _reach(drawn: Float[np.ndarray, "*shape"]) -> list[float]:
@@ -181,10 +181,13 @@ def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[flo
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     decades = np.log10(high / low)
     step = max(1, int(np.ceil(decades / 7)))
-    digits = (1,) if decades > sparse else (1, 3) if decades > 2 else (1, 2, 5) if decades > 1 else _CLOSE
-    ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
-    inside = [tick for tick in ticks if low <= tick <= high]
-    return inside if len(inside) > 2 else _even_ticks(low, high)
+    fit = (decades > sparse, decades > 2, decades > 1, True)
+    for digits in _DIGITS[fit.index(True) :]:
+        ticks = [float(f"{digit}e{power}") for power in range(first, last + 1, step) for digit in digits]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) > 2:
+            return inside
+    return _even_ticks(low, high)
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
