@@ -134,3 +134,11 @@ def test_a_network_of_which_every_member_diverged_has_no_centre_and_says_so():
     chart = curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
     assert all(row["y"] is None for row in centre_rows(chart) if row["series"] == NETWORKS[1])
     assert f"10 of 10 members of {NETWORKS[1]} diverged" in chart.description
+
+
+@pytest.mark.parametrize(("at", "side"), [("start", "right"), ("end", "left")])
+def test_the_label_of_an_upright_line_stands_before_or_behind_it(at, side):
+    here = Reference(3, "here", "x", at)
+    chart = curves(losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss", references=[here])
+    words = [one for one in layers(chart) if one["mark"]["type"] == "text"]
+    assert {one["mark"].get("align") for one in words} == {side}

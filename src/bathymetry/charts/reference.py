@@ -21,7 +21,9 @@ class Reference:
     value: float  # in natural units
     label: str
     axis: Literal["x", "y"] = "y"
-    at: Literal["start", "end"] = "start"  # of a horizontal line, where its label stands
+    at: Literal["start", "end"] = (
+        "start"  # where on a horizontal line its label stands; before or behind a vertical one
+    )
 
 
 def reference_layers(
@@ -41,7 +43,7 @@ def reference_layers(
     """
     layers: list[alt.Chart] = []
     for reference in references:
-        across = reference.axis == "y"
+        across, begins = reference.axis == "y", reference.at == "start"
         value = float(drawable(np.array(reference.value), y_scale, examples)) if across else float(reference.value)
         base = alt.Chart(rows({reference.axis: np.array([value]), "label": reference.label}))
         rule = base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True)
@@ -49,7 +51,6 @@ def reference_layers(
         if across:
             layers.append(rule.encode(y=y_channel))
             for halo in _HALO:
-                begins = reference.at == "start"
                 words = base.mark_text(
                     align="left" if begins else "right",
                     baseline="bottom",
@@ -63,6 +64,8 @@ def reference_layers(
         else:
             layers.append(rule.encode(x=x_channel))
             for halo in _HALO:
-                words = base.mark_text(align="right", baseline="top", dx=-5, dy=2, clip=True, **halo)
+                words = base.mark_text(
+                    align="right" if begins else "left", baseline="top", dx=-5 if begins else 5, dy=2, clip=True, **halo
+                )
                 layers.append(words.encode(x=x_channel, y=alt.value(0), text="label:N"))
     return layers

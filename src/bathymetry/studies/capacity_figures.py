@@ -124,8 +124,10 @@ def _noisy(few: xr.Dataset, quantity: str) -> xr.DataArray:
 
 def _as_many_as_labels(few: xr.Dataset) -> tuple[Reference, ...]:
     count = int(few["few_examples"]) * int(few["classes"])
-    inside = few["parameters"].min() <= count <= few["parameters"].max()
-    return (Reference(count, "images × classes", "x"),) if bool(inside) else ()
+    fewest, most = int(few["parameters"].min()), int(few["parameters"].max())
+    if not fewest <= count <= most:
+        return ()
+    return (Reference(count, "images × classes", "x", "end" if count**2 < fewest * most else "start"),)
 
 
 def _few_losses(few: xr.Dataset) -> Figure:
