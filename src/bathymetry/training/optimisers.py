@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 
 from bathymetry.core.errors import InputError
+from bathymetry.training.denormals import drop_nothing
 from bathymetry.training.stacked import StackedTensors
 
 Hyperparameter = float | Sequence[float]
@@ -95,8 +96,8 @@ class SGD(Optimizer):
         return torch.optim.SGD(groups, fused=True)
 
 
-_SWEPT_EVERY = 64  # steps, in which a moment with β = 0.9 shrinks by less than `_NOTHING`
-_NOTHING = 1e4  # times the smallest normal number
+_SWEPT_EVERY = 64  # steps
+_SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
 
 
 class Stepper:
@@ -160,10 +161,8 @@ class Stepper:
         self._made = steps
 
     def _sweep(self) -> None:
-        # Where a gradient stays zero (dead units, pixels that are hardly ever on) a moment shrinks until it is a
-        # denormal number, and stays one: processors are many times slower on those, and it has long moved nothing.
         for moment in self.moments.values():
-            torch.hardshrink(moment.flat, lambd=_NOTHING * torch.finfo(moment.flat.dtype).tiny, out=moment.flat)
+            drop_nothing(moment.flat, _SHRINKING)
 
 
 def _member_rows(hyperparameters: Mapping[str, Hyperparameter], members: int) -> list[tuple[float, ...]]:

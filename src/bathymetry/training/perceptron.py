@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.training.batch import Batch
+from bathymetry.training.denormals import drop_nothing
 from bathymetry.training.stacked import StackedTensors
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
@@ -20,7 +21,7 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Identity: "identity",
 }
-_NOTHING = 1e8  # times the smallest normal number
+_PRODUCTS = 1e8  # room above the smallest normal number for what output errors are multiplied by
 
 
 def activations_of(module: nn.Module) -> list[str] | None:
@@ -152,9 +153,7 @@ class PerceptronStack:
         torch.log_softmax(outputs, 1, out=error)
         losses = -error.gather(1, classes).sum((1, 2), dtype=torch.float64) / examples
         error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
-        # Probabilities of what a network has long ruled out are denormal numbers, or make some further down, and then
-        # every product with them is several times slower; none of them moves a weight.
-        torch.hardshrink(error, lambd=_NOTHING * torch.finfo(error.dtype).tiny, out=error)
+        drop_nothing(error, _PRODUCTS)
         return losses
 
 
