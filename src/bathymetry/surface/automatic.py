@@ -17,10 +17,10 @@ from torch.func import grad, vmap
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.network import Network
 from bathymetry.surface.selection import Selection
+from bathymetry.training.criterion import Criterion
 
 InputDerivative = Literal["loss", "logits", "probabilities"]
 

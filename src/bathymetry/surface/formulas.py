@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.perceptron import PerceptronDerivatives
 from bathymetry.surface.selection import Selection
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.perceptron import activations_of
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.network import Network, random_refusal
 from bathymetry.surface.randomness import unstirred
+from bathymetry.training.criterion import Criterion
 
 _FEW = 8  # examples that are asked about together and in halves
 

@@ -13,13 +13,13 @@ from bathymetry.core.errors import InputError
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.criterion import Criterion
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
 from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
 from bathymetry.surface.product import Again, HessianProduct
 from bathymetry.surface.selection import select
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.losses import Loss
 
 _MEMORY = 2**31
