@@ -12,6 +12,7 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry.core.errors import InputError
 from bathymetry.execution import look, run_study
+from bathymetry.store import read_results
 
 OWN = str(Path(__file__).with_name("own_study.py"))
 
@@ -169,3 +170,29 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path)
     assert not any("damaged" in sentence for sentence in listener.said)
     xr.testing.assert_equal(end.results.to_dataset(), whole.results.to_dataset())
     assert not list((tmp_path / "out").rglob("*.checkpoint"))
+
+
+def stored_seeds(out):
+    return sorted(read_results(path).attrs["settings"]["seed"] for path in (out / "own-width").glob("result*.nc"))
+
+
+def test_a_result_with_another_seed_does_not_overwrite_the_first(tmp_path):
+    listener = Listener()
+    first = run(tmp_path, members=6)
+    run(tmp_path, listener, members=6, seed=1)
+    assert stored_seeds(tmp_path) == [0, 1]
+    assert sum("an earlier result with other settings is now own-width/result-" in one for one in listener.said) == 1
+    (apart,) = (tmp_path / "own-width").glob("result-*.nc")
+    xr.testing.assert_equal(read_results(apart).to_dataset(), first.results.to_dataset())
+    run(tmp_path, members=6, seed=2)
+    run(tmp_path, members=6, seed=0)
+    assert set(stored_seeds(tmp_path)) == {0, 1, 2}
+
+
+def test_more_members_of_the_same_settings_replace_fewer_and_fewer_do_not_replace_more(tmp_path):
+    run(tmp_path, members=2)
+    run(tmp_path, members=3)
+    assert len(list((tmp_path / "own-width").glob("result*.nc"))) == 1
+    run(tmp_path, members=2)
+    kept = [read_results(path).attrs["settings"]["members"] for path in (tmp_path / "own-width").glob("result*.nc")]
+    assert sorted(kept) == [2, 3]

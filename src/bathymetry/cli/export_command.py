@@ -30,9 +30,10 @@ def main(arguments: list[str]) -> None:
     given = parse(ExportCommand, "export", arguments)
     from bathymetry.store import export, is_output_folder, read_results
 
-    results = sorted(given.folder.glob("*/result.nc")) if is_output_folder(given.folder) else []
+    results = sorted(given.folder.glob("*/result*.nc")) if is_output_folder(given.folder) else []
     if not results:
         raise InputError("folder", given.folder, "it holds no results of Bathymetry; give one that a run wrote")
-    for path in results:
-        for table in export(read_results(path), given.folder / "tables" / path.parent.name, given.format):
+    for path in results:  # a result with other settings is `result-HASH.nc`, and has a folder of its own
+        folder = given.folder / "tables" / (path.parent.name + path.stem.removeprefix("result"))
+        for table in export(read_results(path), folder, given.format):
             say(str(table))

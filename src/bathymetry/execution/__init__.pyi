@@ -1,3 +1,4 @@
+from .earlier import others as others
 from .progress import Progress as Progress
 from .study_run import OUT as OUT
 from .study_run import StudyRun as StudyRun

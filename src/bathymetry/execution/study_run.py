@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from bathymetry.core.errors import InputError
+from bathymetry.execution.earlier import set_apart
 from bathymetry.execution.joints import joint
 from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import train_unit
@@ -131,6 +132,9 @@ def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progre
     }
     results = study.derive(settings, assemble(records, attributes))
     results.attrs = attributes
+    moved = set_apart(out / study.name / RESULT, attributes)
+    if moved:
+        heard.say(moved)
     write_results(out / study.name / RESULT, results)
     return StudyRun(study, results, out)
 

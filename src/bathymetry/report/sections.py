@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bathymetry.data.examples import PART_OF
-from bathymetry.execution import OUT, StudyRun
+from bathymetry.execution import OUT, StudyRun, others
 from bathymetry.report.content import ClaimRow, StudySection
 from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of, shown
-from bathymetry.studies.wording import field_name
+from bathymetry.studies.wording import field_name, joined
+
+_SETTINGS_TOLD = 3  # that differ between two results, before the others are only counted
 
 
 def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySection:
@@ -35,7 +39,7 @@ def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySectio
         claims=tuple(claims),
         settings={field_name(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
         code=_code(run, out),
-        warnings=(*run.results.attrs["notes"], *diverged(run)),
+        warnings=(*run.results.attrs["notes"], *diverged(run), *other_results(run, out)),
         compared=compared(run) if any(claim.kept for claim in claims) else "",
     )
 
@@ -63,6 +67,39 @@ def diverged(run: StudyRun) -> tuple[str, ...]:
                 f"{int(flags.sum())} of {flags.size} members diverged{place}. They count as failures where members "
                 "are counted or ranked, and are left out of means."
             )
+    return tuple(sentences)
+
+
+def other_results(run: StudyRun, out: Path) -> tuple[str, ...]:
+    """Name the results with other settings that stand beside the one on the page.
+
+    Args:
+        run: The run on the page.
+        out: Its output folder.
+
+    Returns:
+        A sentence for each, with the settings that differ and the command that shows it.
+    """
+    sentences = []
+    here = settings_of(run).model_dump()
+    for results in others(out / run.study.name, run.results.attrs):
+        other = StudyRun(run.study, results, out)
+        try:
+            there = settings_of(other).model_dump()
+        except ValidationError:  # settings of another version of the study
+            sentences.append("Another result of this study, by another version, is stored in its folder.")
+            continue
+        fields = [name for name in here if name not in ("device", "data") and here[name] != there[name]]
+        told = [f"{field_name(name)} {shown(there[name])} (here {shown(here[name])})" for name in fields]
+        data = [joined(list(one.results.attrs["data"])) for one in (other, run)]
+        if data[0] != data[1] and "data" in here:
+            told.insert(0, f"data {data[0]} (here {data[1]})")
+        if len(told) > _SETTINGS_TOLD + 1:
+            told[_SETTINGS_TOLD:] = [f"{len(told) - _SETTINGS_TOLD} other settings"]
+        sentences.append(
+            f"This folder also holds a result of this study with {joined(told) or 'other data'}. "
+            f"To show that one: {reproduce(other, out)}"
+        )
     return tuple(sentences)
 
 

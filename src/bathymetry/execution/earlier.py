@@ -1,0 +1,74 @@
+"""Results of one study with other settings in the same output folder: a new result never overwrites them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bathymetry.core.errors import BathymetryError
+from bathymetry.core.identity import describe
+from bathymetry.store import read_results, setting_hash
+
+_PATTERN = "result-*.nc"
+
+
+def set_apart(path: Path, attributes: Mapping[Any, Any]) -> str:
+    """Rename the result at a path if one with these attributes would not contain all of it.
+
+    Args:
+        path: `OUT/STUDY/result.nc`.
+        attributes: Those of the result that is about to take its place.
+
+    Returns:
+        A sentence that says where the earlier result is now; empty if nothing was renamed.
+    """
+    if not path.is_file():
+        return ""
+    try:
+        earlier = read_results(path).attrs
+    except BathymetryError:
+        return ""  # nothing in it can be read; its units are stored under their own names
+    if _contains(attributes, earlier):
+        return ""
+    apart = path.with_name(f"result-{setting_hash(describe(_identity(earlier)))[:12]}.nc")
+    path.replace(apart)
+    return (
+        f"{attributes['study']}: an earlier result with other settings is now {apart.parent.name}/{apart.name}; "
+        "the page shows the new one and the command that brings back the earlier one."
+    )
+
+
+def others(folder: Path, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree]:
+    """Read the results that stand apart from the one that the page shows.
+
+    Args:
+        folder: `OUT/STUDY`.
+        attributes: Those of the result that the page shows.
+
+    Returns:
+        Those that it does not contain; one that can't be read is left out.
+    """
+    found = []
+    for path in sorted(folder.glob(_PATTERN)):
+        try:
+            results = read_results(path)
+        except BathymetryError:
+            continue
+        if not _contains(attributes, results.attrs):
+            found.append(results)
+    return found
+
+
+def _identity(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    # Data count by their digest, so that "auto" and the name that it stood for are the same.
+    settings = {name: value for name, value in attributes.get("settings", {}).items() if name not in ("device", "data")}
+    data = {name: origin.rpartition(", digest ")[2] for name, origin in attributes.get("data", {}).items()}
+    return {"settings": settings, "data": data}
+
+
+def _contains(new: Mapping[Any, Any], earlier: Mapping[Any, Any]) -> bool:
+    """Say whether a result has all of an earlier one: the same settings and data, and at least as many members."""
+    one, other = _identity(new), _identity(earlier)
+    enough = one["settings"].pop("members", 0) >= other["settings"].pop("members", 0)
+    return enough and one == other
