@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -41,6 +43,14 @@ def browser() -> Iterator[object]:
         opened.close()
 
 
+def until(tab, expression, arg=None):
+    """Wait until an expression holds; asked from outside, since the page lets no string become a program."""
+    end = time.monotonic() + 120
+    while not tab.evaluate(expression, arg):
+        assert time.monotonic() < end, expression
+        tab.wait_for_timeout(20)
+
+
 @dataclass
 class Visit:
     """A page that has been read to its end, and what happened on the way."""
@@ -62,7 +72,7 @@ def visit(browser):
         seen.tab.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
         seen.tab.on("request", lambda request: seen.asked_for.append(request.url))
         seen.tab.goto(path.as_uri())
-        seen.tab.wait_for_function("window.bathymetryReady === true", timeout=120_000)
+        until(seen.tab, "window.bathymetryReady === true")
         return seen
 
     yield go
@@ -133,7 +143,7 @@ def test_charts_follow_the_screen_from_light_to_dark(stored, visit):
     assert light > 10 * dark
     seen.tab.evaluate("window.bathymetryReady = false")
     seen.tab.emulate_media(color_scheme="dark")
-    seen.tab.wait_for_function("window.bathymetryReady === true")
+    until(seen.tab, "window.bathymetryReady === true")
     dark, light = ink(seen.tab)
     assert dark > 10 * light
     assert seen.said == []
@@ -148,10 +158,10 @@ def test_a_name_in_the_key_hides_its_lines_and_shows_them_again_from_the_keyboar
     button.focus()
     tab.keyboard.press("Enter")
     assert button.get_attribute("aria-pressed") == "false"
-    tab.wait_for_function(f"whole => {picture} !== whole", arg=whole)
+    until(tab, f"whole => {picture} !== whole", arg=whole)
     assert ink(tab) != before
     tab.keyboard.press("Enter")
-    tab.wait_for_function(f"whole => {picture} === whole", arg=whole)
+    until(tab, f"whole => {picture} === whole", arg=whole)
 
 
 def test_pointing_at_a_chart_tells_the_numbers_of_every_network(stored, visit):
@@ -176,7 +186,7 @@ def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(stored, visit):
     tab.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
     top = tab.evaluate("scrollY")
     tab.mouse.wheel(0, 120)
-    tab.wait_for_function("top => scrollY > top", arg=top)
+    until(tab, "top => scrollY > top", arg=top)
 
     at = box.bounding_box()
     picture = "document.querySelector('[data-chart] canvas').toDataURL()"
@@ -193,19 +203,21 @@ def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(stored, visit):
     assert tab.evaluate("scrollY") == top
     tab.mouse.dblclick(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
     tab.mouse.move(5, 5)
-    tab.wait_for_function(f"whole => {picture} === whole", arg=whole)
+    until(tab, f"whole => {picture} === whole", arg=whole)
 
 
 def test_on_paper_charts_are_lines_on_white_whatever_the_screen(stored, visit):
-    tab = visit(stored, scheme="dark").tab
+    seen = visit(stored, scheme="dark")
+    tab = seen.tab
     tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    tab.wait_for_function("document.querySelectorAll('[data-chart] svg').length === 7")
+    until(tab, "document.querySelectorAll('[data-chart] svg').length === 7")
     assert tab.locator("[data-chart] svg").first.inner_html().count("#131c25") == 0
     assert tab.evaluate("[...document.querySelectorAll('details')].every(it => it.open)")
     tab.evaluate("window.bathymetryReady = false; window.dispatchEvent(new Event('afterprint'))")
-    tab.wait_for_function("window.bathymetryReady === true")
+    until(tab, "window.bathymetryReady === true")
     assert tab.locator("[data-chart] canvas").count() == 7
     assert len(tab.pdf(format="A4")) > 50_000
+    assert seen.said == []
 
 
 def test_hostile_words_stay_words(tmp_path, visit):
@@ -223,6 +235,35 @@ def test_hostile_words_stay_words(tmp_path, visit):
     seen.tab.mouse.move(at["x"] + at["width"] * 0.5 + 2, at["y"] + at["height"] * 0.5)
     seen.tab.locator("#vg-tooltip-element.visible").wait_for()
     assert seen.tab.evaluate("window.attacked") is None
+
+
+def test_markup_that_slipped_into_the_page_could_neither_run_nor_fetch(tmp_path, html, visit):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        slipped = (
+            "<script>window.attacked = 1</script><img src=x onerror='window.attacked = 2'>"
+            f"<img src='http://127.0.0.1:{listener.getsockname()[1]}/pixel'><svg onload='window.attacked = 3'></svg>"
+            "<iframe srcdoc='<script>parent.attacked = 4</script>'></iframe>"
+            "<a id='trap' href='javascript:attacked = 5'>x</a>"
+        )
+        path = tmp_path / "report.html"
+        path.write_text(html.replace('<main id="main"', slipped + '<main id="main"', 1), encoding="utf-8")
+        seen = visit(path)
+        seen.tab.evaluate("document.getElementById('trap').click()")
+        seen.tab.wait_for_timeout(100)
+        assert seen.tab.evaluate("window.attacked") is None
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert all(across > 150 for across, _ in drawn_sizes(seen.tab))
+
+
+def test_the_policy_allows_no_network_no_strings_as_programs_and_no_style_by_attribute(html):
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert html.index("Content-Security-Policy") < html.index("<title>")
+    assert " style=" not in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
 
 
 @pytest.mark.slow

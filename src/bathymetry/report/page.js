@@ -48,12 +48,16 @@
     views.delete(box);
   }
 
+  // Expressions are interpreted, not compiled, and styles stand in the page: its security policy allows nothing else.
+  const safe = { ast: true, defaultStyle: false, actions: false };
+
   async function draw(box, dark) {
-    const options = { config: face(content.config, dark), actions: false, renderer: "canvas", tooltip: { theme: dark ? "dark" : "light" } };
+    const tooltip = { theme: dark ? "dark" : "light", disableDefaultStyle: true };
+    const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip };
     release(box);
     const result = await vegaEmbed(box, specification(box.dataset.chart, dark), options);
     views.set(box, result.view);
-    box.style.minHeight = "";
+    box.classList.remove([...box.classList].find((name) => name.startsWith("high-")));
   }
 
   async function drawAll() {
@@ -81,7 +85,7 @@
       release(box);
       const flat = specification(box.dataset.chart, false);
       flat.width = box.closest(".panels-1") ? 640 : box.closest(".panels-2, .panels-4") ? 310 : 205;
-      vegaEmbed(box, flat, { config: content.config, actions: false, renderer: "svg", tooltip: false }).then((result) => views.set(box, result.view));
+      vegaEmbed(box, flat, { ...safe, config: content.config, renderer: "svg", tooltip: false }).then((result) => views.set(box, result.view));
     }
     for (const closed of document.querySelectorAll("details:not([open])")) {
       closed.open = true;

@@ -4,9 +4,11 @@ The charting scripts stand in it once, all chart data once and by column (`colum
 description that refers to its data by name. Nothing is fetched, so it works from a mailbox or a memory stick.
 """
 
+import base64
+import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,6 +28,9 @@ from bathymetry.statistics.rules_in_words import decided_by
 from bathymetry.statistics.verdict import Decision
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not judged": "–"}
+
+
+_PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ def page(report: Report) -> str:
         for study in report.studies
     }
     claims = [claim for study in report.studies for claim in study.claims]
+    style = _style({chart.height for some in drawn.values() for one in some for chart in one.charts})
+    scripts = [f"(() => {{\n{_inside_script(_library())}\n}})();", f"\n{_inside_script(_read('page.js'))}\n"]
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": specifications,
@@ -84,12 +91,37 @@ def page(report: Report) -> str:
         tally=_tally(claims),
         claims=len(claims),
         chance=chance(claims),
-        colours=[(name, light, dark) for name, (light, dark) in PALETTE.items()],
         colour_name={light: name for name, (light, _) in PALETTE.items()},
-        style=Markup(_read("style.css")),
-        library=Markup(_inside_script(_library())),
-        script=Markup(_inside_script(_read("page.js"))),
+        policy=Markup(_policy(scripts, [style, _PLAIN_STYLE])),
+        style=Markup(style),
+        plain_style=Markup(_PLAIN_STYLE),
+        library=Markup(scripts[0]),
+        script=Markup(scripts[1]),
         content=Markup(_json(content)),
+    )
+
+
+def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """Allow exactly these scripts and styles and images that stand in the page, and nothing from anywhere else."""
+    allowed = {"script-src": scripts, "style-src": styles}
+    listed = [f"{kind} {' '.join(map(_hash, sources))}" for kind, sources in allowed.items()]
+    return "; ".join(["default-src 'none'", *listed, "img-src data:", "base-uri 'none'", "form-action 'none'"])
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+def _style(heights: Collection[int]) -> str:
+    """Write all rules into one element; a style attribute would need a policy that allows any."""
+    light = "\n".join(f"  --{name}: {one};" for name, (one, _) in PALETTE.items())
+    dark = "\n".join(f"    --{name}: {other};" for name, (_, other) in PALETTE.items())
+    samples = "\n".join(f".in-{name} {{ --colour: var(--{name}); }}" for name in PALETTE)
+    room = "\n".join(f".high-{height} {{ min-height: {height + 60}px; }}" for height in sorted(heights))
+    return (
+        f":root {{\n  color-scheme: light dark;\n{light}\n}}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{\n  :root {{\n{dark}\n  }}\n}}\n"
+        f"{_read('style.css')}\n{samples}\n{room}\n"
     )
 
 
