@@ -4,6 +4,9 @@ from . import models as models
 from . import probes as probes
 from . import spectra as spectra
 from . import statistics as statistics
+from . import studies as studies
+from . import surface as surface
+from . import training as training
 from .data import Data as Data
 from .data import Examples as Examples
 from .data import load as load

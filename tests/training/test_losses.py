@@ -24,4 +24,7 @@ def test_without_ties_the_largest_output_decides():
     chance = torch.Generator().manual_seed(0)
     outputs = torch.randn(3, 200, 10, generator=chance)
     targets = torch.randint(0, 10, (3, 200), generator=chance)
-    assert torch.equal(correct_answers(outputs, targets), (outputs.argmax(2) == targets).sum(1))
+    counted = torch.rand(3, 200, generator=chance) > 0.3
+    right, labels = correct_answers(outputs, targets.masked_fill(~counted, 255), counted)
+    assert torch.equal(right, ((outputs.argmax(2) == targets) & counted).sum(1))
+    assert torch.equal(labels, counted.sum(1))

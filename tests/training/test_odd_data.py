@@ -140,7 +140,7 @@ class Several(nn.Linear):
     [
         (lambda: Several(3, 2), {}, "build = a network that gives a tuple"),
         (lambda: nn.LazyLinear(2), {}, "build = LazyLinear: its lazy layers"),
-        (lambda: nn.Sequential(nn.Linear(3, 2), nn.Flatten(0)), {}, r"build = a network that gives \(6,\) for 3"),
+        (lambda: nn.Sequential(nn.Linear(3, 2), nn.Flatten(0)), {}, r"build = a network that gives \(16,\) for 8"),
         (None, {}, "build = None"),
         ("mlp", {}, "build = mlp"),
         (cases.normalised, {"batch_size": 19}, "batch_size = 19: a batch has a single example"),

@@ -2,23 +2,28 @@
 
 import math
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 from bathymetry.core.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def whole_number(field: str, value: object, least: int) -> int:
+
+def whole_number(field: str, value: object, least: int, most: int | None = None) -> int:
     """Insist on a whole number.
 
     Args:
         field: The argument's name.
         value: What was given.
         least: The smallest that will do.
+        most: The largest that will do; any if None.
 
     Returns:
         The number.
 
     Raises:
-        InputError: If it is none, or smaller.
+        InputError: If it is none, smaller or larger.
 
     Example:
         >>> whole_number("k", 3, 1)
@@ -26,6 +31,8 @@ def whole_number(field: str, value: object, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(field, value, f"give a whole number, at least {least}")
+    if most is not None and int(value) > most:
+        raise InputError(field, value, f"expected at most {most:,}")
     return int(value)
 
 
@@ -46,6 +53,34 @@ def positive_number(field: str, value: object) -> float:
         >>> positive_number("tolerance", 1e-3)
         0.001
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < math.inf:
         raise InputError(field, value, "give a positive number")
     return float(value)
+
+
+def check_dense(field: str, tensor: "Tensor") -> None:
+    """Insist on a tensor whose numbers are real and lie in memory one by one.
+
+    Args:
+        field: The argument's name.
+        tensor: What was given.
+
+    Raises:
+        InputError: If it has no numbers, or is sparse, quantised, nested or complex.
+    """
+    kind = str(tensor.layout).removeprefix("torch.")
+    if tensor.is_meta:
+        raise InputError(field, "a tensor on the meta device", "it has no numbers; expected one in memory")
+    if kind != "strided" or tensor.is_quantized or tensor.is_nested:
+        made = "quantised" if tensor.is_quantized else "nested" if tensor.is_nested else kind
+        raise InputError(field, f"a {made} tensor", "expected an ordinary dense one, such as .to_dense() makes")
+    if tensor.is_complex():
+        raise InputError(field, str(tensor.dtype), "expected real numbers")
+
+
+def _float(value: Real) -> float:
+    """Convert a number; a whole number beyond floats is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

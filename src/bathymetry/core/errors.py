@@ -7,8 +7,27 @@ from bathymetry.core.showing import short
 _LETTERS = 300  # of a value that is shown as Python shows it
 
 
+def one_line(text: str) -> str:
+    r"""Write out line breaks and control characters, so that a terminal shows them and does not obey them.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text in one line of printable characters.
+
+    Example:
+        >>> print(one_line("a\nb"))
+        a\nb
+    """
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 class BathymetryError(Exception):
     """Anything that Bathymetry refuses or can't do; its text is one sentence for the person at the keyboard."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(one_line(sentence))
 
 
 class InputError(BathymetryError, ValueError):
@@ -35,11 +54,7 @@ class InputError(BathymetryError, ValueError):
 
 
 class StorageError(BathymetryError):
-    """A stored file that can't be read or understood, or a place where nothing can be stored."""
-
-
-class DamagedError(StorageError):
-    """A stored file that could be read, and whose content is not what was stored."""
+    """A stored file that is damaged, or a place where nothing can be stored."""
 
 
 def first_line(error: BaseException) -> str:

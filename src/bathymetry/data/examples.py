@@ -6,6 +6,7 @@ from functools import cached_property
 from jaxtyping import Shaped
 from torch import Tensor, dtype, float32, int32, int64
 
+from bathymetry.core.checks import check_dense
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import short
 
@@ -30,9 +31,9 @@ class Examples:
         for name, tensor in (("inputs", self.inputs), ("targets", self.targets)):
             if not isinstance(tensor, Tensor):
                 raise InputError(name, f"a {type(tensor).__name__}", "give a tensor, such as torch.as_tensor makes")
-            if tensor.ndim == 0 or tensor.is_complex():
-                what = "a single number" if tensor.ndim == 0 else str(tensor.dtype)
-                raise InputError(name, what, "give real numbers, a row for each example")
+            check_dense(name, tensor)
+            if tensor.ndim == 0:
+                raise InputError(name, "a single number", "give real numbers, a row for each example")
         if len(self.inputs) != len(self.targets):
             raise InputError("targets", f"{len(self.targets)} rows", f"give one for each of the {len(self)} inputs")
 

@@ -1,8 +1,6 @@
 """Functions of one variable to be learned: by name, or as an expression in x."""
 
-import ast
 import math
-import warnings
 from collections.abc import Callable
 from numbers import Real
 
@@ -10,32 +8,80 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from simpleeval import InvalidExpression, SimpleEval
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data, Examples
+from bathymetry.data.expression import expression
 from bathymetry.data.identity import digest
+
+
+def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(x, 0.0)
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
+
+
+def _softplus(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.logaddexp(x, 0.0)
+
+
+def _step(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.heaviside(x, 0.5)
+
+
+def _erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vectorize(math.erf, otypes=[np.float64])(x)  # type: ignore[no-any-return]
+
 
 FUNCTIONS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "abs": np.abs,
+    "arccos": np.arccos,
+    "arccosh": np.arccosh,
+    "arcsin": np.arcsin,
     "arcsinh": np.arcsinh,
     "arctan": np.arctan,
+    "arctanh": np.arctanh,
+    "cbrt": np.cbrt,
+    "ceil": np.ceil,
     "cos": np.cos,
+    "cosh": np.cosh,
+    "erf": _erf,
     "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "floor": np.floor,
     "log": np.log,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "log2": np.log2,
+    "relu": _relu,
+    "round": np.round,
+    "sigmoid": _sigmoid,
     "sign": np.sign,
     "sin": np.sin,
     "sinc": np.sinc,
+    "sinh": np.sinh,
+    "softplus": _softplus,
     "sqrt": np.sqrt,
+    "square": np.square,
+    "step": _step,
+    "tan": np.tan,
     "tanh": np.tanh,
 }
+_ALIASES = {
+    "acos": "arccos", "acosh": "arccosh", "arcosh": "arccosh", "arsinh": "arcsinh", "artanh": "arctanh",
+    "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh",
+    "heaviside": "step", "ln": "log", "sgn": "sign",
+}  # fmt: skip
+FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in _ALIASES.items()}
 
-_NO_EXPRESSION = (
-    InvalidExpression, SyntaxError, TypeError, ValueError, ArithmeticError, AttributeError, KeyError, UserWarning,
-)  # fmt: skip
 _FARTHEST = 1e30  # squares of such inputs still have a place in float32
+_LARGEST = float(np.finfo(np.float32).max)
+_MOST_SAMPLES = 10_000_000
 
 
 def evaluate(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
@@ -56,9 +102,9 @@ def evaluate(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " p
         array([-1.,  3.])
     """
     values = curve(name, x)
-    if np.isnan(values).any():
-        where = np.asarray(x)[np.isnan(values)][0]
-        raise InputError("functions", name, f"it has no finite value at x = {where:.4g}; give one that has")
+    missing = np.isnan(values)
+    if missing.any():
+        raise InputError("functions", name, f"it has no finite value {_places(missing, _points(x))}")
     return values
 
 
@@ -72,13 +118,19 @@ def curve(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " poin
     Returns:
         Its values, float64; NaN where it has none.
 
+    Raises:
+        InputError: If it is no function.
+
     Example:
         >>> curve("sin(3*x)/x", np.array([-0.5, 0.0]))
         array([1.99498997,        nan])
     """
-    points = np.asarray(x, dtype=np.float64)
+    points = _points(x)
+    if not isinstance(name, str):
+        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
+    name = name.strip()
     with np.errstate(all="ignore"):
-        values = FUNCTIONS[name](points) if name in FUNCTIONS else _expression(name, points)
+        values = FUNCTIONS[name](points) if name in FUNCTIONS else expression(name, points, FUNCTIONS)
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -107,13 +159,13 @@ def function(
         InputError: If the interval is empty, there are no samples, or it is no function there.
     """
     for field, end in (("low", low), ("high", high)):
-        if isinstance(end, bool) or not isinstance(end, Real) or not abs(float(end)) <= _FARTHEST:
+        if isinstance(end, bool) or not isinstance(end, Real) or not abs(end) <= _FARTHEST:
             raise InputError(field, end, f"give an end between −{_FARTHEST:g} and {_FARTHEST:g}")
-    if not low < high:
+    if not np.float32(low) < np.float32(high):
         raise InputError("low", low, f"give an end below high, which is {high}")
     count = samples if test_samples is None else test_samples
     for field, value in (("samples", samples), ("test_samples", count)):
-        whole_number(field, value, 1)
+        whole_number(field, value, 1, _MOST_SAMPLES)
     whole_number("seed", seed, 0)
     train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
     source = f"{name}(x)" if name in FUNCTIONS else name
@@ -123,20 +175,31 @@ def function(
 def _draw(name: str, low: float, high: float, samples: int, seed: int, index: int) -> Examples:
     uniform = torch.rand(samples, 1, dtype=torch.float64, generator=stream(seed, -1, "data draw", index))
     inputs = (low + (high - low) * uniform).float()
-    targets = evaluate(name, inputs.double().numpy().ravel())
+    points = inputs.double().numpy().ravel()
+    targets = evaluate(name, points)
+    beyond = np.abs(targets) > _LARGEST
+    if beyond.any():
+        fault = f"it is beyond ±{_LARGEST:.2g}, the range of float32, {_places(beyond, points)}"
+        raise InputError("functions", name, fault)
     return Examples(inputs, torch.from_numpy(targets).float()[:, None])
 
 
-def _expression(name: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    evaluator = SimpleEval(functions=dict(FUNCTIONS), names={"x": x, "pi": math.pi, "e": math.e})
-    # its own guard against huge powers compares numbers, not arrays; powers of floats are never huge
-    evaluator.operators[ast.Pow] = lambda base, power: np.power(np.asarray(base, dtype=np.float64), power)
-    del evaluator.nodes[ast.Attribute], evaluator.nodes[ast.Subscript]
-    remedy = f"give one of {', '.join(FUNCTIONS)}, or an expression in x such as sin(3*x)/x"
+def _points(x: object) -> NDArray[np.float64]:
+    """Read places as float64."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # which is how several expressions in one are told of
-            values = np.asarray(evaluator.eval(name), dtype=np.float64)
-        return np.array(np.broadcast_to(values, x.shape))
-    except _NO_EXPRESSION as error:
-        raise InputError("functions", name, remedy) from error
+        points = np.asarray(x)
+        if points.dtype.kind not in "iuf":
+            raise TypeError("no real numbers")
+        return points.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError("x", type(x).__name__, "expected an array of real numbers") from error
+
+
+def _places(bad: NDArray[np.bool_], points: NDArray[np.float64]) -> str:
+    """Say at which points a function can't be learned, and the way on."""
+    where = points[bad]
+    remedy = "change low and high, or give a function that is finite between them"
+    if where.size == 1:
+        return f"at x = {where[0]:.4g}; {remedy}"
+    others = f"{where.size - 1:,} of the other {points.size - 1:,} inputs"
+    return f"at x = {where[0]:.4g}, and at {others}, between {where.min():.4g} and {where.max():.4g}; {remedy}"

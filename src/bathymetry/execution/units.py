@@ -76,6 +76,7 @@ def train_setting(
         setting.data,
         members=members,
         seed=setting.seed,
+        same_start=setting.same_start,
         optimizer=setting.optimizer,
         loss=setting.loss,
         epochs=setting.epochs,

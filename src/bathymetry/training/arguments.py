@@ -1,14 +1,16 @@
 """What `train` is given, judged one argument at a time, before anything is built."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from bathymetry.core.checks import whole_number
+from bathymetry.core.checks import check_dense, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.data.examples import Data, Examples
 from bathymetry.training.checkpoint import Checkpoint
 from bathymetry.training.evaluation import EvaluationSet
@@ -19,6 +21,10 @@ from bathymetry.training.stacking import Path
 from bathymetry.training.stop import StopWhen
 
 _OWN_DATA = "tensors: (x, y), or (x, y, x_test, y_test)"
+_WHOLE = (
+    "each member draws its own batches from tensors; expected (x, y), for example "
+    "torch.utils.data.default_collate(list(loader.dataset)), where dataset[i] is (x, y)"
+)
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "data": ((Data, tuple, list), f"give what bm.load gives, or {_OWN_DATA}"),
     "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
@@ -34,6 +40,8 @@ _CALLED = {
     "progress": "a function of a share",
     "checkpoint": "a function",
 }
+_ROW_BYTES = 1_000  # what Python keeps for a few tensors
+_MOST_MEMBERS = 10**12
 _RECORDED = ("diverged", "stopped_at", "member", "epoch", "step")
 
 
@@ -46,6 +54,8 @@ def check_kinds(**given: Any) -> None:
     Raises:
         InputError: If one is of another kind.
     """
+    if isinstance(given["data"], DataLoader | Dataset):
+        raise InputError("data", f"a {type(given['data']).__name__}", _WHOLE)
     for name, value in given.items():
         if name in _KINDS and value is not None and not isinstance(value, _KINDS[name][0]):
             raise InputError(name, value if isinstance(value, str | int) else type(value).__name__, _KINDS[name][1])
@@ -54,14 +64,24 @@ def check_kinds(**given: Any) -> None:
     for name in ("build", "data"):
         if given[name] is None:
             raise InputError(name, None, f"give {_CALLED['build']}" if name == "build" else _KINDS["data"][1])
-    if given["dtype"] not in (torch.float32, torch.float64):
+    if not isinstance(given["dtype"], torch.dtype) or given["dtype"] not in (torch.float32, torch.float64):
         raise InputError("dtype", given["dtype"], "give torch.float32 or torch.float64")
-    if given["path"] not in get_args(Path):
+    if not isinstance(given["path"], str) or given["path"] not in get_args(Path):
         raise InputError("path", given["path"], f"give one of {', '.join(get_args(Path))}")
     if not isinstance(given["checkpoint_every"], Real) or not float(given["checkpoint_every"]) >= 0:
         raise InputError("checkpoint_every", given["checkpoint_every"], "give seconds, from 0")
     if isinstance(given["seed"], bool) or not isinstance(given["seed"], Integral):
         raise InputError("seed", given["seed"], "give a whole number")
+    if not isinstance(given["same_start"], bool):
+        raise InputError("same_start", given["same_start"], "expected True or False")
+    if isinstance(given["loss"], type):
+        name = given["loss"].__name__
+        raise InputError("loss", name, f"a class is no loss yet: give {name}()")
+    if given["targets"] is not None:
+        check_dense("targets", given["targets"])
+    for name in ("build", "progress", "checkpoint"):
+        if isinstance(given[name], type) and not (name == "build" and issubclass(given[name], nn.Module)):
+            raise InputError(name, given[name].__name__, f"a class is not yet called: give {_CALLED[name]}")
 
 
 def as_data(given: Any) -> tuple[Data, dict[str, Examples]]:
@@ -99,14 +119,35 @@ def numbered(members: int | range) -> range:
     Raises:
         InputError: If there is none, or they do not follow one another.
     """
+    given = members
     if not isinstance(members, range):
-        return range(whole_number("members", members, 1))
+        members = range(whole_number("members", members, 1))
+    if members.stop - members.start > _MOST_MEMBERS:
+        raise InputError("members", given, f"expected at most {_MOST_MEMBERS:,}")
     if len(members) < 1 or members.step != 1 or members.start < 0:
         raise InputError("members", members, "give at least 1, in steps of 1 from 0 or above")
     return members
 
 
-def within(field: str, chosen: Any, epochs: int) -> frozenset[int]:
+def check_room(field: str, count: int, members: int, bytes_each: int) -> None:
+    """Insist that what is kept at so many epochs fits into memory.
+
+    Args:
+        field: The argument that decides how many.
+        count: At how many epochs something is kept.
+        members: How many members there are.
+        bytes_each: What is kept of a member at an epoch.
+
+    Raises:
+        InputError: If there is not enough memory.
+    """
+    needed, free = count * (members * bytes_each + _ROW_BYTES), free_bytes()
+    if needed > free:
+        told = f"what is kept at {count:,} epochs takes about {gigabytes(needed)} and {gigabytes(free)} are free"
+        raise InputError(field, f"{count:,} epochs", f"{told}; expected a list of fewer epochs")
+
+
+def as_epochs(field: str, chosen: Any, epochs: int) -> Sequence[int]:
     """Insist on epochs of the training.
 
     Args:
@@ -115,18 +156,18 @@ def within(field: str, chosen: Any, epochs: int) -> frozenset[int]:
         epochs: The last epoch.
 
     Returns:
-        The epochs.
+        The epochs; a range stays one, however long.
 
     Raises:
         InputError: If they are no whole numbers, or lie outside.
     """
-    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+    if isinstance(chosen, str | bytes) or not isinstance(chosen, Iterable):
         raise InputError(field, chosen, f"give a list of epochs from 0 to {epochs}")
-    kept = list(chosen)
-    for epoch in kept:
+    kept = chosen if isinstance(chosen, range) else list(chosen)
+    for epoch in (kept[0], kept[-1]) if isinstance(kept, range) and kept else kept:
         if isinstance(epoch, bool) or not isinstance(epoch, Integral) or not 0 <= int(epoch) <= epochs:
             raise InputError(field, epoch, f"give epochs from 0 to {epochs}")
-    return frozenset(map(int, kept))
+    return kept if isinstance(kept, range) else [int(epoch) for epoch in kept]
 
 
 def as_measurements(given: Mapping[str, Any], sets: Iterable[str], epochs: int) -> dict[str, Measurement]:
@@ -153,7 +194,7 @@ def as_measurements(given: Mapping[str, Any], sets: Iterable[str], epochs: int) 
         if name in taken:
             raise InputError(field, name, "give it another name: this one is recorded anyway")
         if measurement.epochs is not None:
-            within(f"{field}.epochs", measurement.epochs, epochs)
+            as_epochs(f"{field}.epochs", measurement.epochs, epochs)
         made[name] = measurement
     return made
 

@@ -50,9 +50,23 @@ class Criterion:
             loss = own if dtype is None else own.to(dtype)  # class weights are of the dtype of what they weigh
         self.loss = loss
         self.is_mean = reduction != "sum"
+        self.is_known = type(loss).__module__ == _Loss.__module__
         self._function: Callable[..., Any] = loss_function(loss)
         known = isinstance(loss, _Loss) and reduction != "batchmean" and not isinstance(loss, _BY_ROW)
         self._by_row = not known  # PyTorch's other means are over elements
+
+    def to(self, device: torch.device) -> "Criterion":
+        """Move a loss's own tensors, such as class weights.
+
+        Args:
+            device: Where to.
+
+        Returns:
+            Itself.
+        """
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(device)
+        return self
 
     @property
     def name(self) -> str:
@@ -141,7 +155,9 @@ class Criterion:
             counted = self.counted(first).reshape(rows, -1)
             if not self.is_mean:
                 return counted.any(1).double()
-            return (counted * _class_weights(self.loss, first.masked_fill(first < 0, 0)).reshape(rows, -1)).sum(1)
+            return (
+                counted * _class_weights(self.loss, first.masked_fill(~self.counted(first), 0)).reshape(rows, -1)
+            ).sum(1)
         like = first if isinstance(first, Tensor) else torch.empty(0)
         return torch.full((rows,), self.terms(targets, rows), dtype=torch.float64, device=like.device)
 

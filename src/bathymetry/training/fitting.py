@@ -3,7 +3,6 @@
 PyTorch would say it later, in terms of its own, or, where a loss broadcasts targets of another shape, not at all.
 """
 
-import copy
 import warnings
 from collections.abc import Mapping
 
@@ -11,34 +10,42 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet
 from bathymetry.training.losses import Loss, loss_function
+from bathymetry.training.members import copied
 
 _REFUSALS = (RuntimeError, IndexError, ValueError, TypeError, UserWarning)
-_FEW = 3
+_FEW = 8
 
 
 def check_fit(
-    network: nn.Module, loss: Loss, sets: Mapping[str, EvaluationSet], batch_size: int | None, dtype: torch.dtype
+    network: nn.Module,
+    loss: Loss,
+    criterion: Criterion,
+    sets: Mapping[str, EvaluationSet],
+    batch_size: int | None,
+    dtype: torch.dtype,
 ) -> None:
     """Insist that a network can learn from examples and be judged by them, or say what does not fit.
 
     Args:
         network: One of the members; it is left as it was.
         loss: Which loss.
+        criterion: The same loss, as it is called on outputs and targets.
         sets: "train" first, then what to judge by: "test", or "evaluate_on[NAME]".
         batch_size: Examples a batch; None for all.
         dtype: What the network computes in.
     """
     for name, one in sets.items():
         check_numbers(name, one)
-    own = _copied(network).to(device=next(iter(sets.values())).examples.inputs.device, dtype=dtype)
+    own = copied(network).to(device=next(iter(sets.values())).examples.inputs.device, dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         for place, (name, one) in enumerate(sets.items()):
             chosen = _telling(one.examples.inputs)
             inputs = one.examples.seen(one.examples.inputs[chosen], dtype)
             outputs = _answers(own.eval(), inputs, name, len(one.examples))
-            _check_targets(loss, outputs, one, chosen, name)
+            _check_targets(loss, criterion, outputs, one, chosen, name)
             if place == 0:
                 _check_last_batch(own.train(), inputs, len(one.examples), batch_size)
 
@@ -64,18 +71,11 @@ def check_numbers(name: str, one: EvaluationSet) -> None:
                 raise InputError(_field(letter, name), told, remedy)
 
 
-def _copied(network: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(network)
-    except Exception as error:
-        remedy = f"it can't be copied ({first_line(error)}); give one that can"
-        raise InputError("build", type(network).__name__, remedy) from error
-
-
 def _telling(inputs: Tensor) -> Tensor:
-    """Choose a few examples: the first ones, or of whole numbers those that hold the smallest and the largest."""
+    """Choose a few examples: some from all over, or of whole numbers those that hold the smallest and the largest."""
     if inputs.is_floating_point() or inputs.dtype == torch.uint8:
-        return torch.arange(min(_FEW, len(inputs)), device=inputs.device)
+        last = len(inputs) - 1
+        return torch.linspace(0, last, min(_FEW, len(inputs)), device=inputs.device).round().long()
     each = inputs.reshape(len(inputs), -1)
     return torch.stack([each.amin(1).argmin(), each.amax(1).argmax()])
 
@@ -98,44 +98,76 @@ def _answers(network: nn.Module, inputs: Tensor, name: str, count: int) -> Tenso
     return outputs
 
 
-def _check_targets(loss: Loss, outputs: Tensor, one: EvaluationSet, chosen: Tensor, name: str) -> None:
+def _check_targets(
+    loss: Loss, criterion: Criterion, outputs: Tensor, one: EvaluationSet, chosen: Tensor, name: str
+) -> None:
     every = one.examples.targets if one.own_targets is None else one.own_targets.flatten(0, 1)
     targets = every[chosen]
     field = _field("y", name) if one.own_targets is None or name != "train" else "targets"
     count = len(one.examples)
     said = f"{_kind(targets, count)}, where the network gives {(count, *outputs.shape[1:])}"
-    if loss == "mse":
+    classes = not targets.is_floating_point() and targets.dtype != torch.bool
+    if isinstance(loss, str) and loss == "mse":
         if not targets.is_floating_point():
             raise InputError(field, said, 'give values, or loss="cross_entropy" if they are classes')
         if targets.shape != outputs.shape:
             raise InputError(field, said, "give both the same shape")
-    elif loss == "cross_entropy":
-        classes = not targets.is_floating_point() and targets.dtype != torch.bool
+        return
+    if loss == "cross_entropy" or (criterion.by_class and classes):
         if outputs.ndim < 2 or not classes or targets.shape != (len(outputs), *outputs.shape[2:]):
             raise InputError(field, said, 'give each example the number of its class, or loss="mse" for values')
-        low, high, width = int(every.min()), int(every.max()), outputs.shape[1]
-        if low < 0 or high >= width:
-            remedy = f"give classes from 0 to {width - 1}, or a network with an output for each class"
-            raise InputError(field, f"classes from {low} to {high}, where the network gives {width} outputs", remedy)
-    else:
-        _check_own_loss(loss, outputs, targets, f"{field} of {said}")
+        _check_classes(criterion, every, outputs.shape[1], field)
+    if not isinstance(loss, str):
+        _check_own_loss(loss, criterion, outputs, targets, f"{field} of {said}")
 
 
-def _check_own_loss(loss: Loss, outputs: Tensor, targets: Tensor, said: str) -> None:
-    if isinstance(loss, type):
-        raise InputError("loss", loss.__name__, f"a class is no loss yet: give {loss.__name__}()")
+def _check_classes(criterion: Criterion, labels: Tensor, width: int, field: str) -> None:
+    """Insist on labels that have an output each, or that the loss ignores."""
+    wrong = criterion.counted(labels) & ((labels < 0) | (labels >= width))
+    if bool(wrong.any()):
+        low, high, first = int(labels.min()), int(labels.max()), int(labels[wrong][0])
+        remedy = (
+            f"expected classes from 0 to {width - 1}, a network with an output for each class, or, where {first} marks "
+            f"what has no label, loss=torch.nn.CrossEntropyLoss(ignore_index={first})"
+        )
+        raise InputError(field, f"classes from {low} to {high}, where the network gives {width} outputs", remedy)
+    if not bool(criterion.counted(labels).any()):
+        raise InputError(field, f"{labels.numel()} labels that the loss ignores", "expected labels that count")
+
+
+def _check_own_loss(loss: Loss, criterion: Criterion, outputs: Tensor, targets: Tensor, said: str) -> None:
+    shown = getattr(loss, "__name__", repr(loss))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Using a target size")  # PyTorch would go on and broadcast
-            value = loss_function(loss)(outputs, targets)
+            value = loss_function(criterion.loss)(outputs, targets)
     except _REFUSALS as error:
-        shown = getattr(loss, "__name__", repr(loss))
-        raise InputError(
-            "loss", shown, f"it can't judge {said} ({first_line(error)}); give targets that fit"
-        ) from error
+        remedy = f"it can't judge {said} ({first_line(error)}); give targets that fit"
+        raise InputError("loss", shown, remedy) from error
     if not isinstance(value, Tensor) or value.ndim != 0:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError("loss", f"something that gives {shape}", "give a function that gives the mean, one number")
+    if (
+        targets.shape != outputs.shape
+        and targets.numel() == outputs.numel()
+        and _broadcasts(criterion, outputs, targets)
+    ):
+        remedy = f"it compares every output with every target of {said}; give targets of the outputs' shape"
+        raise InputError("loss", shown, remedy)
+
+
+def _broadcasts(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
+    """Tell whether a loss of several examples is their mean only once the targets have the shape of the outputs."""
+    if targets.shape == outputs.shape or targets.numel() != outputs.numel():
+        return False
+    rows = range(len(outputs))
+    try:
+        whole = criterion(outputs, (targets,))
+        alone = torch.stack([criterion(outputs[row : row + 1], (targets[row : row + 1],)) for row in rows]).mean()
+        reshaped = criterion(outputs, (targets.reshape(outputs.shape),))
+    except _REFUSALS:
+        return False
+    return bool(torch.isclose(reshaped, alone)) and not bool(torch.isclose(whole, alone))
 
 
 def _check_last_batch(network: nn.Module, inputs: Tensor, examples: int, batch_size: int | None) -> None:

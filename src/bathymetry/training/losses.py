@@ -26,20 +26,20 @@ def loss_function(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     """
     if callable(loss):
         return loss
-    if loss == "mse":
+    if isinstance(loss, str) and loss == "mse":
         return torch.nn.functional.mse_loss
-    if loss == "cross_entropy":
+    if isinstance(loss, str) and loss == "cross_entropy":
         return torch.nn.functional.cross_entropy
     raise InputError("loss", loss, 'give "mse", "cross_entropy" or a function of output and target')
 
 
 def summed_losses(
-    loss: Loss, outputs: Float[Tensor, "member example *output"], targets: Shaped[Tensor, "member example *target"]
+    loss: str, outputs: Float[Tensor, "member example *output"], targets: Shaped[Tensor, "member example *target"]
 ) -> Float[Tensor, " member"]:
     """Sum the loss over a batch, one sum a member, in float64.
 
     Args:
-        loss: Which loss; its mean over the batch times the batch's size is the sum.
+        loss: "mse" or "cross_entropy".
         outputs: What the members answered.
         targets: What they should have.
 
@@ -50,13 +50,9 @@ def summed_losses(
         residuals = (outputs - targets).flatten(1)
         per_example = max(1, outputs[0, 0].numel())
         return residuals.square().sum(1, dtype=torch.float64) / per_example
-    if loss == "cross_entropy":
-        chosen = outputs.gather(2, targets.unsqueeze(2)).squeeze(2)
-        losses = (outputs.logsumexp(2) - chosen).flatten(1)
-        return losses.sum(1, dtype=torch.float64) / max(1, targets[0, 0].numel())
-    function = loss_function(loss)
-    means = [function(output, target).double() for output, target in zip(outputs, targets, strict=True)]
-    return torch.stack(means) * outputs.shape[1]
+    chosen = outputs.gather(2, targets.unsqueeze(2)).squeeze(2)
+    losses = (outputs.logsumexp(2) - chosen).flatten(1)
+    return losses.sum(1, dtype=torch.float64) / max(1, targets[0, 0].numel())
 
 
 def are_classes(
@@ -76,20 +72,23 @@ def are_classes(
 
 
 def correct_answers(
-    outputs: Float[Tensor, "member example classes *place"], targets: Int[Tensor, "member example *place"]
-) -> Float[Tensor, " member"]:
-    """Count the examples whose largest output is that of their class.
+    outputs: Float[Tensor, "member example classes *place"],
+    targets: Int[Tensor, "member example *place"],
+    counted: Bool[Tensor, "member example *place"],
+) -> tuple[Float[Tensor, " member"], Float[Tensor, " member"]]:
+    """Count the labels that count, and those of them that have the largest output.
 
     Args:
         outputs: One output a class.
         targets: Class numbers.
+        counted: False where the loss ignores the label.
 
     Returns:
-        Counts, one a member, of several answers an example its share; an output that is not a finite number is no
-        answer, and of equal ones the first counts.
+        Right answers and labels, one count a member; an output that is not a finite number is no answer, and of equal
+        ones the first counts.
     """
-    right = answered_rightly(outputs, targets)
-    return right.flatten(1).sum(1, dtype=torch.float64) / max(1, targets[0, 0].numel())
+    right = answered_rightly(outputs, targets.masked_fill(~counted, 0)) & counted
+    return right.flatten(1).sum(1, dtype=torch.float64), counted.flatten(1).sum(1, dtype=torch.float64)
 
 
 def answered_rightly(

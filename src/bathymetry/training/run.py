@@ -10,6 +10,7 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.training.batch import Batch, Gatherer, data_order
 from bathymetry.training.checkpoint import Checkpoint, Watch
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet, evaluate
 from bathymetry.training.losses import Loss
 from bathymetry.training.measurement import Moment
@@ -46,6 +47,7 @@ class TrainingRun:
         snapshot_at: frozenset[int],
         length: Length,
         loss: Loss,
+        criterion: Criterion,
         schedule: Schedule,
         stop: StopWhen | None,
         members: range,
@@ -55,7 +57,8 @@ class TrainingRun:
     ) -> None:
         self._ensemble, self._stepper, self._train_set, self._sets = ensemble, stepper, train_set, sets
         self._recorder, self._record_at, self._snapshot_at = recorder, record_at, snapshot_at
-        self._length, self._loss, self._schedule, self._stop = length, loss, schedule, stop
+        self._length, self._schedule, self._stop = length, schedule, stop
+        self._loss, self._criterion = loss, criterion
         self._members, self._seed, self._dtype, self._watch = members, seed, dtype, watch
         self._step = 0
         self._epoch, self._batches = 0, 0  # the epoch under way, and how many of its batches are done
@@ -209,7 +212,9 @@ class TrainingRun:
             if examples is self._train_set and self._loss_is_at_hand:
                 scores[f"{name}_loss"] = self._batch_loss.clone()
                 continue
-            score = evaluate(self._ensemble.stack, self._loss, examples, len(self._members), self._dtype)
+            score = evaluate(
+                self._ensemble.stack, self._loss, self._criterion, examples, len(self._members), self._dtype
+            )
             scores[f"{name}_loss"] = score.loss
             if score.accuracy is not None:
                 scores[f"{name}_accuracy"] = torch.where(score.loss.isnan(), torch.nan, score.accuracy)

@@ -45,6 +45,7 @@ class Setting:
     measurements: Mapping[str, Measure | Measurement] = field(default_factory=dict)
     snapshots: Sequence[int] = ()
     dtype: torch.dtype = torch.float32
+    same_start: bool = False
 
     version: ClassVar[int] = 1  # of the algorithm: raised when the same setting would give other numbers
 
@@ -61,4 +62,6 @@ class Setting:
             Plain JSON; of the data, their digest.
         """
         described = {one.name: describe(getattr(self, one.name)) for one in fields(self) if one.name != "data"}
+        if not self.same_start:  # units stored before there was such a choice keep their names
+            del described["same_start"]
         return {"version": self.version, "data": self.data.digest, **described}

@@ -1,19 +1,20 @@
-"""From a builder of networks to a stack that trains: each member built under its own stream, then the fastest path."""
+"""From networks to a stack that trains, by the fastest path that suits them."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.streams import stream_seed
 from bathymetry.training.batch import Batch
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.functional import FunctionalStack
-from bathymetry.training.losses import Loss, loss_function
+from bathymetry.training.losses import Loss
 from bathymetry.training.perceptron import PerceptronStack, activations_of
 from bathymetry.training.separate import SeparateStack
 from bathymetry.training.stacked import StackedTensors, stack
@@ -42,45 +43,10 @@ class Ensemble:
     stack: Stack
 
 
-def build_members(build: Callable[[], nn.Module], members: range, seed: int) -> list[nn.Module]:
-    """Build every member under a stream of its own.
-
-    Args:
-        build: Makes one network with random weights.
-        members: The members' numbers.
-        seed: The seed of the run.
-
-    Returns:
-        The networks, in training mode.
-
-    Raises:
-        InputError: If `build` gives something else than a network, or networks of several shapes.
-    """
-    if isinstance(build, nn.Module):
-        remedy = "give a function that makes one, such as lambda: bm.mlp([1, 8, 1]): each member needs its own"
-        raise InputError("build", f"a {type(build).__name__}", remedy)
-    modules = []
-    with torch.random.fork_rng(devices=[]):
-        for member in members:
-            torch.manual_seed(stream_seed(seed, member, "initialisation"))
-            module = build()
-            if not isinstance(module, nn.Module):
-                raise InputError("build", type(module).__name__, "give a function that makes an nn.Module")
-            if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters()):
-                remedy = "its lazy layers have no shapes yet: give them, or call the network once in the function"
-                raise InputError("build", type(module).__name__, remedy)
-            modules.append(module.train())
-    shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in modules]
-    if any(one != shapes[0] for one in shapes):
-        raise InputError("build", "networks of different shapes", "build the same architecture each time")
-    if not any(p.requires_grad for p in modules[0].parameters()):
-        raise InputError("build", type(modules[0]).__name__, "give a network with trainable parameters")
-    return modules
-
-
 def assemble(
     modules: Sequence[nn.Module],
     loss: Loss,
+    criterion: Criterion,
     members: range,
     seed: int,
     *,
@@ -94,6 +60,7 @@ def assemble(
     Args:
         modules: The members.
         loss: Which loss.
+        criterion: The same loss, as it is called on outputs and targets.
         members: Their numbers.
         seed: The seed of the run.
         dtype: What to compute in.
@@ -112,20 +79,27 @@ def assemble(
     parameters = stack(own, dtype, device)
     gradients = parameters.zeros_like()
     activations = activations_of(modules[0])
-    function = loss_function(loss)
+
+    def function(output: Tensor, target: Tensor) -> Tensor:
+        return criterion(output, (target,))
+
     in_rows = some_inputs is None or some_inputs.ndim == 2
-    plain = activations is not None and in_rows and loss in ("mse", "cross_entropy")
-    if path == "stacked" or (path == "auto" and plain):
-        if activations is None:
-            raise InputError("path", path, "only a plain multilayer perceptron can take it")
+    alike = all(activations_of(module) == activations for module in modules)
+    plain = activations is not None and alike and in_rows and isinstance(loss, str)
+    if path == "stacked" and not plain:
+        remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
+        raise InputError("path", path, f"{remedy}, and no label of −100")
+    if path in ("auto", "stacked") and activations is not None and plain:
         return Ensemble(modules, parameters, gradients, PerceptronStack(parameters, gradients, activations, str(loss)))
-    steady = _can_be_batched(modules[0]) and (some_inputs is None or _is_steady(modules[0], some_inputs))
+    steady = _can_be_batched(modules[0]) and all(_differ_by_state_only(modules[0], one) for one in modules[1:])
+    steady = steady and (some_inputs is None or all(_is_steady(module, some_inputs) for module in modules[:1]))
     if path == "functional" and not steady:
         raise InputError("path", path, "a network that is random, keeps statistics or knows its mode goes one by one")
     if path in ("auto", "functional") and steady:
         constants = _constants(modules)
         functional = FunctionalStack(modules[0], parameters, gradients, constants, function)
-        return Ensemble(modules, parameters, gradients, functional)
+        if some_inputs is None or path == "functional" or _answer_alike(functional, modules, some_inputs):
+            return Ensemble(modules, parameters, gradients, functional)
     separate = SeparateStack(modules, parameters, gradients, function, members, seed)
     return Ensemble(modules, parameters, gradients, separate)
 
@@ -144,6 +118,36 @@ def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
         return False  # the slow path will say what is wrong
     alike = all(isinstance(one, Tensor) and torch.equal(one, outputs[0]) for one in outputs)
     return alike and all(torch.equal(buffer, kept[name]) for name, buffer in own.named_buffers())
+
+
+def _answer_alike(stack: FunctionalStack, modules: Sequence[nn.Module], inputs: Tensor) -> bool:
+    """Try whether each member answers as the first would with its parameters."""
+    with torch.no_grad():
+        alone = torch.stack([module(inputs) for module in modules])
+    return torch.allclose(stack.outputs(inputs), alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
+
+
+def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:
+    """Tell whether two networks have the same layers with the same attributes beside parameters and buffers."""
+    pairs = zip(first.modules(), other.modules(), strict=False)
+    return all(type(one) is type(two) and _attributes(one) == _attributes(two) for one, two in pairs)
+
+
+def _attributes(layer: nn.Module) -> dict[str, object]:
+    return {name: _comparable(value) for name, value in vars(layer).items() if not name.startswith("_")}
+
+
+def _comparable(value: object) -> object:
+    """Give what can be compared by ==; objects that nothing is known of count as equal."""
+    if isinstance(value, Tensor):
+        return (tuple(value.shape), value.detach().cpu().flatten().tolist())
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.ravel().tolist())
+    if isinstance(value, list | tuple):
+        return [_comparable(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _comparable(one) for key, one in value.items()}
+    return value if isinstance(value, bool | int | float | str | None) else type(value)
 
 
 def _constants(modules: Sequence[nn.Module]) -> dict[str, Tensor]:

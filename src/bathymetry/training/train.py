@@ -11,25 +11,30 @@ from bathymetry.core.errors import InputError
 from bathymetry.data.examples import Data, Examples
 from bathymetry.training.arguments import (
     as_data,
+    as_epochs,
     as_measurements,
     as_set,
     check_kinds,
     check_own_targets,
+    check_room,
     numbered,
-    within,
 )
 from bathymetry.training.checkpoint import Checkpoint, Watch
+from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet
 from bathymetry.training.fitting import check_fit
 from bathymetry.training.losses import Loss, loss_function
 from bathymetry.training.measurement import Measure, Measurement
+from bathymetry.training.members import build_members
 from bathymetry.training.optimisers import Adam, Optimizer, Stepper
 from bathymetry.training.recorder import Recorder
 from bathymetry.training.run import Length, TrainingRun
 from bathymetry.training.schedules import Constant, Schedule
-from bathymetry.training.stacking import Path, assemble, build_members
+from bathymetry.training.stacking import Path, assemble
 from bathymetry.training.stop import StopWhen
 from bathymetry.training.trained import Trained
+
+_MOST = 10**15  # epochs, steps or examples: more than anybody can wait for
 
 
 def train(
@@ -38,6 +43,7 @@ def train(
     *,
     members: int | range = 10,
     seed: int = 0,
+    same_start: bool = False,
     optimizer: Optimizer | None = None,
     loss: Loss = "mse",
     epochs: int | None = None,
@@ -67,6 +73,8 @@ def train(
         data: What to learn from and be judged by: what `bm.load` gives, or tensors (x, y) or (x, y, x_test, y_test).
         members: How many, or their numbers: `range(6, 10)` gives members 6 to 9 of a larger ensemble.
         seed: With a member's number it decides its start, its data order and its dropout.
+        same_start: Whether members may begin with equal parameters, as where `build` copies one network; they are
+            refused otherwise, for members that do not differ say nothing about other starts.
         optimizer: Adam at 1e-3 if None; any hyperparameter may be a sequence with one value a member.
         loss: "mse", "cross_entropy", or a function that gives the mean over the batch it is handed.
         epochs: How often each example is seen; give this or `steps`.
@@ -93,7 +101,7 @@ def train(
     check_kinds(
         build=build, data=data, optimizer=optimizer, schedule=schedule, stop=stop, targets=targets, seed=seed,
         path=path, evaluate_on=evaluate_on, measurements=measurements, dtype=dtype, progress=progress,
-        checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume, same_start=same_start, loss=loss,
     )  # fmt: skip
     numbers, place = numbered(members), _usable(device)
     data, own_sets = as_data(data)
@@ -103,23 +111,32 @@ def train(
     named = own_sets if evaluate_on is None else evaluate_on
     sets = {name: _placed(as_set(name, one), place, dtype) for name, one in named.items()}
     sets = {name: train_set if evaluate_on is None and name == "train" else one for name, one in sets.items()}
-    modules = build_members(build, numbers, seed)
+    every = range(length.epochs + 1)
+    recorded = as_epochs(*(("epochs", every) if record_at is None else ("record_at", record_at)), length.epochs)
+    if isinstance(loss, str) and loss == "cross_entropy" and any(map(_has_ignored, (train_set, *sets.values()))):
+        loss = nn.CrossEntropyLoss()  # which ignores the label −100, as the faster formulas do not
+    criterion = Criterion(loss, dtype).to(place)
+    modules = build_members(build, numbers, seed, same_start=same_start)
     told = {name if evaluate_on is None else f"evaluate_on[{name}]": one for name, one in sets.items()}
     for name, one in {"targets": train_set, **told}.items():
         check_own_targets(name, one, len(numbers))
-    check_fit(modules[0], loss, {"train": train_set, **told}, length.batch_size, dtype)
+    check_fit(modules[0], loss, criterion, {"train": train_set, **told}, length.batch_size, dtype)
+    check_room("record_at", len(recorded), len(numbers), 16 * len(sets))
+    kept = as_epochs("snapshots", snapshots, length.epochs)
+    check_room("snapshots", len(kept), len(numbers), dtype.itemsize * sum(p.numel() for p in modules[0].parameters()))
     few = train_set.examples.seen(train_set.examples.inputs[:3], dtype)
-    ensemble = assemble(modules, loss, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few)
+    ensemble = assemble(modules, loss, criterion, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few)
     run = TrainingRun(
         ensemble=ensemble,
         stepper=Stepper(optimizer or Adam(), ensemble.parameters, ensemble.gradients),
         train_set=train_set,
         sets=sets,
         recorder=Recorder(numbers, as_measurements(measurements or {}, sets, length.epochs)),
-        record_at=_recorded(record_at, length.epochs),
-        snapshot_at=within("snapshots", snapshots, length.epochs),
+        record_at=frozenset(recorded) | {0, length.epochs},
+        snapshot_at=frozenset(kept),
         length=length,
         loss=loss,
+        criterion=criterion,
         schedule=schedule or Constant(),
         stop=stop,
         members=numbers,
@@ -132,13 +149,14 @@ def train(
     return run.go()
 
 
-def _recorded(record_at: Sequence[int] | None, epochs: int) -> frozenset[int]:
-    """Decide at which epochs to record: all if None, and always at the first and the last."""
-    every = range(epochs + 1)
-    return frozenset(every) if record_at is None else within("record_at", record_at, epochs) | {0, epochs}
+def _has_ignored(one: EvaluationSet) -> bool:
+    targets = one.examples.targets if one.own_targets is None else one.own_targets
+    return not targets.is_floating_point() and bool((targets == nn.CrossEntropyLoss().ignore_index).any())
 
 
 def _usable(device: str | torch.device) -> torch.device:
+    if not isinstance(device, str | torch.device):
+        raise InputError("device", device, "expected cpu, cuda or the like")
     try:
         place = torch.device(device)
         torch.empty(0, device=place)
@@ -163,6 +181,8 @@ def _length(examples: int, epochs: int | None, steps: int | None, batch_size: in
     for name, value in (("epochs", epochs), ("steps", steps), ("batch_size", batch_size)):
         if value is not None:
             whole_number(name, value, 1)
+            if value > _MOST:
+                raise InputError(name, value, f"expected at most {_MOST:,}")
     if batch_size is not None and batch_size > examples > 0:
         raise InputError("batch_size", batch_size, f"give at most the {examples} examples there are")
     steps_an_epoch = 1 if batch_size is None else -(-max(examples, 1) // int(batch_size))

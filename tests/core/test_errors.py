@@ -1,0 +1,24 @@
+import pytest
+
+from bathymetry.core.checks import positive_number, whole_number
+from bathymetry.core.errors import InputError, StorageError
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\x1b[31mred", "\u202eabc", "nul\0", "\udc80", ["a\nb"], "x" * 10_000])
+def test_a_value_is_shown_in_one_line_that_a_terminal_does_not_obey(value):
+    for error in (InputError("data", value, "expected a name"), StorageError(f"{value} can't be read.")):
+        assert str(error).isprintable()
+    assert len(str(InputError("data", value, "expected a name"))) < 400
+
+
+def test_letters_of_other_scripts_stay_as_they_are():
+    assert str(InputError("data", "Зиффern π", "expected a name")) == "data = Зиффern π: expected a name."
+
+
+def test_numbers_beyond_floats_are_answered_in_one_sentence():
+    for bad in (10**400, float("inf"), float("nan"), 0, True, "1"):
+        with pytest.raises(InputError, match=r"^tolerance = "):
+            positive_number("tolerance", bad)
+    with pytest.raises(InputError, match="expected at most 1,000"):
+        whole_number("members", 10**400, 1, 1000)
+    assert whole_number("members", 1000, 1, 1000) == 1000
