@@ -138,7 +138,7 @@ def test_randomness_that_is_switched_on_later_is_refused_too():
     surface = LossSurface(model, "mse", (drawn(4, 2), drawn(4, 1)))
     surface.loss()
     model.train()
-    with pytest.raises(InputError, match="a random layer or function"):
+    with pytest.raises(InputError, match="a random function in training mode"):
         surface.gradient()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.networks import unwrapped
 from bathymetry.models.hidden_units import hidden_units
 from bathymetry.models.weight_matching import matched, permuted
 
@@ -40,6 +41,7 @@ def align(a: nn.Module, b: nn.Module) -> nn.Module:
         >>> bool((align(a, b)[0].weight == a[0].weight).all())
         True
     """
+    a, b = unwrapped(a, "a"), unwrapped(b, "b")
     places, theirs = hidden_units("a", a), hidden_units("b", b)
     if places != theirs or _shape(a) != _shape(b):
         raise InputError("b", type(b).__name__, "give a network of the same architecture as a")

@@ -220,7 +220,8 @@ class AutomaticDerivatives:
         seen: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
-            seen[tensor.data_ptr()] = tensor.nbytes
+            if tensor.layout == torch.strided:  # a sparse one has no bytes of its own to ask for
+                seen[tensor.data_ptr()] = tensor.nbytes
             return tensor
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -1,7 +1,8 @@
 """The data of a loss surface: batches in an order that stays, each example once.
 
 A loss surface is one function, so what it is measured on must not change between two evaluations. Tensors and lists
-are what they are; a loader is read twice and refused, with the reason, if it shuffles, drops or augments.
+are used as they are, and refused once they are written into; what an iterable gives is copied, as it may fill one
+buffer again and again; a loader is read twice and refused, with the reason, if it shuffles, drops or augments.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data, Examples
@@ -26,8 +27,13 @@ class Batch:
     """Some examples: what goes into the network, and what the loss gets beside its output."""
 
     inputs: Any  # a tensor, or a tuple or mapping of arguments
-    targets: tuple[Any, ...]
+    targets: tuple[Any, ...]  # none in a batch that is a mapping, or that holds nothing but inputs
     rows: int
+
+    @property
+    def whole(self) -> Any:
+        """What the user gave as one batch: the mapping, or (inputs, *targets)."""
+        return self.inputs if isinstance(self.inputs, Mapping) and not self.targets else (self.inputs, *self.targets)
 
     def tensors(self) -> list[Tensor]:
         """List all tensors in it.
@@ -66,8 +72,8 @@ class Batches:
     """Batches that can be read again and again, always the same.
 
     Args:
-        data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader; or examples as
-            `bm.load` gives them, whose training set is meant.
+        data: (inputs, targets) as tensors, (inputs,) without targets, or a mapping of tensors; an iterable of such
+            batches, of any sizes; a DataLoader; or examples as `bm.load` gives them, whose training set is meant.
 
     Raises:
         InputError: If there is no example, or what the batches hold can't be used or does not stay.
@@ -83,10 +89,14 @@ class Batches:
             self._source = _steady(data)
         elif _is_batch(data):
             self._source = [data]
-        elif isinstance(data, Iterable) and not isinstance(data, Tensor | Mapping | str):
+        elif type(data) in (list, tuple):
             self._source = list(data)
+        elif isinstance(data, Iterable) and not isinstance(data, Tensor | Mapping | str):
+            self._source = [_copied(raw) for raw in data]  # it may fill one buffer again and again
         else:
-            raise InputError("data", type(data).__name__, "give (inputs, targets), or an iterable of such batches")
+            raise InputError("data", type(data).__name__, _expected(data))
+        _refuse_shared_memory(self._source)
+        self._versions = _versions(self._source)
         first = next(iter(self), None)
         if first is None:
             raise InputError("data", "no batch", "give at least one example")
@@ -97,32 +107,91 @@ class Batches:
             raise InputError("data", "no example", "give at least one example")
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._versions != _versions(self._source):
+            remedy = "make a new surface, or give it copies (x.clone()) when you make it"
+            raise InputError("data", "tensors that were written into since the surface was made", remedy)
         for raw in _unstirred(self._source):
-            batch = _batch(raw)
+            batch = _batch(raw if isinstance(self._source, list) else _copied(raw))
             if batch.rows > 0:
                 yield batch
 
 
 def _is_batch(data: Any) -> bool:
     # A pair of tensors is one batch; a list of pairs is several.
-    return isinstance(data, tuple | list) and len(data) >= 2 and any(isinstance(part, Tensor) for part in data)
+    if isinstance(data, Mapping):
+        return bool(_tensors(data))
+    return isinstance(data, tuple | list) and any(isinstance(part, Tensor) for part in data)
+
+
+def _expected(data: Any) -> str:
+    if isinstance(data, Dataset):
+        return "expected DataLoader(data, batch_size=…), which makes batches of it"
+    if hasattr(data, "__array__") and not isinstance(data, Tensor):
+        return "expected tensors, torch.as_tensor(x), as (inputs, targets)"
+    if isinstance(data, Tensor):
+        return "expected (inputs, targets); for a loss of the outputs alone (inputs,), a tuple of one"
+    return "expected (inputs, targets) as tensors, or an iterable of such batches"
 
 
 def _batch(raw: Any) -> Batch:
-    if not isinstance(raw, tuple | list) or len(raw) < 2:
-        raise InputError("data", f"a batch that is a {type(raw).__name__}", "give each batch as (inputs, targets)")
-    inputs, *targets = raw
+    targets: tuple[Any, ...] = ()
+    if isinstance(raw, Mapping):
+        inputs: Any = raw
+    elif isinstance(raw, tuple | list) and raw:
+        inputs, targets = raw[0], tuple(raw[1:])
+    else:
+        raise InputError("data", f"a batch that is a {type(raw).__name__}", _expected(raw))
     found = _tensors(inputs)
     if not found:
-        raise InputError("data", f"inputs that are a {type(inputs).__name__}", "give each batch as (inputs, targets)")
-    if any(tensor.ndim == 0 for tensor in found):
+        raise InputError("data", f"inputs that are a {type(inputs).__name__}", _expected(inputs))
+    if found[0].layout != torch.strided or found[0].is_nested:
+        raise InputError("data", "inputs that are sparse or nested", "expected a dense tensor: x.to_dense()")
+    for tensor in [*found, *_tensors(targets)]:
+        if tensor.is_meta:
+            raise InputError("data", "a tensor on the meta device", "it has no numbers: expected one on a real device")
+    of_targets = _tensors(targets)
+    numbers = any(isinstance(target, int | float) for target in targets)
+    alone = (numbers or bool(of_targets)) and not any(tensor.ndim for tensor in of_targets)
+    if alone or not any(tensor.ndim for tensor in found):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in [*found, *of_targets])
+        remedy = (
+            "a batch's first axis is the example: expected DataLoader(dataset, batch_size=32), or (x[None], y[None])"
+        )
+        raise InputError("data", f"single examples without a batch axis, of shapes {shapes}", remedy)
+    if any(tensor.ndim == 0 for tensor in found) and not isinstance(inputs, Mapping):
         raise InputError("data", "inputs without an axis", "the first axis must be the example")
-    rows = len(found[0])
-    for tensor in _tensors(tuple(targets)):
+    rows = next(len(tensor) for tensor in found if tensor.ndim)
+    for tensor in of_targets:
         if tensor.ndim > 0 and len(tensor) != rows:
             shapes = f"{rows} inputs and {len(tensor)} targets"
-            raise InputError("data", shapes, "give one target for each input")
-    return Batch(inputs, tuple(targets), rows)
+            remedy = "give one target for each input; a single example needs a batch axis, (x[None], y[None])"
+            raise InputError("data", shapes, remedy)
+    return Batch(inputs, targets, rows)
+
+
+def _copied(raw: Any) -> Any:
+    return _map(raw, lambda tensor: tensor.detach().clone())
+
+
+def _versions(source: Iterable[Any]) -> list[int]:
+    """Give PyTorch's count of how often each tensor was written into; of a loader that is read anew, nothing."""
+    if not isinstance(source, list):
+        return []
+    return [tensor._version for tensor in _tensors(source) if not tensor.is_inference()]
+
+
+def _refuse_shared_memory(source: Iterable[Any]) -> None:
+    """Refuse a list of batches whose inputs all lie at one place: a buffer that was filled anew for each."""
+    if not isinstance(source, list):
+        return
+    seen: dict[tuple[int, ...], int] = {}
+    for number, raw in enumerate(source):
+        inputs = _tensors(raw if isinstance(raw, Mapping) else raw[:1] if isinstance(raw, tuple | list) else ())
+        places = tuple(one.data_ptr() for one in inputs if one.layout == torch.strided and one.numel())
+        if places and seen.setdefault(places, number) != number:
+            which = f"batches {seen[places]} and {number}, whose inputs share their memory"
+            remedy = "one buffer that is filled anew keeps the last batch alone: expected a copy of each, x.clone()"
+            raise InputError("data", which, remedy)
 
 
 def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
@@ -141,7 +210,7 @@ def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
         batch = _batch(raw)
         first.append(_fingerprint(batch))
         size += sum(tensor.nbytes for tensor in batch.tensors())
-        kept = [*kept, raw] if kept is not None and size <= _KEPT else None
+        kept = [*kept, _copied(raw)] if kept is not None and size <= _KEPT else None
     if [_fingerprint(_batch(raw)) for raw in _unstirred(loader, seed=_OTHER)] != first:
         remedy = "give one without shuffling or random augmentation"
         raise InputError("data", "a DataLoader whose second pass differs from its first", remedy)
@@ -175,7 +244,8 @@ def _fingerprint(batch: Batch) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in batch.tensors():
         digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
+        digest.update(dense.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.digest()
 
 
@@ -197,4 +267,5 @@ def _map(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _has_rows(tensor: Tensor, rows: int) -> bool:
-    return tensor.ndim > 0 and len(tensor) == rows
+    # a sparse matrix beside the inputs, such as a graph's, can't be cut and belongs to all of them
+    return tensor.ndim > 0 and len(tensor) == rows and tensor.layout == torch.strided

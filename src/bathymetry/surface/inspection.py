@@ -7,10 +7,10 @@ which depend on one another do; and with tensors that count how often they are w
 import torch
 from torch import Tensor
 
-from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Derivatives
-from bathymetry.surface.network import Network, random_refusal
+from bathymetry.surface.network import Network
 from bathymetry.surface.randomness import unstirred
 from bathymetry.training.criterion import Criterion
 
@@ -28,21 +28,21 @@ def inspect(network: Network, criterion: Criterion, derivatives: Derivatives, th
         batch: The first of the data.
 
     Raises:
-        InputError: If network or loss refuse the data, or keep what they write.
-        random_refusal: If they are random.
+        InputError: If network or loss refuse the data, keep what they write, or are random.
     """
     losses = []
     with network.watched() as watch, network.measuring():
         for seed in (0, 1):
             with unstirred(seed):
                 before = torch.get_rng_state()
-                losses.append(_asked(derivatives, theta[None], batch))
+                losses.append(_asked(network, derivatives, theta[None], batch))
                 watch.drew |= not torch.equal(before, torch.get_rng_state())
     if watch.kept_something:
         remedy = "its forward pass writes into a tensor that it keeps: register that as a buffer"
         raise InputError("model", network.kind, remedy)
     if not torch.equal(losses[0], losses[1]) and not bool(losses[0].isnan() & losses[1].isnan()):
-        raise random_refusal("a random layer or function")
+        why = network.unsteady(watch, lambda: _asked(network, derivatives, theta[None], batch))
+        raise why
     network.coupled = _halves_differ(network, criterion, derivatives, theta, batch)
 
 
@@ -68,12 +68,12 @@ def _halves_differ(
     return bool((difference > 1e3 * network.precision * scale).any())
 
 
-def _asked(derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
+def _asked(network: Network, derivatives: Derivatives, points: Tensor, batch: Batch) -> Tensor:
     try:
         return derivatives.loss(points, batch)[0]
     except InputError:
         raise
     except Exception as error:
         shape = [tuple(tensor.shape) for tensor in batch.tensors()]
-        remedy = f"the network or the loss refuses them ({first_line(error)})"
+        remedy = f"the network or the loss refuses them ({network.explained(error, batch)})"
         raise InputError("data", f"tensors of shape {shape}", remedy) from error

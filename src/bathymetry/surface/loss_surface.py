@@ -1,15 +1,17 @@
 """The loss surface of a network: parameters θ ↦ loss, for one network, one loss function and one set of data."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from bathymetry.core.checks import positive_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.networks import unwrapped
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
@@ -19,6 +21,7 @@ from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
 from bathymetry.surface.product import Again, HessianProduct
 from bathymetry.surface.selection import select
+from bathymetry.surface.structure import Mode
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.losses import Loss
 
@@ -38,7 +41,10 @@ class LossSurface:
         loss: A loss module with reduction mean or sum, a function that gives the mean over the batch it is handed, or
             "mse" or "cross_entropy".
         data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader in a fixed order;
-            or what `bm.load` gives, whose training set is meant (its `.test` is the other).
+            or what `bm.load` gives, whose training set is meant (its `.test` is the other). A loss of the outputs alone
+            takes batches (inputs,); a batch may be a mapping, whose entries the network takes by name.
+        mode: "as_is" for layers in the modes they are in; "no_dropout" for evaluation mode in all but normalisations,
+            so that random layers are off and BatchNorm is as in training.
         only: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
         dtype: What to measure in, for example `torch.float64`; None for the network's own.
         memory: About how many bytes to use at once.
@@ -65,12 +71,16 @@ class LossSurface:
         only: Sequence[str] | None = None,
         dtype: torch.dtype | None = None,
         memory: int = _MEMORY,
+        mode: Mode = "as_is",
     ) -> None:
         if dtype not in (None, torch.float32, torch.float64):
             raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
         positive_number("memory", memory)
-        self._network = Network(model, dtype)
-        self._model, self._memory = model, int(memory)
+        if mode not in get_args(Mode):
+            raise InputError("mode", mode, f"expected one of {', '.join(get_args(Mode))}")
+        model = unwrapped(model)
+        self._network = Network(model, dtype, mode)
+        self._model, self._memory, self._mode = model, int(memory), mode
         self.selection = select(model, only, dtype)
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
@@ -79,6 +89,9 @@ class LossSurface:
         self.automatic = AutomaticDerivatives(self._network, self.criterion, self.selection)
         self._derivatives: Derivatives = formulas or self.automatic
         first = self._placed(self._batches.first)
+        if isinstance(self.criterion.loss, _Loss) and (not first.targets or first.targets[0] is None):
+            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
+            raise InputError("loss", self.criterion.name, remedy)
         inspect(self._network, self.criterion, self.automatic, self.parameters, first)
         weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self.criterion.is_mean else 1.0
@@ -114,7 +127,7 @@ class LossSurface:
     @property
     def has_classes(self) -> bool:
         """Whether the targets are classes: one an example, or several under a loss of classes."""
-        (first, *_) = self._batches.first.targets
+        first, *_ = self._batches.first.targets or (None,)
         whole = isinstance(first, Tensor) and first.dtype == torch.int64
         return whole and (first.ndim == 1 or (first.ndim > 1 and self.criterion.by_class))
 
@@ -132,7 +145,7 @@ class LossSurface:
         Returns:
             Its θ, a copy, on this surface's device. One that lacks a parameter, or has it in another shape, is refused.
         """
-        return self.selection.of(network).to(self.device)
+        return self.selection.of(unwrapped(network, "network")).to(self.device)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Give the loss over all data.
@@ -167,8 +180,8 @@ class LossSurface:
         labels = 0
         with self._network.measuring():
             for _, batch in self._pieces(points, 1):
-                target = batch.targets[0]
-                if target.is_floating_point() or target.ndim == 0:
+                target, *_ = batch.targets or (None,)
+                if not isinstance(target, Tensor) or target.is_floating_point() or target.ndim == 0:
                     raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
                 outputs = self._derivatives.outputs(points, batch)
                 counted = self.criterion.counted(target)
@@ -224,8 +237,7 @@ class LossSurface:
             InputError: If examples depend on one another, as in BatchNorm while training, or θ is several points.
         """
         if self._network.couples_examples:
-            remedy = "its examples depend on one another, so none has a value of its own: call model.eval() first"
-            raise InputError("model", "BatchNorm in training mode", remedy)
+            raise self._network.no_example_alone()
         points, single = self.points(theta)
         if not single:
             raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
@@ -243,7 +255,7 @@ class LossSurface:
             return self
         return LossSurface(
             self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
-            memory=self._memory,
+            memory=self._memory, mode=self._mode,
         )  # fmt: skip
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:

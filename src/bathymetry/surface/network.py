@@ -1,13 +1,12 @@
 """A network as a function of its parameters, run on a structure of our own so that the user's is never touched.
 
-The structure is a deep copy that shares the tensors: what a forward pass writes into attributes or buffers lands in the
-copy, and parameters are handed in by `functional_call`. Its layers follow the user's network in their training mode.
+Parameters and buffers are handed in by `functional_call`. Layers are in the user's modes, or random ones are off.
 """
 
-import copy
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
+from bathymetry.core.networks import unwrapped
+from bathymetry.surface.batches import Batch
 from bathymetry.surface.randomness import unstirred
+from bathymetry.surface.structure import (
+    Mode,
+    Structure,
+    is_normalisation,
+    is_random_in_training,
+    norms,
+    other_tensors,
+    parts,
+    uses_batch_statistics,
+)
+
+_DIFFERS = "its loss would differ at each evaluation"
 
 
 @dataclass
@@ -28,6 +41,7 @@ class Watch:
     handed: list[Tensor] = field(default_factory=list)  # copies of what they were handed
     kept_something: bool = False  # whether they wrote into a tensor that is neither parameter nor buffer
     drew: bool = False  # whether they drew random numbers
+    changed: list[str] = field(default_factory=list)  # attributes that they set
 
 
 class Network:
@@ -36,36 +50,51 @@ class Network:
     Args:
         module: The network.
         dtype: What to compute in; None for the dtypes it has.
-
-    Raises:
-        InputError: If it can't be copied.
+        mode: "as_is" for the modes that its layers are in; "no_dropout" for evaluation mode in all but normalisations.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype | None) -> None:
-        if not isinstance(module, nn.Module):
-            raise InputError("model", type(module).__name__, "give an nn.Module")
-        self._theirs, self._dtype = module, dtype
+    def __init__(self, module: nn.Module, dtype: torch.dtype | None, mode: Mode = "as_is") -> None:
+        self._theirs, self._dtype, self._mode = unwrapped(module), dtype, mode
+        self._structure = Structure(self._theirs, dtype)
+        self._own = self._structure.own
         self.coupled = False  # whether examples were seen to depend on one another
         self._draws = False  # whether passes draw random numbers without an effect on the loss
         self._writes = True  # whether passes write into what they are handed, until they were seen not to
+        self._evaluating = False  # whether all layers are to be in evaluation mode
         self._watch: Watch | None = None
-        shared = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-        shared |= {id(one): one.detach().clone() for one in _other_tensors(module)}  # which a pass may write into
-        try:
-            self._own = copy.deepcopy(module, dict(shared))
-        except Exception as error:
-            raise InputError(
-                "model", type(module).__name__, f"it can't be copied ({error}); give one that can"
-            ) from error
-        self._normalised = any("WeightNorm" in type(one).__name__ for one in _parts(self._own))
-        for layer in self._own.modules():
-            layer._backward_hooks.clear()
-            layer._backward_pre_hooks.clear()
+        self._carried: Mapping[str, Tensor] = {}
+        self._normalised = any("WeightNorm" in type(one).__name__ for one in parts(self._own))
 
     @property
     def couples_examples(self) -> bool:
         """Whether an example's loss depends on the others of its batch, as in BatchNorm while training."""
-        return self.coupled or any(_uses_batch_statistics(layer) for layer in self._theirs.modules())
+        return self.coupled or self._batch_normalised is not None
+
+    @property
+    def _batch_normalised(self) -> nn.Module | None:
+        """A layer that uses the statistics of its batch."""
+        return next(
+            (one for one in self._theirs.modules() if uses_batch_statistics(one, training=self._trains(one))), None
+        )
+
+    def no_example_alone(self) -> InputError:
+        """Say why an example has no value of its own."""
+        layer = self._batch_normalised
+        remedy = "its examples depend on one another, so none has a value of its own"
+        if layer is None:
+            remedy += (
+                "; if the first axis of its inputs is another, such as time, put the example first (batch_first=True)"
+            )
+            return InputError("model", f"{self.kind}, or its loss, which mixes the examples of a batch", remedy)
+        if layer.running_mean is None:
+            return InputError("model", "BatchNorm without running statistics (track_running_stats=False)", remedy)
+        return InputError("model", "BatchNorm in training mode", f"{remedy}: call model.eval() first")
+
+    def _trains(self, layer: nn.Module) -> bool:
+        """Tell whether a layer is run in training mode."""
+        if self._evaluating or (self._mode == "no_dropout" and not is_normalisation(layer)):
+            return False
+        return layer.training
 
     @property
     def precision(self) -> float:
@@ -89,7 +118,23 @@ class Network:
         """
         others = {n: self.guarded(self.cast(p.detach())) for n, p in self._theirs.named_parameters() if n not in varied}
         buffers = {n: self.cast(b.detach()).clone() for n, b in self._theirs.named_buffers()}
-        return {**others, **buffers}
+        return {**others, **buffers, **{name: self.cast(one.detach()).clone() for name, one in self._carried.items()}}
+
+    @contextmanager
+    def carrying(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+        """Ask the network with other buffers or fixed parameters than its own.
+
+        Args:
+            tensors: By name; all others stay its own.
+
+        Yields:
+            Nothing.
+        """
+        before, self._carried = self._carried, tensors
+        try:
+            yield
+        finally:
+            self._carried = before
 
     def cast(self, tensor: Tensor) -> Tensor:
         """Bring a tensor to the dtype that is computed in.
@@ -125,14 +170,19 @@ class Network:
         Yields:
             What is seen.
         """
-        kept = _other_tensors(self._own)
+        kept = other_tensors(self._own)
         versions = [tensor._version for tensor in kept]
         self._watch, self._draws = Watch(), True
+        before: dict[str, Any] = {}
         try:
+            self._structure.follow()
+            before = self._structure.state()
             yield self._watch
         finally:
             self._writes = any(copied._version > 0 for copied in self._watch.handed)
             self._watch.kept_something = [tensor._version for tensor in kept] != versions
+            after = self._structure.state()
+            self._watch.changed = [name for name, value in after.items() if before.get(name, after) != value]
             self._draws, self._watch = self._watch.drew, None
 
     def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
@@ -167,7 +217,6 @@ class Network:
 
         Raises:
             InputError: If nothing can be differentiated here, or the network or the loss fails.
-            random_refusal: If a layer is random in its present mode.
         """
         with self._as_they_are(), unstirred():
             before = torch.get_rng_state()
@@ -176,52 +225,111 @@ class Network:
             except Exception as error:
                 if isinstance(error, BathymetryError | torch.OutOfMemoryError):
                     raise
-                remedy = f"the network or the loss fails on these data or at this θ ({first_line(error)})"
+                remedy = f"the network or the loss fails on these data or at this θ ({self.explained(error)})"
                 raise InputError("model", self.kind, remedy) from error
             if not self._draws and not torch.equal(before, torch.get_rng_state()):
-                raise random_refusal("a random layer or function")
+                raise self._random()
 
     @contextmanager
     def _as_they_are(self) -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
-        for own, theirs in zip(self._own.modules(), self._theirs.modules(), strict=True):
-            if theirs.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
-                raise random_refusal("dropout in training mode")
-            if theirs.training and "SpectralNorm" in _norms(theirs):
+        self._structure.follow()
+        for theirs, own in self._structure.pairs():
+            own.training = self._trains(theirs)
+            if own.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
+                raise self._random()
+            if own.training and "SpectralNorm" in norms(theirs):
                 remedy = "its forward pass changes it, so the loss is no function of θ alone: call model.eval() first"
                 raise InputError("model", "spectral normalisation in training mode", remedy)
-            own.training = theirs.training
             if isinstance(own, nn.modules.batchnorm._NormBase):
                 # in training mode the batch's own statistics are used, and none are kept
-                own.track_running_stats = bool(theirs.track_running_stats) and not theirs.training
+                own.track_running_stats = bool(theirs.track_running_stats) and not own.training
         fused = torch.backends.mha.get_fastpath_enabled()
-        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), warnings.catch_warnings():
+        with ExitStack() as stack:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            for device in {parameter.device.type for parameter in self._theirs.parameters()}:
+                if torch.is_autocast_enabled(device):  # which would round what is measured to 8 bits
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             torch.backends.mha.set_fastpath_enabled(False)
             try:
-                with _PlainWeightNorm() if self._normalised else nullcontext():
-                    yield
+                if self._normalised:
+                    stack.enter_context(_PlainWeightNorm())
+                yield
             finally:
                 torch.backends.mha.set_fastpath_enabled(fused)
 
+    def unsteady(self, watch: Watch, ask: Callable[[], Tensor]) -> InputError:
+        """Say why two answers to the same question differ.
 
-def random_refusal(what: str) -> InputError:
-    """Say why a random network has no loss surface.
+        Args:
+            watch: What the two passes were seen to do.
+            ask: How the question was asked, to try it in evaluation mode.
 
-    Args:
-        what: What is random.
+        Returns:
+            The error.
+        """
+        if watch.changed and not watch.drew:
+            what = f"{self.kind}, which keeps {', '.join(watch.changed[:3])} from one call to the next"
+            remedy = "expected a forward pass of inputs, parameters and buffers alone: set it anew in each call, or"
+            return InputError("model", what, f"{_DIFFERS}; {remedy} make it an input or a buffer")
+        self._evaluating = True
+        try:
+            answers = []
+            for seed in (0, 1):
+                with self.measuring(), unstirred(seed):
+                    answers.append(ask())
+        finally:
+            self._evaluating = False
+        same = torch.equal(answers[0], answers[1]) or bool(answers[0].isnan() & answers[1].isnan())
+        return self._random(in_evaluation=not same)
 
-    Returns:
-        The error.
-    """
-    return InputError("model", what, "its loss would differ at each evaluation: call model.eval() first")
+    def _random(self, *, in_evaluation: bool = False) -> InputError:
+        """Say why a random network has no loss surface, and how it gets one."""
+        training = [(name, one) for name, one in self._theirs.named_modules() if self._trains(one)]
+        if in_evaluation or not training:
+            what = f"{self.kind}, in which the network or the loss draws random numbers in evaluation mode too"
+            return InputError("model", what, f"{_DIFFERS}: make its noise an input, ((x, noise), y), or draw none")
+        layers = [f"layer {name} ({type(one).__name__})" for name, one in training if is_random_in_training(one)]
+        what = f"{layers[0]}, random in training mode" if layers else "a random function in training mode"
+        if any(uses_batch_statistics(one, training=True) for _, one in training):
+            remedy = (
+                'mode="no_dropout" of LossSurface leaves BatchNorm in training mode; model.eval() has it use running'
+            )
+            return InputError("model", what, f"{_DIFFERS}: {remedy} statistics, which is another surface")
+        return InputError("model", what, f"{_DIFFERS}: call model.eval() first")
 
+    def explained(self, error: Exception, batch: Batch | None = None) -> str:
+        """Give somebody else's error in one line, with what helps where that is known.
 
-def _uses_batch_statistics(layer: nn.Module) -> bool:
-    if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        return False
-    return layer.training or layer.running_mean is None
+        Args:
+            error: What the network or the loss raised.
+            batch: What they were asked about.
+
+        Returns:
+            The rest of a sentence.
+        """
+        text = first_line(error)
+        if batch is not None and isinstance(batch.inputs, Tensor) and "missing" in text and "argument" in text:
+            if len(batch.targets) > 1:
+                return f"{text}; several inputs go together, ((x1, x2), y)"
+            return f"{text}; a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
+        if not any(word in text for word in ("dtype", "scalar type", "not implemented for 'BFloat16'", "'Half'")):
+            return text
+        kinds = {one.dtype for one in self._theirs.parameters() if one.is_floating_point()}
+        if self._dtype is None and kinds <= {torch.bfloat16, torch.float16}:
+            return f"{text}; measure it with dtype=torch.float32"
+        if self._dtype is None:
+            return f"{text}; measure it with dtype=torch.float64, or give data of the network's dtype"
+        return (
+            f"{text}; a tensor that is neither a parameter, a buffer nor an attribute has a dtype of its own: "
+            "register it with register_buffer, or make it with dtype=x.dtype"
+        )
 
 
 class _PlainWeightNorm(TorchFunctionMode):
@@ -236,22 +344,3 @@ class _PlainWeightNorm(TorchFunctionMode):
             others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
             return length * direction / direction.norm(dim=others, keepdim=True)
         return func(*args, **(kwargs or {}))
-
-
-def _parts(module: nn.Module) -> Iterator[object]:
-    for layer in module.modules():
-        yield layer
-        yield from layer._forward_pre_hooks.values()
-
-
-def _norms(layer: nn.Module) -> str:
-    # both kinds of PyTorch's: a parametrisation that is a layer of its own, and the older hook
-    return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
-
-
-def _other_tensors(module: nn.Module) -> list[Tensor]:
-    found: list[Tensor] = []
-    for layer in module.modules():
-        found += [value for value in vars(layer).values() if isinstance(value, Tensor)]
-        found += [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
-    return found
