@@ -180,3 +180,37 @@ def test_a_broken_result_of_one_study_does_not_keep_the_others_from_the_page(cap
     assert "depth-classification is not on this page" in (out / "report.html").read_text()
     (out / "depth-function" / "result.nc").write_bytes(b"broken")
     assert "damaged" in refused(capsys, "report", str(out))
+
+
+def test_several_studies_run_together_each_once_with_the_settings_that_it_has(capsys, out):
+    line = ["run", "depth-function", "trajectory", "depth-function", "--preset", "smoke", "--plan", "--out", str(out)]
+    status, words, _ = said(capsys, *line, "--functions", "-x", "--function", "sin", "--members", "3")
+    assert status == 0
+    assert "trajectory has no setting --functions and runs without it." in words
+    assert "depth-function has no setting --function and runs without it." in words
+    assert "Data: -x (-x on" in words
+    assert "; sin (sin(x) on" in words
+    plans = [line.partition(" networks")[0] for line in words.splitlines() if " networks, " in line]
+    assert plans == ["depth-function: 9", "trajectory: 6"]
+
+
+def test_a_setting_that_none_of_several_studies_has_is_refused(capsys, out):
+    assert "option = --batch-sizes" in refused(
+        capsys, "run", "depth-function", "trajectory", "--batch-sizes", "5", "--out", str(out)
+    )
+
+
+def test_all_mixed_with_names_is_every_study_once(capsys, out):
+    status, words, _ = said(
+        capsys, "run", "all", "capacity", "--preset", "smoke", "--data", "digits", "--plan", "--out", str(out)
+    )
+    assert status == 0
+    assert "depth-function, trajectory, gradient-norm and minimal-ratio have no setting --data and run" in words
+    assert words.count(" networks, ") == 9
+
+
+def test_results_of_several_studies_are_on_one_page(capsys, out):
+    short = ["--preset", "smoke", "--members", "1", "--samples", "20", "--epochs", "2", "--out", str(out)]
+    status, _, _ = said(capsys, "run", "gradient-norm", "minimal-ratio", *short)
+    assert status == 0
+    assert set(json.loads((out / "provenance.json").read_text())) == {"gradient-norm", "minimal-ratio"}

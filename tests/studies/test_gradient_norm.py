@@ -32,6 +32,17 @@ def test_a_spike_is_three_times_its_neighbourhood():
     assert np.flatnonzero(spikes(norm)).tolist() == [50]
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 9, 11, 60])
+def test_the_odds_ratio_counts_epochs_one_by_one_however_few_there_are(epochs):
+    generator = np.random.default_rng(epochs)
+    norm, loss = np.exp(generator.normal(0, 2, epochs)), np.exp(generator.normal(0, 1, epochs))
+    spiking, bent = np.flatnonzero(spikes(norm)), bends(loss)
+    near = np.array([any(abs(epoch - one) <= 5 for one in spiking) for epoch in range(epochs)])
+    counts = {(a, b): 0.5 + sum((near == a) & (bent == b)) for a in (True, False) for b in (True, False)}
+    expected = np.log(counts[True, True] * counts[False, False] / counts[True, False] / counts[False, True])
+    assert log_odds_ratio(norm, loss) == pytest.approx(expected)
+
+
 def test_a_bend_is_where_log_loss_changes_its_slope():
     epochs = np.arange(400.0)
     loss = np.exp(-np.where(epochs < 200, 0.001 * epochs, 0.2 + 0.05 * (epochs - 200)))

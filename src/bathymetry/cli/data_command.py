@@ -8,6 +8,8 @@ import tyro
 from bathymetry.cli.parsing import parse, say
 from bathymetry.core.errors import InputError
 
+_FETCHED = ("mnist", "fashion-mnist", "kmnist")
+
 
 @dataclass(frozen=True)
 class DataCommand:
@@ -30,6 +32,8 @@ def main(arguments: list[str]) -> None:
     Raises:
         InputError: If no data set is named to fetch.
     """
+    if arguments and arguments[0].lower() in _FETCHED:
+        raise InputError("action", arguments[0], f"to download it: bathymetry data fetch {arguments[0].lower()}")
     given = parse(DataCommand, "data", arguments)
     from bathymetry.data import available, fetch
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 
+from bathymetry.cli.parsing import did_you_mean
 from bathymetry.core.errors import BathymetryError, InputError
 
 _COMMANDS = {
@@ -68,10 +69,20 @@ def _run(given: list[str]) -> int:
         return 0
     name, rest = given[0], given[1:]
     if name not in _COMMANDS:
-        raise InputError("command", name, f"give one of {', '.join(_COMMANDS)}; bathymetry --help explains them")
+        raise InputError("command", name or "nothing", _instead(given))
     command: Callable[[list[str]], None] = import_module(f"bathymetry.cli.{name}_command").main
     command(rest)
     return 0
+
+
+def _instead(given: list[str]) -> str:
+    """Say which command may have been meant."""
+    from bathymetry.studies import studies
+
+    if given[0] in (*studies(), "all"):
+        return f"that is a study; to run it: bathymetry run {given[0]}"
+    alike = did_you_mean(given[0].lower(), (*_COMMANDS, "--version", "--help"))
+    return f"{alike}give one of {', '.join(_COMMANDS)}; bathymetry --help explains them"
 
 
 def _help() -> str:

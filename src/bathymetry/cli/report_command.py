@@ -7,6 +7,8 @@ from typing import Annotated
 import tyro
 
 from bathymetry.cli.parsing import parse, say
+from bathymetry.core.errors import InputError
+from bathymetry.studies import studies
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,13 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: What stands behind its name.
+
+    Raises:
+        InputError: If a study is named instead of a folder.
     """
     folder = parse(ReportCommand, "report", arguments).folder
+    if str(folder) in studies() and not folder.exists():
+        raise InputError("folder", folder, "expected the output folder, whose page has all of its studies")
     from bathymetry.cli.findings import tell
     from bathymetry.report import publish
 

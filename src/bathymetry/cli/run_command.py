@@ -1,25 +1,25 @@
-"""`bathymetry run STUDY [settings]`: train what is missing, measure, judge, and write the page."""
+"""`bathymetry run STUDY ... [settings]`: train what is missing, measure, judge, and write the page."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from bathymetry.cli.parsing import as_text, parse, say
+from bathymetry.cli.parsing import Values, as_text, did_you_mean, parse, say
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, studies
+from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, joined, studies
 
-_OWN = ("preset", "out", "plan")
-_COMMON = ("data", "members", "seed", "device")
+_OWN: Mapping[str, Values] = {"--preset": "one", "--out": "one", "--plan": "none"}
 
 
 def main(arguments: list[str]) -> None:
     """Run the command.
 
     Args:
-        arguments: What stands behind its name: a study or "all", then its settings.
+        arguments: Command-line arguments after the subcommand: studies or "all", then settings.
 
     Raises:
         InputError: If no study is named.
@@ -27,22 +27,48 @@ def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("--help", "-h"):
         say(_help())
         return
-    name, rest = arguments[0], arguments[1:]
-    if name.startswith("-"):
-        raise InputError("study", name, "name the study first: bathymetry run depth-function, or bathymetry run all")
-    chosen = list(studies().values()) if name == "all" else [find(name)]
+    first = next((place for place, one in enumerate(arguments) if one.startswith("-")), len(arguments))
+    names, rest = arguments[:first], arguments[first:]
+    if not names:
+        raise InputError(
+            "study", arguments[0], "name the study first: bathymetry run depth-function, or bathymetry run all"
+        )
+    chosen = _chosen(names)
+    late = [one for before, one in pairwise(rest) if one in studies() and not before.startswith("--")]
+    if late:
+        raise InputError("study", late[0], "name all studies before the first option")
     preset = _preset(rest)
-    usual = chosen[0].settings.preset(preset)
-    fields = [one for one in _COMMON if one in _fields_of(chosen)] if name == "all" else list(type(usual).model_fields)
-    command = _command(chosen, fields, preset, name)
-    given = parse(command, f"run {name}", rest, [f"--{one.replace('_', '-')}" for one in (*_OWN, *fields)])
+    fields = list(dict.fromkeys(field for _, study in chosen for field in study.settings.model_fields))
+    title = " ".join(names)
+    command = _command([study for _, study in chosen], fields, preset)
+    given = parse(command, f"run {title}", rest, _flags([study for _, study in chosen], fields))
+    if not given.out.strip():
+        raise InputError("out", "nothing", "expected the path of a folder")
     changes = {field: _stripped(value) for field in fields if (value := getattr(given, field)) is not None}
-    found_as = [name] if name != "all" else [study.name for study in chosen]
     settings = [
         study.settings.preset(preset, **{field: value for field, value in changes.items() if _has(study, field)})
-        for study in chosen
+        for _, study in chosen
     ]
-    _run(list(zip(found_as, chosen, settings, strict=True)), preset, Path(given.out), given.plan)
+    for field in changes:
+        lacking = [study.name for _, study in chosen if not _has(study, field)]
+        if lacking:
+            have, run = ("has", "runs") if len(lacking) == 1 else ("have", "run")
+            say(f"{joined(lacking)} {have} no setting {_flag(field)} and {run} without it.")
+    planned = [(found_as, study, one) for (found_as, study), one in zip(chosen, settings, strict=True)]
+    _run(planned, preset, Path(given.out.strip()), given.plan)
+
+
+def _chosen(names: Sequence[str]) -> list[tuple[str, Study]]:
+    """Find the studies, each once, with the names under which they are found again."""
+    found: dict[str, tuple[str, Study]] = {}
+    for name in names:
+        named = studies().values() if name == "all" else [find(name)]
+        for study in named:
+            found_as = study.name if name == "all" else name
+            earlier, other = found.setdefault(study.name, (found_as, study))
+            if other is not study:
+                raise InputError("study", name, f"{earlier} is called {study.name} too; run one of them at a time")
+    return list(found.values())
 
 
 def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: Path, plan_only: bool) -> None:
@@ -86,12 +112,13 @@ def _preset(arguments: Sequence[str]) -> str:
         if flag == "--preset":
             name = value if equals else (arguments[place + 1] if place + 1 < len(arguments) else "")
             if name not in get_args(Preset):
-                raise InputError("preset", name or "nothing", f"give one of {', '.join(PRESETS)}")
+                remedy = f"{did_you_mean(name.lower(), PRESETS)}give one of {', '.join(PRESETS)}"
+                raise InputError("preset", name or "nothing", remedy)
             return name
     return "quick"
 
 
-def _command(chosen: Sequence[Study], fields: Sequence[str], preset: str, name: str) -> type[Any]:
+def _command(chosen: Sequence[Study], fields: Sequence[str], preset: str) -> type[Any]:
     """Make the dataclass that tyro reads: every setting as text, for the settings themselves to check."""
     columns: list[Any] = [
         ("preset", Annotated[Literal["quick", "full", "smoke"], tyro.conf.arg(help="what the defaults are")], preset),
@@ -99,17 +126,30 @@ def _command(chosen: Sequence[Study], fields: Sequence[str], preset: str, name: 
         ("plan", Annotated[bool, tyro.conf.arg(help="say what would be done, and stop")], False),
     ]
     for field in fields:
-        study = next(one for one in chosen if _has(one, field))
-        text = as_text(getattr(study.settings.preset(preset), field))
-        several = isinstance(text, tuple)
-        kind: Any = (tuple[str, ...] if several else str) | None
-        shown = " ".join(text) if several else text
-        words = f"{study.settings.model_fields[field].description} (default: {'all' if shown == 'None' else shown})"
-        option = tyro.conf.arg(help=words, metavar=_metavar(study, field), help_behavior_hint="")
+        having = [study for study in chosen if _has(study, field)]
+        kind: Any = (tuple[str, ...] if _takes_several(having[0], field) else str) | None
+        option = tyro.conf.arg(
+            help=_described(field, having, len(chosen), preset), metavar=_metavar(having[0], field),
+            help_behavior_hint="",
+        )  # fmt: skip
         columns.append((field, Annotated[kind, option], None))
-    question = chosen[0].question if len(chosen) == 1 else "Run every study, with settings that all of them have."
+    question = chosen[0].question if len(chosen) == 1 else f"Run {joined([study.name for study in chosen])}."
     documentation = f"{question}\n\nWhat is stored in the output folder is used again; only what is missing is trained."
-    return dataclasses.make_dataclass(f"Run_{name}", columns, frozen=True, namespace={"__doc__": documentation})
+    return dataclasses.make_dataclass("Run", columns, frozen=True, namespace={"__doc__": documentation})
+
+
+def _described(field: str, having: Sequence[Study], count: int, preset: str) -> str:
+    """Explain a setting: what it is, the default of the preset, and which studies have it if others do not."""
+    words = dict.fromkeys(study.settings.model_fields[field].description or "" for study in having)
+    texts = [as_text(getattr(study.settings.preset(preset), field)) for study in having]
+    defaults = {" ".join(text) if isinstance(text, tuple) else text for text in texts}
+    default = defaults.pop() if len(defaults) == 1 else "each study's own"
+    only = f"; {joined([study.name for study in having])} only" if len(having) < count else ""
+    return f"{'; '.join(words)}{only} (default: {'all' if default == 'None' else default})"
+
+
+def _takes_several(study: Study, field: str) -> bool:
+    return isinstance(as_text(getattr(study.settings.preset("full"), field)), tuple)
 
 
 def _metavar(study: Study, field: str) -> str:
@@ -118,8 +158,14 @@ def _metavar(study: Study, field: str) -> str:
     return words.get(annotation, "TEXT [TEXT ...]" if "tuple" in str(annotation) else "TEXT")
 
 
-def _fields_of(chosen: Sequence[Study]) -> set[str]:
-    return {field for study in chosen for field in study.settings.model_fields}
+def _flags(chosen: Sequence[Study], fields: Sequence[str]) -> dict[str, Values]:
+    having = {field: next(study for study in chosen if _has(study, field)) for field in fields}
+    several = {_flag(field): _takes_several(study, field) for field, study in having.items()}
+    return {**_OWN, **{flag: "several" if one else "one" for flag, one in several.items()}}
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _stripped(value: Any) -> Any:
@@ -140,12 +186,12 @@ def _help() -> str:
     lines = [f"  {study.name:<22} {study.question}" for study in studies().values()]
     return "\n".join(
         [
-            "usage: bathymetry run STUDY [SETTINGS]",
+            "usage: bathymetry run STUDY [STUDY ...] [SETTINGS]",
             "",
-            "Train what is missing, measure, judge, and write the page. STUDY is one of",
+            "Train what is missing, measure, judge, and write the page. STUDY is one or several of",
             "",
             *lines,
-            f"  {'all':<22} every study, with settings that all of them have",
+            f"  {'all':<22} every study; a setting applies to those that have it",
             f"  {'PATH.py':<22} a study of your own",
             "",
             "bathymetry run STUDY --help lists its settings.",

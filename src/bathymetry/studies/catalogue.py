@@ -2,12 +2,14 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, first_line
 from bathymetry.studies.study import Study
 
 _SHIPPED = (
@@ -67,14 +69,26 @@ def find(name: str) -> Study:
         return _from_file(Path(name).resolve())
     known = studies()
     if name not in known:
-        raise InputError("study", name, f"give one of {', '.join(known)}, or a path to a file of your own (.py)")
+        raise InputError("study", name.strip() or "nothing", _instead(name, known))
     return known[name]
+
+
+def _instead(name: str, known: Mapping[str, Study]) -> str:
+    """Say which study may have been meant."""
+    several = name.replace(",", " ").split()
+    if len(several) > 1 and all(one in known for one in several):
+        return f"expected one name; several stand apart: {' '.join(several)}"
+    if name.strip() and Path(f"{name}.py").is_file():
+        return f"to use the file, give its whole name: {name}.py"
+    alike = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
+    meant = f"did you mean {alike[0]}? " if alike else ""
+    return f"{meant}give one of {', '.join(known)}, or a path to a file of your own (.py)"
 
 
 @cache
 def _from_file(path: Path) -> Study:
     if not path.is_file():
-        raise InputError("study", path, "there is no such file")
+        raise InputError("study", path, "it is no file" if path.exists() else "there is no such file")
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
@@ -82,8 +96,8 @@ def _from_file(path: Path) -> Study:
     sys.modules.setdefault(path.stem, module)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
-        remedy = f"the file can't be run ({type(error).__name__}: {error})"
+    except (Exception, SystemExit) as error:
+        remedy = f"the file can't be run ({type(error).__name__}: {first_line(error)})"
         raise InputError("study", path, remedy) from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):

@@ -182,7 +182,7 @@ def log_odds_ratio(norm: "np.ndarray[Any, Any]", loss: "np.ndarray[Any, Any]") -
     """
     if not (np.isfinite(norm).all() and np.isfinite(loss).all()):
         return float("nan")
-    near = np.convolve(spikes(norm), np.ones(2 * _NEAR + 1), mode="same") > 0
+    near = np.convolve(spikes(norm), np.ones(2 * _NEAR + 1))[_NEAR:-_NEAR] > 0  # as many as epochs, however few
     bent = bends(loss)
     cells = [float((a & b).sum()) + 0.5 for a in (near, ~near) for b in (bent, ~bent)]
     return float(np.log(cells[0] * cells[3] / (cells[1] * cells[2])))

@@ -1,0 +1,147 @@
+"""Mistakes at the keyboard: each is answered with one sentence and status 2, before anything is written."""
+
+import shlex
+
+import pytest
+
+from bathymetry.cli.main import main
+
+MISTAKES = {
+    # the command
+    "frobnicate": "command = frobnicate: give one of list, show, run",
+    "runn all": "did you mean run?",
+    "depth-function": "to run it: bathymetry run depth-function",
+    "all": "to run it: bathymetry run all",
+    "--versoin": "did you mean --version?",
+    "''": "command = nothing",
+    # the study
+    "run depth_function": "did you mean depth-function?",
+    "run Depth-Functoin": "did you mean depth-function?",
+    "run ''": "study = nothing",
+    "run cos": "study = cos: give one of depth-function",
+    "run trajectory,capacity": "several stand apart: trajectory capacity",
+    "run 'trajectory capacity'": "several stand apart: trajectory capacity",
+    "run all nothing": "study = nothing",
+    "run depth-function capacitty": "did you mean capacity?",
+    "run depth-function --preset quick trajectory": "name all studies before the first option",
+    "run --preset quick depth-function": "name the study first",
+    "run missing.py": "there is no such file",
+    "run folder.py": "it is no file",
+    "run mine": "give its whole name: mine.py",
+    "run mine.py": "the file must define STUDY",
+    "run unclosed.py": "SyntaxError",
+    "run leaves.py": "the file can't be run (SystemExit: 3)",
+    "run one.py two.py": "one.py is called own too",
+    "show depth_function": "did you mean depth-function?",
+    "show": "missing from bathymetry show: STUDY",
+    "show depth-function trajectory": "unrecognized options: trajectory;",
+    "list depth-function": "unrecognized options: depth-function;",
+    # options
+    "run depth-function --epoch 3": "did you mean --epochs?",
+    "run depth-function -epochs 3": "did you mean --epochs?",
+    "run depth-function --Learning_Rate 3": "did you mean --learning-rate?",
+    "run depth-function --data mnist": "option = --data: run depth-function has --preset, --out",
+    "run depth-function trajectory --functoins cos": "did you mean --functions?",
+    "run depth-function -n 3": "option = -n",
+    "run depth-function -- --epochs 3": "option = --",
+    "run depth-function --plan yes": "plan = yes: it takes no value",
+    "run depth-function --plan=yes": "plan = yes: it takes no value",
+    "run depth-function --preset": "preset = nothing: give one of full, quick, smoke",
+    "run depth-function --preset Quick": "did you mean quick?",
+    "run all --preset quikc": "did you mean quick?",
+    "run depth-function --preset quick --preset huge": "invalid choice 'huge'",
+    "run depth-function --out ''": "out = nothing: expected the path of a folder",
+    "run depth-function --out file.txt": "this is a file",
+    "run depth-function --out file.txt/below": "file.txt/below",
+    # values
+    "run depth-function --functions": "functions = nothing: give a value",
+    "run depth-function --functions ''": "functions = ",
+    "run depth-function --functions 'sin(x'": "functions = sin(x",
+    "run depth-function --functions y": "functions = y",
+    "run depth-function --functions cos cos": "name each only once",
+    "run depth-function --networks '10 18 15 4'": "networks = 10 18 15 4",
+    "run depth-function --networks 10,a": "networks = ",
+    "run depth-function --networks ''": "networks = ",
+    "run depth-function --members 0": "members = 0: give a number above 0",
+    "run depth-function --members -1": "members = -1: give a number above 0",
+    "run depth-function --members 1e9": "members = 1e9: give a whole number",
+    "run depth-function --members 1000000000": "members = 1000000000: give at most 100000",
+    "run depth-function --members abc": "members = abc: give a whole number",
+    "run depth-function --members 6 7": "members = 6 7: expected one value",
+    "run depth-function --members=6 7": "members = 6 7: expected one value",
+    "run depth-function --members": "members = nothing: give a value",
+    "run depth-function --seed -1": "seed = -1: give at least 0",
+    "run depth-function --seed 1.5": "seed = 1.5: give a whole number",
+    "run depth-function --seed abc": "seed = abc: give a whole number",
+    "run depth-function --epochs 1e3": "epochs = 1e3: give a whole number",
+    "run depth-function --epochs 0": "epochs = 0: give a number above 0",
+    "run depth-function --learning-rate nan": "learning_rate = nan: give a finite number",
+    "run depth-function --learning-rate 0,001": "learning_rate = 0,001: give a number",
+    "run depth-function --low 5 --high 5": "low = 5 must be below high = 5",
+    "run depth-function --samples 0": "samples = 0: give a number above 0",
+    "run depth-function --device gpu": "device = gpu: give 'cpu' or 'cuda'",
+    "run depth-classification --data missing": "data = missing",
+    "run depth-classification --data empty": "data = empty",
+    "run depth-classification --data mnst": "data = mnst",
+    "run depth-classification --data ''": "data = ",
+    "run capacity --data digits --label-noise 2": "label_noise = 2.0: give shares from 0 to 1",
+    # folders and data
+    "report": "folder = bathymetry-report",
+    "report depth-function": "expected the output folder",
+    "report empty": "folder = empty",
+    "report empty another": "unrecognized options: another;",
+    "export": "missing from bathymetry export: DIR",
+    "export empty": "folder = empty",
+    "export empty --format xlsx": "invalid choice 'xlsx'",
+    "data mnist": "to download it: bathymetry data fetch mnist",
+    "data fetch": "say which: bathymetry data fetch mnist",
+    "data fetch mnst": "data = mnst: it can't be fetched",
+}
+STUDY_FILE = """
+from bathymetry.studies import Plan, Study, StudySettings
+STUDY = Study("own", "?", "", "", (), StudySettings, lambda settings: Plan(()), lambda results: ())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("BATHYMETRY_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "mine.py": "", "unclosed.py": "x = (", "leaves.py": "raise SystemExit(3)", "file.txt": "mine",
+        "one.py": STUDY_FILE, "two.py": STUDY_FILE,
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    for name in ("empty", "folder.py"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_answered_with_one_sentence_and_status_2(folder, capsys, line):
+    before = sorted(folder.iterdir())
+    assert main(shlex.split(line)) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("bathymetry: ")
+    assert MISTAKES[line] in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert "---" not in said.err
+    assert [path for path in sorted(folder.iterdir()) if path.name not in ("cache", "__pycache__")] == before
+
+
+def test_cuda_without_a_gpu_is_refused_before_anything_is_written(folder, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["run", "depth-function", "--preset", "smoke", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == "bathymetry: device = cuda: this machine has no usable CUDA device; give cpu.\n"
+    assert not (folder / "bathymetry-report").exists()
+
+
+def test_an_interruption_of_a_download_is_one_sentence(folder, capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bathymetry.data.fetch", interrupted)
+    assert main(["data", "fetch", "mnist"]) == 130
+    assert capsys.readouterr().err.startswith("\nInterrupted.")
