@@ -1,9 +1,18 @@
+import contextlib
+import csv
+import os
+import random
+import subprocess
+import sys
+
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.errors import DamagedError, InputError, StorageError
+from bathymetry.core.identity import digest
 from bathymetry.store import export, read_results, write_results
 
 
@@ -22,6 +31,17 @@ def results():
     return tree
 
 
+def stored_by_an_earlier_version(path):
+    """The same netCDF without a digest behind it."""
+    tree = results()
+    tree.attrs = {"schema_version": 1, "study": '"made"', "notes": "[]"}
+    tree.to_netcdf(path, engine="h5netcdf")
+
+
+def same_numbers(one, other):
+    return all(one[group].to_dataset().equals(other[group].to_dataset()) for group in ("/", "grid"))
+
+
 def test_results_come_back_with_their_groups_and_attributes(tmp_path):
     write_results(tmp_path / "result.nc", results())
     back = read_results(tmp_path / "result.nc")
@@ -30,18 +50,148 @@ def test_results_come_back_with_their_groups_and_attributes(tmp_path):
     xr.testing.assert_equal(back["grid"].to_dataset(), results()["grid"].to_dataset())
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
-def test_damaged_results_are_said(tmp_path, content):
+def test_other_programs_read_the_file_as_netcdf(tmp_path):
+    write_results(tmp_path / "result.nc", results())
+    with xr.open_datatree(tmp_path / "result.nc", engine="h5netcdf") as opened:
+        assert same_numbers(opened, results())
+    with h5py.File(tmp_path / "result.nc") as opened:
+        assert opened["examples"][()] == 7
+
+
+def damages(content):
+    """Flipped bits, cut ends, empty and exchanged blocks, and bytes appended, at places drawn once and for all."""
+    chance, whole = random.Random(0), len(content)
+    for place in (chance.randrange(whole) for _ in range(40)):
+        yield content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
+    for end in [0, 8, 500, *(chance.randrange(whole) for _ in range(20)), *range(whole - 60, whole)]:
+        yield content[:end]
+    for block in (16, 512, 2048):
+        for start in (chance.randrange(0, whole - 2 * block) for _ in range(8)):
+            yield content[:start] + bytes(block) + content[start + block :]
+            other = chance.randrange(start + block, whole - block + 1)
+            first, second = content[start : start + block], content[other : other + block]
+            yield content[:start] + second + content[start + block : other] + first + content[other + block :]
+    for more in (b"\0", bytes(512), content[-51:], content):
+        yield content + more
+
+
+def test_every_damage_is_noticed_or_changes_no_number(tmp_path):
     path = tmp_path / "result.nc"
     write_results(path, results())
-    path.write_bytes(path.read_bytes()[:500] if content is None else content)
-    with pytest.raises(StorageError, match="damaged"):
+    content = path.read_bytes()
+    unnoticed, tried = [], 0
+    for damaged in damages(content):
+        if damaged == content:
+            continue
+        tried += 1
+        path.write_bytes(damaged)
+        with contextlib.suppress(DamagedError):
+            unnoticed += [] if same_numbers(read_results(path), results()) else [damaged]
+    assert tried > 150
+    assert unnoticed == []
+
+
+def test_the_hdf5_library_never_sees_a_damaged_file(tmp_path, monkeypatch):
+    path = tmp_path / "result.nc"
+    write_results(path, results())
+    content = path.read_bytes()
+    path.write_bytes(content[:700] + bytes([content[700] ^ 1]) + content[701:])
+    opened = []
+    monkeypatch.setattr(xr, "open_datatree", lambda *_, **__: opened.append("xarray"))
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: opened.append("h5py"))
+    with pytest.raises(DamagedError, match="digest"):
         read_results(path)
+    assert opened == []
 
 
-def test_missing_results_are_said(tmp_path):
-    with pytest.raises(StorageError, match="missing"):
+def test_a_file_of_an_earlier_version_is_read_and_says_that_it_has_no_digest(tmp_path):
+    path = tmp_path / "result.nc"
+    stored_by_an_earlier_version(path)
+    back = read_results(path)
+    assert same_numbers(back, results())
+    assert "without a digest" in back.attrs["notes"][0]
+    content = path.read_bytes()
+    for damaged in (content[:-1], content + b"\0"):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedError):
+            read_results(path)
+
+
+def sealed(content):
+    return content + b"\nbathymetry digest " + digest(content).encode()
+
+
+def test_a_whole_file_that_is_not_understood_is_not_called_damaged(tmp_path):
+    path = tmp_path / "result.nc"
+    path.write_bytes(sealed(b"something else"))
+    with pytest.raises(StorageError, match="is whole but no result that this version understands") as caught:
+        read_results(path)
+    assert not isinstance(caught.value, DamagedError)
+
+
+@pytest.mark.parametrize("kind", ["link", "external", "bomb"])
+def test_a_file_that_leads_to_others_or_unpacks_without_bound_is_refused(tmp_path, kind):
+    stored_by_an_earlier_version(tmp_path / "result.nc")
+    np.arange(3.0).tofile(tmp_path / "secret")
+    with h5py.File(tmp_path / "result.nc", "a") as file:
+        if kind == "link":
+            file["elsewhere"] = h5py.ExternalLink(str(tmp_path / "other.nc"), "/numbers")
+        elif kind == "external":
+            file.create_dataset("elsewhere", (3,), "f8", external=[(str(tmp_path / "secret"), 0, 24)])
+        else:
+            file.create_dataset("large", (10**6, 10**6), "f8", chunks=(1000, 1000))
+    (tmp_path / "result.nc").write_bytes(sealed((tmp_path / "result.nc").read_bytes()))
+    with pytest.raises(StorageError, match="understands"):
         read_results(tmp_path / "result.nc")
+
+
+def test_a_later_schema_and_a_missing_file_and_a_folder_in_its_place_are_said(tmp_path):
+    with pytest.raises(StorageError, match="there is no such file"):
+        read_results(tmp_path / "result.nc")
+    (tmp_path / "result.nc").mkdir()
+    with pytest.raises(StorageError, match=r"can't be read \(Is a directory\)"):
+        read_results(tmp_path / "result.nc")
+    (tmp_path / "link.nc").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match="a link that leads nowhere"):
+        read_results(tmp_path / "link.nc")
+    later = results()
+    later.attrs = {"schema_version": 99}
+    content = bytes(later.to_netcdf(engine="h5netcdf"))
+    (tmp_path / "later.nc").write_bytes(sealed(content))
+    with pytest.raises(StorageError, match="schema 99") as caught:
+        read_results(tmp_path / "later.nc")
+    assert not isinstance(caught.value, DamagedError)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.path.insert(0, sys.argv[2])
+from store.test_results import results
+from bathymetry.store import write_results
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+write_results(Path(sys.argv[1]), results())
+"""
+
+
+def test_a_full_disk_is_an_error_that_leaves_what_was_stored(tmp_path):
+    path = tmp_path / "result.nc"
+    path.write_bytes(b"before")
+    tests = os.path.dirname(os.path.dirname(__file__))
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL, path, tests], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.splitlines()[-1].endswith(f"{path} can't be written (File too large): give a place that can.")
+    assert [one.name for one in tmp_path.iterdir()] == ["result.nc"]
+    assert path.read_bytes() == b"before"
+
+
+def test_results_are_written_without_a_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    write_results(tmp_path / "result.nc", results())
+    assert same_numbers(read_results(tmp_path / "result.nc"), results())
 
 
 @pytest.mark.parametrize(("kind", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
@@ -53,6 +203,34 @@ def test_tables_hold_every_number_beside_its_coordinates(tmp_path, kind, read):
     assert table.loc[("deep", 1, 2)].tolist() == [11.0, -11.0]
     assert np.isinf(tables["network-member"]["epochs_to_fit"][1])
     assert tables["whole"]["examples"].tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(1+1)", "'@SUM(1+1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ('-HYPERLINK("http://x")', '\'-HYPERLINK("http://x")'),
+        ("\t=1+1", "'\t=1+1"),
+        ("-x", "-x"),
+        ("-2*x + 1", "-2*x + 1"),
+        ("cos(x)", "cos(x)"),
+    ],
+)
+def test_no_text_of_a_table_becomes_a_formula_in_a_spreadsheet(tmp_path, name, cell):
+    dataset = xr.Dataset({"loss": ("function", [-1.5]), "=1+1": ("function", [2.5])}, {"function": [name]})
+    (path,) = export(xr.DataTree(dataset), tmp_path, "csv")
+    with path.open(newline="") as table:
+        (row,) = csv.DictReader(table)
+    assert row == {"function": cell, "loss": "-1.5", "'=1+1": "2.5"}
+
+
+def test_the_name_of_a_dimension_can_not_lead_out_of_the_folder(tmp_path):
+    dataset = xr.Dataset({"loss": ("../up\x1b[2J", [1.0])})
+    (path,) = export(xr.DataTree(dataset), tmp_path / "tables", "csv")
+    assert path == tmp_path / "tables" / ".._up__2J.csv"
+    assert path.is_file()
 
 
 def test_an_unknown_kind_of_table_is_refused(tmp_path):

@@ -1,10 +1,14 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.store import collect, gaps, keep, read_unit, setting_hash, sound, stored, unit_path
+from bathymetry.store.sealed import seal, unseal
 from store import cases
 
 SETTING = {"epochs": 3}
@@ -84,6 +88,66 @@ def test_a_damaged_unit_is_said_and_set_aside_and_nothing_is_deleted(tmp_path, d
     assert "damaged" in said[0]
     aside = list((tmp_path / "damaged").iterdir())
     assert [one.read_bytes() for one in aside] == [before]
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "link", "permission"])
+def test_a_unit_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, monkeypatch, obstacle):
+    kept(tmp_path, range(3))
+    path = unit_path(tmp_path, NAME, range(3))
+    if obstacle == "permission":
+
+        def refuse(self):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+    else:
+        path.rename(tmp_path / "elsewhere")
+        path.mkdir() if obstacle == "folder" else path.symlink_to(tmp_path / "unmounted")
+    assert stored(tmp_path, NAME) == [range(3)]
+    with pytest.raises(StorageError, match=r"0-2\.safetensors can't be read") as caught:
+        sound(tmp_path, NAME)
+    assert not isinstance(caught.value, DamagedError)
+    assert os.path.lexists(path)
+    assert not (tmp_path / "damaged").exists()
+
+
+def test_a_folder_of_units_that_can_not_be_looked_into_is_not_an_empty_one(tmp_path):
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / NAME).symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StorageError, match="a link that leads nowhere"):
+        stored(tmp_path, NAME)
+    (tmp_path / "units" / NAME).unlink()
+    (tmp_path / "units" / NAME).write_text("a file")
+    with pytest.raises(StorageError, match="Not a directory"):
+        stored(tmp_path, NAME)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"format": 2, "members": [0, 3]},
+        {"members": [0, 3], "variables": []},
+        {"members": [0, 3]},
+        {"members": "all", "variables": {}, "coordinates": [], "attributes": {}, "provenance": {}},
+        [],
+    ],
+)
+def test_a_whole_unit_of_another_version_is_not_called_damaged_and_stays(tmp_path, words):
+    path = unit_path(tmp_path, NAME, range(3))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(seal({"record/loss": np.zeros(3)}, words))
+    with pytest.raises(StorageError, match="is whole but no unit that this version understands") as caught:
+        sound(tmp_path, NAME)
+    assert not isinstance(caught.value, DamagedError)
+    assert path.is_file()
+
+
+def test_words_that_a_later_version_adds_are_passed_over(tmp_path):
+    kept(tmp_path, range(3))
+    path = unit_path(tmp_path, NAME, range(3))
+    arrays, words = unseal(path)
+    path.write_bytes(seal({**arrays, "later/numbers": np.zeros(2)}, {**words, "later": 1}))
+    assert read_unit(path).record.identical(cases.unit(range(3)).record)
 
 
 @pytest.mark.slow

@@ -54,7 +54,11 @@ class InputError(BathymetryError, ValueError):
 
 
 class StorageError(BathymetryError):
-    """A stored file that is damaged, or a place where nothing can be stored."""
+    """A stored file that can't be read or understood, or a place where nothing can be stored."""
+
+
+class DamagedError(StorageError):
+    """A stored file that could be read, and whose content is not what was stored."""
 
 
 def first_line(error: BaseException) -> str:

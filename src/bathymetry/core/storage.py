@@ -53,21 +53,32 @@ def get(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
+    except FileNotFoundError as error:
+        cause = "it is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+        raise StorageError(f"{path} can't be read ({cause}).") from error
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
 
 
 def names(folder: Path) -> list[str]:
-    """List the files that stand whole in a folder.
+    """List what stands in a folder.
 
     Args:
         folder: The folder; one that does not exist is empty.
 
     Returns:
-        Their names, sorted; a file that a killed process left unfinished is not among them.
+        The names, sorted, whether or not they can be read; a file that a killed process left unfinished is not among
+        them.
+
+    Raises:
+        StorageError: If it is no folder or can't be looked into.
     """
-    if not folder.is_dir():
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise StorageError(f"{folder} can't be read (it is a link that leads nowhere).") from None
         return []
-    return sorted(
-        entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(_UNFINISHED)
-    )
+    except OSError as error:
+        raise StorageError(f"{folder} can't be read ({error.strerror or error}).") from error
+    return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))

@@ -1,14 +1,15 @@
 """Results of one study with other settings in the same output folder: a new result never overwrites them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from bathymetry.core.errors import BathymetryError
+from bathymetry.core.errors import BathymetryError, StorageError
 from bathymetry.core.identity import describe
-from bathymetry.store import read_results, setting_hash
+from bathymetry.store import read_results, set_aside, setting_hash
 
 _PATTERN = "result-*.nc"
 
@@ -21,14 +22,15 @@ def set_apart(path: Path, attributes: Mapping[Any, Any]) -> str:
         attributes: Those of the result that is about to take its place.
 
     Returns:
-        A sentence that says where the earlier result is now; empty if nothing was renamed.
+        A sentence that says where the earlier result is now; empty if nothing was renamed. One that can't be read is
+        moved as well, for nothing that is stored is lost.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return ""
     try:
         earlier = read_results(path).attrs
-    except BathymetryError:
-        return ""  # nothing in it can be read; its units are stored under their own names
+    except StorageError as error:  # also one of a later version, or one that only its owner may read
+        return f"{error} It was moved to {set_aside(path.parent.parent, path)}."
     if _contains(attributes, earlier):
         return ""
     apart = path.with_name(f"result-{setting_hash(describe(_identity(earlier)))[:12]}.nc")

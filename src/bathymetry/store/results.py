@@ -1,18 +1,32 @@
-"""Results of a study as one netCDF file: labelled variables, groups for what stands beside them, a schema version."""
+"""Results of a study as one netCDF file: labelled variables, groups for what stands beside them, a schema version.
 
+Behind the netCDF, where its readers do not look, stands the digest of all bytes before it. It is checked before the
+HDF5 library sees the file, because that library can hang, crash or return other numbers when a file is damaged. A
+digest shows damage, not forgery: who writes a file can write its digest.
+"""
+
+import io
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from bathymetry.core.errors import StorageError
-from bathymetry.core.storage import put
+from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.identity import digest
+from bathymetry.core.storage import get, put
 
 SCHEMA_VERSION = 1
 _SCHEMA = "schema_version"
+_SEAL = b"\nbathymetry digest "
+_SEAL_BYTES = len(_SEAL) + 32
+_MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
+_AGAIN = "run the study again; units that are stored are not trained again"
+_WITHOUT_DIGEST = (
+    "This result was stored by an earlier version of Bathymetry without a digest, so damage to the file would not be "
+    "noticed. Running the study again stores it with one."
+)
 
 
 def write_results(path: Path, results: xr.DataTree) -> None:
@@ -24,10 +38,8 @@ def write_results(path: Path, results: xr.DataTree) -> None:
     """
     tree = results.copy()
     tree.attrs = {_SCHEMA: SCHEMA_VERSION, **{name: json.dumps(value) for name, value in results.attrs.items()}}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "result.nc"
-        tree.to_netcdf(file, engine="h5netcdf")
-        put(path, file.read_bytes())
+    content = bytes(tree.to_netcdf(engine="h5netcdf"))  # in memory: HDF5 ends the process where a disk is full
+    put(path, content + _SEAL + digest(content).encode())
 
 
 def read_results(path: Path) -> xr.DataTree:
@@ -37,23 +49,83 @@ def read_results(path: Path) -> xr.DataTree:
         path: The file.
 
     Returns:
-        What was stored.
+        What was stored. A file of an earlier version, which has no digest, says so among its `notes`.
 
     Raises:
-        StorageError: If it is missing, damaged, or of a later schema.
+        DamagedError: If its content is not what was stored.
+        StorageError: If it is missing, can't be read, or is of another version that this one does not understand.
     """
-    if not path.is_file():
-        raise StorageError(f"{path} is missing: run the study again; units that are stored are not trained again.")
+    content = get(path)
+    body = _checked(path, content)
+    sealed = len(body) < len(content)
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as opened:
+        _check_inside(body)
+        with xr.open_datatree(io.BytesIO(body), engine="h5netcdf") as opened:
             tree = opened.load()
         written: Mapping[str, Any] = {str(name): value for name, value in tree.attrs.items()}
         schema = int(written[_SCHEMA])
-        attributes = {name: json.loads(value) for name, value in written.items() if name != _SCHEMA}
+        attributes = {name: _plain(value) for name, value in written.items() if name != _SCHEMA}
     except Exception as error:
-        message = f"{path} is damaged: run the study again; units that are stored are not trained again."
-        raise StorageError(message) from error
+        if isinstance(error, MemoryError):
+            raise
+        if sealed:
+            raise StorageError(f"{path} is whole but no result that this version understands: {_AGAIN}.") from error
+        raise DamagedError(f"{path} is damaged: {_AGAIN}.") from error
     if schema > SCHEMA_VERSION:
         raise StorageError(f"{path} has schema {schema}, this version reads up to {SCHEMA_VERSION}: update Bathymetry.")
+    if not sealed:
+        notes = attributes.get("notes")
+        attributes["notes"] = [*(notes if isinstance(notes, list) else []), _WITHOUT_DIGEST]
     tree.attrs = attributes
     return tree
+
+
+def _checked(path: Path, content: bytes) -> bytes:
+    """Give the netCDF of a file whose digest is right, or of one of an earlier version that is as long as it says."""
+    body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if seal == _SEAL + digest(body).encode():
+        return body
+    if _length_by_itself(content) == len(content):
+        return content
+    raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
+
+
+def _length_by_itself(content: bytes) -> int:
+    """Read from the first bytes of an HDF5 file how long it says it is; 0 if it is none."""
+    if not content.startswith(b"\x89HDF\r\n\x1a\n") or len(content) < 48:
+        return 0
+    start = {0: 40, 1: 44, 2: 28, 3: 28}.get(content[8], 0)  # by the version of the superblock, with 8-byte offsets
+    return int.from_bytes(content[start : start + 8], "little") if start else 0
+
+
+def _check_inside(body: bytes) -> None:
+    """Refuse a file that leads to other files, or that holds far more numbers than its length has room for."""
+    import h5py
+
+    with h5py.File(io.BytesIO(body), "r") as file:
+        sizes = [0]
+
+        def check_link(name: str, link: Any) -> None:
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{name} leads elsewhere")
+
+        def check_dataset(name: str, one: Any) -> None:
+            if isinstance(one, h5py.Dataset):
+                if one.is_virtual or one.external:
+                    raise ValueError(f"the numbers of {name} are elsewhere")
+                sizes.append(one.nbytes)
+
+        file.visititems_links(check_link)
+        file.visititems(check_dataset)
+    if sum(sizes) > 20 * len(body) + _MOST_BYTES:
+        raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
+
+
+def _plain(value: Any) -> Any:
+    """Read an attribute, which is JSON; one of another program is taken as it is."""
+    if not isinstance(value, str):
+        return value.tolist() if hasattr(value, "tolist") else value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -15,7 +15,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError
 from bathymetry.core.storage import get
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -46,17 +46,17 @@ def unseal(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         Its arrays and its words.
 
     Raises:
-        StorageError: If it is missing, cut short, changed, or no such file.
+        DamagedError: If it is cut short, changed, or no such file.
     """
     content = get(path)
     try:
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         text, expected = header["words"], header["digest"]
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise StorageError(f"{path} is damaged: it can't be read as what it should be.") from error
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: it can't be read as what it should be.") from error
     if _digest(arrays, text) != expected:
-        raise StorageError(f"{path} is damaged: its content does not have the digest that it was stored with.")
+        raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with.")
     return arrays, json.loads(text)
 
 

@@ -1,9 +1,10 @@
 """Exports: results as plain tables, one for all variables that share their dimensions."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import xarray as xr
@@ -13,9 +14,15 @@ from bathymetry.core.storage import put
 
 TableFormat = Literal["csv", "parquet"]
 
+_NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
+_FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
+
 
 def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> list[Path]:
     """Write results as tables, one row for each combination of coordinates.
+
+    In a csv, text that a spreadsheet would run as a formula (`=1+1`, `@SUM(…)`, `-cmd|…`) has an apostrophe before it;
+    plain terms such as `-x` stay as they are.
 
     Args:
         results: A study's results.
@@ -32,8 +39,8 @@ def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> lis
         raise InputError("format", table_format, f"give one of {', '.join(get_args(TableFormat))}")
     paths = []
     for name, table in _tables(results):
-        path = folder / f"{name}.{table_format}"
-        put(path, table.to_csv(index=False).encode() if table_format == "csv" else _parquet(table))
+        path = folder / f"{re.sub(_NO_FILE_NAME, '_', name)}.{table_format}"
+        put(path, _csv(table) if table_format == "csv" else _parquet(table))
         paths.append(path)
     return paths
 
@@ -50,6 +57,16 @@ def _tables(results: xr.DataTree) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _one_row(dataset: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame({str(name): [variable.item()] for name, variable in dataset.data_vars.items()})
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = table.assign(**{str(name): table[name].map(_no_formula) for name in texts}).rename(columns=_no_formula)
+    return safe.to_csv(index=False).encode(errors="replace")
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

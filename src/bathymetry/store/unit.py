@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.showing import readable
 from bathymetry.core.storage import put
-from bathymetry.store.sealed import seal, unseal
+from bathymetry.store.sealed import Arrays, seal, unseal
 
 UNIT_MEMBERS = 10
 _RECORD, _SNAPSHOT = "record", "snapshot"
+_FORMAT = 1  # how the words of a unit's file are laid out; a file that does not say has this one
 
 
 @readable
@@ -37,11 +38,11 @@ class Unit:
             Their records and parameters.
 
         Raises:
-            StorageError: If the unit does not have them.
+            DamagedError: If the unit does not have them.
         """
         if members.start < self.members.start or members.stop > self.members.stop:
             have, want = (f"{one.start} to {one.stop - 1}" for one in (self.members, members))
-            raise StorageError(f"A unit is damaged: it holds members {have} where it should hold {want}.")
+            raise DamagedError(f"A unit is damaged: it holds members {have} where it should hold {want}.")
         start = members.start - self.members.start
         rows = slice(start, start + len(members))
         snapshots = {
@@ -101,6 +102,7 @@ def write_unit(path: Path, unit: Unit) -> None:
     for epoch, snapshot in unit.snapshots.items():
         arrays |= {f"{_SNAPSHOT}/{epoch}/{name}": array for name, array in snapshot.items()}
     words = {
+        "format": _FORMAT,
         "members": [unit.members.start, unit.members.stop],
         "variables": variables,
         "coordinates": [str(name) for name in unit.record.coords],
@@ -120,22 +122,29 @@ def read_unit(path: Path) -> Unit:
         The unit.
 
     Raises:
-        StorageError: If it is damaged.
+        StorageError: If it is damaged, or another version of Bathymetry wrote it in another way.
     """
     arrays, words = unseal(path)
     try:
-        variables = {
-            name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
-            for name, one in words["variables"].items()
-        }
-        coordinates = {name: variables.pop(name) for name in words["coordinates"]}
-        record = xr.Dataset(variables, coordinates, words["attributes"])
-        snapshots: dict[int, dict[str, NDArray[Any]]] = {}
-        for key, array in arrays.items():
-            kind, _, rest = key.partition("/")
-            if kind == _SNAPSHOT:
-                epoch, _, name = rest.partition("/")
-                snapshots.setdefault(int(epoch), {})[name] = array
-        return Unit(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise StorageError(f"{path} is damaged: it is whole but no unit of training.") from error
+        return _unpacked(arrays, words)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        remedy = "use the version of Bathymetry that wrote it, or give another folder"
+        raise StorageError(f"{path} is whole but no unit that this version understands: {remedy}.") from error
+
+
+def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Unit:
+    if words.get("format", _FORMAT) != _FORMAT:
+        raise ValueError(f"format {words['format']}")
+    variables = {
+        name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
+        for name, one in words["variables"].items()
+    }
+    coordinates = {name: variables.pop(name) for name in words["coordinates"]}
+    record = xr.Dataset(variables, coordinates, words["attributes"])
+    snapshots: dict[int, dict[str, NDArray[Any]]] = {}
+    for key, array in arrays.items():
+        kind, _, rest = key.partition("/")
+        if kind == _SNAPSHOT:
+            epoch, _, name = rest.partition("/")
+            snapshots.setdefault(int(epoch), {})[name] = array
+    return Unit(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])

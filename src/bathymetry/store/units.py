@@ -5,12 +5,13 @@ it `setting.json` says what that was. Ranges may overlap; a member is read from 
 """
 
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import Description, canonical, digest
 from bathymetry.core.storage import names, put
 from bathymetry.store.unit import UNIT_MEMBERS, Unit, join, read_unit, write_unit
@@ -96,7 +97,8 @@ def sound(out: Path, setting: str) -> tuple[list[range], list[str]]:
         setting: The hash of their setting.
 
     Returns:
-        The ranges that can be read, and a sentence for each file that was set aside.
+        The ranges that are whole, and a sentence for each file that was set aside. A file that can't be read, or that
+        another version wrote, is no damaged one: it stays where it is, and a StorageError says why it is in the way.
     """
     whole, said = [], []
     for members in stored(out, setting):
@@ -104,17 +106,17 @@ def sound(out: Path, setting: str) -> tuple[list[range], list[str]]:
         try:
             read_unit(path).select(members)
             whole.append(members)
-        except StorageError as error:
+        except DamagedError as error:
             said.append(f"{error} It was moved to {set_aside(out, path)} and its members are computed again.")
     return whole, said
 
 
 def set_aside(out: Path, path: Path) -> Path:
-    """Move a damaged file out of the way; nothing is deleted.
+    """Move a file that can't be used out of the way; nothing is deleted.
 
     Args:
         out: The output folder.
-        path: The damaged file.
+        path: The file.
 
     Returns:
         Where it is now.
@@ -123,17 +125,16 @@ def set_aside(out: Path, path: Path) -> Path:
         StorageError: If there is no place for it.
     """
     place = out / "damaged" / f"{path.parent.name}-{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"
+    copy, first = 1, place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        while os.path.lexists(place):
+            copy += 1
+            place = first.with_name(f"{first.stem}-{copy}{first.suffix}")
+        return path.rename(place)
     except OSError as error:
-        raise StorageError(
-            f"{place.parent} can't be made ({error.strerror}): move what stands in its place."
-        ) from error
-    copy = 1
-    while place.exists():
-        copy += 1
-        place = place.with_name(f"{place.stem}-{copy}{place.suffix}")
-    return path.rename(place)
+        remedy = f"move {path} away, or what stands in the way"
+        raise StorageError(f"{place} can't be made ({error.strerror or error}): {remedy}.") from error
 
 
 def keep(out: Path, setting: str, description: Description, unit: Unit) -> Path:
