@@ -71,7 +71,7 @@ def test_numbers_have_four_digits_and_no_needless_exponent():
 
 
 def test_an_ensemble_says_in_one_line_what_it_is_and_how_it_ended():
-    trained = bm.train(network, COS, members=3, epochs=5)
+    trained = bm.train(network, COS, members=3, epochs=5, same_start=True)
     median = float(trained.record.train_loss.isel(epoch=-1).median())
     assert repr(trained) == (
         f"Trained(3 members of Sequential, 91 parameters, 5 epochs; last train_loss median {median:.4g})"
@@ -80,10 +80,10 @@ def test_an_ensemble_says_in_one_line_what_it_is_and_how_it_ended():
 
 def test_an_ensemble_says_who_is_in_it_and_who_diverged():
     rates = (1e-3, 1e30)
-    trained = bm.train(network, COS, members=range(4, 6), epochs=5, optimizer=bm.SGD(lr=rates))
+    trained = bm.train(network, COS, members=range(4, 6), epochs=5, same_start=True, optimizer=bm.SGD(lr=rates))
     assert repr(trained).startswith("Trained(2 members (4 to 5) of Sequential, ")
     assert repr(trained).endswith(", 1 diverged)")
-    lost = bm.train(network, COS, members=2, epochs=5, optimizer=bm.SGD(lr=1e30))
+    lost = bm.train(network, COS, members=2, epochs=5, same_start=True, optimizer=bm.SGD(lr=1e30))
     assert repr(lost) == "Trained(2 members of Sequential, 91 parameters, 5 epochs; 2 diverged)"
     unjudged = bm.train(network, COS, members=range(7, 8), epochs=5, evaluate_on={})
     assert repr(unjudged) == "Trained(member 7 of Sequential, 91 parameters, 5 epochs)"
@@ -114,6 +114,15 @@ def test_a_checkpoint_and_a_moment_print_no_tensor():
         moments.append(repr(moment))
         return moment.batch_loss
 
-    bm.train(network, COS, members=2, epochs=1, measurements={"seen": seen}, checkpoint=kept.append, checkpoint_every=0)
+    bm.train(
+        network,
+        COS,
+        members=2,
+        epochs=1,
+        same_start=True,
+        measurements={"seen": seen},
+        checkpoint=kept.append,
+        checkpoint_every=0,
+    )
     assert len(repr(kept[0])) < 100
     assert all("tensor(" not in one and "flat=(182,) float32" in one for one in moments)
