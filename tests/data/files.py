@@ -32,3 +32,10 @@ def write(folder: Path, compressed=False, name=lambda one: one, **sizes):
         else:
             (folder / name(one)).write_bytes(content)
     return folder
+
+
+def labels_of_qmnist(classes):
+    """Rows of eight big-endian int32, the class first, as QMNIST has them."""
+    rows = np.zeros((len(classes), 8), ">i4")
+    rows[:, 0], rows[:, 1:] = classes, 99
+    return struct.pack(">BBBBII", 0, 0, 0x0C, 2, *rows.shape) + rows.tobytes()

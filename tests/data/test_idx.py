@@ -1,5 +1,6 @@
 import gzip
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -70,6 +71,158 @@ def test_a_broken_archive_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match="train-images"):
             bm.load(str(folder))
+
+
+@pytest.mark.parametrize("below", ["MNIST/raw", "raw", "mine"])
+def test_a_folder_above_will_do_as_torchvision_lays_them(tmp_path, below):
+    files.write(tmp_path / below)
+    assert bm.load(tmp_path).digest == bm.load(tmp_path / below).digest
+    assert bm.load(tmp_path).name == {"raw": tmp_path.name, "mine": "mine"}.get(below, "MNIST")
+
+
+def test_torchvisions_folders_are_found_where_the_variable_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("BATHYMETRY_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for count, folder in enumerate(("MNIST", "FashionMNIST", "KMNIST"), 5):
+        files.write(tmp_path / folder / "raw", train=count)
+    assert [len(bm.load(name).train) for name in ("mnist", "fashion-mnist", "kmnist")] == [5, 6, 7]
+    with pytest.raises(InputError, match=r"holds 3 data sets; give one of .*FashionMNIST/raw"):
+        bm.load(tmp_path)
+
+
+def renamed(prefix, half="test"):
+    return lambda name: prefix + name.replace("t10k", half)
+
+
+def test_emnist_has_other_names_and_images_that_lie_on_their_side(tmp_path):
+    x_train, y_train, x_test, _ = files.arrays(side=3)
+    folder = files.write(tmp_path / "gzip", compressed=True, name=renamed("emnist-letters-"))
+    data = bm.load(folder)
+    upright = np.stack([image.T for image in x_train])
+    assert np.array_equal(data.train.inputs.numpy().reshape(6, 3, 3), upright)
+    assert data.y_train.tolist() == y_train.tolist()
+    assert (data.name, data.image_shape, len(data.test)) == ("emnist-letters", (3, 3), len(x_test))
+    assert "column by column" in data.source
+
+
+def test_one_of_several_sets_in_a_folder_is_named_by_its_prefix(tmp_path):
+    for prefix, train in (("emnist-digits-", 5), ("emnist-letters-", 7)):
+        files.write(tmp_path / "EMNIST" / "raw", name=renamed(prefix), train=train)
+    with pytest.raises(InputError, match=r"holds 2 data sets; give one of .*raw/emnist-digits, .*raw/emnist-letters"):
+        bm.load(tmp_path / "EMNIST")
+    assert len(bm.load(tmp_path / "EMNIST" / "raw" / "emnist-letters").train) == 7
+
+
+def test_qmnist_has_rows_of_labels_of_which_the_first_is_the_class(tmp_path):
+    x_train, y_train, x_test, y_test = files.arrays()
+    for half, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
+        (tmp_path / f"qmnist-{half}-images-idx3-ubyte.gz").write_bytes(gzip.compress(files.encoded(images)))
+        (tmp_path / f"qmnist-{half}-labels-idx2-int.gz").write_bytes(gzip.compress(files.labels_of_qmnist(labels)))
+    data = bm.load(tmp_path)
+    assert (data.y_train.tolist(), data.y_test.tolist()) == (y_train.tolist(), y_test.tolist())
+    assert np.array_equal(data.train.inputs.numpy(), x_train.reshape(6, 9))
+
+
+def test_content_decides_whether_a_file_is_compressed(tmp_path):
+    plain = bm.load(files.write(tmp_path / "plain"))
+    for name in files.NAMES:
+        content = (tmp_path / "plain" / name).read_bytes()
+        for folder, file, kept in (("a", name, gzip.compress(content)), ("b", f"{name}.gz", content)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / file).write_bytes(kept)
+    assert bm.load(tmp_path / "a").digest == bm.load(tmp_path / "b").digest == plain.digest
+
+
+def test_where_both_are_there_the_uncompressed_file_is_read(tmp_path):
+    files.write(tmp_path, train=5)
+    files.write(tmp_path, train=7, compressed=True)
+    assert len(bm.load(tmp_path).train) == 5
+
+
+def test_labels_from_1_are_read_as_classes_from_0(tmp_path):
+    folder = files.write(tmp_path / "letters", train=30)
+    letters = np.arange(30, dtype=np.uint8) % 26 + 1
+    (folder / files.NAMES[1]).write_bytes(files.encoded(letters))
+    (folder / files.NAMES[3]).write_bytes(files.encoded(letters[-4:]))
+    data = bm.load(folder)
+    assert data.classes == 26
+    assert data.y_train.tolist() == [i % 26 for i in range(30)]
+    assert data.y_test.tolist() == [0, 1, 2, 3]
+    assert "classes 1 to 26 read as 0 to 25" in data.source
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html><body>403 Forbidden", "text that begins “<html><body>403 Forb”"),
+        (b"PK\3\4" + b"\0" * 60, "a zip archive"),
+        (b"\xfd7zXZ\0" + b"\0" * 60, "compressed by xz"),
+        (gzip.compress(gzip.compress(b"\0\0\x08\3")), "compressed by gzip"),
+        (b"\x89PNG", "it begins 89504e47"),
+    ],
+)
+def test_another_kind_of_file_is_called_what_it_is(tmp_path, content, words):
+    folder = files.write(tmp_path / "mine", compressed=True)
+    (folder / f"{files.NAMES[0]}.gz").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        bm.load(folder)
+    assert words in str(caught.value)
+    assert "expected the published file" in str(caught.value)
+
+
+def header(count, side=28):
+    return bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (count, side, side))
+
+
+def test_sizes_are_checked_before_anything_is_unpacked_or_allocated(tmp_path):
+    zeros = gzip.compress(bytes(2**24), 1)
+    bomb = gzip.compress(header(2**30 // 784)) + zeros * 64  # a gigabyte in a few members, each a quick read
+    for name, content, words in (
+        (f"{files.NAMES[0]}.gz", bomb, "more than 100 times as much; unpack it with gunzip"),
+        (f"{files.NAMES[0]}.gz", gzip.compress(header(2**32 - 1, 2**16 - 1)), "cut short"),
+        (files.NAMES[0], header(2**32 - 1, 2**16 - 1), "cut short"),
+    ):
+        folder = files.write(tmp_path / "mine", compressed=True)
+        (folder / name).write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(InputError, match=words):
+            bm.load(folder)
+        assert tracemalloc.get_traced_memory()[1] < 5e7
+        tracemalloc.stop()
+
+
+def test_a_header_that_promises_less_than_follows_is_read_no_further(tmp_path):
+    folder = files.write(tmp_path / "mine", compressed=True)
+    (folder / f"{files.NAMES[0]}.gz").write_bytes(gzip.compress(header(1)) + gzip.compress(bytes(2**24), 1) * 64)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="too long"):
+        bm.load(folder)
+    assert tracemalloc.get_traced_memory()[1] < 5e7
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "you may not read it"),
+        (OSError(5, "Input/output error"), "Input/output"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, error, words):
+    folder = files.write(tmp_path / "mine")
+
+    def refuse(self, *arguments, **named):
+        raise error
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InputError, match=words):
+        bm.load(folder)
+
+
+def test_a_single_file_of_the_four_is_not_enough(tmp_path):
+    files.write(tmp_path)
+    with pytest.raises(InputError, match="the folder that holds all four"):
+        bm.load(tmp_path / files.NAMES[0])
 
 
 @pytest.mark.skipif("BATHYMETRY_DATA" not in os.environ, reason="BATHYMETRY_DATA does not name a folder with MNIST")

@@ -1,3 +1,8 @@
+import io
+import struct
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -69,3 +74,209 @@ def test_what_is_no_npz_file_is_said(tmp_path, content):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         bm.load(str(tmp_path / "own.npz"))
+
+
+CLASSES = np.array([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("y_train", "y_test", "note"),
+    [
+        (CLASSES + 1, np.array([2, 1]), "classes 1 to 3 read as 0 to 2"),
+        (CLASSES[:, None], np.array([[1], [0]]), ""),
+        (CLASSES[:, None].astype(np.uint8) + 1, np.array([[2], [1]], np.uint8), "classes 1 to 3"),
+        (np.eye(3, dtype=int)[CLASSES], np.eye(3, dtype=int)[[1, 0]], "one-hot"),
+        (np.eye(3, dtype=bool)[CLASSES], np.eye(3, dtype=bool)[[1, 0]], "one-hot"),
+    ],
+)
+def test_classes_are_read_however_they_are_written(tmp_path, y_train, y_test, note):
+    data = bm.load(stored(tmp_path, y_train=y_train, y_test=y_test))
+    assert (data.classes, data.y_train.tolist(), data.y_test.tolist()) == (3, CLASSES.tolist(), [1, 0])
+    assert note in data.source
+
+
+def test_labels_1_to_10_are_10_classes(tmp_path):
+    labels = np.arange(1, 11)
+    ones = np.ones((10, 2))
+    data = bm.load(stored(tmp_path, x_train=ones, x_test=ones, y_train=labels, y_test=labels))
+    assert (data.classes, data.y_test.tolist()) == (10, list(range(10)))
+
+
+def test_a_class_of_test_examples_alone_is_said(tmp_path):
+    data = bm.load(stored(tmp_path, y_test=np.array([3, 0])))
+    assert data.classes == 4
+    assert "of class 3 there are test examples alone" in data.source
+
+
+def test_the_names_that_others_use_are_understood(tmp_path):
+    usual = bm.load(stored(tmp_path))
+    for names in (
+        ("train_images", "train_labels", "test_images", "test_labels"),
+        ("X_train", "Y_train", "X_test", "Y_test"),
+        ("trainX", "trainY", "testX", "testY"),
+    ):
+        np.savez(tmp_path / "other.npz", val_images=np.ones(3), **dict(zip(names, arrays().values(), strict=True)))
+        assert bm.load(tmp_path / "other.npz").digest == usual.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"y_train": CLASSES + 900_000}, "a class is 900,002 among 8 examples"),
+        ({"y_train": CLASSES + 10**12}, "a class is 1,000,000,000,002 among"),
+        ({"y_train": np.array([0, 1, 2, 3, 4, 2**64 - 1], np.uint64)}, "a class is 18,446,744,073,709,551,615 among"),
+        ({"y_train": np.array(["a", "b", "c"] * 2)}, "number the classes: classes, y = numpy.unique"),
+        ({"y_train": np.array([{}] * 6, dtype=object)}, "y_train holds Python objects"),
+        ({"y_train": np.ones((6, 3), int), "y_test": np.ones((2, 3), int)}, "one number an example, or one-hot rows"),
+        ({"y_train": np.eye(3, dtype=int)[CLASSES]}, "shapes (6, 3) and (2,)"),
+        ({"y_train": np.ones((6, 2)), "y_test": np.ones((2, 3))}, "targets differ in shape"),
+        ({"x_train": np.ones((6, 0)), "x_test": np.ones((2, 0))}, "x_train has shape (6, 0)"),
+        ({"x_train": np.ones(6)}, "x_train has shape (6,)"),
+        ({"x_train": np.full((6, 2), 1e300)}, "range of float32"),
+        ({"y_train": np.full(6, 1e300), "y_test": np.ones(2)}, "y_train holds numbers beyond"),
+        ({"y_train": np.array(3)}, "y_train has () rows"),
+        ({"x_train": np.zeros((6, 2), "datetime64[s]")}, "x_train has dtype datetime64"),
+        (
+            {"x_test": None, "inputs": np.ones(2)},
+            "it has no x_test: it holds inputs, x_train, y_test, y_train; ",
+        ),
+    ],
+)
+def test_what_is_no_data_set_is_said_with_what_is_expected(tmp_path, changes, words):
+    with pytest.raises(InputError) as caught:
+        bm.load(stored(tmp_path, **changes))
+    assert words in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def packed(folder, compression=zipfile.ZIP_DEFLATED, **members):
+    """Write an archive by hand, each member as it is given or as an .npy file."""
+    with zipfile.ZipFile(folder / "own.npz", "w", compression, compresslevel=1) as archive:
+        for key, value in {**arrays(), **members}.items():
+            content = value
+            if isinstance(value, np.ndarray):
+                buffer = io.BytesIO()
+                np.save(buffer, value)
+                content = buffer.getvalue()
+            archive.writestr(f"{key}.npy", content)
+    return folder / "own.npz"
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_change_nothing(tmp_path, compression):
+    usual = bm.load(stored(tmp_path)).digest
+    assert bm.load(packed(tmp_path, compression)).digest == usual
+
+
+def changed(path, offset, value):
+    """Change a field of all headers of an archive: before each member and in its list, there 2 bytes later."""
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+        at = content.find(mark)
+        while at >= 0:
+            struct.pack_into("<H", content, at + offset + shift, value)
+            at = content.find(mark, at + 4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [(6, 1, "x_train is encrypted"), (8, 93, "compressed by method 93"), (8, 9, "method 9,")],
+)
+def test_encrypted_and_unknown_archives_are_said(tmp_path, offset, value, words):
+    with pytest.raises(InputError, match=words):
+        bm.load(changed(packed(tmp_path), offset, value))
+
+
+def lying(shape):
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (lying((10**12, 784)), "its header promises 6,272,000,000,000,000 bytes and 64 follow"),
+        (lying((10**30, 10**30)), "its header promises"),
+        (lying((-5, 3)), "x_train is damaged|it is damaged"),
+        (bytes(2**26 + 1), "more than 100 times as much; save it with numpy.savez"),
+        (b"\x93NUMPY\3\0" + b"\xff" * 40, "it is damaged"),
+        (b"", "it is damaged"),
+        (b"\x93NUMPY\1\0\x20\0" + b"(" * 32, "it is damaged"),
+    ],
+)
+def test_sizes_are_checked_before_anything_is_allocated(tmp_path, member, words):
+    path = packed(tmp_path, x_train=member)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=words):
+        bm.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 2e7
+    tracemalloc.stop()
+
+
+def test_any_damaged_byte_is_answered_in_one_sentence_or_changes_nothing(tmp_path):
+    path = packed(tmp_path)
+    whole, digest = path.read_bytes(), bm.load(path).digest
+    for place in range(0, len(whole), 3):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 0xFF
+        path.write_bytes(spoilt)
+        try:
+            assert bm.load(path).digest == digest
+        except InputError as error:
+            said = str(error)
+            assert said.isprintable()
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = stored(tmp_path)
+
+    def refuse(self, *arguments, **named):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InputError, match="you may not read it"):
+        bm.load(path)
+
+
+def test_a_folder_in_place_of_a_file_is_said(tmp_path):
+    (tmp_path / "own.npz").mkdir()
+    with pytest.raises(InputError, match="it is a folder"):
+        bm.load(tmp_path / "own.npz")
+
+
+def test_what_no_memory_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = stored(tmp_path)
+    monkeypatch.setattr("bathymetry.data.unpacking.free_bytes", lambda: 100)
+    with pytest.raises(InputError, match="there are 1 MB of memory"):
+        bm.load(path)
+
+
+def test_too_little_memory_is_said(tmp_path, monkeypatch):
+    path = stored(tmp_path)
+
+    def full(*arguments, **named):
+        raise MemoryError
+
+    monkeypatch.setattr("numpy.lib.format.read_array", full)
+    with pytest.raises(InputError, match="not enough memory"):
+        bm.load(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "a\0b.npz", "x" * 5000, "x" * 5000 + ".npz", "~nobody-at-all/x", b"mnist", None, 3]
+)
+def test_an_impossible_name_is_answered_in_one_sentence(name, unchecked):
+    with pytest.raises(InputError) as caught:
+        bm.load(name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("MNIST", "mnist"), ("fashion_mnist", "fashion-mnist"), ("FashionMNIST", "fashion-mnist")]
+)
+def test_a_name_that_is_nearly_right_is_answered_by_the_right_one(name, meant, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"did you mean {meant}"):
+        bm.load(name)

@@ -3,7 +3,10 @@
 import contextlib
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
+
+from bathymetry.core.errors import InputError
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -46,3 +49,27 @@ def gigabytes(count: float) -> str:
     if count < 1e9:
         return f"{max(1, round(count / 1e6))} MB"
     return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"
+
+
+@contextlib.contextmanager
+def memory_for(field: str, value: object) -> Iterator[None]:
+    """Say in one sentence that an argument needs more memory than there is.
+
+    Args:
+        field: The argument's name.
+        value: What was given.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: If memory ends inside.
+        MemoryError: Never; it is caught.
+        RuntimeError: As it comes, where it says something else.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # NumPy raises the first, PyTorch the second
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise InputError(field, value, "there is not enough memory for it; free some, or give less") from error

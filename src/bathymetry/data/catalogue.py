@@ -5,6 +5,7 @@ import io
 import os
 import zipfile
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,16 @@ import torch
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.memory import memory_for
 from bathymetry.core.storage import put
 from bathymetry.data.download import PUBLISHED
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.identity import digest
-from bathymetry.data.idx import find_files, idx
+from bathymetry.data.idx import idx
+from bathymetry.data.idx_files import FileSet, find_file_set
 from bathymetry.data.npz import npz
 from bathymetry.data.optical import digits
-from bathymetry.data.places import cache_folder, folder_of
+from bathymetry.data.places import cache_folder, files_of
 from bathymetry.data.strokes import VERSION, strokes
 
 MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `identity.digest` takes it
@@ -43,36 +46,62 @@ def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
 
     Args:
         name: "mnist", "fashion-mnist", "kmnist", "strokes", "digits", "auto" (MNIST if it is at hand, else strokes;
-            never the network), a folder with four files in MNIST's format, or a path that ends in .npz.
+            never the network), a folder with four files in MNIST's format (or above one, as torchvision lays them), or
+            a path that ends in .npz. A folder with several sets is followed by a prefix: folder/emnist-letters.
         seed: Which strokes are drawn.
 
     Returns:
         The data set, in memory.
 
     Raises:
-        InputError: If there is no such data set, or it is not at hand.
+        InputError: If there is no such data set, it is not at hand, can't be read or does not fit into memory.
     """
-    if not isinstance(name, str | os.PathLike):
+    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
         raise InputError("data", name, f"give one of {', '.join(_NAMES)}, or a path")
-    name, seed = os.fspath(name), whole_number("seed", seed, 0)
+    with memory_for("data", name):
+        return _load(os.fspath(name), whole_number("seed", seed, 0))
+
+
+def _load(name: str, seed: int) -> Data:
     if name == "auto":
-        return load("mnist" if folder_of("mnist") is not None else "strokes", seed)
+        return load("mnist" if files_of("mnist") is not None else "strokes", seed)
     if name == "strokes":
         return _strokes(seed)
     if name == "digits":
         return digits()
     if name in PUBLISHED:
-        folder = folder_of(name)
-        if folder is None:
+        files = files_of(name)
+        if files is None:
             remedy = f"it is not at hand; run `bathymetry data fetch {name}`, or name its folder in BATHYMETRY_DATA"
             raise InputError("data", name, remedy)
-        return _read(folder, name, _state(find_files(folder)))
-    path = Path(name)
-    if name.endswith(".npz"):
-        return _read(path, name, _state([path]))
-    if name and path.is_dir():
-        return _read(path, path.resolve().name, _state(find_files(path)))
-    raise InputError("data", name, f"give one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file")
+        return _read(files, name, _state(files.paths))
+    return _from_path(name)
+
+
+def _from_path(name: str) -> Data:
+    """Load what a path names: an .npz file, or files in MNIST's format."""
+    remedy = f"give one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file"
+    if alike := get_close_matches(_plain(name), [_plain(one) for one in _NAMES], n=1, cutoff=0.8):
+        remedy = f"did you mean {next(one for one in _NAMES if _plain(one) == alike[0])}? {remedy}"
+    try:
+        path = Path(name).expanduser()
+        if path.suffix.lower() == ".npz":
+            return _read(path, path.name, _state([path]))
+        if name and (files := find_file_set(path)):
+            base = files.folder.resolve()
+            base = base.parent if base.name == "raw" else base
+            return _read(files, files.prefix or base.name, _state(files.paths))
+        if name and path.is_file():
+            remedy = "it is a single file; expected a .npz file, or the folder that holds all four MNIST-format files"
+    except (OSError, ValueError, RuntimeError) as error:  # the name is too long, holds a NUL, or a ~ of nobody
+        if isinstance(error, InputError):
+            raise
+        raise InputError("data", name, remedy) from error
+    raise InputError("data", name, remedy)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def available() -> tuple[Available, ...]:
@@ -83,12 +112,12 @@ def available() -> tuple[Available, ...]:
     """
     listed = []
     for name in PUBLISHED:
-        folder = folder_of(name)
-        if folder is None:
+        files = files_of(name)
+        if files is None:
             listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it", ""))
         else:
             data = load(name)
-            listed.append(Available(name, True, f"{data.source}, in {folder}", data.digest))
+            listed.append(Available(name, True, f"{data.source}, in {files.folder}", data.digest))
     drawn = _strokes_file(0)
     if drawn.is_file():
         listed.append(Available("strokes", True, f"drawn by Bathymetry, kept in {drawn}", load("strokes").digest))
@@ -98,12 +127,12 @@ def available() -> tuple[Available, ...]:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:
+def _read(place: Path | FileSet, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:
     """Read files once; `state` tells when they have changed."""
     del state
-    if path.suffix == ".npz":
-        return npz(path)
-    data = idx(path, name)
+    if isinstance(place, Path):
+        return npz(place)
+    data = idx(place, name)
     if data.digest == MNIST_DIGEST:
         return replace(data, name="mnist", source="the published MNIST files")
     if name == "mnist":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import memory_for
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.expression import expression
@@ -167,9 +168,10 @@ def function(
     for field, value in (("samples", samples), ("test_samples", count)):
         whole_number(field, value, 1, _MOST_SAMPLES)
     whole_number("seed", seed, 0)
-    train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
     source = f"{name}(x)" if name in FUNCTIONS else name
-    return Data(name, train, test, digest(train, test), f"{source} on ({low:g}, {high:g}), seed {seed}")
+    with memory_for("samples", samples):
+        train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
+        return Data(name, train, test, digest(train, test), f"{source} on ({low:g}, {high:g}), seed {seed}")
 
 
 def _draw(name: str, low: float, high: float, samples: int, seed: int, index: int) -> Examples:

@@ -6,9 +6,10 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from bathymetry.core.errors import InputError
-from bathymetry.data.idx import FILES, find_files
+from bathymetry.data.idx_files import FileSet, file_sets
 
 VARIABLE = "BATHYMETRY_DATA"
+_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 
 def cache_folder() -> Path:
@@ -20,23 +21,26 @@ def cache_folder() -> Path:
     return user_cache_path("bathymetry", appauthor=False)
 
 
-def folder_of(name: str) -> Path | None:
-    """Find the folder of a data set in MNIST's format.
+def files_of(name: str) -> FileSet | None:
+    """Find the files of a data set in MNIST's format.
 
     Args:
         name: "mnist", "fashion-mnist" or "kmnist".
 
     Returns:
-        The first folder that holds all four files: that of the data set's name inside `BATHYMETRY_DATA`, for MNIST
-        also that folder itself, then the cache. None if there is none.
+        Those in the first folder that holds all four: that of the data set's name inside `BATHYMETRY_DATA`, or
+        torchvision's (MNIST/raw), for MNIST also the folder itself, then the cache. None if there is none.
 
     Raises:
         InputError: If `BATHYMETRY_DATA` names no folder.
     """
     candidates = []
     if given := os.environ.get(VARIABLE):
-        if not Path(given).is_dir():
+        root = Path(given)
+        if not root.is_dir():
             raise InputError(VARIABLE, given, "there is no such folder; give one that holds data sets")
-        candidates += [Path(given) / name, *([Path(given)] if name == "mnist" else [])]
+        candidates += [root / name, root / _TORCHVISION[name] / "raw", root / _TORCHVISION[name]]
+        candidates += [root] if name == "mnist" else []
     candidates.append(cache_folder() / name)
-    return next((one for one in candidates if len(find_files(one)) == len(FILES)), None)
+    plain = (one for folder in candidates for one in file_sets(folder) if not one.prefix)
+    return next(plain, None)

@@ -45,7 +45,7 @@ def classes_of(settings: ImageSettings, batch_size: int) -> Classes:
     """
     whole = data.load(settings.data)
     if whole.classes is None:
-        raise InputError("data", settings.data, "its targets are values; give data with classes")
+        raise InputError("data", settings.data, "its targets are values; store class numbers as integers")
     drawn = data.subset(
         whole,
         min(settings.train_examples or len(whole.train), len(whole.train)),

@@ -1,0 +1,79 @@
+"""Class numbers of training and test examples, whatever they are counted from."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+
+_FEW: Final = 1000  # classes that any data set may have; more than these need as many examples
+_MOST: Final = 100_000
+
+
+class ClassError(ValueError):
+    """Numbers that are no classes; its text is what is wrong and what is expected."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class numbers from 0."""
+
+    train: Numbers
+    test: Numbers
+    count: int
+    notes: tuple[str, ...]  # what a reader should know of them, in words
+
+
+def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
+    """Read class numbers, counted from 0 or from 1, or as one-hot rows.
+
+    Args:
+        train: Whole numbers or truth values of the training examples, (example,), (example, 1) or (example, class).
+        test: Those of the test examples.
+
+    Returns:
+        The classes, counted from 0.
+
+    Raises:
+        ClassError: If they are no class numbers.
+
+    Example:
+        >>> class_numbers(np.array([1, 3, 2]), np.array([[2]])).test
+        array([1])
+    """
+    halves = [half.reshape(len(half), -1) for half in (train, test)]
+    notes = []
+    if any(half.shape[1] > 1 for half in halves):
+        count = halves[0].shape[1]
+        if any(half.shape[1] != count or not _is_one_hot(half) for half in halves):
+            shapes = " and ".join(str(half.shape) for half in (train, test))
+            raise ClassError(f"its classes have shapes {shapes}; expected one number an example, or one-hot rows")
+        notes.append("one-hot rows read as class numbers")
+        learned, judged = (half.argmax(1) for half in halves)
+    else:
+        low, high = min(int(half.min()) for half in halves), max(int(half.max()) for half in halves)
+        if low < 0:
+            raise ClassError(f"a class is {low}; expected classes from 0")
+        if low == 1:
+            notes.append(f"classes 1 to {high} read as 0 to {high - 1}")
+        first = int(low == 1)
+        count = max(high + 1 - first, 2)
+        examples = sum(map(len, halves))
+        if count > min(max(_FEW, examples), _MOST):
+            remedy = (
+                "number the classes that occur from 0 (numpy.unique with return_inverse), or store values as floats"
+            )
+            raise ClassError(f"a class is {high:,} among {examples:,} examples; {remedy}")
+        learned, judged = (half[:, 0].astype(np.int64) - first for half in halves)
+    unknown = np.setdiff1d(judged, learned)
+    if unknown.size:
+        few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
+        notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
+    return Classes(learned.astype(np.int64), judged.astype(np.int64), count, tuple(notes))
+
+
+def _is_one_hot(rows: NDArray[Any]) -> bool:
+    ones = rows == 1
+    return bool((ones.sum(1) == 1).all() and (ones | (rows == 0)).all())
