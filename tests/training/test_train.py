@@ -396,7 +396,7 @@ def test_a_network_in_place_of_its_builder_and_a_name_in_place_of_data_are_named
         train(cases.perceptron, "mnist", epochs=1)
 
 
-@pytest.mark.parametrize("build", [cases.perceptron, cases.convolution, cases.normalised, tied])
+@pytest.mark.parametrize("build", [cases.perceptron, cases.convolution, tied])
 def test_the_members_vectors_are_points_of_a_loss_surface(build):
     data = cases.regression(24)
     trained = train(build, data, members=3, epochs=4, snapshots=[0, 2], dtype=torch.float64)

@@ -1,6 +1,8 @@
-"""The network that a user means, whatever it is wrapped in."""
+"""The network that a user means, whatever it is wrapped in, and what it holds beside its parameters."""
 
-from torch import nn
+from collections.abc import Collection
+
+from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
 
@@ -38,3 +40,47 @@ def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:
             remedy = 'it has no numbers: load them, or start from model.to_empty(device="cpu")'
             raise InputError(field, f"{name} on the meta device", remedy)
     return module
+
+
+def fixed_tensors(network: nn.Module, varied: Collection[str]) -> dict[str, Tensor]:
+    """List what a network's outputs may depend on beside the parameters that are varied.
+
+    Args:
+        network: The network.
+        varied: Names of parameters.
+
+    Returns:
+        Buffers, all other parameters, and attributes that are tensors, by name. Counts of batches, which change no
+        output, are left out.
+    """
+    found = {name: buffer for name, buffer in network.named_buffers() if not name.endswith("num_batches_tracked")}
+    found |= {name: one.detach() for name, one in network.named_parameters() if name not in varied}
+    for prefix, layer in network.named_modules():
+        tensors = {name: value for name, value in vars(layer).items() if isinstance(value, Tensor)}
+        found |= {f"{prefix}.{name}" if prefix else name: value.detach() for name, value in tensors.items()}
+    return found
+
+
+def running_statistics(network: nn.Module) -> list[str]:
+    """Name the layers that keep statistics of what they saw while training, as BatchNorm does.
+
+    Args:
+        network: The network.
+
+    Returns:
+        Their names.
+    """
+    layers = network.named_modules()
+    return [name for name, layer in layers if is_normalisation(layer) and layer._buffers["running_mean"] is not None]
+
+
+def is_normalisation(layer: nn.Module) -> bool:
+    """Tell whether a layer normalises by statistics of its batch while it trains, and by kept ones afterwards.
+
+    Args:
+        layer: Any layer; one that is not PyTorch's is known by a buffer `running_mean`.
+
+    Returns:
+        Whether it does.
+    """
+    return isinstance(layer, nn.modules.batchnorm._NormBase) or "running_mean" in layer._buffers

@@ -6,21 +6,28 @@ The barrier is how far the worst point between the ends rises, above the mean of
 arXiv:1912.05671) or above the straight line between them (Entezari et al. 2022, arXiv:2110.06296).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
+from bathymetry.probes.places import check_surface
 from bathymetry.surface import LossSurface
 from bathymetry.surface.along import along
+from bathymetry.surface.beside import Beside
+from bathymetry.surface.outputs import Output
+
+Statistics = Literal["refuse", "estimate", "interpolate"]
 
 _TOGETHER = 16  # points of each member in one pass
-_ROUNDING = 1e-9
+_ROUNDING = 16  # rounding units of the largest α within which a point is an end
 
 
 @readable
@@ -29,7 +36,7 @@ class Interpolation:
 
     alpha: Float[Tensor, " point"]
     loss: Float[Tensor, "*member point"]
-    accuracy: Float[Tensor, "*member point"] | None  # None where the targets are no classes
+    accuracy: Float[Tensor, "*member point"] | None  # None where targets are no classes, or outputs none for each
     barrier: Float[Tensor, "*member"]  # of the loss in [0, 1], above the mean of the ends
     barrier_above_line: Float[Tensor, "*member"]  # of the loss in [0, 1], above the straight line between the ends
     error_barrier: Float[Tensor, "*member"] | None  # of 1 − accuracy, above the mean of the ends
@@ -39,25 +46,35 @@ class Interpolation:
 
 def interpolate(
     surface: LossSurface,
-    a: Float[Tensor, "*member parameter"],
-    b: Float[Tensor, "*member parameter"],
+    a: Float[Tensor, "*member parameter"] | nn.Module,
+    b: Float[Tensor, "*member parameter"] | nn.Module,
     alphas: Sequence[float] | Float[Tensor, " point"] | int = 21,
+    *,
+    statistics: Statistics = "refuse",
+    data: Any = None,
+    output: Output = None,
 ) -> Interpolation:
     """Walk from one network to another and on.
 
     Args:
         surface: The loss surface.
-        a: Parameters at α = 0, one point or one a member.
-        b: Parameters at α = 1, of the same shape.
+        a: What stands at α = 0: a network, or parameters, one point or one a member.
+        b: What stands at α = 1, likewise.
         alphas: Where to look, rising, with 0 and 1 among them; or how many points from 0 to 1.
+        statistics: What BatchNorm uses between two networks in evaluation mode, each of which has running statistics of
+            its own: "estimate" for statistics that are estimated anew at each point (Jordan et al. 2022,
+            arXiv:2211.08403), "interpolate" for what lies between theirs, as between their weights. "refuse" takes no
+            networks whose statistics differ.
+        data: What to estimate statistics on, in any form that a surface takes; the surface's own data if None.
+        output: Which of several outputs the accuracy is of: a name, a position, or a function of the network's output.
 
     Returns:
         Loss and accuracy at every point, and the barriers; NaN where the surface is. At α = 0 and 1 they are those of
         a and b alone, whatever the other is.
 
     Raises:
-        InputError: If the ends are no points of the surface or have different shapes, or 0 or 1 is not among the
-            points.
+        InputError: If the ends are no points of the surface or have different shapes, 0 or 1 is not among the points,
+            or nothing says which statistics the networks between have.
 
     Example:
         Between the two minima of (w² − 1)² the barrier is 1, at w = 0.
@@ -73,18 +90,17 @@ def interpolate(
         >>> interpolate(surface, torch.tensor([-1.0]), torch.tensor([1.0])).barrier.item()
         1.0
     """
-    if a is None or b is None:
-        raise InputError("a" if a is None else "b", None, "give a tensor of real numbers")
-    starts, single = surface.points(a, "a")
-    ends, alone = surface.points(b, "b")
-    if (starts.shape, single) != (ends.shape, alone):
-        shapes = [tuple(one.shape[1:] if lone else one.shape) for one, lone in ((starts, single), (ends, alone))]
+    check_surface(surface)
+    if not isinstance(statistics, str) or statistics not in get_args(Statistics):
+        raise InputError("statistics", statistics, f"expected one of {', '.join(get_args(Statistics))}")
+    starts, ends = _end(surface, a, "a"), _end(surface, b, "b")
+    if (starts.theta.shape, starts.single) != (ends.theta.shape, ends.single):
+        shapes = [tuple(one.theta.shape[1:] if one.single else one.theta.shape) for one in (starts, ends)]
         raise InputError("b", f"shape {shapes[1]}", f"give the shape of a, {shapes[0]}")
-    points = _given(alphas)
-    loss, accuracy = along(surface, starts, ends, points) or (
-        _walked(surface.loss, starts, ends, points),
-        _walked(surface.accuracy, starts, ends, points) if surface.has_classes else None,
-    )
+    points, single = _given(alphas), starts.single
+    line = Beside(surface, starts.beside, ends.beside, statistics, data)
+    quick = None if output is not None or line.varies else along(surface, starts.theta, ends.theta, points)
+    loss, accuracy = quick or _walked(surface, line, starts.theta, ends.theta, points, output)
     between = (points >= 0) & (points <= 1)
     rise = _barriers(loss[:, between], points[between])
     errors = None if accuracy is None else _barriers(1 - accuracy[:, between], points[between])
@@ -104,39 +120,83 @@ def interpolate(
     )
 
 
+@dataclass(frozen=True)
+class _End:
+    theta: Float[Tensor, "member parameter"]
+    single: bool
+    beside: dict[str, Tensor]  # what the surface needs beside θ
+
+
+def _end(surface: LossSurface, given: Tensor | nn.Module, field: str) -> _End:
+    if given is None:
+        raise InputError(field, None, "expected a network, or a tensor of real numbers")
+    if isinstance(given, nn.Module):
+        theta, beside = surface.place(given, field)
+        return _End(theta[None], True, beside)
+    return _End(*surface.points(given, field), {})
+
+
 def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
     if isinstance(alphas, Integral):
         return torch.linspace(0, 1, whole_number("alphas", alphas, 2), dtype=torch.float64)
     try:
-        points = torch.as_tensor(alphas, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
+        given = torch.as_tensor(alphas)
+        points = given.detach().to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError("alphas", type(alphas).__name__, "give numbers in rising order, or how many") from error
     rising = points.ndim == 1 and len(points) > 1 and bool((points.diff() > 0).all() and points.isfinite().all())
     if not rising:
         raise InputError("alphas", "not rising", "give finite numbers in rising order")
+    listed = isinstance(alphas, Sequence) or not given.is_floating_point()  # of Python's numbers, which have 53 bits
+    unit = torch.finfo(torch.float64 if listed else given.dtype).eps
     for end in (0.0, 1.0):  # which steps such as those of `linspace` miss by their rounding
-        points = torch.where((points - end).abs() < _ROUNDING, end, points)
-    if not bool((points == 0).any() and (points == 1).any()):
-        raise InputError("alphas", "without 0 or 1", "have both ends on the grid, exactly")
+        away = (points - end).abs()
+        if bool(away.min() <= _ROUNDING * unit * points.abs().max()):
+            points[away.argmin()] = end
+        else:
+            remedy = "expected a grid that holds both ends, such as [0.0, 0.5, 1.0]; the nearest is {:.6g}"
+            raise InputError("alphas", f"a grid without {end:g}", remedy.format(float(points[away.argmin()])))
     return points
 
 
 def _walked(
-    measure: Callable[[Tensor], Tensor],
+    surface: LossSurface,
+    line: Beside,
     starts: Float[Tensor, "member parameter"],
     ends: Float[Tensor, "member parameter"],
     points: Float[Tensor, " point"],
-) -> Float[Tensor, "member point"]:
+    output: Output,
+) -> tuple[Float[Tensor, "member point"], Float[Tensor, "member point"] | None]:
     """Measure at every point; at the ends the networks themselves, and all along where they are the same."""
-    first, last = measure(starts).cpu(), measure(ends).cpu()
-    measured = torch.where(points == 1, last[:, None], first[:, None])
-    beside = ((points != 0) & (points != 1)).nonzero().squeeze(1)
-    for some in torch.split(beside, _TOGETHER) if len(beside) else ():
-        share = points[some].to(starts)[:, None]
-        rows = starts[:, None] + share * (ends - starts)[:, None]
-        measured[:, some] = measure(rows.flatten(0, 1)).view(len(starts), -1).cpu()
-    same = (starts == ends).all(1, keepdim=True).cpu()
-    return torch.where(same, first[:, None], measured)
+    between = ((points != 0) & (points != 1)).nonzero().squeeze(1)
+    if len(between):
+        line.check_between()
+    same = (starts == ends).all(1, keepdim=True).cpu() & (not line.differs)
+    accuracies = _has_accuracy(surface, line, starts, output)
+    found = []
+    for measure in (surface.loss, lambda theta: surface.accuracy(theta, output=output))[: 2 if accuracies else 1]:
+        first, last = (line.measured(measure, one, end).cpu() for one, end in ((starts, 0.0), (ends, 1.0)))
+        measured = torch.where(points == 1, last[:, None], first[:, None])
+        for some in torch.split(between, 1 if line.varies else _TOGETHER) if len(between) else ():
+            share = points[some].to(starts)[:, None]
+            rows = (starts[:, None] + share * (ends - starts)[:, None]).flatten(0, 1)
+            here = line.measured(measure, rows, float(points[some[0]]) if line.varies else None)
+            measured[:, some] = here.view(len(starts), -1).cpu()
+        found.append(torch.where(same, first[:, None], measured))
+    return found[0], found[1] if accuracies else None
+
+
+def _has_accuracy(surface: LossSurface, line: Beside, starts: Tensor, output: Output) -> bool:
+    """Find out whether there is an accuracy; where an output was chosen, it has to have one."""
+    if not surface.has_classes and output is None:
+        return False
+    try:
+        line.measured(lambda theta: surface.accuracy(theta, output=output), starts[:1], 0.0)
+    except InputError:
+        if output is not None:
+            raise
+        return False
+    return True
 
 
 def _barriers(values: Float[Tensor, "member point"], points: Float[Tensor, " point"]) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,20 @@ class Places:
         return [measured(row) if good else None for row, good in zip(self.theta, self.finite.tolist(), strict=True)]
 
 
+def check_surface(surface: object) -> None:
+    """Insist on a loss surface.
+
+    Args:
+        surface: What was given for one.
+
+    Raises:
+        InputError: If it is something else, such as a network.
+    """
+    if not isinstance(surface, LossSurface):
+        kind = None if surface is None else type(surface).__name__
+        raise InputError("surface", kind, "expected a bm.LossSurface(model, loss, data)")
+
+
 def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None) -> Places:
     """Look where a probe is to measure.
 
@@ -68,6 +82,7 @@ def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | Non
     Raises:
         InputError: If the loss at the only point is not a number.
     """
+    check_surface(surface)
     points, single = surface.points(theta)
     loss = surface.loss(points)
     finite = loss.isfinite()

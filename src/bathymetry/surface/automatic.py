@@ -19,6 +19,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.network import Network
+from bathymetry.surface.outputs import Output, chosen_output
 from bathymetry.surface.selection import Selection
 from bathymetry.training.criterion import Criterion
 
@@ -63,25 +64,26 @@ class AutomaticDerivatives:
             return self._each(self._one(batch), theta)
 
     def outputs(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch
+        self, theta: Float[Tensor, "member parameter"], batch: Batch, output: Output = None
     ) -> Float[Tensor, "member example *output"]:
         """Give each member's outputs on a batch.
 
         Args:
             theta: Parameters.
             batch: The batch.
+            output: Which, of several.
 
         Returns:
             Outputs.
         """
 
-        def output(row: Tensor) -> Tensor:
+        def one_output(row: Tensor) -> Tensor:
             constants = self._network.constants(self._selection.shapes)  # anew for each member: a pass may write
-            given: Tensor = self._network.output(self._selection.split(row), constants, batch.inputs)
-            return given
+            answer = self._network.output(self._selection.split(row), constants, batch.inputs)
+            return chosen_output(answer, output)
 
         with torch.no_grad():
-            return self._each(output, theta)
+            return self._each(one_output, theta)
 
     def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
         """Give each member's gradient on a batch.

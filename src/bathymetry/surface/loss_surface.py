@@ -15,10 +15,12 @@ from bathymetry.core.networks import unwrapped
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
+from bathymetry.surface.beside import beside_theta
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
 from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
+from bathymetry.surface.outputs import Output
 from bathymetry.surface.product import Again, HessianProduct
 from bathymetry.surface.selection import select
 from bathymetry.surface.structure import Mode
@@ -82,6 +84,7 @@ class LossSurface:
         self._network = Network(model, dtype, mode)
         self._model, self._memory, self._mode = model, int(memory), mode
         self.selection = select(model, only, dtype)
+        self.only = None if only is None else list(self.selection.shapes)
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.examples = self._batches.examples
@@ -143,9 +146,35 @@ class LossSurface:
             network: Of the same architecture, for example another member or what `bm.align` gives.
 
         Returns:
-            Its θ, a copy, on this surface's device. One that lacks a parameter, or has it in another shape, is refused.
+            Its θ, a copy, on this surface's device.
+
+        Raises:
+            InputError: If it lacks a parameter or has it in another shape, or has something beside θ that this
+                surface's network has otherwise and that changes the loss, such as BatchNorm's running statistics.
         """
-        return self.selection.of(unwrapped(network, "network")).to(self.device)
+        theta, beside = self.place(network, "network")
+        if beside:
+            remedy = (
+                "θ does not hold it: expected bm.LossSurface(network, loss, data) for a surface of its own, or the "
+                "networks themselves as the ends of bm.probes.interpolate"
+            )
+            raise InputError("network", f"a network whose {next(iter(beside))} is not this surface's", remedy)
+        return theta
+
+    def place(self, network: nn.Module, field: str) -> tuple[Float[Tensor, " parameter"], dict[str, Tensor]]:
+        """Find a network's point, and what the surface needs beside it to give the network's own loss.
+
+        Args:
+            network: Of the same architecture.
+            field: What to call it in a complaint.
+
+        Returns:
+            Its θ on this surface's device; and its running statistics and other fixed tensors, by name, if they are
+            not those of this surface's network and change the loss.
+        """
+        network = unwrapped(network, field)
+        theta = self.selection.of(network).to(self.device)
+        return theta, beside_theta(self, network, theta, field)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Give the loss over all data.
@@ -163,11 +192,14 @@ class LossSurface:
                 total += share * self._derivatives.loss(points, batch).detach().double()
         return total[0] if single else total
 
-    def accuracy(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
+    def accuracy(
+        self, theta: Float[Tensor, "*member parameter"] | None = None, *, output: Output = None
+    ) -> Float[Tensor, "*member"]:
         """Give the share of labels whose largest output is that of their class; those that the loss ignores aside.
 
         Args:
             theta: Where.
+            output: Which of several outputs: a name, a position, or a function of the network's output.
 
         Returns:
             The accuracy, float64; an output that is not a number is no answer.
@@ -183,7 +215,10 @@ class LossSurface:
                 target, *_ = batch.targets or (None,)
                 if not isinstance(target, Tensor) or target.is_floating_point() or target.ndim == 0:
                     raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
-                outputs = self._derivatives.outputs(points, batch)
+                if output is None:
+                    outputs = self._derivatives.outputs(points, batch)
+                else:
+                    outputs = self.automatic.outputs(points, batch, output)
                 counted = self.criterion.counted(target)
                 right = right_answers(outputs, target, by_class=self.criterion.by_class) & counted
                 correct += right.flatten(1).sum(1)
@@ -253,10 +288,12 @@ class LossSurface:
         """
         if self.dtype == torch.float64:
             return self
-        return LossSurface(
+        surface = LossSurface(
             self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
             memory=self._memory, mode=self._mode,
         )  # fmt: skip
+        surface.only = self.only
+        return surface
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
         """Prepare products with the Hessian at one place.

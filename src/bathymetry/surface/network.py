@@ -5,7 +5,7 @@ Parameters and buffers are handed in by `functional_call`. Layers are in the use
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
-from bathymetry.core.networks import unwrapped
+from bathymetry.core.networks import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.randomness import unstirred
 from bathymetry.surface.structure import (
     Mode,
     Structure,
-    is_normalisation,
     is_random_in_training,
     norms,
     other_tensors,
@@ -61,6 +60,7 @@ class Network:
         self._draws = False  # whether passes draw random numbers without an effect on the loss
         self._writes = True  # whether passes write into what they are handed, until they were seen not to
         self._evaluating = False  # whether all layers are to be in evaluation mode
+        self._estimating = False  # whether running statistics are to be estimated anew
         self._watch: Watch | None = None
         self._carried: Mapping[str, Tensor] = {}
         self._normalised = any("WeightNorm" in type(one).__name__ for one in parts(self._own))
@@ -92,6 +92,8 @@ class Network:
 
     def _trains(self, layer: nn.Module) -> bool:
         """Tell whether a layer is run in training mode."""
+        if self._estimating and is_normalisation(layer):
+            return True
         if self._evaluating or (self._mode == "no_dropout" and not is_normalisation(layer)):
             return False
         return layer.training
@@ -130,11 +132,21 @@ class Network:
         Yields:
             Nothing.
         """
-        before, self._carried = self._carried, tensors
+        named = {name for name, _ in [*self._theirs.named_buffers(), *self._theirs.named_parameters()]}
+        self._carried = {name: tensor for name, tensor in tensors.items() if name in named}
+        replaced: list[tuple[dict[str, Any], str, Any]] = []
+        for name, tensor in tensors.items():
+            if name not in named:  # an attribute
+                layer, _, attribute = name.rpartition(".")
+                attributes = vars(self._own.get_submodule(layer))
+                replaced.append((attributes, attribute, attributes.get(attribute)))
+                attributes[attribute] = self.cast(tensor.detach()).clone()
         try:
             yield
         finally:
-            self._carried = before
+            self._carried = {}
+            for attributes, attribute, value in replaced:
+                attributes[attribute] = value
 
     def cast(self, tensor: Tensor) -> Tensor:
         """Bring a tensor to the dtype that is computed in.
@@ -184,6 +196,43 @@ class Network:
             after = self._structure.state()
             self._watch.changed = [name for name, value in after.items() if before.get(name, after) != value]
             self._draws, self._watch = self._watch.drew, None
+
+    @property
+    def running_statistics(self) -> list[str]:
+        """The names of the buffers that hold statistics of what layers saw while training, if they are used now."""
+        layers = dict(self._theirs.named_modules())
+        used = [name for name in running_statistics(self._theirs) if not self._trains(layers[name])]
+        return [f"{name}.{one}" if name else one for name in used for one in ("running_mean", "running_var")]
+
+    def estimate_statistics(
+        self, parameters: Mapping[str, Tensor], constants: dict[str, Tensor], batches: Iterable[Batch]
+    ) -> dict[str, Tensor]:
+        """Estimate running statistics anew, at parameters whose own nobody kept.
+
+        Args:
+            parameters: The varied parameters, by name.
+            constants: All other tensors; the running statistics among them are written into.
+            batches: What to estimate them on. A batch's mean and unbiased variance count by its examples.
+
+        Returns:
+            The running statistics by name.
+        """
+        names = self.running_statistics
+        for name in names:
+            constants[name].fill_(name.endswith("running_var"))
+        rows = 0
+        self._estimating = True
+        try:
+            for batch in batches:
+                rows += batch.rows
+                with self.measuring(), torch.no_grad():
+                    for layer in self._own.modules():
+                        if is_normalisation(layer):
+                            vars(layer)["momentum"] = batch.rows / rows
+                    self.output(parameters, constants, batch.inputs)
+        finally:
+            self._estimating = False
+        return {name: constants[name] for name in names}
 
     def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
         """Ask the network.
@@ -244,7 +293,8 @@ class Network:
                 raise InputError("model", "spectral normalisation in training mode", remedy)
             if isinstance(own, nn.modules.batchnorm._NormBase):
                 # in training mode the batch's own statistics are used, and none are kept
-                own.track_running_stats = bool(theirs.track_running_stats) and not own.training
+                keeps = self._estimating or not own.training
+                own.track_running_stats = bool(theirs.track_running_stats) and keeps
         fused = torch.backends.mha.get_fastpath_enabled()
         with ExitStack() as stack:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))

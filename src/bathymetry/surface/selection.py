@@ -76,6 +76,9 @@ class Selection:
             raise InputError(field, type(theta).__name__, "give a tensor of real numbers") from error
         if theta.is_complex() or theta.dtype == torch.bool:
             raise InputError(field, theta.dtype, "give real numbers")
+        if theta.is_meta or theta.layout != torch.strided:
+            kind = "meta" if theta.is_meta else str(theta.layout).removeprefix("torch.")
+            raise InputError(field, f"a tensor that is {kind}", "expected a dense tensor with numbers")
         if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
             shape = f"({self.dimension},) or (member, {self.dimension})"
             raise InputError(field, f"shape {tuple(theta.shape)}", f"give shape {shape}")

@@ -134,18 +134,6 @@ def other_tensors(module: nn.Module) -> list[Tensor]:
     return found
 
 
-def is_normalisation(layer: nn.Module) -> bool:
-    """Tell whether a layer normalises by statistics of its batch while it trains, and by kept ones afterwards.
-
-    Args:
-        layer: Any layer; one that is not PyTorch's is known by a buffer `running_mean`.
-
-    Returns:
-        Whether it does.
-    """
-    return isinstance(layer, nn.modules.batchnorm._NormBase) or "running_mean" in layer._buffers
-
-
 def uses_batch_statistics(layer: nn.Module, *, training: bool) -> bool:
     """Tell whether an example's output depends on the others of its batch.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.networks import fixed_tensors, running_statistics
 from bathymetry.core.showing import short
 
 
@@ -49,12 +50,18 @@ class Trained:
         first, count = self.members.start, len(self.members)
         who = f"{count} members" if count > 1 else f"member {first}"
         numbers = f" ({first} to {first + count - 1})" if first > 0 and count > 1 else ""
-        what = f"{type(self._modules[0]).__name__}, {self.theta.shape[1]:,} parameters"
+        size = sum(stacked[0].numel() for stacked in self.parameters.values())
+        what = f"{type(self._modules[0]).__name__}, {size:,} parameters"
         return f"Trained({who}{numbers} of {what}, {int(self.record.epoch[-1]):,} epochs{self._ended()})"
 
     @property
     def theta(self) -> Float[Tensor, "member parameter"]:
-        """Every member's trained parameters as one vector, as `LossSurface` lays them out."""
+        """Every member's trained parameters as one vector, as `LossSurface` lays them out.
+
+        Members that differ in anything else, such as the running statistics of BatchNorm, have none: a surface would
+        measure all with those of one.
+        """
+        self._check_beside()
         return _flat(self.parameters, tuple(self.parameters))
 
     @property
@@ -62,6 +69,7 @@ class Trained:
         """Every member's θ at each snapshot, in the order of `snapshots`."""
         if not self.snapshots:
             raise InputError("snapshots", "none", "train with snapshots=range(0, epochs + 1, 10) or the like")
+        self._check_beside()
         return torch.stack([_flat(one, tuple(self.parameters)) for one in self.snapshots.values()], dim=1)
 
     def model(self, member: int) -> nn.Module:
@@ -86,6 +94,20 @@ class Trained:
                 own[name].copy_(stacked[position])
         return module.eval()
 
+    def _check_beside(self) -> None:
+        """Refuse a θ that does not hold all that is a member's own."""
+        own = [fixed_tensors(module, self.parameters) for module in self._modules]
+        layers = running_statistics(self._modules[0])
+        names = [f"{name}.running_mean" if name else "running_mean" for name in layers]
+        names += [name for name, one in own[0].items() if any(not _same(one, other.get(name)) for other in own[1:])]
+        if names:
+            remedy = (
+                "a surface would measure all members with those of one network: expected a surface for each, "
+                "bm.LossSurface(trained.model(0), …), or, where they play no part, surface.flatten(trained.model(0)); "
+                "weights alone are in trained.parameters and trained.snapshots"
+            )
+            raise InputError("theta", f"parameters without {names[0]}, which members have beside them", remedy)
+
     def _ended(self) -> str:
         """Say in a few words how training ended."""
         losses = [name for name in ("train_loss", *map(str, self.record)) if name.endswith("_loss")]
@@ -97,6 +119,11 @@ class Trained:
                 said.insert(0, f"last {name} {'median ' if len(self.members) > 1 else ''}{last}")
                 break
         return f"; {', '.join(said)}" if said else ""
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    # where nothing is a number, there is nothing to compare
+    return other is not None and one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def _flat(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
