@@ -113,7 +113,7 @@ def test_looking_changes_nothing(tmp_path):
 
 def test_stored_results_are_judged_and_drawn_without_training(tmp_path):
     run(tmp_path, members=6)
-    loaded = bm.load_study(tmp_path / "own-width")
+    loaded = bm.load_study(tmp_path / "own-width", OWN)
     assert [claim.id for claim in loaded.claims] == ["own-width.a"]
     assert loaded.claims[0].verdict.members == 6
     assert [figure.name for figure in loaded.figures] == ["final-loss"]

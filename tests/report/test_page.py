@@ -1,20 +1,17 @@
 """The page in a browser, as a reader has it: from a file, without a network, on two widths, by day and by night."""
 
 import re
-import shutil
 import socket
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from bathymetry.report import ClaimRow, page
 from bathymetry.statistics import Verdict
+from report.browsing import until
 from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, part, report, section
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 MOST_BYTES = 6_000_000
 
 
@@ -30,54 +27,9 @@ def stored(html, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium), which is not installed here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-def until(tab, expression, arg=None):
-    """Wait until an expression holds; asked from outside, since the page lets no string become a program."""
-    end = time.monotonic() + 120
-    while not tab.evaluate(expression, arg):
-        assert time.monotonic() < end, expression
-        tab.wait_for_timeout(20)
-
-
-@dataclass
-class Visit:
-    """A page that has been read to its end, and what happened on the way."""
-
-    tab: object
-    said: list[str] = field(default_factory=list)
-    asked_for: list[str] = field(default_factory=list)
-
-
 @pytest.fixture
-def visit(browser):
-    contexts = []
-
-    def go(path, width=1280, scheme="light") -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        seen = Visit(context.new_page())
-        seen.tab.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
-        seen.tab.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
-        seen.tab.on("request", lambda request: seen.asked_for.append(request.url))
-        seen.tab.goto(path.as_uri())
-        until(seen.tab, "window.bathymetryReady === true")
-        return seen
-
-    yield go
-    for context in contexts:
-        context.close()
+def visit(browser_visit):
+    return browser_visit
 
 
 def drawn_sizes(tab):

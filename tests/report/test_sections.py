@@ -11,7 +11,7 @@ OWN = str(Path(__file__).parents[1] / "execution" / "own_study.py")
 
 
 def shown(out):
-    return load_study(out / "own-width")
+    return load_study(out / "own-width", OWN)
 
 
 @pytest.fixture

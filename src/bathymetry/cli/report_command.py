@@ -13,11 +13,19 @@ from bathymetry.studies import studies
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write the page, claims.json, provenance.json and the figures again from what is stored, without training."""
+    """Write the page, claims.json, provenance.json and the figures again from what is stored, without training.
+
+    Studies that do not come with Bathymetry are shown as they were stored. To judge and draw one again, name the file
+    that defines it with --study, which runs the code in it.
+    """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR", help="the output folder")] = Path(
         "bathymetry-report"
     )
+    study: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(metavar="FILE", help="a study of your own, whose code is run; may be given several times"),
+    ] = ()
 
 
 def main(arguments: list[str]) -> None:
@@ -29,12 +37,12 @@ def main(arguments: list[str]) -> None:
     Raises:
         InputError: If a study is named instead of a folder.
     """
-    folder = parse(ReportCommand, "report", arguments).folder
-    if str(folder) in studies() and not folder.exists():
-        raise InputError("folder", folder, "expected the output folder, whose page has all of its studies")
+    given = parse(ReportCommand, "report", arguments)
+    if str(given.folder) in studies() and not given.folder.exists():
+        raise InputError("folder", given.folder, "expected the output folder, whose page has all of its studies")
     from bathymetry.cli.findings import tell
     from bathymetry.report import publish
 
-    page, claims = publish(folder)
+    page, claims = publish(given.folder, given.study)
     tell(claims)
     say(f"\nPage: {page}")

@@ -10,7 +10,7 @@ import tyro
 
 from bathymetry.cli.parsing import Values, as_text, did_you_mean, parse, say
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, joined, studies
+from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, joined, shipped, studies
 
 _OWN: Mapping[str, Values] = {"--preset": "one", "--out": "one", "--plan": "none"}
 
@@ -99,7 +99,7 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
         changes = settings.model_dump()
         run_study(found_as, preset=preset, out=out, progress=Terminal(), **changes)
     say("Drawing the figures and writing the page.")
-    page, claims = publish(out)
+    page, claims = publish(out, [found_as for found_as, study, _ in chosen if study not in shipped()])
     names = {study.name for _, study, _ in chosen}
     tell([claim for claim in claims if claim.id.rpartition(".")[0] in names])
     say(f"\nPage: {page}")

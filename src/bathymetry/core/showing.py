@@ -9,8 +9,11 @@ larger one by its shape and dtype, after all that can be read at a glance.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
+from unicodedata import category
 
 T = TypeVar("T")
+
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode: control, format, surrogate, separators
 
 _NUMBERS = 10  # of a tensor that is shown whole
 _ENTRIES = 4  # of a tuple or mapping that is shown whole
@@ -69,6 +72,28 @@ def short(value: Any) -> str:
         return f"({', '.join(few)}{rest})"
     first, *more = repr(value).splitlines() or [""]
     return first if not more and len(first) <= _LETTERS else f"{first[: _LETTERS - 1]}…"
+
+
+def printable(text: str) -> str:
+    r"""Write text so that nothing in it can steer a terminal or turn a line around.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with control characters, reversals of direction and lone surrogates as escapes; line breaks and tabs
+        stay.
+
+    Example:
+        >>> printable("a line\nand \x1b[2J, café")
+        'a line\nand \\x1b[2J, café'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one.encode("unicode_escape").decode() if one not in "\n\t" and category(one) in _UNPRINTABLE else one
+        for one in text
+    )
 
 
 def _shown(self: Any) -> str:

@@ -15,7 +15,7 @@ from bathymetry.execution.joints import joint
 from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
-from bathymetry.store import Unit, collect, output_folder, read_results, write_results
+from bathymetry.store import Unit, collect, output_folder, write_results
 from bathymetry.store.machine import provenance
 from bathymetry.studies.catalogue import find
 from bathymetry.studies.judging import Judged, judge
@@ -38,6 +38,7 @@ class StudyRun:
     study: Study
     results: xr.DataTree
     out: Path
+    found_as: str = ""  # the name or file that its caller gave, for the command that makes it again
 
     def __repr__(self) -> str:
         told = ", ".join(f"{one.id} {one.verdict.decision}" for one in self.claims)
@@ -94,19 +95,6 @@ def run_study(
         return _run(one, settings, folder, str(study) if not isinstance(study, Study) else one.name, progress)
 
 
-def load_study(folder: Path | str) -> StudyRun:
-    """Read a study's stored results.
-
-    Args:
-        folder: Its folder inside the output folder, `OUT/STUDY`.
-
-    Returns:
-        The study with its results.
-    """
-    results = read_results(Path(folder) / RESULT)
-    return StudyRun(find(results.attrs["found_as"]), results, Path(folder).parent)
-
-
 def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progress: Progress | None) -> StudyRun:
     heard = progress or Progress()
     plan = study.plan(settings)
@@ -118,6 +106,32 @@ def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progre
     if work.reused:
         heard.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
     _train(study, work, out, settings.device, heard)
+    return put_together(study, settings, plan, work, out, found_as, heard)
+
+
+def put_together(
+    study: Study,
+    settings: StudySettings,
+    plan: Plan,
+    work: Work,
+    out: Path,
+    found_as: str,
+    heard: Progress | None = None,
+) -> StudyRun:
+    """Make a study's results from its units, all of which are stored, and store them.
+
+    Args:
+        study: The study.
+        settings: Its settings.
+        plan: Its plan.
+        work: The plan's ensembles with their names in the store.
+        out: The output folder.
+        found_as: The name or file under which the study was found.
+        heard: Who hears if an earlier result is moved out of the way.
+
+    Returns:
+        The study with its results.
+    """
     records, seconds = _records(plan, work, out, settings.device)
     attributes = {
         "study": study.name,
@@ -133,10 +147,10 @@ def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progre
     results = study.derive(settings, assemble(records, attributes))
     results.attrs = attributes
     moved = set_apart(out / study.name / RESULT, attributes)
-    if moved:
+    if moved and heard is not None:
         heard.say(moved)
     write_results(out / study.name / RESULT, results)
-    return StudyRun(study, results, out)
+    return StudyRun(study, results, out, found_as)
 
 
 def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) -> None:

@@ -52,6 +52,17 @@ class ClaimRow:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure that an earlier page drew, shown as it was stored."""
+
+    name: str
+    title: str
+    source: str  # a data URI of a PNG or SVG
+    finding: str
+    reading: str
+
+
+@dataclass(frozen=True)
 class StudySection:
     """One study: its question and all that answers it."""
 
@@ -66,6 +77,7 @@ class StudySection:
     settings: Mapping[str, str]
     code: str  # the few lines of Python that make it
     warnings: tuple[str, ...] = ()  # for example who diverged
+    pictures: tuple[Picture, ...] = ()  # where the study's own figures can't be drawn
     compared: str = ""  # in what this run differs from the kept one whose verdicts stand beside its own
 
 

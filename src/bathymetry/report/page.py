@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 
 from bathymetry.charts.figure import Figure
 from bathymetry.charts.theme import PALETTE, configuration, twins
+from bathymetry.core.showing import printable
 from bathymetry.report.chance import chance
 from bathymetry.report.columns import columns
 from bathymetry.report.content import ClaimRow, Report
@@ -192,9 +193,11 @@ def _sentence(words: str) -> str:
 
 
 def _held_together(value: object) -> object:
-    # Keep a line from breaking between a number and its per cent sign, and within "p = 0.03".
+    # Keep a line from breaking between a number and its per cent sign, and within "p = 0.03". Stored words may hold
+    # characters that turn the rest of a line around, which are shown instead of obeyed.
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
+    value = printable(value)
     return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=\d) %", "\u00a0%", value))
 
 

@@ -1,21 +1,37 @@
-"""From the results in an output folder to everything that a reader takes away: page, claims, provenance, figures."""
+"""From the results in an output folder to everything that a reader takes away: page, claims, provenance, figures.
+
+A folder may come from anybody. Nothing in it leads to code: a study that does not come with Bathymetry is judged and
+drawn again only if the caller names it, and is otherwise shown as an earlier page left it (`stored.py`).
+"""
 
 import json
-import math
-from collections.abc import Sequence
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from bathymetry.charts import save
-from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.charts import Figure, save
+from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.storage import put
-from bathymetry.execution import StudyRun, load_study
-from bathymetry.report.content import ClaimRow, Kept, Report
+from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
+from bathymetry.report.content import ClaimRow, Kept, Report, StudySection
 from bathymetry.report.page import page
-from bathymetry.report.sections import opening, reproduce, section
-from bathymetry.statistics import Decision, Part, holm
-from bathymetry.store import check_folder, is_output_folder
-from bathymetry.studies import joined, shipped
+from bathymetry.report.sections import opening, reproduce, section, stored_section
+from bathymetry.report.stored import (
+    CLAIMS_FILE,
+    FIGURES,
+    PAGE_FILE,
+    StoredPage,
+    claim_fields,
+    plain,
+    read_page,
+    write_page,
+)
+from bathymetry.statistics import Decision, holm
+from bathymetry.store import is_output_folder, output_folder, read_results
+from bathymetry.studies import Judged, Study, find, joined, shipped
 from bathymetry.studies.kept import kept_verdicts
 
 PAGE = "report.html"
@@ -23,144 +39,253 @@ _NOTES = ("A claim with an absolute number in it is judged only on the data and 
 
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 
+T = TypeVar("T")
 
-def publish(out: Path) -> tuple[Path, tuple[ClaimRow, ...]]:
+
+@dataclass
+class _Shown:
+    """A study on its way to the page."""
+
+    name: str
+    run: StudyRun | None = None  # None: it is shown as an earlier page left it
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    stored: StoredPage = field(default_factory=StoredPage)
+    claims: tuple[Judged, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    seen: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    failed: bool = False  # whether something of it had to be taken from an earlier page
+
+
+def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple[ClaimRow, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
     Args:
         out: The output folder.
+        studies: Studies that do not come with Bathymetry and whose code may be run: the Python files that define them,
+            the names under which packages offer them, or the studies themselves.
 
     Returns:
         The page's path, and all claims on it.
 
     Raises:
-        InputError: If the folder is not one of ours or holds no results.
+        InputError: If the folder is not one of ours or holds no results, or none of a study that is named.
     """
     if not is_output_folder(out):
         raise InputError("folder", out, "it is no output folder of Bathymetry; give one that `bathymetry run` wrote")
-    check_folder(out)
-    runs, unread = _runs(out)
-    if not runs:
-        remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
-        raise InputError("folder", out, remedy)
-    rows = _rows(runs)
-    of_study = {run.study.name: [row for row in rows if row.id.startswith(f"{run.study.name}.")] for run in runs}
+    found = [(one if isinstance(one, Study) else find(one), one) for one in studies]
+    named = {study.name: (study, study.name if isinstance(given, Study) else given) for study, given in found}
+    with output_folder(out):
+        shown, unread = _read(out, named)
+        for name, (_, given) in named.items():
+            if name not in {one.name for one in shown}:
+                raise InputError("study", given, f"{out} holds no results of the study {name} that it defines")
+        if not shown:
+            remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
+            raise InputError("folder", out, remedy)
+        return _write(out, shown, unread)
+
+
+def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[ClaimRow, ...]]:
+    rows = _rows(shown)
+    runs = [one.run for one in shown if one.run is not None]
+    sections = [_section(one, own, out) for one, own in zip(shown, rows, strict=True)]
     report = Report(
-        title=_title(runs),
-        opening=opening(runs),
-        studies=tuple(section(run, of_study[run.study.name], out) for run in runs),
+        title=_title([one.question for one in sections]),
+        opening=opening(runs, [one.name for one in shown if one.run is None]),
+        studies=tuple(sections),
         provenance=_shown_provenance(runs),
         reproduce="\n".join(reproduce(run, out) for run in runs),
         notes=(*_NOTES, *unread),
     )
-    put(out / "claims.json", _json([_claim(row) for row in rows]))
-    put(out / "provenance.json", _json({run.study.name: _provenance(run) for run in runs}))
-    for run in runs:
-        written = [path for figure in run.figures for path in save(figure, out / run.study.name / "figures")]
-        _drop_others(out / run.study.name / "figures", written)
-    put(out / PAGE, page(report).encode())
-    return out / PAGE, rows
+    every = tuple(row for own in rows for row in own)
+    put(out / CLAIMS_FILE, _json([claim_fields(row) for row in every]))
+    put(out / "provenance.json", _json({one.name: _provenance(one.attributes) for one in shown}))
+    for one, own in zip(shown, sections, strict=True):
+        if one.run is not None and not one.failed:
+            folder = _own_folder(out / one.name)
+            files = {figure.name: save(figure, _own_folder(folder / FIGURES)) for figure in one.figures}
+            _drop_others(folder / FIGURES, [path for some in files.values() for path in some])
+            write_page(folder, own, one.attributes["settings"], files)
+    put(out / PAGE, page(report).encode(errors="replace"))
+    return out / PAGE, every
+
+
+def _own_folder(folder: Path) -> Path:
+    """Keep from writing and deleting through a link in a folder that came from elsewhere."""
+    if folder.is_symlink():
+        raise StorageError(f"{folder} is a link, and nothing is written through it: put a folder in its place.")
+    return folder
 
 
 def _drop_others(folder: Path, written: Sequence[Path]) -> None:
     # Figures of an earlier run with other settings would be taken for this one's.
     for path in [*folder.glob("figure-*.svg"), *folder.glob("figure-*.png")]:
         if path not in written:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
-def _runs(out: Path) -> tuple[list[StudyRun], list[str]]:
+def _read(out: Path, named: Mapping[str, tuple[Study, str]]) -> tuple[list[_Shown], list[str]]:
     """Read every study's results; one that can't be read is said on the page and keeps no other from it."""
-    order = [study.name for study in shipped()]
-    folders = sorted(
-        (folder for folder in out.iterdir() if (folder / "result.nc").is_file()),
-        key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name),
-    )
-    runs, unread = [], []
+    known = {study.name: (study, study.name) for study in shipped()} | dict(named)
+    order = list(known)
+    folders = [folder for folder in out.iterdir() if any(os.path.lexists(folder / one) for one in (RESULT, PAGE_FILE))]
+    folders.sort(key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name))
+    shown: dict[str, _Shown] = {}
+    unread = []
     for folder in folders:
         try:
-            runs.append(load_study(folder))
+            one = _one(folder, known)
+            if one.name in shown:
+                raise StorageError(f"it holds results of {one.name} as another folder does")
+            shown[one.name] = one
         except BathymetryError as error:
             unread.append(f"{folder.name} is not on this page: {error}")
-    return runs, unread
+    return list(shown.values()), unread
 
 
-def _rows(runs: Sequence[StudyRun]) -> tuple[ClaimRow, ...]:
-    judged = [claim for run in runs for claim in run.claims]
-    adjusted = holm([claim.verdict.p for claim in judged])
+def _one(folder: Path, known: Mapping[str, tuple[Study, str]]) -> _Shown:
+    """Judge and draw one study's results as far as that can be done; take the rest from the page before."""
+    stored = read_page(folder)
+    try:
+        results = read_results(folder / RESULT)
+    except DamagedError as error:
+        return _again(folder, known, stored, error)
+    except StorageError as error:
+        if os.path.lexists(folder / RESULT):
+            raise
+        return _again(folder, known, stored, error)
+    name = str(results.attrs.get("study") or folder.name)
+    if name not in known:
+        return _as_stored(folder, stored, results.attrs, _not_named(name, folder))
+    study, found_as = known[name]
+    try:
+        results.attrs = understood(study, results.attrs)
+    except BathymetryError as error:
+        return _as_stored(folder, stored, results.attrs, str(error))
+    return _live(StudyRun(study, results, folder.parent, found_as), stored)
+
+
+def _again(folder: Path, known: Mapping[str, tuple[Study, str]], stored: StoredPage, cause: StorageError) -> _Shown:
+    """Put results that are damaged or gone together again from the units that are stored."""
+    study, found_as = known.get(folder.name, (None, ""))
+    settings = stored.settings or _settings_in_provenance(folder)
+    if study is not None and settings is not None:
+        try:
+            run = rebuild_study(study, settings, folder.parent)
+        except BathymetryError as error:
+            cause = StorageError(f"{cause} They could not be put together again from stored units. {error}")
+        else:
+            shown = _live(StudyRun(run.study, run.results, run.out, found_as), stored)
+            shown.notes.insert(0, f"{cause} The results were put together again from the units that are stored.")
+            return shown
+    if not (stored.claims or stored.pictures):
+        raise cause
+    return _as_stored(folder, stored, {}, str(cause))
+
+
+def _settings_in_provenance(folder: Path) -> Mapping[str, Any] | None:
+    """Find the settings where earlier versions left them; the names of the units say whether they are right."""
+    try:
+        settings = json.loads((folder.parent / "provenance.json").read_bytes())[folder.name]["settings"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def _live(run: StudyRun, stored: StoredPage) -> _Shown:
+    attributes = {str(name): value for name, value in run.results.attrs.items()}
+    shown = _Shown(run.study.name, run, attributes, stored)
+
+    def made(what: str, make: Callable[[], T], instead: T, have: bool) -> T:
+        try:
+            return make()
+        except Exception as error:  # noqa: BLE001  # results of another version may lack anything
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__}: {first_line(error)}, in {Path(place.filename).name}, line {place.lineno}"
+            shown.notes.append(f"The {what} could not be made from these results ({where}){_those_before(have)}.")
+            shown.failed = True
+            return instead
+
+    shown.claims = made("verdicts", lambda: run.claims, stored.claims, bool(stored.claims))
+    shown.figures = made("figures", lambda: tuple(run.figures), (), bool(stored.pictures))
+    shown.seen = made("summary", lambda: tuple(run.seen), stored.seen, bool(stored.seen))
+    return shown
+
+
+def _those_before(have: bool) -> str:
+    return "; those of the page before are shown" if have else ""
+
+
+def _as_stored(folder: Path, stored: StoredPage, attributes: Mapping[Any, Any], why: str) -> _Shown:
+    notes = [why, *stored.notes]
+    given = {str(name): value for name, value in attributes.items()}
+    return _Shown(folder.name, None, given, stored, stored.claims, (), stored.seen, notes, failed=True)
+
+
+def _not_named(name: str, folder: Path) -> str:
+    return (
+        f"This study, {name}, does not come with Bathymetry, so it is shown as an earlier page left it: texts, "
+        "verdicts and pictures from the folder, which were not made again and can't be vouched for. To judge and draw "
+        "it again, name the file that defines it, which runs the code in it: "
+        f"bathymetry report {folder.parent.name} --study FILE.py"
+    )
+
+
+def _section(one: _Shown, rows: Sequence[ClaimRow], out: Path) -> StudySection:
+    if one.run is None:
+        return stored_section(one.name, one.attributes, one.stored, rows, one.notes)
+    pictures = one.stored.pictures if one.failed and not one.figures else ()
+    return section(one.run, rows, out, figures=one.figures, seen=one.seen, pictures=pictures, notes=one.notes)
+
+
+def _rows(shown: Sequence[_Shown]) -> list[tuple[ClaimRow, ...]]:
+    judged = [claim for one in shown for claim in one.claims]
+    adjusted = iter(holm([claim.verdict.p for claim in judged]))
     among = sum(claim.verdict.p is not None for claim in judged)
-    kept = kept_verdicts()
-    rows = []
-    for claim, p_holm in zip(judged, adjusted, strict=True):
-        beside = kept.get(claim.id)
-        if beside is not None and beside.verdict == claim.verdict.decision:
-            beside = None
-        rows.append(
-            ClaimRow(
-                id=claim.id,
-                text=claim.text,
-                rule=claim.rule,
-                verdict=claim.verdict,
-                finding=claim.finding,
-                p_holm=p_holm,
-                kept=None if beside is None else Kept(beside.verdict, beside.finding, _beside(claim.verdict.decision)),
-                among=among,
-            )
-        )
-    return tuple(rows)
+    return [tuple(_row(claim, next(adjusted), among, own=one.run is not None) for claim in one.claims) for one in shown]
+
+
+def _row(claim: Judged, p_holm: float | None, among: int, *, own: bool) -> ClaimRow:
+    beside = kept_verdicts().get(claim.id) if own else None
+    if beside is not None and beside.verdict == claim.verdict.decision:
+        beside = None
+    return ClaimRow(
+        id=claim.id,
+        text=claim.text,
+        rule=claim.rule,
+        verdict=claim.verdict,
+        finding=claim.finding,
+        p_holm=p_holm,
+        kept=None if beside is None else Kept(beside.verdict, beside.finding, _beside(claim.verdict.decision)),
+        among=among,
+    )
 
 
 def _beside(decision: Decision) -> str:
     return f"The kept full run {'can judge it' if decision == 'not judged' else 'says otherwise'}"
 
 
-def _title(runs: Sequence[StudyRun]) -> str:
+def _title(questions: Sequence[str]) -> str:
     return (
-        runs[0].study.question
-        if len(runs) == 1
-        else f"What {_COUNT.get(len(runs), len(runs))} studies of neural networks found"
+        questions[0]
+        if len(questions) == 1
+        else f"What {_COUNT.get(len(questions), len(questions))} studies of neural networks found"
     )
 
 
-def _claim(row: ClaimRow) -> dict[str, Any]:
-    verdict = row.verdict
-    return {
-        "id": row.id,
-        "text": row.text,
-        "kind": verdict.kind,
-        "verdict": verdict.decision,
-        "finding": row.finding,
-        "reason": verdict.reason,
-        "members": verdict.members,
-        "p": verdict.p,
-        "p_holm": row.p_holm,
-        "parts": [_part(part) for part in verdict.parts],
-    }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "coordinates": dict(part.coordinates),
-        "verdict": part.decision,
-        "estimate": part.estimate,
-        "interval": list(part.interval),
-        "p": part.p,
-        "members": part.members,
-        "summary": part.summary,
-    }
-
-
-def _provenance(run: StudyRun) -> dict[str, Any]:
-    attributes = run.results.attrs
+def _provenance(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: attributes[name] for name in ("settings", "data", "units", "seconds", "provenance") if name in attributes
     }
 
 
 def _shown_provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
-    machine = runs[-1].results.attrs["provenance"]
-    shown = {name: str(version) for name, version in machine["versions"].items()}
-    shown |= {name.capitalize(): str(machine[name]) for name in ("python", "system", "processor", "threads", "device")}
+    machine: Mapping[str, Any] = runs[-1].results.attrs["provenance"] if runs else {}
+    versions = machine.get("versions")
+    shown = {name: str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}
+    named = ("python", "system", "processor", "threads", "device")
+    shown |= {name.capitalize(): str(machine[name]) for name in named if name in machine}
     return shown | _data_of(runs)
 
 
@@ -178,13 +303,4 @@ def _data_of(runs: Sequence[StudyRun]) -> dict[str, str]:
 
 
 def _json(content: Any) -> bytes:
-    return (json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _plain(content: Any) -> Any:
-    """Write what has no number as null, which is all that JSON has for it."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, dict):
-        return {name: _plain(value) for name, value in content.items()}
-    return [_plain(value) for value in content] if isinstance(content, list) else content
+    return (json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="replace")

@@ -1,28 +1,43 @@
 """A study's results as a section of the page: its words, its settings, and how to make it again."""
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from bathymetry.charts import Figure
+from bathymetry.core.errors import StorageError
 from bathymetry.data.examples import PART_OF
-from bathymetry.execution import OUT, StudyRun, others
-from bathymetry.report.content import ClaimRow, StudySection
+from bathymetry.execution import OUT, StudyRun, others, understood
+from bathymetry.report.content import ClaimRow, Picture, StudySection
 from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of, shown
+from bathymetry.report.stored import StoredPage
 from bathymetry.studies.wording import field_name, joined
 
 _SETTINGS_TOLD = 3  # that differ between two results, before the others are only counted
 
 
-def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySection:
+def section(
+    run: StudyRun,
+    claims: Sequence[ClaimRow],
+    out: Path,
+    *,
+    figures: Sequence[Figure],
+    seen: Sequence[str],
+    pictures: Sequence[Picture] = (),
+    notes: Sequence[str] = (),
+) -> StudySection:
     """Make a study's section.
 
     Args:
         run: The study with its results.
         claims: Its claims.
         out: Its output folder.
+        figures: Its charts.
+        seen: What was seen, in plain words.
+        pictures: Figures of an earlier page where there are no charts.
+        notes: What a reader must know of what could not be read or made.
 
     Returns:
         The section.
@@ -34,13 +49,46 @@ def section(run: StudyRun, claims: Sequence[ClaimRow], out: Path) -> StudySectio
         question=study.question,
         about=study.about,
         reading=study.reading,
-        seen=tuple(run.seen),
-        figures=tuple(run.figures),
+        seen=tuple(seen),
+        figures=tuple(figures),
+        pictures=tuple(pictures),
         claims=tuple(claims),
         settings={field_name(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
         code=_code(run, out),
-        warnings=(*run.results.attrs["notes"], *diverged(run), *other_results(run, out)),
+        warnings=(*notes, *run.results.attrs["notes"], *diverged(run), *other_results(run, out)),
         compared=compared(run) if any(claim.kept for claim in claims) else "",
+    )
+
+
+def stored_section(
+    name: str, attributes: Mapping[str, Any], stored: StoredPage, claims: Sequence[ClaimRow], notes: Sequence[str]
+) -> StudySection:
+    """Make the section of a study that is shown as an earlier page left it.
+
+    Args:
+        name: The study's folder.
+        attributes: What stands beside its results.
+        stored: What the earlier page said.
+        claims: Its claims.
+        notes: Why it is shown in this way.
+
+    Returns:
+        The section: words and pictures only.
+    """
+    question, settings, said = (attributes.get(one) for one in ("question", "settings", "notes"))
+    return StudySection(
+        name=name,
+        part=stored.part or "Shown as stored",
+        question=stored.question or (question if isinstance(question, str) else "") or name,
+        about=stored.about,
+        reading=stored.reading,
+        seen=stored.seen,
+        figures=(),
+        pictures=stored.pictures,
+        claims=tuple(claims),
+        settings={str(one): str(value) for one, value in settings.items()} if isinstance(settings, dict) else {},
+        code="",
+        warnings=(*notes, *(map(str, said) if isinstance(said, list) else ())),
     )
 
 
@@ -83,10 +131,11 @@ def other_results(run: StudyRun, out: Path) -> tuple[str, ...]:
     sentences = []
     here = settings_of(run).model_dump()
     for results in others(out / run.study.name, run.results.attrs):
-        other = StudyRun(run.study, results, out)
+        other = StudyRun(run.study, results, out, run.found_as)
         try:
+            results.attrs = understood(run.study, results.attrs)
             there = settings_of(other).model_dump()
-        except ValidationError:  # settings of another version of the study
+        except StorageError:  # settings of another version of the study
             sentences.append("Another result of this study, by another version, is stored in its folder.")
             continue
         fields = [name for name in here if name not in ("device", "data") and here[name] != there[name]]
@@ -103,18 +152,25 @@ def other_results(run: StudyRun, out: Path) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def opening(runs: Sequence[StudyRun]) -> tuple[str, ...]:
+def opening(runs: Sequence[StudyRun], stored: Sequence[str] = ()) -> tuple[str, ...]:
     """Say first what was run, on what.
 
     Args:
         runs: The studies of the page.
+        stored: Names of those that are shown as an earlier page left them.
 
     Returns:
         The page's first lines.
     """
-    time = max(run.results.attrs["provenance"]["time"] for run in runs)
-    named = [f"{name} ({'; '.join(sources)})" for name, sources in _sources(runs).items()]
-    return f"Data: {', '.join(named)}.", presets_in_words(runs), f"Results of {time[:10]}."
+    lines = []
+    if runs:
+        time = max(str(run.results.attrs["provenance"].get("time", "")) for run in runs)
+        named = [f"{name} ({'; '.join(sources)})" for name, sources in _sources(runs).items()]
+        lines = [f"Data: {', '.join(named)}." if named else "", presets_in_words(runs)]
+        lines += [f"Results of {time[:10]}."] if time else []
+    if stored:
+        lines.append(f"Shown as stored, not made again: {joined(list(stored))}.")
+    return tuple(line for line in lines if line)
 
 
 def _sources(runs: Sequence[StudyRun]) -> dict[str, list[str]]:
@@ -137,7 +193,7 @@ def reproduce(run: StudyRun, out: Path) -> str:
         One line for a shell.
     """
     preset, changes = _named_data(run)
-    words = ["bathymetry", "run", run.results.attrs["found_as"], "--preset", preset]
+    words = ["bathymetry", "run", run.found_as or run.study.name, "--preset", preset]
     for name, value in changes.items():
         words.append(f"--{name.replace('_', '-')}")
         words += [_word(one) for one in value] if isinstance(value, tuple) else [_word(value)]
@@ -148,7 +204,7 @@ def _named_data(run: StudyRun) -> tuple[str, dict[str, Any]]:
     """Name the data that "auto" stood for, so that the same are taken again."""
     preset, changes = nearest_preset(settings_of(run))
     if getattr(settings_of(run), "data", None) == "auto":
-        changes["data"] = next(iter(run.results.attrs["data"]))
+        changes["data"] = next(iter(run.results.attrs["data"]), "auto")
     return preset, changes
 
 
@@ -159,7 +215,7 @@ def _code(run: StudyRun, out: Path) -> str:
     given = "".join(f", {name}={value!r}" for name, value in changes.items())
     return (
         "import bathymetry as bm\n\n"
-        f'run = bm.run_study("{run.results.attrs["found_as"]}", preset="{preset}"{given})\n'
+        f'run = bm.run_study({json.dumps(run.found_as or run.study.name)}, preset="{preset}"{given})\n'
         "run.results   # every number, labelled: an xarray.DataTree\n"
         "run.claims    # the verdicts\n"
         "run.figures   # the charts"

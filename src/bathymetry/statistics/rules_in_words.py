@@ -43,7 +43,7 @@ def decided_by(verdict: Verdict) -> tuple[str, ...]:
     """
     named: dict[str, list[str]] = {}
     for part in verdict.parts:
-        named.setdefault(part.rule or RULES[verdict.kind], []).append(", ".join(part.coordinates.values()))
+        named.setdefault(part.rule or RULES.get(verdict.kind, ""), []).append(", ".join(part.coordinates.values()))
     if len(named) < 2:
-        return tuple(named) or (RULES[verdict.kind],)
+        return tuple(named) or (RULES.get(verdict.kind, ""),)
     return tuple(f"For {'; '.join(names)}: {rule[:1].lower()}{rule[1:]}" for rule, names in named.items())

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,9 +41,12 @@ def output_folder(path: Path) -> Iterator[Path]:
         raise StorageError(f"{path} can't be written ({error.strerror or error}): give a folder that can.") from error
     try:
         if not (path / MARKER).exists():
-            put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
+            _mark(path)
         yield path
     finally:
+        if path.is_dir() and not (path / MARKER).exists():  # it was deleted meanwhile and made again by what was stored
+            with suppress(StorageError):
+                _mark(path)
         lock.release()
 
 
@@ -61,6 +64,8 @@ def check_folder(path: Path) -> None:
         exists, is_folder = path.exists(), path.is_dir()
     except (OSError, ValueError) as error:  # a name that no file system takes
         raise InputError("out", str(path)[:80], f"it is no name for a folder ({error}); give another") from error
+    if path.is_symlink() and not exists:
+        raise InputError("out", path, "this is a link that leads nowhere; give a folder")
     if exists and not is_folder:
         raise InputError("out", path, "this is a file; give a folder")
     if not exists:
@@ -84,8 +89,18 @@ def is_output_folder(path: Path) -> bool:
 
     Returns:
         Whether it bears our mark.
+
+    Raises:
+        StorageError: If it can't be looked into.
     """
-    return (path / MARKER).is_file()
+    try:
+        return (path / MARKER).is_file()
+    except OSError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror or error}): give a folder that can.") from error
+
+
+def _mark(path: Path) -> None:
+    put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
 
 
 def _check_marker(path: Path) -> None:
