@@ -196,6 +196,11 @@ def test_a_member_without_a_finite_hessian_leaves_the_others_alone():
         (lambda s: probes.eigenvalues(s, k=1, tolerance=-1.0), "tolerance"),
         (lambda s: probes.eigenvalues(s, k=1, tolerance=float("inf")), "tolerance"),
         (lambda s: probes.eigenvalues(s, k=1, most_products=0), "most_products"),
+        (lambda s: probes.eigenvalues(s, k=1, seconds=-1.0), "seconds"),
+        (lambda s: probes.eigenvalues(s, k=1, start=torch.ones(4)), "start"),
+        (lambda s: probes.eigenvalues(s, k=1, start=torch.zeros(3)), "start"),
+        (lambda s: probes.eigenvalues(s, k=1, start=torch.full((3,), torch.nan)), "start"),
+        (lambda s: probes.eigenvalues(s, k=10**12), "k"),
         (lambda s: probes.spectral_density(s, steps=2.5), "steps"),
         (lambda s: probes.spectral_density(s, probes=0), "probes"),
         (lambda s: probes.trace(s, products=5), "products"),
@@ -206,3 +211,92 @@ def test_a_member_without_a_finite_hessian_leaves_the_others_alone():
 def test_what_can_not_be_asked_is_named(ask, field, unchecked):
     with pytest.raises(InputError, match=f"^{field} = "):
         ask(quadratic(torch.eye(3).double()))
+
+
+def diagonal_surface(values):
+    """½ Σ λᵢwᵢ², which has the eigenvalues λ and the unit vectors."""
+    return surface_of(lambda w: (values * w**2).sum() / 2, *([0.0] * len(values)))
+
+
+def test_one_parameter_has_no_two_ends():
+    with pytest.raises(InputError, match='k = 1: this surface has one parameter, so which="both" is not available'):
+        probes.eigenvalues(surface_of(lambda w: w[0] ** 2, 1.0), k=1, which="both")
+
+
+def test_a_start_near_the_eigenvectors_saves_products():
+    values = torch.linspace(0, 1, 400).double()
+    surface = diagonal_surface(values)
+    first = probes.eigenvalues(surface, k=2, certify=False)
+    again = probes.eigenvalues(surface, k=2, start=first.vectors, certify=False)
+    assert again.converged.all()
+    torch.testing.assert_close(again.values, values[-2:].flip(0), atol=1e-3, rtol=0)
+    assert again.products < 0.7 * first.products
+
+
+def test_members_have_starts_of_their_own():
+    values = torch.linspace(0, 1, 400).double()
+    units = torch.eye(400).double()[[399, 398]]
+    found = probes.eigenvalues(diagonal_surface(values), torch.zeros(2, 400).double(), k=1, start=units, certify=False)
+    torch.testing.assert_close(found.values[:, 0], values[[399, 398]])  # each stays where it began
+    torch.testing.assert_close(found.vectors[:, 0].abs(), units)
+
+
+def test_without_a_look_for_missed_eigenvalues_a_copy_is_found_with_fewer_products():
+    values = torch.cat([torch.linspace(0, 1, 398), torch.tensor([5.0, 5.0])]).double()
+    trusting, certified = (probes.eigenvalues(diagonal_surface(values), k=1, certify=sure) for sure in (False, True))
+    assert trusting.converged.all()
+    assert certified.converged.all()
+    assert trusting.products < certified.products
+
+
+def test_what_was_found_when_the_time_is_over_has_its_true_residual():
+    values = torch.linspace(0, 1, 400).double()
+    surface = diagonal_surface(values)
+    with pytest.warns(spectra.NotConverged, match="seconds"):
+        found = probes.eigenvalues(surface, k=3, seconds=1e-9)
+    assert not found.converged.any()
+    assert found.products == 6  # three, and one more for each residual
+    residual = (values * found.vectors - found.values[:, None] * found.vectors).norm(dim=1)
+    torch.testing.assert_close(found.residuals, residual)
+
+
+def test_a_few_vectors_and_restarts_find_the_largest_eigenvalue(monkeypatch):
+    from bathymetry.spectra import eigenpairs_search, krylov
+
+    values = torch.cat([torch.linspace(0, 1, 499) ** 2, torch.tensor([1.5])]).double()
+    monkeypatch.setattr(eigenpairs_search, "_BASIS", 11 * 500 * 8)
+    monkeypatch.setattr(krylov, "_BLOCK", 1)  # a basis in several blocks
+    held = []
+    grow = krylov.Krylov.grow
+    monkeypatch.setattr(
+        krylov.Krylov, "grow", lambda run: held.append(sum(b.shape[1] for b in run._blocks)) or grow(run)
+    )
+    found = probes.eigenvalues(diagonal_surface(values), k=1, tolerance=1e-6)
+    assert found.converged.all()
+    assert found.values.item() == pytest.approx(1.5, abs=1e-9)
+    assert max(held) <= 12
+    assert found.products > 12
+
+
+@pytest.mark.parametrize("size", [4, 1500])
+def test_a_preconditioned_surface_has_the_eigenvalues_of_the_rescaled_one(size):
+    """D^(−½) diag(λ) D^(−½) = diag(λ/D)."""
+    values = torch.linspace(-1, 2, size).double()
+    divisor = torch.linspace(3, 0.1, size).double()
+    truth = (values / divisor).sort(descending=True).values
+    surface = diagonal_surface(values)
+    found = probes.eigenvalues(surface, k=2, which="both", preconditioner=divisor, tolerance=1e-6)
+    torch.testing.assert_close(found.values, torch.cat([truth[:2], truth[-2:]]), rtol=1e-6, atol=1e-4)
+    assert found.converged.all()
+    largest = probes.preconditioned_eigenvalue(surface, preconditioner=divisor)
+    assert largest.item() == pytest.approx(truth[0].item(), rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [2, 1500])
+@pytest.mark.parametrize("entry", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_divides_no_gradient_is_no_preconditioner(size, entry):
+    surface, divisor = diagonal_surface(torch.ones(size).double()), torch.ones(size).double()
+    divisor[1] = entry
+    for wrong in (divisor, divisor[:-1]):
+        with pytest.raises(InputError, match="preconditioner = "):
+            probes.preconditioned_eigenvalue(surface, preconditioner=wrong)

@@ -25,6 +25,7 @@ from .pieces import linear_pieces as linear_pieces
 from .plane import Landscape as Landscape
 from .plane import landscape as landscape
 from .preconditioned import preconditioned_eigenvalue as preconditioned_eigenvalue
+from .preconditioned import preconditioner as preconditioner
 from .random_walk import RandomWalk as RandomWalk
 from .random_walk import random_walk as random_walk
 from .random_walk import random_walk_limit as random_walk_limit

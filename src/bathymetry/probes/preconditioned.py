@@ -11,8 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.probes.places import places
+from bathymetry.probes.extremes import checked_preconditioner, eigenvalues
+from bathymetry.probes.places import check_surface, places
+from bathymetry.spectra import NotFiniteError
 from bathymetry.surface import LossSurface
+
+_WHOLE = 1000  # parameters up to which the Hessian is diagonalised whole
 
 
 def preconditioned_eigenvalue(
@@ -21,10 +25,14 @@ def preconditioned_eigenvalue(
     *,
     preconditioner: Float[Tensor, "*member parameter"],
 ) -> Float[Tensor, "*member"]:
-    """Measure the largest eigenvalue of a preconditioned Hessian, for networks small enough to have it whole.
+    """Measure the largest eigenvalue of a preconditioned Hessian.
+
+    Up to 1,000 parameters the Hessian is diagonalised whole, in float64. Beyond, this is the value of
+    `eigenvalues(surface, theta, k=1, preconditioner=preconditioner)`, by products in the surface's own precision; ask
+    that for the residual, or for a limit in seconds.
 
     Args:
-        surface: The loss surface; measured in float64 whatever its own precision.
+        surface: The loss surface.
         theta: One point or one a member; the network's own parameters if None.
         preconditioner: D, what each coordinate of the gradient is divided by, of the shape of θ.
 
@@ -32,7 +40,7 @@ def preconditioned_eigenvalue(
         The largest eigenvalue; NaN for a member that diverged.
 
     Raises:
-        InputError: If the preconditioner is not positive or has another shape.
+        NotFiniteError: If the Hessian at the only point is not finite.
 
     Example:
         Linear regression with H = diag(2, 8), divided by (1, 4), bends by 2 in both directions.
@@ -43,19 +51,78 @@ def preconditioned_eigenvalue(
         >>> round(preconditioned_eigenvalue(surface, preconditioner=torch.tensor([1.0, 4.0])).item(), 6)
         2.0
     """
+    check_surface(surface)
+    if surface.dimension > _WHOLE:
+        return eigenvalues(surface, theta, k=1, preconditioner=preconditioner).values[..., 0]
     surface = surface.double()
     where = places(surface, theta)
-    divisor, single = surface.points(preconditioner, "preconditioner")
-    if (divisor.shape, single) != (where.theta.shape, where.single):
-        shapes = [tuple(preconditioner.shape), tuple(where.given(where.theta).shape)]
-        raise InputError("preconditioner", f"shape {shapes[0]}", f"give the shape of θ, {shapes[1]}")
-    finite = where.finite & divisor.isfinite().all(1).cpu()
-    if not bool((divisor[finite] > 0).all()):
-        raise InputError("preconditioner", "not positive", "give what each coordinate of the gradient is divided by")
+    divisor, where = checked_preconditioner(surface, where, preconditioner)
     largest = torch.full((len(where.theta),), torch.nan, dtype=torch.float64)
-    if bool(finite.any()):
-        root = divisor[finite].sqrt()
-        hessian = surface.hessian(where.theta[finite]) / (root[:, :, None] * root[:, None, :])
-        largest[finite] = torch.linalg.eigvalsh(hessian)[:, -1].cpu()
+    if bool(where.finite.any()):
+        root = divisor[where.finite].sqrt()
+        hessian = surface.hessian(where.theta[where.finite]) / (root[:, :, None] * root[:, None, :])
+        good = hessian.isfinite().flatten(1).all(1)
+        if where.single and not bool(good):
+            raise NotFiniteError
+        values = torch.full((len(hessian),), torch.nan, dtype=torch.float64)
+        if bool(good.any()):
+            values[good.cpu()] = torch.linalg.eigvalsh(hessian[good])[:, -1].cpu()
+        largest[where.finite] = values
     measured: Tensor = where.given(largest)
     return measured
+
+
+def preconditioner(surface: LossSurface, optimizer: torch.optim.Optimizer) -> Float[Tensor, " parameter"]:
+    """Give what an optimiser of PyTorch divides the gradient by now, coordinate by coordinate.
+
+    Args:
+        surface: A surface of the network that the optimiser trains.
+        optimizer: `torch.optim.Adam`, `AdamW` or `RMSprop`, after at least one step.
+
+    Returns:
+        D, laid out like θ: √(v/(1 − β₂ᵗ)) + ε for Adam, with the largest v so far under amsgrad, and √v + ε for
+        RMSprop, v less the squared mean gradient where it is centred.
+
+    Raises:
+        InputError: If it is another optimiser, has made no step, or does not train all of the surface's parameters.
+
+    Example:
+        After one step of Adam v/(1 − β₂) is g², so D = |g| + ε.
+
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> surface = LossSurface(model, "mse", (torch.ones(1, 1), model(torch.ones(1, 1)).detach() + 1))
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> (model.weight.sum() * 3).backward()
+        >>> optimizer.step()
+        >>> round(preconditioner(surface, optimizer).item(), 4)
+        3.0
+    """
+    known = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+    if type(optimizer) not in known:
+        raise InputError("optimizer", type(optimizer).__name__, "expected torch.optim.Adam, AdamW or RMSprop")
+    check_surface(surface)
+    own = dict(surface._model.named_parameters())
+    group_of = {id(one): group for group in optimizer.param_groups for one in group["params"]}
+    pieces = {}
+    for name in surface.selection.shapes:
+        if id(own[name]) not in group_of:
+            remedy = f"it does not train {name}: expected the optimizer of the surface's network, or only= without it"
+            raise InputError("optimizer", type(optimizer).__name__, remedy)
+        state = optimizer.state.get(own[name], {})
+        if not state:
+            raise InputError("optimizer", f"without a step of {name}", "expected one that has made at least one step")
+        pieces[name] = _divisor(state, group_of[id(own[name])])
+    return surface.selection.join(pieces)
+
+
+def _divisor(state: dict[str, Tensor], group: dict[str, object]) -> Tensor:
+    eps = float(group["eps"])  # type: ignore[arg-type]
+    if "square_avg" in state:
+        square = state["square_avg"].double()
+        if group["centered"]:
+            square = (square - state["grad_avg"].double().square()).clamp_min(0)
+        return square.sqrt() + eps
+    square = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"].double()
+    beta2 = float(group["betas"][1])  # type: ignore[index]
+    divisor: Tensor = (square / (1 - beta2 ** float(state["step"]))).sqrt() + eps
+    return divisor

@@ -8,6 +8,7 @@ from .eigenpairs_search import Which as Which
 from .eigenpairs_search import eigenpairs as eigenpairs
 from .operator import MatrixOperator as MatrixOperator
 from .operator import NotFiniteError as NotFiniteError
+from .operator import ScaledOperator as ScaledOperator
 from .operator import SymmetricOperator as SymmetricOperator
 from .trace_estimate import Trace as Trace
 from .trace_estimate import trace as trace

@@ -11,17 +11,20 @@ for m steps in n dimensions, one that is ε of the spectrum's width away stays h
 """
 
 import math
+import time
 import warnings
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bathymetry.core.checks import positive_number, whole_number
+from bathymetry.core.checks import check_dense, positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.core.showing import readable
-from bathymetry.spectra.krylov import Krylov
+from bathymetry.spectra.krylov import Krylov, norms
 from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
 
 Which = Literal["largest", "smallest", "both", "magnitude"]
@@ -29,6 +32,7 @@ Which = Literal["largest", "smallest", "both", "magnitude"]
 _WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
 _HIDDEN = 1e-3  # the probability with which an eigenvalue may stay hidden from a look in a new direction
 _EVERY = 2  # steps between two looks at the residuals
+_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters, beside the one that comes next
 
 
 class NotConverged(UserWarning):
@@ -42,7 +46,7 @@ class Eigenpairs:
     values: Float[Tensor, " pair"]  # descending, float64; for "magnitude" by magnitude
     vectors: Float[Tensor, "pair dimension"]  # unit vectors
     residuals: Float[Tensor, " pair"]  # ‖Hv − λv‖, from a product made for it
-    converged: Bool[Tensor, " pair"]  # residual within the tolerance times the largest |λ|, and none was missed
+    converged: Bool[Tensor, " pair"]  # residual within tolerance · largest |λ|, and none missed if certified
     tolerance: float
     products: int  # how many vectors were multiplied
 
@@ -55,6 +59,9 @@ def eigenpairs(
     tolerance: float = 1e-3,
     most_products: int = 2000,
     most_vectors: int = 120,
+    start: Float[Tensor, "*vector dimension"] | None = None,
+    seconds: float | None = None,
+    certify: bool = True,
     generator: torch.Generator | None = None,
 ) -> Eigenpairs:
     """Find some eigenvalues at the ends of the spectrum.
@@ -65,7 +72,12 @@ def eigenpairs(
         which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
         tolerance: Of the residuals, relative to the largest |λ|.
         most_products: When to stop all the same, with a warning.
-        most_vectors: How many vectors to keep.
+        most_vectors: How many vectors to keep; fewer where they would take more than 5.5 GB.
+        start: Where to begin, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
+            taken. None for a random direction.
+        seconds: About when to stop all the same, with a warning. At least as many products are made as eigenvalues are
+            wanted, and one more for the residual of each.
+        certify: Whether to look for eigenvalues that the run has missed, in directions of which it has seen nothing.
         generator: Draws the start; a fixed one if None.
 
     Returns:
@@ -76,19 +88,21 @@ def eigenpairs(
         >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
         tensor([-0.6800], dtype=torch.float64)
     """
-    wanted = _wanted(operator.dimension, k, which, tolerance)
-    most_products = whole_number("most_products", most_products, 1)
-    if operator.dimension <= max(_WHOLE, 3 * wanted):
-        return _of_whole(operator, k, which, tolerance)
+    wanted = _wanted(operator, k, which, tolerance)
+    most_products = max(whole_number("most_products", most_products, 1), wanted + 1)
     generator = generator or torch.Generator().manual_seed(0)
-    start = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
-    run = Krylov(operator, start, max(most_vectors, 3 * wanted + 10), generator)
-    most_products = max(most_products, wanted + 1)
-    complete = _grow_until_converged(run, k, which, tolerance, most_products, looking=False)
-    while complete and run.size < operator.dimension:
+    first = None if start is None else _start(operator, start)
+    limit = _Limit(most_products, time.monotonic(), None if seconds is None else positive_number("seconds", seconds))
+    if operator.dimension <= max(_WHOLE, 3 * wanted) and limit.allows_whole(operator):
+        return _of_whole(operator, k, which, tolerance)
+    if first is None:
+        first = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
+    run = Krylov(operator, first, min(max(most_vectors, 3 * wanted + 10), _room(operator, wanted)), generator)
+    complete = _grow_until_converged(run, k, which, tolerance, limit, looking=False)
+    while certify and complete and run.size < operator.dimension:
         before = _chosen_values(run, k, which)
         run.restart(_chosen(run.ritz()[0][0], k, which), afresh=True)
-        complete = _grow_until_converged(run, k, which, tolerance, most_products, looking=True)
+        complete = _grow_until_converged(run, k, which, tolerance, limit, looking=True)
         if complete and _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
             break
     values, coordinates = run.ritz()
@@ -96,25 +110,80 @@ def eigenpairs(
     return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run, complete)
 
 
-def _wanted(dimension: int, k: int, which: Which, tolerance: float) -> int:
-    if which not in get_args(Which):
-        raise InputError("which", which, f"give one of {', '.join(get_args(Which))}")
+@dataclass(frozen=True)
+class _Limit:
+    """When a search gives up."""
+
+    products: int
+    begun: float  # on the clock of `time.monotonic`
+    seconds: float | None
+
+    def reached(self, products: int, wanted: int) -> bool:
+        """Tell whether another product, and those for the residuals wanted, would go beyond it."""
+        if products >= self.products:
+            return True
+        if self.seconds is None:
+            return False
+        passed = time.monotonic() - self.begun
+        return passed + (1 + wanted) * passed / max(1, products) > self.seconds
+
+    def allows_whole(self, operator: SymmetricOperator) -> bool:
+        """Tell whether there is time for as many products as dimensions."""
+        if self.seconds is None:
+            return True
+        before = time.monotonic()
+        operator(torch.ones(1, operator.dimension, dtype=operator.dtype, device=operator.device))
+        now = time.monotonic()
+        return now - self.begun + operator.dimension * (now - before) < self.seconds
+
+
+def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float) -> int:
+    dimension = operator.dimension
+    if not isinstance(which, str) or which not in get_args(Which):
+        raise InputError("which", which, f"expected one of {', '.join(get_args(Which))}")
     positive_number("tolerance", tolerance)
     wanted = 2 * whole_number("k", k, 1) if which == "both" else whole_number("k", k, 1)
     if wanted > dimension:
+        if dimension == 1 and which == "both":
+            raise InputError("k", k, 'this surface has one parameter, so which="both" is not available')
         most = dimension // 2 if which == "both" else dimension
-        raise InputError("k", k, f"give from 1 to {most}, as there are {dimension} eigenvalues")
+        raise InputError("k", k, f"expected from 1 to {most}, as there are {dimension} eigenvalues")
+    least = 8 * operator.dimension * (4 * dimension if dimension <= 3 * wanted else wanted)
+    if least > free_bytes():
+        remedy = f"the eigenvectors take {gigabytes(least)}, more than is free: expected a smaller number"
+        raise InputError("k", k, remedy)
     return wanted
 
 
-def _grow_until_converged(
-    run: Krylov, k: int, which: Which, tolerance: float, most_products: int, *, looking: bool
-) -> bool:
+def _room(operator: SymmetricOperator, wanted: int) -> int:
+    """Tell how many vectors to keep: as many as fit, and in any case enough to restart with."""
+    each = operator.dimension * torch.finfo(operator.dtype).bits // 8
+    return max(int(_BASIS // each), 2 * wanted + 6)
+
+
+def _start(operator: SymmetricOperator, start: Tensor) -> Float[Tensor, "1 dimension"]:
+    remedy = f"expected real numbers of shape ({operator.dimension},) or (vector, {operator.dimension})"
+    if not isinstance(start, Tensor):
+        raise InputError("start", type(start).__name__, remedy)
+    check_dense("start", start)
+    if not start.is_floating_point():
+        raise InputError("start", start.dtype, remedy)
+    if start.ndim not in (1, 2) or start.shape[-1] != operator.dimension or len(start) == 0:
+        raise InputError("start", f"shape {tuple(start.shape)}", remedy)
+    rows = start.detach().reshape(-1, operator.dimension).to(operator.device, operator.dtype)
+    total = (rows / norms(rows)[:, None]).sum(0, keepdim=True)
+    if not bool(total.isfinite().all()) or not bool((norms(total) > 0).all()):
+        raise InputError("start", "without a direction", "expected finite vectors that are not zero")
+    return total
+
+
+def _grow_until_converged(run: Krylov, k: int, which: Which, tolerance: float, limit: _Limit, *, looking: bool) -> bool:
     # While looking in a new direction, the next eigenvalue at each end that is wanted has to converge as well.
     found = run.size
     more = k + 1 if looking else k
     wanted = 2 * more if which == "both" else more
-    while run.products < most_products or run.size < found + 1:
+    least = k if looking else wanted  # without as many vectors there are no values to give
+    while run.size < least or not limit.reached(run.products, wanted):
         run.grow()
         if run.size >= min(wanted, run.most) and (run.size % _EVERY == 0 or run.full):
             values, coordinates = run.ritz()
@@ -185,16 +254,17 @@ def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: floa
 def _checked(
     operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None, complete: bool
 ) -> Eigenpairs:
-    products = operator(vectors)
-    missed = products.sub_(values.to(products)[:, None] * vectors)
+    missed = operator(vectors) - values.to(vectors)[:, None] * vectors
     residuals = torch.linalg.vector_norm(missed, dim=1, dtype=torch.float64).cpu()
     largest = float(values.abs().max()) if run is None else float(run.ritz()[0].abs().max())
     converged = residuals <= max(tolerance, 100 * torch.finfo(operator.dtype).eps) * largest + 1e-300
     if not bool(converged.all()):
         missing = f"{int((~converged).sum())} of {len(values)} eigenvalues have residuals"
-        warnings.warn(f"{missing} above {tolerance:g} of the largest; allow more products", NotConverged, stacklevel=3)
+        warnings.warn(
+            f"{missing} above {tolerance:g} of the largest; allow more products or seconds", NotConverged, stacklevel=3
+        )
     elif not complete:
         message = f"the search ended after {run.products if run else 0} products and may have missed eigenvalues"
-        warnings.warn(f"{message}; allow more products", NotConverged, stacklevel=3)
+        warnings.warn(f"{message}; allow more products or seconds", NotConverged, stacklevel=3)
     made = operator.dimension if run is None else run.products
     return Eigenpairs(values, vectors, residuals, converged & complete, tolerance, made + len(values))

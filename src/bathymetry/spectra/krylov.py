@@ -13,6 +13,9 @@ from torch import Tensor
 
 from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator
 
+_BLOCK = 2**27  # bytes of a basis that are allocated at once, unless _FEW vectors are more
+_FEW = 4
+
 
 class Krylov:
     """Growing bases, one a run, and what the operator is on each.
@@ -35,12 +38,15 @@ class Krylov:
         runs = len(starts)
         self.dimension = operator.dimension
         self.most = min(most, operator.dimension)
-        self._basis = starts.new_empty(runs, self.most, operator.dimension)  # touched as it is filled
-        self._basis[:, 0] = starts / starts.norm(dim=1, keepdim=True)
+        # one block where it is small, else blocks of a few vectors each, made as the basis grows
+        self._rows = min(self.most, max(_FEW, _BLOCK // (runs * operator.dimension * starts.element_size())))
+        self._blocks: list[Tensor] = []
+        self._set(0, starts / norms(starts)[:, None])
         self._small = torch.zeros(runs, self.most, self.most, dtype=torch.float64)
         self.size = 0  # how many vectors have been multiplied
         self.products = 0
         self.last = torch.zeros(runs, dtype=torch.float64)  # what is left of the newest product: its coupling
+        self._following: Tensor | None = None  # the next vectors, while the basis has no room for them
 
     @property
     def full(self) -> bool:
@@ -59,23 +65,26 @@ class Krylov:
             NotFiniteError: If a product is not finite.
         """
         place = self.size
-        product = self._operator(self._basis[:, place])
+        product = self._operator(self._vector(place))
         self.products += len(product)
-        size = product.norm(dim=1).double().cpu()
+        size = norms(product).double().cpu()
         if not bool(size.isfinite().all()):
             raise NotFiniteError
-        so_far = self._basis[:, : place + 1]
-        product, coefficients = _orthogonal(product, so_far)
+        product, coefficients = _orthogonal(product, self._basis(place + 1))
         self._small[:, place, : place + 1] = self._small[:, : place + 1, place] = coefficients.double().cpu()
         self.size += 1
-        self.last = product.norm(dim=1).double().cpu()
+        self.last = norms(product).double().cpu()
         exhausted = self.last <= 100 * torch.finfo(product.dtype).eps * size
         self.last = torch.where(exhausted, 0.0, self.last)
-        if not self.full:
-            if bool(exhausted.any()):
-                for run in exhausted.nonzero().ravel().tolist():
-                    product[run] = self._fresh(self._basis[run : run + 1, : self.size])
-            self._basis[:, self.size] = product / product.norm(dim=1, keepdim=True)
+        if self.size == self.dimension:
+            return
+        for run in exhausted.nonzero().ravel().tolist():
+            product[run] = self._fresh([block[run : run + 1] for block in self._basis(self.size)])
+        following = product / norms(product)[:, None]
+        if self.full:
+            self._following = following
+        else:
+            self._set(self.size, following)
 
     def ritz(self) -> tuple[Float[Tensor, "run size"], Float[Tensor, "run size size"]]:
         """Diagonalise T.
@@ -95,10 +104,12 @@ class Krylov:
         Returns:
             Unit vectors.
         """
-        basis = self._basis[0, : self.size]
-        found = coordinates.T.to(basis) @ basis
-        unit: Tensor = found / found.norm(dim=1, keepdim=True)
-        return unit
+        blocks = self._basis(self.size)
+        places = torch.split(coordinates.T.to(blocks[0]), [block.shape[1] for block in blocks], dim=1)
+        found: Tensor = places[0] @ blocks[0][0]
+        for place, block in zip(places[1:], blocks[1:], strict=True):
+            found.addmm_(place, block[0])
+        return found.div_(norms(found)[:, None])
 
     def restart(self, chosen: Tensor, *, afresh: bool) -> None:
         """Shrink the first run's basis to some Ritz vectors and go on from there.
@@ -108,45 +119,86 @@ class Krylov:
             afresh: Go on in a random direction, to find what the run can't see; else where it was.
         """
         values, coordinates = self.ritz()
-        kept = self.vectors(coordinates[0][:, chosen])
-        following = self._fresh(kept[None]) if afresh or self.full else self._basis[0, self.size]
-        if not afresh and self.full:
-            following = self._residual(coordinates[0], chosen, kept)
-        self.size = len(kept)
-        self._basis[0, : self.size] = kept
-        self._basis[0, self.size] = following / following.norm()
+        self._turn(coordinates[0][:, chosen])
+        following = None if afresh else self._following if self.full else self._vector(self.size)
+        self.size, self._following = len(chosen), None
+        following = self._fresh(self._basis(self.size))[None] if following is None else following
+        self._set(self.size, following / norms(following)[:, None])
         self._small.zero_()
         self._small[0, : self.size, : self.size] = torch.diag(values[0, chosen])
 
-    def _residual(self, coordinates: Tensor, chosen: Tensor, kept: Tensor) -> Tensor:
-        # one more product gives the direction that a full basis had no room for
-        worst = int(coordinates[-1, chosen].abs().argmax())
-        product = self._operator(kept[worst][None])
-        self.products += 1
-        residual, _ = _orthogonal(product, self._basis[:1, : self.size])
-        return residual[0] if float(residual.norm()) > 0 else self._fresh(kept[None])
+    def _turn(self, coordinates: Float[Tensor, "size chosen"]) -> None:
+        """Put Ritz vectors in the place of the first vectors of the basis, a piece of all of them at a time."""
+        blocks, count = self._basis(self.size), coordinates.shape[1]
+        turn = coordinates.T.to(blocks[0])
+        columns = max(1, _BLOCK // (self.size * blocks[0].element_size()))
+        for start in range(0, self.dimension, columns):
+            piece = torch.cat([block[0, :, start : start + columns] for block in blocks])
+            for place, row in enumerate(turn @ piece):
+                self._vector(place)[0, start : start + columns] = row
+        for block in self._basis(count):
+            block[0].div_(norms(block[0])[:, None])
 
-    def _fresh(self, basis: Float[Tensor, "1 size dimension"]) -> Float[Tensor, " dimension"]:
-        drawn = torch.randn(1, basis.shape[2], generator=self._generator, dtype=torch.float64).to(basis)
+    def _vector(self, place: int) -> Float[Tensor, "run dimension"]:
+        return self._blocks[place // self._rows][:, place % self._rows]
+
+    def _set(self, place: int, vectors: Float[Tensor, "run dimension"]) -> None:
+        if place // self._rows == len(self._blocks):
+            rows = min(self._rows, self.most - place)
+            self._blocks.append(vectors.new_empty(len(vectors), rows, self.dimension))
+        self._vector(place).copy_(vectors)
+
+    def _basis(self, size: int) -> list[Float[Tensor, "run _ dimension"]]:
+        """Give the first vectors of the basis, in blocks."""
+        starts = range(0, size, self._rows)
+        return [block[:, : size - start] for start, block in zip(starts, self._blocks, strict=False)]
+
+    def _fresh(self, basis: list[Float[Tensor, "1 _ dimension"]]) -> Float[Tensor, " dimension"]:
+        drawn = torch.randn(1, self.dimension, generator=self._generator, dtype=torch.float64).to(basis[0])
         return _orthogonal(drawn, basis)[0][0]
 
 
-def _orthogonal(vectors: Float[Tensor, "run dimension"], basis: Tensor) -> tuple[Tensor, Float[Tensor, "run size"]]:
+def norms(vectors: Float[Tensor, "run dimension"]) -> Float[Tensor, " run"]:
+    """Give the length of each vector, also where the squares of its entries are below or above every number.
+
+    Args:
+        vectors: A row each.
+
+    Returns:
+        ‖v‖₂, to the last bit what `vectors.norm(dim=1)` gives where that is defined.
+    """
+    lengths: Tensor = vectors.norm(dim=1)
+    odd = (lengths < torch.finfo(vectors.dtype).smallest_normal ** 0.25) | lengths.isinf()
+    if bool(odd.any()):
+        # a power of two changes no digit
+        exponent = torch.frexp(torch.linalg.vector_norm(vectors[odd], torch.inf, dim=1)).exponent.clamp(-120, 120)
+        scale = torch.ldexp(lengths.new_ones(exponent.shape), exponent)
+        lengths = lengths.masked_scatter(odd, (vectors[odd] / scale[:, None]).norm(dim=1) * scale)
+    return lengths
+
+
+def _orthogonal(
+    vectors: Float[Tensor, "run dimension"], basis: list[Float[Tensor, "run _ dimension"]]
+) -> tuple[Tensor, Float[Tensor, "run size"]]:
     # Take out of each vector what lies in its basis; give the rest and what was taken out. The newest two directions,
     # in which nearly all of it lies, go first. A second pass over all of them is made only where the first took out so
     # much that rounding shows: Kahan and Parlett's "twice is enough".
-    total = torch.zeros(basis.shape[:2], dtype=vectors.dtype, device=vectors.device)
-    newest = slice(max(0, basis.shape[1] - 2), None)
-    rest = _less(vectors.unsqueeze(2), basis[:, newest], total[:, newest])
+    total = [torch.zeros(block.shape[:2], dtype=vectors.dtype, device=vectors.device) for block in basis]
+    rest = vectors.unsqueeze(2).clone()
+    newest = slice(max(0, basis[-1].shape[1] - 2), None)
+    if len(basis) > 1 and basis[-1].shape[1] == 1:
+        rest = _less(rest, basis[-2][:, -1:], total[-2][:, -1:])
+    rest = _less(rest, basis[-1][:, newest], total[-1][:, newest])
     for _ in range(2):
-        before = rest.norm(dim=1)
-        rest = _less(rest, basis, total)
-        if bool((rest.norm(dim=1) > 0.7 * before).all()):
+        before = norms(rest.squeeze(2))
+        for block, part in zip(basis, total, strict=True):
+            rest = _less(rest, block, part)
+        if bool((norms(rest.squeeze(2)) > 0.7 * before).all()):
             break
-    return rest.squeeze(2), total
+    return rest.squeeze(2), torch.cat(total, dim=1)
 
 
 def _less(rest: Tensor, basis: Tensor, total: Tensor) -> Tensor:
     parts = torch.bmm(basis, rest)
     total += parts.squeeze(2)
-    return torch.baddbmm(rest, basis.transpose(1, 2), parts, alpha=-1)
+    return rest.baddbmm_(basis.transpose(1, 2), parts, alpha=-1)

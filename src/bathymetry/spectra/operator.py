@@ -11,10 +11,14 @@ from bathymetry.core.errors import InputError
 
 
 class NotFiniteError(InputError):
-    """A product that is NaN or infinite."""
+    """A derivative that is NaN or infinite.
 
-    def __init__(self) -> None:
-        super().__init__("product", "not finite", "give a point where the loss and its second derivatives are finite")
+    Args:
+        what: What is not finite.
+    """
+
+    def __init__(self, what: str = "product") -> None:
+        super().__init__(what, "not finite", "give a point where the loss and its second derivatives are finite")
 
 
 @runtime_checkable
@@ -79,6 +83,35 @@ class MatrixOperator:
             Their products.
         """
         return vectors @ self.matrix
+
+
+class ScaledOperator:
+    """SAS, for a symmetric A and a diagonal S.
+
+    Args:
+        operator: A.
+        scale: The diagonal of S.
+
+    Example:
+        >>> matrix = MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))
+        >>> ScaledOperator(matrix, torch.tensor([1.0, 10.0]))(torch.eye(2)).tolist()
+        [[2.0, 10.0], [10.0, 300.0]]
+    """
+
+    def __init__(self, operator: SymmetricOperator, scale: Float[Tensor, " dimension"]) -> None:
+        self._operator, self._scale = operator, scale
+        self.dimension, self.dtype, self.device = operator.dimension, operator.dtype, operator.device
+
+    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
+        """Multiply vectors.
+
+        Args:
+            vectors: A row each.
+
+        Returns:
+            Their products.
+        """
+        return self._scale * self._operator(self._scale * vectors)
 
 
 def whole_matrix(operator: SymmetricOperator) -> Float[Tensor, "dimension dimension"]:

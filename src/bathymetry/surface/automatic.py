@@ -44,6 +44,7 @@ class AutomaticDerivatives:
             True  # until a network shows that they can't be
         )
         self._trusted = False  # until a Hessian was seen to be symmetric
+        self._bytes: dict[tuple[tuple[int, ...], ...], int] = {}  # an example's, by the shapes of a batch's tensors
 
     @property
     def path(self) -> str:
@@ -108,7 +109,8 @@ class AutomaticDerivatives:
             A function of (member, vector, parameter) that may be called again and again.
         """
         self._check_symmetry(theta, batch)
-        together = max(1, _TOGETHER // (len(theta) * batch.rows * self.bytes_an_example(theta, batch)))
+        each = batch.rows * self.bytes_an_example(theta, batch) + theta[0].nbytes
+        together = max(1, _TOGETHER // (len(theta) * each))
         point, gradient = self._differentiated(theta, batch, create_graph=True)
 
         def some_products(vectors: Tensor) -> Tensor:  # (vector, member, parameter)
@@ -117,13 +119,14 @@ class AutomaticDerivatives:
                     return _again(point, gradient, vectors, is_grads_batched=True)
                 except _UNSUPPORTED:
                     self._vectors_batched = False
-            return torch.stack([_again(point, gradient, vector) for vector in vectors])
+            each = [_again(point, gradient, vector) for vector in vectors]
+            return each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each)
 
         def product(vectors: Tensor) -> Tensor:
             if not gradient.requires_grad:  # a loss that is linear in θ
                 return torch.zeros_like(vectors)
-            parts = torch.split(vectors.transpose(0, 1), together)
-            return torch.cat([some_products(part) for part in parts]).transpose(0, 1)
+            parts = [some_products(part) for part in torch.split(vectors.transpose(0, 1), together)]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
 
         return product
 
@@ -219,16 +222,29 @@ class AutomaticDerivatives:
             Bytes.
         """
         few = batch if self._network.couples_examples else next(batch.split(2))
-        seen: dict[int, int] = {}
+        shapes = tuple(tuple(tensor.shape) for tensor in few.tensors())
+        if shapes not in self._bytes:
+            self._bytes[shapes] = max(1, self._saved_bytes(theta[0], few) // few.rows)
+        return self._bytes[shapes]
+
+    def _saved_bytes(self, theta: Float[Tensor, " parameter"], batch: Batch) -> int:
+        """Measure what a batch leaves for a backward pass beside the parameters, which are there once for all."""
+        every = self._network.constants({})
+        point = self._selection.split(theta.detach().requires_grad_())
+        own = {name: part.to(every[name].dtype) for name, part in point.items()}
+        constants = {name: tensor for name, tensor in every.items() if name not in own}
+        there = {_storage(tensor) for tensor in (theta, *own.values(), *constants.values())}
+        saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
-            if tensor.layout == torch.strided:  # a sparse one has no bytes of its own to ask for
-                seen[tensor.data_ptr()] = tensor.nbytes
+            # a sparse one has no bytes of its own to ask for
+            if tensor.layout == torch.strided and _storage(tensor) not in there:
+                saved[tensor.data_ptr()] = tensor.nbytes
             return tensor
 
         with saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._one(few)(theta[0].detach().requires_grad_())
-        return max(1, sum(seen.values()) // few.rows)
+            self._criterion(self._network.output(own, constants, batch.inputs), batch.targets)
+        return sum(saved.values())
 
     def _example_gradients(self, theta: Tensor, batch: Batch) -> Iterator[Float[Tensor, "example parameter"]]:
         """Give each example's own gradient, some examples at a time, batched where the network allows it."""
@@ -267,6 +283,8 @@ class AutomaticDerivatives:
                 self._members_batched = False
             else:
                 return batched
+        if len(theta) == 1:  # without the copy of θ that a stack makes in the backward pass
+            return function(theta.squeeze(0)).unsqueeze(0)
         return torch.stack([function(row) for row in theta])
 
     def _check_symmetry(self, theta: Tensor, batch: Batch) -> None:
@@ -310,6 +328,10 @@ def _refuse_operations_without_a_second_derivative(gradient: Tensor, kind: str) 
             remedy = "one of its operations has no second derivative (once_differentiable), and so has no Hessian"
             raise InputError("model", kind, remedy)
         open_ += [following for following, _ in node.next_functions]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _again(point: Tensor, gradient: Tensor, vectors: Tensor, *, is_grads_batched: bool = False) -> Tensor:

@@ -1,5 +1,6 @@
 """The loss surface of a network: parameters θ ↦ loss, for one network, one loss function and one set of data."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from bathymetry.surface.formulas import perceptron_formulas
 from bathymetry.surface.inspection import inspect
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output
-from bathymetry.surface.product import Again, HessianProduct
+from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.surface.selection import select
 from bathymetry.surface.structure import Mode
 from bathymetry.training.criterion import Criterion
@@ -29,6 +30,7 @@ from bathymetry.training.losses import Loss
 
 _MEMORY = 2**31
 _GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
+_VECTORS = 3  # and about this many vectors of the length of θ
 
 
 class LossSurface:
@@ -236,11 +238,10 @@ class LossSurface:
             ∂L/∂θ, of the shape of θ.
         """
         points, single = self.points(theta)
-        total = torch.zeros(points.shape, dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for share, batch in self._shares(points, 2):
-                total += share * self._derivatives.gradient(points, batch).detach().double()
-        return (total[0] if single else total).to(self.dtype)
+            shares = self._shares(points, 2)
+            total = weighted_sum((share, self._derivatives.gradient(points, batch).detach()) for share, batch in shares)
+        return total[0] if single else total
 
     def example_gradient_norms(self, theta: Float[Tensor, " parameter"] | None = None) -> Float[Tensor, " example"]:
         """Give the norm of each example's own gradient.
@@ -286,10 +287,25 @@ class LossSurface:
         Returns:
             This surface if it is in float64 already, else another of the same network, loss and data.
         """
-        if self.dtype == torch.float64:
+        return self if self.dtype == torch.float64 else self._in(torch.float64)
+
+    def at_least_float32(self) -> "LossSurface":
+        """Measure the same surface in float32 if the network computes in less, with a warning that says so.
+
+        In bfloat16 or float16 small steps vanish, and so do differences of losses and gradients.
+
+        Returns:
+            This surface, or another of the same network, loss and data.
+        """
+        if self._network.precision <= torch.finfo(torch.float32).eps:
             return self
+        message = f"{self._network.kind} computes in less than float32, in which small differences vanish"
+        warnings.warn(f"{message}: measured as by LossSurface(..., dtype=torch.float32)", stacklevel=3)
+        return self._in(torch.float32)
+
+    def _in(self, dtype: torch.dtype) -> "LossSurface":
         surface = LossSurface(
-            self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=torch.float64,
+            self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=dtype,
             memory=self._memory, mode=self._mode,
         )  # fmt: skip
         surface.only = self.only
@@ -308,11 +324,12 @@ class LossSurface:
         kept: list[tuple[float, Callable[[Tensor], Tensor], int]] = []
         room = self._memory // 2
         needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
+        needed += (self._batches.count - 1) * _VECTORS * points.nbytes  # beside those of the first
         if needed > room:
             return HessianProduct(points, Again(lambda: self._prepared(points)), lambda: self.path, single=single)
         with self._network.measuring():
             for share, batch in self._shares(points, _GRAPHS):
-                block = max(1, room // (3 * batch.rows * self._bytes(points, batch)))
+                block = self._vectors_at_once(points, batch, room)
                 kept.append((share, self._guarded(self._derivatives.product(points, batch)), block))
         return HessianProduct(points, kept, lambda: self.path, single=single)
 
@@ -437,8 +454,11 @@ class LossSurface:
         columns = product(identity.expand(len(points), -1, -1)).double()
         return (columns + columns.transpose(1, 2)) / 2
 
+    def _vectors_at_once(self, points: Tensor, batch: Batch, room: int) -> int:
+        return max(1, room // (3 * (batch.rows * self._bytes(points, batch) + points.nbytes)))
+
     def _prepared(self, points: Tensor) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
+        room = self._memory // 2
         with self._network.measuring():
             for share, batch in self._shares(points, 2 * _GRAPHS):
-                block = max(1, self._memory // (6 * batch.rows * self._bytes(points, batch)))
-                yield share, self._derivatives.product(points, batch), block
+                yield share, self._derivatives.product(points, batch), self._vectors_at_once(points, batch, room)

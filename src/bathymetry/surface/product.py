@@ -89,14 +89,27 @@ class HessianProduct:
         return LinearOperator(size, matvec=columns, rmatvec=columns, matmat=columns, rmatmat=columns, dtype=kind)
 
     def _sum(self, vectors: Tensor) -> Tensor:
-        if isinstance(self._pieces, list) and len(self._pieces) == 1:  # nothing to add up in float64
-            share, product, block = self._pieces[0]
-            only: Tensor = _in_blocks(product, vectors, block) * share
-            return only
-        total = torch.zeros(vectors.shape, dtype=torch.float64, device=self.device)
-        for share, product, block in self._pieces:
-            total += share * _in_blocks(product, vectors, block).double()
-        return total.to(self.dtype)
+        return weighted_sum((share, _in_blocks(product, vectors, block)) for share, product, block in self._pieces)
+
+
+def weighted_sum(parts: Iterable[tuple[float, Tensor]]) -> Tensor:
+    """Add up in float64, without a copy where there is nothing to add.
+
+    Args:
+        parts: At least one, each with its share.
+
+    Returns:
+        Σ share · part, in the dtype of the parts.
+    """
+    rest = iter(parts)
+    share, first = next(rest)
+    total: Tensor | None = None
+    for other_share, other in rest:
+        total = first.double() * share if total is None else total
+        total += other_share * other.double()
+    if total is None:
+        return first if share == 1 else first * share
+    return total.to(first.dtype)
 
 
 def _in_blocks(product: _Call, vectors: Tensor, block: int) -> Tensor:

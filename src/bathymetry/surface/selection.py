@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bathymetry.core.checks import check_dense
 from bathymetry.core.errors import InputError
 
 
@@ -76,9 +77,7 @@ class Selection:
             raise InputError(field, type(theta).__name__, "give a tensor of real numbers") from error
         if theta.is_complex() or theta.dtype == torch.bool:
             raise InputError(field, theta.dtype, "give real numbers")
-        if theta.is_meta or theta.layout != torch.strided:
-            kind = "meta" if theta.is_meta else str(theta.layout).removeprefix("torch.")
-            raise InputError(field, f"a tensor that is {kind}", "expected a dense tensor with numbers")
+        check_dense(field, theta)
         if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
             shape = f"({self.dimension},) or (member, {self.dimension})"
             raise InputError(field, f"shape {tuple(theta.shape)}", f"give shape {shape}")
@@ -115,8 +114,10 @@ class Selection:
         Returns:
             Views by name, (*lead, *shape).
         """
-        lead = theta.shape[:-1]
-        return {name: theta[..., place].view((*lead, *self.shapes[name])) for name, place in self.slices.items()}
+        # in one operation: the backward pass of a slice fills a vector of the length of θ, for each parameter
+        parts = torch.split(theta, [prod(shape) for shape in self.shapes.values()], dim=-1)
+        named = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.view((*theta.shape[:-1], *shape)) for (name, shape), part in named}
 
 
 def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | None) -> Selection:
