@@ -1,7 +1,9 @@
 """The Python of the README and of the tutorial runs as it stands."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,10 @@ def test_the_readme_trains_decides_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("README.md")[1], "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(blocks("README.md")[1], "README.md", "exec"), names)
+    assert names["widths"] == [1, 21, 17, 11, 8, 4, 1]
+    assert sum((below + 1) * here for below, here in pairwise(names["widths"])) == 751 == (1 + 1) * 250 + (250 + 1)
     assert capsys.readouterr().out.split()[0] in {"supported", "contradicted", "undecided"}
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png", ".svg"]
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from bathymetry.core.errors import InputError
@@ -44,6 +46,30 @@ def test_values_may_be_typed_as_text():
         ({"functions": ("cos", "cos")}, "name each only once"),
         ({"networks": ("250,0",)}, "give a number above 0"),
         ({"low": 10, "high": 10}, "low = 10 must be below high = 10"),
+        ({"networks": ("10 18 15 4",)}, "networks = 10 18 15 4: separate widths by commas, such as 10,18,15,4."),
+        ({"networks": ("10-18",)}, "networks = 10-18: separate widths by commas, such as 10,18."),
+        ({"networks": ("10;18", "3")}, "such as 10,18."),
+        ({"networks": ("[10, 18]",)}, "such as 10,18."),
+        ({"networks": ("10,18,",)}, "such as 10,18."),
+        ({"networks": ("-3",)}, "networks = -3: give a number above 0."),
+        ({"networks": ("1e3",)}, "networks = 1e3: give a whole number."),
+        ({"networks": ("99999999999999999999",)}, "give at most 100000."),
+        ({"networks": ("250", "250")}, "name each only once"),
+        ({"networks": ("10,18", "10, 18")}, "name each only once"),
+        ({"networks": "250"}, "networks = 250: expected a tuple or list of values."),
+        ({"networks": (True,)}, "networks = True: expected"),
+        ({"networks": (",".join(["2"] * 1001),)}, "expected at most 1000 values"),
+        ({"functions": "cos"}, "functions = cos: expected a tuple or list of values."),
+        ({"functions": (3,)}, "functions = 3: expected text."),
+        ({"epochs": 10**20}, "epochs = 100000000000000000000: expected at most 1,000,000,000."),
+        ({"epochs": "9" * 5000}, "expected a whole number of fewer digits."),
+        ({"epochs": True}, "epochs = True: expected a number"),
+        ({"epochs": "1e400"}, "epochs = 1e400: give a whole number."),
+        ({"samples": 2.5}, "samples = 2.5: give a whole number."),
+        ({"seed": 2**63}, "seed = 9223372036854775808: give at most 9223372036854775807."),
+        ({"learning_rate": "1e400"}, "learning_rate = 1e400: give a finite number."),
+        ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: give 'cpu' or 'cuda'."),
+        ({"members": ""}, "members = '': give a whole number."),
         ({"depth": 3}, "depth = 3: there is no such field; give one of members, seed"),
     ],
 )
@@ -57,3 +83,27 @@ def test_bad_values_are_answered_with_one_sentence(fields, words):
 def test_an_unknown_preset_is_answered_with_those_there_are():
     with pytest.raises(InputError, match="full, quick, smoke"):
         DEPTH.preset("enormous")
+
+
+ODD = [None, "", " ", "a\nb", "\x1b[31m", "x" * 5000, "9" * 5000, 10**400, float("nan"), "1e400", [], {}, object(),
+       b"1", True, [[[1]]], ("a\nb",), (None,), ("\0",), -1, 0, "-1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("study", shipped(), ids=lambda study: study.name)
+def test_any_odd_value_of_any_setting_is_taken_or_answered_in_one_short_line(study):
+    for field in study.settings.model_fields:
+        for value in ODD:
+            said = ""
+            try:
+                study.settings.preset("smoke", **{field: value})
+            except InputError as error:
+                said = str(error)
+            assert said.isprintable()
+            assert len(said) < 500
+
+
+@pytest.mark.parametrize("functions", [("cos", "cos(x)"), ("x*2", "2*x", "sin"), ("sgn(x)", "sin", "sign(x)")])
+def test_one_function_by_two_names_is_refused(functions):
+    study = find("depth-function")
+    with pytest.raises(InputError, match=f"it is the same function as {re.escape(functions[0])}; name each only once"):
+        study.plan(DEPTH.preset("smoke", functions=functions))

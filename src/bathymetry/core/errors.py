@@ -44,7 +44,7 @@ class InputError(BathymetryError, ValueError):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        shown = str(value) if isinstance(value, str | PathLike) else repr(value)
+        shown = str(value) if isinstance(value, str | PathLike) and str(value).strip() else repr(value)
         if hasattr(value, "shape") or len(shown) > _LETTERS:
             shown = short(value)
         super().__init__(f"{field} = {shown}: {remedy.rstrip('.')}.")

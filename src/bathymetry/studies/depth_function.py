@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bathymetry import data, models, probes, statistics, training
+from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
@@ -117,11 +118,18 @@ def plan(settings: Settings) -> Plan:
 
     Returns:
         The plan.
+
+    Raises:
+        InputError: If two of the functions are the same.
     """
     names = network_names(settings.networks, _NETWORKS, _WORDS)
     ensembles, sources = [], {}
+    digests: dict[str, str] = {}
     for function in settings.functions:
         examples = data.function(function, settings.low, settings.high, settings.samples, settings.seed)
+        if alike := [one for one, digest in digests.items() if digest == examples.digest]:
+            raise InputError("functions", function, f"it is the same function as {alike[0]}; name each only once")
+        digests[function] = examples.digest
         sources[function] = examples.origin
         at_the_end = partial(training.Measurement, epochs=(settings.epochs,), dimension="last_epoch")
         measurements = {
