@@ -1,13 +1,18 @@
 """The program `bathymetry`: finds the command, and says every error in one sentence."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
+from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
 from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.core.interruption import Terminated
 
 _COMMANDS = {
     "list": "the studies with their questions",
@@ -26,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind the program's name; the command line's own if None.
 
     Returns:
-        0 if all went well, 2 for bad input, 130 after an interruption.
+        0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         MemoryError: Never: it is told in one sentence.
@@ -34,14 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _share_the_cores()
+    before = _end_on_sigterm()
     try:
         return _run(given)
     except BathymetryError as error:
         print(f"bathymetry: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is stored stays; the same command goes on from there.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        stored = str(stopped) or "what is stored stays; the same command goes on from there"
+        print(f"\nInterrupted: {stored}.", file=sys.stderr)
+        return 143 if isinstance(stopped, Terminated) else 130
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or "allocat" in str(error)):
             raise
@@ -51,6 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end_on_sigterm() -> Any:
+    """Let SIGTERM end the program as Ctrl-C does, with a sentence; give what handled it before, None if it stays."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        return None
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals call it
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    return before
 
 
 def _share_the_cores() -> None:

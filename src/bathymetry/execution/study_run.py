@@ -15,7 +15,7 @@ from bathymetry.execution.joints import joint
 from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
-from bathymetry.store import Unit, collect, output_folder, write_results
+from bathymetry.store import Unit, checkpoint_path, collect, output_folder, unit_path, write_results
 from bathymetry.store.machine import provenance
 from bathymetry.studies.catalogue import find
 from bathymetry.studies.judging import Judged, judge
@@ -157,7 +157,7 @@ def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) ->
     if not work.units:
         return
     heard.begin(study.name, work.units, work.seconds)
-    done = 0.0
+    done, trained = 0.0, 0
     try:
         for one in work.ensembles:
             for members in one.missing:
@@ -169,10 +169,22 @@ def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) ->
                     heard.advance(label, begun + share * whole)
 
                 hear(0.0)
-                train_unit(one, members, out, device, hear)
-                done += whole
+                train_unit(one, members, out, device, hear, heard.say)
+                done, trained = done + whole, trained + 1
+    except KeyboardInterrupt as stopped:
+        stopped.args = (_what_is_stored(study, work, out, trained),)
+        raise
     finally:
         heard.end()
+
+
+def _what_is_stored(study: Study, work: Work, out: Path, trained: int) -> str:
+    """Say what an interrupted run leaves, and how to go on."""
+    units = [(one.name, members) for one in work.ensembles for members in one.missing]
+    begun = sum(checkpoint_path(unit_path(out, name, members)).exists() for name, members in units)
+    checkpoint = ", and a checkpoint of the training under way" if begun else ""
+    stored = f"{trained} of the {len(units)} chunks of {study.name} that were to be trained"
+    return f"{stored} are stored in {out}{checkpoint}; the same command goes on from there"
 
 
 def _records(

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 
+from bathymetry.core.errors import DamagedError, InputError
+from bathymetry.core.interruption import HeldSignals
 from bathymetry.execution.work import EnsembleWork
 from bathymetry.store import (
     Unit,
     checkpoint_path,
     keep,
     read_checkpoint,
+    set_aside,
     unit_path,
     write_checkpoint,
 )
@@ -22,7 +25,12 @@ CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a unit
 
 
 def train_unit(
-    work: EnsembleWork, members: range, out: Path, device: str, progress: Callable[[float], None] | None = None
+    work: EnsembleWork,
+    members: range,
+    out: Path,
+    device: str,
+    progress: Callable[[float], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Train one unit and store it.
 
@@ -32,42 +40,55 @@ def train_unit(
         out: The output folder.
         device: Where to compute.
         progress: Hears which share of the training is done.
+        say: Hears what became of a checkpoint that can't be gone on from.
     """
-    begun = time.perf_counter()
-    place = unit_path(out, work.name, members)
-    trained = train_setting(work.planned.setting, members, device, progress, place)
-    machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
-    snapshots = {
-        epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
-        for epoch, parameters in trained.snapshots.items()
-    }
-    keep(out, work.name, work.description, Unit(members, trained.record, snapshots, machine))
-    checkpoint_path(place).unlink(missing_ok=True)
+    with HeldSignals():  # a unit that is done is stored before Ctrl-C or SIGTERM stops the run
+        begun = time.perf_counter()
+        place = unit_path(out, work.name, members)
+        trained = _trained(work.planned.setting, members, out, device, progress, place, say or (lambda _: None))
+        machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
+        snapshots = {
+            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+            for epoch, parameters in trained.snapshots.items()
+        }
+        keep(out, work.name, work.description, Unit(members, trained.record, snapshots, machine))
+        checkpoint_path(place).unlink(missing_ok=True)
 
 
-def train_setting(
+def _trained(
     setting: Setting,
     members: range,
-    device: str = "cpu",
-    progress: Callable[[float], None] | None = None,
-    place: Path | None = None,
+    out: Path,
+    device: str,
+    progress: Callable[[float], None] | None,
+    place: Path,
+    say: Callable[[str], None],
 ) -> Trained:
-    """Train members under a setting.
+    """Train from the unit's checkpoint; one that can't be gone on from is set aside, and training begins anew."""
+    try:
+        return _train_setting(setting, members, device, progress, place, _left(place))
+    except DamagedError as error:
+        sentence = str(error)
+    except InputError as error:
+        if error.field != "resume":
+            raise
+        sentence = f"{checkpoint_path(place)} can't be gone on from: it is {error.value}."
+    say(f"{sentence} It was moved to {set_aside(out, checkpoint_path(place))} and the training begins anew.")
+    return _train_setting(setting, members, device, progress, place, None)
 
-    Args:
-        setting: All that decides their numbers.
-        members: Their numbers.
-        device: Where to compute.
-        progress: Hears which share of the training is done.
-        place: Where the unit will stand; its checkpoints stand beside it, and the last one is gone on from.
 
-    Returns:
-        The trained members.
-    """
+def _train_setting(
+    setting: Setting,
+    members: range,
+    device: str,
+    progress: Callable[[float], None] | None,
+    place: Path,
+    resume: Checkpoint | None,
+) -> Trained:
+    """Train members under a setting; checkpoints stand beside the place where the unit will stand."""
     sets = setting.evaluate_on
 
     def keep_checkpoint(checkpoint: Checkpoint) -> None:
-        assert place is not None
         arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
         write_checkpoint(place, arrays, checkpoint.state)
 
@@ -92,9 +113,9 @@ def train_setting(
         dtype=setting.dtype,
         device=device,
         progress=progress,
-        checkpoint=keep_checkpoint if place is not None else None,
+        checkpoint=keep_checkpoint,
         checkpoint_every=CHECKPOINT_EVERY,
-        resume=_left(place) if place is not None else None,
+        resume=resume,
     )
 
 

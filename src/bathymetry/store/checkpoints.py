@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError
 from bathymetry.core.storage import put
 from bathymetry.store.sealed import Arrays, seal, unseal
+
+_SETTING, _STATE = "setting", "state"
 
 
 def checkpoint_path(unit: Path) -> Path:
@@ -29,7 +31,7 @@ def write_checkpoint(unit: Path, arrays: Arrays, state: Mapping[str, Any]) -> No
         arrays: Its numbers.
         state: Its words, plain JSON.
     """
-    put(checkpoint_path(unit), seal(arrays, state))
+    put(checkpoint_path(unit), seal(arrays, {_SETTING: unit.parent.name, _STATE: state}))
 
 
 def read_checkpoint(unit: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
@@ -39,13 +41,19 @@ def read_checkpoint(unit: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] |
         unit: The unit's place.
 
     Returns:
-        Its numbers and words; None if there is none that is whole, for then the unit begins anew.
+        Its numbers and words; None if there is none.
+
+    Raises:
+        DamagedError: If it is not what was stored, or was stored for other units.
     """
     path = checkpoint_path(unit)
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
-    try:
-        arrays, state = unseal(path)
-    except StorageError:
-        return None
-    return (arrays, state) if "parameters" in arrays and "record" in state else None
+    if path.is_dir():
+        raise DamagedError(f"{path} is no checkpoint: it is a folder.")
+    arrays, words = unseal(path)
+    if _SETTING not in words or _STATE not in words:
+        raise DamagedError(f"{path} is no checkpoint of this version.")
+    if words[_SETTING] != unit.parent.name:
+        raise DamagedError(f"{path} is a checkpoint of another setting, {words[_SETTING]}.")
+    return arrays, words[_STATE]

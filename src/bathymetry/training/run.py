@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.training.batch import Batch, Gatherer, data_order
-from bathymetry.training.checkpoint import Checkpoint, Watch
+from bathymetry.training.checkpoint import Checkpoint, Watch, difference
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet, evaluate
 from bathymetry.training.losses import Loss
@@ -74,6 +74,11 @@ class TrainingRun:
 
     def go(self) -> Trained:
         """Train to the end."""
+        with self._watch.over():
+            self._train()
+        return self._result()
+
+    def _train(self) -> None:
         for epoch in range(self._epoch, self._length.epochs + 1):
             self._epoch = epoch
             if self._batches == 0:
@@ -84,7 +89,6 @@ class TrainingRun:
                 self._restore(passed)
             self._train_epoch(epoch)
             self._batches = 0
-        return self._result()
 
     def _differentiate_whole(self) -> dict[str, Tensor]:
         """Take the gradient before the record, and give what layers learnt of the batch: it counts from the step on."""
@@ -135,7 +139,15 @@ class TrainingRun:
         tensors |= {f"record/{name}": values for name, values in rows.items()}
         tensors |= {"batch_loss": self._batch_loss, "stopped": self._stopped, "stopped_at": self._stopped_at}
         state = {
-            "members": [self._members.start, self._members.stop],
+            "training": {
+                "members": [self._members.start, self._members.stop],
+                "seed": self._seed,
+                "epochs": self._length.epochs,
+                "steps": self._length.steps,
+                "batch size": self._length.batch_size,
+                "examples": len(self._train_set.examples),
+                "path": self._ensemble.stack.name,
+            },
             "step": self._step,
             "epoch": self._epoch,
             "batches": self._batches,
@@ -152,11 +164,11 @@ class TrainingRun:
         Raises:
             InputError: If it belongs to another training.
         """
-        state, tensors = checkpoint.state, dict(checkpoint.tensors)
-        parameters = self._ensemble.parameters
-        same_members = state["members"] == [self._members.start, self._members.stop]
-        if not same_members or tensors["parameters"].shape != parameters.flat.shape:
-            raise InputError("resume", f"members {state['members']}", "give a checkpoint of this very training")
+        views = self._ensemble.parameters.views
+        lacking = difference(checkpoint, self._checkpoint(), {name: one.shape for name, one in views.items()})
+        if lacking:
+            raise InputError("resume", f"a checkpoint {lacking}", "expected one of this very training")
+        state, tensors, parameters = checkpoint.state, checkpoint.tensors, self._ensemble.parameters
         place = parameters.flat.device
         parameters.flat.copy_(tensors["parameters"])
         self._ensemble.gradients.flat.copy_(tensors["gradients"])

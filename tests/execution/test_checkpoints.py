@@ -1,0 +1,185 @@
+"""A checkpoint that is not what was stored is said, set aside and not gone on from."""
+
+import json
+import random
+import shutil
+
+import pytest
+import torch
+
+import bathymetry as bm
+from bathymetry.execution import units
+from bathymetry.execution.work import EnsembleWork
+from bathymetry.store import checkpoint_path, read_unit, setting_hash, unit_path, write_checkpoint
+from bathymetry.store.sealed import seal, unseal
+from bathymetry.studies import PlannedEnsemble
+from bathymetry.training import checkpoint
+
+MEMBERS = range(2, 5)
+DATA = bm.data.function("sin", samples=20)
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    pass
+
+
+def work(network=(1, 4, 1), seed=3, members=MEMBERS):
+    setting = bm.Setting(
+        network=bm.Perceptron(network), data=DATA, seed=seed, epochs=6, batch_size=5, snapshots=(0, 2),
+        optimizer=bm.Adam(lr=1e-2), stop=bm.StopWhen("train_loss", at_most=0.48),
+    )  # fmt: skip
+    description = setting.description()
+    return EnsembleWork(PlannedEnsemble({}, setting, members), setting_hash(description), description, (members,))
+
+
+def interrupted(out, one, members=MEMBERS, steps=13):
+    """Train for some steps, leave a checkpoint after each, and stop as a killed process does."""
+    done = []
+
+    def stop(share):
+        done.append(share)
+        if len(done) == steps + 1:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(units, "CHECKPOINT_EVERY", 0.0)
+        patch.setattr(checkpoint, "_HEARD_EVERY", 0.0)
+        with pytest.raises(Stopped):
+            units.train_unit(one, members, out, "cpu", stop)
+    return checkpoint_path(unit_path(out, one.name, members))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The unit as it is without interruption, and the bytes of a checkpoint half way."""
+    out = tmp_path_factory.mktemp("whole")
+    units.train_unit(work(), MEMBERS, out, "cpu")
+    left = interrupted(tmp_path_factory.mktemp("left"), work())
+    return read_unit(unit_path(out, work().name, MEMBERS)), left.read_bytes()
+
+
+def ends(out, whole, progress=None):
+    """Train again; give what was said, after holding the unit to the uninterrupted one."""
+    said = []
+    units.train_unit(work(), MEMBERS, out, "cpu", progress, said.append)
+    place = unit_path(out, work().name, MEMBERS)
+    unit = read_unit(place)
+    assert unit.record.drop_attrs().identical(whole.record.drop_attrs())
+    assert all(
+        (unit.snapshots[epoch][name] == values).all()
+        for epoch, one in whole.snapshots.items()
+        for name, values in one.items()
+    )
+    assert not checkpoint_path(place).exists()
+    return said
+
+
+def place_in(out):
+    path = checkpoint_path(unit_path(out, work().name, MEMBERS))
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_a_whole_checkpoint_is_gone_on_from_bit_for_bit(tmp_path, whole, monkeypatch):
+    place_in(tmp_path).write_bytes(whole[1])
+    heard = []
+    monkeypatch.setattr(checkpoint, "_HEARD_EVERY", 0.0)
+    assert ends(tmp_path, whole[0], heard.append) == []
+    assert heard[0] == pytest.approx(14 / 24)  # 13 steps of 24 were stored
+    assert not (tmp_path / "damaged").exists()
+
+
+def flipped(content, chance):
+    place = chance.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
+
+
+DAMAGES = [
+    *(lambda content, share=share: content[: int(share / 20 * len(content))] for share in range(20)),
+    *(lambda content, seed=seed: flipped(content, random.Random(seed)) for seed in range(30)),
+    lambda content: b"",
+    lambda content: content + b"x",
+    lambda content: b"\0" * len(content),
+    lambda content: b"\xff" * len(content),
+    lambda content: content[8:],
+    lambda content: content * 2,
+    lambda content: b"[1, 2]",
+    lambda content: bytes(reversed(content)),
+    lambda content: (2**63 - 1).to_bytes(8, "little") + content[8:],
+    lambda content: seal({}, {}),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_said_and_set_aside_and_training_begins_anew(damage, tmp_path, whole):
+    damaged = damage(whole[1])
+    place_in(tmp_path).write_bytes(damaged)
+    (sentence,) = ends(tmp_path, whole[0])
+    (aside,) = (tmp_path / "damaged").iterdir()
+    assert str(aside) in sentence
+    assert "training begins anew" in sentence
+    assert aside.read_bytes() == damaged
+
+
+def changed(path, change):
+    arrays, words = unseal(path)
+    change(arrays, words["state"])
+    path.write_bytes(seal(arrays, words))
+
+
+CHANGES = {
+    "no parameters": lambda arrays, state: arrays.pop("parameters"),
+    "no moment": lambda arrays, state: arrays.pop("moment/exp_avg"),
+    "fewer parameters": lambda arrays, state: arrays.update(parameters=arrays["parameters"][:-1]),
+    "another dtype": lambda arrays, state: arrays.update(gradients=arrays["gradients"].astype("float64")),
+    "a snapshot of another shape": lambda arrays, state: arrays.update({"snapshot/0/0.weight": arrays["stopped"]}),
+    "a snapshot that lacks a bias": lambda arrays, state: arrays.pop("snapshot/2/0.bias"),
+    "a snapshot at no epoch": lambda arrays, state: arrays.update({"snapshot/x/0.bias": arrays["snapshot/2/0.bias"]}),
+    "a record that is too short": lambda arrays, state: arrays.update(
+        {"record/train_loss": arrays["record/train_loss"][:, 1:]}
+    ),
+    "a step too many": lambda arrays, state: state.update(step=state["step"] + 1),
+    "steps without end": lambda arrays, state: state.update(step=10**9),
+    "an epoch before the first": lambda arrays, state: state.update(epoch=-1),
+    "an epoch in words": lambda arrays, state: state.update(epoch="two"),
+    "no records": lambda arrays, state: state.pop("record"),
+    "records at no epochs": lambda arrays, state: state["record"].update(epochs=None),
+    "another seed": lambda arrays, state: state["training"].update(seed=4),
+    "other members": lambda arrays, state: state["training"].update(members=[0, 3]),
+    "an earlier version": lambda arrays, state: state.pop("training"),
+    "nothing in words": lambda arrays, state: state.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_whole_file_that_is_no_checkpoint_of_this_training_is_set_aside(change, tmp_path, whole):
+    path = place_in(tmp_path)
+    path.write_bytes(whole[1])
+    changed(path, change)
+    (sentence,) = ends(tmp_path, whole[0])
+    assert "can't be gone on from" in sentence
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+@pytest.mark.parametrize("other", [work(network=(1, 5, 1)), work(seed=4)], ids=["another architecture", "another seed"])
+def test_a_checkpoint_of_another_setting_is_set_aside(other, tmp_path, whole):
+    shutil.copy(interrupted(tmp_path / "other", other), place_in(tmp_path))
+    (sentence,) = ends(tmp_path, whole[0])
+    assert "another setting" in sentence
+
+
+def test_a_folder_and_an_earlier_format_are_set_aside(tmp_path, whole):
+    place_in(tmp_path).mkdir()
+    (sentence,) = ends(tmp_path, whole[0])
+    assert "it is a folder" in sentence
+    place = unit_path(tmp_path, work().name, MEMBERS)
+    place.unlink()
+    checkpoint_path(place).write_bytes(seal({"parameters": torch.zeros(3).numpy()}, {"record": {}, "step": 1}))
+    (sentence,) = ends(tmp_path, whole[0])
+    assert "no checkpoint of this version" in sentence
+
+
+def test_what_is_stored_comes_back(tmp_path):
+    place = tmp_path / "units" / "name" / "0-1.safetensors"
+    write_checkpoint(place, {"a": torch.ones(2).numpy()}, json.loads('{"step": 3}'))
+    assert unseal(checkpoint_path(place))[1] == {"setting": "name", "state": {"step": 3}}

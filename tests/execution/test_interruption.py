@@ -1,0 +1,60 @@
+"""The program stops at a signal with what it has, and goes on from there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from bathymetry.execution import run_study
+
+WAITING = str(Path(__file__).with_name("waiting_study.py"))
+COMMAND = [sys.executable, "-m", "bathymetry.cli.main", "run", WAITING, "--preset", "smoke", "--out"]
+SCRIPT = "import sys, bathymetry as bm; bm.run_study(sys.argv[1], preset='smoke', out=sys.argv[2])"
+
+
+def interrupted(command, marker, number):
+    """Start a program, send a signal while it trains, and give how it ended and what it said of it."""
+    environment = {**os.environ, "WAITING": str(marker)}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        while not marker.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp_path):
+    whole = run_study(WAITING, preset="smoke", out=tmp_path / "whole")
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        out = tmp_path / str(status)
+        ended, said = interrupted([*COMMAND, str(out)], tmp_path / f"waiting-{status}", number)
+        assert ended == status
+        assert said.strip() == (
+            f"Interrupted: 0 of the 2 chunks of waiting that were to be trained are stored in {out}, and a checkpoint "
+            "of the training under way; the same command goes on from there."
+        )
+        (_,) = out.rglob("*.checkpoint")
+        end = run_study(WAITING, preset="smoke", out=out)
+        xr.testing.assert_identical(end.results.to_dataset().drop_attrs(), whole.results.to_dataset().drop_attrs())
+        assert not list(out.rglob("*.checkpoint"))
+        assert not (out / "damaged").exists()
+
+
+@pytest.mark.slow
+def test_a_script_ends_as_it_would_have_after_its_checkpoint(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", SCRIPT, WAITING, str(out)]
+    ended, said = interrupted(command, tmp_path / "waiting", signal.SIGTERM)
+    assert (ended, said) == (-signal.SIGTERM, "")
+    assert len(list(out.rglob("*.checkpoint"))) == 1
+    ended, said = interrupted([*command[:-1], str(tmp_path / "other")], tmp_path / "waiting-2", signal.SIGINT)
+    assert "KeyboardInterrupt" in said
+    assert len(list((tmp_path / "other").rglob("*.checkpoint"))) == 1
