@@ -6,6 +6,7 @@ import torch
 import bathymetry as bm
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
+from bathymetry.probes import critical_search
 from probes.surfaces import quadratic, surface_of
 
 
@@ -133,3 +134,114 @@ def test_a_search_stops_when_its_time_is_over():
     assert probes.critical_point(surface, seconds=1e9, iterations=3).iterations == 3
     with pytest.raises(InputError, match="seconds"):
         probes.critical_point(surface, seconds=-1.0)
+
+
+class Clock:
+    """Time that passes only while Hessians are computed, ten seconds for each."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.hessians, hessian = 0.0, 0, bm.LossSurface.hessian
+
+        def slow(surface, theta):
+            self.now, self.hessians = self.now + 10.0 * len(theta), self.hessians + 1
+            return hessian(surface, theta)
+
+        monkeypatch.setattr(bm.LossSurface, "hessian", slow)
+        monkeypatch.setattr(critical_search.time, "monotonic", lambda: self.now)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(35.0, 2), (19.0, 1), (55.0, 4)])
+def test_no_step_is_begun_that_would_not_end_in_time(monkeypatch, seconds, steps):
+    """The first is begun, as products take no time here; each takes ten seconds, and so does the last look."""
+    clock = Clock(monkeypatch)
+    found = probes.critical_point(surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2), seconds=seconds)
+    assert found.iterations == steps
+    assert clock.now <= seconds
+    assert found.status == "stalled"
+    assert found.relative_norm < 1
+
+
+def test_a_step_that_products_show_to_be_too_long_is_not_begun(monkeypatch):
+    clock = Clock(monkeypatch)
+    product = bm.LossSurface.product
+
+    def slow(surface, theta):
+        operator = product(surface, theta)
+
+        def multiply(vectors):
+            clock.now += 1.0 * len(vectors)
+            return operator(vectors)
+
+        return multiply
+
+    monkeypatch.setattr(bm.LossSurface, "product", slow)
+    surface = quadratic(torch.diag(torch.arange(1.0, 31.0).double()), torch.ones(30))
+    found = probes.critical_point(surface, seconds=20.0)  # a Hessian takes thirty products
+    assert clock.hessians == 0
+    assert clock.now <= 20
+    assert (found.status, found.iterations.item(), found.converged.item()) == ("stalled", 0, False)
+    torch.testing.assert_close(found.theta, surface.parameters)
+    assert found.gradient_norm == surface.gradient().norm()
+
+
+def test_progress_rises_to_one(unchecked):
+    heard, surface = [], quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.ones(2))
+    probes.critical_point(surface, progress=heard.append)
+    assert heard == sorted(heard)
+    assert heard[-1] == 1
+    with pytest.raises(InputError, match="progress"):
+        probes.critical_point(surface, progress="yes")
+
+
+def test_hessians_that_do_not_fit_are_refused_before_they_are_allocated():
+    surface = LossSurface(torch.nn.Linear(102_815, 1), "mse", (torch.zeros(2, 102_815), torch.zeros(2, 1)))
+    with pytest.raises(InputError, match=r"parameters = 102,816: a step takes the Hessian .* GB in all"):
+        probes.critical_point(surface)
+
+
+@pytest.mark.parametrize(
+    ("function", "at"),
+    [
+        (lambda w: w[0].abs(), (0.0,)),
+        (lambda w: torch.relu(w[0]), (0.0,)),
+        (lambda w: torch.relu(-w[0]), (0.0,)),
+        (lambda w: w[0].abs() + (w[1] - 1) ** 2, (0.0, 0.0)),  # the other coordinate has some way to go
+        (lambda w: 1e-20 * (w[0].abs() + w[1] ** 2), (0.0, 0.5)),
+        (lambda w: torch.maximum(w[0], 2 * w[1]) ** 2 + w[0].abs(), (0.0, 0.0)),
+    ],
+)
+def test_a_search_begun_on_a_kink_does_not_converge_there(function, at):
+    found = probes.critical_point(surface_of(function, *at))
+    assert not found.converged
+    assert found.status == "kink"
+
+
+@pytest.mark.parametrize(
+    ("function", "at"),
+    [
+        (lambda w: w[0] ** 4, (0.0,)),
+        (lambda w: w[0].abs() ** 2.5, (0.0,)),
+        (lambda w: 1e-20 * (w[0] ** 2 - w[1] ** 2), (0.0, 0.0)),
+        (lambda w: 1e8 + (w[0] - 0.3) ** 2, (0.3,)),
+        (lambda w: torch.relu(w[0]) ** 2 + w[1] ** 2, (0.0, 0.0)),  # its slope is continuous
+        (lambda w: torch.relu(w[0] - 1) + w[1] ** 2, (0.0, 0.0)),  # the kink is elsewhere
+    ],
+)
+def test_a_critical_point_without_a_kink_is_one(function, at):
+    found = probes.critical_point(surface_of(function, *at))
+    assert found.converged
+    assert found.status == "converged"
+
+
+def test_each_member_has_a_status():
+    surface = surface_of(lambda w: w[0].abs() + w[1] ** 2 + w[2].abs() ** 1.5, 0.0, 0.0, 0.0)
+    theta = torch.tensor([[0.0, 1.0, 1.0], [torch.nan, 1.0, 1.0], [1.0, 1.0, 0.0]]).double()
+    found = probes.critical_point(surface, theta, iterations=30)
+    assert found.status[1:] == ("undefined", "undefined")  # no loss; and no second derivative
+    assert not found.converged.any()
+
+
+def test_a_search_without_second_derivatives_at_its_start_is_refused():
+    for at in ((0.0, 0.0), (0.0, 0.5)):
+        with pytest.raises(InputError, match="product = not finite"):
+            probes.critical_point(surface_of(lambda w: w[0].abs() ** 1.5 + w[1] ** 2, *at))

@@ -300,3 +300,48 @@ def test_what_divides_no_gradient_is_no_preconditioner(size, entry):
     for wrong in (divisor, divisor[:-1]):
         with pytest.raises(InputError, match="preconditioner = "):
             probes.preconditioned_eigenvalue(surface, preconditioner=wrong)
+
+
+PRODUCTS = [
+    lambda s, t: probes.eigenvalues(s, t, k=1),
+    probes.curvature_index,
+    probes.spectral_density,
+    probes.trace,
+    probes.diagonal,
+    lambda s, t: probes.preconditioned_eigenvalue(s, t, preconditioner=torch.ones_like(s.points(t)[0]).squeeze(0)),
+    lambda s, t: probes.sharpness(s, t, kind="ball"),
+    probes.critical_point,
+]
+
+
+@pytest.mark.parametrize("probe", PRODUCTS)
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_curvature_that_is_not_finite_has_one_refusal(probe, size):
+    """|w|^1.5 has a slope of 0 at 0, and no second derivative."""
+    surface = surface_of(lambda w: (w.abs() ** 1.5).sum(), *([0.0] * size))
+    with pytest.raises(spectra.NotFiniteError, match="product = not finite"):
+        probe(surface, None)
+
+
+def test_a_member_without_second_derivatives_leaves_the_curvature_of_others_alone():
+    surface = surface_of(lambda w: (w.abs() ** 1.5).sum(), 1.0, 1.0)
+    theta = torch.tensor([[1.0, 4.0], [0.0, 1.0]]).double()
+    index = probes.curvature_index(surface, theta)
+    torch.testing.assert_close(index.eigenvalues[0], torch.tensor([0.375, 0.75]).double())
+    assert index.eigenvalues[1].isnan().all()
+    assert index.positive.isnan().tolist() == [False, True]
+    largest = probes.preconditioned_eigenvalue(surface, theta, preconditioner=torch.ones(2, 2))
+    assert largest[0].item() == pytest.approx(0.75)
+    assert largest[1].isnan()
+
+
+def test_one_parameter_has_a_share_without_an_error():
+    share, error = probes.spectral_density(quadratic(torch.tensor([[3.0]]).double())).mass(2, 4)
+    assert (share.item(), error.item()) == (1.0, 0.0)
+
+
+def test_a_spectrum_that_is_whole_has_no_sampling_error():
+    density = spectra.spectral_density(spectra.MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, 5.0]))), 3, 3)
+    share, error = density.mass(4, 6)
+    assert (round(share.item(), 9), error.item()) == (0.333333333, 0.0)
+    assert spectra.spectral_density(spectra.MatrixOperator(torch.eye(3)), 3, 1).mass(0, 2)[1].item() == pytest.approx(0)

@@ -7,14 +7,15 @@
                 infinity; so does the cross-entropy of examples that can all be told apart
 
 A gradient that is nothing but rounding, ‖g‖ ≤ 100 P ε ‖H‖ (1 + ‖θ‖), is neither. Where the loss has a kink, as |w| at
-0, there may be a minimum without any critical point, and the search says that it has not converged.
+0, there may be a minimum without any critical point, and the search says that it has not converged; so it does where it
+begins on the kink, where automatic differentiation gives a gradient of 0: a step aside, however short, finds another.
 
 Newton-type steps in float64 that keep saddles as saddles; where they stall they begin anew from a little beside the
 start. Flat points look critical to a search that minimises ‖g‖² and are not: Frye et al. 2021, arXiv:2003.10397.
 """
 
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,15 +23,19 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.core.showing import readable
 from bathymetry.core.streams import stream
 from bathymetry.probes.critical_search import Limit, search
-from bathymetry.probes.places import Places, places
+from bathymetry.probes.places import Places, check_surface, places
+from bathymetry.spectra import NotFiniteError
 from bathymetry.surface import LossSurface
 
 _FLAT = 1e-6
 _OUTSIDE = 0.1  # of the gradient, in the null space of the Hessian
 _RUNAWAY = 1e-2
+_ASIDE = 1e-9  # of 1 + ‖θ‖: the way of the steps that look for a kink
+_MATRICES = 6  # P × P numbers that a dense step holds at once
 _FURTHER = (1e-3, 1e-6)  # of the tolerance, for points whose norm is small and Newton's step is not
 
 
@@ -47,6 +52,8 @@ class CriticalPoint:
     converged: Bool[Tensor, "*member"]
     flat: Bool[Tensor, "*member"]  # where the Hessian has nothing to say about the gradient
     runaway: Bool[Tensor, "*member"]  # a small gradient, and yet far from any critical point
+    kink: Bool[Tensor, "*member"]  # a small gradient, and another one right beside it
+    status: str | tuple[str, ...]  # one a member: converged, flat, runaway, kink, stalled, or undefined
     attempts: Int[Tensor, "*member"]  # starts that were tried
     iterations: Int[Tensor, "*member"]  # steps in all
     tolerance: float
@@ -62,7 +69,8 @@ def critical_point(
     reach: float = 0.02,
     seed: int = 0,
     start_norm: Float[Tensor, "*member"] | None = None,
-    seconds: float | None = None,
+    seconds: float | None = 60.0,
+    progress: Callable[[float], None] | None = None,
 ) -> CriticalPoint:
     """Search for a critical point.
 
@@ -76,14 +84,18 @@ def critical_point(
             times that.
         seed: Of the restarts.
         start_norm: The gradient norm to compare with, where the search begins elsewhere.
-        seconds: About when to stop, with the best that was found by then; None for whenever it is done. Each step takes
-            a Hessian with its eigenvectors, and the look at what was found one more.
+        seconds: When to stop, with the best that was found by then; None for whenever it is done. Each step takes a
+            Hessian with its eigenvectors, and the look at what was found one more; none is begun that would not end in
+            time.
+        progress: Hears now and then which share of the steps or of the time is over, from 0 to 1.
 
     Returns:
-        The best points, and whether they are critical.
+        The best points, and whether they are critical. A search that ended before it could tell is "stalled"; a point
+        at which the loss or its second derivatives are not finite is "undefined".
 
     Raises:
-        InputError: If the tolerance, the time or a norm at the start is not positive, or there is no attempt.
+        InputError: If the tolerance is 1 or more, a Hessian does not fit into memory, or `progress` can't be called.
+        NotFiniteError: If the second derivatives at the only start are not finite.
 
     Example:
         L = (w² − 1)² from w = 0.2 has the nearest critical point at its maximum, w = 0.
@@ -99,41 +111,97 @@ def critical_point(
         >>> found.converged.item(), round(found.theta.item(), 9), round(found.loss.item(), 9)
         (True, 0.0, 1.0)
     """
-    positive_number("tolerance", tolerance)
-    if tolerance >= 1:
+    check_surface(surface)
+    if positive_number("tolerance", tolerance) >= 1:
         raise InputError("tolerance", tolerance, "give a number below 1, or the start is critical whatever it is")
     positive_number("reach", reach)
-    until = torch.inf if seconds is None else time.monotonic() + positive_number("seconds", seconds)
-    limit = Limit(whole_number("iterations", iterations, 1), until)
-    whole_number("restarts", restarts, 0)
+    if progress is not None and not callable(progress):
+        raise InputError("progress", type(progress).__name__, "expected a function of the share that is done")
+    iterations, restarts = whole_number("iterations", iterations, 1), whole_number("restarts", restarts, 0)
+    seed = whole_number("seed", seed, 0)
+    seconds = None if seconds is None else positive_number("seconds", seconds)
+    limit = Limit(iterations, 1 + restarts, seconds, progress)
+    points, _ = surface.points(theta)
+    _check_memory(surface.dimension, len(points))
     surface = surface.double()
     where = places(surface, theta)
     best, norm, attempts, steps, begun = _attempts(surface, where, tolerance, limit, restarts, reach, seed, start_norm)
-    look = _look(surface, best, where)
+    look = _look(surface, best, where, limit)
+    if where.single and not bool(look.defined) and torch.equal(best, where.theta):
+        raise NotFiniteError
     for further in _FURTHER:  # in a valley that is nearly flat the norm is small long before Newton's steps are
         open_ = ((norm <= tolerance * begun) & look.runaway).nonzero().ravel()
-        if len(open_) == 0 or limit.over:
+        if len(open_) == 0 or not limit.allows(surface, best[open_]):
             break
         ended = search(surface, best[open_], further * tolerance * begun[open_], limit)
         steps[open_] += ended.steps.cpu()
         best[open_], norm[open_] = ended.best, ended.best_norm
-        look = _look(surface, best, where)
+        look = _look(surface, best, where, limit)
     relative = torch.where(begun == 0, 0.0, norm / begun)
     small = relative <= tolerance
-    return CriticalPoint(
+    critical = small & look.defined & look.seen & ~look.flat & ~look.runaway
+    kink = torch.zeros_like(critical)
+    kink[critical] = _on_a_kink(surface, best[critical.to(best.device)]).cpu()
+    limit.tell(1.0)
+    found = CriticalPoint(
         theta=where.given(best),
         loss=where.given(surface.loss(best)),
         gradient_norm=where.given(norm),
         relative_norm=where.given(relative),
         flatness=where.given(look.flatness),
         newton_step=where.given(look.newton_step),
-        converged=where.given(small & ~look.flat & ~look.runaway),
+        converged=where.given(critical & ~kink),
         flat=where.given(look.flat),
         runaway=where.given(small & look.runaway),
+        kink=where.given(kink),
+        status="",
         attempts=where.given(attempts),
         iterations=where.given(steps),
         tolerance=tolerance,
     )
+    undefined = where.given(~(where.finite & look.defined))
+    return replace(found, status=_status(found, undefined))
+
+
+def _status(found: CriticalPoint, undefined: Bool[Tensor, "*member"]) -> str | tuple[str, ...]:
+    """Say of each member in one word how its search ended."""
+    words = {
+        "undefined": undefined, "converged": found.converged, "kink": found.kink, "flat": found.flat,
+        "runaway": found.runaway,
+    }  # fmt: skip
+    columns = {word: is_so.reshape(-1).tolist() for word, is_so in words.items()}
+    each = [next((word for word in columns if columns[word][member]), "stalled") for member in range(undefined.numel())]
+    return each[0] if undefined.ndim == 0 else tuple(each)
+
+
+def _check_memory(dimension: int, members: int) -> None:
+    """Refuse Hessians that do not fit before any of them is allocated."""
+    needed = 8 * members * _MATRICES * dimension**2
+    if needed > free_bytes():
+        remedy = (
+            f"a step takes the Hessian of each with its eigenvectors, {gigabytes(needed)} in all, and "
+            f"{gigabytes(free_bytes())} are free: expected fewer, such as LossSurface(..., only=) leaves"
+        )
+        members_of = f"{members} members of " if members > 1 else ""
+        raise InputError("parameters", f"{members_of}{dimension:,}", remedy)
+
+
+def _on_a_kink(surface: LossSurface, points: Float[Tensor, "member parameter"]) -> Bool[Tensor, " member"]:
+    """Tell where the gradient jumps."""
+    # A quarter of a way aside changes a differentiable gradient by a quarter of what the whole way does, and a jump by
+    # all of it. Rounding changes it as a jump does, but by much less than a long way.
+    kinks = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for member, point in enumerate(points):
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randn(2, len(point), generator=generator, dtype=torch.float64).to(point)
+        aside = torch.cat([drawn, -drawn]) / drawn.norm(dim=1).repeat(2)[:, None] * (1 + point.norm())
+        here, loss = surface.gradient(point), surface.loss(point).abs()
+        quarter, whole, far = (
+            (surface.gradient(point + way * aside) - here).norm(dim=1) for way in (_ASIDE / 4, _ASIDE, 1e-3)
+        )
+        noise = torch.maximum(1e-6 * far, 1e-10 * loss / (1 + point.norm()))
+        kinks[member] = ((quarter > 0.5 * whole) & (quarter > noise)).any()
+    return kinks
 
 
 def _attempts(
@@ -153,7 +221,7 @@ def _attempts(
     attempts, steps = torch.zeros(len(best), dtype=torch.int64), torch.zeros(len(best), dtype=torch.int64)
     for attempt in range(1 + restarts):
         open_ = (norm > tolerance * begun).nonzero().ravel()
-        if len(open_) == 0 or limit.over:
+        if len(open_) == 0 or not limit.allows(surface, where.theta[open_]):
             break
         start = where.theta[open_]
         if attempt:
@@ -184,15 +252,24 @@ class _Look:
     newton_step: Float[Tensor, " member"]
     flat: Bool[Tensor, " member"]
     runaway: Bool[Tensor, " member"]
+    defined: Bool[Tensor, " member"]  # whether the Hessian is finite, as far as was seen
+    seen: Bool[Tensor, " member"]  # whether there was time to look
 
 
-def _look(surface: LossSurface, points: Tensor, where: Places) -> _Look:
+def _look(surface: LossSurface, points: Tensor, where: Places, limit: Limit) -> _Look:
     flatness, newton_step = (torch.full((len(points),), torch.nan, dtype=torch.float64) for _ in range(2))
-    flat, runaway = (torch.zeros(len(points), dtype=torch.bool) for _ in range(2))
-    good = where.finite
+    flat, runaway, seen = (torch.zeros(len(points), dtype=torch.bool) for _ in range(3))
+    good, defined = where.finite.clone(), torch.ones(len(points), dtype=torch.bool)
+    if bool(good.any()) and limit.allows(surface, points[good], last=True):
+        hessian = surface.hessian(points[good])
+        finite = hessian.isfinite().flatten(1).all(1).cpu()
+        defined[good], seen[good], good[good.clone()] = finite, True, finite
+        hessian = hessian[finite]
+    else:
+        good[:] = False
     if bool(good.any()):
         gradient = surface.gradient(points[good])
-        values, vectors = torch.linalg.eigh(surface.hessian(points[good]))
+        values, vectors = torch.linalg.eigh(hessian)
         along = torch.einsum("mpq,mp->mq", vectors, gradient)
         norm, most, size = gradient.norm(dim=1), values.abs().amax(1), 1 + points[good].norm(dim=1)
         floor = 10 * surface.dimension * torch.finfo(torch.float64).eps * most
@@ -204,4 +281,4 @@ def _look(surface: LossSurface, points: Tensor, where: Places) -> _Look:
         flatness[good], newton_step[good] = acted.cpu(), step.cpu()
         flat[good] = (above_rounding & ((acted <= _FLAT) | (outside > _OUTSIDE * norm))).cpu()
         runaway[good] = (above_rounding & (step > _RUNAWAY)).cpu()
-    return _Look(flatness, newton_step, flat, runaway)
+    return _Look(flatness, newton_step, flat, runaway, defined, seen)

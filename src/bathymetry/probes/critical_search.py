@@ -9,6 +9,8 @@ network the gradient jumps, and a search that only ever descends gets stuck on t
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,17 +24,99 @@ _LONGEST = 1.0  # of a step
 _GENTLER, _BOLDER = 6.0, 4.0  # what μ is multiplied and divided by
 
 
-@dataclass(frozen=True)
 class Limit:
-    """When a search gives up."""
+    """When a search gives up, and how much of what it may do is done.
 
-    iterations: int  # the most steps of an attempt
-    until: float  # on the clock of `time.monotonic`, infinite for never
+    A dense step is a Hessian with its eigenvectors. None is begun that would not end in time, by what products or
+    earlier steps took, and time is kept for the last one, which looks at what was found.
 
-    @property
-    def over(self) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() >= self.until
+    Args:
+        iterations: The most steps of an attempt.
+        attempts: The most attempts.
+        seconds: About when to stop; None for never.
+        progress: Hears the share that is done, from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        iterations: int,
+        attempts: int = 1,
+        seconds: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.iterations, self._all = iterations, iterations * attempts
+        self._begun, self._seconds, self._progress = time.monotonic(), seconds, progress
+        self._each: float | None = None  # what a dense step takes, a member
+        self._made, self._told = 0, 0.0
+
+    def allows(self, surface: LossSurface, theta: Float[Tensor, "member parameter"], *, last: bool = False) -> bool:
+        """Tell whether there is time for a dense step.
+
+        Args:
+            surface: The surface.
+            theta: Where.
+            last: Whether it is the last one, after which no time need be kept.
+
+        Returns:
+            Whether it would end in time.
+        """
+        if self._seconds is None:
+            return True
+        if time.monotonic() - self._begun >= self._seconds:
+            return False
+        if self._each is None:
+            self._each = _expected(surface, theta, self._seconds)
+        left = self._seconds - (time.monotonic() - self._begun)
+        return self._each * len(theta) * (1 if last else 2) < left
+
+    @contextmanager
+    def step(self, members: int) -> Iterator[None]:
+        """Time a dense step.
+
+        Args:
+            members: How many searches make it.
+
+        Yields:
+            Nothing.
+        """
+        before = time.monotonic()
+        yield
+        took = (time.monotonic() - before) / members
+        # of steps that differ, the longer ones count: another program may be at work
+        self._each = took if self._each is None or self._made == 0 else max(took, 0.5 * (self._each + took))
+        self._made += 1
+        passed = 0.0 if self._seconds is None else (time.monotonic() - self._begun) / self._seconds
+        self.tell(min(0.99, max(self._made / self._all, passed)))
+
+    def tell(self, share: float) -> None:
+        """Say how much is done.
+
+        Args:
+            share: From 0 to 1; never less than was said before.
+        """
+        if self._progress is not None and (share >= self._told + 0.01 or share == 1):
+            self._told = share
+            self._progress(share)
+
+
+def _expected(surface: LossSurface, theta: Tensor, seconds: float) -> float:
+    """Estimate what a dense step takes at one point, from a few products and the eigenvectors of a smaller matrix."""
+    size, before = surface.dimension, time.monotonic()
+    product = surface.product(theta[0])
+    prepared = time.monotonic() - before
+    each = _seconds_a_vector(product, surface, 1)
+    if 100 * each < seconds:  # several at once are cheaper
+        each = min(each, _seconds_a_vector(product, surface, min(size, 16)))
+    part = torch.arange(min(size, 256), dtype=surface.dtype, device=surface.device)
+    before = time.monotonic()
+    torch.linalg.eigh(torch.cos(part[:, None] * part))
+    return prepared + size * each + (time.monotonic() - before) * (size / len(part)) ** 3
+
+
+def _seconds_a_vector(product: Callable[[Tensor], Tensor], surface: LossSurface, vectors: int) -> float:
+    before = time.monotonic()
+    product(torch.ones(vectors, surface.dimension, dtype=surface.dtype, device=surface.device))
+    return (time.monotonic() - before) / vectors
 
 
 @dataclass
@@ -48,6 +132,7 @@ class Search:
     best: Float[Tensor, "member parameter"]
     best_norm: Float[Tensor, " member"]
     steps: Int[Tensor, " member"]
+    defined: Bool[Tensor, " member"]  # whether the Hessian was finite wherever it was taken
 
 
 def search(
@@ -79,12 +164,14 @@ def search(
         best=start.clone(),
         best_norm=norm.clone(),
         steps=torch.zeros(len(start), dtype=torch.int64, device=start.device),
+        defined=torch.ones(len(start), dtype=torch.bool, device=start.device),
     )
     for iteration in range(limit.iterations):
-        active = (state.best_norm > target).nonzero().ravel()
-        if len(active) == 0 or limit.over:
+        active = ((state.best_norm > target) & state.defined).nonzero().ravel()
+        if len(active) == 0 or not limit.allows(surface, state.theta[active]):
             break
-        _step(surface, state, active, iteration % _MEMORY)
+        with limit.step(len(active)):
+            _step(surface, state, active, iteration % _MEMORY)
     return state
 
 
@@ -92,6 +179,10 @@ def _step(surface: LossSurface, state: Search, active: Tensor, slot: int) -> Non
     stale = active[state.stale[active]]
     if len(stale) > 0:
         state.hessian[stale], state.stale[stale] = surface.hessian(state.theta[stale]), False
+        state.defined[stale] = state.hessian[stale].isfinite().flatten(1).all(1)
+        active = active[state.defined[active]]
+        if len(active) == 0:
+            return
     values, vectors = torch.linalg.eigh(state.hessian[active])
     scale = values.abs().amax(1).clamp_min(torch.finfo(values.dtype).tiny)
     along = torch.einsum("mpq,mp->mq", vectors, state.gradient[active])

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from bathymetry import spectra
 from bathymetry.core.checks import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import filled, places
+from bathymetry.probes.places import Places, check_surface, filled, places
 from bathymetry.surface import LossSurface
 
 _WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole
@@ -79,14 +79,16 @@ def curvature_index(
         >>> index.minimal_ratio.item(), index.eigenvalues.tolist()
         (0.5, [-1.0, 1.0])
     """
+    check_surface(surface)
     surface = surface.double()
     probes, steps = whole_number("probes", probes, 2), whole_number("steps", steps, 1)
+    seed = whole_number("seed", seed, 0)
     where = places(surface, theta)
     gradient = surface.gradient(where.theta).norm(dim=1)
     gradient[~where.finite] = torch.nan
     values: Tensor | None = None
     if surface.dimension <= _WHOLE:
-        values = _spectra(surface, where.theta, where.finite)
+        values = _spectra(surface, where)
         where = replace(where, finite=where.finite & values.isfinite().all(1))
         tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * values.abs().amax(1)
         counts = [
@@ -113,10 +115,17 @@ def curvature_index(
     )
 
 
-def _spectra(surface: LossSurface, theta: Tensor, finite: Tensor) -> Tensor:
+def _spectra(surface: LossSurface, where: Places) -> Tensor:
+    theta, finite = where.theta, where.finite
     values = torch.full(theta.shape, torch.nan, dtype=torch.float64)
     if bool(finite.any()):
-        values[finite] = torch.linalg.eigvalsh(surface.hessian(theta[finite])).cpu()
+        hessian = surface.hessian(theta[finite])
+        good = hessian.isfinite().flatten(1).all(1)
+        if where.single and not bool(good):
+            raise spectra.NotFiniteError
+        own = torch.full((len(hessian), surface.dimension), torch.nan, dtype=torch.float64)
+        own[good.cpu()] = torch.linalg.eigvalsh(hessian[good]).cpu()
+        values[finite] = own
     return values
 
 

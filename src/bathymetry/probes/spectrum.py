@@ -59,9 +59,10 @@ def spectral_density(
         The distribution, with `mass(low, high)` and `density(grid, width)`; NaN for a member that diverged.
     """
     where = places(surface, theta)
-
+    seed = whole_number("seed", seed, 0)
     starts = min(whole_number("probes", probes, 1), surface.dimension)
     size = min(whole_number("steps", steps, 1), surface.dimension)
+    exact = starts == size == surface.dimension
 
     def measure(point: Tensor) -> list[Tensor]:
         found = spectra.spectral_density(surface.product(point), starts, size, Generator().manual_seed(seed))
@@ -71,15 +72,17 @@ def spectral_density(
     gap = [torch.empty(3, starts, size, dtype=torch.float64)]  # of members that have none
     like = next((one for one in each if one is not None), gap)
     *earlier, whole = (
-        _given(where, filled([None if one is None else one[place] for one in each], shape), surface.dimension)
+        _given(where, filled([None if one is None else one[place] for one in each], shape), surface.dimension, exact)
         for place, shape in enumerate(like)
     )
     return replace(whole, earlier=tuple(earlier))
 
 
-def _given(where: Places, three: Float[Tensor, "member 3 probe step"], dimension: int) -> spectra.SpectralDensity:
+def _given(
+    where: Places, three: Float[Tensor, "member 3 probe step"], dimension: int, exact: bool
+) -> spectra.SpectralDensity:
     nodes, weights, residuals = (where.given(three[:, one]) for one in range(3))
-    return spectra.SpectralDensity(nodes, weights, residuals, dimension)
+    return spectra.SpectralDensity(nodes, weights, residuals, dimension, exact)
 
 
 def trace(
@@ -101,6 +104,7 @@ def trace(
         The trace with its standard error; NaN for a member that diverged.
     """
     where = places(surface, theta)
+    products, seed = whole_number("products", products, 6), whole_number("seed", seed, 0)
 
     def measure(point: Tensor) -> Tensor:
         found = spectra.trace(surface.product(point), products, Generator().manual_seed(seed))
@@ -129,6 +133,7 @@ def diagonal(
         The diagonal with standard errors; NaN for a member that diverged.
     """
     where = places(surface, theta)
+    products, seed = whole_number("products", products, 2), whole_number("seed", seed, 0)
 
     def measure(point: Tensor) -> Tensor:
         found = spectra.diagonal(surface.product(point), products, Generator().manual_seed(seed))

@@ -33,6 +33,7 @@ class SpectralDensity:
     weights: Float[Tensor, "*member probe step"]  # add up to 1 for each probe
     residuals: Float[Tensor, "*member probe step"]  # an eigenvalue lies within that of the node
     dimension: int
+    exact: bool = False  # whether it is the spectrum itself, so that its shares and moments have no error
     earlier: tuple["SpectralDensity", ...] = ()  # after half and three quarters of the steps, unless they are exact
 
     def mass(self, low: float, high: float) -> Estimate:
@@ -58,9 +59,9 @@ class SpectralDensity:
             inside: Which nodes.
 
         Returns:
-            The share and its standard error over probes, NaN for a single probe.
+            The share and its standard error over probes: 0 for a whole spectrum, NaN for a single probe of another.
         """
-        return _mean_and_error((self.weights * inside).sum(-1))
+        return self._mean_and_error((self.weights * inside).sum(-1))
 
     def moment(self, order: int) -> Estimate:
         """Estimate the mean of a power of the eigenvalues; P times the first is the trace.
@@ -71,7 +72,7 @@ class SpectralDensity:
         Returns:
             The mean and its standard error over probes.
         """
-        return _mean_and_error((self.weights * self.nodes**order).sum(-1))
+        return self._mean_and_error((self.weights * self.nodes**order).sum(-1))
 
     def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, "*member point"]:
         """Smooth the distribution with Gaussians.
@@ -91,6 +92,16 @@ class SpectralDensity:
         distance = (grid.double()[:, None, None] - self.nodes.unsqueeze(-3)) / width
         bumps = torch.exp(-distance.square() / 2) / (width * math.sqrt(2 * math.pi))
         return (bumps * self.weights.unsqueeze(-3)).sum(-1).mean(-1)
+
+    def _mean_and_error(self, each: Float[Tensor, "*member probe"]) -> Estimate:
+        probes = each.shape[-1]
+        if self.exact:
+            return each.mean(-1), torch.zeros_like(each[..., 0])
+        if probes == 1:
+            return each.mean(-1), torch.full_like(each[..., 0], math.nan)
+        # of a few probes the spread is known badly: as much wider as Student's interval is than the Gaussian one
+        few = float(stats.t.ppf(0.975, probes - 1) / stats.norm.ppf(0.975))
+        return each.mean(-1), few * each.std(-1) / math.sqrt(probes)
 
 
 def spectral_density(
@@ -131,7 +142,8 @@ def spectral_density(
     densities = []
     for place in range(len(sizes)):
         nodes, weights, residuals = (torch.cat([run[place][part] for run in runs]) for part in range(3))
-        densities.append(SpectralDensity(nodes, weights, residuals, dimension))
+        exact = probes >= dimension and sizes[place] == dimension
+        densities.append(SpectralDensity(nodes, weights, residuals, dimension, exact))
     *earlier, whole = densities
     return dataclasses.replace(whole, earlier=tuple(earlier))
 
@@ -141,12 +153,3 @@ def _quadrature(run: Krylov, size: int) -> tuple[Tensor, Tensor, Tensor]:
     values, coordinates = torch.linalg.eigh(run.small[:, :size, :size])
     coupling = run.last if size == run.size else run.small[:, size, size - 1]
     return values, coordinates[:, 0].square(), coupling.abs()[:, None] * coordinates[:, -1].abs()
-
-
-def _mean_and_error(each: Float[Tensor, "*member probe"]) -> Estimate:
-    probes = each.shape[-1]
-    if probes == 1:
-        return each.mean(-1), torch.full_like(each[..., 0], math.nan)
-    # of a few probes the spread is known badly: as much wider as Student's interval is than the Gaussian one
-    few = float(stats.t.ppf(0.975, probes - 1) / stats.norm.ppf(0.975))
-    return each.mean(-1), few * each.std(-1) / math.sqrt(probes)

@@ -106,7 +106,7 @@ class CriticalCurvature:
                 break
             found = probes.critical_point(
                 surface, start[left], iterations=_ITERATIONS, restarts=restarts, reach=_REACH, seed=seed,
-                start_norm=norm[left],
+                start_norm=norm[left], seconds=None,
             )  # fmt: skip
             theta[left], converged[left], flat[left] = found.theta, found.converged, found.flat
             attempts[left] += found.attempts
