@@ -1,9 +1,9 @@
-"""Write the tables of verdicts into README.md and docs/claims.md, from the verdicts that ship with the package.
+"""Write the tables of verdicts into README.md and docs/claims.md, from those of the reference run in the package.
 
     python docs/tables.py
 
-Run it after a new full run was kept. Why a verdict differs from the report's sentence stands in claims.toml, with the
-verdict that it explains: where another verdict was kept since, this refuses, for the reason would be about something
+Run it after docs/reference.py. Why a verdict differs from the homework report's sentence stands in claims.toml, with
+the verdict that it explains: where the verdict is another since, this refuses, for the reason would be about something
 else.
 """
 
@@ -21,7 +21,7 @@ _BEGIN, _END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 def overview() -> str:
     """Give the README's table: every claim with its verdict."""
     kept = kept_verdicts()
-    rows = ["| study | as the report has it | verdict |", "|---|---|---|"]
+    rows = ["| study | as the homework report has it | verdict |", "|---|---|---|"]
     for study in shipped():
         for claim in study.claims:
             name = f"`{study.name}`" if claim.letter == "a" else ""
@@ -35,7 +35,12 @@ def explained() -> str:
     why = tomllib.loads((DOCS / "claims.toml").read_text(encoding="utf-8"))
     parts = []
     for study in shipped():
-        parts += [f"## {study.question}", "", "| as the report has it | what many members say | why |", "|---|---|---|"]
+        parts += [
+            f"## {study.question}",
+            "",
+            "| as the homework report has it | what many members say | why |",
+            "|---|---|---|",
+        ]
         for claim in study.claims:
             one, reason = kept[f"{study.name}.{claim.letter}"], why[study.name][claim.letter]
             if reason["explains"] != one.verdict:

@@ -146,7 +146,7 @@ def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsy
     assert status == 0
     claims = {one["id"]: one for one in json.loads((out / "claims.json").read_text())}
     assert {name.partition(".")[0] for name in claims} == {"depth-function", "depth-classification"}
-    assert claims["depth-classification.c"]["verdict"] == "not judged"
+    assert claims["depth-classification.c"]["verdict"] == "not tested"
     assert claims["depth-function.g"].keys() >= {"text", "kind", "finding", "members", "p", "p_holm", "parts"}
     assert set(json.loads((out / "provenance.json").read_text())) == {"depth-function", "depth-classification"}
     assert sorted(path.name for path in (out / "depth-classification" / "figures").iterdir()) == [

@@ -51,7 +51,7 @@ def figures(results):
 
 def wider_is_lower(results):
     last = results.to_dataset()["train_loss"].isel(epoch=-1)
-    return [bm.statistics.order(*last.values[::-1], first="wide", second="narrow", relation="below")]
+    return [bm.statistics.order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
 
 
 STUDY = Study(

@@ -120,3 +120,34 @@ def test_an_ensemble_is_counted_like_its_members_and_a_diverged_one_has_no_numbe
 def test_other_networks_are_refused(module):
     with pytest.raises(InputError):
         bm.probes.linear_pieces(module)
+
+
+def bends_seen(module, low, high, steps=200_000):
+    """Where the slope between neighbours of a fine grid changes: slow, and blind only to pieces below its step."""
+    grid = torch.linspace(low, high, steps + 1, dtype=torch.float64)
+    with torch.no_grad():
+        slope = torch.diff(module(grid[:, None])[:, 0]) / torch.diff(grid)
+    changed = (torch.diff(slope).abs() > 1e-7).numpy()
+    # a bend within a step changes two differences in a row
+    return int((changed & ~np.concatenate([[False], changed[:-1]])).sum())
+
+
+@pytest.mark.parametrize("widths", [[1, 6, 1], [1, 5, 4, 1], [1, 4, 4, 3, 1]])
+@pytest.mark.parametrize("interval", [(-10.0, 10.0), (-1.0, 0.5), (3.0, 4.0)])
+def test_on_an_interval_the_count_is_that_of_a_fine_grid(widths, interval):
+    torch.manual_seed(sum(widths))
+    module = bm.mlp(widths).double()
+    for parameter in module.parameters():
+        parameter.data *= 3
+    pieces = bm.probes.linear_pieces(module, interval=interval)
+    assert pieces.count.item() == 1 + bends_seen(module, *interval)
+    assert all(interval[0] < bend < interval[1] for bend in pieces.bends[0])
+    whole = bm.probes.linear_pieces(module)
+    assert pieces.count.item() == 1 + sum(interval[0] < bend < interval[1] for bend in whole.bends[0])
+    assert pieces.bound == whole.bound
+
+
+@pytest.mark.parametrize("interval", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0)])
+def test_what_is_no_interval_is_refused(interval):
+    with pytest.raises(InputError, match=r"interval = .*: expected"):
+        bm.probes.linear_pieces(bm.mlp([1, 4, 1]), interval=interval)

@@ -1,10 +1,12 @@
 """What a page says of the settings behind it."""
 
+from pathlib import Path
+
 import xarray as xr
 
 from bathymetry.execution import StudyRun
-from bathymetry.report.presets import compared, presets_in_words
-from bathymetry.report.sections import opening
+from bathymetry.report.presets import common_first, compared, presets_in_words
+from bathymetry.report.sections import opening, reproduce
 from bathymetry.studies import find
 
 STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
@@ -15,7 +17,13 @@ def run(name, preset="quick", data=None, **changes):
     settings = find(name).settings.preset(preset, **changes).model_dump(mode="json")
     part = "3,000 training and 1,000 test examples, drawn by seed 0"
     sources = data or {"strokes": f"{STROKES}; of these {part}, digest 0"}
-    tree.attrs = {"settings": settings, "data": sources, "provenance": {"time": "2026-11-25T01:00"}, "notes": []}
+    tree.attrs = {
+        "settings": settings,
+        "data": sources,
+        "found_as": name,
+        "provenance": {"time": "2026-11-25T01:00"},
+        "notes": [],
+    }
     return StudyRun(find(name), tree, None)
 
 
@@ -31,7 +39,14 @@ def test_studies_are_grouped_by_their_presets_and_changed_fields_named():
     )
 
 
-def test_what_the_kept_run_had_more_of_follows_from_the_settings():
+def test_where_presets_are_the_same_the_one_of_the_page_is_named():
+    quick = [run("trajectory"), run("gradient-norm"), run("batch-size")]
+    assert "--preset quick" in reproduce(quick[0], Path("out"), common_first(quick))
+    full = [run("trajectory"), run("gradient-norm", "full"), run("depth-function", "full")]
+    assert "--preset full" in reproduce(full[0], Path("out"), common_first(full))
+
+
+def test_what_the_reference_run_had_more_of_follows_from_the_settings():
     words = compared(run("batch-size"))
     assert "10 members (here 6)" in words
     assert "all training examples (here 3,000)" in words
@@ -39,7 +54,7 @@ def test_what_the_kept_run_had_more_of_follows_from_the_settings():
     assert "mnist for data (here strokes)" in words
 
 
-def test_a_run_with_the_settings_of_the_kept_one_is_not_told_apart_from_it():
+def test_a_run_with_the_settings_of_the_reference_run_is_not_told_apart_from_it():
     assert compared(run("trajectory", data={"cos": "cos(x)"})) == ""
 
 

@@ -231,7 +231,7 @@ def test_missing_attributes_keep_no_study_from_the_page(out, undrawn):
         with_attributes(out / "depth-function", **dict.fromkeys(absent))
         loaded = bm.load_study(out / "depth-function")
         assert loaded.results.attrs["settings"]["members"] == 6
-        assert len(loaded.claims) == 7
+        assert len(loaded.claims) == 8
         write_results(out / "depth-function" / "result.nc", whole)
     with_attributes(out / "depth-function", **dict.fromkeys(others))
     publish(out)

@@ -46,5 +46,5 @@ def test_it_rejects_what_the_step_down_rejects(p, level):
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_what_is_no_probability_is_refused(value):
-    with pytest.raises(InputError, match="give a number from 0 to 1"):
+    with pytest.raises(InputError, match="expected a number"):
         holm([value])

@@ -55,7 +55,7 @@ def test_clopper_pearson_never_covers_less_than_it_says(members):
 
 
 def test_more_than_all_is_refused():
-    with pytest.raises(InputError, match="count = 7: give a number from 0 to 6"):
+    with pytest.raises(InputError, match="count = 7: expected at most 6"):
         clopper_pearson(7, 6)
 
 
@@ -147,7 +147,7 @@ def test_groups_without_members_have_no_superiority_interval():
 
 
 def test_an_impossible_superiority_is_refused():
-    with pytest.raises(InputError, match="give a probability"):
+    with pytest.raises(InputError, match="expected a number from 0 to 1"):
         superiority_interval(1.5, 6, 6)
 
 

@@ -44,11 +44,11 @@ def test_what_is_left_out_may_be_known_already():
 
 def test_pseudo_values_less_a_number_make_a_slope_claim():
     values = np.full(8, 0.7)
-    part = slope(jackknife(values, np.mean).pseudo_values - 0.1)
+    part = slope(jackknife(values, np.mean).pseudo_values - 0.1, expected="above")
     assert (part.decision, part.members) == ("supported", 8)
     assert part.estimate == pytest.approx(0.6)
 
 
 def test_one_observation_is_too_few():
-    with pytest.raises(InputError, match="observations = 1: give at least 2"):
+    with pytest.raises(InputError, match="observations = 1: expected at least 2"):
         from_left_out(1.0, np.array([1.0]))

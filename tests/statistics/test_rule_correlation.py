@@ -1,10 +1,14 @@
 """Rank correlations over members, held to SciPy and to their own honesty."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from bathymetry.statistics import correlation
+
+rising = partial(correlation, expected="above")
 
 
 def drawn(rho, members, seed):
@@ -15,7 +19,7 @@ def drawn(rho, members, seed):
 
 def test_the_estimate_is_spearmans():
     x, y = drawn(0.6, 40, 1)
-    part = correlation(x, np.exp(y))
+    part = rising(x, np.exp(y))
     assert part.estimate == pytest.approx(stats.spearmanr(x, y).statistic)
     assert part.decision == "supported"
     assert part.interval[0] < part.estimate < part.interval[1]
@@ -30,24 +34,24 @@ def test_the_expected_side_decides(expected, decision):
 
 
 def test_independent_numbers_are_decided_in_about_one_run_of_twenty():
-    decided = [correlation(*drawn(0.0, 30, seed)).decision != "undecided" for seed in range(100)]
+    decided = [rising(*drawn(0.0, 30, seed)).decision != "undecided" for seed in range(100)]
     assert 0.01 <= np.mean(decided) < 0.13
 
 
 def test_p_and_interval_agree():
     for seed in range(40):
-        part = correlation(*drawn(0.35, 25, seed))
+        part = rising(*drawn(0.35, 25, seed))
         assert (part.p < 0.05) == (part.decision != "undecided")
 
 
 def test_fewer_than_twenty_members_decide_nothing():
-    part = correlation(np.arange(19.0), np.arange(19.0))
+    part = rising(np.arange(19.0), np.arange(19.0))
     assert part.decision == "undecided"
     assert part.reason == "19 members, where this verdict needs 20"
 
 
 def test_numbers_that_are_all_the_same_correlate_with_nothing():
-    part = correlation(np.arange(30.0), np.ones(30), first="loss", second="ratio")
+    part = rising(np.arange(30.0), np.ones(30), first="loss", second="ratio")
     assert part.decision == "undecided"
     assert np.isnan(part.estimate)
     assert part.summary == "no rank correlation of loss and ratio: all 30 members have the same ratio"
@@ -56,4 +60,4 @@ def test_numbers_that_are_all_the_same_correlate_with_nothing():
 def test_members_without_two_numbers_are_left_out():
     x, y = drawn(0.9, 40, 2)
     x[:10] = np.nan
-    assert correlation(x, y).members == 30
+    assert rising(x, y).members == 30

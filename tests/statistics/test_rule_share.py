@@ -52,7 +52,8 @@ def test_the_opposite_condition_has_the_opposite_verdict(count, rest):
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_interval_and_p_tell_the_same(count, rest):
     part = share(members(count, count + rest))
-    assert (part.p < 0.05) == (part.interval[0] > 0.5 or part.interval[1] < 0.5)
+    assert (part.p is None) == (count + rest < 6)
+    assert part.p is None or (part.p < 0.05) == (part.interval[0] > 0.5 or part.interval[1] < 0.5)
 
 
 def test_five_of_five_is_undecided_for_want_of_members():
@@ -63,7 +64,7 @@ def test_five_of_five_is_undecided_for_want_of_members():
 
 def test_nobody_is_undecided():
     part = share(np.array([], dtype=bool))
-    assert (part.decision, part.p, part.members, part.summary) == ("undecided", 1.0, 0, "no members")
+    assert (part.decision, part.p, part.members, part.summary) == ("undecided", None, 0, "no members")
 
 
 def test_a_bound_just_above_one_half_is_not_rounded_onto_it():
@@ -75,5 +76,5 @@ def test_a_bound_just_above_one_half_is_not_rounded_onto_it():
 
 @pytest.mark.parametrize("holds", [np.array([1.0, np.nan]), np.array([1, 0]), np.array([[True]])])
 def test_anything_but_booleans_is_refused(holds):
-    with pytest.raises(InputError, match="give one boolean a member"):
+    with pytest.raises(InputError, match="expected one boolean per member"):
         share(holds)

@@ -31,7 +31,7 @@ def test_accuracy_in_single_precision_is_not_refused_for_its_rounding():
 
 @pytest.mark.parametrize("count", [-1, 101])
 def test_impossible_counts_are_refused(count):
-    with pytest.raises(InputError, match="give counts from 0 to 100"):
+    with pytest.raises(InputError, match="expected counts from 0 to 100"):
         logit(count, 100)
 
 

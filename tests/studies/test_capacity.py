@@ -9,6 +9,7 @@ from bathymetry import models
 from bathymetry.core.errors import InputError
 from bathymetry.studies import judge
 from bathymetry.studies.capacity import STUDY
+from bathymetry.studies.capacity_figures import _highest, _lowest
 from bathymetry.studies.networks import network_name
 
 FULL = STUDY.settings.preset("full")
@@ -42,6 +43,24 @@ def test_networks_that_gain_from_every_parameter_support_all():
 def test_networks_that_lose_from_every_parameter_contradict_all():
     decided = verdicts(lambda p: p / 1e6, lambda p: p / 1e6, lambda p: 0.99 - p / 1e7, lambda p: 0.99 - p / 1e7)
     assert decided == {"a": "contradicted", "b": "contradicted", "c": "undecided"}
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([3.0, 2.0, 1.0], "The largest network (952,410 parameters) has the lowest median test loss, 1.0."),
+        ([3.0, 0.5, 1.0], "The network with 8,280 parameters has the lowest median test loss, 0.50; the largest "
+         "(952,410) has 1.0."),
+    ],
+)  # fmt: skip
+def test_the_best_network_is_named_once(losses, words):
+    counts = [1_645, 8_280, 952_410]
+    whole = xr.Dataset(
+        {"test_loss": (("parameters", "member"), np.array(losses)[:, None] * np.ones(6))}, {"parameters": counts}
+    )
+    assert _lowest(whole) == words
+    turned = whole.rename(test_loss="test_accuracy") / -10 + 1
+    assert _highest(turned).count("952,410") == 1
 
 
 def test_a_gap_that_opens_is_seen_over_all_networks():

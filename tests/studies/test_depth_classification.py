@@ -50,7 +50,7 @@ def test_claims_that_do_not_hold_are_contradicted():
 def test_numbers_are_judged_on_mnist_only():
     results = made(dict.fromkeys(NETWORKS, 0.99), dict.fromkeys(NETWORKS, 0.955), data="strokes")
     found = verdicts(results)
-    assert [found[letter] for letter in "cde"] == ["not judged"] * 3
+    assert [found[letter] for letter in "cde"] == ["not tested"] * 3
     assert found["a"] == "supported"
 
 
@@ -95,4 +95,5 @@ def test_the_best_of_three_is_not_judged_between_two():
     (claim,) = (one for one in study.claims if one.letter == "b")
     places = {"network": ["shallow", "middle"], "epoch": range(5)}
     accuracy = xr.DataArray(np.full((2, 8, 5), 0.9), dims=("network", "member", "epoch"), coords=places)
-    assert not claim.decide(xr.DataTree(xr.Dataset({"test_accuracy": accuracy})))
+    (part,) = claim.decide(xr.DataTree(xr.Dataset({"test_accuracy": accuracy})))
+    assert (part.decision, part.reason) == ("not tested", "this run did not include the deep network")

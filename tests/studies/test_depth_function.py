@@ -11,22 +11,27 @@ STUDY = find("depth-function")
 NETWORKS = ("shallow", "middle", "deep")
 
 
-def made(fit_at, epochs=1500, members=8, **settings):
+def made(fit_at, epochs=1500, members=8, networks=NETWORKS, widths=None, last=None, **settings):
     """Results in which a network's members fit a function at the epochs given, member m one epoch later each."""
+    if widths is not None:
+        settings["networks"] = widths
     given = STUDY.settings.preset("full", members=members, epochs=epochs, **settings)
     epoch = np.arange(epochs + 1)
     functions = list(given.functions)
-    times = np.array([[[fit_at[f][n] + m for m in range(members)] for n in NETWORKS] for f in functions], float)
+    times = np.array([[[fit_at[f][n] + m for m in range(members)] for n in networks] for f in functions], float)
     loss = np.where(epoch >= times[..., None], 0.001, 1.0)
+    test_loss = loss.copy()
+    if last is not None:  # the test loss at the end, by network, members a hair apart
+        test_loss[..., -1] = np.array([last[n] for n in networks])[:, None] + 1e-6 * np.arange(members)
     records = xr.Dataset(
         {
             "train_loss": (("function", "network", "member", "epoch"), loss),
-            "test_loss": (("function", "network", "member", "epoch"), loss),
+            "test_loss": (("function", "network", "member", "epoch"), test_loss),
             "prediction": (("function", "network", "member", "last_epoch", "x"), np.zeros((*times.shape, 1, 401))),
         },
         {
             "function": functions,
-            "network": list(NETWORKS),
+            "network": list(networks),
             "member": range(members),
             "epoch": epoch,
             "last_epoch": [epochs],
@@ -53,7 +58,8 @@ def test_claims_that_hold_are_supported():
         "cos": {"shallow": 500, "middle": 600, "deep": 700},
         "arcsinh": {"shallow": 260, "middle": 220, "deep": 200},
     }
-    assert verdicts(made(fit_at)) == dict.fromkeys("abcdefg", "supported")
+    ends = {"shallow": 0.003, "middle": 0.002, "deep": 0.001}
+    assert verdicts(made(fit_at, last=ends)) == dict.fromkeys("abcdefgh", "supported")
 
 
 def test_claims_that_do_not_hold_are_contradicted():
@@ -79,20 +85,83 @@ def test_one_network_that_does_not_is_enough_to_contradict_and_one_that_is_open_
 def test_claims_with_numbers_are_not_judged_on_another_schedule_or_data(change):
     fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
     found = verdicts(made(fit_at, **change))
-    assert [found[letter] for letter in "abf"] == ["not judged"] * 3
+    assert [found[letter] for letter in "abf"] == ["not tested"] * 3
     assert found["c"] == "supported"
+
+
+def test_the_deepest_are_held_against_the_shallowest_pair_by_pair_with_their_parameters():
+    names, widths = ("4", "6", "3-3", "2-2"), ((4,), (6,), (3, 3), (2, 2))
+    fit_at = {"cos": dict.fromkeys(names, 9)}
+    last = {"4": 0.3, "6": 0.2, "3-3": 0.1, "2-2": 0.25}
+    results = made(fit_at, epochs=20, networks=names, widths=widths, last=last, functions=("cos",))
+    verdict = {one.id[-1]: one for one in judge(STUDY, results)}["h"].verdict
+    outcome = {part.coordinates["networks"]: part.decision for part in verdict.parts}
+    assert outcome == {
+        "3-3 and 4": "supported", "3-3 and 6": "supported", "2-2 and 4": "supported", "2-2 and 6": "contradicted",
+    }  # fmt: skip
+    assert verdict.decision == "contradicted"
+    assert verdict.p == pytest.approx(4 * 2 / 12870)
+    assert verdict.parts[0].summary.startswith("3-3 with 22 parameters below 4 with 13 parameters in 100 % of pairs")
+
+
+def test_networks_of_one_depth_are_not_compared_by_depth():
+    results = made({"cos": {"4": 9, "6": 9}}, epochs=20, networks=("4", "6"), functions=("cos",), widths=((4,), (6,)))
+    (claim,) = (one for one in judge(STUDY, results) if one.id.endswith("h"))
+    assert claim.verdict.decision == "not tested"
+    assert claim.finding == "Not tested: all networks of this run have the same depth."
+
+
+def test_claims_of_which_only_some_networks_were_run_are_not_supported_but_can_be_contradicted():
+    few = {"networks": ("shallow", "middle"), "widths": ((250,), (32, 16, 9))}
+    good = {"cos": {"shallow": 500, "middle": 600}, "arcsinh": {"shallow": 200, "middle": 220}}
+    found = {one.id[-1]: one.verdict for one in judge(STUDY, made(good, **few))}
+    assert [found[letter].decision for letter in "abcfg"] == ["undecided"] * 5
+    assert "not tested for deep (was not run)" in found["c"].reason
+    late = {"cos": {"shallow": 200, "middle": 220}, "arcsinh": {"shallow": 500, "middle": 600}}
+    assert verdicts(made(late, **few))["c"] == "contradicted"
+
+
+def test_networks_of_ones_own_are_what_a_claim_without_a_mark_is_about():
+    own = {"networks": ("8", "5-5"), "widths": ((8,), (5, 5))}
+    fit_at = {"cos": {"8": 500, "5-5": 600}, "arcsinh": {"8": 200, "5-5": 220}}
+    found = {one.id[-1]: one for one in judge(STUDY, made(fit_at, **own))}
+    assert {letter: found[letter].verdict.decision for letter in "abcdefg"} == {
+        "a": "not tested", "b": "not tested", "c": "supported", "d": "not tested", "e": "not tested",
+        "f": "not tested", "g": "supported",
+    }  # fmt: skip
+    assert found["d"].finding == "Not tested: this run did not include the deep network and the shallow network."
+
+
+def test_networks_beside_those_named_change_nothing_of_a_claim_with_a_number():
+    more = {"networks": (*NETWORKS, "8"), "widths": ((250,), (32, 16, 9), (24, 16, 10, 8, 4), (8,))}
+    fit_at = {"cos": dict.fromkeys(NETWORKS, 500) | {"8": 1400}, "arcsinh": dict.fromkeys(NETWORKS, 200) | {"8": 1400}}
+    found = verdicts(made(fit_at, **more))
+    assert (found["a"], found["b"], found["f"]) == ("supported",) * 3
+
+
+def test_a_member_that_diverged_fails_even_where_it_had_fitted_before():
+    fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
+    results = made(fit_at, members=6)
+    whole = results.to_dataset()
+    gone = np.zeros((2, 3, 6), bool)
+    gone[1, 2, 0] = True
+    results.dataset = whole.assign(diverged=(("function", "network", "member"), gone))
+    verdict = {one.id[-1]: one for one in judge(STUDY, results)}["b"].verdict
+    assert [round(part.estimate * 6) for part in verdict.parts] == [6, 6, 5]
 
 
 def test_fewer_than_six_members_decide_nothing():
     fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
-    assert set(verdicts(made(fit_at, members=5)).values()) == {"undecided"}
+    judged = judge(STUDY, made(fit_at, members=5))
+    assert {(one.verdict.decision, one.verdict.p) for one in judged} == {("undecided", None)}
 
 
 def test_functions_that_were_not_run_leave_their_claims_unjudged():
     fit_at = {"sin(3*x)/x": dict.fromkeys(NETWORKS, 500), "x": dict.fromkeys(NETWORKS, 100)}
     found = verdicts(made(fit_at, functions=("sin(3*x)/x", "x"), low=1.0))
-    assert [found[letter] for letter in "cde"] == ["not judged"] * 3
+    assert [found[letter] for letter in "cde"] == ["not tested"] * 3
     assert found["g"] == "supported"
+    assert found["h"] != "not tested"
 
 
 def test_the_straight_line_and_the_variance_are_those_of_the_training_examples():
@@ -108,7 +177,7 @@ def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     fit_at = {"x**2": dict.fromkeys(NETWORKS, 2), "cos": dict.fromkeys(NETWORKS, 2)}
     tree = made(fit_at, functions=("x**2", "cos"), epochs=10)
     results = tree.to_dataset()
-    for name in ("dead_share", "linear_pieces"):
+    for name in ("dead_share", "linear_pieces", "linear_pieces_line"):
         results[name] = (("function", "network", "member"), np.full((2, 3, 8), 0.5))
     tree.dataset = results
     figures = STUDY.figures(tree)

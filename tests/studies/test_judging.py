@@ -29,7 +29,15 @@ def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
 
 def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts():
     parts = [
-        statistics.order(np.arange(6.0), np.arange(6.0) + 10, first="arcsinh", second="cos", coordinates={"of": of})
+        statistics.order(
+            np.arange(6.0),
+            np.arange(6.0) + 10,
+            larger_is_better=False,
+            relation="before",
+            first="arcsinh",
+            second="cos",
+            coordinates={"of": of},
+        )
         for of in ("shallow", "deep")
     ]
     assert told("order", "epochs to fit", parts) == "Shallow and deep: arcsinh before cos (100 % of pairs)."

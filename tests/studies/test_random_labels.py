@@ -47,8 +47,16 @@ def test_whether_labels_can_be_fitted_is_decided_by_the_grid(accuracy, decision)
     assert verdicts(memorised=accuracy)["c"] == decision
 
 
+def test_the_rule_of_the_grid_is_told_once():
+    (claim,) = (one for one in STUDY.claims if one.letter == "c")
+    cells = np.ones(6, dtype=bool)
+    part = bm.statistics.exists({"a": cells}, decides="contradicted")
+    assert "contradicted" in part.rule.lower()
+    assert "contradicted" not in claim.rule
+
+
 def test_another_schedule_does_not_judge_an_absolute_number():
-    assert verdicts(settings=STUDY.settings.preset("quick"))["c"] == "not judged"
+    assert verdicts(settings=STUDY.settings.preset("quick"))["c"] == "not tested"
 
 
 def test_the_full_preset_is_the_protocols():

@@ -40,6 +40,18 @@ def test_members_that_move_from_one_start_support_it():
     assert verdict.parts[1].estimate == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_share_of_the_variance_has_no_negative_bound():
+    chance = np.random.default_rng(3)
+    still = np.repeat(chance.normal(size=(6, 1, 23)), 11, axis=1)
+    still[0] += 1e-3 * chance.normal(
+        size=(11, 23)
+    )  # one member alone moves: its share has an interval wider than itself
+    for part in judged(still).parts:
+        assert part.interval[0] == pytest.approx(-0.1, abs=1e-15)
+        assert "interval 0 to " in part.summary
+        assert "(95 % interval −" not in part.summary
+
+
 def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
     run = bm.run_study("trajectory", preset="smoke", out=tmp_path)
     results = run.results.to_dataset()

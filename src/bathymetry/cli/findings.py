@@ -21,4 +21,4 @@ def tell(claims: "Sequence[ClaimRow]") -> None:
         for remark in claim.remarks:
             say(f"  {remark}")
         if claim.kept is not None:
-            say(f"  The kept full run: {claim.kept.decision}. {claim.kept.finding}")
+            say(f"  The reference run: {claim.kept.decision}. {claim.kept.finding}")

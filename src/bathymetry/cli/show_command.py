@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     if study.claims:
         say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in study.claims):
-        say("  † is judged only on the protocol's own data and schedule.")
+        say("  † is tested only on the protocol's own data and schedule.")
     say("\nFigures")
     for line in study.shows:
         say(f"  {line}")

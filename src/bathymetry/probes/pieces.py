@@ -25,25 +25,27 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @readable
 class LinearPieces:
-    """The straight pieces of each member's function, over the whole real line."""
+    """The straight pieces of each member's function, over the whole real line or on an interval."""
 
     count: Float[Tensor, " member"]  # NaN for a member whose parameters are not finite
-    bound: int  # Π (hₗ + 1)
+    bound: int  # Π (hₗ + 1), over the whole line and so on any interval
     bends: tuple[Array, ...]  # where each member's function bends, in ascending order
 
 
-def linear_pieces(networks: Perceptrons) -> LinearPieces:
+def linear_pieces(networks: Perceptrons, interval: tuple[float, float] | None = None) -> LinearPieces:
     """Count the straight pieces exactly.
 
     Args:
         networks: ReLU perceptrons of one input and one output: an `nn.Sequential`, or an ensemble's stacked
             parameters. Computed in float64.
+        interval: Between which inputs to count, the ends left out. Defaults to the whole real line, where a network
+            usually bends in many places that no input of its training comes near.
 
     Returns:
         The counts and the places of the bends.
 
     Raises:
-        InputError: If a network has several inputs or outputs.
+        InputError: If a network has several inputs or outputs, or the interval is empty.
 
     Example:
         |x| = relu(x) + relu(−x) bends once, at 0.
@@ -54,22 +56,36 @@ def linear_pieces(networks: Perceptrons) -> LinearPieces:
         ...     "2.weight": torch.ones(1, 1, 2),
         ...     "2.bias": torch.zeros(1, 1),
         ... }
-        >>> linear_pieces(parameters).count
-        tensor([2.], dtype=torch.float64)
+        >>> linear_pieces(parameters).count, linear_pieces(parameters, interval=(1.0, 2.0)).count
+        (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     layers = [(weight.numpy(), bias.numpy()) for weight, bias in perceptron_layers(networks)]
     inputs, outputs = layers[0][0].shape[2], layers[-1][0].shape[1]
     if inputs != 1 or outputs != 1:
         raise InputError("networks", f"{inputs} inputs and {outputs} outputs", "give networks of one input and output")
+    low, high = _ends(interval)
     bends = []
     counts = []
     for member in range(len(layers[0][0])):
         own = [(weight[member], bias[member]) for weight, bias in layers]
         finite = all(np.isfinite(block).all() for layer in own for block in layer)
-        bends.append(_bends(own) if finite else np.empty(0))
+        found = _bends(own) if finite else np.empty(0)
+        bends.append(found[(found > low) & (found < high)])
         counts.append(len(bends[-1]) + 1.0 if finite else np.nan)
     bound = prod(weight.shape[1] + 1 for weight, _ in layers[:-1])
     return LinearPieces(torch.tensor(counts, dtype=torch.float64), bound, tuple(bends))
+
+
+def _ends(interval: tuple[float, float] | None) -> tuple[float, float]:
+    if interval is None:
+        return -np.inf, np.inf
+    try:
+        low, high = (float(end) for end in interval)
+    except (TypeError, ValueError) as error:
+        raise InputError("interval", interval, "expected two numbers, for example (-10, 10)") from error
+    if not low < high:
+        raise InputError("interval", interval, "expected the lower end first, below the upper")
+    return low, high
 
 
 def _bends(layers: list[tuple[Array, Array]]) -> Array:

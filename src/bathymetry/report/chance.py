@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 
 from bathymetry.report.content import ClaimRow
-from bathymetry.statistics.verdict import CONFIDENCE
-
-_LEVEL = round(1 - CONFIDENCE, 12)
 
 
 def chance(claims: Sequence[ClaimRow]) -> tuple[str, ...]:
@@ -17,29 +14,17 @@ def chance(claims: Sequence[ClaimRow]) -> tuple[str, ...]:
     Returns:
         Paragraphs: how parts make a verdict, and what adjusting for many claims does to it.
     """
-    return (_parts(claims), _many(claims)) if claims else ()
+    return (_PARTS, _many(claims)) if claims else ()
 
 
-def _parts(claims: Sequence[ClaimRow]) -> str:
-    against = [
-        claim
-        for claim in claims
-        if claim.verdict.decision == "contradicted" and len(claim.verdict.parts) > 1 and (claim.verdict.p or 0) > _LEVEL
-    ]
-    words = (
-        "A claim has one or more parts: one for each network, function or quantity that it is about. Each part is a "
-        "two-sided test at 5 % over members, so if chance alone decided, about one part in twenty would come out one "
-        "way or the other. A claim is supported if every part is, and its p is then the largest of theirs; it is "
-        "contradicted as soon as one part is, and its p is then that part's, times the number of parts, which can be "
-        "above 5 %."
-    )
-    if not against:
-        return f"{words} No contradicted claim on this page has such a p."
-    one = len(against) == 1
-    names = ", ".join(claim.id for claim in against)
-    return (
-        f"{words} On this page {len(against)} claim{'' if one else 's'} {'has' if one else 'have'} such a p: {names}."
-    )
+_PARTS = (
+    "A claim has one or more parts: one for each network, function or quantity that it is about. Each part is a "
+    "two-sided test at 5 % over members, so if chance alone decided, about one part in twenty would come out one "
+    "way or the other. A claim is supported if every part is, and its p is then the largest of theirs; it is "
+    "contradicted if one part is at 5 % divided by the number of parts, and its p is then that part's times their "
+    "number. A claim that is undecided has the smallest p of a part that points against it, times the number of "
+    "parts, or if none does, the largest of the parts'."
+)
 
 
 def _many(claims: Sequence[ClaimRow]) -> str:
@@ -48,10 +33,10 @@ def _many(claims: Sequence[ClaimRow]) -> str:
         return "Only one claim on this page has a p, so there is nothing to adjust for." if tested else ""
     light = sum(claim.light for claim in claims)
     words = (
-        f"{len(tested)} claims on this page have a p. Among so many, chance alone gives some verdicts, so each p is "
-        "also adjusted for their number by Holm's method: on 19 pages of 20 no verdict with an adjusted p below 5 % is "
-        "false. Adjusting changes no verdict, only its mark: one whose adjusted p is above 5 % has a lighter, broken "
-        f"ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
+        f"{len(tested)} claims on this page have a p, and each is tested at 5 %. Among so many, chance alone gives "
+        "some verdicts, so each p is also adjusted for their number by Holm's method: on 19 pages of 20 no verdict "
+        "with an adjusted p below 5 % is false. Adjusting changes no verdict, only its mark: one whose adjusted p is "
+        f"above 5 % has a lighter, broken ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
     )
     return words + _too_few_for_a_share(claims)
 

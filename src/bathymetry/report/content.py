@@ -11,11 +11,11 @@ _LEVEL = round(1 - CONFIDENCE, 12)
 
 @dataclass(frozen=True)
 class Kept:
-    """What a kept full run says of a claim, to be shown where this run can't judge it."""
+    """What the reference run says of a claim, to be shown where this run cannot test it or says otherwise."""
 
     decision: Decision
     finding: str
-    source: str = "The kept full run says otherwise"  # which run, in words
+    source: str = "The reference run says otherwise"  # which run, in words
 
 
 @dataclass(frozen=True)
@@ -23,31 +23,27 @@ class ClaimRow:
     """One claim with what became of it."""
 
     id: str  # "depth-function.a"
-    text: str  # as the report has it
+    text: str  # as the homework report has it
     rule: str  # how it is decided, in words
     verdict: Verdict
     finding: str  # one sentence with numbers from the data
     p_holm: float | None = None  # adjusted over all claims of the page; None where there is no p
     kept: Kept | None = None
-    among: int = 1  # how many claims p was adjusted for
 
     @property
     def light(self) -> bool:
-        """Whether it is decided, but no more clearly than chance could do among so many claims."""
+        """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
         return self.verdict.decision in ("supported", "contradicted") and (self.p_holm or 0.0) > _LEVEL
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the finding: why it is not decided, or that chance could have decided it."""
+        """What a reader must know beside the finding: why it is not decided, or that Holm's correction undoes it."""
         remarks = []
         reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
-        if reason and reason not in self.finding:
+        if reason and reason.lower() not in self.finding.lower():
             remarks.append(f"{reason}.")
         if self.light:
-            own = self.verdict.p or 0.0
-            many = f"its {len(self.verdict.parts)} parts" if own > _LEVEL else f"the {self.among} claims tested here"
-            word = self.verdict.decision.capitalize()
-            remarks.append(f"{word}, though among {many} chance could do this.")
+            remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
         return tuple(remarks)
 
 
@@ -78,7 +74,7 @@ class StudySection:
     code: str  # the few lines of Python that make it
     warnings: tuple[str, ...] = ()  # for example who diverged
     pictures: tuple[Picture, ...] = ()  # where the study's own figures can't be drawn
-    compared: str = ""  # in what this run differs from the kept one whose verdicts stand beside its own
+    compared: str = ""  # in what this run differs from the reference run, whose verdicts stand beside its own
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class Effect:
 
     label: str  # which network, function or quantity
     part: Part
-    decision: Decision  # of the part; "not judged" where the whole claim is not
+    decision: Decision  # of the part; "not tested" where the whole claim is not
     middle: float
     low: float
     high: float
@@ -43,7 +43,7 @@ def effects(verdict: Verdict) -> tuple[Effect, ...]:
         Effect(
             label=", ".join(part.coordinates.values()),
             part=part,
-            decision=verdict.decision if verdict.decision == "not judged" else part.decision,
+            decision=verdict.decision if verdict.decision == "not tested" else part.decision,
             middle=place(part.estimate),
             low=place(part.interval[0]),
             high=place(part.interval[1]),
@@ -57,6 +57,8 @@ def _scale(kind: Kind, parts: list[Part]) -> tuple[float, float, float | None]:
     # Choose from where to where, and what would mean nothing.
     if kind in ("share", "order", "best"):
         return 0.0, 1.0, 0.5
+    if kind == "correlation":
+        return -1.0, 1.0, 0.0
     ends = [end for part in parts for end in (part.estimate, *part.interval)]
     if kind == "slope":
         reach = max(abs(end) for end in ends) or 1.0

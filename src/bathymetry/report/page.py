@@ -28,7 +28,7 @@ from bathymetry.report.effect import effects
 from bathymetry.statistics.rules_in_words import decided_by
 from bathymetry.statistics.verdict import Decision
 
-_SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not judged": "–"}
+_SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 
 
 _PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off

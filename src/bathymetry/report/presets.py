@@ -1,12 +1,12 @@
-"""What was run: each study's settings told by the preset that they come from, and held against the kept full run's."""
+"""What was run: each study's settings told by the preset that they come from, and held against the reference run's."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from bathymetry.execution import StudyRun
-from bathymetry.studies import PRESETS, StudySettings, joined
+from bathymetry.studies import PRESETS, Preset, StudySettings, joined
 from bathymetry.studies.kept import kept_verdicts
-from bathymetry.studies.wording import field_name
+from bathymetry.studies.wording import field_name, shown
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
 
@@ -50,6 +50,23 @@ def nearest_preset(settings: StudySettings, rather: Sequence[str] = PRESETS) -> 
     return min(((name, differences(settings, name)) for name in rather), key=lambda one: len(one[1]))
 
 
+def common_first(runs: Sequence[StudyRun]) -> list[Preset]:
+    """Order the presets by how many studies of a page were run with them.
+
+    Args:
+        runs: The studies.
+
+    Returns:
+        All presets; the one to name where several are the same for a study comes first.
+    """
+    fitting = [one for run in runs for one in _exact(settings_of(run))]
+    return sorted(PRESETS, key=lambda one: -fitting.count(one))
+
+
+def _exact(settings: StudySettings) -> list[Preset]:
+    return [one for one in PRESETS if not differences(settings, one)]
+
+
 def presets_in_words(runs: Sequence[StudyRun]) -> str:
     """Tell which presets the studies of a page were run with, those with the same together.
 
@@ -60,9 +77,7 @@ def presets_in_words(runs: Sequence[StudyRun]) -> str:
         A sentence a preset, the most common first, and one for studies whose presets are the same.
     """
     each = {run.study.name: settings_of(run) for run in runs}
-    exact = {name: [one for one in PRESETS if not differences(given, one)] for name, given in each.items()}
-    fitting = [one for names in exact.values() for one in names]
-    rather = sorted(PRESETS, key=lambda one: -fitting.count(one))
+    exact, rather = {name: _exact(given) for name, given in each.items()}, common_first(runs)
     groups: dict[str, list[str]] = {}
     for name, given in each.items():
         preset, changes = nearest_preset(given, rather)
@@ -80,13 +95,13 @@ def presets_in_words(runs: Sequence[StudyRun]) -> str:
 
 
 def compared(run: StudyRun) -> str:
-    """Say in what the kept full run, whose verdicts stand beside those that differ, differs from this one.
+    """Say in what the reference run, whose verdicts stand beside those that differ, differs from this one.
 
     Args:
         run: The run.
 
     Returns:
-        A sentence; empty if there is no kept run, or nothing differs.
+        A sentence; empty if there is no reference run, or nothing differs.
     """
     if not any(name.startswith(f"{run.study.name}.") for name in kept_verdicts()):
         return ""
@@ -100,23 +115,7 @@ def compared(run: StudyRun) -> str:
         told.append(f"{protocol} for data (here {joined(list(run.results.attrs['data']))})")
     if not told:
         return ""
-    return f"The kept full run had {joined(told)}. Where it says otherwise, that may be why."
-
-
-def shown(value: Any) -> str:
-    """Write a setting's value for a reader.
-
-    Args:
-        value: The value.
-
-    Returns:
-        Tuples as lists, numbers with thousands told apart, "all" for no limit.
-    """
-    if isinstance(value, tuple):
-        return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
-    if value is None:
-        return "all"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"The reference run had {joined(told)}. Where it says otherwise, that may be why."
 
 
 def _amount(value: Any) -> str:

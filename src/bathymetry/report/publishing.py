@@ -18,6 +18,7 @@ from bathymetry.core.storage import put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
 from bathymetry.report.content import ClaimRow, Kept, Report, StudySection
 from bathymetry.report.page import page
+from bathymetry.report.presets import common_first
 from bathymetry.report.sections import opening, reproduce, section, stored_section
 from bathymetry.report.stored import (
     CLAIMS_FILE,
@@ -35,7 +36,11 @@ from bathymetry.studies import Judged, Study, find, joined, shipped
 from bathymetry.studies.kept import kept_verdicts
 
 PAGE = "report.html"
-_NOTES = ("A claim with an absolute number in it is judged only on the data and the schedule that it is about.",)
+_NOTES = (
+    "A claim that contains an absolute number or speaks of where training ends is tested only on the protocol's data "
+    "and schedule. Elsewhere it is not tested, and its row shows the verdict of the reference run: the full preset, on "
+    "MNIST where a study takes images.",
+)
 
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 
@@ -89,13 +94,14 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
 def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[ClaimRow, ...]]:
     rows = _rows(shown)
     runs = [one.run for one in shown if one.run is not None]
-    sections = [_section(one, own, out) for one, own in zip(shown, rows, strict=True)]
+    rather = common_first(runs)
+    sections = [_section(one, own, out, rather) for one, own in zip(shown, rows, strict=True)]
     report = Report(
         title=_title([one.question for one in sections]),
         opening=opening(runs, [one.name for one in shown if one.run is None]),
         studies=tuple(sections),
         provenance=_shown_provenance(runs),
-        reproduce="\n".join(reproduce(run, out) for run in runs),
+        reproduce="\n".join(reproduce(run, out, rather) for run in runs),
         notes=(*_NOTES, *unread),
     )
     every = tuple(row for own in rows for row in own)
@@ -232,21 +238,22 @@ def _not_named(name: str, folder: Path) -> str:
     )
 
 
-def _section(one: _Shown, rows: Sequence[ClaimRow], out: Path) -> StudySection:
+def _section(one: _Shown, rows: Sequence[ClaimRow], out: Path, rather: Sequence[str]) -> StudySection:
     if one.run is None:
         return stored_section(one.name, one.attributes, one.stored, rows, one.notes)
     pictures = one.stored.pictures if one.failed and not one.figures else ()
-    return section(one.run, rows, out, figures=one.figures, seen=one.seen, pictures=pictures, notes=one.notes)
+    return section(
+        one.run, rows, out, figures=one.figures, seen=one.seen, pictures=pictures, notes=one.notes, rather=rather
+    )
 
 
 def _rows(shown: Sequence[_Shown]) -> list[tuple[ClaimRow, ...]]:
     judged = [claim for one in shown for claim in one.claims]
     adjusted = iter(holm([claim.verdict.p for claim in judged]))
-    among = sum(claim.verdict.p is not None for claim in judged)
-    return [tuple(_row(claim, next(adjusted), among, own=one.run is not None) for claim in one.claims) for one in shown]
+    return [tuple(_row(claim, next(adjusted), own=one.run is not None) for claim in one.claims) for one in shown]
 
 
-def _row(claim: Judged, p_holm: float | None, among: int, *, own: bool) -> ClaimRow:
+def _row(claim: Judged, p_holm: float | None, *, own: bool) -> ClaimRow:
     beside = kept_verdicts().get(claim.id) if own else None
     if beside is not None and beside.verdict == claim.verdict.decision:
         beside = None
@@ -258,12 +265,11 @@ def _row(claim: Judged, p_holm: float | None, among: int, *, own: bool) -> Claim
         finding=claim.finding,
         p_holm=p_holm,
         kept=None if beside is None else Kept(beside.verdict, beside.finding, _beside(claim.verdict.decision)),
-        among=among,
     )
 
 
 def _beside(decision: Decision) -> str:
-    return f"The kept full run {'can judge it' if decision == 'not judged' else 'says otherwise'}"
+    return "The reference run" if decision == "not tested" else "The reference run says otherwise"
 
 
 def _title(questions: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from bathymetry.core.errors import StorageError
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution import OUT, StudyRun, others, understood
 from bathymetry.report.content import ClaimRow, Picture, StudySection
-from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of, shown
+from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of
 from bathymetry.report.stored import StoredPage
-from bathymetry.studies.wording import field_name, joined
+from bathymetry.studies import PRESETS
+from bathymetry.studies.wording import field_name, joined, shown
 
 _SETTINGS_TOLD = 3  # that differ between two results, before the others are only counted
 
@@ -27,6 +28,7 @@ def section(
     seen: Sequence[str],
     pictures: Sequence[Picture] = (),
     notes: Sequence[str] = (),
+    rather: Sequence[str] = PRESETS,
 ) -> StudySection:
     """Make a study's section.
 
@@ -38,6 +40,7 @@ def section(
         seen: What was seen, in plain words.
         pictures: Figures of an earlier page where there are no charts.
         notes: What a reader must know of what could not be read or made.
+        rather: All presets, those first that are named where several are the same.
 
     Returns:
         The section.
@@ -54,7 +57,7 @@ def section(
         pictures=tuple(pictures),
         claims=tuple(claims),
         settings={field_name(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
-        code=_code(run, out),
+        code=_code(run, out, rather),
         warnings=(*notes, *run.results.attrs["notes"], *diverged(run), *other_results(run, out)),
         compared=compared(run) if any(claim.kept for claim in claims) else "",
     )
@@ -182,17 +185,18 @@ def _sources(runs: Sequence[StudyRun]) -> dict[str, list[str]]:
     return {name: list(named) for name, named in sources.items()}
 
 
-def reproduce(run: StudyRun, out: Path) -> str:
+def reproduce(run: StudyRun, out: Path, rather: Sequence[str] = PRESETS) -> str:
     """Write the command that makes a run again.
 
     Args:
         run: The run.
         out: Its output folder.
+        rather: All presets, those first that are named where several are the same.
 
     Returns:
         One line for a shell.
     """
-    preset, changes = _named_data(run)
+    preset, changes = _named_data(run, rather)
     words = ["bathymetry", "run", run.found_as or run.study.name, "--preset", preset]
     for name, value in changes.items():
         words.append(f"--{name.replace('_', '-')}")
@@ -200,16 +204,16 @@ def reproduce(run: StudyRun, out: Path) -> str:
     return shlex.join([*words, *(["--out", out.name] if out.name != OUT.name else [])])
 
 
-def _named_data(run: StudyRun) -> tuple[str, dict[str, Any]]:
+def _named_data(run: StudyRun, rather: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Name the data that "auto" stood for, so that the same are taken again."""
-    preset, changes = nearest_preset(settings_of(run))
+    preset, changes = nearest_preset(settings_of(run), rather)
     if getattr(settings_of(run), "data", None) == "auto":
         changes["data"] = next(iter(run.results.attrs["data"]), "auto")
     return preset, changes
 
 
-def _code(run: StudyRun, out: Path) -> str:
-    preset, changes = _named_data(run)
+def _code(run: StudyRun, out: Path, rather: Sequence[str]) -> str:
+    preset, changes = _named_data(run, rather)
     if out.name != OUT.name:
         changes["out"] = out.name
     given = "".join(f", {name}={value!r}" for name, value in changes.items())

@@ -19,6 +19,7 @@ from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
 from bathymetry.report.content import ClaimRow, Picture, StudySection
 from bathymetry.statistics import Decision, Part, Verdict
+from bathymetry.statistics.verdict import Direction
 from bathymetry.studies import Judged
 
 PAGE_FILE = "page.json"
@@ -29,7 +30,7 @@ _NAME = re.compile(r"\w[\w.-]{0,99}")
 _MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
 _NEVER_IN_AN_SVG = re.compile(rb"<!ENTITY|<(\w+:)?(script|use|foreignObject|image|style)\b", re.IGNORECASE)
-_UNTESTED: Decision = next(one for one in get_args(Decision) if one in ("not tested", "not judged"))
+_UNTESTED: Decision = "not tested"  # which was called not judged before
 _WITHOUT_DIGEST = "An earlier version stored this study's verdicts and figures without a digest; damage would not show."
 
 
@@ -133,7 +134,9 @@ def claim_fields(row: ClaimRow) -> dict[str, Any]:
                 "interval": list(part.interval),
                 "p": part.p,
                 "members": part.members,
+                "direction": part.direction,
                 "summary": part.summary,
+                "reason": part.reason,
                 "rule": part.rule,
             }
             for part in verdict.parts
@@ -232,7 +235,9 @@ def _part(stored: Mapping[str, Any]) -> Part:
         members=_count(stored.get("members")),
         summary=_text(stored.get("summary")),
         coordinates={_text(name): _text(value) for name, value in _mapping(stored.get("coordinates")).items()},
+        reason=_text(stored.get("reason")),
         rule=_text(stored.get("rule")),
+        direction=next((one for one in get_args(Direction) if one == stored.get("direction")), "neither"),
     )
 
 

@@ -38,4 +38,5 @@ from .verdict import Decision as Decision
 from .verdict import Kind as Kind
 from .verdict import Part as Part
 from .verdict import Verdict as Verdict
+from .verdict import not_run as not_run
 from .wording import percent_range as percent_range

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import number
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
@@ -20,16 +23,18 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
         The adjusted values in the same order; None where there was none.
 
     Raises:
-        InputError: If a value is not from 0 to 1.
+        InputError: If a value is neither a number from 0 to 1 nor None.
 
     Example:
         >>> holm([0.01, None, 0.04, 0.25])
         [0.03, None, 0.08, 0.25]
     """
+    if isinstance(p, str) or not isinstance(p, Sequence | np.ndarray):
+        raise InputError("p", p, "expected a list of p values")
     for value in p:
-        if value is not None and not 0 <= value <= 1:
-            raise InputError("p", value, "give a number from 0 to 1, or None")
-    tested = sorted((value, place) for place, value in enumerate(p) if value is not None)
+        if value is not None:
+            number("p", value, low=0, high=1)
+    tested = sorted((float(value), place) for place, value in enumerate(p) if value is not None)
     adjusted: list[float | None] = [None] * len(p)
     running = 0.0
     for rank, (value, place) in enumerate(tested):

@@ -1,24 +1,40 @@
-"""From the parts of a claim to its verdict: it holds if it holds for each network, function or quantity."""
+"""From the parts of a claim to its verdict: it holds if it holds for each network, function or quantity.
+
+The verdict and its p say the same:
+
+- Supported if every part is, each at 5 %: an intersection–union test, for which no correction is due (Berger 1982,
+  Technometrics 24:295). p is the largest of the parts'.
+- Contradicted if one part is at 5 % divided by the number of parts (Bonferroni; Dunn 1961, Journal of the American
+  Statistical Association 56:52). p is that part's, times the number of parts.
+- Undecided otherwise. p is the smallest of a part that points against the claim, times the number of parts; if none
+  does, the largest of the parts'. If none points against it and a part is without p (not run, or unable to decide),
+  the largest is unknown and the claim has no p.
+"""
 
 from collections.abc import Sequence
 
-from bathymetry.statistics.verdict import Decision, Kind, Part, Verdict
+from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import one_of
+from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Kind, Part, Verdict
+from bathymetry.statistics.wording import p_value
+
+_LEVEL = round(1 - CONFIDENCE, 12)
+_KINDS = ("share", "order", "slope", "region", "best", "correlation", "exists")
 
 
 def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
     """Decide a claim from its parts.
 
-    Supported if each part is, contradicted if any is. p is the largest of the parts' unless it is contradicted (an
-    intersection–union test, Berger 1982, Technometrics 24:295), then the smallest of those that contradict it times
-    the number of all (Bonferroni; Dunn 1961, Journal of the American Statistical Association 56:52). Claims that
-    something exists, and those not judged, have none.
-
     Args:
-        kind: Which rule decided the parts.
-        parts: What was tested; none means that there was nothing to judge.
+        kind: Which rule decided the parts. *exists* has no p: one part decides.
+        parts: One for each network, function or quantity that the claim is about; those that were not run as parts
+            that are *not tested*. None means that there was nothing to test.
 
     Returns:
         The verdict, with every part kept.
+
+    Raises:
+        InputError: If there is no such kind, or something among the parts is none.
 
     Example:
         >>> import numpy as np
@@ -27,51 +43,85 @@ def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
         >>> verdict.decision, verdict.members, verdict.p
         ('supported', 6, 0.03125)
     """
+    one_of("kind", kind, _KINDS)
+    if not isinstance(parts, Sequence) or not all(isinstance(part, Part) for part in parts):
+        raise InputError("parts", parts, "expected a list of parts, as the rules return them")
     kept = tuple(parts)
-    decisions = [part.decision for part in kept]
-    decision: Decision = "undecided"
-    if all(each == "not judged" for each in decisions):
-        decision = "not judged"
-    elif "contradicted" in decisions:
-        decision = "contradicted"
-    elif all(each == "supported" for each in decisions):
-        decision = "supported"
+    tested = [part for part in kept if part.decision != "not tested"]
+    decision: Decision = "not tested"
+    p: float | None = None
+    if tested:
+        decision, p = _existence(kept) if kind == "exists" else _tests(kept)
     return Verdict(
         kind=kind,
         decision=decision,
         parts=kept,
-        members=min((part.members for part in kept), default=0),
-        p=_p(kind, decision, kept),
-        reason=_reason(decision, kept),
+        members=min((part.members for part in tested), default=0),
+        p=p,
+        reason=_reason(kind, decision, kept),
     )
 
 
-def _p(kind: Kind, decision: Decision, parts: Sequence[Part]) -> float | None:
-    tested = [part.p for part in parts if part.p is not None]
-    if kind == "exists" or decision == "not judged" or not tested:
-        return None
-    if decision != "contradicted":
-        return max(tested)
-    against = [part.p for part in parts if part.p is not None and part.decision == "contradicted"]
-    return min(1.0, len(tested) * min(against)) if against else None
+def _existence(parts: Sequence[Part]) -> tuple[Decision, None]:
+    if any(part.decision == "contradicted" for part in parts):
+        return "contradicted", None
+    return ("supported" if all(part.decision == "supported" for part in parts) else "undecided"), None
 
 
-def _reason(decision: Decision, parts: Sequence[Part]) -> str:
+def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
+    known = [part.p for part in parts if part.p is not None]
+    largest = max(known) if len(known) == len(parts) else None
+    if largest is not None and largest < _LEVEL and all(part.decision == "supported" for part in parts):
+        return "supported", largest
+    against = [part for part in parts if part.against and part.p is not None]
+    if not against:
+        return "undecided", largest
+    strongest = min(against, key=lambda part: part.p or 0.0)
+    p = min(1.0, len(parts) * (strongest.p or 0.0))
+    return ("contradicted" if strongest.decision == "contradicted" and p < _LEVEL else "undecided"), p
+
+
+def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
     # What stands in the way, part by part; nothing where the verdict explains itself.
     if not parts:
-        return "there was nothing to judge"
+        return "there was nothing to test"
     if decision in {"supported", "contradicted"}:
         return ""
-    in_the_way = [part for part in parts if part.decision == decision or part.decision == "not judged"]
+    too_few = _too_few_for_a_majority(kind, parts)
+    in_the_way = [part for part in parts if part.decision != "supported"]
     reasons = {part.reason for part in in_the_way}
-    if len(in_the_way) == len(parts) and len(reasons) == 1:
-        return reasons.pop()
+    if len(in_the_way) == len(parts) and len(reasons) == 1 and "" not in reasons:
+        return "; ".join(one for one in (reasons.pop(), too_few) if one)
     held = sum(part.decision == "supported" for part in parts)
-    listed = "; ".join(_named(part) for part in in_the_way)
-    return f"supported in {held} of {len(parts)} parts; {listed}"
+    alike: dict[tuple[str, str], list[str]] = {}
+    for part in in_the_way:
+        reason = "" if too_few else _alone(part, len(parts))
+        alike.setdefault((part.decision, part.reason or reason), []).append(", ".join(part.coordinates.values()))
+    listed = [_named(*outcome, names) for outcome, names in alike.items()]
+    return "; ".join(one for one in (f"supported in {held} of {len(parts)} parts", *listed, too_few) if one)
 
 
-def _named(part: Part) -> str:
-    name = ", ".join(part.coordinates.values())
-    words = f"{part.decision} for {name}" if name else part.decision
-    return f"{words} ({part.reason})" if part.reason else words
+def _alone(part: Part, parts: int) -> str:
+    """Say why a part that is contradicted by itself does not contradict the claim."""
+    if part.decision != "contradicted" or part.p is None:
+        return ""
+    return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
+
+
+def _named(decision: str, reason: str, names: Sequence[str]) -> str:
+    about = " and ".join(name for name in names if name)
+    words = f"{decision} for {about}" if about else decision
+    return f"{words} ({reason})" if reason else words
+
+
+def _too_few_for_a_majority(kind: Kind, parts: Sequence[Part]) -> str:
+    """Say so where even a part in which no member meets the condition could not contradict a claim of several."""
+    members = max(part.members for part in parts)
+    smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
+    against = any(part.against for part in parts)
+    if kind != "share" or len(parts) < 2 or not against or members < MINIMUM_MEMBERS or len(parts) * smallest < _LEVEL:
+        return ""
+    return (
+        f"with {members} members a majority over {len(parts)} parts cannot be contradicted "
+        f"({len(parts)} × {smallest:.2g} is above {_LEVEL:g})"
+    )

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy import optimize, stats
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import confidence_level, number, numbers
 from bathymetry.statistics.transforms import IDENTITY, Transform
 from bathymetry.statistics.verdict import CONFIDENCE
 
@@ -27,9 +29,6 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
     Returns:
         The lower and the upper end; (0, 1) of none.
 
-    Raises:
-        InputError: If the count is below 0 or above the total.
-
     Example:
         Of 10 of 10 the lower end is the tenth root of 0.025.
 
@@ -37,8 +36,8 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
         >>> round(low, 4), high
         (0.6915, 1.0)
     """
-    if not 0 <= count <= total:
-        raise InputError("count", count, f"give a number from 0 to {total}")
+    total, confidence = whole_number("total", total, 0), confidence_level(confidence)
+    count = whole_number("count", count, 0, total)
     tail = (1 - confidence) / 2
     low = 0.0 if count == 0 else float(stats.beta.ppf(tail, count, total - count + 1))
     high = 1.0 if count == total else float(stats.beta.ppf(1 - tail, count + 1, total - count))
@@ -62,6 +61,7 @@ def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
         >>> mean_and_error(np.array([0.1, 0.1, 0.1]))
         (0.1, 0.0)
     """
+    values = numbers("values", values, finite=True)
     members = len(values)
     if members == 0:
         return float("nan"), float("nan")
@@ -91,9 +91,10 @@ def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDEN
         >>> round(low, 4), round(high, 4)
         (1.0368, 4.9632)
     """
-    if len(values) < 2:
-        return NO_INTERVAL
+    confidence = confidence_level(confidence)
     mean, error = mean_and_error(values)
+    if np.isnan(error):
+        return NO_INTERVAL
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return mean - half, mean + half
 
@@ -117,6 +118,7 @@ def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, fl
         >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
         (1.0, 0.0)
     """
+    line = number("line", line)
     mean, error = mean_and_error(values)
     if len(values) < 2 or (error == 0 and mean == line):
         return 0.5, 0.5
@@ -148,9 +150,6 @@ def superiority_interval(
     Returns:
         The lower and the upper end; NaN if a group is empty.
 
-    Raises:
-        InputError: If the estimate does not lie between 0 and 1.
-
     Example:
         One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
 
@@ -158,10 +157,11 @@ def superiority_interval(
         >>> round(low, 4), high
         (0.2065, 1.0)
     """
+    first, second = whole_number("first", first, 0), whole_number("second", second, 0)
+    confidence = confidence_level(confidence)
     if first < 1 or second < 1:
         return NO_INTERVAL
-    if not 0 <= estimate <= 1:
-        raise InputError("estimate", estimate, "give a probability from 0 to 1")
+    estimate = number("estimate", estimate, low=0, high=1)
     z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
     n_star = (first + second) / 2 - 1
 
@@ -172,7 +172,7 @@ def superiority_interval(
     inside = 1e-12  # at an estimate of 0 or 1 the estimate is itself a root; the other one is sought
     low = 0.0 if estimate == 0 else float(optimize.brentq(excess, 0.0, min(estimate, 1 - inside)))
     high = 1.0 if estimate == 1 else float(optimize.brentq(excess, max(estimate, inside), 1.0))
-    return low, high
+    return max(low, 0.0), min(high, 1.0)
 
 
 @dataclass(frozen=True)
@@ -206,13 +206,21 @@ def mean_interval(
     Returns:
         The band, of the shape of `values` without the axis.
 
+    Raises:
+        InputError: If the values are not numbers, or have no such axis.
+
     Example:
         >>> from bathymetry.statistics.transforms import LOG
         >>> band = mean_interval(np.array([[1.0, 2.0], [100.0, 2.0]]), axis=0, transform=LOG)
         >>> [round(float(c), 9) for c in band.centre]
         [10.0, 2.0]
     """
-    scaled = np.moveaxis(np.asarray(transform.forward(np.asarray(values, dtype=np.float64))), axis, 0)
+    given, confidence = numbers("values", values, axes=None), confidence_level(confidence)
+    if not isinstance(axis, int) or not -given.ndim <= axis < given.ndim:
+        raise InputError("axis", axis, f"expected one of the {given.ndim} axes of values")
+    if not isinstance(transform, Transform):
+        raise InputError("transform", transform, "expected a Transform, for example LOG")
+    scaled = np.moveaxis(np.asarray(transform.forward(given)), axis, 0)
     usable = np.isfinite(scaled)
     members = np.asarray(usable.sum(axis=0))
     kept = np.where(usable, scaled, 0.0)

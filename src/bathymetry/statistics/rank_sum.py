@@ -16,6 +16,7 @@ from jaxtyping import Int, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import numbers
 
 EXACT_UP_TO: Final = 100  # numbers in both groups together; the count then takes well under a second
 
@@ -40,7 +41,7 @@ def mann_whitney(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]) 
         The probability of superiority and the two-sided p value.
 
     Raises:
-        InputError: If a number is NaN: it has no place in an order.
+        InputError: If a number is NaN, which has no place in an order, or they are no numbers.
 
     Example:
         Complete separation of six from six is one deal of C(12, 6) = 924, and its mirror another.
@@ -49,9 +50,10 @@ def mann_whitney(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]) 
         >>> test.superiority, round(test.p * 924, 9), test.exact
         (1.0, 2.0, True)
     """
+    a, b = numbers("a", a), numbers("b", b)
     for name, group in (("a", a), ("b", b)):
         if np.isnan(group).any():
-            raise InputError(name, "NaN", "say first where a member without a number is to stand")
+            raise InputError(name, "NaN", "expected a number: say first where a member without one is to stand")
     m, n = len(a), len(b)
     if m == 0 or n == 0:
         return MannWhitney(float("nan"), 1.0, exact=True)

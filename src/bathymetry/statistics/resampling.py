@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import numbers
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ def jackknife(
     Returns:
         The statistic, its bias-corrected mean, standard error and pseudo-values.
 
+    Raises:
+        InputError: If there are fewer than two observations, or they are no numbers.
+
     Example:
         For a mean it is the textbook's s / √n: of 1 2 3 4 5, √(2.5 / 5).
 
@@ -44,7 +48,13 @@ def jackknife(
         >>> float(result.value), round(float(result.standard_error) ** 2, 9)
         (3.0, 0.5)
     """
-    observations = np.asarray(values)
+    observations = numbers("values", values, axes=None)
+    if observations.ndim == 0:
+        raise InputError("values", values, "expected observations along the first axis")
+    if not callable(statistic):
+        raise InputError("statistic", statistic, "expected a function of the observations")
+    if len(observations) < 2:
+        raise InputError("observations", len(observations), "expected at least 2")
     left_out = [statistic(np.delete(observations, i, axis=0)) for i in range(len(observations))]
     return from_left_out(np.asarray(statistic(observations)), np.asarray(left_out))
 
@@ -64,7 +74,7 @@ def from_left_out(
         The statistic, its bias-corrected mean, standard error and pseudo-values.
 
     Raises:
-        InputError: If there are fewer than two observations.
+        InputError: If there are fewer than two observations, or shapes that do not fit.
 
     Example:
         The variance with divisor n, of 0 and 2, is 1; each alone has 0. The correction gives the unbiased 2.
@@ -72,11 +82,14 @@ def from_left_out(
         >>> float(from_left_out(1.0, np.array([0.0, 0.0])).mean)
         2.0
     """
-    without = np.asarray(left_out, dtype=np.float64)
+    without = numbers("left_out", left_out, axes=None)
     n = without.shape[0] if without.ndim else 0
     if n < 2:
-        raise InputError("observations", n, "give at least 2")
-    whole = np.asarray(value, dtype=np.float64)
+        raise InputError("observations", n, "expected at least 2")
+    whole = numbers("value", value, axes=None)
+    if whole.shape != without.shape[1:]:
+        remedy = f"expected one of shape {whole.shape} for each observation, as value has"
+        raise InputError("left_out", f"shape {without.shape}", remedy)
     pseudo = n * whole - (n - 1) * without
     error = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     return Jackknife(whole, np.asarray(pseudo.mean(axis=0)), np.asarray(error), pseudo)

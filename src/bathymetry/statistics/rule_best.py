@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Real
 
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import confidence_level, flag, groups, numbers
 from bathymetry.statistics.rule_order import order
-from bathymetry.statistics.verdict import CONFIDENCE, Decision, Part
-from bathymetry.statistics.wording import level, p_value, percent, percent_range, too_few
+from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
+from bathymetry.statistics.wording import level, percent, percent_range, too_few, with_p
 
 
 def best(
@@ -26,14 +27,15 @@ def best(
 ) -> Part:
     """Judge whether a candidate is better than each of the others.
 
-    Supported if it beats each other by Mann and Whitney's test, contradicted if another beats it. See `best_among`.
+    Supported if it beats each other by Mann and Whitney's test, contradicted if one of k others beats it at 5 %/k. See
+    `best_among`.
 
     Args:
         candidate: One number a member; a diverged one (NaN) ranks last.
         others: The same for those that it is held against, by name.
-        larger_is_better: True for accuracies, False for losses.
+        larger_is_better: True for accuracies, False for losses. It alone decides the direction.
         name: What the candidate is called.
-        confidence: Of each pairwise test, two-sided, from 0 to 1.
+        confidence: Of the whole, two-sided, from 0 to 1.
         coordinates: What the part is about.
 
     Returns:
@@ -63,23 +65,25 @@ def best_among(
 ) -> Part:
     """Judge whether the best is among the candidates: whether one of them is better than each of the others.
 
-    Supported if a candidate beats each other, contradicted if another beats every candidate. With k candidates each
-    pairwise test is made with doubt (1 − confidence)/k, Bonferroni's price for having k chances. When supported, p is
-    the winner's largest over the others, times k. Otherwise it is that of the evidence against: the strongest other's
-    largest over the candidates, times the number of others, where a pair that points the other way counts as 1.
+    Of c candidates against k others it is supported if a candidate beats each other in order tests at 5 %/c, and
+    contradicted if one of the others beats every candidate in order tests at 5 %/k: Bonferroni's price for having so
+    many chances. p is the largest of those tests', times c or k; of a claim that is open, that of the strongest other
+    if it is ahead of every candidate, else that of the strongest candidate, where a pair that points the other way
+    counts as 1.
 
     Args:
         candidates: One number a member for each candidate, by name; a diverged member (NaN) ranks last.
         others: The same for those that they are held against.
-        larger_is_better: True for accuracies, False for losses.
+        larger_is_better: True for accuracies, False for losses. It alone decides the direction.
         confidence: Of the whole, two-sided, from 0 to 1.
         coordinates: What the part is about.
 
     Returns:
-        The part; its estimate and interval are those of the leading candidate's hardest pair.
+        The part; its estimate and interval are those of the pair that p is of, or where no group is ahead of all of
+        those it is held against, of the leading candidate's hardest pair.
 
     Raises:
-        InputError: If there is no candidate or no other.
+        InputError: If there is no candidate or no other, or something given is not what it must be.
 
     Example:
         >>> low, middle, high = np.arange(8.0), np.arange(8.0) + 10, np.arange(8.0) + 20
@@ -87,52 +91,73 @@ def best_among(
         >>> part.decision, round(part.p * 12870 / 2, 9)
         ('supported', 2.0)
     """
-    for field, groups in (("candidates", candidates), ("others", others)):
-        if not groups:
-            raise InputError(field, "none", "give at least one group of members")
-    each = 1 - (1 - confidence) / len(candidates)
-    relation = "above" if larger_is_better else "below"
+    larger_is_better, confidence = flag("larger_is_better", larger_is_better), confidence_level(confidence)
+    for field, named in (("candidates", candidates), ("others", others)):
+        if not groups(field, named):
+            raise InputError(field, "none", "expected at least one group of members")
+    levels = 1 - (1 - confidence) / len(candidates), 1 - (1 - confidence) / len(others)
     pairs = {
         name: {
-            rival: order(
-                values,
-                against,
-                first=name,
-                second=rival,
-                relation=relation,
-                larger_first=larger_is_better,
-                confidence=each,
-            )
-            for rival, against in others.items()
+            rival: _pair(name, values, rival, against, levels, larger_is_better) for rival, against in others.items()
         }
         for name, values in candidates.items()
     }
-    winners = [name for name, row in pairs.items() if all(part.decision == "supported" for part in row.values())]
-    beaters = [rival for rival in others if all(row[rival].decision == "contradicted" for row in pairs.values())]
-    decision: Decision = "supported" if winners else "contradicted" if beaters else "undecided"
-    if winners:
-        p = len(candidates) * min(max(_p(part, ahead=True) for part in pairs[name].values()) for name in winners)
-    else:
-        p = len(others) * min(max(_p(row[rival], ahead=False) for row in pairs.values()) for rival in others)
-    hardest = {name: min(row.values(), key=lambda part: part.estimate) for name, row in pairs.items()}
-    leader = max(winners or hardest, key=lambda name: hardest[name].estimate)
+    columns = {rival: {name: row[rival] for name, row in pairs.items()} for rival in others}
+    ahead = {name: row for name, row in pairs.items() if all(part.estimate > 0.5 for part in row.values())}
+    behind = {rival: row for rival, row in columns.items() if all(part.estimate < 0.5 for part in row.values())}
     members = min(part.members for row in pairs.values() for part in row.values())
-    if len(candidates) == len(others) == 1:
-        summary = hardest[leader].summary
-    else:
-        summary = "; ".join(_words(name, relation, row) for name, row in pairs.items()) + f"; {level(each)}s"
+    shown = _deciding(ahead or behind) if ahead or behind else _hardest(pairs)
+    p: float | None = None
+    if members >= MINIMUM_MEMBERS:
+        p = min(1.0, len(candidates if ahead else others) * _p(shown)) if ahead or behind else 1.0
+    decision: Decision = "undecided"
+    if p is not None and p < round(1 - confidence, 12):
+        decision = "supported" if ahead else "contradicted"
+    alone = len(candidates) == len(others) == 1
+    relation = "above" if larger_is_better else "below"
+    leader = next(name for name, row in pairs.items() if any(part is shown for part in row.values()))
     return Part(
         decision=decision,
-        estimate=hardest[leader].estimate,
-        interval=hardest[leader].interval,
-        p=min(1.0, p),
+        estimate=shown.estimate,
+        interval=shown.interval,
+        p=p,
         members=members,
-        summary=summary,
+        summary=shown.summary if alone else _summary(pairs, relation, levels),
         coordinates=dict(coordinates or {}),
         reason=(too_few(members) or _open(leader, pairs[leader])) if decision == "undecided" else "",
-        told=hardest[leader].told if len(candidates) == len(others) == 1 else _told(pairs, relation),
-        rule=_rule(list(candidates), list(others), relation, each),
+        told=shown.told if alone else _told(pairs, relation),
+        rule=_rule(list(candidates), list(others), relation, levels),
+        direction="for" if ahead else "against" if behind else "neither",
     )
+
+
+def _pair(
+    name: str, values: object, rival: str, against: object, levels: tuple[float, float], larger_is_better: bool
+) -> Part:
+    """Hold a candidate against another: where it is behind, at the confidence with which the others are tested."""
+    ahead, behind = (
+        order(
+            numbers(name, values), numbers(rival, against), first=name, second=rival,
+            larger_is_better=larger_is_better, confidence=each,
+        )
+        for each in levels
+    )  # fmt: skip
+    return behind if ahead.estimate < 0.5 else ahead
+
+
+def _deciding(rows: Mapping[str, Mapping[str, Part]]) -> Part:
+    """Find the least clear pair of the group that is ahead the most clearly."""
+    return min((max(row.values(), key=_p) for row in rows.values()), key=_p)
+
+
+def _hardest(rows: Mapping[str, Mapping[str, Part]]) -> Part:
+    """Find the leading candidate's pair with the other that comes closest, or is farthest ahead."""
+    each = [min(row.values(), key=lambda part: part.estimate) for row in rows.values()]
+    return max(each, key=lambda part: part.estimate)
+
+
+def _p(part: Part) -> float:
+    return 1.0 if part.p is None else part.p
 
 
 _OPPOSITE = {"above": "below", "below": "above"}
@@ -166,22 +191,24 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _rule(candidates: Sequence[str], others: Sequence[str], relation: str, confidence: float) -> str:
-    level_of_test = f"{100 * (1 - confidence):.4g} %"
+def _rule(candidates: Sequence[str], others: Sequence[str], relation: str, levels: tuple[float, float]) -> str:
+    ahead, behind = (f"{100 * (1 - one):.3g} %" for one in levels)
     who = candidates[0] if len(candidates) == 1 else f"{' or '.join(candidates)}"
     beaten = candidates[0] if len(candidates) == 1 else "them all"
     shared = _shared_word([*candidates, *others])
     each = f"each of {_listed([one.removeprefix(shared) for one in others])}" if len(others) > 1 else others[0]
     return (
-        f"Supported if {who} is {relation} {each} in two-sided tests at {level_of_test}, contradicted if "
-        f"{'one of those' if len(others) > 1 else 'that'} is {relation} {beaten}."
+        f"Supported if {who} is {relation} {each} in two-sided tests at {ahead}, contradicted if "
+        f"{'one of those' if len(others) > 1 else 'that'} is {relation} {beaten}"
+        f"{'' if ahead == behind else f' in tests at {behind}'}."
     )
 
 
-def _p(part: Part, *, ahead: bool) -> float:
-    # Only a pair that points the way asked for is evidence for it.
-    points = part.estimate > 0.5 if ahead else part.estimate < 0.5
-    return part.p if points and part.p is not None else 1.0
+def _summary(pairs: Mapping[str, Mapping[str, Part]], relation: str, levels: tuple[float, float]) -> str:
+    ahead, behind = (level(one) for one in levels)
+    below = any(part.estimate < 0.5 for row in pairs.values() for part in row.values())
+    intervals = f"{ahead}s" if ahead == behind or not below else f"{ahead}s, {behind}s where below 50 %"
+    return "; ".join([*(_words(name, relation, row) for name, row in pairs.items()), intervals])
 
 
 def _words(name: str, relation: str, row: Mapping[str, Part]) -> str:
@@ -190,8 +217,8 @@ def _words(name: str, relation: str, row: Mapping[str, Part]) -> str:
         if not part.members:
             pairs.append(f"against {rival} without members")
             continue
-        numbers = f"{percent_range(*part.interval)}, {p_value(1.0 if part.p is None else part.p)}"
-        pairs.append(f"{relation} {rival} in {percent(part.estimate)} % of pairs ({numbers})")
+        ends = f"{percent_range(*part.interval)}{with_p(part.p)}"
+        pairs.append(f"{relation} {rival} in {percent(part.estimate)} % of pairs ({ends})")
     return f"{name} " + ", ".join(pairs)
 
 

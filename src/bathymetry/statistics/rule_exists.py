@@ -11,20 +11,21 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from bathymetry.core.errors import InputError
-from bathymetry.statistics.verdict import MINIMUM_MEMBERS, Part
+from bathymetry.statistics.arguments import booleans, groups, one_of
+from bathymetry.statistics.verdict import MINIMUM_MEMBERS, Direction, Part
 from bathymetry.statistics.wording import count_of_members, too_few
 
 _OPPOSITE: dict[str, Literal["supported", "contradicted"]] = {"supported": "contradicted", "contradicted": "supported"}
+_DIRECTIONS: dict[str, Direction] = {"supported": "for", "contradicted": "against", "undecided": "neither"}
 
 
 def exists(
     cells: Mapping[str, Bool[np.ndarray, " _"]],
     *,
-    decides: Literal["supported", "contradicted"] = "supported",
+    decides: Literal["supported", "contradicted"],
     signs: Mapping[str, Bool[np.ndarray, " _"]] | None = None,
     condition: str = "meet the condition",
-    sign: str = "show a sign of it",
+    sign: str = "shows a sign of it",
     cell: str = "cell",
     coordinates: Mapping[str, str] | None = None,
 ) -> Part:
@@ -32,19 +33,16 @@ def exists(
 
     Args:
         cells: Whether each member meets it, by the cell's name. A diverged member does not.
-        decides: What such a cell makes of the claim.
+        decides: What such a cell makes of the claim; it alone decides the direction.
         signs: A weaker condition. If no member of any cell meets it, in cells of six or more, the claim is decided the
             other way; without it that can't happen.
         condition: The condition as the end of a sentence, "6 of 6 members …".
-        sign: The weaker condition, likewise.
+        sign: The weaker condition, "no member …".
         cell: What a cell is, in the singular.
         coordinates: What the part is about.
 
     Returns:
         The part; its estimate is the share of members in the cell where it is largest, without interval or p.
-
-    Raises:
-        InputError: If the values are not booleans: a NaN would count as true.
 
     Example:
         >>> grid = {"500 images": np.array([True] * 6), "4,000 images": np.array([False] * 6)}
@@ -52,13 +50,15 @@ def exists(
         >>> part.decision, part.summary
         ('contradicted', '500 images: 6 of 6 members reach 99 %')
     """
-    for name, grid in (("cells", cells), ("signs", signs or {})):
-        for each, values in grid.items():
-            if np.asarray(values).dtype != np.bool_ or np.ndim(values) != 1:
-                raise InputError(f"{name}[{each}]", values, "give one boolean a member")
-    rule = f"{decides.capitalize()} by one {cell} in which every member does, {MINIMUM_MEMBERS} or more"
+    one_of("decides", decides, ("supported", "contradicted"))
+    cells = {name: booleans(f"cells[{name}]", values) for name, values in groups("cells", cells).items()}
     if signs is not None:
-        rule += f"; {_OPPOSITE[decides]} if in none of them members {sign}"
+        signs = {name: booleans(f"signs[{name}]", values) for name, values in groups("signs", signs).items()}
+    rule = (
+        f"{decides.capitalize()} by one {cell} in which {MINIMUM_MEMBERS} or more members, and all of them, {condition}"
+    )
+    if signs is not None:
+        rule += f"; {_OPPOSITE[decides]} if no member of any {sign}"
     filled = {each: values for each, values in cells.items() if len(values)}
     if not filled:
         nothing = "no members" if cells else f"no {cell} was run"
@@ -85,7 +85,7 @@ def _judged(
     if signs and not any(values.any() for values in signs.values()):
         fewest = min(len(values) for values in signs.values())
         total = sum(len(values) for values in signs.values())
-        words = f"0 of {count_of_members(total)} in {len(signs)} cells {sign}"
+        words = f"not one of {count_of_members(total)} in {len(signs)} cells {sign}"
         if fewest >= MINIMUM_MEMBERS and signs.keys() >= cells.keys() and not count:
             return _part(_OPPOSITE[decides], count / members, fewest, words)
     reason = too_few(members) if count == members else "no cell in which every member does"
@@ -100,4 +100,4 @@ def _part(
     reason: str = "",
 ) -> Part:
     nothing = (float("nan"), float("nan"))
-    return Part(decision, estimate, nothing, None, members, summary, {}, reason)
+    return Part(decision, estimate, nothing, None, members, summary, {}, reason, direction=_DIRECTIONS[decision])

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import stats
 
-from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import booleans, confidence_level
 from bathymetry.statistics.intervals import clopper_pearson
-from bathymetry.statistics.verdict import CONFIDENCE, Decision, Part
+from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, level, percent, percent_range, too_few
 
 
@@ -31,29 +31,27 @@ def share(
     Returns:
         The part; its estimate is the share of members.
 
-    Raises:
-        InputError: If the values are not booleans: a NaN would count as true.
-
     Example:
         >>> part = share(np.array([True] * 6))
         >>> part.decision, part.p, part.summary
         ('supported', 0.03125, '6 of 6 members (100 %, 95 % interval 54–100 %)')
     """
-    if np.ndim(holds) != 1 or (len(holds) and np.asarray(holds).dtype != np.bool_):
-        raise InputError("holds", holds, "give one boolean a member")
-    members, count = len(holds), int(np.sum(holds))
+    given, confidence = booleans("holds", holds), confidence_level(confidence)
+    members, count = len(given), int(given.sum())
+    p = float(stats.binomtest(count, members).pvalue) if members >= MINIMUM_MEMBERS else None
     low, high = clopper_pearson(count, members, confidence)
     reason = too_few(members)
     decision: Decision = "undecided"
-    if not reason:
-        decision = "supported" if low > 0.5 else "contradicted" if high < 0.5 else "undecided"
+    if p is not None:
+        if p < round(1 - confidence, 12):
+            decision = "supported" if 2 * count > members else "contradicted"
         reason = "the interval of the share holds one half" if decision == "undecided" else ""
     interval_words = f"{level(confidence)} {percent_range(low, high)}"
     return Part(
         decision=decision,
         estimate=count / members if members else float("nan"),
         interval=(low, high),
-        p=float(stats.binomtest(count, members).pvalue) if members else 1.0,
+        p=p,
         members=members,
         summary=f"{count} of {count_of_members(members)} ({percent(count / members)} %, {interval_words})"
         if members
@@ -62,4 +60,5 @@ def share(
         reason=reason,
         rule=f"Supported if the {confidence * 100:.4g} % interval of the share of members lies above one half, "
         "contradicted if below.",
+        direction="for" if 2 * count > members else "against" if 2 * count < members else "neither",
     )

@@ -3,6 +3,7 @@
 The small functions here make that number: a paired difference, a slope, a rank correlation.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -11,19 +12,21 @@ from jaxtyping import Float, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import confidence_level, numbers, one_of
 from bathymetry.statistics.intervals import mean_and_error, t_interval, t_tails
 from bathymetry.statistics.transforms import IDENTITY, Transform
-from bathymetry.statistics.verdict import CONFIDENCE, Decision, Part
-from bathymetry.statistics.wording import count_of_members, p_value, too_few, with_interval
+from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
+from bathymetry.statistics.wording import count_of_members, too_few, with_interval, with_p
 
 
 def slope(
     values: Real[np.ndarray, " member"],
     *,
-    expected: Literal["above", "below"] = "above",
+    expected: Literal["above", "below"],
     quantity: str = "mean",
     shown: Transform = IDENTITY,
     unit: str = "",
+    bounds: tuple[float, float] = (-math.inf, math.inf),
     confidence: float = CONFIDENCE,
     coordinates: Mapping[str, str] | None = None,
 ) -> Part:
@@ -33,12 +36,14 @@ def slope(
 
     Args:
         values: One number a member. Members without a finite one (diverged) are left out and counted.
-        expected: On which side of 0 the claim puts the mean.
+        expected: On which side of 0 the claim puts the mean; it alone decides the direction.
         quantity: What the number is, for the summary.
         shown: The scale that the numbers are on, so that the summary takes them back: with `FISHER` it tells of a
             correlation, with `LOG` of a ratio. Estimate and interval stay on the scale; the rule's words name the
             value that 0 is taken back to.
         unit: What stands after a number taken back, for example " %".
+        bounds: Between what the mean can lie, on the scale of the values: a share has no negative bound, so estimate
+            and interval end there.
         confidence: Two-sided, from 0 to 1.
         coordinates: What the part is about.
 
@@ -46,33 +51,60 @@ def slope(
         The part; its estimate is the mean.
 
     Example:
-        >>> part = slope(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+        >>> part = slope(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), expected="above")
         >>> part.decision, part.summary
         ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
     """
-    usable = np.asarray(values, dtype=np.float64)[np.isfinite(values)]
+    one_of("expected", expected, ("above", "below"))
+    given, confidence = numbers("values", values), confidence_level(confidence)
+    usable = given[np.isfinite(given)]
     members = len(usable)
-    interval = t_interval(usable, confidence)
-    p = min(1.0, 2 * min(t_tails(usable, 0.0)))
-    reason = too_few(members)
-    decision: Decision = "undecided"
-    if not reason:
-        side = "above" if interval[0] > 0 else "below" if interval[1] < 0 else ""
-        decision = "undecided" if not side else "supported" if side == expected else "contradicted"
-        reason = "" if side else "the interval of the mean holds 0"
     estimate, _ = mean_and_error(usable)
+    p = min(1.0, 2 * min(t_tails(usable, 0.0))) if members >= MINIMUM_MEMBERS else None
+    reason = too_few(members)
+    side = "" if estimate == 0 or not members else "above" if estimate > 0 else "below"
+    decision: Decision = "undecided"
+    if p is not None and side and p < round(1 - confidence, 12):
+        decision = "supported" if side == expected else "contradicted"
+    elif not reason:
+        reason = "the interval of the mean holds 0"
+    interval = t_interval(usable, confidence)
+    if p is not None:
+        interval = _agreeing(interval, decision, side)
+    estimate, interval = _within(bounds, estimate, interval)
     return Part(
         decision=decision,
         estimate=estimate,
         interval=interval,
         p=p,
         members=members,
-        summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(values)),
+        summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(given)),
         coordinates=dict(coordinates or {}),
         reason=reason,
         told=_told(quantity, shown, unit, estimate, interval, confidence) if members else "",
         rule=_rule(expected, shown, unit, confidence),
+        direction="neither" if not side else "for" if side == expected else "against",
     )
+
+
+def _agreeing(interval: tuple[float, float], decision: Decision, side: str) -> tuple[float, float]:
+    """Keep rounding from putting an end of the interval on the other side of 0 than p says."""
+    low, high = interval
+    if not side or math.isnan(low):
+        return interval
+    if decision == "undecided":
+        return min(low, 0.0), max(high, 0.0)
+    return (max(low, 0.0), high) if side == "above" else (low, min(high, 0.0))
+
+
+def _within(
+    bounds: tuple[float, float], estimate: float, interval: tuple[float, float]
+) -> tuple[float, tuple[float, float]]:
+    ends = numbers("bounds", bounds)
+    if len(ends) != 2 or not ends[0] <= ends[1]:
+        raise InputError("bounds", bounds, "expected the least and the most that the mean can be")
+    kept = np.clip([estimate, *interval], *ends)
+    return float(kept[0]), (float(kept[1]), float(kept[2]))
 
 
 def _neutral(shown: Transform) -> float:
@@ -101,7 +133,7 @@ def _words(
     unit: str,
     estimate: float,
     interval: tuple[float, float],
-    p: float,
+    p: float | None,
     confidence: float,
     members: int,
     total: int,
@@ -110,7 +142,7 @@ def _words(
         return "no members with a number"
     told = _told(quantity, shown, unit, estimate, interval, confidence).removesuffix(")")
     left_out = f"; {total - members} of {total} without a number, left out" if total > members else ""
-    return f"{told}, {p_value(p)}, {count_of_members(members)}){left_out}"
+    return f"{told}{with_p(p)}, {count_of_members(members)}){left_out}"
 
 
 def paired_difference(
@@ -135,8 +167,9 @@ def paired_difference(
         >>> paired_difference(np.array([3.0, 5.0]), np.array([1.0, 5.0])).tolist()
         [2.0, 0.0]
     """
-    if np.shape(a) != np.shape(b):
-        raise InputError("b", f"shape {np.shape(b)}", f"pair it with a, of shape {np.shape(a)}")
+    a, b = numbers("a", a), numbers("b", b)
+    if a.shape != b.shape:
+        raise InputError("b", f"shape {b.shape}", f"pair it with a, of shape {a.shape}")
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN: no number
         return np.asarray(transform.forward(a) - transform.forward(b))
 
@@ -164,7 +197,7 @@ def regression_slope(
         >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 3.0, 5.0], [0.0, 0.0, 3.0]])).tolist()
         [2.0, 1.5]
     """
-    across, up = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    across, up = numbers("x", x), numbers("y", y, axes=None)
     if up.ndim == 0 or up.shape[-1] != len(across):
         raise InputError("y", f"shape {up.shape}", f"give {len(across)} points along the last axis, as x has")
     if not np.isfinite(across).all() or len(np.unique(across)) < 2:
@@ -202,7 +235,7 @@ def spearman_z(
         >>> round(float(np.tanh(spearman_z(np.array([1, 2, 3, 4]), np.array([1, 2, 9, 3])))), 9)
         0.8
     """
-    across, up = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    across, up = numbers("x", x, axes=None), numbers("y", y, axes=None)
     if across.shape != up.shape or across.ndim == 0:
         raise InputError("y", f"shape {up.shape}", f"pair it with x, of shape {across.shape}")
     points = across.shape[-1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from bathymetry.core.errors import InputError
 from bathymetry.statistics.verdict import Kind, Verdict
 
 RULES: Mapping[Kind, str] = {
@@ -9,18 +10,19 @@ RULES: Mapping[Kind, str] = {
     "lies below: it speaks of most members, not of each.",
     "order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the second, "
     "contradicted when it finds the opposite.",
-    "slope": "It is supported when the 95 % interval (Student's t for a mean of one number a member, the bootstrap for "
-    "a correlation over members) lies wholly on the side that the claim expects, contradicted when it lies wholly "
-    "on the other.",
+    "slope": "It is supported when the 95 % t interval of the mean over members lies wholly on the side of zero that "
+    "the claim expects, contradicted when it lies wholly on the other.",
+    "correlation": "It is supported when the 95 % bootstrap interval of the rank correlation over members lies wholly "
+    "on the side of zero that the claim expects, contradicted when it lies wholly on the other.",
     "region": "It is supported when the 95 % t interval of the mean lies wholly inside the region, contradicted when "
     "it lies wholly outside.",
     "best": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
-    "among those named, contradicted when another is ahead of them all.",
+    "among those named, contradicted when one of the others is ahead of them all, at 5 % shared out among the others.",
     "exists": "One case in which every member meets the condition decides it.",
 }
 SEVERAL = (
-    "A claim of several parts is supported if each part is and contradicted if any is; its p is the largest of the "
-    "parts', or where it is contradicted the smallest of those that contradict it times the number of parts."
+    "A claim of several parts is supported if each part is at 5 %, its p then the largest of the parts'; it is "
+    "contradicted if one part is at 5 % divided by the number of parts, its p then that part's times their number."
 )
 
 
@@ -34,6 +36,9 @@ def decided_by(verdict: Verdict) -> tuple[str, ...]:
         The rule of its parts; where they were decided by several, each with the names of its parts; where there are no
         parts, the rule of the claim's kind.
 
+    Raises:
+        InputError: If it is no verdict.
+
     Example:
         >>> from bathymetry.statistics.verdict import Part
         >>> rose = Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": "up"}, rule="Up!")
@@ -41,6 +46,8 @@ def decided_by(verdict: Verdict) -> tuple[str, ...]:
         >>> decided_by(Verdict("slope", "supported", (rose, fell), 9, 0.01))
         ('For up: up!', 'For down: down!')
     """
+    if not isinstance(verdict, Verdict):
+        raise InputError("verdict", verdict, "expected a Verdict, as combine returns it")
     named: dict[str, list[str]] = {}
     for part in verdict.parts:
         named.setdefault(part.rule or RULES.get(verdict.kind, ""), []).append(", ".join(part.coordinates.values()))

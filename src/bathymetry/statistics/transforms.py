@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from bathymetry.core.errors import InputError
+from bathymetry.statistics.arguments import numbers
 
 Array = Float[np.ndarray, "*shape"]
 
@@ -78,11 +79,10 @@ def logit(
         >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
         (0.0, True)
     """
-    count, of = np.asarray(correct, dtype=np.float64), np.asarray(total, dtype=np.float64)
-    if np.any(of < 1):
-        raise InputError("total", total, "give at least 1")
+    count, of = numbers("correct", correct, axes=None), _totals(total)
+    _fits(of, count)
     if np.any((count < 0) | (count > of * (1 + 1e-6))):
-        raise InputError("correct", correct, f"give counts from 0 to {total}")
+        raise InputError("correct", correct, f"expected counts from 0 to {total}")
     return np.asarray(np.log((count + 0.5) / (np.maximum(of - count, 0.0) + 0.5)))
 
 
@@ -104,9 +104,24 @@ def accuracy(
         >>> round(float(accuracy(logit(97, 100), 100)), 12)
         0.97
     """
-    z, of = np.asarray(logits, dtype=np.float64), np.asarray(total, dtype=np.float64)
+    z, of = numbers("logits", logits, axes=None), _totals(total)
+    _fits(of, z)
     share = ((of + 1) * (0.5 + 0.5 * np.tanh(z / 2)) - 0.5) / of
     return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def _totals(total: object) -> Array:
+    of = numbers("total", total, axes=None)
+    if not np.all(of >= 1):
+        raise InputError("total", total, "expected at least 1")
+    return of
+
+
+def _fits(totals: Array, values: Array) -> None:
+    try:
+        np.broadcast_shapes(totals.shape, values.shape)
+    except ValueError as error:
+        raise InputError("total", f"shape {totals.shape}", f"expected one total, or shape {values.shape}") from error
 
 
 def logit_accuracy(total: int) -> Transform:
@@ -123,6 +138,7 @@ def logit_accuracy(total: int) -> Transform:
         >>> round(float(scale.forward(np.array(0.95))), 4), round(float(scale.backward(np.array(0.0))), 4)
         (2.9435, 0.5)
     """
+    _totals(total)
     return Transform(
         f"logit of accuracy over {total}",
         lambda share: logit(np.asarray(share, dtype=np.float64) * total, total),

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Final, Literal
 
-Kind = Literal["share", "order", "slope", "region", "best", "exists"]
-Decision = Literal["supported", "contradicted", "undecided", "not judged"]
+Kind = Literal["share", "order", "slope", "region", "best", "correlation", "exists"]
+Decision = Literal["supported", "contradicted", "undecided", "not tested"]
+Direction = Literal["for", "against", "neither"]
 
 CONFIDENCE: Final = 0.95  # two-sided, of every interval and test unless a rule says otherwise
 MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
@@ -18,13 +20,19 @@ class Part:
     decision: Decision
     estimate: float  # the effect, in the unit of the statistic; NaN if there is none
     interval: tuple[float, float]  # 95 % unless the rule was given another confidence; NaN if there is none
-    p: float | None  # two-sided; None where the rule has no test
+    p: float | None  # two-sided; None where the rule has no test, or the part cannot decide
     members: int  # how many members were judged; of the smaller group where there are two
     summary: str  # the numbers in words
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
-    reason: str = ""  # why it is undecided or not judged
+    reason: str = ""  # why it is undecided or not tested
     told: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
     rule: str = ""  # what would have supported it and what contradicted it, as the rule that decided had it
+    direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
+
+    @property
+    def against(self) -> bool:
+        """Whether the estimate speaks against the claim, however clearly."""
+        return self.direction == "against" or self.decision == "contradicted"
 
 
 @dataclass(frozen=True)
@@ -36,4 +44,33 @@ class Verdict:
     parts: tuple[Part, ...]
     members: int  # of the part with the fewest
     p: float | None  # before Holm's adjustment over all claims
-    reason: str = ""  # why it is undecided or not judged, where that needs words
+    reason: str = ""  # why it is undecided or not tested, where that needs words
+
+    def _repr_html_(self) -> str:
+        """Show the decision and its parts in a notebook."""
+        p = "" if self.p is None else f", p = {self.p:.2g}"
+        reason = f"<br>{escape(self.reason)}" if self.reason else ""
+        rows = "".join(
+            f"<tr><td>{escape(', '.join(part.coordinates.values()))}</td><td>{escape(part.decision)}</td>"
+            f"<td>{escape(part.summary)}</td></tr>"
+            for part in self.parts
+        )
+        return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
+
+
+def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
+    """Stand for a part of a claim that was not run, so that the claim cannot be supported without it.
+
+    Args:
+        reason: Why it was not tested.
+        coordinates: Which network, function or quantity it is about.
+
+    Returns:
+        A part without numbers.
+
+    Example:
+        >>> not_run("was not run", {"network": "deep"}).decision
+        'not tested'
+    """
+    nothing = (float("nan"), float("nan"))
+    return Part("not tested", float("nan"), nothing, None, 0, reason, dict(coordinates), reason)

@@ -6,6 +6,7 @@ A lower bound of 50.3 % decides a claim and "50 %" would not, so it is written w
 import math
 from collections.abc import Sequence
 
+from bathymetry.statistics.arguments import number
 from bathymetry.statistics.verdict import MINIMUM_MEMBERS
 
 _MOST_DIGITS = 12
@@ -34,7 +35,7 @@ def percent(share: float) -> str:
     """Write a share as a percentage without its sign.
 
     Args:
-        share: From 0 to 1.
+        share: From 0 to 1; what rounding has put outside is put at the end.
 
     Returns:
         Whole percents, with decimals only where 0, 50 or 100 would be claimed wrongly.
@@ -43,7 +44,10 @@ def percent(share: float) -> str:
         >>> percent(0.8), percent(0.996), percent(0.5034), percent(1.0)
         ('80', '99.6', '50.3', '100')
     """
-    return _fixed(share * 100, _decimals([share * 100], [0.0, 50.0, 100.0], 0)) if math.isfinite(share) else "unknown"
+    if not math.isfinite(share):
+        return "unknown"
+    value = 100 * min(max(share, 0.0), 1.0)
+    return _fixed(value, _decimals([value], [0.0, 50.0, 100.0], 0))
 
 
 def percent_range(low: float, high: float) -> str:
@@ -60,7 +64,7 @@ def percent_range(low: float, high: float) -> str:
         >>> percent_range(0.4439, 0.9748)
         '44–97 %'
     """
-    return f"{percent(low)}–{percent(high)} %"
+    return f"{percent(number('low', low, nan=True))}–{percent(number('high', high, nan=True))} %"
 
 
 def level(confidence: float) -> str:
@@ -98,6 +102,22 @@ def p_value(p: float) -> str:
     while digits < _MOST_DIGITS and _side(float(f"{p:.{digits}g}"), 0.05) != _side(p, 0.05):
         digits += 1
     return f"p = {p:.{digits}g}"
+
+
+def with_p(p: float | None) -> str:
+    """Write a p value behind an interval.
+
+    Args:
+        p: From 0 to 1; None for a part that cannot decide.
+
+    Returns:
+        A comma and the p value, or nothing.
+
+    Example:
+        >>> with_p(0.03), with_p(None)
+        (', p = 0.03', '')
+    """
+    return "" if p is None else f", {p_value(p)}"
 
 
 def with_interval(

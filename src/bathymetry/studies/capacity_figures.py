@@ -62,20 +62,23 @@ def _chart(values: xr.DataArray, title: str, **more: Any) -> Any:
 
 def _lowest(whole: xr.Dataset) -> str:
     middle = whole["test_loss"].median("member")
-    best = int(middle.values.argmin())
-    at = f"{int(middle['parameters'][best]):,}"
-    return (
-        f"The median test loss is lowest at {at} parameters with {number(float(middle[best]))}, and "
-        f"{number(float(middle[-1]))} at {int(middle['parameters'][-1]):,}."
-    )
+    shown = [number(float(one)) for one in middle]
+    return _extreme(middle, int(middle.values.argmin()), "lowest median test loss", shown)
 
 
 def _highest(whole: xr.Dataset) -> str:
     middle = whole["test_accuracy"].median("member")
-    best = int(middle.values.argmax())
+    shown = [f"{100 * float(one):.2f} %" for one in middle]
+    return _extreme(middle, int(middle.values.argmax()), "highest median test accuracy", shown)
+
+
+def _extreme(middle: xr.DataArray, best: int, what: str, shown: Sequence[str]) -> str:
+    """Name the network at an extreme, and the largest beside it if that is another."""
+    count, largest = f"{int(middle['parameters'][best]):,}", f"{int(middle['parameters'][-1]):,}"
+    if best == middle.sizes["parameters"] - 1:
+        return f"The largest network ({count} parameters) has the {what}, {shown[best]}."
     return (
-        f"The median test accuracy is highest at {int(middle['parameters'][best]):,} parameters with "
-        f"{100 * float(middle[best]):.2f} %."
+        f"The network with {count} parameters has the {what}, {shown[best]}; the largest ({largest}) has {shown[-1]}."
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bathymetry import data, models, probes, statistics, training
 from bathymetry.core.errors import InputError
+from bathymetry.studies.cells import missing_part, parts_of, without_diverged
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.networks import network_names, unequal_parameters
 from bathymetry.studies.plan import Plan, PlannedEnsemble
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _NETWORKS: tuple[tuple[int, ...], ...] = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
 _WORDS = ("shallow", "middle", "deep")
+_FUNCTIONS = ("cos", "arcsinh")
 _FITTED = 0.01  # of the target's variance
 _GRID = 401
 
@@ -35,8 +37,11 @@ class Settings(StudySettings):
         "smoke": {"members": 6, "samples": 100, "epochs": 40},
     }
 
+    # claims of the protocol's own functions and networks take out those that they are about
+    free: ClassVar[frozenset[str]] = StudySettings.free | {"functions", "networks"}
+
     functions: Distinct[tuple[str, ...]] = Field(
-        ("cos", "arcsinh"), min_length=1, description="functions to learn, by name or as expressions in x"
+        _FUNCTIONS, min_length=1, description="functions to learn, by name or as expressions in x"
     )
     networks: Distinct[tuple[Widths, ...]] = Field(
         _NETWORKS, min_length=1, description="hidden widths of each network, for example 250 32,16,9"
@@ -98,6 +103,8 @@ class DeadShare:
 class LinearPieces:
     """The number of straight pieces that the learned function is made of."""
 
+    interval: tuple[float, float] | None  # between which inputs; None for the whole line
+
     def __call__(self, moment: "training.Moment") -> "torch.Tensor":
         """Count them.
 
@@ -105,9 +112,9 @@ class LinearPieces:
             moment: The moment of training.
 
         Returns:
-            A count for each member, over the whole line.
+            A count for each member.
         """
-        return probes.linear_pieces(moment.parameters.views).count
+        return probes.linear_pieces(moment.parameters.views, interval=self.interval).count
 
 
 def plan(settings: Settings) -> Plan:
@@ -135,7 +142,8 @@ def plan(settings: Settings) -> Plan:
         measurements = {
             "prediction": at_the_end(Prediction(settings.low, settings.high), axes=("x",)),
             "dead_share": at_the_end(DeadShare(examples.x_train)),
-            "linear_pieces": at_the_end(LinearPieces()),
+            "linear_pieces": at_the_end(LinearPieces((settings.low, settings.high))),
+            "linear_pieces_line": at_the_end(LinearPieces(None)),
         }
         for name, hidden in zip(names, settings.networks, strict=True):
             setting = training.Setting(
@@ -186,57 +194,41 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     return records
 
 
-def _parts(
-    results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]"
-) -> "Sequence[statistics.Part]":
-    # One part for each function and network that the claim names.
-    whole = results.to_dataset()
-    return [
-        judge(whole.sel(function=function, network=network), {"function": function, "network": network})
-        for function in whole["function"].values.tolist()
-        for network in whole["network"].values.tolist()
-    ]
+def _times(results: "xr.DataTree") -> "xr.Dataset":
+    return without_diverged(results.to_dataset())
 
 
-def _fits_by(epoch: int) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
-    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-        return _parts(results, lambda one, at: statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at))
+def _fits_by(epoch: int, *functions: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        return statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
 
-    return decide
-
-
-def _arcsinh_fits_early(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    return [part for part in _fits_by(275)(results) if part.coordinates["function"] == "arcsinh"]
+    return lambda results: parts_of(
+        _times(results), {"function": functions, "network": _WORDS}, judge, own=False
+    )  # fmt: skip
 
 
 def _predicts_well(results: "xr.DataTree") -> "Sequence[statistics.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
-        loss = one["test_loss"].sel(epoch=min(1000, int(one["epoch"].max())))
-        variance = one["target_variance"].sel(split="test")
+        loss, variance = one["test_loss"].sel(epoch=1000), one["target_variance"].sel(split="test")
         return statistics.share((loss < _FITTED * variance).values, coordinates=at)
 
-    return _parts(results, judge)
+    return parts_of(_times(results), {"function": _FUNCTIONS, "network": _WORDS}, judge, own=False)
 
 
-def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "Sequence[statistics.Part]":
+def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "list[statistics.Part]":
     # One part a network: whether members fit the one function sooner than the other.
-    times = results.to_dataset()["epochs_to_fit"]
-    if not {sooner, later} <= set(times["function"].values.tolist()):
-        return []
-    return [
-        statistics.order(
-            times.sel(function=sooner, network=network).values,
-            times.sel(function=later, network=network).values,
-            first=sooner,
-            second=later,
-            coordinates={**pair, "network": network},
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+        times = [one["epochs_to_fit"].sel(function=function).values for function in (sooner, later)]
+        return statistics.order(
+            *times, larger_is_better=False, relation="before", first=sooner, second=later, coordinates={**pair, **at}
         )
-        for network in times["network"].values.tolist()
-    ]
+
+    return parts_of(_times(results), {"network": _WORDS}, judge, own=True)
 
 
 def _arcsinh_before_cos(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    return _sooner(results, "arcsinh", "cos")
+    missing = [one for one in _FUNCTIONS if one not in results.to_dataset()["function"].values]
+    return [missing_part(missing)] if missing else _sooner(results, "arcsinh", "cos")
 
 
 def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
@@ -246,30 +238,61 @@ def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
         if straightness[straighter] > straightness[other]:
             pair = {"functions": f"{straighter} before {other}"} if len(straightness) > 2 else {}
             parts += _sooner(results, str(straighter), str(other), **pair)
-    return parts
+    return parts or [statistics.not_run("this run has no two functions of which one is more linear", {})]
 
 
 def _network_before(function: str, first: str, second: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
     def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-        times = results.to_dataset()["epochs_to_fit"]
-        named = {function} <= set(times["function"].values.tolist())
-        if not named or not {first, second} <= set(times["network"].values.tolist()):
-            return []
-        one, other = (times.sel(function=function, network=network).values for network in (first, second))
-        return [statistics.order(one, other, first=first, second=second, coordinates={"function": function})]
+        whole = _times(results)
+        missing = [function] if function not in whole["function"].values else []
+        missing += [f"the {name} network" for name in (first, second) if name not in whole["network"].values]
+        if missing:
+            return [missing_part(missing)]
+        one, other = (whole["epochs_to_fit"].sel(function=function, network=name).values for name in (first, second))
+        return [
+            statistics.order(
+                one, other, larger_is_better=False, relation="before", first=first, second=second,
+                coordinates={"function": function},
+            )
+        ]  # fmt: skip
 
     return decide
 
 
+def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    whole, settings = _times(results), Settings.model_validate(results.attrs["settings"])
+    names = [str(name) for name in whole["network"].values]
+    depth = {name: len(hidden) for name, hidden in zip(names, settings.networks, strict=True)}
+    pairs = [
+        (deep, shallow)
+        for deep in names
+        for shallow in names
+        if depth[deep] == max(depth.values()) and depth[shallow] == min(depth.values())
+    ]
+    if len(set(depth.values())) == 1:
+        return [statistics.not_run("all networks of this run have the same depth", {})]
+    last = whole["test_loss"].isel(epoch=-1)
+    called = {name: f"{name} with {int(whole['parameter_count'].sel(network=name)):,} parameters" for name in names}
+    return [
+        statistics.order(
+            last.sel(function=function, network=deep).values, last.sel(function=function, network=shallow).values,
+            larger_is_better=False, first=called[deep], second=called[shallow],
+            coordinates={"function": function} | ({"networks": f"{deep} and {shallow}"} if len(pairs) > 1 else {}),
+        )
+        for function in map(str, whole["function"].values)
+        for deep, shallow in pairs
+    ]  # fmt: skip
+
+
 CLAIMS = (
     Claim(
-        "a", "All networks converge on both functions.", "share",
+        "a", "All networks converge on both functions (each network, in most trainings).", "share",
         "the share of members whose training loss is below 1 % of the target's variance by epoch 1,000; for each "
-        "function and network", _fits_by(1000), absolute=True,
+        "function and network", _fits_by(1000, *_FUNCTIONS), absolute=True,
     ),
     Claim(
-        "b", "On arcsinh all networks converge at about 250 epochs.", "share",
-        "the share of members that fit by epoch 275; for each network", _arcsinh_fits_early, absolute=True,
+        "b", "On arcsinh all networks converge at about 250 epochs (each network, in most trainings).", "share",
+        "the share of members that fit by epoch 275; for each network", _fits_by(275, "arcsinh"), absolute=True,
     ),
     Claim(
         "c", "The cosine takes longer to learn than arcsinh.", "order",
@@ -284,13 +307,19 @@ CLAIMS = (
         "epochs to fit, shallow before deep", _network_before("cos", "shallow", "deep"),
     ),
     Claim(
-        "f", "Every network predicts unseen inputs well.", "share",
+        "f", "Every network predicts unseen inputs well (each network, in most trainings).", "share",
         "the share of members whose test loss is below 1 % of the variance at epoch 1,000; for each function and "
         "network", _predicts_well, absolute=True,
     ),
     Claim(
         "g", "The more linear function is learned faster.", "order",
         "epochs to fit, the function with the larger straight-line R² first; for each network", _straighter_first,
+    ),
+    Claim(
+        "h", "The deepest networks end with a lower test loss than the shallowest (ours, not from the homework "
+        "report).", "order",
+        "test loss after the last epoch, each network with the most hidden layers below each with the fewest; for each "
+        "function", _deepest_end_lower,
     ),
 )  # fmt: skip
 
@@ -311,7 +340,7 @@ STUDY = Study(
         "Figure 4: prediction and truth, cos",
         "epochs until each member fits",
         "dead hidden units",
-        "straight pieces of the learned functions, beside their bound",
+        "straight pieces of the learned functions, beside those over the whole line and their bound",
     ),
     settings=Settings,
     plan=plan,

@@ -191,26 +191,30 @@ def _dead_units(whole: xr.Dataset) -> Figure:
 
 
 def _linear_pieces(whole: xr.Dataset) -> Figure:
-    pieces, bound = whole["linear_pieces"], whole["linear_pieces_bound"]
+    pieces, line, bound = whole["linear_pieces"], whole["linear_pieces_line"], whole["linear_pieces_bound"]
+    low, high = (float(whole["x"].values[end]) for end in (0, -1))
+    interval = f"({low:g}, {high:g})".replace("-", "−")
     panels = tuple(
         panel(
             dots(
-                pieces.sel(function=name), category="network", title="Straight pieces", scale="log", bounds=bound,
-                bounds_label="simple upper bound",
+                pieces.sel(function=name), category="network", title=f"Straight pieces on {interval}", scale="log",
+                bounds=bound, bounds_label="simple upper bound, whole line",
             ),
             _formula(name),
         )
         for name in _each_function(whole)
     )  # fmt: skip
     words = joined([
-        f"{float(pieces.sel(network=n).mean()):.0f} of at most {float(bound.sel(network=n)):,.0f} in the {n} network"
+        f"{float(pieces.sel(network=n).mean()):.0f} in the {n} network ({float(line.sel(network=n).mean()):.0f} over "
+        f"the whole line, at most {float(bound.sel(network=n)):,.0f})"
         for n in map(str, pieces["network"].values)
     ])  # fmt: skip
     return Figure(
         name="linear-pieces",
-        title="How many straight pieces does each learned function have?",
+        title="Straight pieces of each learned function",
         panels=panels,
-        finding=f"The mean count over functions and members is {words}.",
-        reading="A ReLU network of one input is a chain of straight pieces, counted exactly over the whole line. The "
-        "bound is h + 1 for one hidden layer of h units, and the product of such factors for several layers.",
+        finding=f"On {interval} the mean count over functions and members is {words}.",
+        reading=f"A ReLU network of one input is a chain of straight pieces, counted exactly on {interval}, where the "
+        "function is learned. Others lie outside. The bound is for the whole line: h + 1 for one hidden layer of h "
+        "units, and the product of such factors for several layers.",
     )

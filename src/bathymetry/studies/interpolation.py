@@ -232,7 +232,7 @@ CLAIMS = (
     Claim(
         "a", "Accuracy peaks at α = 0 and at α = 1.", "share",
         "the share of independent pairs whose accuracy at both ends is above that 0.1 to either side; for training and "
-        "test examples", _peaks,
+        "test examples", _peaks, absolute=True,
     ),
     Claim(
         "b", "In between accuracy is lower.", "share",

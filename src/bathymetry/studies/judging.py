@@ -1,13 +1,13 @@
 """From results to verdicts: every claim of a study decided by its own rule, and said in one sentence."""
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from bathymetry import statistics
 from bathymetry.studies.claim import Claim
-from bathymetry.studies.settings import StudySettings
 from bathymetry.studies.study import Study
-from bathymetry.studies.wording import field_name, joined
+from bathymetry.studies.wording import field_name, joined, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,8 +31,25 @@ class Judged:
     def __str__(self) -> str:
         return f"{self.id} {self.verdict.decision}: {self.finding}"
 
+    def _repr_html_(self) -> str:
+        """Show the claim with its verdict in a notebook."""
+        return f"<table>{self._row()}</table>"
 
-def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
+    def _row(self) -> str:
+        cells = (escape(self.id), escape(self.text), f"<b>{escape(self.verdict.decision)}</b>", escape(self.finding))
+        return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+class Judgements(tuple[Judged, ...]):
+    """All claims of a study with their verdicts: a tuple that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<table>{''.join(one._row() for one in self)}</table>"
+
+
+def judge(study: Study, results: "xr.DataTree") -> Judgements:
     """Decide every claim of a study.
 
     Args:
@@ -46,10 +63,10 @@ def judge(study: Study, results: "xr.DataTree") -> tuple[Judged, ...]:
     judged = []
     for claim in study.claims:
         verdict = _verdict(claim, results, obstacle)
-        words = [_finding(claim, verdict), claim.beside(results) if verdict.parts else ""]
-        finding = " ".join(one for one in words if one)
-        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, finding))
-    return tuple(judged)
+        words = [finding(claim, verdict), claim.beside(results) if verdict.decision != "not tested" else ""]
+        said = " ".join(one for one in words if one)
+        judged.append(Judged(f"{study.name}.{claim.letter}", claim.text, claim.rule, verdict, said))
+    return Judgements(judged)
 
 
 def departure(study: Study, results: "xr.DataTree") -> str:
@@ -60,41 +77,59 @@ def departure(study: Study, results: "xr.DataTree") -> str:
         results: Its results.
 
     Returns:
-        The settings or data that differ, in words; empty if none does.
+        What a claim about the protocol's data and schedule needs and what this run had; empty if nothing differs.
     """
     given = study.settings.model_validate(results.attrs["settings"])
     usual = study.settings.preset("full")
-    ignored = StudySettings.free | ({"data"} if study.protocol_data else set())
+    ignored = type(given).free | ({"data"} if study.protocol_data else set())
     differing = [
-        field_name(field)
+        field
         for field in study.settings.model_fields
         if field not in ignored and getattr(given, field) != getattr(usual, field)
     ]
+    needed, had = ([_setting(field, getattr(one, field)) for field in differing] for one in (usual, given))
     if study.protocol_data and study.protocol_data not in results.attrs["data"]:
-        differing.insert(0, "data")
-    return f"it is about the protocol's {joined(differing)}, and this run has others" if differing else ""
+        needed.insert(0, study.protocol_data.upper() if study.protocol_data == "mnist" else study.protocol_data)
+        had.insert(0, joined(list(results.attrs["data"])) or "other data")
+    return f"the claim needs {joined(needed)}; this run used {joined(had)}" if needed else ""
+
+
+def _setting(field: str, value: object) -> str:
+    """Write a setting with its value, as "120 epochs" or "learning rate 0.01"."""
+    name = field_name(field)
+    if value is None:
+        return f"all {name}"
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"{len(value)} {name}"
+    words = shown(value).replace(", ", "/") if isinstance(value, tuple) else shown(value)
+    return f"{words} {name}" if name.endswith("s") and not isinstance(value, tuple) else f"{name} {words}"
 
 
 def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
-    parts = tuple(claim.decide(results))
     if claim.absolute and obstacle:
-        members = min((part.members for part in parts), default=0)
-        return statistics.Verdict(claim.kind, "not judged", parts, members, None, obstacle)
-    if not parts:
-        reason = "what it speaks of was not run"
-        return statistics.Verdict(claim.kind, "not judged", (), 0, None, reason)
+        return statistics.Verdict(claim.kind, "not tested", (), 0, None, obstacle)
+    parts = tuple(claim.decide(results)) or (statistics.not_run("this run has nothing to test it by", {}),)
     return statistics.combine(claim.kind, parts)
 
 
-def _finding(claim: Claim, verdict: "Verdict") -> str:
-    """Tell the outcome in one sentence; parts that have the same are named together. All numbers stand in the parts."""
-    if not verdict.parts:
-        return _sentence(verdict.reason)
+def finding(claim: Claim, verdict: "Verdict") -> str:
+    """Tell the outcome in one sentence; parts that have the same are named together. All numbers stand in the parts.
+
+    Args:
+        claim: The claim.
+        verdict: Its verdict.
+
+    Returns:
+        The sentence.
+    """
+    parts = [part for part in verdict.parts if part.decision != "not tested"]
+    if verdict.decision == "not tested" or not parts:
+        return f"Not tested: {verdict.reason}."
     if verdict.kind == "share" and claim.rule.startswith(_SHARE):
         who = claim.rule.partition(";")[0].removeprefix(_SHARE)
-        return _sentence(f"{who}: {joined([_counted(part) for part in verdict.parts])}")
+        return _sentence(f"{who}: {joined([_counted(part) for part in parts])}")
     together: dict[str, list[str]] = {}
-    for part in verdict.parts:
+    for part in parts:
         together.setdefault(part.told or part.summary, []).append(" ".join(part.coordinates.values()))
     named = [f"{joined(names)}: {told}" if any(names) else told for told, names in together.items()]
     return _sentence("; ".join(named))

@@ -1,11 +1,11 @@
-"""Verdicts of kept full runs, shipped with the package, to stand beside claims that a smaller run can't judge."""
+"""Verdicts of the reference run, shipped with the package, to stand beside claims that a smaller run cannot test."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from bathymetry.statistics import Decision
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeptVerdict:
-    """What the kept full run says of a claim."""
+    """What the reference run says of a claim."""
 
     verdict: "Decision"
     finding: str
@@ -22,10 +22,17 @@ class KeptVerdict:
 
 @cache
 def kept_verdicts() -> Mapping[str, KeptVerdict]:
-    """Read the verdicts of the kept full runs.
+    """Read the verdicts of the reference run.
 
     Returns:
         Verdicts by claim, for example "depth-function.a".
     """
     text = files("bathymetry.studies").joinpath("kept_claims.json").read_text(encoding="utf-8")
-    return {one["id"]: KeptVerdict(one["verdict"], one["finding"], one["members"]) for one in json.loads(text)}
+    return {
+        one["id"]: KeptVerdict(_decision(one["verdict"]), one["finding"], one["members"]) for one in json.loads(text)
+    }
+
+
+def _decision(word: str) -> "Decision":
+    """Read a decision; what is not tested was called not judged before."""
+    return cast("Decision", "not tested" if word == "not judged" else word)

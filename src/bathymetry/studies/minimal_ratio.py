@@ -250,7 +250,7 @@ CLAIMS = (
         _almost_zero,
     ),
     Claim(
-        "b", "The lower the loss, the higher the minimal ratio.", "slope",
+        "b", "The lower the loss, the higher the minimal ratio.", "correlation",
         "the rank correlation of loss and minimal ratio over the members at converged critical points; for each "
         "activation", _lower_is_higher,
     ),
@@ -268,7 +268,7 @@ STUDY = Study(
     "anew from a little beside where a search stalls. Eigenvalues count as zero within a tolerance that follows from "
     "the precision.",
     reading="One point a member. A member counts as critical when its gradient norm is below 1e-8 of that after "
-    "training; members whose search stalled are counted and not judged.",
+    "training; members whose search stalled are counted, but are no part of a claim.",
     shows=(
         "Figure 11: loss against minimal ratio, after training and at critical points",
         "positive, zero and negative eigenvalues at critical points",

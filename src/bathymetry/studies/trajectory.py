@@ -217,8 +217,8 @@ def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "statistics.Part":
     # told in per cent of the variance, where the tenth is what decides
     shown = statistics.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
     return statistics.slope(
-        values, quantity="share of the plane's variance within members", shown=shown, unit=" %",
-        coordinates={"scope": scope},
+        values, expected="above", quantity="share of the plane's variance within members", shown=shown, unit=" %",
+        bounds=(-_LEAST, 1 - _LEAST), coordinates={"scope": scope},
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -67,3 +68,19 @@ def joined(words: Sequence[str]) -> str:
         'one, two and three'
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def shown(value: Any) -> str:
+    """Write a setting's value for a reader.
+
+    Args:
+        value: The value.
+
+    Returns:
+        Tuples as lists, numbers with thousands told apart, "all" for no limit.
+    """
+    if isinstance(value, tuple):
+        return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    if value is None:
+        return "all"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

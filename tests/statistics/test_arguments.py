@@ -1,0 +1,120 @@
+"""Every public function of the folder, given what it cannot take, answers in one sentence or gives a result."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from bathymetry import statistics
+from bathymetry.core.errors import InputError
+
+NUMBERS, HOLDS = np.arange(1.0, 21.0), np.ones(20, dtype=bool)
+VERDICT = statistics.combine("share", [statistics.share(HOLDS)])
+RIGHT = {
+    "accuracy": {"logits": NUMBERS, "total": 100},
+    "best": {"candidate": NUMBERS, "others": {"a": NUMBERS}, "larger_is_better": True},
+    "best_among": {"candidates": {"b": NUMBERS}, "others": {"a": NUMBERS}, "larger_is_better": True},
+    "clopper_pearson": {"count": 3, "total": 9},
+    "combine": {"kind": "share", "parts": list(VERDICT.parts)},
+    "correlation": {"x": NUMBERS, "y": NUMBERS**2, "expected": "above"},
+    "decided_by": {"verdict": VERDICT},
+    "exists": {"cells": {"a": HOLDS}, "decides": "supported", "signs": {"a": HOLDS}},
+    "from_left_out": {"value": 1.0, "left_out": NUMBERS},
+    "holm": {"p": [0.1, None, 0.2]},
+    "jackknife": {"values": NUMBERS, "statistic": np.mean},
+    "logit": {"correct": NUMBERS, "total": 100},
+    "logit_accuracy": {"total": 100},
+    "mann_whitney": {"a": NUMBERS, "b": NUMBERS},
+    "mean_interval": {"values": NUMBERS, "axis": 0, "transform": statistics.LOG, "confidence": 0.95},
+    "order": {"a": NUMBERS, "b": NUMBERS, "larger_is_better": True, "relation": "above", "confidence": 0.9},
+    "paired_difference": {"a": NUMBERS, "b": NUMBERS},
+    "percent_range": {"low": 0.1, "high": 0.2},
+    "region": {"values": NUMBERS, "low": 0.0, "high": 1.0, "diverged": ~HOLDS},
+    "regression_slope": {"x": NUMBERS, "y": NUMBERS},
+    "share": {"holds": HOLDS, "confidence": 0.95},
+    "slope": {"values": NUMBERS, "expected": "above", "bounds": (-10.0, 10.0)},
+    "spearman_z": {"x": NUMBERS, "y": NUMBERS},
+    "superiority_interval": {"estimate": 0.7, "first": 6, "second": 6},
+    "t_interval": {"values": NUMBERS, "confidence": 0.95},
+    "t_tails": {"values": NUMBERS, "line": 0.0},
+}
+WRONG = {
+    "None": None,
+    "a word": "deep",
+    "words": ["a", "b"],
+    "a boolean": True,
+    "booleans": np.array([True, False] * 10),
+    "NaN": np.nan,
+    "NaNs": np.full(20, np.nan),
+    "infinity": -np.inf,
+    "nothing": [],
+    "a table": np.ones((3, 4)),
+    "a ragged list": [[1.0], [1.0, 2.0]],
+    "a number": 3.7,
+    "complex numbers": np.ones(20) * 1j,
+    "objects": [object()] * 20,
+    "a function": np.mean,
+    "a dictionary": {"a": None},
+    "numbers in a dictionary": {3: NUMBERS},
+    "a tensor with a gradient": torch.ones(20, requires_grad=True),
+    "a meta tensor": torch.ones(20, device="meta"),
+    "a sparse tensor": torch.ones(20).to_sparse(),
+}
+CALLABLES = [name for name in statistics.__all__ if inspect.isfunction(getattr(statistics, name))]
+
+
+def refusal(function, given, what):
+    """What it says; nothing if it answers."""
+    try:
+        function(**given)
+    except InputError as error:
+        return str(error)
+    except Exception as error:
+        raise AssertionError(f"{function.__name__} with {what} raised {error!r}") from error
+    return ""
+
+
+def test_every_public_function_is_swept():
+    assert set(CALLABLES) - {"not_run"} == RIGHT.keys()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(RIGHT))
+def test_whatever_a_function_is_given_it_answers_or_refuses_in_one_sentence(name):
+    function, right = getattr(statistics, name), RIGHT[name]
+    function(**right)
+    for field in right:
+        for what, wrong in WRONG.items():
+            said = refusal(function, {**right, field: wrong}, what)
+            assert "\n" not in said, (field, what)
+            assert len(said) < 500, (field, what)
+
+
+@pytest.mark.parametrize("rule", ["order", "slope", "region", "correlation", "t_interval", "mann_whitney"])
+@pytest.mark.parametrize("wrong", ["booleans", "words", "a table", "None", "complex numbers"])
+def test_what_only_looks_like_numbers_is_refused(rule, wrong):
+    first = next(iter(RIGHT[rule]))
+    with pytest.raises(InputError, match="expected one number per member"):
+        getattr(statistics, rule)(**{**RIGHT[rule], first: WRONG[wrong]})
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, -0.1, "0.95", None, True, np.nan])
+def test_a_confidence_lies_between_0_and_1(confidence):
+    with pytest.raises(InputError, match="confidence"):
+        statistics.share(HOLDS, confidence=confidence)
+
+
+@pytest.mark.parametrize("low", [-0.001, -1e-17, -5.0])
+def test_a_share_has_no_negative_bound_in_words(low):
+    assert statistics.percent_range(low, 0.46) == "0–46 %"
+    assert statistics.percent_range(0.2, 1 - low) == "20–100 %"
+
+
+def test_the_mean_of_shares_has_an_interval_of_shares():
+    near_one = statistics.region(np.array([1.0, 1, 1, 1, 1, 0.97]), 0.9, 1.0, as_percent=True)
+    assert near_one.interval[1] == 1.0
+    assert "to 100" in near_one.summary.split(";")[0]
+    near_zero = statistics.region(np.array([0.0, 0, 0, 0, 0, 0.03]), 0.0, 0.1, as_percent=True)
+    assert near_zero.interval[0] == 0.0
+    assert "−" not in near_zero.summary

@@ -1,0 +1,109 @@
+"""The claims are those of the protocol's table, each with its rule, and with its mark where it has one."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from bathymetry.studies import find, judge, shipped
+from bathymetry.studies.judging import departure
+
+# letter: rule, and † where the claim has an absolute number or speaks of where training ends
+TABLE = {
+    "depth-function": "a share†, b share†, c order, d order, e order, f share†, g order, h order",
+    "depth-classification": "a share, b best†, c region†, d share†, e share†",
+    "trajectory": "a slope",
+    "gradient-norm": "a slope, b slope, c share†",
+    "minimal-ratio": "a share, b correlation",
+    "random-labels": "a share, b share, c exists†",
+    "capacity": "a slope†, b slope†, c slope",
+    "interpolation": "a share†, b share",
+    "batch-size": "a best†, b best†, c best†, d best†, e best†, f slope",
+}
+
+
+def test_there_are_33_claims_with_the_rules_and_marks_of_the_table():
+    found = {
+        study.name: ", ".join(f"{one.letter} {one.kind}{'†' if one.absolute else ''}" for one in study.claims)
+        for study in shipped()
+    }
+    assert found == TABLE
+    assert sum(len(study.claims) for study in shipped()) == 33
+
+
+def test_claims_about_all_networks_say_that_they_ask_for_most_trainings_of_each():
+    for study in shipped():
+        for claim in study.claims:
+            about_all = any(word in claim.text.lower().split() for word in ("all", "every"))
+            assert about_all == ("(each network, in most trainings)" in claim.text), claim.text
+
+
+def results(study, preset="full", data=None, **changes):
+    tree = xr.DataTree()
+    settings = study.settings.preset(preset, **changes)
+    sources = {study.protocol_data: ""} if study.protocol_data and data is None else {data or "cos": ""}
+    tree.attrs = {"settings": settings.model_dump(mode="json"), "data": sources}
+    return tree
+
+
+@pytest.mark.parametrize("study", shipped(), ids=lambda study: study.name)
+def test_the_protocols_own_settings_with_any_members_and_seed_depart_from_nothing(study):
+    assert departure(study, results(study)) == ""
+    assert departure(study, results(study, members=37, seed=5)) == ""
+
+
+@pytest.mark.parametrize("name", ["depth-classification", "random-labels", "capacity", "interpolation", "batch-size"])
+def test_other_images_and_a_quick_run_depart(name):
+    study = find(name)
+    assert departure(study, results(study, data="strokes")) == "the claim needs MNIST; this run used strokes"
+    assert " epochs; this run used " in departure(study, results(study, "quick"))
+
+
+@pytest.mark.parametrize("name", ["depth-function", "gradient-norm"])
+def test_a_quick_run_with_the_protocols_data_and_epochs_does_not_depart(name):
+    study = find(name)
+    assert departure(study, results(study, "quick")) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("depth-function", {"functions": ("cos",), "networks": ((250,), (7,))}),
+        ("depth-classification", {"networks": ((30,),)}),
+        ("random-labels", {"epochs": 3, "network": (5,), "memorisation_members": 9}),
+        ("capacity", {"few_epochs": 3, "hidden": (2, 3), "few_members": 8}),
+        ("batch-size", {"steps": 5, "curvature_examples": 9, "batch_sizes": (5, 25, 125, 500, 1500, 3000)}),
+    ],
+)
+def test_settings_that_no_marked_claim_is_about_do_not_keep_it_from_being_tested(name, changes):
+    assert departure(find(name), results(find(name), **changes)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("gradient-norm", {"epochs": 900}, "the claim needs 1,500 epochs; this run used 900 epochs"),
+        ("depth-function", {"low": -9.0}, "the claim needs low -10; this run used low -9"),
+        ("batch-size", {"network": (5,)}, "the claim needs network 20/30; this run used network 5"),
+        ("capacity", {"train_examples": 9_000, "epochs": 4}, "the claim needs all training examples and 50 epochs; "
+         "this run used 9,000 training examples and 4 epochs"),
+    ],
+)  # fmt: skip
+def test_what_a_claim_needs_and_what_was_run_is_said(name, changes, words):
+    assert departure(find(name), results(find(name), **changes)) == words
+
+
+def test_a_claim_that_is_not_tested_has_no_parts_and_no_p_and_says_why():
+    study = find("gradient-norm")
+    rng = np.random.default_rng(0)
+    tree = results(study, epochs=80)
+    tree.dataset = xr.Dataset(
+        {name: (("member", "epoch"), np.exp(rng.normal(size=(6, 81)))) for name in ("gradient_norm", "loss")},
+        {"epoch": range(81)},
+    )
+    tree.attrs = results(study, epochs=80).attrs
+    judged = judge(study, tree)
+    assert judged[2].verdict.decision == "not tested"
+    assert (judged[2].verdict.parts, judged[2].verdict.p) == ((), None)
+    assert judged[2].finding == "Not tested: the claim needs 1,500 epochs; this run used 80 epochs."
+    assert "<td>gradient-norm.c</td>" in judged._repr_html_()
+    assert judged[0]._repr_html_().count("<tr>") == 1
