@@ -24,6 +24,8 @@ from bathymetry.core.showing import readable
 from bathymetry.probes.places import filled, places
 from bathymetry.surface import LossSurface, input_derivative_norms
 from bathymetry.surface.automatic import InputDerivative
+from bathymetry.surface.derived_inputs import Wrt
+from bathymetry.surface.outputs import Output
 
 
 @readable
@@ -36,7 +38,12 @@ class Sensitivity:
 
 
 def sensitivity(
-    surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None, *, of: InputDerivative = "loss"
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    of: InputDerivative = "loss",
+    output: Output = None,
+    wrt: Wrt = None,
 ) -> Sensitivity:
     """Measure the sensitivity to the input.
 
@@ -44,12 +51,15 @@ def sensitivity(
         surface: The loss surface; its data are the examples that are asked, its batches play no part.
         theta: One point or one a member; the network's own parameters if None.
         of: "loss", "logits" (the outputs as they are) or "probabilities" (their softmax over the classes).
+        output: Which output, of a network with several: a name, a position, or a function of what it answers.
+        wrt: Which input, of a network with several: its name in a mapping or its position in a tuple.
 
     Returns:
         The mean norm, and that of each example; NaN for a member that diverged.
 
     Raises:
-        InputError: If there is no such derivative, or examples depend on one another.
+        InputError: If there is no such derivative, as where the forward pass detaches its input, or examples depend on
+            one another.
 
     Example:
         Softmax regression's logits are Wx + b, so everywhere as sensitive as ‖W‖_F = 5.
@@ -67,6 +77,6 @@ def sensitivity(
             f"give one of {', '.join(get_args(InputDerivative))}",
         )
     where = places(surface, theta)
-    each = where.each(lambda point: input_derivative_norms(surface, of, point).cpu())
+    each = where.each(lambda point: input_derivative_norms(surface, of, point, output=output, wrt=wrt).cpu())
     norms = filled(each, torch.empty(surface.examples, dtype=torch.float64))
     return Sensitivity(where.given(norms.mean(1)), where.given(norms), of)

@@ -7,17 +7,20 @@ in PyTorch 2.13.)
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
+from bathymetry.surface.derived_inputs import Wrt, check_slope, derived_input
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, chosen_output
 from bathymetry.surface.selection import Selection
@@ -168,35 +171,81 @@ class AutomaticDerivatives:
         return self._counted(slopes, batch)
 
     def input_norms(
-        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative
+        self,
+        theta: Float[Tensor, " parameter"],
+        batch: Batch,
+        of: InputDerivative,
+        output: Output = None,
+        wrt: Wrt = None,
     ) -> Float[Tensor, " example"]:
         """Give the Frobenius norm of a derivative with respect to each example's input.
 
         Args:
             theta: Parameters.
-            batch: The batch, its inputs one tensor of real numbers.
+            batch: The batch.
             of: What is derived.
+            output: Which of several outputs.
+            wrt: Which of several inputs.
 
         Returns:
             Norms.
-
-        Raises:
-            InputError: If the inputs are something else.
         """
-        if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
-            raise InputError(
-                "data", "inputs that are no single tensor of real numbers", "give such inputs to derive by"
-            )
-        inputs = batch.inputs.detach().clone().requires_grad_()
-        constants = self._network.constants(self._selection.shapes)
-        output = self._network.output(self._selection.split(theta.detach()), constants, inputs)
+        inputs, put = derived_input(batch, wrt)
+        inputs = inputs.detach().clone().requires_grad_()
         squares = torch.zeros(batch.rows, dtype=torch.float64, device=inputs.device)
-        for column in self._columns(output, batch, of):
-            (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
-            squares += slope.flatten(1).double().square().sum(1)
+        for column in self._derived(theta, put(inputs), of, output):
+            if column.requires_grad:
+                (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
+                squares += slope.flatten(1).double().square().sum(1)
         return self._counted(squares.sqrt(), batch) if of == "loss" else squares.sqrt()
 
-    def _columns(self, output: Tensor, batch: Batch, of: InputDerivative) -> list[Tensor]:
+    def check_input_derivative(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
+    ) -> None:
+        """Insist that the derivative by the input is that of what the network answers.
+
+        Args:
+            theta: Parameters.
+            batch: Some examples.
+            of: What is derived.
+            output: Which of several outputs.
+            wrt: Which of several inputs.
+        """
+        inputs, put = derived_input(batch.map(self._network.cast), wrt)
+
+        def function(tensor: Tensor) -> Tensor:
+            columns = torch.stack(self._derived(theta, put(tensor), of, output))
+            chance = torch.Generator().manual_seed(1)
+            return columns @ torch.randn(len(columns), generator=chance, dtype=torch.float64).to(columns)
+
+        with self._network.measuring():
+            check_slope(function, inputs, self._network.kind)
+
+    def try_out(self, theta: Float[Tensor, " parameter"], batch: Batch) -> None:
+        """Ask for the loss, to see whether the network runs in the dtype that is computed in.
+
+        Args:
+            theta: Parameters.
+            batch: Some examples.
+        """
+        with self._network.measuring():
+            self.loss(theta[None].to(self._selection.dtype), batch.map(self._network.cast))
+
+    def double(self) -> "AutomaticDerivatives":
+        """Differentiate the same network and loss in float64.
+
+        Returns:
+            Derivatives of their own.
+        """
+        network, criterion = self._network.double(), Criterion(self._criterion.loss, torch.float64)
+        return AutomaticDerivatives(network, criterion, replace(self._selection, dtype=torch.float64))
+
+    def _derived(self, theta: Tensor, batch: Batch, of: InputDerivative, output: Output) -> list[Tensor]:
+        constants = self._network.constants(self._selection.shapes)
+        answer = self._network.output(self._selection.split(theta.detach()), constants, batch.inputs)
+        return self._columns(answer if of == "loss" else chosen_output(answer, output), batch, of)
+
+    def _columns(self, output: Any, batch: Batch, of: InputDerivative) -> list[Tensor]:
         """Give what is derived, summed over examples: they do not meet, so the sum holds the derivative of each."""
         if of == "loss":  # not as the batch weighs it, which would make it another function in another batch
             weight = self._criterion.weight(batch.targets, batch.rows)
@@ -242,8 +291,17 @@ class AutomaticDerivatives:
                 saved[tensor.data_ptr()] = tensor.nbytes
             return tensor
 
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
+        def run() -> None:
             self._criterion(self._network.output(own, constants, batch.inputs), batch.targets)
+
+        try:
+            with saved_tensors_hooks(keep, lambda tensor: tensor):
+                run()
+        except RuntimeError:  # torch.func in the network, inside which nothing says what is saved
+            made = _Made()
+            with made:
+                run()
+            return made.bytes
         return sum(saved.values())
 
     def _example_gradients(self, theta: Tensor, batch: Batch) -> Iterator[Float[Tensor, "example parameter"]]:
@@ -313,6 +371,22 @@ class AutomaticDerivatives:
             return point, torch.zeros_like(point)
         (gradient,) = torch.autograd.grad(total, point, create_graph=create_graph, materialize_grads=True)
         return point, gradient
+
+
+class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all that operations give, the most that a graph may keep."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = func(*args, **(kwargs or {}))
+        parts = given if isinstance(given, tuple | list) else (given,)
+        self.bytes += sum(one.numel() * one.element_size() for one in parts if isinstance(one, Tensor))
+        return given
 
 
 def _refuse_operations_without_a_second_derivative(gradient: Tensor, kind: str) -> None:

@@ -59,11 +59,18 @@ class Network:
         self.coupled = False  # whether examples were seen to depend on one another
         self._draws = False  # whether passes draw random numbers without an effect on the loss
         self._writes = True  # whether passes write into what they are handed, until they were seen not to
+        self._differentiates = False  # whether it was seen to need gradients inside its forward pass
         self._evaluating = False  # whether all layers are to be in evaluation mode
         self._estimating = False  # whether running statistics are to be estimated anew
         self._watch: Watch | None = None
         self._carried: Mapping[str, Tensor] = {}
         self._normalised = any("WeightNorm" in type(one).__name__ for one in parts(self._own))
+
+    def double(self) -> "Network":
+        """Give the same network in float64, with what is known of it."""
+        twin = Network(self._theirs, torch.float64, self._mode)
+        twin.coupled, twin._draws, twin._differentiates = self.coupled, self._draws, self._differentiates
+        return twin
 
     @property
     def couples_examples(self) -> bool:
@@ -252,7 +259,21 @@ class Network:
             named = {name: self._mine(one) for name, one in inputs.items()}
         else:
             arguments = tuple(self._mine(one) for one in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        return functional_call(self._own, {**constants, **tensors}, arguments, named)
+        return self._called(self._own, {**constants, **tensors}, arguments, named)
+
+    def _called(
+        self, module: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any:
+        """Run a forward pass, with gradients where it differentiates by its inputs itself."""
+        if not self._differentiates or torch.is_grad_enabled():
+            try:
+                return functional_call(module, tensors, arguments, named)
+            except RuntimeError as error:
+                if torch.is_grad_enabled() or "does not require grad" not in str(error):
+                    raise
+                self._differentiates = True
+        with torch.enable_grad():
+            return functional_call(module, tensors, arguments, named)
 
     def _mine(self, argument: Any) -> Any:
         return self.guarded(argument) if isinstance(argument, Tensor) else argument
