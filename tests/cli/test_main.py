@@ -2,12 +2,23 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+import xarray as xr
 
+from bathymetry.charts import Figure
+from bathymetry.charts.save import check_addresses, drawing
 from bathymetry.cli.main import main
+from bathymetry.cli.parsing import say
+from bathymetry.core.errors import StorageError
+from bathymetry.core.identity import digest
+from bathymetry.core.storage import put
+from bathymetry.execution import run_study
+from bathymetry.store import output_folder, write_results
 
 SMOKE = ["run", "depth-function", "--preset", "smoke", "--samples", "20", "--epochs", "3"]
 
@@ -219,3 +230,101 @@ def test_results_of_several_studies_are_on_one_page(capsys, out):
     status, _, _ = said(capsys, "run", "gradient-norm", "minimal-ratio", *short)
     assert status == 0
     assert set(json.loads((out / "provenance.json").read_text())) == {"gradient-norm", "minimal-ratio"}
+
+
+PROGRAM = [sys.executable, "-m", "bathymetry.cli.main"]
+
+
+@pytest.mark.parametrize("arguments", [["show", "depth-function"], ["data"]])
+def test_an_output_without_other_than_ascii_characters_gets_replacements(arguments):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run([*PROGRAM, *arguments], env=environment, capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"?" in ran.stdout
+    assert ran.stdout.isascii()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_behind_the_output_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([*PROGRAM, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == "bathymetry: the system refuses: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+)
+def test_memory_that_runs_out_is_one_sentence(capsys, monkeypatch, error):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("bathymetry.cli.list_command.main", fail)
+    assert "memory = less than this needs" in refused(capsys, "list")
+
+
+def test_figures_under_a_limit_of_addresses_are_refused_before_the_process_would_end(monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("resource.getrlimit", lambda which: (8_000_000_000, 8_000_000_000))
+    monkeypatch.setattr("mmap.mmap", refuse)
+    check_addresses.cache_clear()
+    with pytest.raises(StorageError, match=r"8 GB of addresses \(ulimit -v\).*lift the limit"):
+        drawing(Figure("x", "x", (), "", ""))
+
+
+def test_words_that_would_steer_a_terminal_are_shown(capsys):
+    say("a\x1b[2Jb\u202ec\nd")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\u202ec\nd\n"
+
+
+@pytest.mark.parametrize("kind", ["file", "file above", "long", "loop", "nowhere", "line break"])
+def test_an_output_folder_that_can_not_be_one_is_refused_in_one_sentence(capsys, tmp_path, kind):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    place = {"file above": "file/out", "long": "x" * 300, "line break": "a\nb\x1b"}.get(kind, kind)
+    for command in (
+        [*SMOKE, "--out", str(tmp_path / place)],
+        ["report", str(tmp_path / place)],
+        ["export", str(tmp_path / place)],
+    ):
+        if kind == "line break" and command[0] == "run":
+            continue  # a name as good as others
+        refused(capsys, *command)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "loop", "nowhere"]
+
+
+def test_a_second_process_is_told_that_the_folder_is_worked_in(capsys, tmp_path):
+    with output_folder(tmp_path / "out"):
+        assert "another process is working in it" in refused(capsys, *SMOKE, "--out", str(tmp_path / "out"))
+        assert "another process is working in it" in refused(capsys, "report", str(tmp_path / "out"))
+
+
+def test_a_folder_that_was_deleted_while_worked_in_can_be_continued(tmp_path):
+    with output_folder(tmp_path / "out") as folder:
+        shutil.rmtree(folder)
+        put(folder / "units" / "a", b"stored")
+    with output_folder(tmp_path / "out") as folder:
+        assert (folder / "units" / "a").read_bytes() == b"stored"
+
+
+def test_results_of_a_later_version_are_said_and_not_overwritten(capsys, out):
+    write_results(out / "depth-function" / "result.nc", xr.DataTree(xr.Dataset()))
+    later = xr.DataTree(xr.Dataset({"a": 1.0}))
+    later.attrs = {"schema_version": 99, "study": '"depth-function"'}
+    content = bytes(later.to_netcdf(engine="h5netcdf"))
+    sealed = content + b"\nbathymetry digest " + digest(content).encode()
+    (out / "depth-function" / "result.nc").write_bytes(sealed)
+    (out / "bathymetry.json").write_text('{"format": 1}')
+    assert "has schema 99, this version reads up to 1: update Bathymetry" in refused(capsys, "report", str(out))
+    run_study("depth-function", preset="smoke", functions=("cos",), samples=20, epochs=1, members=1, out=out)
+    assert [one.read_bytes() for one in (out / "damaged").iterdir()] == [sealed]

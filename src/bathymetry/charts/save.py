@@ -1,5 +1,7 @@
 """Figures as files: SVG and PNG for papers and slides, drawn without a browser and without the network."""
 
+import mmap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import vl_convert
 from bathymetry.charts.figure import Figure, Panel
 from bathymetry.charts.hover import HOVER
 from bathymetry.charts.theme import PAPER, configuration
+from bathymetry.core.errors import StorageError
 from bathymetry.core.storage import put
 
 _WIDTH = 860  # pixels, all panels side by side together
 _GAP = 36
+_RESERVED = 64 << 30  # bytes of addresses that the engine behind the charts reserves when it starts
 _RESOLUTION = 2.0  # pixels of the PNG to one of the SVG
 
 
@@ -32,6 +36,32 @@ def save(figure: Figure, folder: Path | str) -> tuple[Path, Path]:
     return svg, png
 
 
+@cache  # once the engine has started, its addresses are its own
+def check_addresses() -> None:
+    """Refuse to draw under a limit of addresses (`ulimit -v`) that would end the process without a word.
+
+    The engine behind the charts reserves 64 GiB of addresses when it starts, of which it fills next to none, and aborts
+    if it can't.
+
+    Raises:
+        StorageError: If they can't be reserved.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, _RESERVED, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except OSError as error:
+        raise StorageError(
+            f"Figures can't be drawn with {limit / 1e9:.3g} GB of addresses (ulimit -v), because drawing reserves "
+            f"{_RESERVED / 1e9:.0f} GB: lift the limit. What is stored stays; bathymetry report makes the page from it."
+        ) from error
+
+
 def drawing(figure: Figure) -> str:
     """Draw a figure for print.
 
@@ -41,6 +71,7 @@ def drawing(figure: Figure) -> str:
     Returns:
         An SVG.
     """
+    check_addresses()
     svg: str = vl_convert.vegalite_to_svg(composed(figure))
     return svg
 

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from types import FrameType
 from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
-from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.core.errors import BathymetryError, InputError, one_line
 from bathymetry.core.interruption import Terminated
 
 _COMMANDS = {
@@ -22,6 +23,9 @@ _COMMANDS = {
     "export": "write stored results as plain tables",
     "data": "the data sets that are at hand, and fetching others",
 }
+
+# Words of PyTorch, the C++ library, the dynamic linker and the threading module where memory or addresses run out.
+_OUT_OF_MEMORY = ("allocat", "bad_alloc", "failed to map", "map segment", "start new thread")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         MemoryError: Never: it is told in one sentence.
         RuntimeError: If PyTorch fails for another reason than memory, which is a fault of ours.
+        ImportError: If a package is missing or broken.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _share_the_cores()
+    _print_what_can_be_printed()
     before = _end_on_sigterm()
     try:
         return _run(given)
@@ -49,15 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stored = str(stopped) or "what is stored stays; the same command goes on from there"
         print(f"\nInterrupted: {stored}.", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 130
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "allocat" in str(error)):
-            raise
-        remedy = "give fewer members, examples or units a layer"
-        print(f"bathymetry: memory = less than this needs: {remedy}.", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not (isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY)):
+            raise
+        remedy = "give fewer members, examples or units a layer, or lift the limit if one is set (ulimit -v, ulimit -u)"
+        print(f"bathymetry: memory = less than this needs: {remedy}.", file=sys.stderr)
+        return 2
+    except OSError as error:  # such as a full disk behind the standard output
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"bathymetry: the system refuses{one_line(where)}: {error.strerror or error}.", file=sys.stderr)
+        return 2
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
@@ -75,6 +85,13 @@ def _end_on_sigterm() -> Any:
 
     signal.signal(signal.SIGTERM, end)
     return before
+
+
+def _print_what_can_be_printed() -> None:
+    """Print a replacement for what an output stream has no character for, instead of ending."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
 
 
 def _share_the_cores() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import printable
 
 T = TypeVar("T")
 Values = Literal["none", "one", "several"]  # that an option takes
@@ -140,4 +141,4 @@ def say(words: str) -> None:
     Args:
         words: The line.
     """
-    print(words, flush=True)
+    print(printable(words), flush=True)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
+from bathymetry.core.showing import printable
 from bathymetry.execution import Progress
 
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
@@ -26,7 +27,7 @@ class Terminal(Progress):
         Args:
             sentence: What a reader should know.
         """
-        self._console.print(sentence, soft_wrap=True, markup=False)
+        self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
     def begin(self, study: str, units: int, seconds: float) -> None:
         """Show that a study begins.

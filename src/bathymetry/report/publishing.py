@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bathymetry.charts import Figure, save
+from bathymetry.charts.save import check_addresses
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.storage import put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
@@ -92,6 +93,7 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
 
 
 def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[ClaimRow, ...]]:
+    check_addresses()
     rows = _rows(shown)
     runs = [one.run for one in shown if one.run is not None]
     rather = common_first(runs)
