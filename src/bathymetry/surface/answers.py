@@ -33,5 +33,6 @@ def right_answers(
         remedy = "an accuracy needs one output a class, for each label: (example, class, *position)"
         raise InputError("data", f"classes of shape {wanted} for outputs of shape {shape}", remedy)
     axis = 2 if after else outputs.ndim - 1
-    known = classes.clamp_min(0)  # one below is a label that the loss ignores, and does not count here either
-    return answered_rightly(outputs.movedim(axis, 2), known.expand(len(outputs), *wanted)) & (classes >= 0)
+    # a label without an output is one that the loss ignores, such as −100 or 255: no answer to it is right
+    known = classes.clamp(0, outputs.shape[axis] - 1)
+    return answered_rightly(outputs.movedim(axis, 2), known.expand(len(outputs), *wanted)) & (classes == known)

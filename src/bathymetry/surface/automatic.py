@@ -48,6 +48,7 @@ class AutomaticDerivatives:
         )
         self._trusted = False  # until a Hessian was seen to be symmetric
         self._bytes: dict[tuple[tuple[int, ...], ...], int] = {}  # an example's, by the shapes of a batch's tensors
+        self.before_products: Callable[[], None] | None = None  # a check, called once before the first product
 
     @property
     def path(self) -> str:
@@ -238,22 +239,22 @@ class AutomaticDerivatives:
             Derivatives of their own.
         """
         network, criterion = self._network.double(), Criterion(self._criterion.loss, torch.float64)
+        criterion.mean_count = self._criterion.mean_count
         return AutomaticDerivatives(network, criterion, replace(self._selection, dtype=torch.float64))
 
     def _derived(self, theta: Tensor, batch: Batch, of: InputDerivative, output: Output) -> list[Tensor]:
-        constants = self._network.constants(self._selection.shapes)
-        answer = self._network.output(self._selection.split(theta.detach()), constants, batch.inputs)
-        return self._columns(answer if of == "loss" else chosen_output(answer, output), batch, of)
-
-    def _columns(self, output: Any, batch: Batch, of: InputDerivative) -> list[Tensor]:
         """Give what is derived, summed over examples: they do not meet, so the sum holds the derivative of each."""
+        parameters, constants = self._selection.split(theta.detach()), self._network.constants(self._selection.shapes)
         if of == "loss":  # not as the batch weighs it, which would make it another function in another batch
             weight = self._criterion.weight(batch.targets, batch.rows)
-            return [self._criterion(output, batch.targets) * weight / self._criterion.terms(batch.targets, batch.rows)]
+            terms = self._criterion.terms(batch.targets, batch.rows)
+            raw = self._network.raw_loss(parameters, constants, self._criterion, batch)
+            return [self._criterion.value(raw, batch.rows) * weight / terms]
+        answer = chosen_output(self._network.output(parameters, constants, batch.inputs), output)
         if of == "probabilities":
-            self._criterion.check_softmax(output)
-            output = output.softmax(1)
-        return list(output.reshape(batch.rows, -1).sum(0))
+            self._criterion.check_softmax(answer)
+            answer = answer.softmax(1)
+        return list(answer.reshape(batch.rows, -1).sum(0))
 
     def _counted(self, values: Float[Tensor, " example"], batch: Batch) -> Float[Tensor, " example"]:
         # alone, an example that the loss ignores has a loss of 0/0
@@ -292,7 +293,7 @@ class AutomaticDerivatives:
             return tensor
 
         def run() -> None:
-            self._criterion(self._network.output(own, constants, batch.inputs), batch.targets)
+            self._network.raw_loss(own, constants, self._criterion, batch)
 
         try:
             with saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -310,8 +311,9 @@ class AutomaticDerivatives:
         def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
             constants = self._network.constants(self._selection.shapes)
             alone = tuple(target[None] for target in targets)
-            output = self._network.output(self._selection.split(point), constants, inputs[None])
-            return self._criterion(output, alone)
+            parameters = self._selection.split(point)
+            raw = self._network.raw_loss(parameters, constants, self._criterion, Batch(inputs[None], alone, 1))
+            return self._criterion.value(raw, 1)
 
         plain = isinstance(batch.inputs, Tensor) and all(isinstance(one, Tensor) for one in batch.targets)
         together = max(1, _TOGETHER // (8 * theta.numel()))
@@ -328,8 +330,8 @@ class AutomaticDerivatives:
     def _one(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         def loss(theta: Tensor) -> Tensor:
             constants = self._network.constants(self._selection.shapes)  # anew for each member: a pass may write
-            output = self._network.output(self._selection.split(theta), constants, batch.inputs)
-            return self._criterion(output, batch.targets)
+            raw = self._network.raw_loss(self._selection.split(theta), constants, self._criterion, batch)
+            return self._criterion.value(raw, batch.rows)
 
         return loss
 
@@ -352,6 +354,9 @@ class AutomaticDerivatives:
         few = batch if self._network.couples_examples else next(batch.split(4))
         point, gradient = self._differentiated(theta[:1], few, create_graph=True)
         _refuse_operations_without_a_second_derivative(gradient, self._network.kind)
+        if self.before_products is not None:
+            self.before_products()
+            self.before_products = None
         if gradient.requires_grad and bool(gradient.isfinite().all()):
             chance = torch.Generator().manual_seed(0)
             pair = [torch.randn(point.shape, generator=chance, dtype=point.dtype).to(point) for _ in range(2)]
@@ -359,7 +364,7 @@ class AutomaticDerivatives:
             difference = (pair[0] * products[1]).sum() - (pair[1] * products[0]).sum()
             size = sum(vector.norm() * product.norm() for vector, product in zip(pair, products, strict=True))
             if bool(difference.abs() > size * self._network.precision**0.5):
-                remedy = "PyTorch differentiates one of its operations twice wrongly: the Hessian is not symmetric"
+                remedy = "one of its operations has a wrong second derivative: the Hessian is not symmetric"
                 raise InputError("model", f"{self._network.kind}", remedy)
         self._trusted = True
 

@@ -41,7 +41,7 @@ class Batch:
         Returns:
             Inputs, then targets.
         """
-        return [*_tensors(self.inputs), *_tensors(self.targets)]
+        return [*tensors_of(self.inputs), *tensors_of(self.targets)]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """Change every tensor in it.
@@ -119,7 +119,7 @@ class Batches:
 def _is_batch(data: Any) -> bool:
     # A pair of tensors is one batch; a list of pairs is several.
     if isinstance(data, Mapping):
-        return bool(_tensors(data))
+        return bool(tensors_of(data))
     return isinstance(data, tuple | list) and any(isinstance(part, Tensor) for part in data)
 
 
@@ -141,15 +141,15 @@ def _batch(raw: Any) -> Batch:
         inputs, targets = raw[0], tuple(raw[1:])
     else:
         raise InputError("data", f"a batch that is a {type(raw).__name__}", _expected(raw))
-    found = _tensors(inputs)
+    found = tensors_of(inputs)
     if not found:
         raise InputError("data", f"inputs that are a {type(inputs).__name__}", _expected(inputs))
     if found[0].layout != torch.strided or found[0].is_nested:
         raise InputError("data", "inputs that are sparse or nested", "expected a dense tensor: x.to_dense()")
-    for tensor in [*found, *_tensors(targets)]:
+    for tensor in [*found, *tensors_of(targets)]:
         if tensor.is_meta:
             raise InputError("data", "a tensor on the meta device", "it has no numbers: expected one on a real device")
-    of_targets = _tensors(targets)
+    of_targets = tensors_of(targets)
     numbers = any(isinstance(target, int | float) for target in targets)
     alone = (numbers or bool(of_targets)) and not any(tensor.ndim for tensor in of_targets)
     if alone or not any(tensor.ndim for tensor in found):
@@ -177,7 +177,7 @@ def _versions(source: Iterable[Any]) -> list[int]:
     """Give PyTorch's count of how often each tensor was written into; of a loader that is read anew, nothing."""
     if not isinstance(source, list):
         return []
-    return [tensor._version for tensor in _tensors(source) if not tensor.is_inference()]
+    return [tensor._version for tensor in tensors_of(source) if not tensor.is_inference()]
 
 
 def _refuse_shared_memory(source: Iterable[Any]) -> None:
@@ -186,7 +186,7 @@ def _refuse_shared_memory(source: Iterable[Any]) -> None:
         return
     seen: dict[tuple[int, ...], int] = {}
     for number, raw in enumerate(source):
-        inputs = _tensors(raw if isinstance(raw, Mapping) else raw[:1] if isinstance(raw, tuple | list) else ())
+        inputs = tensors_of(raw if isinstance(raw, Mapping) else raw[:1] if isinstance(raw, tuple | list) else ())
         places = tuple(one.data_ptr() for one in inputs if one.layout == torch.strided and one.numel())
         if places and seen.setdefault(places, number) != number:
             which = f"batches {seen[places]} and {number}, whose inputs share their memory"
@@ -249,11 +249,12 @@ def _fingerprint(batch: Batch) -> bytes:
     return digest.digest()
 
 
-def _tensors(tree: Any) -> list[Tensor]:
+def tensors_of(tree: Any) -> list[Tensor]:
+    """List all tensors in a tree of tuples, lists and mappings, in their order."""
     if isinstance(tree, Tensor):
         return [tree]
     parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, tuple | list) else ()
-    return [tensor for part in parts for tensor in _tensors(part)]
+    return [tensor for part in parts for tensor in tensors_of(part)]
 
 
 def _map(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:

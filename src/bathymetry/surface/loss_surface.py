@@ -19,12 +19,13 @@ from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.beside import beside_theta
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
-from bathymetry.surface.inspection import inspect
+from bathymetry.surface.inspection import check_weighting, inspect, telling_batches, total_count
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output
 from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.surface.selection import select
 from bathymetry.surface.structure import Mode
+from bathymetry.surface.trial import check_gradient, check_product, check_randomness, trial_of
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.losses import Loss
 
@@ -97,7 +98,9 @@ class LossSurface:
         if isinstance(self.criterion.loss, _Loss) and (not first.targets or first.targets[0] is None):
             remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
             raise InputError("loss", self.criterion.name, remedy)
-        inspect(self._network, self.criterion, self.automatic, self.parameters, first)
+        inspect(self._network, self.automatic, self.parameters, first)
+        if formulas is None:
+            self._try_out(first)
         weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self.criterion.is_mean else 1.0
         if self._whole <= 0:
@@ -407,6 +410,26 @@ class LossSurface:
         if theta is None:
             return self.parameters[None], True
         return self.selection.points(theta, self.device, field)
+
+    def _try_out(self, first: Batch) -> None:
+        """Check randomness, derivatives and weights on a few examples."""
+        trial = trial_of(self._model, self._network, self.criterion, self.selection, self.parameters, first)
+        if trial is None:
+            return
+        check_randomness(trial)
+        check_gradient(trial)
+        if trial.is_fine:
+            self.automatic.before_products = lambda: check_product(trial)
+        several = self._batches.count > 1
+        unknown = several and not self.criterion.is_known
+        looked_at = telling_batches(self._batches, self.criterion.name) if unknown else [first]
+        tried = (self._placed(batch).map(trial.network.cast) for batch in looked_at)
+        check_weighting(trial, self._network, tried, several=several)
+        count = total_count(trial, (self._placed(batch).map(trial.network.cast) for batch in self._batches))
+        if count is not None:
+            if count <= 0:
+                raise InputError("loss", self.criterion.name, f"its counts add up to {count:g}; expected more than 0")
+            self.criterion.mean_count = count / self.examples
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device

@@ -29,6 +29,7 @@ from bathymetry.surface.structure import (
     parts,
     uses_batch_statistics,
 )
+from bathymetry.training.criterion import Criterion
 
 _DIFFERS = "its loss would differ at each evaluation"
 
@@ -70,6 +71,7 @@ class Network:
         """Give the same network in float64, with what is known of it."""
         twin = Network(self._theirs, torch.float64, self._mode)
         twin.coupled, twin._draws, twin._differentiates = self.coupled, self._draws, self._differentiates
+        twin._writes = self._writes
         return twin
 
     @property
@@ -252,8 +254,7 @@ class Network:
         Returns:
             What the network gives.
         """
-        own = dict(self._theirs.named_parameters())
-        tensors = {name: self.guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
+        tensors = self._varied(parameters)
         arguments, named = (), {}
         if isinstance(inputs, Mapping):
             named = {name: self._mine(one) for name, one in inputs.items()}
@@ -274,6 +275,31 @@ class Network:
                 self._differentiates = True
         with torch.enable_grad():
             return functional_call(module, tensors, arguments, named)
+
+    def raw_loss(
+        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], criterion: Criterion, batch: Batch
+    ) -> Any:
+        """Ask the network about a batch, and the loss about its answer, or about the network and the batch.
+
+        Args:
+            parameters: The varied parameters, by name.
+            constants: All other tensors.
+            criterion: The loss.
+            batch: The batch.
+
+        Returns:
+            What the loss returns: a number, or (sum, count).
+        """
+        if not criterion.takes_model:
+            return criterion.raw(self.output(parameters, constants, batch.inputs), *batch.targets)
+        handed = batch.map(self.guarded)
+        whole = (handed.inputs, *handed.targets) if handed.targets else handed.inputs
+        tensors = {f"model.{name}": one for name, one in {**constants, **self._varied(parameters)}.items()}
+        return functional_call(_WithLoss(self._own, criterion), tensors, (whole,))
+
+    def _varied(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        own = dict(self._theirs.named_parameters())
+        return {name: self.guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
 
     def _mine(self, argument: Any) -> Any:
         return self.guarded(argument) if isinstance(argument, Tensor) else argument
@@ -401,6 +427,17 @@ class Network:
             f"{text}; a tensor that is neither a parameter, a buffer nor an attribute has a dtype of its own: "
             "register it with register_buffer, or make it with dtype=x.dtype"
         )
+
+
+class _WithLoss(nn.Module):
+    """A network and a loss of (model, batch), as one network of the batch."""
+
+    def __init__(self, model: nn.Module, criterion: Criterion) -> None:
+        super().__init__()
+        self.model, self._criterion = model, criterion
+
+    def forward(self, batch: Any) -> Any:
+        return self._criterion.raw(self.model, batch)
 
 
 class _PlainWeightNorm(TorchFunctionMode):

@@ -2,13 +2,19 @@
 
     L(θ) = Σ_b w_b ℓ_b(θ) / Σ_b w_b    for a loss that is a mean over its batch
     L(θ) = Σ_b ℓ_b(θ)                  for a loss that is a sum
+    L(θ) = Σ_b s_b(θ) / Σ_b c_b        for a loss that returns (sum, count)
 
 The weight w_b is what the mean was divided by: examples, elements, or class weights. An unweighted mean over batches
-of 32, 32, 32 and 4 would be another function.
+of 32, 32, 32 and 4 would be another function. The weight is known for PyTorch's own losses; a subclass of one, or a
+function, may divide by anything, so its weight is the number of examples, and `surface.inspection` checks that on the
+data.
 """
 
 import copy
+import inspect
 from collections.abc import Callable
+from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -20,7 +26,29 @@ from bathymetry.core.errors import InputError
 from bathymetry.training.losses import Loss, loss_function
 
 _BY_CLASS = (nn.CrossEntropyLoss, nn.NLLLoss)
-_BY_ELEMENT = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+# compared element by element, and PyTorch would broadcast
+_BY_ELEMENT = (
+    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.KLDivLoss,
+    nn.HingeEmbeddingLoss,
+)  # fmt: skip
+_MODULES: dict[Any, type[nn.Module]] = {  # the module that knows what a function of PyTorch divides by
+    torch.nn.functional.cross_entropy: nn.CrossEntropyLoss,
+    torch.nn.functional.nll_loss: nn.NLLLoss,
+    torch.nn.functional.mse_loss: nn.MSELoss,
+    torch.nn.functional.l1_loss: nn.L1Loss,
+    torch.nn.functional.smooth_l1_loss: nn.SmoothL1Loss,
+    torch.nn.functional.huber_loss: nn.HuberLoss,
+    torch.nn.functional.binary_cross_entropy: nn.BCELoss,
+    torch.nn.functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    torch.nn.functional.kl_div: nn.KLDivLoss,
+    torch.nn.functional.poisson_nll_loss: nn.PoissonNLLLoss,
+    torch.nn.functional.soft_margin_loss: nn.SoftMarginLoss,
+    torch.nn.functional.hinge_embedding_loss: nn.HingeEmbeddingLoss,
+    torch.nn.functional.ctc_loss: nn.CTCLoss,
+    torch.nn.functional.multi_margin_loss: nn.MultiMarginLoss,
+    torch.nn.functional.multilabel_soft_margin_loss: nn.MultiLabelSoftMarginLoss,
+}
+_MODEL_NAMES = ("model", "network", "net", "module")  # of the first argument of a loss that calls the model itself
 _BY_ROW = (nn.CTCLoss, nn.TripletMarginLoss, nn.TripletMarginWithDistanceLoss, nn.CosineEmbeddingLoss)
 
 
@@ -28,8 +56,9 @@ class Criterion:
     """A loss of output and targets, as a user has it.
 
     Args:
-        loss: A loss module with reduction "mean" or "sum", a function that gives the mean over the batch it is handed,
-            or "mse" or "cross_entropy". A module of one's own is taken like a function.
+        loss: A loss module with reduction "mean" or "sum"; a function of (output, *targets) that returns the mean over
+            its batch or (sum, count); a function of (model, batch) that returns the same, its first argument named
+            `model`; or "mse" or "cross_entropy". A module of one's own counts as a function.
         dtype: What to compute in; None for what the loss has.
 
     Raises:
@@ -37,23 +66,21 @@ class Criterion:
     """
 
     def __init__(self, loss: Loss, dtype: torch.dtype | None = None) -> None:
+        loss = _as_module(loss)
         reduction = getattr(loss, "reduction", "mean") if isinstance(loss, nn.Module) else "mean"
         if reduction == "none":
             raise InputError("loss", f"{loss} with reduction none", "give one with reduction mean or sum")
-        # modules know what their mean is divided by
-        if loss in ("cross_entropy", torch.nn.functional.cross_entropy):
-            loss = nn.CrossEntropyLoss()
-        elif loss in ("mse", torch.nn.functional.mse_loss):
-            loss = nn.MSELoss()
         if isinstance(loss, nn.Module):  # a copy: what a loss writes into its buffers stays here
             own = copy.deepcopy(loss)
             loss = own if dtype is None else own.to(dtype)  # class weights are of the dtype of what they weigh
         self.loss = loss
         self.is_mean = reduction != "sum"
-        self.is_known = type(loss).__module__ == _Loss.__module__
+        self.is_known = type(loss).__module__ == _Loss.__module__  # a subclass may divide by something else
+        self.takes_model = _takes_model(loss)
+        self.mean_count: float | None = None  # of a loss of (sum, count): the count of an example, a mean over the data
         self._function: Callable[..., Any] = loss_function(loss)
-        known = isinstance(loss, _Loss) and reduction != "batchmean" and not isinstance(loss, _BY_ROW)
-        self._by_row = not known  # PyTorch's other means are over elements
+        # PyTorch's other means are over elements
+        self._by_row = not self.is_known or reduction == "batchmean" or isinstance(loss, _BY_ROW)
 
     def to(self, device: torch.device) -> "Criterion":
         """Move a loss's own tensors, such as class weights.
@@ -101,32 +128,54 @@ class Criterion:
         whole = torch.ones_like(target, dtype=torch.bool)
         return target != self.loss.ignore_index if isinstance(self.loss, _BY_CLASS) else whole
 
-    def __call__(self, output: Any, targets: tuple[Any, ...]) -> Tensor:
+    def __call__(self, output: Any, targets: tuple[Any, ...], rows: int | None = None) -> Tensor:
         """Give the loss of a batch.
 
         Args:
             output: What the network answered.
             targets: What it should have.
+            rows: The batch's examples, if the loss of (sum, count) is to be scaled by the mean count over the data.
 
         Returns:
             A scalar.
+        """
+        return self.value(self.raw(output, *targets), rows)
+
+    def raw(self, *arguments: Any) -> Any:
+        """Call the loss.
+
+        Args:
+            *arguments: The output and the targets, or the model and the batch.
+
+        Returns:
+            What it returns: a number, or (sum, count).
 
         Raises:
-            InputError: If the loss is not one number, or compares outputs and targets of different shapes.
+            InputError: If it would broadcast outputs or targets of different shapes.
         """
-        if isinstance(self.loss, _BY_ELEMENT) and isinstance(output, Tensor) and isinstance(targets[0], Tensor):
-            shapes = [tuple(one.shape) for one in (targets[0], output)]
-            if shapes[0] != shapes[1]:  # PyTorch would compare each with each
-                remedy = f"give targets of the outputs' shape, {shapes[1]}"
-                raise InputError("data", f"targets of shape {shapes[0]}", remedy)
-        value = self._function(output, *targets)
-        if not isinstance(value, Tensor):
-            raise InputError("loss", f"gives a {type(value).__name__}", "it must give one number, as a tensor")
-        if value.numel() != 1:
-            raise InputError("loss", f"gives shape {tuple(value.shape)}", "it must give one number, a mean or a sum")
-        if not value.is_floating_point():
-            raise InputError("loss", f"gives {value.dtype}", "it must give a real number that follows from the output")
-        return value.reshape(())
+        if type(self.loss) in _BY_ELEMENT and all(isinstance(one, Tensor) for one in arguments[:2]):
+            output, target = (tuple(one.shape) for one in arguments[:2])
+            if output != target:  # PyTorch would compare each with each
+                remedy = f"give targets of the outputs' shape, {output}"
+                raise InputError("data", f"targets of shape {target}", remedy)
+        return self._function(*arguments)
+
+    def value(self, raw: Any, rows: int | None = None) -> Tensor:
+        """Take the loss of a batch from what the loss returned.
+
+        Args:
+            raw: A number, or (sum, count).
+            rows: The batch's examples; None for the batch's own mean, whatever the rest of the data.
+
+        Returns:
+            A scalar. Of (sum, count) it is the sum divided by the examples and their mean count, so that the mean over
+            examples is the sum over the data divided by the count over the data.
+        """
+        if isinstance(raw, tuple | list) and len(raw) == 2:
+            count = as_count(raw[1])
+            whole = self.mean_count
+            return _scalar(raw[0]) / (count if whole is None or rows is None else rows * whole)
+        return _scalar(raw)
 
     def weight(self, targets: tuple[Any, ...], rows: int) -> float:
         """Tell what a batch's mean was divided by.
@@ -151,13 +200,13 @@ class Criterion:
             Weights, float64: 0 for an example that the loss ignores, 1 for each in a loss that is a sum.
         """
         first = targets[0] if targets else None
-        if isinstance(self.loss, _BY_CLASS) and isinstance(first, Tensor) and not first.is_floating_point():
-            counted = self.counted(first).reshape(rows, -1)
+        labels = isinstance(first, Tensor) and not first.is_floating_point()
+        if self.is_known and isinstance(self.loss, _BY_CLASS) and isinstance(first, Tensor) and labels:
+            counted = self.counted(first)
             if not self.is_mean:
-                return counted.any(1).double()
-            return (
-                counted * _class_weights(self.loss, first.masked_fill(~self.counted(first), 0)).reshape(rows, -1)
-            ).sum(1)
+                return counted.reshape(rows, -1).any(1).double()
+            weights = _class_weights(self.loss, first.masked_fill(~counted, 0))
+            return (counted * weights).reshape(rows, -1).sum(1)
         like = first if isinstance(first, Tensor) else torch.empty(0)
         return torch.full((rows,), self.terms(targets, rows), dtype=torch.float64, device=like.device)
 
@@ -202,7 +251,68 @@ class Criterion:
         return isinstance(self.loss, _BY_CLASS) and target.is_floating_point() and target.ndim > 0
 
 
+def _as_module(loss: Loss) -> Loss:
+    """Turn a name or a function of PyTorch, with keyword arguments or without, into the module that it stands for."""
+    if isinstance(loss, str):
+        return {"mse": nn.MSELoss(), "cross_entropy": nn.CrossEntropyLoss()}.get(loss, loss)
+    function: Any = loss
+    settings: dict[str, Any] = {}
+    while isinstance(function, partial) and not function.args:
+        function, settings = function.func, {**function.keywords, **settings}
+    module = _MODULES.get(function) if inspect.isroutine(function) else None
+    try:
+        return loss if module is None else module(**settings)
+    except TypeError:  # an argument that only the function has
+        return loss
+
+
+def _takes_model(loss: Any) -> bool:
+    """Tell a loss of (model, batch) from one of (output, *targets) by the name of its first argument."""
+    try:
+        arguments = list(inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    needed = [one for one in arguments if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+    return len(needed) == 2 and needed[0].name in _MODEL_NAMES
+
+
+def _scalar(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        remedy = "it must give one number, as a tensor, or a sum and a count"
+        raise InputError("loss", f"gives a {type(value).__name__}", remedy)
+    if value.numel() != 1:
+        raise InputError("loss", f"gives shape {tuple(value.shape)}", "it must give one number, a mean or a sum")
+    if not value.is_floating_point():
+        raise InputError("loss", f"gives {value.dtype}", "it must give a real number that follows from the output")
+    return value.reshape(())
+
+
+def as_count(count: Any) -> Any:
+    """Check the count of a loss that returns (sum, count).
+
+    Args:
+        count: What it returned.
+
+    Returns:
+        The count; a tensor stays one, for `vmap`.
+
+    Raises:
+        InputError: If it is not one number, or follows from the parameters.
+    """
+    if isinstance(count, Tensor):
+        if count.numel() != 1 or count.is_complex():
+            raise InputError("loss", f"gives a count of shape {tuple(count.shape)}", "expected (sum, count)")
+        if count.requires_grad:
+            remedy = "its count depends on the parameters; expected a count that follows from the batch alone"
+            raise InputError("loss", "returns (sum, count)", remedy)
+        return count.reshape(())
+    if isinstance(count, bool) or not isinstance(count, Real):
+        raise InputError("loss", f"gives a {type(count).__name__} as count", "expected (sum, count), both numbers")
+    return count
+
+
 def _class_weights(loss: nn.CrossEntropyLoss | nn.NLLLoss, classes: Tensor) -> Tensor:
     if loss.weight is None:
         return torch.ones_like(classes, dtype=torch.float64)
-    return loss.weight.detach().to(classes.device, torch.float64)[classes]
+    known = classes.clamp(0, len(loss.weight) - 1)  # the loss itself says what is wrong with any other
+    return loss.weight.detach().to(classes.device, torch.float64)[known]

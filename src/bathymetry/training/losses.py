@@ -1,7 +1,7 @@
 """Losses: two by name, and any function of output and target that gives a mean over the batch."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 
-Loss = Literal["mse", "cross_entropy"] | Callable[[Tensor, Tensor], Tensor]
+Loss = Literal["mse", "cross_entropy"] | Callable[..., Any]
 
 
 def loss_function(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
