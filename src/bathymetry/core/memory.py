@@ -46,6 +46,7 @@ def gigabytes(count: float) -> str:
         >>> gigabytes(84e9), gigabytes(25_000_000)
         ('84 GB', '25 MB')
     """
+    count = float(min(count, 10**30))  # larger whole numbers may be beyond floats
     if count < 1e9:
         return f"{max(1, round(count / 1e6))} MB"
     return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"

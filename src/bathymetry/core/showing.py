@@ -62,7 +62,10 @@ def short(value: Any) -> str:
         return _number(value)
     if hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "tolist"):
         shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
-        return f"{shape} {dtype}" if _is_large(value) else _listed(value.tolist())
+        try:
+            return f"{shape} {dtype}" if _is_large(value) else _listed(value.tolist())
+        except (RuntimeError, NotImplementedError):  # it has no numbers in memory, as on the meta device
+            return f"{shape} {dtype}"
     if isinstance(value, Mapping):
         entries = [f"{key!r}: {short(one)}" for key, one in value.items()] if len(value) <= _ENTRIES else []
         return f"{{{', '.join(entries)}}}" if entries or not value else f"{len(value)} entries"

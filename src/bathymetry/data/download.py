@@ -81,7 +81,7 @@ def fetch(name: str, mirrors: Sequence[str] | None = None) -> Path:
     Raises:
         InputError: If there is no such data set, or no mirror gives the right bytes.
     """
-    if name not in PUBLISHED:
+    if not isinstance(name, str) or name not in PUBLISHED:
         raise InputError("data", name, f"it can't be fetched; give one of {', '.join(PUBLISHED)}")
     published = PUBLISHED[name]
     pooch.get_logger().setLevel("ERROR")  # which mirror is tried is nobody's concern while one is left

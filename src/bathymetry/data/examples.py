@@ -1,12 +1,15 @@
 """What a network learns from: examples in memory, once for training and once for testing."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 
 from jaxtyping import Shaped
 from torch import Tensor, dtype, float32, int32, int64
+from torch import dtype as torch_dtype
 
-from bathymetry.core.checks import check_dense
+from bathymetry.core.checks import check_dense, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import short
 
@@ -34,6 +37,8 @@ class Examples:
             check_dense(name, tensor)
             if tensor.ndim == 0:
                 raise InputError(name, "a single number", "give real numbers, a row for each example")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, Real) or not 0 < abs(self.scale) < math.inf:
+            raise InputError("scale", self.scale, "expected a finite number other than 0, such as 1/255 for pixels")
         if len(self.inputs) != len(self.targets):
             raise InputError("targets", f"{len(self.targets)} rows", f"give one for each of the {len(self)} inputs")
 
@@ -66,11 +71,18 @@ class Examples:
         Returns:
             `inputs * scale`; but whole numbers that are no pixels and have no scale stay whole, as an embedding wants.
 
+        Raises:
+            InputError: If they are no tensor of real numbers, or it is no dtype.
+
         Example:
             >>> import torch
             >>> Examples(torch.tensor([[7, 2]]), torch.tensor([0])).x
             tensor([[7, 2]])
         """
+        if not isinstance(inputs, Tensor) or inputs.is_complex():
+            raise InputError("inputs", inputs, "expected a tensor of real numbers")
+        if not isinstance(dtype, torch_dtype):
+            raise InputError("dtype", dtype, "expected one of PyTorch's, such as torch.float32")
         if self.scale == 1.0 and inputs.dtype in (int32, int64):
             return inputs
         converted = inputs.to(dtype)
@@ -102,6 +114,17 @@ class Data:
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("train", "test"):
+            if not isinstance(getattr(self, name), Examples):
+                raise InputError(name, getattr(self, name), "expected Examples(inputs, targets)")
+        for name in ("name", "digest", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(name, getattr(self, name), "expected text")
+        if self.classes is not None:
+            whole_number("classes", self.classes, 1)
+        shape = self.image_shape
+        if shape is not None and not (isinstance(shape, tuple) and all(isinstance(side, Integral) for side in shape)):
+            raise InputError("image_shape", shape, "expected a tuple of whole numbers, such as (28, 28), or None")
         if not self.digest:
             from bathymetry.data.identity import digest  # which is of examples
 

@@ -1,7 +1,7 @@
 """Functions of one variable to be learned: by name, or as an expression in x."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from numbers import Real
 
 import numpy as np
@@ -80,6 +80,7 @@ _ALIASES = {
 }  # fmt: skip
 FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in _ALIASES.items()}
 
+_EXPECTED = f"expected one of {', '.join(FUNCTIONS)}, or an expression in x"
 _FARTHEST = 1e30  # squares of such inputs still have a place in float32
 _LARGEST = float(np.finfo(np.float32).max)
 _MOST_SAMPLES = 10_000_000
@@ -128,7 +129,7 @@ def curve(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " poin
     """
     points = _points(x)
     if not isinstance(name, str):
-        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
+        raise InputError("functions", name, _EXPECTED)
     name = name.strip()
     with np.errstate(all="ignore"):
         values = FUNCTIONS[name](points) if name in FUNCTIONS else expression(name, points, FUNCTIONS)
@@ -168,6 +169,8 @@ def function(
     for field, value in (("samples", samples), ("test_samples", count)):
         whole_number(field, value, 1, _MOST_SAMPLES)
     whole_number("seed", seed, 0)
+    if not isinstance(name, str):
+        raise InputError("functions", name, _EXPECTED)
     source = f"{name}(x)" if name in FUNCTIONS else name
     with memory_for("samples", samples):
         train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
@@ -189,6 +192,8 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
 def _points(x: object) -> NDArray[np.float64]:
     """Read places as float64."""
     try:
+        if isinstance(x, Sized) and not hasattr(x, "shape") and len(x) > _MOST_SAMPLES:
+            raise TypeError("too many")
         points = np.asarray(x)
         if points.dtype.kind not in "iuf":
             raise TypeError("no real numbers")

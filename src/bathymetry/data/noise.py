@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bathymetry.core.checks import whole_number
+from bathymetry.core.checks import check_dense, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.core.streams import stream
 
 
@@ -35,10 +36,14 @@ def label_noise(
     """
     if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
         raise InputError("share", share, "give a share from 0 to 1")
-    classes = whole_number("classes", classes, 2)
-    if not isinstance(members, range) or len(members) == 0:
+    classes, seed = whole_number("classes", classes, 2, 2**63 - 1), whole_number("seed", seed, 0)
+    if not isinstance(members, range) or len(members) == 0 or min(members[0], members[-1]) < 0:
         raise InputError("members", members, "give a range of at least one member, such as range(10)")
     labels = _checked(labels, classes)
+    needed = 8 * labels.numel() * len(members)
+    if needed > (free := free_bytes()):
+        remedy = f"their labels need {gigabytes(needed)} and there are {gigabytes(free)}; give fewer members"
+        raise InputError("members", members, remedy)
     count = round(share * len(labels))
     drawn = []
     for member in members:
@@ -50,7 +55,9 @@ def label_noise(
 
 
 def _checked(labels: Tensor, classes: int) -> Tensor:
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
+    if isinstance(labels, Tensor):
+        check_dense("labels", labels)
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim != 1 or labels.dtype == torch.bool:
         shown = f"{labels.dtype} of {labels.ndim} axes" if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError("labels", shown, "give a tensor of whole numbers, one an example")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

@@ -23,7 +23,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
+from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.core.streams import stream_seed
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.identity import digest
@@ -84,11 +86,13 @@ def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
         >>> tuple(digits.train.inputs.shape), digits.train.inputs.dtype, digits.classes
         ((100, 784), torch.uint8, 10)
     """
-    if seed < 0:
-        raise InputError("seed", seed, "give 0 or more")
+    seed = whole_number("seed", seed, 0)
     for field, count in (("train", train), ("test", test)):
-        if count < 1:
-            raise InputError(field, count, "give at least 1 example")
+        whole_number(field, count, 1)
+        needed = count * SIDE * SIDE
+        if needed > (free := free_bytes()):
+            remedy = f"they need {gigabytes(needed)} and there are {gigabytes(free)}; give fewer"
+            raise InputError(field, count, remedy)
     parts = [_examples(seed, part, count) for part, count in enumerate((train, test))]
     learn, judge = (Examples(torch.from_numpy(x), torch.from_numpy(y), scale=1 / 255) for x, y in parts)
     return Data(

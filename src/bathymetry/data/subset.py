@@ -34,19 +34,23 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
     if not isinstance(data, Data):
         raise InputError("data", type(data).__name__, "give what bm.load gives")
     whole_number("seed", seed, 0)
-    if train in (None, len(data.train)) and test in (None, len(data.test)):
+    if train is None and test is None:
         return data
     chosen = _drawn(data.train, train, seed, 0, "train_examples")
     judged = _drawn(data.test, test, seed, 1, "test_examples")
+    if chosen is data.train and judged is data.test:
+        return data
     part = f"{len(chosen):,} training and {len(judged):,} test examples, drawn by seed {seed}"
     source = f"{data.source}{PART_OF}{part}"
     return Data(data.name, chosen, judged, digest(chosen, judged), source, data.classes, data.image_shape)
 
 
 def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: str) -> Examples:
-    if count is None or count == len(examples):
+    if count is None:
         return examples
-    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count < len(examples):
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count <= len(examples):
         raise InputError(field, count, f"give from 1 to {len(examples)}, which is what the data has")
+    if count == len(examples):
+        return examples
     order = torch.randperm(len(examples), generator=stream(seed, -1, "data draw", index))[:count]
     return Examples(examples.inputs[order], examples.targets[order], examples.scale)

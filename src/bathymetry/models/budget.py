@@ -7,6 +7,9 @@ from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.models.perceptron import parameter_count
 
+_MOST_PARAMETERS = 10**15
+_MOST_LAYERS = 1000
+_FARTHEST = 1e9  # widths relative to each other lie between its inverse and this
 _NEAR = 3  # how many whole widths around the exact scale are tried in each layer
 _LAYERS_TRIED = 5  # all combinations in this many layers; the others are rounded
 
@@ -34,10 +37,10 @@ def fit_budget(
         [784, 30, 10]
     """
     for name, value in (("parameters", parameters), ("inputs", inputs), ("outputs", outputs)):
-        whole_number(name, value, 1)
-    whole_number("hidden_layers", hidden_layers, 1)
-    relative = [1.0] * hidden_layers if shape is None else [float(one) for one in shape]
-    if len(relative) != hidden_layers or min(relative) <= 0:
+        whole_number(name, value, 1, _MOST_PARAMETERS)
+    whole_number("hidden_layers", hidden_layers, 1, _MOST_LAYERS)
+    relative = [1.0] * hidden_layers if shape is None else _relative(shape)
+    if len(relative) != hidden_layers:
         raise InputError("shape", shape, f"give {hidden_layers} positive widths, one a hidden layer")
     smallest = parameter_count([inputs, *[1] * hidden_layers, outputs])
     if parameters < smallest:
@@ -57,6 +60,16 @@ def fit_budget(
         return (max(0.0, missed - 0.001 * parameters), bent + missed / parameters)
 
     return [inputs, *min(product(*choices), key=cost), outputs]
+
+
+def _relative(shape: object) -> list[float]:
+    """Read widths relative to each other; none if they are no such widths."""
+    try:
+        few = not isinstance(shape, str) and len(shape) <= _MOST_LAYERS  # type: ignore[arg-type]
+        widths = [float(one) for one in shape] if few else []  # type: ignore[attr-defined]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return []
+    return widths if all(1 / _FARTHEST <= one <= _FARTHEST for one in widths) else []
 
 
 def _whole(width: float) -> int:

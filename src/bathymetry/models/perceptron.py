@@ -8,7 +8,9 @@ from numbers import Integral
 from torch import nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.memory import free_bytes, gigabytes
 
+_MOST = 10_000  # layers
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -29,7 +31,7 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
         The network.
 
     Raises:
-        InputError: If the activation is unknown.
+        InputError: If the widths are none or need more memory than there is, or the activation is unknown.
 
     Example:
         >>> mlp([1, 2, 1])
@@ -40,8 +42,12 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
         )
     """
     _check(widths)
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise InputError("activation", activation, f"give one of {', '.join(_ACTIVATIONS)}")
+    needed = 4 * parameter_count(widths)
+    if needed > (free := free_bytes()):
+        remedy = f"its parameters need {gigabytes(needed)} and there are {gigabytes(free)}; give smaller widths"
+        raise InputError("widths", tuple(widths), remedy)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
@@ -83,9 +89,10 @@ def parameter_count(widths: Sequence[int]) -> int:
 
 def _check(widths: Sequence[int]) -> None:
     listed = isinstance(widths, Sequence) and not isinstance(widths, str)
-    if not listed or len(widths) < 2 or any(not _is_width(width) for width in widths):
-        shown = tuple(widths) if listed else widths
-        raise InputError("widths", shown, "give at least two positive whole widths, inputs first and outputs last")
+    if not listed or not 2 <= len(widths) <= _MOST or any(not _is_width(width) for width in widths):
+        shown = tuple(widths) if listed and len(widths) <= _MOST else widths
+        remedy = f"give two to {_MOST:,} positive whole widths, inputs first and outputs last"
+        raise InputError("widths", shown, remedy)
 
 
 def _is_width(width: object) -> bool:
