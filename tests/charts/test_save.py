@@ -1,13 +1,17 @@
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
 
 import numpy as np
 import pytest
+import vl_convert
 
 from bathymetry.charts import Figure, curves, panel, predictions, save
+from bathymetry.charts.sheet import drawing
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
+from report.cases import figures_of_every_kind
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -20,6 +24,30 @@ def pixels(png: bytes) -> np.ndarray:
             body += png[at + 8 : at + 8 + length]
         at += length + 12
     return np.frombuffer(zlib.decompress(body), dtype=np.uint8).reshape(height, -1)[:, 1:], width
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def text_of(element) -> str:
+    return "".join(element.itertext())
+
+
+def is_sample(group) -> bool:
+    """Whether a group is the sample of a key's entry: a few shapes and an opacity of its own."""
+    return group.get("opacity") is not None and (group.get("transform") or "").startswith("translate(")
+
+
+def part(svg, left, top, width, height) -> bytes:
+    """Draw a rectangle of a stored figure."""
+    root = ElementTree.fromstring(svg)
+    root.attrib.update(viewBox=f"{left} {top} {width} {height}", width=str(width), height=str(height))
+    return vl_convert.svg_to_png(ElementTree.tostring(root, encoding="unicode"))
+
+
+def blank(left, top, width, height) -> bytes:
+    size = f'width="{width}" height="{height}"'
+    return vl_convert.svg_to_png(f'<svg xmlns="{SVG[1:-1]}" {size}><rect {size} fill="#fff"/></svg>')
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +88,82 @@ def test_an_svg_draws_every_member(tmp_path):
     root = ElementTree.fromstring(save(figure, tmp_path)[0].read_text())
     faint = [path for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("stroke-opacity") == "0.3"]
     assert len(faint) == 21
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kinds")
+    return {figure.name.removeprefix("kind-"): (figure, save(figure, folder)) for figure in figures_of_every_kind()}
+
+
+KEYS = {
+    "curves": ["training", "test", "behind", "one of 6 members", "mean with 95 % interval"],
+    "dots": ["one member", "mean with 95 % interval", "bound"],
+    "paths": ["start", "end", "loss"],
+    "predictions": [
+        "mean of members", "true function", "one of 10 members", "95 % interval of the mean",
+        "outside the training inputs",
+    ],
+    "scatter": ["relu", "tanh"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_stored_figure_has_a_key_for_all_that_is_drawn_and_its_caption(every_kind, kind):
+    figure, (svg, _) = every_kind[kind]
+    words = [text_of(one) for one in ElementTree.fromstring(svg.read_text()).iter(f"{SVG}text")]
+    for expected in [figure.title, figure.finding, figure.reading, *KEYS[kind]]:
+        assert expected in words, expected
+    assert words.count("first") == words.count("second") == 1
+
+
+def test_the_key_shows_dots_diamonds_strokes_and_bands_as_the_chart_does(every_kind):
+    samples = {}
+    for kind, (_, (svg, _)) in every_kind.items():
+        groups = ElementTree.fromstring(svg.read_text()).iter(f"{SVG}g")
+        samples[kind] = [{one.tag.removeprefix(SVG) for one in group} for group in groups if is_sample(group)]
+    assert samples["curves"] == [{"path"}, {"path"}, {"path"}, {"circle"}, {"path"}]
+    assert samples["dots"] == [{"circle"}, {"path"}, {"path"}]
+    assert samples["paths"] == [{"circle"}, {"path"}]
+
+
+def test_nothing_that_a_stored_figure_refers_to_is_shared_by_two_panels(every_kind):
+    for _, (svg, _) in every_kind.values():
+        root = ElementTree.fromstring(svg.read_text())
+        names = [one.get("id") for one in root.iter() if one.get("id")]
+        meant = {
+            name for one in root.iter() for value in one.attrib.values() for name in re.findall(r"url\(#(.*?)\)", value)
+        }
+        assert len(names) == len(set(names))
+        assert meant <= set(names)
+
+
+def test_however_long_its_words_are_nothing_runs_out_of_a_stored_figure():
+    long = "Whether networks that are deeper, wider and trained for longer WILL MEMORISE more of it. " * 3
+    words = "https://example.org/" + 120 * "unbroken"
+    values = losses(members=2, epochs=2, diverged=False).assign_coords(network=[long, words, "short"])
+    chart = curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    for count in (1, 3):
+        panels = tuple(panel(chart, f"{long}{place}") for place in range(count))
+        svg = drawing(Figure("long", long, panels, words, 10 * long, 1))
+        across, down = (float(ElementTree.fromstring(svg).get(side)) for side in ("width", "height"))
+        for edge in ((0, 0, 12, down), (across - 12, 0, 12, down), (0, 0, across, 12), (0, down - 12, across, 12)):
+            assert part(svg, *edge) == blank(*edge)
+        assert part(svg, 20, 20, 200, 40) != blank(20, 20, 200, 40)
+        told = " ".join(text_of(one) for one in ElementTree.fromstring(svg).iter(f"{SVG}text"))
+        assert told.replace(" ", "").count(words) == 2  # in the key and the caption
+        heads = 3 * count if count > 1 else 0
+        assert told.count("WILL MEMORISE more of it") == 3 + heads + 3 + 30  # title, panels, key, caption
+
+
+def test_powers_and_characters_that_no_xml_may_hold_are_drawn_all_the_same(tmp_path):
+    values = losses(members=2, epochs=3, diverged=False).assign_coords(network=["a\x00b", "<script>", "\"c' & d"])
+    chart = curves(values, x="epoch", series="network", x_title="E\x07", y_title="<b>Loss</b>")
+    figure = Figure(
+        'odd "name" & more', "A\x1btitle", (panel(chart, "x"), panel(chart, "y")), "4.2 × 10⁻⁵ of n log₂ c", ""
+    )
+    svg, png = save(figure, tmp_path)
+    words = [text_of(one) for one in ElementTree.fromstring(svg.read_text()).iter(f"{SVG}text")]
+    assert "4.2 × 10−5 of n log2 c" in words
+    assert {"a\ufffdb", "<script>", "\"c' & d", "A\ufffdtitle", "E\ufffd", "<b>Loss</b>"} <= set(words)
+    assert png.stat().st_size > 10_000

@@ -79,6 +79,30 @@ def test_two_panels_of_every_kind_of_chart_are_drawn_without_a_word_of_complaint
         assert all(count > 200 for count in drawn), drawn
 
 
+def heard(tab):
+    """Give the names of all images in the browser's accessibility tree, which is what a screen reader reads."""
+    tree = tab.context.new_cdp_session(tab).send("Accessibility.getFullAXTree")["nodes"]
+    shown = [node for node in tree if not node["ignored"] and node["role"]["value"] in ("image", "img")]
+    return [node["name"]["value"].replace("\u00a0", " ") for node in shown]
+
+
+def test_every_kind_of_chart_is_described_to_a_screen_reader_after_it_is_drawn(tmp_path, visit):
+    figures = figures_of_every_kind()
+    path = tmp_path / "report.html"
+    path.write_text(page(report(section("depth-function", figures))), encoding="utf-8")
+    words = [panel.description for figure in figures for panel in figure.panels]
+    assert all(len(one) > 60 for one in words)
+    tab = visit(path).tab
+    assert tab.locator("[data-chart] canvas").count() == len(words)
+    assert heard(tab) == words
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    until(tab, f"document.querySelectorAll('[data-chart] svg').length === {len(words)}")
+    assert heard(tab) == words
+    tab.evaluate("window.bathymetryReady = false; window.dispatchEvent(new Event('afterprint'))")
+    until(tab, "window.bathymetryReady === true")
+    assert heard(tab) == words
+
+
 def ink(tab):
     """Count the pixels of the first chart's canvas by their brightness."""
     return tab.evaluate(

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from bathymetry.charts.centre import centre
 from bathymetry.charts.hover import columns_around, hover_layer
-from bathymetry.charts.key import Entry, colour, dash, entries, shown
+from bathymetry.charts.key import Entry, Shape, colour, dash, entries, shown
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
 from bathymetry.charts.scale import XScale, YScale, drawable, leaves, natural, x_axis, y_axis
@@ -23,6 +23,8 @@ from bathymetry.charts.theme import MUTED
 from bathymetry.charts.thin import thin
 from bathymetry.charts.view import view
 from bathymetry.charts.words import in_words
+
+_MEMBER: dict[str, Shape] = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 
 
 def curves(
@@ -133,9 +135,15 @@ def curves(
     shown_key = list(key) if several else []
     if behind is not None and behind_label:
         shown_key.append(Entry(behind_label, MUTED, (1, 0), series=False, width=1, opacity=0.6))
+    tint = MUTED if several else key[0].colour
+    count, shape = drawn.shape[1], _MEMBER[members]
+    marks = [Entry(f"one of {count} members", tint, (), series=False, width=1, opacity=0.6, shape=shape)]
+    if np.isfinite([line.low for line in centres]).any():
+        marks.append(Entry("mean with 95 % interval", tint, (), series=False, shape="band"))
     return view(
         layers,
         key=shown_key,
+        marks=marks if count > 1 else [],
         height=height,
         clipped=noise is not None or leaves(every, y_scale, y_domain, examples),
         description=in_words(

@@ -138,7 +138,7 @@ def dots(
     layers.append(note.encode(x=alt.value("width"), text="note:N"))
 
     key = [Entry(f"one {each}", MUTED, (), series=False, shape="dot", opacity=0.6)]
-    key.append(Entry("mean with 95 % interval", INK, (), series=False, shape="diamond"))
+    key.append(Entry("mean with 95 % interval", INK, (), series=False, shape="mean"))
     if bounds is not None:
         key.append(Entry(bounds_label, MUTED, (), series=False, shape="stroke"))
     return view(

@@ -27,6 +27,6 @@ class Figure:
 
     def _repr_svg_(self) -> str:
         """Show the figure in a notebook, as it would be printed."""
-        from bathymetry.charts.save import drawing  # the other way round, a figure is drawn by what knows figures
+        from bathymetry.charts.sheet import drawing  # the other way round, a figure is drawn by what knows figures
 
         return drawing(self)

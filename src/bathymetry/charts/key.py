@@ -1,10 +1,10 @@
 """A chart's key: which line is which, told by colour and by dash.
 
 The key travels with the chart, so that the page can show it as buttons that anyone can reach and that wrap on a
-narrow screen. A notebook and a printed figure show Vega's own legend, drawn from the same scale.
+narrow screen, and a printed figure can draw it whole. A notebook shows Vega's own legend, drawn from the same scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,11 @@ from bathymetry.charts.theme import DASHES, SERIES
 
 # The names hidden by the page's buttons; Vega tests it for every line.
 HIDDEN = "hidden"
+
+Shape = Literal[
+    "line", "dot", "ring", "mean", "stroke", "band", "shade", "diamond", "square", "triangle-up", "triangle-down",
+    "cross",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,47 @@ class Entry:
     series: bool = True  # whether it can be hidden
     width: float = 2.5
     opacity: float = 1.0
-    shape: Literal["line", "dot", "diamond", "stroke"] = "line"
+    shape: Shape = "line"
+    printed: bool = True  # false where Vega's own legend says it on paper
+
+
+def sample(entry: Mapping[str, Any], colour: str) -> str:
+    """Draw what an entry looks like in the chart, 34 by 14 pixels.
+
+    Args:
+        entry: An entry as `usermeta` has it.
+        colour: What to draw with: a colour, or a reference to one.
+
+    Returns:
+        The content of an SVG.
+
+    Example:
+        >>> sample({"shape": "dot"}, "black")
+        '<circle cx="17" cy="7" r="4.5" fill="black"/>'
+    """
+    shape = entry["shape"]
+    if shape == "line":
+        broken = entry["dash"] and entry["dash"][1]
+        dashes = f' stroke-dasharray="{" ".join(map(str, entry["dash"]))}"' if broken else ""
+        return f'<path d="M1 7H33" stroke="{colour}" stroke-width="{entry["width"]}"{dashes}/>'
+    return _SAMPLES[shape].format(colour)
+
+
+_POLYGON = '<path d="{path}" fill="{{0}}"/>'
+_SAMPLES: Mapping[str, str] = {
+    "dot": '<circle cx="17" cy="7" r="4.5" fill="{0}"/>',
+    "ring": '<circle cx="17" cy="7" r="5" fill="none" stroke="{0}" stroke-width="1.5"/>',
+    "mean": '<path d="M5 7H29" stroke="{0}" stroke-width="1.6"/><path d="M17 1.5 22.5 7 17 12.5 11.5 7Z" fill="{0}"/>',
+    "stroke": '<path d="M17 0V14" stroke="{0}" stroke-width="2.5"/>',
+    "band": '<path d="M1 1H33V13H1Z" fill="{0}" fill-opacity="0.2"/>'
+    '<path d="M1 7H33" stroke="{0}" stroke-width="2.5"/>',
+    "shade": '<path d="M1 0H33V14H1Z" fill="{0}"/>',
+    "diamond": _POLYGON.format(path="M17 1.5 22.5 7 17 12.5 11.5 7Z"),
+    "square": _POLYGON.format(path="M12.5 2.5H21.5V11.5H12.5Z"),
+    "triangle-up": _POLYGON.format(path="M17 2 22.5 11.5H11.5Z"),
+    "triangle-down": _POLYGON.format(path="M17 12 22.5 2.5H11.5Z"),
+    "cross": _POLYGON.format(path="M15.2 2H18.8V5.2H22V8.8H18.8V12H15.2V8.8H12V5.2H15.2Z"),
+}
 
 
 def entries(names: Sequence[str]) -> tuple[Entry, ...]:
@@ -92,14 +137,19 @@ def shown(opacity: float) -> Any:
     return alt.condition(f"indexof({HIDDEN}, datum.series) >= 0", alt.value(0), alt.value(opacity))
 
 
-def usermeta(key: Sequence[Entry], clipped: bool = False) -> dict[str, Any]:
+def usermeta(key: Sequence[Entry], marks: Sequence[Entry] = (), clipped: bool = False) -> dict[str, Any]:
     """Write a key where Vega-Lite keeps what is not its own.
 
     Args:
-        key: All its entries.
+        key: Its entries.
+        marks: What else the chart draws, such as a band; a printed figure's key has these too.
         clipped: Whether something drawn leaves the plot; else a printed figure is spared the clipping, which is slow.
 
     Returns:
         The chart's `usermeta`.
     """
-    return {"key": [asdict(entry) for entry in key], "clipped": clipped}
+    return {
+        "key": [asdict(entry) for entry in key],
+        "marks": [asdict(entry) for entry in marks],
+        "clipped": clipped,
+    }

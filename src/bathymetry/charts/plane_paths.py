@@ -54,7 +54,10 @@ def paths(
     )
     low, high = float(np.nanmin(worth)), float(np.nanmax(worth))
     scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
-    shade = alt.Color("worth:Q", scale=scale, legend=alt.Legend(title=colour_title, gradientLength=160, tickCount=4))
+    ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
+    shade = alt.Color(
+        "worth:Q", scale=scale, legend=alt.Legend(title=colour_title, gradientLength=160, values=ticks, format=".2~g")
+    )
     tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=colour_title, format=".3g")]
     dots = (
         base.mark_circle(size=34, opacity=1, clip=True)
@@ -68,9 +71,10 @@ def paths(
         shape="diamond", size=130, filled=True, opacity=1, stroke=INK, strokeWidth=1, clip=True
     )
     key = [
-        Entry(f"{colour_title} {low:.2g}", _LOW, (), series=False, shape="dot"),
-        Entry(f"{colour_title} {high:.2g}", _HIGH, (), series=False, shape="dot"),
-        Entry("ringed: the start; diamond: the end", INK, (), series=False, shape="diamond"),
+        Entry(f"{colour_title} {low:.2g}", _LOW, (), series=False, shape="dot", printed=False),
+        Entry(f"{colour_title} {high:.2g}", _HIGH, (), series=False, shape="dot", printed=False),
+        Entry("start", INK, (), series=False, shape="ring"),
+        Entry("end", INK, (), series=False, shape="diamond"),
     ]
     layers = [
         lines, dots, begun.encode(x=x_channel, y=y_channel),

@@ -100,9 +100,17 @@ def predictions(
     layers.append(lines)
     layers.append(hover_layer(both, names, x_channel, x_title, "linear"))
     key = [Entry(names[0], colour, DASHES[0]), Entry(names[1], INK, _TRUTH, width=1.6)]
+    marks = [Entry(f"one of {len(drawn)} members", colour, (), series=False, width=1, opacity=0.6)]
+    if np.isfinite(middle.low).any():
+        marks.append(Entry("95 % interval of the mean", colour, (), series=False, shape="band"))
+    if len(drawn) == 1:
+        marks = []
+    if outside:
+        marks.append(Entry("outside the training inputs", SHADE, (), series=False, shape="shade"))
     return view(
         layers,
         key=key,
+        marks=marks,
         height=height,
         clipped=leaves(drawn, "linear", y_domain),
         description=_words(y_title, x_title, truth_label, places, middle.middle, wanted, middle.diverged, trained_on),

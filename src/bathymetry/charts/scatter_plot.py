@@ -6,14 +6,16 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.key import Entry
+from bathymetry.charts.key import Entry, Shape
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
 from bathymetry.charts.scale import YScale, drawable, text, y_axis
 from bathymetry.charts.theme import SERIES
 from bathymetry.charts.view import view
 
-_SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down")
+_SHAPES: tuple[Shape, ...] = ("dot", "diamond", "square", "triangle-up", "cross", "triangle-down")
+
+_VEGA = {"dot": "circle"}  # where Vega has another name
 
 
 def scatter(
@@ -57,6 +59,7 @@ def scatter(
     colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
     x_channel = alt.X("x:Q", **y_axis(x_scale, x_title, across, x_domain))
     y_channel = alt.Y("y:Q", **y_axis(y_scale, y_title, up, y_domain))
+    drawn_as = [_VEGA.get(shape, shape) for shape in shapes]
     legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
     data = rows(
         {"x": across, "y": up, "series": np.array(names)[:, None], "member": np.arange(across.shape[1])[None, :]}
@@ -70,14 +73,14 @@ def scatter(
             x=x_channel,
             y=y_channel,
             color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
-            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), legend=legend),
+            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=drawn_as), legend=legend),
             tooltip=[
                 "series:N", "member:O", alt.Tooltip("across:N", title=x_title), alt.Tooltip("up:N", title=y_title)
             ],
         )
     )  # fmt: skip
     key = [
-        Entry(name, colour, (), series=False, shape="diamond" if shape == "diamond" else "dot")
+        Entry(name, colour, (), series=False, shape=shape)
         for name, colour, shape in zip(names, colours, shapes, strict=True)
     ]
     counts = [f"{int(own.sum())} of {len(own)} {name}" for name, own in zip(names, drawn, strict=True)]

@@ -10,7 +10,13 @@ from bathymetry.charts.theme import configuration
 
 
 def view(
-    layers: Sequence[alt.Chart], *, key: Sequence[Entry], height: int, description: str, clipped: bool
+    layers: Sequence[alt.Chart],
+    *,
+    key: Sequence[Entry],
+    height: int,
+    description: str,
+    clipped: bool,
+    marks: Sequence[Entry] = (),
 ) -> alt.LayerChart:
     """Put layers together.
 
@@ -20,6 +26,7 @@ def view(
         height: In pixels.
         description: What a screen reader says of it.
         clipped: Whether something drawn leaves the plot.
+        marks: What else a printed figure's key lists.
 
     Returns:
         A chart that shows itself the same in a notebook and on the page; no global setting is changed.
@@ -28,7 +35,7 @@ def view(
     names = [layer.name for layer in layers if isinstance(layer.name, str)]
     assert len(set(names)) == len(names), f"layers share a name: {names}"
     chart = alt.layer(*layers, width="container", height=height, description=description)
-    chart.usermeta = usermeta(key, clipped=clipped)
+    chart.usermeta = usermeta(key, marks, clipped)
     chart = cast(alt.LayerChart, chart.add_params(alt.param(name=HIDDEN, value=[])))
     chart.config = alt.Config.from_dict(configuration())
     return chart

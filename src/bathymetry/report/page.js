@@ -5,6 +5,7 @@
   const boxes = [...document.querySelectorAll("[data-chart]")];
   const darkness = window.matchMedia("(prefers-color-scheme: dark)");
   const views = new Map(); // by chart: what is drawn now
+  const words = new Map(boxes.map((box) => [box, box.getAttribute("aria-label")])); // what a screen reader says of it
   const hidden = new Map(); // by chart: the names that the reader has hidden
   let round = 0; // counts the times that all was drawn, so that an older round stops when a newer begins
 
@@ -51,12 +52,20 @@
   // Expressions are interpreted, not compiled, and styles stand in the page: its security policy allows nothing else.
   const safe = { ast: true, defaultStyle: false, actions: false };
 
+  // Vega puts a role and a name of its own on the element it draws into.
+  function describe(box) {
+    box.setAttribute("role", "img");
+    box.setAttribute("aria-label", words.get(box));
+    box.removeAttribute("aria-roledescription");
+  }
+
   async function draw(box, dark) {
     const tooltip = { theme: dark ? "dark" : "light", disableDefaultStyle: true };
     const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip };
     release(box);
     const result = await vegaEmbed(box, specification(box.dataset.chart, dark), options);
     views.set(box, result.view);
+    describe(box);
     box.classList.remove([...box.classList].find((name) => name.startsWith("high-")));
   }
 
@@ -85,7 +94,10 @@
       release(box);
       const flat = specification(box.dataset.chart, false);
       flat.width = box.closest(".panels-1") ? 640 : box.closest(".panels-2, .panels-4") ? 310 : 205;
-      vegaEmbed(box, flat, { ...safe, config: content.config, renderer: "svg", tooltip: false }).then((result) => views.set(box, result.view));
+      vegaEmbed(box, flat, { ...safe, config: content.config, renderer: "svg", tooltip: false }).then((result) => {
+        views.set(box, result.view);
+        describe(box);
+      });
     }
     for (const closed of document.querySelectorAll("details:not([open])")) {
       closed.open = true;

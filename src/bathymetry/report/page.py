@@ -19,6 +19,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from bathymetry.charts.figure import Figure
+from bathymetry.charts.key import sample
 from bathymetry.charts.theme import PALETTE, configuration, twins
 from bathymetry.core.showing import printable
 from bathymetry.report.chance import chance
@@ -85,7 +86,7 @@ def page(report: Report) -> str:
         undefined=jinja2.StrictUndefined, finalize=_held_together,
     )  # fmt: skip
     environment.filters.update(p=_p, sentence=_sentence, code=_code)
-    environment.globals.update(effects=effects, symbols=_SYMBOLS, decided_by=decided_by)
+    environment.globals.update(effects=effects, symbols=_SYMBOLS, decided_by=decided_by, in_key=_in_key)
     return environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,
@@ -204,6 +205,11 @@ def _held_together(value: object) -> object:
 def _code(text: str) -> Markup:
     # Leave a program as it is, but for what HTML would take for markup.
     return escape(text)
+
+
+def _in_key(entry: Mapping[str, Any]) -> Markup:
+    # Draw an entry of a key in the colour that its class gives it.
+    return Markup(sample(entry, "var(--colour)"))
 
 
 def _json(content: Mapping[str, Any]) -> str:

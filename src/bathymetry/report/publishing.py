@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bathymetry.charts import Figure, save
-from bathymetry.charts.save import check_addresses
+from bathymetry.charts.sheet import check_addresses
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.storage import put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
