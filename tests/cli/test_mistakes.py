@@ -145,4 +145,4 @@ def test_an_interruption_of_a_download_is_one_sentence(folder, capsys, monkeypat
 
     monkeypatch.setattr("bathymetry.data.fetch", interrupted)
     assert main(["data", "fetch", "mnist"]) == 130
-    assert capsys.readouterr().err.startswith("\nInterrupted.")
+    assert capsys.readouterr().err.startswith("\nInterrupted")
