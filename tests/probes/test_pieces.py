@@ -151,3 +151,21 @@ def test_on_an_interval_the_count_is_that_of_a_fine_grid(widths, interval):
 def test_what_is_no_interval_is_refused(interval):
     with pytest.raises(InputError, match=r"interval = .*: expected"):
         bm.probes.linear_pieces(bm.mlp([1, 4, 1]), interval=interval)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_a_trainings_parameters_of_another_activation_are_refused(activation):
+    x = torch.linspace(-1, 1, 20)[:, None]
+    trained = bm.train(lambda: bm.mlp([1, 4, 1], activation), (x, x), members=2, epochs=1, snapshots=[0])
+    for parameters in (trained.parameters, trained.snapshots[0]):
+        with pytest.raises(InputError, match="ReLU"):
+            bm.probes.linear_pieces(parameters)
+        with pytest.raises(InputError, match="ReLU"):
+            bm.probes.dead_units(parameters, x)
+
+
+def test_a_trainings_parameters_of_relu_networks_are_counted_like_their_modules():
+    x = torch.linspace(-1, 1, 20)[:, None]
+    trained = bm.train(lambda: bm.mlp([1, 6, 1]), (x, x), members=2, epochs=1)
+    alone = [bm.probes.linear_pieces(trained.model(member)).count.item() for member in range(2)]
+    assert bm.probes.linear_pieces(trained.parameters).count.tolist() == alone

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bathymetry.core.checks import positive_number, whole_number
+from bathymetry.core.checks import check_dense, positive_number, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.memory import free_bytes, gigabytes
 from bathymetry.core.showing import readable
@@ -118,7 +118,7 @@ def critical_point(
     if progress is not None and not callable(progress):
         raise InputError("progress", type(progress).__name__, "expected a function of the share that is done")
     iterations, restarts = whole_number("iterations", iterations, 1), whole_number("restarts", restarts, 0)
-    seed = whole_number("seed", seed, 0)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
     seconds = None if seconds is None else positive_number("seconds", seconds)
     limit = Limit(iterations, 1 + restarts, seconds, progress)
     points, _ = surface.points(theta)
@@ -238,7 +238,12 @@ def _attempts(
 
 
 def _given_norms(start_norm: Tensor, like: Tensor) -> Tensor:
-    given = torch.as_tensor(start_norm).reshape(-1).to(like)
+    try:
+        given = torch.as_tensor(start_norm)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError("start_norm", type(start_norm).__name__, "expected a tensor of real numbers") from error
+    check_dense("start_norm", given)
+    given = given.reshape(-1).to(like)
     if len(given) != len(like) or not bool(((given > 0) & given.isfinite())[like.isfinite()].all()):
         raise InputError("start_norm", given.tolist(), f"give {len(like)} positive norms, one a member")
     return given

@@ -82,7 +82,7 @@ def curvature_index(
     check_surface(surface)
     surface = surface.double()
     probes, steps = whole_number("probes", probes, 2), whole_number("steps", steps, 1)
-    seed = whole_number("seed", seed, 0)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
     where = places(surface, theta)
     gradient = surface.gradient(where.theta).norm(dim=1)
     gradient[~where.finite] = torch.nan

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bathymetry.core.checks import check_dense
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.layers import Perceptrons, perceptron_layers
@@ -54,6 +55,9 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
     *hidden, _ = layers = perceptron_layers(networks)
     if not hidden:
         raise InputError("networks", "no hidden layer", "give networks that have hidden units")
+    if not isinstance(inputs, Tensor):
+        raise InputError("inputs", type(inputs).__name__, "expected a tensor")
+    check_dense("inputs", inputs)
     if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != layers[0][0].shape[2]:
         raise InputError("inputs", f"shape {tuple(inputs.shape)}", f"give rows of {layers[0][0].shape[2]} numbers")
     if not bool(inputs.isfinite().all()):

@@ -70,6 +70,9 @@ def eigenvalues(
     Returns:
         Eigenvalues with vectors and residuals; NaN and not converged for a member that diverged.
 
+    Raises:
+        InputError: If `certify` is neither True nor False.
+
     Example:
         Linear regression on the unit vectors, each once: H = 2XᵀX/n = I.
 
@@ -79,8 +82,10 @@ def eigenvalues(
         tensor([1., 1.], dtype=torch.float64)
     """
     begun = time.monotonic()
-    k, seed = whole_number("k", k, 1), whole_number("seed", seed, 0)
+    k, seed = whole_number("k", k, 1), whole_number("seed", seed, 0, 2**63 - 1)
     end = None if seconds is None else begun + positive_number("seconds", seconds)
+    if not isinstance(certify, bool):
+        raise InputError("certify", certify, "expected True or False")
     check_surface(surface)
     surface = surface.at_least_float32()
     where = places(surface, theta)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import one_place, places
+from bathymetry.probes.places import check_surface, one_place, places
 from bathymetry.surface import LossSurface
 
 
@@ -80,4 +80,5 @@ def example_gradient_norms(
         >>> example_gradient_norms(LossSurface(model, "mse", data)).value
         tensor([2., 6.], dtype=torch.float64)
     """
+    check_surface(surface)
     return ExampleGradientNorms(surface.example_gradient_norms(one_place(surface, theta)), surface.path)

@@ -6,7 +6,9 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bathymetry.core.checks import check_dense
 from bathymetry.core.errors import InputError
+from bathymetry.training.trained import StackedParameters
 
 Perceptrons = nn.Module | Mapping[str, Tensor]
 Layer = tuple[Float[Tensor, "member output input"], Float[Tensor, "member output"]]
@@ -17,7 +19,8 @@ def perceptron_layers(networks: Perceptrons) -> list[Layer]:
 
     Args:
         networks: An `nn.Sequential` of linear layers with ReLU between them, or the stacked parameters of an ensemble
-            of such networks, name → (member, *shape), as a training gives them.
+            of such networks, name → (member, *shape). Those of a training know its network, and are refused if that is
+            something else; of a plain mapping it is assumed.
 
     Returns:
         Weight and bias of each layer in float64, with a leading member axis of length 1 for a single network.
@@ -25,7 +28,15 @@ def perceptron_layers(networks: Perceptrons) -> list[Layer]:
     Raises:
         InputError: If it is another kind of network.
     """
+    if isinstance(networks, StackedParameters):
+        _blocks(networks.network)
+    elif not isinstance(networks, nn.Module | Mapping):
+        raise InputError("networks", _kind(networks), "expected an nn.Sequential, or a training's parameters")
     blocks = _blocks(networks) if isinstance(networks, nn.Module) else list(networks.values())
+    for block in blocks:
+        if not isinstance(block, Tensor):
+            raise InputError("networks", f"a mapping to {_kind(block)}", "expected a mapping to tensors")
+        check_dense("networks", block)
     weights, biases = blocks[0::2], blocks[1::2]
     fits = len(blocks) > 0 and len(weights) == len(biases)
     fits = fits and all(w.ndim == 3 and b.shape == w.shape[:2] for w, b in zip(weights, biases, strict=True))

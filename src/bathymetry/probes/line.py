@@ -91,6 +91,7 @@ def interpolate(
         1.0
     """
     check_surface(surface)
+    surface = surface.at_least_float32()  # a step of a line may be less than bfloat16 can tell
     if not isinstance(statistics, str) or statistics not in get_args(Statistics):
         raise InputError("statistics", statistics, f"expected one of {', '.join(get_args(Statistics))}")
     starts, ends = _end(surface, a, "a"), _end(surface, b, "b")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import filled, places
+from bathymetry.probes.places import check_surface, filled, places
 from bathymetry.statistics import CONFIDENCE, from_left_out
 from bathymetry.surface import LossSurface, example_slopes, example_weights
 
@@ -64,6 +64,7 @@ def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] 
         >>> noise_scale(LossSurface(model, "mse", data)).value
         tensor(0.2727, dtype=torch.float64)
     """
+    check_surface(surface)
     if surface.examples < 3:
         raise InputError("data", f"{surface.examples} examples", "give at least 3, of which a spread can be known")
     weights = example_weights(surface)

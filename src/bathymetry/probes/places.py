@@ -104,6 +104,7 @@ def one_place(surface: LossSurface, theta: Float[Tensor, " parameter"] | None) -
     Raises:
         InputError: If there are several, or the loss there is not a number.
     """
+    check_surface(surface)
     where = places(surface, theta)
     if not where.single:
         raise InputError("theta", f"{len(where.theta)} members", "one point is measured at a time: give (parameter,)")

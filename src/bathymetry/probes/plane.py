@@ -16,8 +16,9 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.norms import norms
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import one_place
+from bathymetry.probes.places import check_surface, one_place
 from bathymetry.probes.sharp import unit_norms
 from bathymetry.spectra import eigenpairs
 from bathymetry.surface import LossSurface
@@ -65,9 +66,12 @@ def landscape(
         InputError: If the directions can't be, or the grid is empty.
     """
     points, reach = whole_number("points", points, 2), positive_number("reach", reach)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
+    check_surface(surface)
+    surface = surface.at_least_float32()
     centre = one_place(surface, theta)
     along = _directions(surface, centre, directions, dimensions, seed)
-    lengths = along.norm(dim=1)
+    lengths = norms(along)
     if bool((lengths == 0).any()):
         raise InputError("directions", "of no length", "give directions that lead somewhere")
     steps = torch.linspace(-reach, reach, points, dtype=along.dtype, device=along.device)
@@ -84,9 +88,11 @@ def _directions(
     surface: LossSurface, centre: Tensor, directions: Directions, dimensions: int, seed: int
 ) -> Float[Tensor, "direction parameter"]:
     chance = torch.Generator().manual_seed(seed)
+    if directions is None:
+        raise InputError("directions", None, 'expected "filter", "eigenvectors" or tensors')
     if not isinstance(directions, str):
         return _given(surface, directions)
-    if dimensions not in (1, 2):
+    if not isinstance(dimensions, int) or dimensions not in (1, 2):
         raise InputError("dimensions", dimensions, "give 1 for a line or 2 for a plane")
     if directions == "eigenvectors":
         return eigenpairs(surface.product(centre), dimensions, generator=chance).vectors

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from bathymetry.core.checks import positive_number, whole_number
 from bathymetry.core.errors import InputError
+from bathymetry.core.norms import norms
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import filled, places
-from bathymetry.spectra import eigenpairs
+from bathymetry.probes.places import check_surface, filled, places
+from bathymetry.spectra import NotFiniteError, ScaledOperator, eigenpairs
 from bathymetry.surface import LossSurface
 
 _CORNERS = 7  # random ones to climb from, beside the gradient's
@@ -84,11 +85,15 @@ def sharpness(
             shown = given if isinstance(given, str) else type(given).__name__
             raise InputError(field, shown, f"give one of {', '.join(known)}")
     epsilon, steps = positive_number("epsilon", epsilon), whole_number("steps", steps, 1)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
+    check_surface(surface)
+    surface = surface.at_least_float32()
     where = places(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
         loss = surface.loss(point)
         lengths = _lengths(surface, point, kind, scale)
+        _check_gradient(surface, point)
         if kind == "keskar":
             if not bool(loss > -1):
                 raise InputError(
@@ -105,6 +110,11 @@ def sharpness(
     table = filled(where.each(measure), torch.empty(3, dtype=torch.float64))
     value, rise, loss = (where.given(column) for column in table.T)
     return Sharpness(value, rise, loss, kind, epsilon)
+
+
+def _check_gradient(surface: LossSurface, point: Tensor) -> None:
+    if not bool(surface.gradient(point).isfinite().all()):
+        raise NotFiniteError("gradient")
 
 
 def _lengths(surface: LossSurface, point: Tensor, kind: Kind, scale: Scale) -> Float[Tensor, " parameter"]:
@@ -133,14 +143,14 @@ def unit_norms(surface: LossSurface, point: Float[Tensor, " parameter"]) -> Floa
         shape = surface.selection.shapes[name]
         if len(shape) > 1:
             own = point[place].view(shape[0], -1)
-            lengths[place] = own.norm(dim=1, keepdim=True).expand_as(own).reshape(-1)
+            lengths[place] = norms(own)[:, None].expand_as(own).reshape(-1)
     return lengths
 
 
 def _ball(surface: LossSurface, point: Tensor, reach: Tensor, steps: int, seed: int) -> Tensor:
     """Climb on z = reach · u, ‖u‖ = 1, from the gradient and from both ends of the sharpest direction; then inwards."""
     chance = torch.Generator().manual_seed(seed)
-    sharpest = eigenpairs(_Scaled(surface, point, reach), 1, tolerance=1e-4, generator=chance).vectors[0]
+    sharpest = eigenpairs(ScaledOperator(surface.product(point), reach), 1, tolerance=1e-4, generator=chance).vectors[0]
     moves = []
     for start in (surface.gradient(point) * reach, sharpest, -sharpest):
         direction = _unit(start)
@@ -210,25 +220,6 @@ def _largest(values: Tensor) -> Tensor:
     return finite.max() if len(finite) else values.flatten()[0]
 
 
-class _Scaled:
-    """The Hessian in the coordinates u of z = lengths · u."""
-
-    def __init__(self, surface: LossSurface, point: Tensor, lengths: Tensor) -> None:
-        self._product, self._lengths = surface.product(point), lengths
-        self.dimension, self.dtype, self.device = surface.dimension, surface.dtype, surface.device
-
-    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
-        """Multiply.
-
-        Args:
-            vectors: A row each.
-
-        Returns:
-            Products.
-        """
-        return self._lengths * self._product(self._lengths * vectors)
-
-
 def _unit(vector: Tensor) -> Tensor:
-    unit: Tensor = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
+    unit: Tensor = vector / norms(vector[None]).clamp_min(torch.finfo(vector.dtype).tiny)
     return unit

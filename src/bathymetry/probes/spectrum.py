@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from bathymetry import spectra
 from bathymetry.core.checks import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import Places, filled, places
+from bathymetry.probes.places import Places, check_surface, filled, places
 from bathymetry.surface import LossSurface
 
 
@@ -58,8 +58,10 @@ def spectral_density(
     Returns:
         The distribution, with `mass(low, high)` and `density(grid, width)`; NaN for a member that diverged.
     """
+    check_surface(surface)
+    surface = surface.at_least_float32()
     where = places(surface, theta)
-    seed = whole_number("seed", seed, 0)
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
     starts = min(whole_number("probes", probes, 1), surface.dimension)
     size = min(whole_number("steps", steps, 1), surface.dimension)
     exact = starts == size == surface.dimension
@@ -103,8 +105,10 @@ def trace(
     Returns:
         The trace with its standard error; NaN for a member that diverged.
     """
+    check_surface(surface)
+    surface = surface.at_least_float32()
     where = places(surface, theta)
-    products, seed = whole_number("products", products, 6), whole_number("seed", seed, 0)
+    products, seed = whole_number("products", products, 6), whole_number("seed", seed, 0, 2**63 - 1)
 
     def measure(point: Tensor) -> Tensor:
         found = spectra.trace(surface.product(point), products, Generator().manual_seed(seed))
@@ -132,8 +136,10 @@ def diagonal(
     Returns:
         The diagonal with standard errors; NaN for a member that diverged.
     """
+    check_surface(surface)
+    surface = surface.at_least_float32()
     where = places(surface, theta)
-    products, seed = whole_number("products", products, 2), whole_number("seed", seed, 0)
+    products, seed = whole_number("products", products, 2), whole_number("seed", seed, 0, 2**63 - 1)
 
     def measure(point: Tensor) -> Tensor:
         found = spectra.diagonal(surface.product(point), products, Generator().manual_seed(seed))

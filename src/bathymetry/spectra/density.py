@@ -18,7 +18,7 @@ from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.spectra.krylov import Krylov
-from bathymetry.spectra.operator import SymmetricOperator
+from bathymetry.spectra.operator import SymmetricOperator, check_operator
 
 Estimate = tuple[Float[Tensor, "*member"], Float[Tensor, "*member"]]  # a mean and its standard error
 
@@ -124,6 +124,7 @@ def spectral_density(
         >>> exact.mass(4, 6)[0].item()
         0.25
     """
+    check_operator(operator)
     probes, steps = whole_number("probes", probes, 1), whole_number("steps", steps, 1)
     generator = generator or torch.Generator().manual_seed(0)
     dimension, steps = operator.dimension, min(steps, operator.dimension)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
+from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, check_operator, whole_matrix
 from bathymetry.spectra.trace_estimate import few_samples
 
 _BLOCK = 16  # vectors multiplied at once
@@ -45,6 +45,7 @@ def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.
         >>> diagonal(MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))).value
         tensor([2., 3.], dtype=torch.float64)
     """
+    check_operator(operator)
     products = whole_number("products", products, 2)  # one has no spread
     if products >= operator.dimension:
         exact = whole_matrix(operator).diagonal().clone()

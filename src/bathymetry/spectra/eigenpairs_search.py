@@ -23,9 +23,10 @@ from torch import Tensor
 from bathymetry.core.checks import check_dense, positive_number, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.memory import free_bytes, gigabytes
+from bathymetry.core.norms import norms
 from bathymetry.core.showing import readable
-from bathymetry.spectra.krylov import Krylov, norms
-from bathymetry.spectra.operator import SymmetricOperator, whole_matrix
+from bathymetry.spectra.krylov import Krylov
+from bathymetry.spectra.operator import SymmetricOperator, check_operator, whole_matrix
 
 Which = Literal["largest", "smallest", "both", "magnitude"]
 
@@ -88,6 +89,7 @@ def eigenpairs(
         >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
         tensor([-0.6800], dtype=torch.float64)
     """
+    check_operator(operator)
     wanted = _wanted(operator, k, which, tolerance)
     most_products = max(whole_number("most_products", most_products, 1), wanted + 1)
     generator = generator or torch.Generator().manual_seed(0)

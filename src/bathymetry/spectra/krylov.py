@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.norms import norms
 from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator
 
 _BLOCK = 2**27  # bytes of a basis that are allocated at once, unless _FEW vectors are more
@@ -156,25 +157,6 @@ class Krylov:
     def _fresh(self, basis: list[Float[Tensor, "1 _ dimension"]]) -> Float[Tensor, " dimension"]:
         drawn = torch.randn(1, self.dimension, generator=self._generator, dtype=torch.float64).to(basis[0])
         return _orthogonal(drawn, basis)[0][0]
-
-
-def norms(vectors: Float[Tensor, "run dimension"]) -> Float[Tensor, " run"]:
-    """Give the length of each vector, also where the squares of its entries are below or above every number.
-
-    Args:
-        vectors: A row each.
-
-    Returns:
-        ‖v‖₂, to the last bit what `vectors.norm(dim=1)` gives where that is defined.
-    """
-    lengths: Tensor = vectors.norm(dim=1)
-    odd = (lengths < torch.finfo(vectors.dtype).smallest_normal ** 0.25) | lengths.isinf()
-    if bool(odd.any()):
-        # a power of two changes no digit
-        exponent = torch.frexp(torch.linalg.vector_norm(vectors[odd], torch.inf, dim=1)).exponent.clamp(-120, 120)
-        scale = torch.ldexp(lengths.new_ones(exponent.shape), exponent)
-        lengths = lengths.masked_scatter(odd, (vectors[odd] / scale[:, None]).norm(dim=1) * scale)
-    return lengths
 
 
 def _orthogonal(

@@ -32,6 +32,20 @@ class SymmetricOperator(Protocol):
     def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]: ...  # noqa: D102
 
 
+def check_operator(operator: SymmetricOperator) -> None:
+    """Insist on something that multiplies vectors.
+
+    Args:
+        operator: What was given.
+
+    Raises:
+        InputError: If it is something else, such as a matrix.
+    """
+    if not isinstance(operator, SymmetricOperator):
+        remedy = "expected one with dimension, dtype and device, as surface.product() or MatrixOperator(matrix) gives"
+        raise InputError("operator", type(operator).__name__, remedy)
+
+
 @dataclass(frozen=True)
 class MatrixOperator:
     """A matrix that is there, as an operator.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, whole_matrix
+from bathymetry.spectra.operator import NotFiniteError, SymmetricOperator, check_operator, whole_matrix
 
 
 @readable
@@ -43,6 +43,7 @@ def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Gene
         >>> trace(MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, -4.0])))).value
         -1.0
     """
+    check_operator(operator)
     products = whole_number("products", products, 6)  # fewer leave one sample, which has no spread
     if products >= operator.dimension:
         return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)

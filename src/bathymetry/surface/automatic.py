@@ -18,6 +18,7 @@ from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.norms import norms, power_of_two
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.derived_inputs import Wrt, check_slope, derived_input
@@ -152,8 +153,8 @@ class AutomaticDerivatives:
         Returns:
             Norms.
         """
-        norms = torch.cat([part.norm(dim=1) for part in self._example_gradients(theta, batch)])
-        return self._counted(norms, batch)
+        lengths = torch.cat([norms(part) for part in self._example_gradients(theta, batch)])
+        return self._counted(lengths, batch)
 
     def example_slopes(
         self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
@@ -168,7 +169,9 @@ class AutomaticDerivatives:
         Returns:
             Slopes.
         """
-        slopes = torch.cat([part @ direction.to(part) for part in self._example_gradients(theta, batch)])
+        scale = power_of_two(direction.abs().amax())  # the product of two small numbers may be none
+        slopes = torch.cat([part @ (direction / scale).to(part) for part in self._example_gradients(theta, batch)])
+        slopes = slopes.double() * scale.double()
         return self._counted(slopes, batch)
 
     def input_norms(
@@ -362,8 +365,8 @@ class AutomaticDerivatives:
             pair = [torch.randn(point.shape, generator=chance, dtype=point.dtype).to(point) for _ in range(2)]
             products = [_again(point, gradient, vector) for vector in pair]
             difference = (pair[0] * products[1]).sum() - (pair[1] * products[0]).sum()
-            size = sum(vector.norm() * product.norm() for vector, product in zip(pair, products, strict=True))
-            if bool(difference.abs() > size * self._network.precision**0.5):
+            size = sum(norms(vector) * norms(product) for vector, product in zip(pair, products, strict=True))
+            if bool((difference.abs() > size * self._network.precision**0.5).any()):
                 remedy = "one of its operations has a wrong second derivative: the Hessian is not symmetric"
                 raise InputError("model", f"{self._network.kind}", remedy)
         self._trusted = True

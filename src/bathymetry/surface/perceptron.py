@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from bathymetry.core.norms import power_of_two
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.perceptron_hessian import perceptron_hessian
@@ -130,9 +131,12 @@ class PerceptronDerivatives:
             Norms.
         """
         point = self.point(theta[None], batch)
+        scale = power_of_two(torch.stack([error[0].abs().amax(0) for error in point.errors]).amax(0))
         pairs = zip(point.errors, point.activations, strict=False)
-        squares = [error[0].square().sum(0) * (below.square().sum(-2).reshape(-1) + 1) for error, below in pairs]
-        return torch.stack(squares).sum(0).sqrt() * batch.rows
+        squares = [
+            (error[0] / scale).square().sum(0) * (below.square().sum(-2).reshape(-1) + 1) for error, below in pairs
+        ]
+        return torch.stack(squares).sum(0).sqrt() * batch.rows * scale
 
     def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Tell what one example leaves in memory for a backward pass.

@@ -15,6 +15,19 @@ from bathymetry.core.networks import fixed_tensors, running_statistics
 from bathymetry.core.showing import short
 
 
+class StackedParameters(dict[str, Tensor]):
+    """Parameters of all members by name, with a network that says what is done with them.
+
+    Args:
+        tensors: Name → (member, *shape).
+        network: One of the members.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+        super().__init__(tensors)
+        self.network = network
+
+
 @dataclass(frozen=True, repr=False)
 class Trained:
     """An ensemble after training.
@@ -45,6 +58,12 @@ class Trained:
     members: range
     path: str
     _modules: tuple[nn.Module, ...]
+
+    def __post_init__(self) -> None:
+        network = self._modules[0]
+        object.__setattr__(self, "parameters", StackedParameters(self.parameters, network))
+        taken = {epoch: StackedParameters(one, network) for epoch, one in self.snapshots.items()}
+        object.__setattr__(self, "snapshots", taken)
 
     def __repr__(self) -> str:
         first, count = self.members.start, len(self.members)

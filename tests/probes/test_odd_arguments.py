@@ -1,0 +1,173 @@
+"""Whatever is given instead of what a probe takes is answered in one sentence."""
+
+import pytest
+import torch
+from torch import nn
+
+import bathymetry as bm
+from bathymetry import LossSurface, probes, spectra
+from bathymetry.core.errors import InputError
+
+SIZE = 5
+
+
+def surface():
+    torch.manual_seed(0)
+    return LossSurface(
+        nn.Linear(SIZE - 1, 1), "mse", (torch.randn(6, SIZE - 1), torch.randn(6, 1)), dtype=torch.float64
+    )
+
+
+ON_A_SURFACE = {
+    "eigenvalues": (probes.eigenvalues, {"k": 1}),
+    "curvature_index": (probes.curvature_index, {}),
+    "critical_point": (probes.critical_point, {}),
+    "spectral_density": (probes.spectral_density, {}),
+    "trace": (probes.trace, {}),
+    "diagonal": (probes.diagonal, {}),
+    "sharpness": (probes.sharpness, {}),
+    "noise_scale": (probes.noise_scale, {}),
+    "gradient_norm": (probes.gradient_norm, {}),
+    "example_gradient_norms": (probes.example_gradient_norms, {}),
+    "landscape": (probes.landscape, {"points": 3}),
+    "preconditioned_eigenvalue": (probes.preconditioned_eigenvalue, {"preconditioner": torch.ones(SIZE)}),
+}
+TENSORS = {
+    "a word": "theta",
+    "a network": nn.Linear(4, 1),
+    "meta": torch.zeros(SIZE, device="meta"),
+    "sparse": torch.ones(SIZE).to_sparse(),
+    "complex": torch.ones(SIZE, dtype=torch.complex64),
+    "booleans": torch.ones(SIZE, dtype=torch.bool),
+    "another size": torch.ones(SIZE + 1),
+    "three axes": torch.ones(1, 1, SIZE),
+    "none at all": torch.ones(0, SIZE),
+    "an object": object(),
+}
+COUNTS = {
+    "a word": "3", "a fraction": 1.5, "none": 0, "below": -1, "a truth value": True, "nothing": None,
+    "a tensor": torch.ones(2), "not a number": float("nan"),
+}  # fmt: skip
+AMOUNTS = {
+    "a word": "0.1", "not a number": float("nan"), "infinite": float("inf"), "below": -1.0, "none": 0.0,
+    "a list": [0.1], "a complex number": 1j, "more than a float": 10**400,
+}  # fmt: skip
+COUNTED = [
+    ("eigenvalues", "k"), ("eigenvalues", "most_products"), ("curvature_index", "probes"), ("curvature_index", "steps"),
+    ("critical_point", "iterations"), ("spectral_density", "probes"), ("spectral_density", "steps"),
+    ("trace", "products"), ("diagonal", "products"), ("sharpness", "steps"), ("landscape", "points"),
+]  # fmt: skip
+MEASURED = [
+    ("eigenvalues", "tolerance"), ("eigenvalues", "seconds"), ("critical_point", "tolerance"),
+    ("critical_point", "reach"), ("critical_point", "seconds"), ("sharpness", "epsilon"), ("landscape", "reach"),
+]  # fmt: skip
+SEEDED = ["eigenvalues", "curvature_index", "critical_point", "spectral_density", "trace", "diagonal", "sharpness"]
+
+
+def refused(probe, field, *given, **named):
+    with pytest.raises(InputError, match=f"^{field} = ") as error:
+        probe(*given, **named)
+    text = str(error.value)
+    assert "\n" not in text
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize("name", ON_A_SURFACE)
+@pytest.mark.parametrize("instead", [None, nn.Linear(4, 1), "surface", 3, LossSurface, torch.ones(3)])
+def test_what_is_no_surface_is_refused(name, instead, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, "surface", instead, **usual)
+
+
+@pytest.mark.parametrize("name", ON_A_SURFACE)
+@pytest.mark.parametrize("kind", TENSORS)
+def test_what_is_no_point_is_refused(name, kind, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, "theta", surface(), TENSORS[kind], **usual)
+
+
+@pytest.mark.parametrize(("name", "argument"), COUNTED)
+@pytest.mark.parametrize("kind", COUNTS)
+def test_what_is_no_count_is_refused(name, argument, kind, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, argument, surface(), **{**usual, argument: COUNTS[kind]})
+
+
+@pytest.mark.parametrize(("name", "argument"), MEASURED)
+@pytest.mark.parametrize("kind", AMOUNTS)
+def test_what_is_no_amount_is_refused(name, argument, kind, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, argument, surface(), **{**usual, argument: AMOUNTS[kind]})
+
+
+@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("seed", ["0", 1.5, None, -1, 2**70])
+def test_what_is_no_seed_is_refused(name, seed, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, "seed", surface(), **usual, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "instead"),
+    [
+        ("eigenvalues", "which", 3),
+        ("eigenvalues", "which", ["largest"]),
+        ("eigenvalues", "k", 10**12),
+        ("eigenvalues", "certify", "no"),
+        ("eigenvalues", "start", "first"),
+        ("eigenvalues", "start", torch.zeros(SIZE, device="meta")),
+        ("eigenvalues", "start", torch.ones(SIZE).to_sparse()),
+        ("eigenvalues", "start", torch.ones(SIZE, dtype=torch.complex64)),
+        ("eigenvalues", "start", torch.ones(SIZE, dtype=torch.int64)),
+        ("eigenvalues", "preconditioner", "adam"),
+        ("preconditioned_eigenvalue", "preconditioner", None),
+        ("preconditioned_eigenvalue", "preconditioner", torch.ones(SIZE).to_sparse()),
+        ("preconditioned_eigenvalue", "preconditioner", torch.ones(SIZE, device="meta")),
+        ("preconditioned_eigenvalue", "preconditioner", torch.ones(2, SIZE)),
+        ("critical_point", "restarts", -1),
+        ("critical_point", "restarts", 0.5),
+        ("critical_point", "start_norm", "small"),
+        ("critical_point", "start_norm", torch.ones(3)),
+        ("sharpness", "kind", None),
+        ("sharpness", "scale", 3),
+        ("landscape", "directions", None),
+        ("landscape", "directions", "random"),
+        ("landscape", "directions", torch.ones(SIZE).to_sparse()),
+        ("landscape", "directions", torch.zeros(SIZE)),
+        ("landscape", "dimensions", "2"),
+        ("landscape", "dimensions", torch.ones(2)),
+    ],
+)  # fmt: skip
+def test_other_arguments_that_can_not_be_are_refused(name, argument, instead, unchecked):
+    probe, usual = ON_A_SURFACE[name]
+    refused(probe, argument, surface(), **{**usual, argument: instead})
+
+
+@pytest.mark.parametrize(("argument", "value"), [("probes", 10**12), ("products", 10**12), ("steps", 10**12)])
+def test_more_than_there_are_of_is_all_of_them(argument, value):
+    """As many random vectors as parameters are exact, so that more of them are no more work."""
+    if argument == "products":
+        assert probes.trace(surface(), products=value).standard_error == 0
+        assert bool((probes.diagonal(surface(), products=value).standard_error == 0).all())
+    else:
+        density = probes.spectral_density(surface(), **{"probes": 5, "steps": 5, argument: value})
+        assert density.exact
+
+
+@pytest.mark.parametrize("instead", [None, "network", 3, torch.ones(3), {"0.weight": "w"}, {}, nn.Linear(1, 1)])
+def test_what_is_no_perceptron_has_no_pieces_and_no_dead_units(instead, unchecked):
+    refused(probes.linear_pieces, "networks", instead)
+    refused(probes.dead_units, "networks", instead, torch.ones(2, 1))
+
+
+@pytest.mark.parametrize(
+    "inputs", [None, "x", torch.ones(2, 1).to_sparse(), torch.ones(2, 1, device="meta"), torch.ones(2, 1) * 1j]
+)
+def test_what_is_no_input_is_refused(inputs, unchecked):
+    refused(probes.dead_units, "inputs", bm.mlp([1, 3, 1]), inputs)
+
+
+@pytest.mark.parametrize("ask", [lambda o: spectra.eigenpairs(o, 1), spectra.trace, spectra.diagonal])
+@pytest.mark.parametrize("instead", [None, torch.eye(3), "matrix"])
+def test_what_is_no_operator_is_refused(ask, instead, unchecked):
+    refused(ask, "operator", instead)
