@@ -63,3 +63,13 @@ def test_dots_are_called_what_they_are_and_gaps_by_their_reason():
     assert "2 of 10 no critical point" in chart.description
     assert "1 of 10 zero" in chart.description
     assert "diverged" not in chart.description
+
+
+def test_the_interval_of_shares_ends_where_shares_do():
+    shares = xr.DataArray([[0.0] * 5 + [0.5], [1.0] * 5 + [0.6]], {"network": ["a", "b"]}, ("network", "member"))
+    chart = dots(shares, category="network", title="Share", domain=(0.0, 1.0), possible=(0.0, 1.0))
+    low, high = summary(chart)
+    assert (low["low"], high["high"]) == (0.0, 1.0)
+    assert "−" not in chart.description
+    free = summary(dots(shares, category="network", title="Share"))
+    assert free[0]["low"] < 0

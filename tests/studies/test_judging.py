@@ -47,3 +47,10 @@ def test_what_a_finding_would_mislead_without_stands_behind_it():
     parts = [statistics.share(np.ones(6, dtype=bool))]
     finding = told("share", "the share of members", parts, beside=lambda results: "At equal steps it is not so.")
     assert finding == "Members: 6 of 6. At equal steps it is not so."
+
+
+def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():
+    parts = [
+        statistics.order(np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, coordinates={"of": "x*sin(x)"})
+    ]
+    assert told("order", "test loss", parts) == "x*sin(x): A below B (100 % of pairs)."

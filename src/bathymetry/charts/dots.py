@@ -1,6 +1,7 @@
 """One dot a member: a number that each member has, category by category, with the mean and its interval."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import altair as alt
 import numpy as np
@@ -27,6 +28,7 @@ def dots(
     title: str,
     scale: YScale = "linear",
     domain: tuple[float, float] | None = None,
+    possible: tuple[float, float] | None = None,
     bounds: xr.DataArray | None = None,
     bounds_label: str = "bound",
     references: Sequence[Reference] = (),
@@ -44,6 +46,7 @@ def dots(
         title: What the values are, with their unit.
         scale: "linear", "log" or "accuracy".
         domain: From where to where, in natural values, so that panels can share it.
+        possible: Between what the values can lie on a linear scale, as shares between 0 and 1: intervals end there.
         bounds: One number a category, drawn as an upright stroke on its row.
         bounds_label: What that is.
         references: Labelled upright lines; their `axis` is not looked at.
@@ -71,6 +74,8 @@ def dots(
         _nothing(members) if gone.any() else centre(members[:, None], scale)
         for members, gone in zip(drawn, endless, strict=True)
     ]
+    if possible is not None:
+        centres = [replace(one, low=np.clip(one.low, *possible), high=np.clip(one.high, *possible)) for one in centres]
 
     every = np.concatenate([drawn.ravel(), limits, [line.value for line in lines], *(c.low for c in centres)])
     every = np.concatenate([every, *(c.high for c in centres)])

@@ -175,7 +175,13 @@ def _dead_units(whole: xr.Dataset) -> Figure:
     share = whole["dead_share"]
     panels = tuple(
         panel(
-            dots(share.sel(function=name), category="network", title="Share of dead hidden units", domain=(0.0, 1.0)),
+            dots(
+                share.sel(function=name),
+                category="network",
+                title="Share of dead hidden units",
+                domain=(0.0, 1.0),
+                possible=(0.0, 1.0),
+            ),
             _formula(name),
         )
         for name in _each_function(whole)

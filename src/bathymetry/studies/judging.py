@@ -142,4 +142,6 @@ def _counted(part: "Part") -> str:
 
 
 def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
+    # a formula stays as it is written
+    plain = words.partition(" ")[0].rstrip(":,;").isalpha()
+    return f"{words[:1].upper() if plain else words[:1]}{words[1:]}."

@@ -117,7 +117,14 @@ def _signs(whole: xr.Dataset) -> Figure:
             [one["minimal_ratio"], one["zero_share"], one["negative_share"]],
             xr.Variable("sign", ["positive", "zero", "negative"]),
         )
-        chart = dots(shares, category="sign", title="Share of the eigenvalues", domain=(0.0, 1.0), missing=_MISSING)
+        chart = dots(
+            shares,
+            category="sign",
+            title="Share of the eigenvalues",
+            domain=(0.0, 1.0),
+            possible=(0.0, 1.0),
+            missing=_MISSING,
+        )
         panels.append(panel(chart, name))
     tolerance = float(at["tolerance"].median())
     return Figure(

@@ -119,7 +119,16 @@ def _distance(short: xr.Dataset, long: xr.Dataset) -> Figure:
     turning = xr.concat([w["turning"].sel(scope="network", drop=True) for w in (short, long)], distance["training"])
     panels = (
         panel(dots(distance, category="training", title="Distance travelled", scale="log"), "Distance"),
-        panel(dots(turning, category="training", title="Mean cosine between steps", domain=(-1.0, 1.0)), "Turning"),
+        panel(
+            dots(
+                turning,
+                category="training",
+                title="Mean cosine between steps",
+                domain=(-1.0, 1.0),
+                possible=(-1.0, 1.0),
+            ),
+            "Turning",
+        ),
     )
     medians = [f"{number(float(one.median()))} over {name}" for one, name in zip(pieces, names, strict=True)]
     return Figure(
