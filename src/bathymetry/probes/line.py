@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from bathymetry.core.checks import whole_number
+from bathymetry.core.checks import check_dense, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.places import check_surface
@@ -26,6 +26,7 @@ from bathymetry.surface.outputs import Output
 
 Statistics = Literal["refuse", "estimate", "interpolate"]
 
+_MOST = 100_000  # points
 _TOGETHER = 16  # points of each member in one pass
 _ROUNDING = 16  # rounding units of the largest α within which a point is an end
 
@@ -139,11 +140,14 @@ def _end(surface: LossSurface, given: Tensor | nn.Module, field: str) -> _End:
 
 def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
     if isinstance(alphas, Integral):
-        return torch.linspace(0, 1, whole_number("alphas", alphas, 2), dtype=torch.float64)
+        return torch.linspace(0, 1, whole_number("alphas", alphas, 2, _MOST), dtype=torch.float64)
     try:
         given = torch.as_tensor(alphas)
+        check_dense("alphas", given)
         points = given.detach().to("cpu", torch.float64)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError("alphas", type(alphas).__name__, "give numbers in rising order, or how many") from error
     rising = points.ndim == 1 and len(points) > 1 and bool((points.diff() > 0).all() and points.isfinite().all())
     if not rising:

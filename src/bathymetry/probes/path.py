@@ -11,9 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathymetry.core.checks import check_dense, whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.random_walk import random_walk
+
+_MOST = 100_000  # components, and walks to simulate
 
 
 @runtime_checkable
@@ -73,6 +76,16 @@ def trajectory(
         >>> round(path.explained_variance_ratio[0].item(), 6), path.distance.item(), round(path.turning.item(), 6)
         (1.0, 5.0, 1.0)
     """
+    try:
+        weights = torch.as_tensor(weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError("weights", type(weights).__name__, "expected a tensor (snapshot, parameter)") from error
+    check_dense("weights", weights)
+    if not (surface is None or isinstance(surface, HasLoss)):
+        raise InputError("surface", type(surface).__name__, "expected a bm.LossSurface, or None for no loss")
+    whole_number("components", components, 1, _MOST)
+    whole_number("walks", walks, 1, _MOST)
+    whole_number("seed", seed, 0, 2**63 - 1)
     if weights.ndim not in (2, 3) or weights.shape[-2] < 2 or weights.shape[-1] < 1:
         raise InputError(
             "weights", f"shape {tuple(weights.shape)}", "give (snapshot, parameter) with two points or more"

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
+from bathymetry.core.checks import check_dense
 from bathymetry.core.errors import InputError
 
 _Call = Callable[[Tensor], Tensor]
@@ -55,6 +56,9 @@ class HessianProduct:
         Raises:
             InputError: If the shape does not fit.
         """
+        if not isinstance(vectors, Tensor):
+            raise InputError("vectors", type(vectors).__name__, "expected a tensor of real numbers")
+        check_dense("vectors", vectors)
         members = len(self._theta)
         axes = (1, 2) if self._single else (2, 3)
         fits = vectors.ndim in axes and vectors.shape[-1] == self.dimension

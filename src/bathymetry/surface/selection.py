@@ -140,6 +140,8 @@ def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | No
         if not chosen:
             raise InputError("model", type(model).__name__, "give a network with trainable parameters")
     else:
+        if not isinstance(only, str) and not (isinstance(only, Sequence) and all(isinstance(n, str) for n in only)):
+            raise InputError("only", type(only).__name__, "expected names of parameters or layers, or None for all")
         wanted = set(_named(model, own, [only] if isinstance(only, str) else only))
         chosen = {name: p for name, p in own.items() if name in wanted}
         if not chosen:
