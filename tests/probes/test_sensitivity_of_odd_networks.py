@@ -145,6 +145,26 @@ def test_networks_that_differentiate_by_their_inputs_have_a_surface(how):
         )
 
 
+def physical_loss(model, batch):
+    """The mean square of u + ∂u/∂x, with the derivative taken in the loss."""
+    x = batch[0].requires_grad_()
+    u = model(x)
+    return (u + torch.autograd.grad(u.sum(), x, create_graph=True)[0]).square().mean()
+
+
+@pytest.mark.parametrize("rows", [12, 5])
+def test_losses_that_differentiate_by_the_inputs_have_a_surface(rows):
+    model, x = Physical("autograd").double(), X[:, :1].double()
+    surface = LossSurface(model.net, physical_loss, [(one,) for one in x.split(rows)])
+    value, slope = by_formula(model, x)
+    torch.testing.assert_close(surface.loss(), value.square().mean().detach())
+    expected = torch.autograd.grad(value.square().mean(), list(model.parameters()))
+    torch.testing.assert_close(surface.gradient(), torch.cat([one.ravel() for one in expected]))
+    found = probes.sensitivity(surface, of="loss").per_example
+    torch.testing.assert_close(found, (2 * value * slope).abs().detach())
+    assert not x.requires_grad
+
+
 class Pair(nn.Module):
     """Logits that are linear in each of two inputs, among other things; and one of words."""
 

@@ -266,15 +266,18 @@ class Network:
         self, module: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
         """Run a forward pass, with gradients where it differentiates by its inputs itself."""
-        if not self._differentiates or torch.is_grad_enabled():
+        if torch.is_grad_enabled():
+            return functional_call(module, tensors, arguments, named)
+        if not self._differentiates:
             try:
                 return functional_call(module, tensors, arguments, named)
             except RuntimeError as error:
-                if torch.is_grad_enabled() or "does not require grad" not in str(error):
+                if "does not require grad" not in str(error):
                     raise
                 self._differentiates = True
         with torch.enable_grad():
-            return functional_call(module, tensors, arguments, named)
+            answer = functional_call(module, tensors, arguments, named)
+        return answer.detach() if isinstance(answer, Tensor) else answer
 
     def raw_loss(
         self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], criterion: Criterion, batch: Batch
@@ -292,10 +295,8 @@ class Network:
         """
         if not criterion.takes_model:
             return criterion.raw(self.output(parameters, constants, batch.inputs), *batch.targets)
-        handed = batch.map(self.guarded)
-        whole = (handed.inputs, *handed.targets) if handed.targets else handed.inputs
         tensors = {f"model.{name}": one for name, one in {**constants, **self._varied(parameters)}.items()}
-        return functional_call(_WithLoss(self._own, criterion), tensors, (whole,))
+        return self._called(_WithLoss(self._own, criterion), tensors, (batch.map(self.guarded).whole,), {})
 
     def _varied(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own = dict(self._theirs.named_parameters())
