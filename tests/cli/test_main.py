@@ -132,19 +132,50 @@ def test_a_foreign_folder_is_refused_before_anything_is_done(capsys, out):
 def test_a_plan_is_told_and_nothing_is_done(capsys, out):
     status, words, _ = said(capsys, *SMOKE, "--members", "25", "--plan", "--out", str(out))
     assert status == 0
-    assert "150 networks, 0 of them stored; 18 units to train" in words
+    assert "150 networks, 0 of them stored; 18 chunks to train" in words
     assert not out.exists()
+
+
+def seconds(words):
+    number, unit = words.split()
+    return float(number) * {"s": 1, "min": 60}[unit]
+
+
+def parts_of(words):
+    """The total of a plan and its parts, in seconds."""
+    (line,) = [line for line in words.splitlines() if line.startswith("In all about ")]
+    total, parts = line.removeprefix("In all about ").rstrip(".").split(": ")
+    return seconds(total), {part.split(" ", 1)[0]: seconds(part.split(" ", 1)[1]) for part in parts.split(", ")}
+
+
+def test_a_plan_sums_to_what_training_measuring_and_drawing_take(capsys, out):
+    _, words, _ = said(capsys, "run", "all", "--data", "digits", "--members", "10", "--plan", "--out", str(out))
+    total, parts = parts_of(words)
+    assert list(parts) == ["training", "measuring", "drawing"]
+    assert all(parts.values())
+    assert total == pytest.approx(sum(parts.values()), abs=60 + 0.05 * total)  # minutes are rounded
+    each = [line.partition(" to train, about ")[2] for line in words.splitlines() if " to train, about " in line]
+    assert sum(seconds(one.partition(";")[0]) for one in each) == pytest.approx(parts["training"], abs=9 * 30 + 30)
 
 
 def test_what_is_measured_is_told_beside_the_time_of_training(capsys, out):
     short = ["run", "interpolation", "--preset", "smoke", "--members", "1", "--epochs", "1", "--out", str(out)]
     short += ["--train-examples", "200", "--test-examples", "50"]
     _, words, _ = said(capsys, *short, "--plan")
-    assert "3 units to train, about 1 s, and 5 measurements on top, up to" in words
+    assert "3 chunks to train, about 1 s; 5 measurements, about 1 s; up to" in words
     _, words, _ = said(capsys, *short)
-    assert "training takes about 1 s, what is to be measured and drawn comes on top." in words
+    assert "In all about " in words
+    assert "interpolation: training 3 chunks" in words
     _, words, _ = said(capsys, *short, "--plan")
-    assert "nothing to train, up to" in words
+    assert "nothing to train; up to" in words
+    assert parts_of(words)[1]["training"] == parts_of(words)[1]["measuring"] == 0
+
+
+def test_one_chunk_is_one_chunk(capsys, out):
+    line = ["run", "gradient-norm", "--preset", "smoke", "--members", "2", "--epochs", "2", "--samples", "20"]
+    _, words, _ = said(capsys, *line, "--out", str(out))
+    assert "1 chunk to train" in words
+    assert "gradient-norm: training 1 chunk\n" in words
 
 
 def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsys, out):

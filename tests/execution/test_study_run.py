@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import bathymetry as bm
@@ -15,6 +16,7 @@ from bathymetry.execution import look, run_study
 from bathymetry.store import read_results
 
 OWN = str(Path(__file__).with_name("own_study.py"))
+THREADS = str(Path(__file__).with_name("threads_study.py"))
 
 
 class Listener:
@@ -102,6 +104,64 @@ def test_what_training_and_measuring_took_is_kept_and_added_up(tmp_path):
     assert first.keys() == {"", "between"}
     assert 0 < sum(first.values()) < time.perf_counter() - begun + 0.01  # rounded to thousandths
     assert run(tmp_path, members=12).results.attrs["seconds"] == first
+
+
+def test_every_unit_has_a_name_where_an_ensemble_has_no_coordinates(tmp_path):
+    listener = Listener()
+    run_study("gradient-norm", preset="smoke", out=tmp_path, progress=listener, members=2, epochs=2, samples=20)
+    assert listener.units == ["members 0 to 1"]
+
+
+def test_ranges_of_members_are_listed_where_ensembles_share_a_setting(tmp_path):
+    fields = {"data": "digits", "members": 2, "epochs": 1, "train_examples": 60, "test_examples": 20}
+    same = run_study("interpolation", preset="smoke", out=tmp_path, **fields, second_rate=1e-3)
+    assert sorted(same.results.attrs["units"].values()) == [[[0, 2], [0, 2], [2, 4]]]
+    other = run_study("interpolation", preset="smoke", out=tmp_path, **fields, second_rate=1e-2)
+    assert sorted(other.results.attrs["units"].values()) == [[[0, 2]], [[0, 2], [2, 4]]]
+
+
+def test_a_run_gives_its_trained_networks(tmp_path):
+    results = run(tmp_path, members=12)
+    data = bm.data.function("sin", samples=50)
+    for loaded in (results, bm.load_study(tmp_path / "own-width", study=OWN)):
+        wide = loaded.networks(network="8")
+        assert len(wide) == 12
+        losses = results.results.to_dataset()["train_loss"].sel(network="8").isel(epoch=-1).values
+        for network, loss in zip(wide, losses, strict=True):
+            assert not network.training
+            assert torch.nn.functional.mse_loss(network(data.x_train), data.y_train).item() == pytest.approx(
+                loss, rel=1e-5
+            )
+    twin = bm.train(bm.Perceptron((1, 2, 1)), data, members=12, epochs=5)
+    narrow = results.networks(network="2")[11]
+    assert all(map(torch.equal, narrow.parameters(), twin.model(11).parameters()))
+
+
+@pytest.mark.parametrize(
+    ("group", "coordinates", "words"),
+    [
+        ("", {}, "no coordinates: 2 ensembles are there; expected the coordinates of one: network='2'; network='8'"),
+        ("", {"network": "9"}, "network='9': 0 ensembles are there"),
+        ("between", {}, "group='between': 0 ensembles are there"),
+        ("", {"depth": 1}, "depth=1: 0 ensembles are there"),
+    ],
+)
+def test_coordinates_of_no_ensemble_are_answered_with_those_there_are(group, coordinates, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        run(tmp_path, members=2).networks(group, **coordinates)
+
+
+def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("THREADS", str(tmp_path / "threads"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_study(THREADS, preset="smoke", out=tmp_path / "out")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    lines = (tmp_path / "threads").read_text().splitlines()
+    assert set(lines) == {"measured 1", "built 2", "joint 1", "derived 1"}
 
 
 def test_looking_changes_nothing(tmp_path):

@@ -26,6 +26,11 @@ def weighted_error(outputs, targets):
     return (weights * (outputs - targets) ** 2).sum() / weights.sum()
 
 
+def sum_and_count(outputs, targets):
+    weights = 1.0 + 5.0 * (targets > 0)
+    return (weights * (outputs - targets) ** 2).sum(), weights.sum()
+
+
 def contrast(outputs, targets):
     return (outputs - outputs.mean(0)).square().mean() + (outputs * targets).mean().square()
 
@@ -49,6 +54,7 @@ LOSSES = {
     "divergence": (nn.KLDivLoss(reduction="batchmean"), VALUES.softmax(1)),
     "a function": (weighted_error, VALUES),
     "a function of all examples": (contrast, VALUES),
+    "a sum and a count": (sum_and_count, VALUES),
     "by name": ("cross_entropy", LABELS[SORTED]),
     "squares by name": ("mse", VALUES),
 }
@@ -56,7 +62,8 @@ LOSSES = {
 
 def truth(loss, outputs, targets):
     named = {"mse": nn.MSELoss(), "cross_entropy": nn.CrossEntropyLoss()}
-    return (named.get(loss, loss) if isinstance(loss, str) else loss)(outputs, targets)
+    value = (named.get(loss, loss) if isinstance(loss, str) else loss)(outputs, targets)
+    return value[0] / value[1] if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("members", [1, 3, 10])
@@ -151,6 +158,24 @@ def test_a_loss_that_compares_every_output_with_every_target_is_refused(loss, sh
     build = (lambda: nn.Linear(4, 1)) if len(shape) == 1 else (lambda: nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)))
     with pytest.raises(InputError, match=r"loss = .*(shape|size)"):
         train(build, (X, X[:, :1].sign().reshape(shape)), members=2, loss=loss, epochs=1)
+
+
+def model_error(model, batch):
+    return (model(batch[0]) - batch[1]).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (model_error, r"loss = model_error: a loss of \(model, batch\) is for surfaces"),
+        (lambda output, targets: (output - targets).square(), r"loss = gives shape \(8, 3\)"),
+        (lambda output, targets: 1.0, "loss = gives a float"),
+        (lambda output, targets: (output.sum(), "many"), "loss = gives a str as count"),
+    ],
+)
+def test_what_is_no_loss_of_outputs_and_targets_is_named(loss, words, unchecked):
+    with pytest.raises(InputError, match=words):
+        train(lambda: bm.mlp([4, 3]), (X, VALUES), members=2, loss=loss, epochs=1)
 
 
 def test_a_loss_that_fits_the_shapes_itself_is_taken():

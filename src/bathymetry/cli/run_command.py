@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -12,6 +12,10 @@ from bathymetry.cli.parsing import Values, as_text, did_you_mean, parse, say
 from bathymetry.core.errors import InputError
 from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, joined, shipped, studies
 
+if TYPE_CHECKING:
+    from bathymetry.execution import Work
+
+_FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
 _OWN: Mapping[str, Values] = {"--preset": "one", "--out": "one", "--plan": "none"}
 
 
@@ -85,16 +89,14 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
     say(f"Data: {'; '.join(named)}.")
     works = [(study, look(out, plan)) for study, plan in plans]
     for study, work in works:
-        training = f"{work.units} units to train, about {_duration(work.seconds)}" if work.units else "nothing to train"
-        if work.measurements:
-            training += f", and {work.measurements} measurements on top"
-        memory = f"up to {work.bytes / 1e9:.1f} GB of memory"
-        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {training}, {memory}.")
+        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_told(work)}.")
+    training, measuring = (sum(getattr(work, name) for _, work in works) for name in ("seconds", "measuring_seconds"))
+    drawing = _FIGURE_SECONDS * sum(len(study.shows) for study, _ in works)
+    parts = f"training {_duration(training)}, measuring {_duration(measuring)}, drawing {_duration(drawing)}"
+    say(f"In all about {_duration(training + measuring + drawing)}: {parts}.")
     if plan_only:
         return
-    seconds = sum(work.seconds for _, work in works)
-    training = f"training takes about {_duration(seconds)}" if seconds else "there is nothing to train"
-    say(f"Preset {preset}; results go to {out}; {training}, what is to be measured and drawn comes on top.")
+    say(f"Preset {preset}; results go to {out}.")
     for found_as, _, settings in chosen:
         changes = settings.model_dump()
         run_study(found_as, preset=preset, out=out, progress=Terminal(), **changes)
@@ -103,6 +105,17 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
     names = {study.name for _, study, _ in chosen}
     tell([claim for claim in claims if claim.id.rpartition(".")[0] in names])
     say(f"\nPage: {page}")
+
+
+def _told(work: "Work") -> str:
+    """Say what a study has to do, about how long it takes and how much memory."""
+    memory = f"up to {work.bytes / 1e9:.1f} GB of memory"
+    units = f"{work.units} chunk{'' if work.units == 1 else 's'} to train, about {_duration(work.seconds)}"
+    done = [units if work.units else "nothing to train"]
+    if work.measurements:
+        each = f"{work.measurements} measurement{'' if work.measurements == 1 else 's'}"
+        done.append(f"{each}, about {_duration(work.measuring_seconds)}")
+    return "; ".join([*done, memory])
 
 
 def _preset(arguments: Sequence[str]) -> str:
@@ -178,7 +191,7 @@ def _has(study: Study, field: str) -> bool:
 
 def _duration(seconds: float) -> str:
     if seconds < 1:
-        return "1 s"
+        return "1 s" if seconds > 0 else "0 s"
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

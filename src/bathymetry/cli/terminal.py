@@ -45,7 +45,7 @@ class Terminal(Progress):
             self._task = self._bar.add_task(study, total=self._seconds, left="")
             self._bar.start()
         else:
-            self.say(f"{study}: training {units} units")
+            self.say(f"{study}: training {units} chunk{'' if units == 1 else 's'}")
 
     def advance(self, unit: str, seconds: float) -> None:
         """Show how far it has come.

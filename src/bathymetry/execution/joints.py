@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bathymetry.core.identity import Description, describe
+from bathymetry.core.threads import one_thread
 from bathymetry.store import Unit, collect, keep, read_unit, setting_hash, unit_path
 from bathymetry.store.machine import provenance
 from bathymetry.studies.plan import JointMeasurement
@@ -42,7 +43,8 @@ def joint(measurement: JointMeasurement, names: Sequence[str], out: Path, device
     if not path.exists():
         begun = time.perf_counter()
         units = [collect(out, one, ensemble.members) for one, ensemble in zip(names, measurement.of, strict=True)]
-        record = measurement.function(units)
+        with one_thread():
+            record = measurement.function(units)
         machine = {**provenance(device), "seconds": time.perf_counter() - begun}
         keep(out, name, description, Unit(members, record, {}, machine))
     return read_unit(path)

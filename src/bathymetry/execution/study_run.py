@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.threads import one_thread
 from bathymetry.execution.earlier import set_apart
 from bathymetry.execution.joints import joint
+from bathymetry.execution.networks import stored_networks
 from bathymetry.execution.progress import Progress
 from bathymetry.execution.units import train_unit
 from bathymetry.execution.work import EnsembleWork, Work, inspect
@@ -25,6 +27,8 @@ from bathymetry.studies.settings import StudySettings
 from bathymetry.studies.study import Study
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bathymetry.charts import Figure
 
 OUT = Path("bathymetry-report")
@@ -66,6 +70,18 @@ class StudyRun:
     def seen(self) -> Sequence[str]:
         """What was seen, in plain words."""
         return tuple(self.study.seen(self.results))
+
+    def networks(self, group: str = "", **coordinates: Coordinate) -> "list[nn.Module]":
+        """Read the trained networks of one ensemble, as they were at the end.
+
+        Args:
+            group: The group of the results that the ensemble's records are in; "" for the results proper.
+            **coordinates: Its coordinates in the results, such as function="cos", network="deep".
+
+        Returns:
+            A network for each member, in evaluation mode.
+        """
+        return stored_networks(self.study, self.results.attrs["settings"], self.out, group, coordinates)
 
 
 def run_study(
@@ -140,11 +156,12 @@ def put_together(
         "settings": settings.model_dump(mode="json"),
         "data": dict(plan.data),
         "notes": list(plan.notes),
-        "units": {one.name: [one.planned.members.start, one.planned.members.stop] for one in work.ensembles},
+        "units": _ranges(work),
         "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
         "provenance": dict(provenance(settings.device)),
     }
-    results = study.derive(settings, assemble(records, attributes))
+    with one_thread():
+        results = study.derive(settings, assemble(records, attributes))
     results.attrs = attributes
     moved = set_apart(out / study.name / RESULT, attributes)
     if moved and heard is not None:
@@ -161,7 +178,7 @@ def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) ->
     try:
         for one in work.ensembles:
             for members in one.missing:
-                label = ", ".join(map(str, one.planned.coordinates.values()))
+                label = ", ".join(map(str, one.planned.coordinates.values())) or _numbers(members)
                 whole = Work((EnsembleWork(one.planned, one.name, one.description, (members,)),)).seconds
                 begun = done
 
@@ -176,6 +193,18 @@ def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) ->
         raise
     finally:
         heard.end()
+
+
+def _ranges(work: Work) -> dict[str, list[list[int]]]:
+    """Give the members by the hash of their setting, which several ensembles may share."""
+    ranges: dict[str, list[list[int]]] = {}
+    for one in work.ensembles:
+        ranges.setdefault(one.name, []).append([one.planned.members.start, one.planned.members.stop])
+    return ranges
+
+
+def _numbers(members: range) -> str:
+    return f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
 
 
 def _what_is_stored(study: Study, work: Work, out: Path, trained: int) -> str:

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bathymetry.core.errors import DamagedError, InputError
 from bathymetry.core.interruption import HeldSignals
+from bathymetry.core.threads import one_thread
 from bathymetry.execution.work import EnsembleWork
 from bathymetry.store import (
     Unit,
@@ -19,7 +22,8 @@ from bathymetry.store import (
     write_checkpoint,
 )
 from bathymetry.store.machine import provenance
-from bathymetry.training import Checkpoint, Setting, Trained, train
+from bathymetry.training import Checkpoint, Measurement, Moment, Setting, Trained, train
+from bathymetry.training.measurement import Measure
 
 CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a unit
 
@@ -108,7 +112,7 @@ def _train_setting(
         targets=setting.targets(members) if setting.targets else None,
         evaluate_on={name: one(members) if callable(one) else one for name, one in sets.items()} if sets else None,
         record_at=setting.record_at,
-        measurements=setting.measurements,
+        measurements={name: _on_one_thread(measurement) for name, measurement in setting.measurements.items()},
         snapshots=setting.snapshots,
         dtype=setting.dtype,
         device=device,
@@ -117,6 +121,17 @@ def _train_setting(
         checkpoint_every=CHECKPOINT_EVERY,
         resume=resume,
     )
+
+
+def _on_one_thread(measurement: Measure | Measurement) -> Measurement:
+    """Measure with one thread: training is the same with any number of them, measurements are not."""
+    one = measurement if isinstance(measurement, Measurement) else Measurement(measurement)
+
+    def measured(moment: Moment) -> Tensor:
+        with one_thread():
+            return one.function(moment)
+
+    return replace(one, function=measured)
 
 
 def _left(place: Path) -> Checkpoint | None:

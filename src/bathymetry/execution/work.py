@@ -8,8 +8,8 @@ from pathlib import Path
 from bathymetry.core.identity import Description
 from bathymetry.execution.joints import joint_description
 from bathymetry.store import gaps, setting_hash, sound, stored, unit_path
-from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.training import Setting
+from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
+from bathymetry.training import Measurement, Setting
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Work:
     ensembles: tuple[EnsembleWork, ...]
     set_aside: tuple[str, ...] = ()  # a sentence for each damaged file
     joints: int = 0  # joint measurements that are missing
+    joint_seconds: float = 0.0  # about how long those take
 
     @property
     def units(self) -> int:
@@ -56,8 +57,16 @@ class Work:
         return sum(estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing)
 
     @property
+    def measuring_seconds(self) -> float:
+        """About how long the measurements take, in units and joint ones; those that do not say it count as nothing."""
+        in_units = sum(
+            len(unit) * _measuring_seconds(one.planned.setting) for one in self.ensembles for unit in one.missing
+        )
+        return in_units + self.joint_seconds
+
+    @property
     def measurements(self) -> int:
-        """How many measurements are to be made, in units and joint ones; nobody knows how long those take."""
+        """How many measurements are to be made, in units and joint ones."""
         in_units = sum(len(one.missing) * len(one.planned.setting.measurements) for one in self.ensembles)
         return in_units + self.joints
 
@@ -78,8 +87,12 @@ def look(out: Path, plan: Plan) -> Work:
         What is missing, trusting what is stored.
     """
     ensembles = tuple(_compared(one, out, None) for one in plan.ensembles)
-    missing = sum(not unit_path(out, name, members).exists() for name, members in _joints(plan, ensembles))
-    return Work(ensembles, joints=missing)
+    missing = [
+        measurement
+        for measurement, (name, members) in zip(plan.joints, _joints(plan, ensembles), strict=True)
+        if not unit_path(out, name, members).exists()
+    ]
+    return Work(ensembles, joints=len(missing), joint_seconds=sum(map(_joint_seconds, missing)))
 
 
 def inspect(out: Path, plan: Plan) -> Work:
@@ -120,6 +133,30 @@ def _compared(planned: PlannedEnsemble, out: Path, said: list[str] | None) -> En
     return EnsembleWork(planned, name, description, tuple(gaps(have, planned.members)))
 
 
+def _joint_seconds(measurement: JointMeasurement) -> float:
+    return len(measurement.of[0].members) * float(getattr(measurement.function, "seconds", 0.0))
+
+
+def _measuring_seconds(setting: Setting) -> float:
+    """Estimate how long a member's measurements take, from what they say of themselves."""
+    seconds = 0.0
+    for one in setting.measurements.values():
+        function, epochs = (one.function, one.epochs) if isinstance(one, Measurement) else (one, None)
+        times = _recorded(setting) if epochs is None else len(epochs)
+        seconds += times * float(getattr(function, "seconds", 0.0))
+    return seconds
+
+
+def _recorded(setting: Setting) -> float:
+    """Give how many epochs are recorded."""
+    if setting.record_at is not None:
+        return len(setting.record_at)
+    if setting.epochs is not None:
+        return setting.epochs
+    examples = len(setting.data.train)
+    return (setting.steps or 0) / -(-examples // (setting.batch_size or examples))
+
+
 def estimated_seconds(setting: Setting, members: int) -> float:
     """Estimate how long a unit trains, from rates measured on two cores.
 
@@ -134,18 +171,16 @@ def estimated_seconds(setting: Setting, members: int) -> float:
     batch = setting.batch_size or examples
     steps_an_epoch = -(-examples // batch)
     steps = setting.steps if setting.steps is not None else (setting.epochs or 0) * steps_an_epoch
-    epochs = steps / steps_an_epoch
     shapes = [p.shape for p in setting.network().parameters()]
     entries = sum(prod(shape) for shape in shapes)
     units = sum(shape[0] for shape in shapes if len(shape) > 1)
     judged = examples + len(setting.data.test)
-    recorded = epochs if setting.record_at is None else len(setting.record_at)
 
     def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
         return members * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
     step = 3 * pass_seconds(batch) + members * entries * 28 / 25e9 + 5e-6 * (len(shapes) * 6 + 10)
-    return steps * step + recorded * pass_seconds(judged)
+    return steps * step + _recorded(setting) * pass_seconds(judged)
 
 
 def estimated_bytes(planned: PlannedEnsemble) -> int:

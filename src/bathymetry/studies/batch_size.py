@@ -88,6 +88,12 @@ class Trained:
 
     version: ClassVar[int] = 2
 
+    @property
+    def seconds(self) -> float:
+        """About how long a member takes."""
+        rows = len(self.examples.train) + len(self.examples.test)
+        return 2e-9 * rows * models.parameter_count(self.network.widths)
+
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Measure the members.
 

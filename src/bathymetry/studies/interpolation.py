@@ -53,6 +53,11 @@ class Between:
 
     version: ClassVar[int] = 2
 
+    @property
+    def seconds(self) -> float:
+        """About how long a pair takes."""
+        return _line_seconds(self.network, self.examples)
+
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Walk them.
 
@@ -80,6 +85,11 @@ class FromTheStart:
 
     version: ClassVar[int] = 2
 
+    @property
+    def seconds(self) -> float:
+        """About how long a member takes."""
+        return _line_seconds(self.network, self.examples)
+
     def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
         """Walk the lines.
 
@@ -92,6 +102,11 @@ class FromTheStart:
         (unit,) = units
         start, end = (vectors(self.network, unit, epoch) for epoch in (0, max(unit.snapshots)))
         return walked(self.network, self.examples, start, end, unit.members)
+
+
+def _line_seconds(network: "models.Perceptron", examples: "Data") -> float:
+    rows = len(ALPHAS) * (len(examples.train) + len(examples.test))
+    return 9e-12 * rows * models.parameter_count(network.widths)
 
 
 def walked(

@@ -79,7 +79,12 @@ class CriticalCurvature:
     examples: "Data"
     descent: int
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+
+    @property
+    def seconds(self) -> float:
+        """About how long a member takes: dense Hessians, again and again."""
+        return 5e-7 * len(self.examples.train) * models.parameter_count(self.network.widths) ** 2
 
     def __call__(self, moment: "training.Moment") -> "torch.Tensor":
         """Search and measure.

@@ -25,7 +25,10 @@ class PlannedEnsemble:
 
 @dataclass(frozen=True)
 class JointMeasurement:
-    """A measurement that needs the parameters of several ensembles, such as a line between two solutions."""
+    """A measurement that needs the parameters of several ensembles, such as a line between two solutions.
+
+    Its function may have an attribute `seconds`, about how long it takes for a member: a plan adds these up.
+    """
 
     coordinates: Mapping[str, Coordinate]
     of: tuple[PlannedEnsemble, ...]

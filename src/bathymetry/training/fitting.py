@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet
-from bathymetry.training.losses import Loss, loss_function
+from bathymetry.training.losses import Loss
 from bathymetry.training.members import copied
 
 _REFUSALS = (RuntimeError, IndexError, ValueError, TypeError, UserWarning)
@@ -137,21 +137,17 @@ def _check_classes(criterion: Criterion, labels: Tensor, width: int, field: str)
 
 def _check_own_loss(loss: Loss, criterion: Criterion, outputs: Tensor, targets: Tensor, said: str) -> None:
     shown = getattr(loss, "__name__", repr(loss))
+    if criterion.takes_model:
+        raise InputError("loss", shown, "a loss of (model, batch) is for surfaces; expected one of (output, targets)")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Using a target size")  # PyTorch would go on and broadcast
-            value = loss_function(criterion.loss)(outputs, targets)
+            raw = criterion.raw(outputs, targets)
     except _REFUSALS as error:
         remedy = f"it can't judge {said} ({first_line(error)}); give targets that fit"
         raise InputError("loss", shown, remedy) from error
-    if not isinstance(value, Tensor) or value.ndim != 0:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise InputError("loss", f"something that gives {shape}", "give a function that gives the mean, one number")
-    if (
-        targets.shape != outputs.shape
-        and targets.numel() == outputs.numel()
-        and _broadcasts(criterion, outputs, targets)
-    ):
+    criterion.value(raw)
+    if _broadcasts(criterion, outputs, targets):
         remedy = f"it compares every output with every target of {said}; give targets of the outputs' shape"
         raise InputError("loss", shown, remedy)
 
