@@ -118,3 +118,25 @@ def test_the_mean_of_shares_has_an_interval_of_shares():
     near_zero = statistics.region(np.array([0.0, 0, 0, 0, 0, 0.03]), 0.0, 0.1, as_percent=True)
     assert near_zero.interval[0] == 0.0
     assert "−" not in near_zero.summary
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: statistics.share(np.ones(8, bool), coordinates="deep"), "coordinates = deep: expected a mapping"),
+        (
+            lambda: statistics.share(np.ones(8, bool), coordinates={"network": 3}),
+            "expected a mapping of names to names",
+        ),
+        (lambda: statistics.not_run("was not run", "deep"), "coordinates = deep: expected a mapping"),
+        (lambda: statistics.slope(np.ones(8), expected="above", unit=3), "unit = 3: expected text"),
+        (lambda: statistics.best(np.ones(8), {"B": np.ones(8)}, larger_is_better=True, name=["A"]), "name = "),
+        (lambda: statistics.region(np.ones(8), 0, 1, as_percent=np.ones(3)), "expected True or False"),
+        (lambda: statistics.clopper_pearson(1, 10**400), "expected at most"),
+        (lambda: statistics.superiority_interval(0.5, 10**400, 5), "expected at most"),
+        (lambda: statistics.holm(np.array(0.1)), "expected a list of p values"),
+    ],
+)
+def test_words_and_counts_of_another_kind_are_named(make, words):
+    with pytest.raises(InputError, match=words):
+        make()

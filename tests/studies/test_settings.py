@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
@@ -107,3 +108,18 @@ def test_one_function_by_two_names_is_refused(functions):
     study = find("depth-function")
     with pytest.raises(InputError, match=f"it is the same function as {re.escape(functions[0])}; name each only once"):
         study.plan(DEPTH.preset("smoke", functions=functions))
+
+
+@pytest.mark.parametrize(
+    "name", [None, 3, ["capacity"], b"capacity", "a\0b", "a\0b.py", "x" * 5000, "x" * 5000 + ".py"]
+)
+def test_an_impossible_name_of_a_study_is_answered_in_one_sentence(name):
+    with pytest.raises(InputError, match=r"^study = ") as caught:
+        find(name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", [None, 3, ["full"], np.ones(3), "Full"])
+def test_an_impossible_preset_is_answered_with_those_there_are(name):
+    with pytest.raises(InputError, match="full, quick, smoke"):
+        DEPTH.preset(name)

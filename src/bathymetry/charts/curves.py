@@ -14,11 +14,12 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from bathymetry.charts.centre import centre
+from bathymetry.charts.checks import check_array, check_axis, check_references
 from bathymetry.charts.hover import columns_around, hover_layer
 from bathymetry.charts.key import Entry, Shape, colour, dash, entries, shown
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import XScale, YScale, drawable, leaves, natural, x_axis, y_axis
+from bathymetry.charts.scale import X_SCALES, Y_SCALES, XScale, YScale, drawable, leaves, natural, x_axis, y_axis
 from bathymetry.charts.theme import MUTED
 from bathymetry.charts.thin import thin
 from bathymetry.charts.view import view
@@ -66,6 +67,10 @@ def curves(
     Returns:
         A single view as wide as its container; its `description` says in words what a screen reader should.
     """
+    check_array("values", values, {"x": x} if series is None else {"series": series, "x": x}, axis=x)
+    check_axis("x_", x_scale, X_SCALES)
+    check_axis("y_", y_scale, Y_SCALES, y_domain)
+    check_references(references)
     dims = ((series,) if series is not None else ()) + ("member", x)
     whole = values.transpose(*dims)
     names = [str(name) for name in values[series].values] if series is not None else [y_title]

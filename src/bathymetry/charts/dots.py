@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts.centre import Centre, centre
+from bathymetry.charts.checks import check_array, check_axis, check_references
 from bathymetry.charts.key import Entry
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import YScale, drawable, leaves, natural, text, y_axis
+from bathymetry.charts.scale import Y_SCALES, YScale, drawable, leaves, natural, text, y_axis
 from bathymetry.charts.theme import INK, MUTED, SERIES
 from bathymetry.charts.view import view
 from bathymetry.charts.words import value
@@ -58,6 +59,9 @@ def dots(
     Returns:
         A single view as wide as its container, a row a category.
     """
+    check_array("values", values, {"category": category})
+    check_axis("", scale, Y_SCALES, domain)
+    check_references(references)
     whole = values.transpose(category, "member")
     names = [str(name) for name in whole[category].values]
     raw = np.asarray(whole.values, dtype=float)

@@ -3,6 +3,7 @@
 import altair as alt
 
 from bathymetry.charts.figure import Panel
+from bathymetry.core.errors import InputError
 
 
 def panel(chart: alt.Chart | alt.LayerChart, title: str) -> Panel:
@@ -14,6 +15,11 @@ def panel(chart: alt.Chart | alt.LayerChart, title: str) -> Panel:
 
     Returns:
         The panel; what a screen reader says of it is the chart's own description.
+
+    Raises:
+        InputError: If it is no chart.
     """
+    if not isinstance(chart, alt.TopLevelMixin):
+        raise InputError("chart", type(chart).__name__, "expected a chart, such as charts.curves makes")
     words = chart.description
     return Panel(chart=chart, title=title, description=words if isinstance(words, str) else title)

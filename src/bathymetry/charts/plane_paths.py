@@ -6,11 +6,13 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
+from bathymetry.charts.checks import check_array
 from bathymetry.charts.key import Entry
 from bathymetry.charts.rows import rows
 from bathymetry.charts.scale import y_axis
 from bathymetry.charts.theme import INK, LINE, SERIES
 from bathymetry.charts.view import view
+from bathymetry.core.errors import InputError
 
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
@@ -34,7 +36,14 @@ def paths(
 
     Returns:
         A single view as wide as its container.
+
+    Raises:
+        InputError: If the arrays do not fit each other.
     """
+    check_array("points", points, {}, ("member", "snapshot", "component"))
+    check_array("colour", colour, {}, ("member", "snapshot"))
+    if points.sizes["component"] != 2:
+        raise InputError("points", f"{points.sizes['component']} components", "expected two")
     placed = np.asarray(points.transpose("member", "snapshot", "component").values, dtype=float)
     worth = np.asarray(colour.transpose("member", "snapshot").values, dtype=float)
     worth = np.where(np.isfinite(worth) & (worth > 0), worth, np.nan)

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts.centre import centre
+from bathymetry.charts.checks import check_array, check_ends
 from bathymetry.charts.hover import columns_around, hover_layer
 from bathymetry.charts.key import Entry, shown
 from bathymetry.charts.rows import rows
@@ -15,6 +16,7 @@ from bathymetry.charts.scale import drawable, leaves, x_axis, y_axis
 from bathymetry.charts.theme import DASHES, INK, SERIES, SHADE
 from bathymetry.charts.thin import thin
 from bathymetry.charts.view import view
+from bathymetry.core.errors import InputError
 
 _TRUTH = (5.0, 3.0)  # the truth's dash
 
@@ -48,7 +50,17 @@ def predictions(
 
     Returns:
         A single view as wide as its container.
+
+    Raises:
+        InputError: If the arrays do not fit each other.
     """
+    check_array("prediction", prediction, {"x": x}, axis=x)
+    check_array("truth", truth, {"x": x}, fixed=())
+    if truth.sizes[x] != prediction.sizes[x]:
+        raise InputError("truth", f"{truth.sizes[x]} values", f"expected one for each of {prediction.sizes[x]} places")
+    for field, ends in (("trained_on", trained_on), ("y_domain", y_domain)):
+        if ends is not None:
+            check_ends(field, ends)
     whole = prediction.transpose("member", x)
     kept = thin(whole.sizes[x], spacing="linear")
     places = np.asarray(whole[x].values, dtype=float)[kept]

@@ -6,6 +6,8 @@ import vl_convert
 
 from bathymetry.charts.figure import Figure
 from bathymetry.charts.sheet import drawing
+from bathymetry.core.checks import path_of
+from bathymetry.core.errors import InputError
 from bathymetry.core.storage import put
 
 _RESOLUTION = 2.0  # pixels of the PNG to one of the SVG
@@ -20,8 +22,14 @@ def save(figure: Figure, folder: Path | str) -> tuple[Path, Path]:
 
     Returns:
         The paths of the SVG and of the PNG.
+
+    Raises:
+        InputError: If it is no figure, or no folder.
     """
-    svg, png = (Path(folder) / f"figure-{figure.name}.{kind}" for kind in ("svg", "png"))
+    if not isinstance(figure, Figure):
+        raise InputError("figure", type(figure).__name__, "expected a charts.Figure")
+    folder = path_of("folder", folder)
+    svg, png = (folder / f"figure-{figure.name}.{kind}" for kind in ("svg", "png"))
     drawn = drawing(figure)
     put(svg, drawn.encode())
     put(png, vl_convert.svg_to_png(drawn, scale=_RESOLUTION))

@@ -5,7 +5,7 @@ axis shows them the same way, so that an interval is as wide above its centre as
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import altair as alt
 import numpy as np
@@ -15,6 +15,8 @@ from bathymetry.statistics import accuracy, logit
 
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]
+X_SCALES: Sequence[str] = get_args(XScale)
+Y_SCALES: Sequence[str] = get_args(YScale)
 
 # Where an accuracy axis may have a tick, the roundest first: whole per cents only where it covers few of the others.
 _ACCURACIES: tuple[Sequence[float], ...] = (

@@ -6,12 +6,14 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
+from bathymetry.charts.checks import check_array, check_axis, check_references
 from bathymetry.charts.key import Entry, Shape
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import YScale, drawable, text, y_axis
+from bathymetry.charts.scale import Y_SCALES, YScale, drawable, text, y_axis
 from bathymetry.charts.theme import SERIES
 from bathymetry.charts.view import view
+from bathymetry.core.errors import InputError
 
 _SHAPES: tuple[Shape, ...] = ("dot", "diamond", "square", "triangle-up", "cross", "triangle-down")
 
@@ -49,7 +51,17 @@ def scatter(
 
     Returns:
         A single view as wide as its container.
+
+    Raises:
+        InputError: If the arrays do not fit each other.
     """
+    check_array("x", x, {"group": group})
+    check_array("y", y, {"group": group})
+    if x.sizes != y.sizes:
+        raise InputError("y", f"sizes {dict(y.sizes)}", f"expected those of x, {dict(x.sizes)}")
+    check_axis("x_", x_scale, Y_SCALES, x_domain)
+    check_axis("y_", y_scale, Y_SCALES, y_domain)
+    check_references(references)
     names = [str(name) for name in x[group].values]
     across = drawable(np.asarray(x.transpose(group, "member").values, dtype=float), x_scale)
     up = drawable(np.asarray(y.transpose(group, "member").values, dtype=float), y_scale)

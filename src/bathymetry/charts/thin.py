@@ -3,6 +3,9 @@
 import numpy as np
 from jaxtyping import Int
 
+from bathymetry.core.checks import whole_number
+from bathymetry.core.errors import InputError
+
 MOST = 200
 
 
@@ -17,12 +20,18 @@ def thin(length: int, most: int = MOST, spacing: str = "log") -> Int[np.ndarray,
     Returns:
         The indices that stay, rising; the first and the last are among them.
 
+    Raises:
+        InputError: If these are no counts, or it is another spacing.
+
     Example:
         >>> thin(1_000_000, most=7).tolist()
         [0, 9, 99, 999, 9999, 99999, 999999]
         >>> thin(4).tolist()
         [0, 1, 2, 3]
     """
+    length, most = whole_number("length", length, 0, 2**53), whole_number("most", most, 1)
+    if not isinstance(spacing, str) or spacing not in ("log", "linear"):
+        raise InputError("spacing", spacing, "expected log or linear")
     if length <= most:
         return np.arange(length)
     if spacing == "linear":

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bathymetry.core.errors import InputError
@@ -56,6 +57,24 @@ def positive_number(field: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < math.inf:
         raise InputError(field, value, "give a positive number")
     return float(value)
+
+
+def path_of(field: str, value: object) -> Path:
+    """Insist on a path.
+
+    Args:
+        field: The argument's name.
+        value: What was given.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If it is neither text nor a path, or holds a NUL.
+    """
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise InputError(field, value, "expected a path")
+    return Path(value)
 
 
 def check_dense(field: str, tensor: "Tensor") -> None:

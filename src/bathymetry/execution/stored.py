@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bathymetry.core.checks import path_of
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.execution.study_run import RESULT, StudyRun, put_together
 from bathymetry.execution.work import inspect
@@ -33,7 +34,8 @@ def load_study(folder: Path | str, study: str | Path | Study | None = None) -> S
     Raises:
         InputError: If the study does not come with Bathymetry and none is given, or another one is.
     """
-    results = read_results(Path(folder) / RESULT)
+    folder = path_of("folder", folder)
+    results = read_results(folder / RESULT)
     name = results.attrs.get("study")
     if study is None:
         one = {one.name: one for one in shipped()}.get(str(name))
@@ -41,12 +43,12 @@ def load_study(folder: Path | str, study: str | Path | Study | None = None) -> S
             remedy = "it does not come with Bathymetry and stored results run no code; name its file: study=FILE"
             raise InputError("study", name, remedy)
     else:
-        one = study if isinstance(study, Study) else find(str(study))
+        one = study if isinstance(study, Study) else find(study)
         if one.name != name:
             raise InputError("study", one.name, f"the results in {folder} are those of {name}")
     results.attrs = understood(one, results.attrs)
     found_as = one.name if study is None or isinstance(study, Study) else str(study)
-    return StudyRun(one, results, Path(folder).parent, found_as)
+    return StudyRun(one, results, folder.parent, found_as)
 
 
 def rebuild_study(study: Study, settings: Mapping[str, Any], out: Path) -> StudyRun:

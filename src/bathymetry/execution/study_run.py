@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from bathymetry.core.checks import path_of
 from bathymetry.core.errors import InputError
 from bathymetry.core.threads import one_thread
 from bathymetry.execution.earlier import set_apart
@@ -103,11 +104,17 @@ def run_study(
 
     Returns:
         The study with its results.
+
+    Raises:
+        InputError: If there is no such study, preset or setting, or the progress is none.
     """
     one = study if isinstance(study, Study) else find(study)
+    heard = Progress() if progress is None else progress
+    if not all(callable(getattr(heard, one, None)) for one in ("say", "begin", "advance", "end")):
+        raise InputError("progress", progress, "expected an object with the methods of execution.Progress")
     settings = one.settings.preset(preset, **fields)
     _check_device(settings)
-    with output_folder(Path(out)) as folder:
+    with output_folder(path_of("out", out)) as folder:
         return _run(one, settings, folder, str(study) if not isinstance(study, Study) else one.name, progress)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from bathymetry.charts import Figure, save
 from bathymetry.charts.sheet import check_addresses
+from bathymetry.core.checks import path_of
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.storage import put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
@@ -77,6 +78,7 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
     Raises:
         InputError: If the folder is not one of ours or holds no results, or none of a study that is named.
     """
+    out = path_of("folder", out)
     if not is_output_folder(out):
         raise InputError("folder", out, "it is no output folder of Bathymetry; give one that `bathymetry run` wrote")
     found = [(one if isinstance(one, Study) else find(one), one) for one in studies]

@@ -29,7 +29,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
         >>> holm([0.01, None, 0.04, 0.25])
         [0.03, None, 0.08, 0.25]
     """
-    if isinstance(p, str) or not isinstance(p, Sequence | np.ndarray):
+    if isinstance(p, str) or not isinstance(p, Sequence | np.ndarray) or getattr(p, "ndim", 1) == 0:
         raise InputError("p", p, "expected a list of p values")
     for value in p:
         if value is not None:

@@ -166,3 +166,40 @@ def _range(low: float, high: float) -> str:
     if math.isinf(high):
         return f" of at least {low:g}"
     return f" of at most {high:g}" if math.isinf(low) else f" from {low:g} to {high:g}"
+
+
+def coordinates_of(given: object) -> dict[str, str]:
+    """Take what a part is about.
+
+    Args:
+        given: A mapping of text to text; nothing if None.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(one, str) for pair in given.items() for one in pair):
+        raise InputError("coordinates", given, "expected a mapping of names to names, such as {'network': 'deep'}")
+    return dict(given)
+
+
+def text(field: str, value: object) -> str:
+    """Take words.
+
+    Args:
+        field: What they are called.
+        value: What was given.
+
+    Returns:
+        The words.
+
+    Raises:
+        InputError: If they are none.
+    """
+    if not isinstance(value, str):
+        raise InputError(field, value, "expected text")
+    return value

@@ -36,7 +36,7 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
         >>> round(low, 4), high
         (0.6915, 1.0)
     """
-    total, confidence = whole_number("total", total, 0), confidence_level(confidence)
+    total, confidence = whole_number("total", total, 0, 2**53), confidence_level(confidence)
     count = whole_number("count", count, 0, total)
     tail = (1 - confidence) / 2
     low = 0.0 if count == 0 else float(stats.beta.ppf(tail, count, total - count + 1))
@@ -157,7 +157,7 @@ def superiority_interval(
         >>> round(low, 4), high
         (0.2065, 1.0)
     """
-    first, second = whole_number("first", first, 0), whole_number("second", second, 0)
+    first, second = whole_number("first", first, 0, 2**53), whole_number("second", second, 0, 2**53)
     confidence = confidence_level(confidence)
     if first < 1 or second < 1:
         return NO_INTERVAL

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Real
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, flag, groups, numbers
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, flag, groups, numbers, text
 from bathymetry.statistics.rule_order import order
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import level, percent, percent_range, too_few, with_p
@@ -47,7 +47,7 @@ def best(
         ('supported', 'A above B in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
     """
     return best_among(
-        {name: candidate},
+        {text("name", name): candidate},
         others,
         larger_is_better=larger_is_better,
         confidence=confidence,
@@ -123,7 +123,7 @@ def best_among(
         p=p,
         members=members,
         summary=shown.summary if alone else _summary(pairs, relation, levels),
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=(too_few(members) or _open(leader, pairs[leader])) if decision == "undecided" else "",
         told=shown.told if alone else _told(pairs, relation),
         rule=_rule(list(candidates), list(others), relation, levels),

@@ -13,7 +13,7 @@ from scipy import stats
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, numbers, one_of
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, numbers, one_of
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, with_interval, with_p
 
@@ -99,7 +99,7 @@ def correlation(
         p=p,
         members=members,
         summary=summary,
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=reason,
         told=summary if np.isnan(estimate) else f"rank correlation of {first} and {second} {shown} ({interval})",
         rule=f"Supported if the correlation's {confidence * 100:.4g} % bootstrap interval over members lies {expected} "

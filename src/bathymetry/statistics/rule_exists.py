@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from bathymetry.statistics.arguments import booleans, groups, one_of
+from bathymetry.statistics.arguments import booleans, coordinates_of, groups, one_of
 from bathymetry.statistics.verdict import MINIMUM_MEMBERS, Direction, Part
 from bathymetry.statistics.wording import count_of_members, too_few
 
@@ -65,7 +65,7 @@ def exists(
         part = _part("undecided", float("nan"), 0, nothing, too_few(0) if cells else nothing)
     else:
         part = _judged(filled, decides, cells, signs or {}, condition, sign)
-    return replace(part, coordinates=dict(coordinates or {}), rule=f"{rule}.")
+    return replace(part, coordinates=coordinates_of(coordinates), rule=f"{rule}.")
 
 
 def _judged(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, flag, numbers, one_of
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, flag, numbers, one_of
 from bathymetry.statistics.intervals import superiority_interval
 from bathymetry.statistics.rank_sum import mann_whitney
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
@@ -94,7 +94,7 @@ def order(
         p=p,
         members=members,
         summary=summary,
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=reason,
         told=summary if never or not members else _told(decision, first, relation, second, test.superiority),
         rule=f"Supported if Mann and Whitney's two-sided test at {doubt * 100:.4g} % finds {first} {relation} "

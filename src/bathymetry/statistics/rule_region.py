@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import booleans, confidence_level, number, numbers
+from bathymetry.statistics.arguments import booleans, confidence_level, coordinates_of, number, numbers
 from bathymetry.statistics.intervals import mean_and_error, t_interval, t_tails
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, too_few, with_interval, with_p
@@ -56,6 +56,8 @@ def region(
     low, high, confidence = number("low", low), number("high", high), confidence_level(confidence)
     if not low <= high:
         raise InputError("low", low, f"expected at most high, {high:g}")
+    if not isinstance(as_percent, bool):
+        raise InputError("as_percent", as_percent, "expected True or False")
     given = numbers("values", values)
     failed = ~np.isfinite(given)
     if diverged is not None:
@@ -90,7 +92,7 @@ def region(
         summary=_words(
             quantity, estimate, interval, (low, high), p if known else None, confidence, members, lost, as_percent
         ),
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=reason,
         rule=f"Supported if the {confidence * 100:.4g} % t interval of the mean over members lies wholly inside the "
         "region, contradicted if wholly outside.",

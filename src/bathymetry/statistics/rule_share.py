@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import stats
 
-from bathymetry.statistics.arguments import booleans, confidence_level
+from bathymetry.statistics.arguments import booleans, confidence_level, coordinates_of
 from bathymetry.statistics.intervals import clopper_pearson
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, level, percent, percent_range, too_few
@@ -56,7 +56,7 @@ def share(
         summary=f"{count} of {count_of_members(members)} ({percent(count / members)} %, {interval_words})"
         if members
         else "no members",
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=reason,
         rule=f"Supported if the {confidence * 100:.4g} % interval of the share of members lies above one half, "
         "contradicted if below.",

@@ -12,7 +12,7 @@ from jaxtyping import Float, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, numbers, one_of
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, numbers, one_of, text
 from bathymetry.statistics.intervals import mean_and_error, t_interval, t_tails
 from bathymetry.statistics.transforms import IDENTITY, Transform
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
@@ -56,6 +56,7 @@ def slope(
         ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
     """
     one_of("expected", expected, ("above", "below"))
+    unit = text("unit", unit)
     given, confidence = numbers("values", values), confidence_level(confidence)
     usable = given[np.isfinite(given)]
     members = len(usable)
@@ -79,7 +80,7 @@ def slope(
         p=p,
         members=members,
         summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(given)),
-        coordinates=dict(coordinates or {}),
+        coordinates=coordinates_of(coordinates),
         reason=reason,
         told=_told(quantity, shown, unit, estimate, interval, confidence) if members else "",
         rule=_rule(expected, shown, unit, confidence),

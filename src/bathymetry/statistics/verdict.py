@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final, Literal
 
+from bathymetry.statistics.arguments import coordinates_of
+
 Kind = Literal["share", "order", "slope", "region", "best", "correlation", "exists"]
 Decision = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["for", "against", "neither"]
@@ -73,4 +75,4 @@ def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
         'not tested'
     """
     nothing = (float("nan"), float("nan"))
-    return Part("not tested", float("nan"), nothing, None, 0, reason, dict(coordinates), reason)
+    return Part("not tested", float("nan"), nothing, None, 0, reason, coordinates_of(coordinates), reason)

@@ -1,6 +1,7 @@
 """Where studies come from: those that ship, those of installed packages, and files of one's own."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -53,7 +54,7 @@ def studies() -> dict[str, Study]:
     return named
 
 
-def find(name: str) -> Study:
+def find(name: str | Path) -> Study:
     """Find a study by its name, or in a Python file that defines `STUDY`.
 
     Args:
@@ -65,8 +66,11 @@ def find(name: str) -> Study:
     Raises:
         InputError: If there is none.
     """
+    if not isinstance(name, str | Path):
+        raise InputError("study", name, "expected a study's name, or the path of a file of your own (.py)")
+    name = str(name)
     if name.endswith(".py"):
-        return _from_file(Path(name).resolve())
+        return _from_file(Path(name).absolute())
     known = studies()
     if name not in known:
         raise InputError("study", name.strip() or "nothing", _instead(name, known))
@@ -78,7 +82,7 @@ def _instead(name: str, known: Mapping[str, Study]) -> str:
     several = name.replace(",", " ").split()
     if len(several) > 1 and all(one in known for one in several):
         return f"expected one name; several stand apart: {' '.join(several)}"
-    if name.strip() and Path(f"{name}.py").is_file():
+    if name.strip() and os.path.isfile(f"{name}.py"):
         return f"to use the file, give its whole name: {name}.py"
     alike = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
     meant = f"did you mean {alike[0]}? " if alike else ""
@@ -87,8 +91,9 @@ def _instead(name: str, known: Mapping[str, Study]) -> str:
 
 @cache
 def _from_file(path: Path) -> Study:
-    if not path.is_file():
-        raise InputError("study", path, "it is no file" if path.exists() else "there is no such file")
+    if not os.path.isfile(path):
+        raise InputError("study", path, "it is no file" if os.path.exists(path) else "there is no such file")
+    path = path.resolve()
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None

@@ -98,7 +98,7 @@ class StudySettings(BaseModel):
         Raises:
             InputError: If there is no such preset or field, or a value is not what the field takes.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise InputError("preset", name, f"give one of {', '.join(PRESETS)}")
         for field in changes:
             if field not in cls.model_fields:
