@@ -332,7 +332,7 @@ class Network:
         if torch.is_inference_mode_enabled():
             raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
         self._structure.follow()
-        for theirs, own in self._structure.pairs():
+        for theirs, own in self._structure.pairs:
             own.training = self._trains(theirs)
             if own.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
                 raise self._random()

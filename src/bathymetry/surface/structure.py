@@ -6,7 +6,8 @@ the copy. Before each measurement it takes over the plain attributes of the user
 
 import copy
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain
+from operator import is_
 from typing import Any, Literal
 
 import torch
@@ -45,30 +46,21 @@ class Structure:
         for layer in self.own.modules():
             layer._backward_hooks.clear()
             layer._backward_pre_hooks.clear()
-        for layer, own in self.pairs():
+        self.pairs = list(
+            zip(module.modules(), self.own.modules(), strict=True)
+        )  # the user's layers, with their copies
+        for layer, own in self.pairs:
             for name, value in vars(layer).items():
                 if _are_tensors(value):
                     vars(own)[name] = self._cast(vars(own)[name])
                 if isinstance(value, Tensor):
                     self._taken[id(layer), name] = value, _version(value)
 
-    def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """List the user's layers, each with its copy."""
-        return list(zip(self._theirs.modules(), self.own.modules(), strict=True))
-
     def follow(self) -> None:
-        """Take over the attributes that the user's layers have now.
-
-        Raises:
-            InputError: If a layer is another one than it was.
-        """
-        now = self._theirs.named_modules()
-        for there, here in zip_longest(now, self._layers.items()):
-            if there is None or here is None or there[0] != here[0] or there[1] is not here[1]:
-                name = (there or here)[0]
-                remedy = "make a new LossSurface: this one has the layers that the network had before"
-                raise InputError("model", f"layer {name or 'the whole'} that was replaced", remedy)
-        for layer, own in self.pairs():
+        """Take over the attributes that the user's layers have now; a layer that is another one is refused."""
+        if not all(map(is_, chain(self._theirs.modules(), (None,)), chain(self._layers.values(), (None,)))):
+            raise self._replaced()
+        for layer, own in self.pairs:
             attributes = vars(own)
             for name, value in vars(layer).items():
                 if type(value) in _PLAIN:
@@ -78,6 +70,13 @@ class Structure:
                     if before is not value or version != _version(value):
                         attributes[name] = self._cast(value.detach().clone())
                         self._taken[id(layer), name] = value, _version(value)
+
+    def _replaced(self) -> InputError:
+        """Name the layer that is another one than it was."""
+        now = dict(self._theirs.named_modules())
+        names = [name for name in [*now, *self._layers] if now.get(name) is not self._layers.get(name)]
+        remedy = "make a new LossSurface: this one has the layers that the network had before"
+        return InputError("model", f"layer {names[0] or 'the whole'} that was replaced", remedy)
 
     def state(self) -> dict[str, Any]:
         """Describe what the copy keeps in attributes, to find out what a pass changes.
