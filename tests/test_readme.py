@@ -21,7 +21,7 @@ def test_the_readme_runs_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks("README.md")[0], "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [f"depth-function.{letter}" for letter in "abcdefg"]
+    assert [line.split()[0] for line in lines] == [f"depth-function.{letter}" for letter in "abcdefgh"]
     run = bm.load_study("my-results/depth-function")
     assert run.figures[0]._repr_svg_().startswith("<svg")
     assert "All networks converge" in run._repr_html_()
