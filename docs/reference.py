@@ -66,7 +66,7 @@ def combined(stored: dict[str, Any], claim: Claim) -> dict[str, Any]:
     if verdict.decision == stored["verdict"] and not all("reason" in part for part in stored["parts"]):
         reason = stored["reason"]  # it is made of those of the parts, which were not stored with them before
     changed = {
-        "text": claim.text, "kind": claim.kind, "verdict": verdict.decision, "reason": reason,
+        "text": claim.text, "rule": claim.rule, "kind": claim.kind, "verdict": verdict.decision, "reason": reason,
         "members": verdict.members, "p": verdict.p, "parts": kept,
     }  # fmt: skip
     if claim.kind == "share":  # all that the sentence says stands in the parts
