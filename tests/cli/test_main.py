@@ -198,7 +198,7 @@ def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsy
     page = (out / "report.html").read_text()
     assert "--functions -x cos" in page
     assert "Test accuracy flattens" in page
-    assert "kept full run" in page
+    assert "The reference run" in page
 
     (out / "report.html").unlink()
     status, words, _ = said(capsys, "report", str(out))
