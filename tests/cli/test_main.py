@@ -359,3 +359,12 @@ def test_results_of_a_later_version_are_said_and_not_overwritten(capsys, out):
     assert "has schema 99, this version reads up to 1: update Bathymetry" in refused(capsys, "report", str(out))
     run_study("depth-function", preset="smoke", functions=("cos",), samples=20, epochs=1, members=1, out=out)
     assert [one.read_bytes() for one in (out / "damaged").iterdir()] == [sealed]
+
+
+@pytest.mark.parametrize("widths", [["3,5"], ["3", "5"]])
+def test_hidden_widths_are_given_as_the_help_shows_them_or_one_by_one(capsys, out, widths):
+    line = ["run", "trajectory", "--preset", "smoke", "--plan", "--out", str(out)]
+    status, words, _ = said(capsys, *line, "--network", *widths)
+    assert status == 0
+    assert "trajectory: 12 networks" in words
+    assert "separate widths by commas, such as 3,5" in refused(capsys, *line, "--network", "3 5")

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
+from bathymetry.core.errors import InputError
 from bathymetry.studies import find, judge
 
 STUDY = find("trajectory")
@@ -64,3 +65,21 @@ def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
     assert long["within_share"].values == pytest.approx(1)
     assert [figure.number for figure in run.figures][:2] == [7, 8]
     assert len(run.seen) == 3
+
+
+def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_the_same(tmp_path):
+    run = bm.run_study("trajectory", preset="smoke", out=tmp_path, members=2, long_epochs=10, learning_rate=1e30)
+    results = run.results.to_dataset()
+    assert results["diverged"].all()
+    assert np.isnan(results["projection"]).all()
+    assert np.isnan(results["plane_loss"]).all()
+    assert [len(figure.panels) for figure in run.figures] == [2, 2, 2, 2, 2]
+    assert "unknown" in run.seen[1]
+    assert {claim.verdict.decision for claim in run.claims} <= {"undecided", "not tested"}
+
+
+@pytest.mark.parametrize("network", ["1", "1,1"])
+def test_a_second_layer_of_one_weight_has_no_plane_and_is_refused(network):
+    with pytest.raises(InputError, match=r"network = .* two weights in the second layer"):
+        STUDY.settings.preset("smoke", network=network)
+    assert STUDY.settings.preset("smoke", network="1,2").network == (1, 2)

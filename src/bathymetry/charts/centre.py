@@ -42,5 +42,6 @@ def centre(drawn: Float[np.ndarray, "member point"], scale: YScale) -> Centre:
         nothing = np.full(drawn.shape[1], np.nan)
         return Centre(nothing, nothing, nothing, diverged)
     # An accuracy is drawn as its logit, so its mean is taken as it stands.
-    band = mean_interval(kept, axis=0, transform=LOG if scale == "log" else IDENTITY)
+    with np.errstate(over="ignore", invalid="ignore"):  # of huge values the spread may have no number
+        band = mean_interval(kept, axis=0, transform=LOG if scale == "log" else IDENTITY)
     return Centre(band.centre, band.low, band.high, diverged)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
+import numpy as np
 import xarray as xr
 
 from bathymetry.charts.reference import Reference
@@ -37,8 +38,12 @@ def check_array(
     if values.dtype.kind not in "biuf" or values.size == 0:
         kind = f"{values.dtype} of shape {values.shape}"
         raise InputError(field, kind, "expected an array of real numbers, at least one")
-    if axis is not None and values[axis].dtype.kind not in "iuf":
-        raise InputError(field, f"coordinates {axis} of {values[axis].dtype}", "expected numbers along the axis")
+    if axis is not None and values[axis].dtype.kind not in "iufb":
+        dates = values[axis].dtype.kind in "mM"
+        remedy = "expected numbers along the axis" + (", such as days" if dates else "; dots draws one row a name")
+        raise InputError(field, f"coordinates {axis} of {values[axis].dtype}", remedy)
+    if axis is not None and not np.isfinite(values[axis].values).all():
+        raise InputError(field, f"coordinates {axis} that are not finite", "expected finite numbers along the axis")
 
 
 def check_axis(field: str, scale: object, scales: Sequence[str], domain: object = None) -> None:
@@ -56,23 +61,25 @@ def check_axis(field: str, scale: object, scales: Sequence[str], domain: object 
     if not isinstance(scale, str) or scale not in scales:
         raise InputError(f"{field}scale", scale, f"expected {', '.join(scales[:-1])} or {scales[-1]}")
     if domain is not None:
-        check_ends(f"{field}domain", domain)
+        check_ends(f"{field}domain", domain, above=0 if scale == "log" else -math.inf)
 
 
-def check_ends(field: str, ends: object) -> None:
+def check_ends(field: str, ends: object, above: float = -math.inf) -> None:
     """Insist on two finite numbers, the lower first.
 
     Args:
         field: What they are called.
         ends: What was given.
+        above: What both must be above.
 
     Raises:
         InputError: If they are anything else.
     """
     pair = tuple(ends) if isinstance(ends, tuple | list) else ()
     low, high = (_finite(one) for one in pair) if len(pair) == 2 else (math.nan, math.nan)
-    if not low < high:
-        raise InputError(field, ends, "expected two finite numbers, the lower first")
+    if not above < low < high:
+        both = f", both above {above:g}" if math.isfinite(above) else ""
+        raise InputError(field, ends, f"expected two finite numbers, the lower first{both}")
 
 
 def _finite(value: object) -> float:
@@ -96,3 +103,44 @@ def check_references(references: object) -> None:
     """
     if not isinstance(references, Sequence) or not all(isinstance(one, Reference) for one in references):
         raise InputError("references", type(references).__name__, "expected a list of charts.Reference")
+    for one in references:
+        if isinstance(one.value, bool) or not isinstance(one.value, Real):
+            raise InputError("references", one.value, "expected a number for a value")
+        if one.axis not in ("x", "y"):
+            raise InputError("references", one.axis, "expected x or y for an axis")
+
+
+def check_height(value: object) -> None:
+    """Insist on a height.
+
+    Args:
+        value: What was given.
+
+    Raises:
+        InputError: If it is no number above 0.
+    """
+    if not 0 < _finite(value) < 100_000:
+        raise InputError("height", value, "expected a number of pixels above 0")
+
+
+def series_names(values: xr.DataArray, dim: str) -> list[str]:
+    """Read the names along a dimension.
+
+    Args:
+        values: The array.
+        dim: The dimension.
+
+    Returns:
+        The names; those that are there already are numbered, for a chart tells its series apart by name.
+
+    Example:
+        >>> series_names(xr.DataArray([1, 2, 3], {"network": ["deep", "deep", "wide"]}, ("network",)), "network")
+        ['deep', 'deep (2)', 'wide']
+    """
+    told: list[str] = []
+    for name in map(str, values[dim].values):
+        one, number = name, 2
+        while one in told:
+            one, number = f"{name} ({number})", number + 1
+        told.append(one)
+    return told

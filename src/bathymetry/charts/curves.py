@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from bathymetry.charts.centre import centre
-from bathymetry.charts.checks import check_array, check_axis, check_references
+from bathymetry.charts.checks import check_array, check_axis, check_height, check_references, series_names
 from bathymetry.charts.hover import columns_around, hover_layer
 from bathymetry.charts.key import Entry, Shape, colour, dash, entries, shown
 from bathymetry.charts.reference import Reference, reference_layers
@@ -24,6 +24,7 @@ from bathymetry.charts.theme import MUTED
 from bathymetry.charts.thin import thin
 from bathymetry.charts.view import view
 from bathymetry.charts.words import in_words
+from bathymetry.core.errors import InputError
 
 _MEMBER: dict[str, Shape] = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 
@@ -66,28 +67,35 @@ def curves(
 
     Returns:
         A single view as wide as its container; its `description` says in words what a screen reader should.
+
+    Raises:
+        InputError: If an argument is not what it should be.
     """
     check_array("values", values, {"x": x} if series is None else {"series": series, "x": x}, axis=x)
     check_axis("x_", x_scale, X_SCALES)
     check_axis("y_", y_scale, Y_SCALES, y_domain)
     check_references(references)
+    check_height(height)
+    if not isinstance(members, str) or members not in _MEMBER:
+        raise InputError("members", members, "expected lines or dots")
     dims = ((series,) if series is not None else ()) + ("member", x)
     whole = values.transpose(*dims)
-    names = [str(name) for name in values[series].values] if series is not None else [y_title]
-    kept = thin(whole.sizes[x], spacing="linear" if x_scale == "linear" else "log")
-    places = np.asarray(whole[x].values, dtype=float)[kept]
+    names = series_names(values, series) if series is not None else [y_title]
+    along = np.asarray(whole[x].values, dtype=float)
+    rising = _rising(x, along, x_scale)
+    members = members if len(rising) > 1 else "dots"  # a line of one point cannot be seen
+    kept = rising[thin(len(rising), spacing="linear" if x_scale == "linear" else "log")]
+    places = along[kept]
     drawn = drawable(np.asarray(whole.values)[..., kept], y_scale, examples).reshape(len(names), -1, len(kept))
-    if x_scale == "log":
-        drawn[..., places <= 0] = np.nan
 
     centres = [centre(lines, y_scale) for lines in drawn]
     key = entries(names)
     several = len(names) > 1
     x_channel = alt.X("x:Q", **x_axis(x_scale, x_title, places))
     bands = [end for line in centres for end in (line.low, line.high)]
-    noise = None if behind is None else _behind(behind, series, x, kept, y_scale, examples)
+    noise = None if behind is None else _behind(behind, series, x, len(along), kept, y_scale, examples)
     # Most of what stands behind has to fit in, not its rarest peaks.
-    reach = [] if noise is None else np.nanquantile(noise, [0.02, 0.98])
+    reach = [] if noise is None or np.isnan(noise).all() else np.nanquantile(noise, [0.02, 0.98])
     every = np.concatenate([drawn.ravel(), *bands, reach])
     y_description = y_axis(y_scale, y_title, every, y_domain, examples)
     y_channel, low_channel = alt.Y("y:Q", **y_description), alt.Y("low:Q", **y_description)
@@ -167,10 +175,26 @@ def _behind(
     values: xr.DataArray,
     series: str | None,
     x: str,
+    points: int,
     kept: Int[np.ndarray, " kept"],
     y_scale: YScale,
     examples: int | None,
 ) -> Float[np.ndarray, "series kept"]:
-    dims = (series, x) if series is not None and series in values.dims else (x,)
-    whole = np.asarray(values.transpose(*dims).values)
+    several = series is not None and series in getattr(values, "dims", ())
+    check_array("behind", values, {"x": x} if not several else {"series": series, "x": x}, fixed=())
+    if values.sizes[x] != points:
+        raise InputError("behind", f"{values.sizes[x]} points along {x}", f"expected {points}, as the values have")
+    whole = np.asarray(values.transpose(..., x).values)
     return drawable(whole[..., kept], y_scale, examples).reshape(-1, len(kept))
+
+
+def _rising(x: str, along: Float[np.ndarray, " point"], scale: XScale) -> Int[np.ndarray, " shown"]:
+    """Order the points by where they lie, and leave out those without a place on a logarithmic axis."""
+    if scale == "epoch" and along.min() < 0:
+        raise InputError(x, along.min(), "expected at least 0; a linear axis has room for it")
+    order = np.argsort(along, kind="stable")
+    if scale != "log":
+        return order
+    if not (along > 0).any():
+        raise InputError(x, along.max(), "expected a number above 0 on a logarithmic axis")
+    return order[along[order] > 0]

@@ -8,14 +8,15 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts.centre import Centre, centre
-from bathymetry.charts.checks import check_array, check_axis, check_references
+from bathymetry.charts.checks import check_array, check_axis, check_ends, check_references, series_names
 from bathymetry.charts.key import Entry
-from bathymetry.charts.reference import Reference, reference_layers
+from bathymetry.charts.reference import Reference, place_of, reference_layers
 from bathymetry.charts.rows import rows
 from bathymetry.charts.scale import Y_SCALES, YScale, drawable, leaves, natural, text, y_axis
 from bathymetry.charts.theme import INK, MUTED, SERIES
 from bathymetry.charts.view import view
 from bathymetry.charts.words import value
+from bathymetry.core.errors import InputError
 
 _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
@@ -62,18 +63,16 @@ def dots(
     check_array("values", values, {"category": category})
     check_axis("", scale, Y_SCALES, domain)
     check_references(references)
+    if possible is not None:
+        check_ends("possible", possible)
     whole = values.transpose(category, "member")
-    names = [str(name) for name in whole[category].values]
+    names = series_names(whole, category)
     raw = np.asarray(whole.values, dtype=float)
     drawn = drawable(raw, scale, examples)
     endless = np.isinf(raw)
     none = np.full(len(names), np.nan)
-    limits = (
-        none
-        if bounds is None
-        else drawable(np.asarray(bounds.sel({category: whole[category]}).values), scale, examples)
-    )
-    lines = [Reference(float(drawable(np.array(line.value), scale, examples)), line.label, "x") for line in references]
+    limits = none if bounds is None else drawable(_bounds(bounds, category, names), scale, examples)
+    lines = [Reference(place_of(line, scale, examples), line.label, "x") for line in references]
     centres = [
         _nothing(members) if gone.any() else centre(members[:, None], scale)
         for members, gone in zip(drawn, endless, strict=True)
@@ -157,6 +156,16 @@ def dots(
         clipped=leaves(every, scale, domain, examples),
         description=_words(title, each, names, centres, notes, limits, bounds_label, scale, examples),
     )
+
+
+def _bounds(bounds: xr.DataArray, category: str, names: Sequence[str]) -> "np.ndarray":
+    # Take each row's bound by its name.
+    check_array("bounds", bounds, {"category": category}, fixed=())
+    known = dict(zip(series_names(bounds, category), bounds.values.tolist(), strict=True))
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise InputError("bounds", f"none for {lacking[0]}", f"expected one for each {category}")
+    return np.array([known[name] for name in names], dtype=float)
 
 
 def _nothing(members: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Centre:

@@ -6,10 +6,10 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.checks import check_array
+from bathymetry.charts.checks import check_array, check_height
 from bathymetry.charts.key import Entry
 from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import y_axis
+from bathymetry.charts.scale import drawable, y_axis
 from bathymetry.charts.theme import INK, LINE, SERIES
 from bathymetry.charts.view import view
 from bathymetry.core.errors import InputError
@@ -44,9 +44,14 @@ def paths(
     check_array("colour", colour, {}, ("member", "snapshot"))
     if points.sizes["component"] != 2:
         raise InputError("points", f"{points.sizes['component']} components", "expected two")
-    placed = np.asarray(points.transpose("member", "snapshot", "component").values, dtype=float)
-    worth = np.asarray(colour.transpose("member", "snapshot").values, dtype=float)
-    worth = np.where(np.isfinite(worth) & (worth > 0), worth, np.nan)
+    for dim in ("member", "snapshot"):
+        if colour.sizes[dim] != points.sizes[dim]:
+            raise InputError(
+                "colour", f"{colour.sizes[dim]} along {dim}", f"expected {points.sizes[dim]}, as of points"
+            )
+    check_height(height)
+    placed = drawable(points.transpose("member", "snapshot", "component").values, "linear")
+    worth = drawable(colour.transpose("member", "snapshot").values, "log")
     members, snapshots, _ = placed.shape
     order = np.arange(snapshots)[None, :]
     role = np.where(order == 0, "start", np.where(order == snapshots - 1, "end", "between"))
@@ -61,12 +66,13 @@ def paths(
     lines = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(
         x=x_channel, y=y_channel, detail="member:O", order="order:Q"
     )
-    low, high = float(np.nanmin(worth)), float(np.nanmax(worth))
+    known = worth[np.isfinite(worth)]
+    told = "without any {0}" if not known.size else "coloured by {0} from {1:.3g} to {2:.3g}"
+    low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
     scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
     ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
-    shade = alt.Color(
-        "worth:Q", scale=scale, legend=alt.Legend(title=colour_title, gradientLength=160, values=ticks, format=".2~g")
-    )
+    legend = alt.Legend(title=colour_title, gradientLength=160, values=ticks, format=".2~g") if known.size else None
+    shade = alt.Color("worth:Q", scale=scale, legend=legend)
     tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=colour_title, format=".3g")]
     dots = (
         base.mark_circle(size=34, opacity=1, clip=True)
@@ -95,7 +101,7 @@ def paths(
         height=height,
         clipped=False,
         description=f"The paths of {members} members over {snapshots} snapshots, {titles[0]} against {titles[1]}, "
-        f"coloured by {colour_title} from {low:.3g} to {high:.3g}.",
+        f"{told.format(colour_title, low, high)}.",
     )
 
 

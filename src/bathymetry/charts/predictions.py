@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts.centre import centre
-from bathymetry.charts.checks import check_array, check_ends
+from bathymetry.charts.checks import check_array, check_ends, check_height
 from bathymetry.charts.hover import columns_around, hover_layer
 from bathymetry.charts.key import Entry, shown
 from bathymetry.charts.rows import rows
@@ -18,6 +18,7 @@ from bathymetry.charts.thin import thin
 from bathymetry.charts.view import view
 from bathymetry.core.errors import InputError
 
+_MEAN = "mean of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
 
 
@@ -61,18 +62,22 @@ def predictions(
     for field, ends in (("trained_on", trained_on), ("y_domain", y_domain)):
         if ends is not None:
             check_ends(field, ends)
+    check_height(height)
+    if truth_label == _MEAN:
+        raise InputError("truth_label", truth_label, "expected another name than that of the mean")
     whole = prediction.transpose("member", x)
-    kept = thin(whole.sizes[x], spacing="linear")
-    places = np.asarray(whole[x].values, dtype=float)[kept]
+    along = np.asarray(whole[x].values, dtype=float)
+    kept = np.argsort(along, kind="stable")[thin(len(along), spacing="linear")]
+    places = along[kept]
     drawn = drawable(np.asarray(whole.values)[:, kept], "linear")
-    wanted = np.asarray(truth.values, dtype=float)[kept]
+    wanted = drawable(truth.values[kept], "linear")
     middle = centre(drawn, "linear")
     colour = SERIES[series_index % len(SERIES)]
 
     x_channel = alt.X("x:Q", **x_axis("linear", x_title, places))
     y_description = y_axis("linear", y_title, drawn, y_domain)
     y_channel, low_channel = alt.Y("y:Q", **y_description), alt.Y("low:Q", **y_description)
-    names = ("mean of members", truth_label)
+    names = (_MEAN, truth_label)
 
     layers: list[alt.Chart] = []
     low, high = trained_on if trained_on is not None else (places[0], places[-1])
@@ -144,7 +149,7 @@ def _words(
     inside = (places >= low) & (places <= high)
     distance = np.abs(middle - wanted)
     sentences = [f"{y_title} against {x_title}: {len(diverged)} members with their mean, and {truth_label}."]
-    if np.isfinite(distance).any():
+    if np.isfinite(distance).any() and inside.any():
         sentences.append(
             f"The mean is at most {distance[inside].max():.2g} away from it where there was training data"
             + (f", and at most {distance[~inside].max():.2g} outside." if (~inside).any() else ".")

@@ -43,8 +43,10 @@ def reference_layers(
     """
     layers: list[alt.Chart] = []
     for reference in references:
+        value = place_of(reference, y_scale if reference.axis == "y" else "linear", examples)
         across, begins = reference.axis == "y", reference.at == "start"
-        value = float(drawable(np.array(reference.value), y_scale, examples)) if across else float(reference.value)
+        if not np.isfinite(value) or (not across and value <= 0 and _is_logarithmic(x_channel)):
+            continue  # it has no place on this axis
         base = alt.Chart(rows({reference.axis: np.array([value]), "label": reference.label}))
         rule = base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True)
         # The words stand twice, first as a halo in the paper's colour, so that lines may run under them.
@@ -69,3 +71,24 @@ def reference_layers(
                 )
                 layers.append(words.encode(x=x_channel, y=alt.value(0), text="label:N"))
     return layers
+
+
+def place_of(reference: Reference, scale: YScale, examples: int | None = None) -> float:
+    """Say where a line stands on an axis.
+
+    Args:
+        reference: The line.
+        scale: How the axis is spaced.
+        examples: Of how many examples an accuracy is a share.
+
+    Returns:
+        The place, as `drawable` gives it; NaN where the axis has none.
+    """
+    if scale == "accuracy" and not 0 <= reference.value <= 1:
+        return float("nan")
+    return float(drawable(np.array(reference.value), scale, examples))
+
+
+def _is_logarithmic(channel: alt.X) -> bool:
+    described = channel.to_dict()
+    return isinstance(described, dict) and described.get("scale", {}).get("type") == "log"

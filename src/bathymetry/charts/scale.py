@@ -11,6 +11,8 @@ import altair as alt
 import numpy as np
 from jaxtyping import Float
 
+from bathymetry.core.checks import whole_number
+from bathymetry.core.errors import InputError
 from bathymetry.statistics import accuracy, logit
 
 XScale = Literal["epoch", "linear", "log"]
@@ -31,6 +33,7 @@ _HANDFUL = 6  # points that each get a tick
 _ENOUGH = 5  # ticks
 _CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
 _APART = 1.3  # the least ratio between the last two ticks of epochs
+_LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 
 
@@ -49,6 +52,9 @@ def drawable(
         Logits for accuracies, else the values; what has no place on the axis (NaN, infinite, not positive on a
         logarithmic one) is NaN.
 
+    Raises:
+        InputError: If an accuracy is no share.
+
     Example:
         >>> drawable(np.array([0.5, 1.0]), "accuracy", examples=10).round(3).tolist()
         [0.0, 3.045]
@@ -57,10 +63,15 @@ def drawable(
     """
     values = np.asarray(values, dtype=float)
     if scale == "accuracy":
-        total = examples or _MANY
-        return logit(values * total, total)
-    drawn = np.isfinite(values) & ((values > 0) | (scale != "log"))
-    return np.where(drawn, values, np.nan)
+        known = values[np.isfinite(values)]
+        if known.size and not (known.min() >= 0 and known.max() <= 1):
+            worst = known.min() if known.min() < 0 else known.max()
+            raise InputError("values", worst, "expected shares from 0 to 1 on an accuracy axis")
+        total = _MANY if examples is None else whole_number("examples", examples, 1)
+        return logit(np.where(np.isfinite(values), values, np.nan) * total, total)
+    drawn = np.isfinite(values) & ((values >= _LEAST) | (scale != "log"))
+    shown = np.where(np.abs(values) < _LEAST, 0.0, values) if scale == "linear" else values
+    return np.where(drawn, shown, np.nan)
 
 
 def natural(
@@ -149,12 +160,12 @@ def leaves(
 
 def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
     # Leave a little air around all that is drawn on a logarithmic axis.
-    finite = drawn[np.isfinite(drawn)]
+    finite = drawn[np.isfinite(drawn) & (drawn >= _LEAST)]
     if not finite.size:
         return 0.1, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    air = max((high / low) ** 0.04, 1.05)
-    return float(f"{low / air:.4g}"), float(f"{high * air:.4g}")
+    low, high = np.log10(finite.min()), np.log10(finite.max())
+    air = max(0.04 * (high - low), np.log10(1.05))
+    return float(f"{10.0 ** max(low - air, -307):.4g}"), float(f"{10.0 ** min(high + air, 308):.4g}")
 
 
 _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of ticks, the sparsest first
@@ -181,7 +192,7 @@ def _accuracy_ticks(ends: Sequence[float], examples: int | None) -> list[float]:
 def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[float]:
     # Choose ticks that a reader knows: powers of ten, with 2 and 5 between them where there is room.
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
-    decades = np.log10(high / low)
+    decades = np.log10(high) - np.log10(low)
     step = max(1, int(np.ceil(decades / 7)))
     fit = (decades > sparse, decades > 2, decades > 1, True)
     for digits in _DIGITS[fit.index(True) :]:
@@ -262,4 +273,5 @@ def text(field: str, scale: YScale, examples: int | None = None, digits: int = 4
 
 
 # Neither 1e+1 for ten nor 0.0000001.
-_PLAIN = "datum.value != 0 && abs(datum.value) < 1e-4 ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
+_FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
+_PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"

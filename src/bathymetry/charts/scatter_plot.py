@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.checks import check_array, check_axis, check_references
+from bathymetry.charts.checks import check_array, check_axis, check_height, check_references, series_names
 from bathymetry.charts.key import Entry, Shape
 from bathymetry.charts.reference import Reference, reference_layers
 from bathymetry.charts.rows import rows
@@ -62,7 +62,10 @@ def scatter(
     check_axis("x_", x_scale, Y_SCALES, x_domain)
     check_axis("y_", y_scale, Y_SCALES, y_domain)
     check_references(references)
-    names = [str(name) for name in x[group].values]
+    check_height(height)
+    names = series_names(x, group)
+    if series_names(y, group) != names:
+        raise InputError("y", f"another {group}", f"expected the same {group} as in x, in the same order")
     across = drawable(np.asarray(x.transpose(group, "member").values, dtype=float), x_scale)
     up = drawable(np.asarray(y.transpose(group, "member").values, dtype=float), y_scale)
     drawn = np.isfinite(across) & np.isfinite(up)

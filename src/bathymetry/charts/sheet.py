@@ -228,7 +228,10 @@ def _still(panel: Panel, width: int) -> dict[str, Any]:
     """Take a panel's chart without what only a screen can do, and without the legends that the key stands for."""
     view: dict[str, Any] = panel.chart.to_dict()
     meta = view.pop("usermeta", {})
-    view |= {"config": configuration(), "padding": 0}
+    config = configuration()
+    config["axis"]["titleLimit"] = 0.85 * width  # else long words would leave the plot no room
+    config["text"]["limit"] = 0.6 * width
+    view |= {"config": config, "padding": 0}
     if "layer" not in view and "mark" not in view:
         return view
     view |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}

@@ -27,7 +27,9 @@ _SEPARATED = re.compile(r"[\d\s,;:x×/()\[\]-]+")  # widths, whatever stands bet
 
 
 def _widths(value: object) -> object:
-    """Read "32,16,9" as (32, 16, 9)."""
+    """Read "32,16,9" as (32, 16, 9), also where it is the one value of an option."""
+    if isinstance(value, tuple | list) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
     if isinstance(value, str):
         parts = tuple(part.strip() for part in value.split(","))
         numbers = re.findall(r"\d+", value)

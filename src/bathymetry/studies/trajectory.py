@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from bathymetry import data, models, probes, statistics, training
 from bathymetry.studies.claim import Claim
@@ -46,6 +46,15 @@ class Settings(StudySettings):
     learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     epochs: PositiveInt = Field(30, description="of the report's training, with 11 snapshots of the weights")
     long_epochs: PositiveInt = Field(3000, description="of the training that shows the motion, with 61 snapshots")
+
+    @field_validator("network")
+    @classmethod
+    def _has_a_plane(cls, network: tuple[int, ...]) -> tuple[int, ...]:
+        if network[0] * (*network, 1)[1] < _COMPONENTS:
+            raise ValueError(
+                "expected at least two weights in the second layer, whose plane is drawn, such as 2 or 1,2"
+            )
+        return network
 
 
 @dataclass(frozen=True)
@@ -152,30 +161,31 @@ def _planes(settings: Settings, whole: "xr.Dataset", *, centred: bool) -> "xr.Da
 
     every = torch.from_numpy(whole["parameters"].transpose("member", "snapshot", "parameter").values).double()
     surface = surface_of(network_of(settings), examples_of(settings))
+    anyone = bool(every.isfinite().flatten(1).all(1).any())  # else there is no plane, and all numbers of it are NaN
+    known = every if anyone else torch.zeros_like(every)
     pieces = []
     for name, places in scopes(settings).items():
-        weights = every[..., torch.from_numpy(places)]
+        weights = known[..., torch.from_numpy(places)]
         own_means = weights.mean(1, keepdim=True) if centred else torch.zeros_like(weights[:, :1])
         path = probes.trajectory(weights - own_means, components=_COMPONENTS, walks=_WALKS, seed=settings.seed)
         flat = every.clone()
         flat[..., torch.from_numpy(places)] = path.mean + path.projection @ path.components + own_means
-        pieces.append(
-            xr.Dataset(
-                {
-                    "projection": (("member", "snapshot", "component"), path.projection),
-                    "explained_variance_ratio": ("component", path.explained_variance_ratio),
-                    "random_walk_ratio": ("component", path.random_walk_ratio),
-                    "random_walk_spread": (("end", "component"), path.random_walk_spread),
-                    "random_walk_ratios": (("walk", "component"), path.random_walk_ratios),
-                    "within_share": path.within_share,
-                    "distance": ("member", path.distance),
-                    "displacement": ("member", path.displacement),
-                    "turning": ("member", path.turning),
-                    "plane_loss": (("member", "snapshot"), _losses(surface, flat)),
-                },
-                {"component": [1, 2], "end": ["2.5 %", "97.5 %"]},
-            ).expand_dims(scope=[name])
-        )
+        plane = xr.Dataset(
+            {
+                "projection": (("member", "snapshot", "component"), path.projection),
+                "explained_variance_ratio": ("component", path.explained_variance_ratio),
+                "random_walk_ratio": ("component", path.random_walk_ratio),
+                "random_walk_spread": (("end", "component"), path.random_walk_spread),
+                "random_walk_ratios": (("walk", "component"), path.random_walk_ratios),
+                "within_share": path.within_share,
+                "distance": ("member", path.distance),
+                "displacement": ("member", path.displacement),
+                "turning": ("member", path.turning),
+                "plane_loss": (("member", "snapshot"), _losses(surface, flat)),
+            },
+            {"component": [1, 2], "end": ["2.5 %", "97.5 %"]},
+        ).expand_dims(scope=[name])
+        pieces.append(plane if anyone else xr.full_like(plane, np.nan, dtype=float))
     kept = whole["parameters"].isel(parameter=scopes(settings)["network"]).rename(parameter="coordinate")
     loss = (("member", "snapshot"), _losses(surface, every))
     return whole.assign(weights=kept, loss=loss).merge(xr.concat(pieces, "scope"))

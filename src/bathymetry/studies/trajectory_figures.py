@@ -149,8 +149,9 @@ def _plane_loss(short: xr.Dataset, long: xr.Dataset) -> Figure:
             xr.Variable("place", ["at the point", "at its projection"]),
         )
         panels.append(panel(dots(last, category="place", title="Loss", scale="log"), f"After {_epochs(whole)} epochs"))
-        gap = np.log(plane.values / whole["loss"].values)
-        words.append(f"{number(100 * float(np.nanmedian(np.abs(np.expm1(gap)))))} % over {_epochs(whole)} epochs")
+        gap = np.abs(plane.values / whole["loss"].values - 1)
+        median = float(np.median(gap[np.isfinite(gap)])) if np.isfinite(gap).any() else np.nan
+        words.append(f"{number(100 * median)} % over {_epochs(whole)} epochs")
     return Figure(
         name="plane-loss",
         title="Is the loss in the plane the loss where the network is?",
