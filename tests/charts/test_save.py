@@ -8,6 +8,7 @@ import pytest
 import vl_convert
 
 from bathymetry.charts import Figure, curves, panel, predictions, save
+from bathymetry.charts.figure import Figures
 from bathymetry.charts.sheet import drawing
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
@@ -167,3 +168,12 @@ def test_powers_and_characters_that_no_xml_may_hold_are_drawn_all_the_same(tmp_p
     assert "4.2 × 10−5 of n log2 c" in words
     assert {"a\ufffdb", "<script>", "\"c' & d", "A\ufffdtitle", "E\ufffd", "<b>Loss</b>"} <= set(words)
     assert png.stat().st_size > 10_000
+
+
+def test_figures_and_panels_show_themselves_in_a_notebook(every_kind):
+    figure, _ = every_kind["scatter"]
+    assert repr(figure) == "Figure('kind-scatter', 'Two of scatter?', panels=2)"
+    assert Figures([figure, figure])._repr_html_().count("Two of scatter?</text>") == 2
+    words = [text_of(one) for one in ElementTree.fromstring(figure.panels[0]._repr_svg_()).iter(f"{SVG}text")]
+    assert words[0] == "first"
+    assert "relu" in words

@@ -83,8 +83,9 @@ def test_show_has_settings_claims_and_figures(capsys):
         assert words in out
 
 
-def test_neither_list_nor_help_waits_for_pytorch():
-    program = "import sys; from bathymetry.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+def test_neither_list_nor_help_waits_for_pytorch_or_xarray():
+    program = "import sys; from bathymetry.cli.main import main; main(sys.argv[1:]); "
+    program += "print(bool({'torch', 'xarray', 'altair'} & set(sys.modules)))"
     for arguments in (["list"], ["run", "--help"], ["show", "depth-function"], ["--help"]):
         ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
         assert ran.stdout.endswith("False\n")

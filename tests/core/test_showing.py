@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import bathymetry as bm
+from bathymetry.core.showing import readable
 from bathymetry.training import Checkpoint
 
 RESULTS = [
@@ -126,3 +127,25 @@ def test_a_checkpoint_and_a_moment_print_no_tensor():
     )
     assert len(repr(kept[0])) < 100
     assert all("tensor(" not in one and "flat=(182,) float32" in one for one in moments)
+
+
+def test_records_show_themselves_in_a_notebook_as_a_table_with_every_field():
+    @readable
+    class Named:
+        value: float
+        name: str
+
+    assert Named(0.123456, "<b>")._repr_html_() == (
+        "<table><caption>Named</caption><tr><td>value</td><td>0.1235</td></tr>"
+        "<tr><td>name</td><td>&#x27;&lt;b&gt;&#x27;</td></tr></table>"
+    )
+    surface = bm.LossSurface(network(), torch.nn.MSELoss(), (torch.ones(4, 1), torch.ones(4, 1)), dtype=torch.float64)
+    shown = bm.probes.gradient_norm(surface)._repr_html_()
+    assert "<caption>GradientNorm</caption>" in shown
+    assert "<td>by_layer</td>" in shown
+
+
+def test_an_ensemble_shows_itself_in_a_notebook_with_what_was_recorded():
+    trained = bm.train(network, COS, members=2, epochs=1, same_start=True)
+    assert trained._repr_html_().startswith("<p>Trained(2 members of ")
+    assert "train_loss" in trained._repr_html_()

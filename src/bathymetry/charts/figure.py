@@ -13,6 +13,10 @@ class Panel:
     title: str
     description: str  # what a screen reader says of it
 
+    def _repr_svg_(self) -> str:
+        """Show the panel in a notebook, as a figure of its own."""
+        return Figure("panel", self.title, (self,), "", "")._repr_svg_()
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -25,8 +29,20 @@ class Figure:
     reading: str  # how to read it
     number: int | None = None  # the number under which it is cited; None for those beside
 
+    def __repr__(self) -> str:
+        return f"Figure({self.name!r}, {self.title!r}, panels={len(self.panels)})"
+
     def _repr_svg_(self) -> str:
         """Show the figure in a notebook, as it would be printed."""
         from bathymetry.charts.sheet import drawing  # the other way round, a figure is drawn by what knows figures
 
         return drawing(self)
+
+
+class Figures(tuple[Figure, ...]):
+    """A study's figures: a tuple that a notebook shows one below the other."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<div>{one._repr_svg_()}</div>" for one in self)

@@ -18,9 +18,9 @@ class DataCommand:
     action: Annotated[
         tyro.conf.Positional[Literal["list", "fetch"]], tyro.conf.arg(help="list what there is, or fetch a data set")
     ] = "list"
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help="mnist, fashion-mnist or kmnist")] = (
-        ""
-    )
+    name: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME", help="which: mnist, fashion-mnist or kmnist")
+    ] = ""
 
 
 def main(arguments: list[str]) -> None:

@@ -18,7 +18,7 @@ from bathymetry.core.interruption import Terminated
 _COMMANDS = {
     "list": "the studies with their questions",
     "show": "a study's settings, its claims and how each is decided, its figures",
-    "run": "run a study, or all of them, and write the page",
+    "run": "run one study, several or all of them, and write the page",
     "report": "write the page again from what is stored",
     "export": "write stored results as plain tables",
     "data": "the data sets that are at hand, and fetching others",

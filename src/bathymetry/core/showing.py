@@ -8,6 +8,7 @@ larger one by its shape and dtype, after all that can be read at a glance.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from html import escape
 from typing import Any, TypeVar, dataclass_transform
 from unicodedata import category
 
@@ -41,6 +42,7 @@ def readable(cls: type[T]) -> type[T]:
     """
     if "__repr__" not in vars(cls):
         cls.__repr__ = _shown  # type: ignore[method-assign]
+        cls._repr_html_ = _table  # type: ignore[attr-defined]
     return dataclass(frozen=True, repr=False)(cls)
 
 
@@ -110,6 +112,13 @@ def _shown(self: Any) -> str:
             lines.append(" " * len(opening))
         lines[-1] += part + end
     return "\n".join(line.rstrip(" ") for line in lines) + ")"
+
+
+def _table(self: Any) -> str:
+    """Show a record in a notebook, a row a field."""
+    columns = [(one.name, short(getattr(self, one.name))) for one in fields(self) if one.repr]
+    rows = "".join(f"<tr><td>{name}</td><td>{escape(value)}</td></tr>" for name, value in columns)
+    return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 def _is_large(value: Any) -> bool:

@@ -65,7 +65,9 @@ class StudyRun:
     @cached_property
     def figures(self) -> "Sequence[Figure]":
         """The charts, in the order of the page."""
-        return tuple(self.study.figures(self.results))
+        from bathymetry.charts.figure import Figures
+
+        return Figures(self.study.figures(self.results))
 
     @cached_property
     def seen(self) -> Sequence[str]:

@@ -1,16 +1,17 @@
 """From the records of many ensembles to one labelled dataset a group."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bathymetry.studies.plan import Coordinate
 
-Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
+if TYPE_CHECKING:  # so that listing the studies need not wait for it
+    import xarray as xr
+
+Placed: TypeAlias = "tuple[Mapping[str, Coordinate], xr.Dataset]"
 
 
-def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, Any]) -> xr.DataTree:
+def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, Any]) -> "xr.DataTree":
     """Put records together along their coordinates, in the order of the plan.
 
     Args:
@@ -21,6 +22,8 @@ def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, An
         A tree with a dataset for each group; NaN where a combination was not planned. A group's axes that differ from
         those of the results proper carry the group's name before their own.
     """
+    import xarray as xr
+
     tree = xr.DataTree()
     for name, placed in sorted(groups.items(), key=lambda one: one[0] != ""):
         dims = list(dict.fromkeys(dim for coordinates, _ in placed for dim in coordinates))
@@ -33,7 +36,7 @@ def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, An
     return tree
 
 
-def group_of(results: xr.DataTree, name: str) -> xr.Dataset:
+def group_of(results: "xr.DataTree", name: str) -> "xr.Dataset":
     """Take a group by itself.
 
     Args:
@@ -50,7 +53,7 @@ def group_of(results: xr.DataTree, name: str) -> xr.Dataset:
     return alone
 
 
-def put_group(results: xr.DataTree, name: str, group: xr.Dataset) -> None:
+def put_group(results: "xr.DataTree", name: str, group: "xr.Dataset") -> None:
     """Put a group back that was taken by itself.
 
     Args:
@@ -61,16 +64,18 @@ def put_group(results: xr.DataTree, name: str, group: xr.Dataset) -> None:
     results.children[name].dataset = _told_apart(group, name, results.to_dataset())
 
 
-def _told_apart(group: xr.Dataset, name: str, above: xr.Dataset) -> xr.Dataset:
+def _told_apart(group: "xr.Dataset", name: str, above: "xr.Dataset") -> "xr.Dataset":
     """Rename a group's axes that are not those of the results above it: `epoch` of `long` becomes `long_epoch`."""
     shared = [one for one in group.coords if one in above.coords]
     other = [one for one in shared if not group[one].identical(above[one])]
     return group.rename({one: f"{name}_{one}" for one in other})
 
 
-def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
+def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> "xr.Dataset":
     if not dims:
         return placed[0][1]
+    import xarray as xr
+
     along, rest = dims[0], dims[1:]
     values = list(dict.fromkeys(coordinates[along] for coordinates, _ in placed))
     pieces = [_joined([one for one in placed if one[0][along] == value], rest) for value in values]
@@ -81,5 +86,5 @@ def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
     return joined.reindex({dim: _in_order(labelled, dim) for dim in rest}) if rest else joined
 
 
-def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
+def _in_order(pieces: "Sequence[xr.Dataset]", dim: str) -> list[Any]:
     return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))

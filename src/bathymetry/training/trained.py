@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import torch
@@ -72,6 +73,10 @@ class Trained:
         size = sum(stacked[0].numel() for stacked in self.parameters.values())
         what = f"{type(self._modules[0]).__name__}, {size:,} parameters"
         return f"Trained({who}{numbers} of {what}, {int(self.record.epoch[-1]):,} epochs{self._ended()})"
+
+    def _repr_html_(self) -> str:
+        """Show the ensemble in a notebook, with what was recorded."""
+        return f"<p>{escape(repr(self))}</p>{self.record._repr_html_()}"
 
     @property
     def theta(self) -> Float[Tensor, "member parameter"]:
