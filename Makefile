@@ -16,10 +16,10 @@ report: $(READY)
 	$(BIN)/bathymetry run all --preset quick --data auto
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto
 
 bench: $(READY)
 	mkdir -p benchmarks/results
