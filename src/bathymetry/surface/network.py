@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from bathymetry.core.errors import BathymetryError, InputError, first_line
 from bathymetry.core.networks import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch
+from bathymetry.surface.checkpointing import without_checkpointing
 from bathymetry.surface.randomness import unstirred
 from bathymetry.surface.structure import (
     Mode,
@@ -354,6 +355,7 @@ class Network:
                     stack.enter_context(torch.autocast(device, enabled=False))
             if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(without_checkpointing())
             torch.backends.mha.set_fastpath_enabled(False)
             try:
                 if self._normalised:
@@ -451,5 +453,7 @@ class _PlainWeightNorm(TorchFunctionMode):
             direction, length = args[0], args[1]
             axis = args[2] if len(args) > 2 else 0
             others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
-            return length * direction / direction.norm(dim=others, keepdim=True)
+            if not others:  # where no axis is named, vector_norm takes all
+                return length * direction / direction.abs()
+            return length * direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
         return func(*args, **(kwargs or {}))

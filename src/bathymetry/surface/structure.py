@@ -70,6 +70,8 @@ class Structure:
                     if before is not value or version != _version(value):
                         attributes[name] = self._cast(value.detach().clone())
                         self._taken[id(layer), name] = value, _version(value)
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+                attributes["sparse"] = False  # the same gradient as a dense tensor, which has products and sums
 
     def _replaced(self) -> InputError:
         """Name the layer that is another one than it was."""
