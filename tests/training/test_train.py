@@ -431,3 +431,60 @@ def test_a_network_of_another_architecture_is_no_point_of_the_surface(unchecked)
     for other in (nn.Linear(3, 7), nn.Sequential(nn.Linear(4, 7)), "a network"):
         with pytest.raises(InputError, match="network = "):
             surface.flatten(other)
+
+
+class Branching(nn.Module):
+    def __init__(self, branch):
+        super().__init__()
+        self.first, self.second, self.branch = nn.Linear(3, 6), nn.Linear(6, 2), branch
+
+    def forward(self, x):
+        return self.second(self.branch(self.first(x)))
+
+
+def by_sign(h):
+    return h.relu() if h.sum() > 0 else h.tanh()
+
+
+def by_value(h):
+    return h / max(float(h.detach().abs().max()), 1.0)
+
+
+def only_finite(h):
+    assert not torch.isnan(h).any()
+    return h.tanh()
+
+
+def branching_loss(output, target):
+    error = (output - target).square().mean()
+    return error if error > 0.5 else 2 * error.sqrt()
+
+
+@pytest.mark.parametrize("members", [1, 3, 10])
+@pytest.mark.parametrize(
+    ("branch", "loss"),
+    [
+        *((branch, loss) for branch in (by_sign, by_value, only_finite) for loss in LOSSES),
+        (by_sign, branching_loss),
+        (torch.tanh, branching_loss),
+    ],
+)
+def test_control_flow_that_depends_on_numbers_trains_as_the_network_alone(branch, loss, members):
+    make_data, torch_loss = LOSSES.get(loss, (cases.regression, loss))
+    data, last = make_data(9), members - 1
+
+    def build():
+        return Branching(branch)
+
+    trained = train(build, data, members=members, optimizer=SGD(0.1), loss=loss, steps=9, batch_size=4,
+                    dtype=torch.float64)  # fmt: skip
+    twin = alone(build, data, lambda p: torch.optim.SGD(p, lr=0.1), torch_loss, last, 9, 4)
+    assert trained.path == "one by one"
+    for mine, other in zip(trained.model(last).parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("branch", "loss"), [(by_sign, "mse"), (torch.tanh, branching_loss)])
+def test_the_batched_path_is_refused_where_the_network_or_the_loss_branches(branch, loss):
+    with pytest.raises(InputError, match=r"path = functional: torch\.func can't batch"):
+        train(lambda: Branching(branch), cases.regression(), members=2, epochs=1, loss=loss, path="functional")

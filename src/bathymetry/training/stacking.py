@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, first_line
 from bathymetry.training.batch import Batch
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.functional import FunctionalStack
@@ -19,6 +19,7 @@ from bathymetry.training.perceptron import PerceptronStack, activations_of
 from bathymetry.training.separate import SeparateStack
 from bathymetry.training.stacked import StackedTensors, stack
 
+_REFUSALS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
 Path = Literal["auto", "stacked", "functional", "separate"]
 
 
@@ -54,6 +55,7 @@ def assemble(
     device: torch.device,
     path: Path = "auto",
     some_inputs: Tensor | None = None,
+    some_targets: Tensor | None = None,
 ) -> Ensemble:
     """Stack the members by the fastest path that suits them.
 
@@ -67,6 +69,7 @@ def assemble(
         device: Where to compute.
         path: A path to take instead of the fastest: for tests and comparisons.
         some_inputs: A few inputs, to try whether a network is the same function whenever it is asked.
+        some_targets: Their targets, (member, example, ...), to try whether the loss can be batched.
 
     Returns:
         The ensemble.
@@ -98,7 +101,7 @@ def assemble(
     if path in ("auto", "functional") and steady:
         constants = _constants(modules)
         functional = FunctionalStack(modules[0], parameters, gradients, constants, function)
-        if some_inputs is None or path == "functional" or _answer_alike(functional, modules, some_inputs):
+        if some_inputs is None or _can_stand_in(functional, modules, gradients, some_inputs, some_targets, path):
             return Ensemble(modules, parameters, gradients, functional)
     separate = SeparateStack(modules, parameters, gradients, function, members, seed)
     return Ensemble(modules, parameters, gradients, separate)
@@ -120,11 +123,31 @@ def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
     return alike and all(torch.equal(buffer, kept[name]) for name, buffer in own.named_buffers())
 
 
-def _answer_alike(stack: FunctionalStack, modules: Sequence[nn.Module], inputs: Tensor) -> bool:
-    """Try whether each member answers as the first would with its parameters."""
+def _can_stand_in(
+    functional: FunctionalStack,
+    modules: Sequence[nn.Module],
+    gradients: StackedTensors,
+    inputs: Tensor,
+    targets: Tensor | None,
+    path: Path,
+) -> bool:
+    """Try whether `vmap` takes network and loss, and whether each member answers as the first with its parameters."""
+    try:
+        outputs = functional.outputs(inputs)
+        if targets is not None:
+            functional.differentiate(Batch(inputs, targets, shared=True))
+    except _REFUSALS as error:  # such as `if h.sum() > 0` in either of the two
+        if path == "functional":
+            remedy = f"torch.func can't batch the network or the loss ({first_line(error)}); expected auto or separate"
+            raise InputError("path", path, remedy) from error
+        return False
+    finally:
+        gradients.flat.zero_()
+    if path == "functional":
+        return True
     with torch.no_grad():
         alone = torch.stack([module(inputs) for module in modules])
-    return torch.allclose(stack.outputs(inputs), alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
+    return torch.allclose(outputs, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
 
 
 def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:

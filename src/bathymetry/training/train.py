@@ -125,7 +125,12 @@ def train(
     kept = as_epochs("snapshots", snapshots, length.epochs)
     check_room("snapshots", len(kept), len(numbers), dtype.itemsize * sum(p.numel() for p in modules[0].parameters()))
     few = train_set.examples.seen(train_set.examples.inputs[:3], dtype)
-    ensemble = assemble(modules, loss, criterion, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few)
+    own = train_set.own_targets
+    ensemble = assemble(
+        modules, loss, criterion, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few,
+        some_targets=train_set.examples.targets[:3].expand(len(numbers), *train_set.examples.targets[:3].shape)
+        if own is None else own[:, :3],
+    )  # fmt: skip
     run = TrainingRun(
         ensemble=ensemble,
         stepper=Stepper(optimizer or Adam(), ensemble.parameters, ensemble.gradients),
