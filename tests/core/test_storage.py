@@ -1,8 +1,10 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,19 @@ def test_a_killed_writer_leaves_whole_files_only(tmp_path):
         assert len(content) == 300_000
         assert len(set(content)) == 1
         assert storage.names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a device", "a socket"])
+def test_what_is_no_ordinary_file_is_said_and_not_waited_for(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's name must be short
+    place = Path("content")
+    if kind == "a named pipe":
+        os.mkfifo(place)
+    elif kind == "a device":
+        place.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+    script = f"from pathlib import Path; from bathymetry.core.storage import get; get(Path({str(place)!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert f"content can't be read (it is {kind} instead of an ordinary file)." in done.stderr

@@ -1,8 +1,10 @@
 """Folders that come from somebody else, from another version, or from a disk that damages files."""
 
 import json
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -314,3 +316,38 @@ def test_nothing_is_written_through_a_link_in_a_received_folder(out, tmp_path, c
     assert main(["report", str(out)]) == 2
     assert "is a link, and nothing is written through it" in capsys.readouterr().err
     assert [one.name for one in elsewhere.iterdir()] == ["figure-mine.png"]
+
+
+@pytest.fixture
+def bounded():
+    """End a test that would wait for ever."""
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("*/page.json", "claims.json"),
+        ("own-width/result.nc", "own-width/figures/*.png"),
+        ("depth-function/result.nc", "units/*/*.safetensors"),
+    ],
+)
+def test_a_pipe_among_the_files_of_a_folder_keeps_nobody_waiting(out, places, undrawn, bounded):
+    pipes = [path for place in places for path in out.glob(place)]
+    for path in pipes:
+        path.unlink()
+        os.mkfifo(path)
+    assert len(pipes) > 1
+    publish(out)
+    page = html_of(out)
+    assert "a named pipe instead of an ordinary file" in page
+    assert "depth-function" in page
+    assert "own-width" in page

@@ -4,10 +4,11 @@ Bytes go to a temporary file beside their place, reach the disk, and take their 
 """
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-from bathymetry.core.errors import StorageError
+from bathymetry.core.errors import DamagedError, StorageError
 
 _UNFINISHED = ".unfinished-"
 
@@ -49,9 +50,13 @@ def get(path: Path) -> bytes:
         Its content.
 
     Raises:
+        DamagedError: If it is a pipe, a socket or a device, which could keep its reader waiting for ever.
         StorageError: If it is missing or can't be read.
     """
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise DamagedError(f"{path} can't be read (it is {_kind(mode)} instead of an ordinary file).")
         return path.read_bytes()
     except FileNotFoundError as error:
         cause = "it is a link that leads nowhere" if path.is_symlink() else "there is no such file"
@@ -82,3 +87,8 @@ def names(folder: Path) -> list[str]:
     except OSError as error:
         raise StorageError(f"{folder} can't be read ({error.strerror or error}).") from error
     return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for is_so, name in kinds.items() if is_so(mode)), "a device")

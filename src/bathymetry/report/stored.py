@@ -261,7 +261,7 @@ def _picture(folder: Path, stored: Mapping[str, Any], notes: list[str]) -> Pictu
                 raise ValueError("it is damaged: it does not have the digest that it was stored with")
             source = encode(content)
         except (OSError, ValueError, StorageError) as error:
-            causes.append(f"{path.name} is not shown: {error}.")
+            causes.append(f"{path.name} is not shown: {str(error).removesuffix('.')}.")
             continue
         number, title = stored.get("number"), _text(stored.get("title"))
         title = f"Figure {number}. {title}" if isinstance(number, int) else title

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.core.storage import put
+from bathymetry.core.storage import get, put
 
 MARKER = "bathymetry.json"
 _LOCK = ".bathymetry.lock"
@@ -105,8 +105,8 @@ def _mark(path: Path) -> None:
 
 def _check_marker(path: Path) -> None:
     try:
-        written = json.loads((path / MARKER).read_text()).get("format")
-    except (OSError, ValueError, AttributeError):
+        written = json.loads(get(path / MARKER)).get("format")
+    except (StorageError, ValueError, AttributeError):
         return  # a marker that can't be read is written again; what matters is in the other files
     if isinstance(written, int) and written > _FORMAT:
         remedy = "a later version of Bathymetry made it; give another folder, or install that version"
