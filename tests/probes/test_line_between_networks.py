@@ -320,3 +320,30 @@ def test_odd_arguments_are_one_sentence(arguments, sentence, unchecked):
     given = {"surface": surface, "a": surface.parameters, "b": surface.parameters} | arguments
     with pytest.raises(InputError, match=sentence):
         probes.interpolate(**given)
+
+
+class Scaled(nn.Module):
+    """Looks up a fixed scale by a word."""
+
+    def __init__(self, *scales):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(1, 3)
+        self.register_buffer("scales", torch.tensor(scales))
+
+    def forward(self, words):
+        return self.layer(self.scales[words][:, None])
+
+
+@pytest.mark.parametrize("memory", [2**31, 1])  # the second cuts a batch to pieces
+@pytest.mark.parametrize("cut", [5, 9])
+def test_a_buffer_that_takes_part_in_a_later_batch_goes_with_its_network_too(cut, memory):
+    words, labels = torch.tensor([0] * 5 + [1] * 5), torch.arange(10) % 3
+    batches = [(words[:cut], labels[:cut]), (words[cut:], labels[cut:])]
+    a, b = Scaled(1.0, 2.0), Scaled(1.0, 3.0)
+    surface = LossSurface(a, "cross_entropy", batches, memory=memory)
+    with pytest.raises(InputError, match="scales is not this surface's"):
+        surface.flatten(b)
+    line = probes.interpolate(surface, a, b, [0.0, 0.5, 1.0], statistics="interpolate")
+    for loss, model in zip(line.loss, (a, Scaled(1.0, 2.5), b), strict=True):
+        assert loss.item() == pytest.approx(nn.functional.cross_entropy(model(words), labels).item(), rel=1e-6)

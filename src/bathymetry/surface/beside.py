@@ -167,12 +167,15 @@ def _pieces(surface: "LossSurface", theta: Tensor, data: Batches) -> Iterator[Ba
 
 
 def _changes_the_loss(surface: "LossSurface", theta: Tensor, tensors: dict[str, Tensor]) -> bool:
-    first = surface._placed(surface._batches.first)
+    # any batch may be the one in which they take part, such as the row of a table that only its words look up
     with surface._network.measuring():
-        without = surface.automatic.loss(theta[None], first)
-        with surface._network.carrying(tensors):
-            carried = surface.automatic.loss(theta[None], first)
-    return not same_numbers(without, carried)
+        for _, batch in surface.batches(theta[None], 1):
+            without = surface.automatic.loss(theta[None], batch)
+            with surface._network.carrying(tensors):
+                carried = surface.automatic.loss(theta[None], batch)
+            if not same_numbers(without, carried):
+                return True
+    return False
 
 
 def _check_layers(own: nn.Module, network: nn.Module, field: str) -> None:
