@@ -154,3 +154,24 @@ def test_embeddings_with_sparse_gradients_are_measured_as_dense_ones(bag):
     assert embedding.sparse
     if not bag:  # PyTorch has no second derivative of a bag
         torch.testing.assert_close(surface.hessian(), LossSurface(dense, "mse", data, dtype=F64).hessian())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "take",
+    [
+        torch.jit.script,
+        lambda model: torch.jit.trace(model, drawn(5, 2)),
+        lambda model: torch.jit.freeze(torch.jit.script(model.eval())),
+        lambda model: nn.DataParallel(torch.jit.script(model)),
+    ],
+    ids=["scripted", "traced", "frozen", "wrapped"],
+)
+def test_torchscript_is_refused_for_the_network_that_it_was_made_from(take):
+    model, data = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), (drawn(5, 2), drawn(5, 1))
+    taken = take(model)
+    with pytest.raises(InputError, match=r"model = a \w+: .*expected the original nn\.Module"):
+        LossSurface(taken, "mse", data)
+    surface = LossSurface(model, "mse", data)
+    with pytest.raises(InputError, match=r"network = a \w+: .*expected the original nn\.Module"):
+        surface.flatten(taken)

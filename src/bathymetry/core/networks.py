@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
@@ -26,12 +27,17 @@ def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:
         The network whose layers have the names that its author gave them.
 
     Raises:
-        InputError: If it is none, or has no shapes or numbers yet.
+        InputError: If it is none, is compiled to TorchScript, or has no shapes or numbers yet.
     """
     if not isinstance(module, nn.Module):
         raise InputError(field, type(module).__name__, "expected a network, an nn.Module")
     while (inside := _WRAPPERS.get(type(module).__name__)) and isinstance(getattr(module, inside, None), nn.Module):
         module = getattr(module, inside)
+    if isinstance(module, torch.jit.ScriptModule):
+        remedy = (
+            "TorchScript runs it with its own weights only: expected the original nn.Module, before torch.jit took it"
+        )
+        raise InputError(field, f"a {type(module).__name__}", remedy)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer):
             remedy = "its lazy layers have no shapes yet: call it once on a batch of inputs, model(x), before"
