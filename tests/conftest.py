@@ -1,5 +1,6 @@
 """What all tests share: one thread each, and shapes and types of signatures checked while they run."""
 
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -20,6 +21,12 @@ hypothesis.settings.load_profile("untimed")
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread_a_worker() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_arrives() -> None:
+    """A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

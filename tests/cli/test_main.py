@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -369,3 +370,23 @@ def test_hidden_widths_are_given_as_the_help_shows_them_or_one_by_one(capsys, ou
     assert status == 0
     assert "trajectory: 12 networks" in words
     assert "separate widths by commas, such as 3,5" in refused(capsys, *line, "--network", "3 5")
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"), [('["train_loss"].isel(epoch=-1)\n    return [', "verdicts"), ("chart = dots(", "figures")]
+)
+def test_a_mistake_in_a_study_of_ones_own_is_said_with_its_line_once_the_page_is_written(capsys, out, broken, what):
+    source = (Path(__file__).parents[1] / "execution" / "own_study.py").read_text(encoding="utf-8")
+    assert broken in source
+    at = source.index(broken)
+    own = out.parent / "mistaken_study.py"
+    own.write_text(
+        source[:at] + source[at:].replace(broken, broken.replace("train_loss", "absent").replace("dots", "dotz"), 1)
+    )
+    line = next(
+        number for number, text in enumerate(own.read_text().splitlines(), 1) if "absent" in text or "dotz" in text
+    )
+    err = refused(capsys, "run", str(own), "--preset", "smoke", "--out", str(out))
+    assert f"The {what} of own-width could not be made" in err
+    assert f"in mistaken_study.py, line {line}" in err
+    assert (out / "report.html").is_file()

@@ -123,3 +123,18 @@ def test_an_impossible_name_of_a_study_is_answered_in_one_sentence(name):
 def test_an_impossible_preset_is_answered_with_those_there_are(name):
     with pytest.raises(InputError, match="full, quick, smoke"):
         DEPTH.preset(name)
+
+
+@pytest.mark.parametrize(
+    ("study", "networks", "inner"),
+    [("depth-function", ("1,250,1",), "250"), ("depth-classification", ((784, 30, 20, 10),), "30,20")],
+)
+def test_inputs_and_outputs_among_the_hidden_widths_are_answered_by_the_hidden_ones(study, networks, inner):
+    with pytest.raises(InputError, match=f"give the hidden widths alone, {inner}"):
+        find(study).settings.preset("smoke", networks=networks)
+
+
+def test_a_constant_function_is_nothing_to_fit():
+    study = find("depth-function")
+    with pytest.raises(InputError, match="constant on the interval"):
+        study.plan(study.settings.preset("smoke", functions=("5",)))

@@ -393,3 +393,86 @@ def test_a_loss_of_model_and_batch_has_the_sensitivity_of_its_output():
     pair = LossSurface(model, lambda o, t: ((o - t).square().sum(), t.numel()), cut((x, y)))
     for surface in (whole, pair):
         torch.testing.assert_close(probes.sensitivity(surface).per_example, probes.sensitivity(plain).per_example)
+
+
+def batches_of_eight(*tensors):
+    return list(zip(*(one.split(8) for one in tensors), strict=True))
+
+
+def masked(output, y, mask):
+    return ((output - y).square() * mask).sum() / mask.sum()
+
+
+def padded(output, y):
+    return F.cross_entropy(output, y, ignore_index=0)
+
+
+def not_missing(output, y):
+    known = ~y.isnan()
+    return (output[known] - y[known]).square().mean()
+
+
+def weighted(output, y):
+    return F.cross_entropy(output, y, weight=torch.arange(1.0, 6.0).to(output))
+
+
+def middle(*wholes):
+    """Values for five batches of eight: one kind in the first and the last, another in those between."""
+    outer, inner = wholes
+    return torch.cat([outer[:8], inner[8:32], outer[32:]])
+
+
+X5, Y5 = torch.randn(40, 3, generator=generator(3)), torch.randn(40, CLASSES, generator=generator(4))
+SOME = (torch.rand(40, CLASSES, generator=generator(5)) < 0.3).float()
+LABELS = torch.randint(0, CLASSES, (40,), generator=generator(6))
+
+# name: loss, targets that differ from what counts in the first and the last batch only in the batches between
+HIDDEN = {
+    "mask": (masked, (Y5, middle(torch.ones(40, CLASSES), SOME))),
+    "padding": (padded, (middle(LABELS.clamp_min(1), LABELS),)),
+    "class weights": (weighted, (middle(torch.zeros(40), LABELS.sort().values).long(),)),
+    "missing values": (not_missing, (middle(Y5, Y5.masked_fill(SOME > 0, torch.nan)),)),
+    "mask of a batch": (
+        lambda model, batch: masked(model(batch[0]), *batch[1:]),
+        (Y5, middle(torch.ones(40, CLASSES), SOME)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_weights_that_differ_only_in_some_batch_are_seen_wherever_it_stands(name):
+    torch.manual_seed(0)
+    loss, targets = HIDDEN[name]
+    model = nn.Linear(3, CLASSES)
+    with pytest.raises(InputError, match=r"no mean over the examples of a batch.*\(sum, count\)"):
+        LossSurface(model, loss, batches_of_eight(X5, *targets))
+
+
+class Own(nn.CrossEntropyLoss):
+    """A subclass, whose weights are not known."""
+
+
+@pytest.mark.parametrize("loss", [lambda output, y: F.cross_entropy(output, y), Own()])
+def test_one_batch_has_the_same_loss_whatever_the_memory(loss):
+    torch.manual_seed(0)
+    model, x = nn.Linear(3, CLASSES).double(), torch.randn(400, 3, dtype=F64)
+    y = torch.ones(400, dtype=torch.long)
+    y[8:][torch.rand(392, generator=generator(7)) < torch.linspace(0, 1, 392)] = -100
+    y[300:] = -100
+    truth = F.cross_entropy(model(x), y).detach()
+    for memory in (2**31, 30_000, 5_000):
+        torch.testing.assert_close(LossSurface(model, loss, (x, y), memory=memory).loss(), truth)
+
+
+def test_counts_of_zero_in_the_first_examples_are_no_randomness():
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(3, 4).double(), torch.randn(40, 3, dtype=F64), torch.randn(40, 4, dtype=F64)
+    mask = torch.ones(40, 1, dtype=F64)
+    mask[:17] = 0
+
+    def pair(output, target, counts):
+        return ((output - target).square().mean(1, keepdim=True) * counts).sum(), counts.sum()
+
+    for data in ((x, y, mask), batches_of_eight(x, y, mask)):
+        truth = pair(model(x), y, mask)[0].detach() / 23
+        torch.testing.assert_close(LossSurface(model, pair, data).loss(), truth)

@@ -306,3 +306,16 @@ def test_theta_that_is_no_point_is_refused(theta, sentence, unchecked):
 def test_settings_of_the_wrong_kind_are_refused(given, unchecked):
     with pytest.raises(InputError, match=next(iter(given))):
         LossSurface(nn.Linear(2, 1), "mse", (drawn(4, 2), drawn(4, 1)), **given)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "sentence"),
+    [
+        (nn.CrossEntropyLoss(), torch.zeros(6), r"expected y\.long\(\)"),
+        (nn.MSELoss, torch.zeros(6, 3), r"a class is no loss yet; expected MSELoss\(\)"),
+        (lambda m, b: m(b[0]).square().mean(), torch.zeros(6, 3), r"not callable.*first argument is named model"),
+    ],
+)
+def test_losses_that_are_called_otherwise_are_answered_by_what_is_expected(loss, y, sentence):
+    with pytest.raises(InputError, match=sentence):
+        LossSurface(nn.Linear(2, 3), loss, (drawn(6, 2), y))

@@ -299,3 +299,37 @@ def test_randomness_behind_a_branch_that_starts_at_zero_is_refused(name):
 def test_a_network_that_draws_numbers_and_does_not_use_them_is_taken():
     torch.manual_seed(0)
     LossSurface(ZeroBranch(lambda x: 0 * torch.rand(()) + 1), "cross_entropy", (drawn(32, 4), classes(32, 3)))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_padding_that_only_later_examples_hold_is_found(several):
+    torch.manual_seed(0)
+    model = Words(padding_idx=0)
+    x, y = classes(160, 5, seed=2).reshape(40, 4) + 1, classes(40, 3)
+    x[37, 2:] = 0
+    data = list(zip(x.split(20), y.split(20), strict=True)) if several else (x, y)
+    with pytest.raises(InputError, match=r"gradient of words is not the derivative.*padding_idx=0"):
+        LossSurface(model, "cross_entropy", data)
+
+
+def test_a_first_batch_without_labels_that_count_hides_nothing():
+    torch.manual_seed(0)
+    y = classes(24, 3)
+    y[:12] = -100
+    data = [(drawn(12, 4), y[:12]), (drawn(12, 4, seed=1), y[12:])]
+    with pytest.raises(InputError, match="gradient of first is not the derivative"):
+        LossSurface(Custom(Reversed.apply), "cross_entropy", data)
+
+
+@pytest.mark.parametrize("dtype", [None, F64])
+def test_a_cut_second_derivative_is_seen_beside_float32(dtype):
+    def between(x):
+        return CutSine.apply(2 * x).float().mul(1.0).to(x.dtype)
+
+    torch.manual_seed(0)
+    surface = LossSurface(Custom(between), "cross_entropy", (drawn(16, 4), classes(16, 3)), dtype=dtype)
+    with pytest.raises(InputError, match="second derivative is not that of its gradient"):
+        surface.hessian()
+    right = LossSurface(Custom(lambda x: WholeSine.apply(2 * x).float().relu().to(x.dtype)), "mse",
+                        (drawn(16, 4), drawn(16, 3)), dtype=dtype)  # fmt: skip
+    assert right.hessian().isfinite().all()

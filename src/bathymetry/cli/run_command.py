@@ -79,7 +79,7 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
     from bathymetry.cli.findings import tell
     from bathymetry.cli.terminal import Terminal
     from bathymetry.execution import look, run_study
-    from bathymetry.report import publish
+    from bathymetry.report import StudyCodeError, publish
     from bathymetry.store import check_folder
 
     check_folder(out)
@@ -101,10 +101,16 @@ def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: P
         changes = settings.model_dump()
         run_study(found_as, preset=preset, out=out, progress=Terminal(), **changes)
     say("Drawing the figures and writing the page.")
-    page, claims = publish(out, [found_as for found_as, study, _ in chosen if study not in shipped()])
+    problem: StudyCodeError | None = None
+    try:
+        page, claims = publish(out, [found_as for found_as, study, _ in chosen if study not in shipped()])
+    except StudyCodeError as error:
+        page, claims, problem = error.page, error.claims, error
     names = {study.name for _, study, _ in chosen}
     tell([claim for claim in claims if claim.id.rpartition(".")[0] in names])
     say(f"\nPage: {page}")
+    if problem is not None:
+        raise problem
 
 
 def _told(work: "Work") -> str:

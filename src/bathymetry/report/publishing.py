@@ -62,6 +62,21 @@ class _Shown:
     seen: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     failed: bool = False  # whether something of it had to be taken from an earlier page
+    broken: list[str] = field(default_factory=list)  # what a study of the user's own could not make, and why
+
+
+class StudyCodeError(BathymetryError):
+    """A claim or figure of a study of one's own that fails; the rest of the page is written.
+
+    Args:
+        text: What fails, in which line.
+        page: The page's path.
+        claims: All claims on it.
+    """
+
+    def __init__(self, text: str, page: Path, claims: "tuple[ClaimRow, ...]") -> None:
+        super().__init__(text)
+        self.page, self.claims = page, claims
 
 
 def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple[ClaimRow, ...]]:
@@ -77,6 +92,7 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
 
     Raises:
         InputError: If the folder is not one of ours or holds no results, or none of a study that is named.
+        StudyCodeError: If claims or figures of a named study fail, once the page is written.
     """
     out = path_of("folder", out)
     if not is_output_folder(out):
@@ -91,7 +107,11 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
         if not shown:
             remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
             raise InputError("folder", out, remedy)
-        return _write(out, shown, unread)
+        where, rows = _write(out, shown, unread)
+    broken = [words for one in shown for words in one.broken]
+    if broken:
+        raise StudyCodeError(" ".join(broken), where, rows)
+    return where, rows
 
 
 def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[ClaimRow, ...]]:
@@ -211,16 +231,24 @@ def _live(run: StudyRun, stored: StoredPage) -> _Shown:
         try:
             return make()
         except Exception as error:  # noqa: BLE001  # results of another version may lack anything
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if run.found_as.endswith(".py") and _same(frame.filename, run.found_as)]
+            place = [*frames, *own][-1]
             where = f"{type(error).__name__}: {first_line(error)}, in {Path(place.filename).name}, line {place.lineno}"
             shown.notes.append(f"The {what} could not be made from these results ({where}){_those_before(have)}.")
             shown.failed = True
+            if run.study not in shipped():
+                shown.broken.append(f"The {what} of {run.study.name} could not be made ({where}).")
             return instead
 
     shown.claims = made("verdicts", lambda: run.claims, stored.claims, bool(stored.claims))
     shown.figures = made("figures", lambda: tuple(run.figures), (), bool(stored.pictures))
     shown.seen = made("summary", lambda: tuple(run.seen), stored.seen, bool(stored.seen))
     return shown
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def _those_before(have: bool) -> str:

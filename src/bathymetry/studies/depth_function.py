@@ -127,7 +127,7 @@ def plan(settings: Settings) -> Plan:
         The plan.
 
     Raises:
-        InputError: If two of the functions are the same.
+        InputError: If two of the functions are the same, or one is constant.
     """
     names = network_names(settings.networks, _NETWORKS, _WORDS)
     ensembles, sources = [], {}
@@ -137,6 +137,9 @@ def plan(settings: Settings) -> Plan:
         if alike := [one for one, digest in digests.items() if digest == examples.digest]:
             raise InputError("functions", function, f"it is the same function as {alike[0]}; name each only once")
         digests[function] = examples.digest
+        if not float(examples.y_train.var()) > 0:
+            remedy = "it is constant on the interval, and there is nothing to fit; expected a function that varies"
+            raise InputError("functions", function, remedy)
         sources[function] = examples.origin
         at_the_end = partial(training.Measurement, epochs=(settings.epochs,), dimension="last_epoch")
         measurements = {

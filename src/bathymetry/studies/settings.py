@@ -23,6 +23,7 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 _WIDEST = 100_000  # units in a layer
 _LARGEST = 10**9  # any other whole number, but for seeds
+_OUTER = (("1", "1"), ("784", "10"))  # inputs and outputs of functions and of MNIST
 _SEPARATED = re.compile(r"[\d\s,;:x×/()\[\]-]+")  # widths, whatever stands between them
 
 
@@ -35,7 +36,10 @@ def _widths(value: object) -> object:
         numbers = re.findall(r"\d+", value)
         if numbers and _SEPARATED.fullmatch(value) and not all(re.fullmatch(r"[+-]?\d+", part) for part in parts):
             raise ValueError(f"separate widths by commas, such as {','.join(numbers[:10])}")
-        return parts
+        value = parts
+    if isinstance(value, tuple | list) and len(value) > 2 and (str(value[0]), str(value[-1])) in _OUTER:
+        inner = ",".join(map(str, value[1:-1]))
+        raise ValueError(f"give the hidden widths alone, {inner}: inputs and outputs follow from the data")
     return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -7,7 +7,7 @@ buffer again and again; a loader is read twice and refused, with the reason, if 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.data import Data, Examples
 from bathymetry.surface.randomness import unstirred
 
+_REFILLED = "one buffer that is filled anew keeps the last batch alone: expected a copy of each, x.clone()"
 _OTHER = 2_718_281_828  # a seed that nobody else is likely to use
 _KEPT = 2**30  # bytes of a loader's batches that are kept rather than read again
 
@@ -53,6 +54,32 @@ class Batch:
             A new batch.
         """
         return Batch(_map(self.inputs, change), _map(self.targets, change), self.rows)
+
+    def spread(self, rows: int) -> "Batch":
+        """Take a few examples from all over it.
+
+        Args:
+            rows: How many, at most.
+
+        Returns:
+            A batch of them, in their order; itself if it has no more.
+        """
+        if self.rows <= rows:
+            return self
+        chosen = torch.linspace(0, self.rows - 1, rows).round().long()
+        return self.take(chosen)
+
+    def take(self, chosen: Tensor) -> "Batch":
+        """Take some examples.
+
+        Args:
+            chosen: Their positions.
+
+        Returns:
+            A batch of them.
+        """
+        some = self.map(lambda one: one[chosen.to(one.device)] if _has_rows(one, self.rows) else one)
+        return replace(some, rows=len(chosen))
 
     def split(self, rows: int) -> "Iterator[Batch]":
         """Cut it into smaller ones.
@@ -185,13 +212,19 @@ def _refuse_shared_memory(source: Iterable[Any]) -> None:
     if not isinstance(source, list):
         return
     seen: dict[tuple[int, ...], int] = {}
+    targets: dict[int, int] = {}
     for number, raw in enumerate(source):
         inputs = tensors_of(raw if isinstance(raw, Mapping) else raw[:1] if isinstance(raw, tuple | list) else ())
         places = tuple(one.data_ptr() for one in inputs if one.layout == torch.strided and one.numel())
         if places and seen.setdefault(places, number) != number:
             which = f"batches {seen[places]} and {number}, whose inputs share their memory"
-            remedy = "one buffer that is filled anew keeps the last batch alone: expected a copy of each, x.clone()"
-            raise InputError("data", which, remedy)
+            raise InputError("data", which, _REFILLED)
+        for target in tensors_of(raw[1:]) if isinstance(raw, tuple | list) else ():
+            dense = target.layout == torch.strided and target.ndim > 0 and target.numel() > 0
+            varies = dense and bool((target != target.flatten()[0]).any())  # a constant may well be shared
+            if varies and targets.setdefault(target.data_ptr(), number) != number:
+                which = f"batches {targets[target.data_ptr()]} and {number}, whose targets share their memory"
+                raise InputError("data", which, _REFILLED)
 
 
 def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:

@@ -67,7 +67,10 @@ def run_with_rounding(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def disagreement(
-    derivative: Tensor, difference: Callable[[float], tuple[Tensor, float]], rounding: float
+    derivative: Tensor,
+    difference: Callable[[float], tuple[Tensor, float]],
+    rounding: float,
+    coarse_tolerance: float = _COARSE_TOLERANCE,
 ) -> Disagreement | None:
     """Compare a derivative with differences.
 
@@ -75,6 +78,7 @@ def disagreement(
         derivative: A slope, or a vector.
         difference: Gives for a step the central difference, and the size of what was subtracted.
         rounding: The rounding unit of the computation.
+        coarse_tolerance: By how much they may differ, relatively, where anything is computed in float32.
 
     Returns:
         None if a step confirms it, or if no two steps agree with each other; what disagrees otherwise.
@@ -82,7 +86,7 @@ def disagreement(
     if rounding > 1e-5 or not bool(derivative.isfinite().all()):
         return None
     fine = rounding < 1e-12
-    tolerance = _TOLERANCE if fine else _COARSE_TOLERANCE
+    tolerance = _TOLERANCE if fine else coarse_tolerance
     last: Tensor | None = None
     found: Disagreement | None = None
     for position, step in enumerate(_STEPS if fine else _COARSE_STEPS):

@@ -5,7 +5,7 @@ which depend on one another do, and losses that weight a batch in a way of their
 often they are written into.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -63,14 +63,7 @@ def check_weighting(trial: Trial, network: Network, batches: Iterable[Batch], *,
         _unknown_weights: If the loss weights the examples of a batch in a way that is not known.
     """
     for batch in batches:
-        if batch.rows < 2:
-            continue
-        few = next(batch.split(FEW))
-        function = several and not trial.criterion.is_known
-        several_ways = [[few, *_halves(few)]]
-        if function:
-            several_ways += [[few, *few.split(1)], [batch, *_halves(batch)]]
-        for parts in several_ways:
+        for parts in _ways_to_cut(batch, known=trial.criterion.is_known):
             try:
                 with trial.network.measuring(), torch.no_grad():
                     raws = [trial.raw(trial.theta, part) for part in parts]
@@ -80,11 +73,20 @@ def check_weighting(trial: Trial, network: Network, batches: Iterable[Batch], *,
             if _adds_up(trial, raws, parts):
                 continue
             if not trial.criterion.is_known and not _is_of_network(trial, parts):
-                _refuse_broadcasting(trial, few)
+                _refuse_broadcasting(trial, parts[0])
                 if several and not _is_pair(raws[0]):
                     raise _unknown_weights(trial.criterion, raws)
             network.coupled = True
             return
+
+
+def _ways_to_cut(batch: Batch, *, known: bool) -> list[list[Batch]]:
+    """Give a batch with its parts: halves of a few examples, and for a loss of unknown weights fifths of all."""
+    few = batch.spread(FEW)
+    ways = [[few, *few.split((few.rows + 1) // 2)]]
+    if not known:
+        ways += [[few, *few.split(1)], [batch, *batch.split((batch.rows + 4) // 5)]]
+    return [parts for parts in ways if len(parts) > 2]
 
 
 def total_count(trial: Trial, batches: Iterable[Batch]) -> float | None:
@@ -110,23 +112,25 @@ def total_count(trial: Trial, batches: Iterable[Batch]) -> float | None:
         return sum(float(as_count(trial.raw(trial.theta, batch)[1])) for batch in batches)
 
 
-def telling_batches(batches: Iterable[Batch], loss: str) -> list[Batch]:
+def telling_batches(batches: Iterable[Batch], loss: str) -> Iterator[Batch]:
     """Choose batches on which a loss would show that it counts some examples more than others.
 
     Args:
         batches: All data.
         loss: The name of the loss.
 
-    Returns:
-        The first; the one whose halves differ most in their share of negative labels, which losses commonly ignore; and
-        examples of the first with those of the last, and of the one with the fewest such labels with those of the one
-        with the most, where their shapes allow it.
+    Yields:
+        Every batch, and a few examples of each with a few of the first, where their shapes allow it.
 
     Raises:
         InputError: If labels have another shape in another batch, so that nothing tells how they count.
     """
-    first = last = least = most = uneven = next(iter(batches))
+    first: Batch | None = None
     for batch in batches:
+        yield batch
+        if first is None:
+            first = batch
+            continue
         if [label.shape[1:] for label in _labels(batch)] != [label.shape[1:] for label in _labels(first)]:
             shapes = " and ".join(str(tuple(_labels(one)[0].shape)) for one in (first, batch))
             remedy = (
@@ -134,16 +138,14 @@ def telling_batches(batches: Iterable[Batch], loss: str) -> list[Batch]:
                 "labels; expected a loss that returns (sum, count), or one of PyTorch's"
             )
             raise InputError("loss", loss, remedy)
-        last = batch
-        least, most = min(least, batch, key=_ignored), max(most, batch, key=_ignored)
-        uneven = max(uneven, batch, key=lambda one: abs(_ignored(_halves(one)[0]) - _ignored(_halves(one)[-1])))
-    mixed = [_mixed(first, last), _mixed(least, most)]
-    return [first, uneven, *(one for one in mixed if one is not None)]
+        mixed = _mixed(first, batch)
+        if mixed is not None:
+            yield mixed
 
 
 def _mixed(one: Batch, other: Batch) -> Batch | None:
-    parts = [next(batch.split(FEW // 2)) for batch in (one, other)]
-    if one is other or len(parts[0].tensors()) != len(parts[1].tensors()):
+    parts = [batch.spread(FEW // 2) for batch in (one, other)]
+    if len(parts[0].tensors()) != len(parts[1].tensors()):
         return None
     partners = iter(parts[1].tensors())
     try:
@@ -160,16 +162,8 @@ def _labels(batch: Batch) -> list[Tensor]:
     return [one for one in [*tensors_of(batch.targets), *inside] if _are_labels(one) and one.ndim]
 
 
-def _ignored(batch: Batch) -> float:
-    return sum(float((one < 0).double().mean()) for one in _labels(batch))
-
-
 def _are_labels(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() and not tensor.is_complex() and tensor.dtype != torch.bool
-
-
-def _halves(batch: Batch) -> list[Batch]:
-    return list(batch.split((batch.rows + 1) // 2))
 
 
 def _is_pair(raw: Any) -> bool:
@@ -177,7 +171,7 @@ def _is_pair(raw: Any) -> bool:
 
 
 def _adds_up(trial: Trial, raws: list[Any], parts: list[Batch]) -> bool:
-    """Whether the loss of the first part is that of the others together; true where it is not a finite number."""
+    """Whether the loss of the first part is that of the others together; true where that of the first is not finite."""
     criterion = trial.criterion
     if _is_pair(raws[0]):
         return all(_close([float(raw[i]) for raw in raws], trial.rounding) for i in (0, 1))
@@ -192,7 +186,9 @@ def _close(values: list[float], rounding: float) -> bool:
     whole, *parts = values or [0.0]
     tensor = torch.tensor(values)
     scale = sum(abs(one) for one in values)
-    return not bool(tensor.isfinite().all()) or not parts or abs(whole - sum(parts)) <= 1e3 * rounding * scale
+    if not parts or not bool(tensor[0].isfinite()):  # nothing to compare with
+        return True
+    return bool(tensor.isfinite().all()) and abs(whole - sum(parts)) <= 1e3 * rounding * scale
 
 
 def _is_of_network(trial: Trial, parts: list[Batch]) -> bool:

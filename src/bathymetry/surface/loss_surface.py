@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any, get_args
 
 import torch
@@ -25,11 +27,12 @@ from bathymetry.surface.outputs import Output
 from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.surface.selection import select
 from bathymetry.surface.structure import Mode
-from bathymetry.surface.trial import check_gradient, check_product, check_randomness, trial_of
+from bathymetry.surface.trial import check_gradient, check_product, check_randomness, padded_examples, trial_of
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.losses import Loss
 
 _MEMORY = 2**31
+_TRIED = 8  # batches in which a finite loss is looked for
 _GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
 _VECTORS = 3  # and about this many vectors of the length of θ
 
@@ -43,13 +46,13 @@ class LossSurface:
 
     Args:
         model: Any network. Layers stay in the mode they are in; random ones are refused.
-        loss: A loss module with reduction mean or sum, a function that gives the mean over the batch it is handed, or
-            "mse" or "cross_entropy".
+        loss: A loss module with reduction mean or sum; a function of (output, *targets) that returns the mean over its
+            batch or (sum, count); a function of (model, batch) that returns the same; or "mse" or "cross_entropy".
         data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader in a fixed order;
             or what `bm.load` gives, whose training set is meant (its `.test` is the other). A loss of the outputs alone
             takes batches (inputs,); a batch may be a mapping, whose entries the network takes by name.
         mode: "as_is" for layers in the modes they are in; "no_dropout" for evaluation mode in all but normalisations,
-            so that random layers are off and BatchNorm is as in training.
+            which stay in theirs: in a network that trains, random layers are off and BatchNorm uses its batch.
         only: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
         dtype: What to measure in, for example `torch.float64`; None for the network's own.
         memory: About how many bytes to use at once.
@@ -413,16 +416,23 @@ class LossSurface:
 
     def _try_out(self, first: Batch) -> None:
         """Check randomness, derivatives and weights on a few examples."""
-        trial = trial_of(self._model, self._network, self.criterion, self.selection, self.parameters, first)
+        trials = (
+            trial_of(self._model, self._network, self.criterion, self.selection, self.parameters, self._placed(batch))
+            for batch in islice(self._batches, _TRIED)
+        )
+        trial = next((one for one in trials if one is not None), None)  # a batch may have no label that counts
         if trial is None:
             return
         check_randomness(trial)
-        check_gradient(trial)
-        if trial.is_fine:
+        has_functions = check_gradient(trial)
+        padded = (padded_examples(self._model, self._placed(batch)) for batch in self._batches)
+        examples = next((one for one in padded if one is not None), None)
+        if examples is not None:
+            check_gradient(replace(trial, batch=examples.map(trial.network.cast)))
+        if trial.is_fine or has_functions:
             self.automatic.before_products = lambda: check_product(trial)
         several = self._batches.count > 1
-        unknown = several and not self.criterion.is_known
-        looked_at = telling_batches(self._batches, self.criterion.name) if unknown else [first]
+        looked_at = [first] if self.criterion.is_known else telling_batches(self._batches, self.criterion.name)
         tried = (self._placed(batch).map(trial.network.cast) for batch in looked_at)
         check_weighting(trial, self._network, tried, several=several)
         count = total_count(trial, (self._placed(batch).map(trial.network.cast) for batch in self._batches))

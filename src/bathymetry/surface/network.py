@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
 from bathymetry.core.networks import is_normalisation, running_statistics, unwrapped
-from bathymetry.surface.batches import Batch
+from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.checkpointing import without_checkpointing
 from bathymetry.surface.randomness import unstirred
 from bathymetry.surface.structure import (
@@ -419,6 +419,8 @@ class Network:
             if len(batch.targets) > 1:
                 return f"{text}; several inputs go together, ((x1, x2), y)"
             return f"{text}; a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
+        if "Long" in text and batch is not None and any(one.is_floating_point() for one in tensors_of(batch.targets)):
+            return f"{text}; class numbers are whole: expected y.long()"
         if not any(word in text for word in ("dtype", "scalar type", "not implemented for 'BFloat16'", "'Half'")):
             return text
         kinds = {one.dtype for one in self._theirs.parameters() if one.is_floating_point()}

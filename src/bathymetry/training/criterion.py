@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, first_line
 from bathymetry.training.losses import Loss, loss_function
 
 _BY_CLASS = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -66,6 +66,8 @@ class Criterion:
     """
 
     def __init__(self, loss: Loss, dtype: torch.dtype | None = None) -> None:
+        if isinstance(loss, type):
+            raise InputError("loss", loss.__name__, f"a class is no loss yet; expected {loss.__name__}()")
         loss = _as_module(loss)
         reduction = getattr(loss, "reduction", "mean") if isinstance(loss, nn.Module) else "mean"
         if reduction == "none":
@@ -151,14 +153,24 @@ class Criterion:
             What it returns: a number, or (sum, count).
 
         Raises:
-            InputError: If it would broadcast outputs or targets of different shapes.
+            InputError: If it would broadcast outputs or targets of different shapes, or takes other arguments.
+            TypeError: If it fails for another reason.
         """
         if type(self.loss) in _BY_ELEMENT and all(isinstance(one, Tensor) for one in arguments[:2]):
             output, target = (tuple(one.shape) for one in arguments[:2])
             if output != target:  # PyTorch would compare each with each
                 remedy = f"give targets of the outputs' shape, {output}"
                 raise InputError("data", f"targets of shape {target}", remedy)
-        return self._function(*arguments)
+        try:
+            return self._function(*arguments)
+        except TypeError as error:
+            text = first_line(error)
+            if self.is_known or self.takes_model or not ("not callable" in text or "positional argument" in text):
+                raise
+            remedy = (
+                f"{text}; a loss is called with (output, *targets), or with (model, batch) if its first argument is"
+            )
+            raise InputError("loss", self.name, f"{remedy} named model") from error
 
     def value(self, raw: Any, rows: int | None = None) -> Tensor:
         """Take the loss of a batch from what the loss returned.
