@@ -121,3 +121,72 @@ def test_snapshots_come_in_order_whatever_the_order_in_which_a_checkpoint_lists_
     resumed = train(**settings, resume=alphabetical)
     assert list(resumed.snapshots) == [0, 2, 4, 6, 8, 10, 11]
     assert torch.equal(resumed.trajectory, whole.trajectory)
+
+
+def without_loss(tensors, record):
+    del tensors["record/train_loss"]
+
+
+def without_accuracy(tensors, record):
+    del tensors["record/test_accuracy"]
+
+
+def with_a_stranger(tensors, record):
+    tensors["record/other"] = tensors["record/train_loss"].clone()
+
+
+def without_measurement(tensors, record):
+    del tensors["record/norm"]
+    del record["places"]["norm"]
+
+
+def at_one_epoch(tensors, record):
+    record["epochs"] = [9] * len(record["epochs"])
+
+
+def at_odd_steps(tensors, record):
+    record["steps"] = record["steps"][::-1]
+
+
+def at_late_places(tensors, record):
+    record["places"]["early"] = [7]
+
+
+def without_snapshot(tensors, record):
+    for key in [key for key in tensors if key.startswith("snapshot/1/")]:
+        del tensors[key]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_loss, "that lacks the record train_loss"),
+        (without_accuracy, "that lacks the record test_accuracy"),
+        (with_a_stranger, "that has the record other"),
+        (without_measurement, "that lacks the record norm"),
+        (at_one_epoch, r"with records at epochs \[9, 9, 9\] instead of \[0, 1, 2\]"),
+        (at_odd_steps, r"with records at steps \[10, 5, 0\] instead of \[0, 5, 10\]"),
+        (at_late_places, r"with early at epochs \[7\] instead of \[1\]"),
+        (without_snapshot, r"with snapshots at epochs \[0\] instead of \[0, 1\]"),
+    ],
+)
+def test_a_checkpoint_whose_record_is_another_is_refused(change, words):
+    settings = {
+        "build": cases.perceptron,
+        "data": cases.classification(),
+        "loss": "cross_entropy",
+        "members": 2,
+        "steps": 20,
+        "batch_size": 5,
+        "snapshots": (0, 1),
+        "measurements": {
+            "norm": lambda moment: moment.gradients.vectors().norm(dim=1),
+            "early": Measurement(lambda moment: moment.batch_loss, epochs=(1,), dimension="early_epoch"),
+        },
+    }
+    checkpoint = interrupted_after(12, **settings)
+    tensors, state = dict(checkpoint.tensors), json.loads(json.dumps(checkpoint.state))
+    assert train(**settings, resume=Checkpoint(dict(tensors), state)).record.identical(train(**settings).record)
+    change(tensors, state["record"])
+    with pytest.raises(InputError, match=words):
+        train(**settings, resume=Checkpoint(tensors, state))

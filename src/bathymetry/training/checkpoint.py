@@ -6,6 +6,7 @@ so far, and how many steps were made.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -26,13 +27,34 @@ class Checkpoint:
     state: Mapping[str, Any]  # plain JSON
 
 
-def difference(checkpoint: Checkpoint, own: Checkpoint, shapes: Mapping[str, Sequence[int]]) -> str | None:
+@dataclass(frozen=True)
+class Schedules:
+    """At which epochs a training records, measures and takes snapshots."""
+
+    records: Sequence[int]
+    rows: Mapping[str, Sequence[int]]  # by the name of the score or measurement
+    snapshots: Sequence[int]
+
+    def until(self, epoch: int, batches: int) -> "Schedules":
+        """Give what is done once so many batches of an epoch are."""
+
+        def done(epochs: Sequence[int]) -> list[int]:
+            return sorted(one for one in epochs if one < epoch or (one == epoch and batches > 0))
+
+        rows = {name: done(epochs) for name, epochs in self.rows.items() if done(epochs)}
+        return Schedules(done(self.records), rows, done(self.snapshots))
+
+
+def difference(
+    checkpoint: Checkpoint, own: Checkpoint, shapes: Mapping[str, Sequence[int]], schedules: Schedules
+) -> str | None:
     """Find what keeps a training from going on from a checkpoint.
 
     Args:
         checkpoint: The checkpoint.
         own: One of the training before its first step.
         shapes: The shape of each parameter, with its members.
+        schedules: When the training records, measures and takes snapshots.
 
     Returns:
         What is wrong with it, as the end of a sentence; None if nothing is.
@@ -50,7 +72,11 @@ def difference(checkpoint: Checkpoint, own: Checkpoint, shapes: Mapping[str, Seq
         if not isinstance(other, Tensor) or other.shape != one.shape or other.dtype != one.dtype:
             told = f"{tuple(other.shape)} {other.dtype}" if isinstance(other, Tensor) else "nothing"
             return f"with {told} for {name} instead of {tuple(one.shape)} {one.dtype}"
-    return _odd_word(state) or _odd_tensor(state, tensors, len(tensors["stopped"]), shapes)
+    return (
+        _odd_word(state)
+        or _odd_tensor(state, tensors, len(tensors["stopped"]), shapes)
+        or _odd_record(state, tensors, schedules)
+    )
 
 
 def _odd_word(state: Mapping[str, Any]) -> str | None:
@@ -94,6 +120,33 @@ def _odd_tensor(
         return "that lacks parameters"
     recorded = {key.partition("/")[2] for key in tensors if key.startswith("record/")}
     return None if set(record["places"]) <= recorded else "that lacks records"
+
+
+def _odd_record(state: Mapping[str, Any], tensors: Mapping[str, Tensor], schedules: Schedules) -> str | None:
+    """Hold what was recorded against what the training records by then."""
+    record, last = state["record"], state["training"]
+    due = schedules.until(state["epoch"], state["batches"])
+    an_epoch = -(-last["examples"] // last["batch size"]) if last["batch size"] else 1
+    steps = [min(epoch * an_epoch, last["steps"]) for epoch in due.records]
+    for name, found, expected in (("epochs", record["epochs"], due.records), ("steps", record["steps"], steps)):
+        if found != list(expected):
+            return f"with records at {name} {_short(found)} instead of {_short(expected)}"
+    rows = {key.partition("/")[2] for key in tensors if key.startswith("record/")}
+    if rows != set(due.rows):
+        differing = sorted(rows ^ set(due.rows))
+        return f"that {'lacks' if differing[0] in due.rows else 'has'} the record {differing[0]}"
+    for name, places in record["places"].items():
+        if places != list(due.rows[name]):
+            return f"with {name} at epochs {_short(places)} instead of {_short(due.rows[name])}"
+    snapshots = sorted({int(key.split("/")[1]) for key in tensors if key.startswith("snapshot/")})
+    if snapshots != list(due.snapshots):
+        return f"with snapshots at epochs {_short(snapshots)} instead of {_short(due.snapshots)}"
+    return None
+
+
+def _short(numbers: Sequence[int]) -> str:
+    first = ", ".join(map(str, numbers[:6]))
+    return f"[{first}{', …' if len(numbers) > 6 else ''}]"
 
 
 class Watch:

@@ -1,6 +1,6 @@
 """Records: what was measured of every member, epoch by epoch, as one labelled dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,18 @@ class Recorder:
                 coordinates[along] = self._places[name]
         dataset = xr.Dataset(variables, coords=coordinates, attrs=dict(attributes))
         return dataset.assign_coords(step=("epoch", self.steps))
+
+    def measured_at(self, recorded: Sequence[int]) -> dict[str, Sequence[int]]:
+        """Give the epochs of each measurement.
+
+        Args:
+            recorded: The epochs at which losses are recorded.
+
+        Returns:
+            The epochs, by the measurement's name.
+        """
+        each = self._measurements.items()
+        return {name: recorded if one.epochs is None else sorted(set(one.epochs)) for name, one in each}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give all that was recorded, to be restored later.

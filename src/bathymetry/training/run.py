@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.training.batch import Batch, Gatherer, data_order
-from bathymetry.training.checkpoint import Checkpoint, Watch, difference
+from bathymetry.training.checkpoint import Checkpoint, Schedules, Watch, difference
 from bathymetry.training.criterion import Criterion
 from bathymetry.training.evaluation import EvaluationSet, evaluate
 from bathymetry.training.losses import Loss
@@ -165,7 +165,8 @@ class TrainingRun:
             InputError: If it belongs to another training.
         """
         views = self._ensemble.parameters.views
-        lacking = difference(checkpoint, self._checkpoint(), {name: one.shape for name, one in views.items()})
+        shapes = {name: one.shape for name, one in views.items()}
+        lacking = difference(checkpoint, self._checkpoint(), shapes, self._schedules())
         if lacking:
             raise InputError("resume", f"a checkpoint {lacking}", "expected one of this very training")
         state, tensors, parameters = checkpoint.state, checkpoint.tensors, self._ensemble.parameters
@@ -187,6 +188,11 @@ class TrainingRun:
         self._hold(self._stopped)
         if isinstance(self._ensemble.stack, SeparateStack):
             self._ensemble.stack.step = self._step
+
+    def _schedules(self) -> Schedules:
+        recorded = sorted(self._record_at)
+        measured = self._recorder.measured_at(recorded)
+        return Schedules(recorded, dict.fromkeys(self._scores(), recorded) | measured, sorted(self._snapshot_at))
 
     def _buffers(self) -> dict[str, Tensor]:
         # Statistics that layers keep while they train; networks that are batched keep none.
