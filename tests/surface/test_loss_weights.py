@@ -184,6 +184,15 @@ def test_batches_that_are_even_inside_and_differ_from_each_other_are_seen_too():
         LossSurface(Flat(), flat_loss, [(x[:9], y[:9]), (x[9:, :2], y[9:, :2])])
 
 
+def test_batches_padded_to_lengths_of_their_own_are_right_with_a_count():
+    torch.manual_seed(0)
+    model, pair = Flat().double(), UNEVEN["flattened language model"][3]
+    data = [(X[:9], Y[:9]), (X[:4, :2].clone(), Y[:4, :2].clone()), (X[4:, 1:4], Y[4:, 1:4].clamp_min(0))]
+    parts = [F.cross_entropy(model(x), y.flatten(), reduction="sum") for x, y in data]
+    truth = sum(parts) / sum(int((y >= 0).sum()) for _, y in data)
+    torch.testing.assert_close(LossSurface(model, pair, data).loss(), truth.detach())
+
+
 def test_gradients_of_examples_add_up_under_a_loss_of_sum_and_count():
     torch.manual_seed(0)
     build, data, _, pair, _ = UNEVEN["flattened language model"]

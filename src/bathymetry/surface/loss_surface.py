@@ -432,7 +432,8 @@ class LossSurface:
         if trial.is_fine or has_functions:
             self.automatic.before_products = lambda: check_product(trial)
         several = self._batches.count > 1
-        looked_at = [first] if self.criterion.is_known else telling_batches(self._batches, self.criterion.name)
+        known = self.criterion.is_known or isinstance(trial.value, tuple | list)
+        looked_at = [first] if known else telling_batches(self._batches, self.criterion.name)
         tried = (self._placed(batch).map(trial.network.cast) for batch in looked_at)
         check_weighting(trial, self._network, tried, several=several)
         count = total_count(trial, (self._placed(batch).map(trial.network.cast) for batch in self._batches))
