@@ -21,6 +21,7 @@ from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.beside import beside_theta
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.formulas import perceptron_formulas
+from bathymetry.surface.hidden_randomness import HiddenRandomness, check_hidden_randomness
 from bathymetry.surface.inspection import check_weighting, inspect, telling_batches, total_count
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output
@@ -104,6 +105,7 @@ class LossSurface:
         inspect(self._network, self.automatic, self.parameters, first)
         if formulas is None:
             self._try_out(first)
+            check_hidden_randomness(self._network, lambda: self.automatic.loss(self.parameters[None], first))
         weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self.criterion.is_mean else 1.0
         if self._whole <= 0:
@@ -310,10 +312,12 @@ class LossSurface:
         return self._in(torch.float32)
 
     def _in(self, dtype: torch.dtype) -> "LossSurface":
-        surface = LossSurface(
-            self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=dtype,
-            memory=self._memory, mode=self._mode,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HiddenRandomness)  # said when this one was made
+            surface = LossSurface(
+                self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=dtype,
+                memory=self._memory, mode=self._mode,
+            )  # fmt: skip
         surface.only = self.only
         return surface
 
