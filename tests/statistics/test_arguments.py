@@ -140,3 +140,51 @@ def test_the_mean_of_shares_has_an_interval_of_shares():
 def test_words_and_counts_of_another_kind_are_named(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+VALUES = np.arange(8.0)
+RULES = {
+    "best": lambda **odd: statistics.best(VALUES, {"B": VALUES}, **{"larger_is_better": True, **odd}),
+    "best_among": lambda **odd: statistics.best_among(
+        {"A": VALUES}, {"B": VALUES}, **{"larger_is_better": True, **odd}
+    ),
+    "correlation": lambda **odd: statistics.correlation(VALUES, VALUES, expected="above", **odd),
+    "exists": lambda **odd: statistics.exists({"A": HOLDS}, decides="supported", **odd),
+    "order": lambda **odd: statistics.order(VALUES, VALUES, **{"larger_is_better": True, **odd}),
+    "region": lambda **odd: statistics.region(VALUES, 0, 1, **odd),
+    "share": lambda **odd: statistics.share(HOLDS, **odd),
+    "slope": lambda **odd: statistics.slope(VALUES, expected="above", **odd),
+    "not_run": lambda **odd: statistics.not_run(**{"reason": "was not run", "coordinates": {}, **odd}),
+    "paired_difference": lambda **odd: statistics.paired_difference(VALUES, VALUES, **odd),
+    "mean_interval": lambda **odd: statistics.mean_interval(VALUES, **odd),
+}
+KEYWORDS = {
+    "coordinates": ("best", "best_among", "correlation", "exists", "order", "region", "share", "slope", "not_run"),
+    "first": ("correlation", "order"),
+    "second": ("correlation", "order"),
+    "quantity": ("region", "slope"),
+    "condition": ("exists",),
+    "sign": ("exists",),
+    "cell": ("exists",),
+    "name": ("best",),
+    "unit": ("slope",),
+    "reason": ("not_run",),
+    "relation": ("order",),
+    "as_percent": ("region",),
+    "larger_is_better": ("best", "best_among", "order"),
+    "shown": ("slope",),
+    "transform": ("paired_difference", "mean_interval"),
+}
+
+
+@pytest.mark.parametrize(("field", "rule"), [(field, rule) for field, rules in KEYWORDS.items() for rule in rules])
+def test_a_keyword_of_another_kind_is_named_in_one_sentence(field, rule, unchecked):
+    for odd in (3, 1.5, [], ["A"], np.ones(3), torch.ones(2), object(), b"x"):
+        with pytest.raises(InputError, match=rf"^{field} = .*: .*\.$"):
+            RULES[rule](**{field: odd})
+
+
+def test_a_total_without_end_is_refused():
+    for make in (lambda: statistics.logit(3, np.inf), lambda: statistics.accuracy(0.0, np.inf)):
+        with pytest.raises(InputError, match="expected a finite number"):
+            make()

@@ -173,7 +173,10 @@ def test_members_are_those_of_the_smallest_part():
 def test_the_reason_names_the_parts_in_the_way():
     verdict = combine(
         "order",
-        [part("supported", network="deep"), part("undecided", reason="5 members", network="shallow", function="cos")],
+        [
+            part("supported", p=0.01, network="deep"),
+            part("undecided", reason="5 members", network="shallow", function="cos"),
+        ],
     )
     assert verdict.reason == "supported in 1 of 2 parts; undecided for shallow, cos (5 members)"
 
@@ -208,3 +211,41 @@ def test_a_verdict_shows_itself_in_a_notebook_with_its_words_escaped():
     assert "&lt;script&gt;" in html
     assert "&lt;deep&gt;" in html
     assert "<script>" not in html
+
+
+RULES_BY_CONFIDENCE = {
+    "share": lambda shift, confidence: share(np.arange(12) < 6 + shift, confidence=confidence),
+    "order": lambda shift, confidence: order(
+        np.arange(8.0), np.arange(8.0) + shift, larger_is_better=False, confidence=confidence
+    ),
+    "slope": lambda shift, confidence: slope(np.arange(8.0) - 3.5 + shift, expected="above", confidence=confidence),
+    "region": lambda shift, confidence: region(np.arange(8.0) - 3.5 + shift, 0.0, 1e9, confidence=confidence),
+}
+
+
+@pytest.mark.parametrize("rule", RULES_BY_CONFIDENCE)
+def test_verdict_and_p_agree_whatever_the_confidence_of_each_part(rule):
+    levels, shifts = (0.9, 0.95, 0.99), (-5, -3, -2.5, -2, 0, 2, 2.5, 3, 5)
+    parts = [RULES_BY_CONFIDENCE[rule](shift, level) for shift in shifts for level in levels]
+    decisions = set()
+    for pair in [(one,) for one in parts] + list(product(parts, parts)):
+        verdict = combine(rule, pair)
+        decisions.add(verdict.decision)
+        for_it = all(each.direction == "for" for each in pair)
+        against = any(each.direction == "against" for each in pair)
+        clear = verdict.p is not None and verdict.p < 0.05
+        expected = "supported" if clear and for_it else "contradicted" if clear and against else "undecided"
+        assert verdict.decision == expected
+        assert not clear or verdict.decision != "undecided"
+    assert decisions == {"supported", "contradicted", "undecided"}
+
+
+def test_a_part_that_only_a_low_confidence_supports_is_said():
+    weak = slope(np.arange(8.0) - 1.6, expected="above", confidence=0.9)
+    assert weak.decision == "supported"
+    assert 0.05 <= weak.p < 0.1
+    clear = share(np.ones(9, dtype=bool))
+    verdict = combine("slope", [replace(clear, coordinates={"n": "deep"}), replace(weak, coordinates={"n": "wide"})])
+    assert verdict.decision == "undecided"
+    assert verdict.reason.startswith("supported in 1 of 2 parts; supported for wide (p = 0.0")
+    assert "where a claim takes less than 0.05" in verdict.reason

@@ -1,6 +1,6 @@
 """From the parts of a claim to its verdict: it holds if it holds for each network, function or quantity.
 
-The verdict and its p say the same:
+The verdict and its p say the same, whatever the confidence that each part was given: a part counts by its p.
 
 - Supported if every part is, each at 5 %: an intersection–union test, for which no correction is due (Berger 1982,
   Technometrics 24:295). p is the largest of the parts'.
@@ -71,14 +71,14 @@ def _existence(parts: Sequence[Part]) -> tuple[Decision, None]:
 def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
     known = [part.p for part in parts if part.p is not None]
     largest = max(known) if len(known) == len(parts) else None
-    if largest is not None and largest < _LEVEL and all(part.decision == "supported" for part in parts):
+    if largest is not None and largest < _LEVEL and all(part.in_favour for part in parts):
         return "supported", largest
     against = [part for part in parts if part.against and part.p is not None]
     if not against:
         return "undecided", largest
     strongest = min(against, key=lambda part: part.p or 0.0)
     p = min(1.0, len(parts) * (strongest.p or 0.0))
-    return ("contradicted" if strongest.decision == "contradicted" and p < _LEVEL else "undecided"), p
+    return ("contradicted" if p < _LEVEL else "undecided"), p
 
 
 def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
@@ -88,11 +88,11 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
     if decision in {"supported", "contradicted"}:
         return ""
     too_few = _too_few_for_a_majority(kind, parts)
-    in_the_way = [part for part in parts if part.decision != "supported"]
+    in_the_way = [part for part in parts if part.decision != "supported" or _unclear(part)]
     reasons = {part.reason for part in in_the_way}
     if len(in_the_way) == len(parts) and len(reasons) == 1 and "" not in reasons:
         return "; ".join(one for one in (reasons.pop(), too_few) if one)
-    held = sum(part.decision == "supported" for part in parts)
+    held = len(parts) - len(in_the_way)
     alike: dict[tuple[str, str], list[str]] = {}
     for part in in_the_way:
         reason = "" if too_few else _alone(part, len(parts))
@@ -102,10 +102,17 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
 
 
 def _alone(part: Part, parts: int) -> str:
-    """Say why a part that is contradicted by itself does not contradict the claim."""
+    """Say why a part that is decided by itself does not decide the claim."""
+    if _unclear(part):
+        return f"{p_value(part.p or 0.0)}, where a claim takes less than {_LEVEL:g}"
     if part.decision != "contradicted" or part.p is None:
         return ""
     return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
+
+
+def _unclear(part: Part) -> bool:
+    """Tell whether a part was supported at a confidence that is too low for a claim."""
+    return part.decision == "supported" and part.p is not None and part.p >= _LEVEL
 
 
 def _named(decision: str, reason: str, names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
 from bathymetry.statistics.arguments import confidence_level, number, numbers
-from bathymetry.statistics.transforms import IDENTITY, Transform
+from bathymetry.statistics.transforms import IDENTITY, Transform, transform_of
 from bathymetry.statistics.verdict import CONFIDENCE
 
 NO_INTERVAL = (float("nan"), float("nan"))
@@ -210,7 +210,7 @@ def mean_interval(
         InputError: If the values are not numbers, or have no such axis.
 
     Example:
-        >>> from bathymetry.statistics.transforms import LOG
+        >>> from bathymetry.statistics.transforms import LOG, transform_of
         >>> band = mean_interval(np.array([[1.0, 2.0], [100.0, 2.0]]), axis=0, transform=LOG)
         >>> [round(float(c), 9) for c in band.centre]
         [10.0, 2.0]
@@ -218,8 +218,7 @@ def mean_interval(
     given, confidence = numbers("values", values, axes=None), confidence_level(confidence)
     if not isinstance(axis, int) or not -given.ndim <= axis < given.ndim:
         raise InputError("axis", axis, f"expected one of the {given.ndim} axes of values")
-    if not isinstance(transform, Transform):
-        raise InputError("transform", transform, "expected a Transform, for example LOG")
+    transform = transform_of("transform", transform)
     scaled = np.moveaxis(np.asarray(transform.forward(given)), axis, 0)
     usable = np.isfinite(scaled)
     members = np.asarray(usable.sum(axis=0))

@@ -13,7 +13,7 @@ from scipy import stats
 
 from bathymetry.core.checks import whole_number
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, coordinates_of, numbers, one_of
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, numbers, one_of, text
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, with_interval, with_p
 
@@ -60,6 +60,7 @@ def correlation(
     """
     one_of("expected", expected, ("above", "below"))
     least, confidence = whole_number("least", least, MINIMUM_MEMBERS), confidence_level(confidence)
+    first, second = text("first", first), text("second", second)
     x, y = numbers("x", x), numbers("y", y)
     if len(x) != len(y):
         raise InputError("y", f"{len(y)} numbers", f"expected one for each of x, {len(x)}")

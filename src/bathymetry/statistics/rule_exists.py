@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from bathymetry.statistics.arguments import booleans, coordinates_of, groups, one_of
+from bathymetry.statistics.arguments import booleans, coordinates_of, groups, one_of, text
 from bathymetry.statistics.verdict import MINIMUM_MEMBERS, Direction, Part
 from bathymetry.statistics.wording import count_of_members, too_few
 
@@ -51,6 +51,7 @@ def exists(
         ('contradicted', '500 images: 6 of 6 members reach 99 %')
     """
     one_of("decides", decides, ("supported", "contradicted"))
+    condition, sign, cell = text("condition", condition), text("sign", sign), text("cell", cell)
     cells = {name: booleans(f"cells[{name}]", values) for name, values in groups("cells", cells).items()}
     if signs is not None:
         signs = {name: booleans(f"signs[{name}]", values) for name, values in groups("signs", signs).items()}

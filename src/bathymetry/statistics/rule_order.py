@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import confidence_level, coordinates_of, flag, numbers, one_of
+from bathymetry.statistics.arguments import confidence_level, coordinates_of, flag, numbers, one_of, text
 from bathymetry.statistics.intervals import superiority_interval
 from bathymetry.statistics.rank_sum import mann_whitney
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
@@ -57,6 +57,7 @@ def order(
         ('supported', 'deep below shallow in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
     """
     larger_is_better, confidence = flag("larger_is_better", larger_is_better), confidence_level(confidence)
+    first, second = text("first", first), text("second", second)
     relation = _relation(relation, larger_is_better)
     a, b = numbers("a", a), numbers("b", b)
     test = mann_whitney(_places(a, larger_is_better), _places(b, larger_is_better))

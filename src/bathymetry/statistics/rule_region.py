@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 
 from bathymetry.core.errors import InputError
-from bathymetry.statistics.arguments import booleans, confidence_level, coordinates_of, number, numbers
+from bathymetry.statistics.arguments import booleans, confidence_level, coordinates_of, flag, number, numbers, text
 from bathymetry.statistics.intervals import mean_and_error, t_interval, t_tails
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, too_few, with_interval, with_p
@@ -56,8 +56,7 @@ def region(
     low, high, confidence = number("low", low), number("high", high), confidence_level(confidence)
     if not low <= high:
         raise InputError("low", low, f"expected at most high, {high:g}")
-    if not isinstance(as_percent, bool):
-        raise InputError("as_percent", as_percent, "expected True or False")
+    quantity, as_percent = text("quantity", quantity), flag("as_percent", as_percent)
     given = numbers("values", values)
     failed = ~np.isfinite(given)
     if diverged is not None:

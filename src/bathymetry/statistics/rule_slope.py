@@ -14,7 +14,7 @@ from scipy import stats
 from bathymetry.core.errors import InputError
 from bathymetry.statistics.arguments import confidence_level, coordinates_of, numbers, one_of, text
 from bathymetry.statistics.intervals import mean_and_error, t_interval, t_tails
-from bathymetry.statistics.transforms import IDENTITY, Transform
+from bathymetry.statistics.transforms import IDENTITY, Transform, transform_of
 from bathymetry.statistics.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Part
 from bathymetry.statistics.wording import count_of_members, too_few, with_interval, with_p
 
@@ -56,7 +56,7 @@ def slope(
         ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
     """
     one_of("expected", expected, ("above", "below"))
-    unit = text("unit", unit)
+    quantity, unit, shown = text("quantity", quantity), text("unit", unit), transform_of("shown", shown)
     given, confidence = numbers("values", values), confidence_level(confidence)
     usable = given[np.isfinite(given)]
     members = len(usable)
@@ -171,6 +171,7 @@ def paired_difference(
     a, b = numbers("a", a), numbers("b", b)
     if a.shape != b.shape:
         raise InputError("b", f"shape {b.shape}", f"pair it with a, of shape {a.shape}")
+    transform = transform_of("transform", transform)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN: no number
         return np.asarray(transform.forward(a) - transform.forward(b))
 

@@ -25,6 +25,24 @@ class Transform:
     backward: Callable[[Array], Array]
 
 
+def transform_of(field: str, value: object) -> Transform:
+    """Take a scale.
+
+    Args:
+        field: What it is called.
+        value: What was given.
+
+    Returns:
+        The scale.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if not isinstance(value, Transform):
+        raise InputError(field, value, "expected a Transform, for example LOG")
+    return value
+
+
 def _same(values: Array) -> Array:
     return np.asarray(values, dtype=np.float64)
 
@@ -112,8 +130,8 @@ def accuracy(
 
 def _totals(total: object) -> Array:
     of = numbers("total", total, axes=None)
-    if not np.all(of >= 1):
-        raise InputError("total", total, "expected at least 1")
+    if not np.all((of >= 1) & np.isfinite(of)):
+        raise InputError("total", total, "expected a finite number, at least 1")
     return of
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final, Literal
 
-from bathymetry.statistics.arguments import coordinates_of
+from bathymetry.statistics.arguments import coordinates_of, text
 
 Kind = Literal["share", "order", "slope", "region", "best", "correlation", "exists"]
 Decision = Literal["supported", "contradicted", "undecided", "not tested"]
@@ -30,6 +30,11 @@ class Part:
     told: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
     rule: str = ""  # what would have supported it and what contradicted it, as the rule that decided had it
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
+
+    @property
+    def in_favour(self) -> bool:
+        """Whether the estimate speaks for the claim, however clearly."""
+        return self.direction == "for" or (self.direction == "neither" and self.decision == "supported")
 
     @property
     def against(self) -> bool:
@@ -74,5 +79,6 @@ def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
         >>> not_run("was not run", {"network": "deep"}).decision
         'not tested'
     """
+    reason = text("reason", reason)
     nothing = (float("nan"), float("nan"))
     return Part("not tested", float("nan"), nothing, None, 0, reason, coordinates_of(coordinates), reason)
