@@ -97,6 +97,17 @@ def test_a_generator_of_the_networks_own_is_left_where_it_was(source, unchecked)
     assert SOURCES[source](model[1].own) == SOURCES[source](GENERATORS[source]())
 
 
+def test_a_generator_that_belongs_to_the_class_is_found_too(unchecked):
+    class Sharing(Dropped):
+        of_all = torch.Generator().manual_seed(0)
+
+        def forward(self, x):
+            return x if torch.rand((), generator=self.of_all).item() < 1e-6 else self.layer(x)
+
+    with pytest.warns(HiddenRandomness, match="^Sharing draws"):
+        LossSurface(Sharing("PyTorch's state"), "mse", (X, X))
+
+
 class Halved(nn.Module):
     """A recurrent layer with dropout between its halves."""
 

@@ -156,6 +156,25 @@ def test_embeddings_with_sparse_gradients_are_measured_as_dense_ones(bag):
         torch.testing.assert_close(surface.hessian(), LossSurface(dense, "mse", data, dtype=F64).hessian())
 
 
+class LookingUp(nn.Module):
+    """Calls the function behind an embedding itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.sparse = nn.Parameter(drawn(5, 3)), True
+
+    def forward(self, words):
+        return nn.functional.embedding(words, self.table, sparse=self.sparse).sum(1).tanh()
+
+
+def test_sparse_gradients_of_a_function_are_refused_with_a_way_on_that_works():
+    model, data = LookingUp(), (torch.tensor([[0, 1], [2, 3]]), drawn(2, 3))
+    with pytest.raises(InputError, match=r"sparse tensors; expected sparse=False where it calls embedding"):
+        LossSurface(model, "mse", data).gradient()
+    model.sparse = False
+    assert LossSurface(model, "mse", data).gradient().norm() > 0
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
     "take",

@@ -4,6 +4,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _generators(module: nn.Module) -> list[Any]:
     kinds = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
     found = {}
     for layer in module.modules():
-        for value in vars(layer).values():
+        for value in chain(vars(layer).values(), *(vars(one).values() for one in type(layer).__mro__)):
             inside = list(value.values()) if isinstance(value, dict) else value
             if not isinstance(inside, list | tuple):
                 inside = [value, *getattr(value, "__dict__", {}).values()]

@@ -421,6 +421,8 @@ class Network:
             return f"{text}; a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
         if "Long" in text and batch is not None and any(one.is_floating_point() for one in tensors_of(batch.targets)):
             return f"{text}; class numbers are whole: expected y.long()"
+        if "for sparse tensors" in text:
+            return f"{text}; expected sparse=False where it calls embedding or embedding_bag itself"
         if not any(word in text for word in ("dtype", "scalar type", "not implemented for 'BFloat16'", "'Half'")):
             return text
         kinds = {one.dtype for one in self._theirs.parameters() if one.is_floating_point()}
