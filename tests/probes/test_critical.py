@@ -182,6 +182,16 @@ def test_a_step_that_products_show_to_be_too_long_is_not_begun(monkeypatch):
     assert (found.status, found.iterations.item(), found.converged.item()) == ("stalled", 0, False)
     torch.testing.assert_close(found.theta, surface.parameters)
     assert found.gradient_norm == surface.gradient().norm()
+    assert "a step was expected to take at least 30 s" in found.ended_early  # thirty products of a second each
+    assert "the limit of 20 s (seconds)" in found.ended_early
+
+
+def test_a_search_says_which_limit_ended_it_only_where_one_did():
+    surface = surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2)
+    assert probes.critical_point(surface, seconds=1e-9).ended_early == "the limit of 1e-09 s (seconds) was over"
+    assert probes.critical_point(surface, seconds=None, iterations=3).ended_early == ""
+    bowl = quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.ones(2))
+    assert probes.critical_point(bowl).ended_early == ""
 
 
 def test_progress_rises_to_one(unchecked):

@@ -136,6 +136,12 @@ def test_what_is_no_seed_is_refused(name, seed, unchecked):
         ("landscape", "directions", torch.zeros(SIZE)),
         ("landscape", "dimensions", "2"),
         ("landscape", "dimensions", torch.ones(2)),
+        ("landscape", "dimensions", True),
+        ("landscape", "points", 10**4 + 1),
+        ("landscape", "points", 10**9),
+        ("landscape", "points", 10**30),
+        ("sharpness", "steps", 10**9),
+        ("sharpness", "steps", 10**30),
     ],
 )  # fmt: skip
 def test_other_arguments_that_can_not_be_are_refused(name, argument, instead, unchecked):
@@ -152,6 +158,14 @@ def test_more_than_there_are_of_is_all_of_them(argument, value):
     else:
         density = probes.spectral_density(surface(), **{"probes": 5, "steps": 5, argument: value})
         assert density.exact
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [torch.zeros(2, device="meta"), torch.ones(2, 2), (0, 10**400), (1.0,), 3, "ab", [None, 1], (0, 1j), (2, 1)],
+)
+def test_what_is_no_interval_is_refused(interval, unchecked):
+    refused(probes.linear_pieces, "interval", bm.mlp([1, 3, 1]), interval=interval)
 
 
 @pytest.mark.parametrize("instead", [None, "network", 3, torch.ones(3), {"0.weight": "w"}, {}, nn.Linear(1, 1)])

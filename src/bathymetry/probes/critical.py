@@ -57,6 +57,7 @@ class CriticalPoint:
     attempts: Int[Tensor, "*member"]  # starts that were tried
     iterations: Int[Tensor, "*member"]  # steps in all
     tolerance: float
+    ended_early: str = ""  # which limit kept the search from another step, and what it was expected to take
 
 
 def critical_point(
@@ -90,7 +91,8 @@ def critical_point(
         progress: Hears now and then which share of the steps or of the time is over, from 0 to 1.
 
     Returns:
-        The best points, and whether they are critical. A search that ended before it could tell is "stalled"; a point
+        The best points, and whether they are critical. A search that ended before it could tell is "stalled", and
+        `ended_early` says so where it was for lack of time; a point
         at which the loss or its second derivatives are not finite is "undefined".
 
     Raises:
@@ -160,7 +162,8 @@ def critical_point(
         tolerance=tolerance,
     )
     undefined = where.given(~(where.finite & look.defined))
-    return replace(found, status=_status(found, undefined))
+    status = _status(found, undefined)
+    return replace(found, status=status, ended_early=limit.refusal if "stalled" in status else "")
 
 
 def _status(found: CriticalPoint, undefined: Bool[Tensor, "*member"]) -> str | tuple[str, ...]:

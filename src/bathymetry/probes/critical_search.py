@@ -48,6 +48,7 @@ class Limit:
         self._begun, self._seconds, self._progress = time.monotonic(), seconds, progress
         self._each: float | None = None  # what a dense step takes, a member
         self._made, self._told = 0, 0.0
+        self.refusal = ""  # why a step was not begun, where one was not
 
     def allows(self, surface: LossSurface, theta: Float[Tensor, "member parameter"], *, last: bool = False) -> bool:
         """Tell whether there is time for a dense step.
@@ -63,11 +64,20 @@ class Limit:
         if self._seconds is None:
             return True
         if time.monotonic() - self._begun >= self._seconds:
+            self.refusal = f"the limit of {self._seconds:g} s (seconds) was over"
             return False
         if self._each is None:
             self._each = _expected(surface, theta, self._seconds)
         left = self._seconds - (time.monotonic() - self._begun)
-        return self._each * len(theta) * (1 if last else 2) < left
+        steps = 1 if last else 2
+        if self._each * len(theta) * steps < left:
+            return True
+        kept = "" if last else ", and as long for the look at what it finds,"
+        self.refusal = (
+            f"a step was expected to take at least {self._each * len(theta):.2g} s{kept} where {max(left, 0):.2g} s of "
+            f"the limit of {self._seconds:g} s (seconds) were left"
+        )
+        return False
 
     @contextmanager
     def step(self, members: int) -> Iterator[None]:

@@ -81,7 +81,7 @@ def _ends(interval: tuple[float, float] | None) -> tuple[float, float]:
         return -np.inf, np.inf
     try:
         low, high = (float(end) for end in interval)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError("interval", interval, "expected two numbers, for example (-10, 10)") from error
     if not low < high:
         raise InputError("interval", interval, "expected the lower end first, below the upper")

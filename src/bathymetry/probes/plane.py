@@ -24,6 +24,7 @@ from bathymetry.spectra import eigenpairs
 from bathymetry.surface import LossSurface
 
 _TOGETHER = 16  # points in one pass
+_MOST = {1: 10**6, 2: 10**4}  # points on an axis of a line or a plane: more than anybody can wait for
 
 Directions = Literal["filter", "eigenvectors"] | Float[Tensor, "direction parameter"]
 
@@ -56,7 +57,8 @@ def landscape(
             one or two of your own.
         dimensions: 1 for a line, 2 for a plane; of directions of your own, as many as there are.
         reach: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
-        points: On each axis; an odd number has the centre itself on the grid.
+        points: On each axis, at most a million of a line and 10,000 of a plane; an odd number has the
+            centre itself on the grid.
         seed: Of random directions.
 
     Returns:
@@ -65,12 +67,13 @@ def landscape(
     Raises:
         InputError: If the directions can't be, or the grid is empty.
     """
-    points, reach = whole_number("points", points, 2), positive_number("reach", reach)
+    points, reach = whole_number("points", points, 2, _MOST[1]), positive_number("reach", reach)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
     check_surface(surface)
     surface = surface.at_least_float32()
     centre = one_place(surface, theta)
     along = _directions(surface, centre, directions, dimensions, seed)
+    whole_number("points", points, 2, _MOST[len(along)])
     lengths = norms(along)
     if bool((lengths == 0).any()):
         raise InputError("directions", "of no length", "give directions that lead somewhere")
@@ -92,7 +95,7 @@ def _directions(
         raise InputError("directions", None, 'expected "filter", "eigenvectors" or tensors')
     if not isinstance(directions, str):
         return _given(surface, directions)
-    if not isinstance(dimensions, int) or dimensions not in (1, 2):
+    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions not in (1, 2):
         raise InputError("dimensions", dimensions, "give 1 for a line or 2 for a plane")
     if directions == "eigenvectors":
         return eigenpairs(surface.product(centre), dimensions, generator=chance).vectors

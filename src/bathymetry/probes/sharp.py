@@ -24,6 +24,7 @@ from bathymetry.probes.places import check_surface, filled, places
 from bathymetry.spectra import NotFiniteError, ScaledOperator, eigenpairs
 from bathymetry.surface import LossSurface
 
+_MOST_STEPS = 10**6  # of a climb: more than anybody can wait for
 _CORNERS = 7  # random ones to climb from, beside the gradient's
 _NEIGHBOURS, _FLIPS = 16, 8  # of each corner that was climbed to: how many to try, how often to move
 _ON_A_LINE, _CLOSER = 9, 6  # points on a way from the centre of a ball, and how often to look closer
@@ -61,7 +62,7 @@ def sharpness(
         kind: "keskar", "sam" or "ball".
         epsilon: The size of the neighbourhood.
         scale: "absolute", or "filter" for neighbourhoods in proportion to each unit's weights.
-        steps: Of each climb.
+        steps: Of each climb, at most a million.
         seed: Of the starts.
 
     Returns:
@@ -84,7 +85,7 @@ def sharpness(
         if not isinstance(given, str) or given not in known:
             shown = given if isinstance(given, str) else type(given).__name__
             raise InputError(field, shown, f"give one of {', '.join(known)}")
-    epsilon, steps = positive_number("epsilon", epsilon), whole_number("steps", steps, 1)
+    epsilon, steps = positive_number("epsilon", epsilon), whole_number("steps", steps, 1, _MOST_STEPS)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
     check_surface(surface)
     surface = surface.at_least_float32()
