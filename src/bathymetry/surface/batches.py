@@ -6,6 +6,7 @@ buffer again and again; a loader is read twice and refused, with the reason, if 
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,7 +213,7 @@ def _refuse_shared_memory(source: Iterable[Any]) -> None:
     if not isinstance(source, list):
         return
     seen: dict[tuple[int, ...], int] = {}
-    targets: dict[int, int] = {}
+    targets: dict[tuple[int, tuple[int, ...]], int] = {}
     for number, raw in enumerate(source):
         inputs = tensors_of(raw if isinstance(raw, Mapping) else raw[:1] if isinstance(raw, tuple | list) else ())
         places = tuple(one.data_ptr() for one in inputs if one.layout == torch.strided and one.numel())
@@ -222,9 +223,10 @@ def _refuse_shared_memory(source: Iterable[Any]) -> None:
         for target in tensors_of(raw[1:]) if isinstance(raw, tuple | list) else ():
             dense = target.layout == torch.strided and target.ndim > 0 and target.numel() > 0
             varies = dense and bool((target != target.flatten()[0]).any())  # a constant may well be shared
-            if varies and targets.setdefault(target.data_ptr(), number) != number:
-                which = f"batches {targets[target.data_ptr()]} and {number}, whose targets share their memory"
-                raise InputError("data", which, _REFILLED)
+            place = (target.data_ptr(), tuple(target.shape))
+            if varies and targets.setdefault(place, number) != number:  # or two inputs have one target
+                told = f"Batches {targets[place]} and {number} share the memory of their targets; if it was filled anew"
+                warnings.warn(f"{told} for each, expected copies, y.clone().", UserWarning, stacklevel=4)
 
 
 def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
