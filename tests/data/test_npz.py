@@ -108,6 +108,30 @@ def test_a_class_of_test_examples_alone_is_said(tmp_path):
     assert "of class 3 there are test examples alone" in data.source
 
 
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_classes_counted_from_0_in_one_half_and_from_1_in_the_other_are_refused(tmp_path, shift, column):
+    train, test = (CLASSES, CLASSES + 1) if shift > 0 else (CLASSES + 1, CLASSES)
+    train, test = (train[:, None], test[:, None]) if column else (train, test)
+    path = stored(tmp_path, y_train=train, y_test=test, x_test=np.ones((6, 2)))
+    said = (
+        "training ones from 0 to 2 and test ones from 1 to 3"
+        if shift > 0
+        else "training ones from 1 to 3 and test ones"
+    )
+    with pytest.raises(InputError, match=f"its classes are counted differently, {said}.* expected both counted from 0"):
+        bm.load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_values_of_every_float_are_read_without_a_warning(tmp_path, dtype):
+    values = np.array([[0.5], [-2.0], [60000.0], [0.0], [1.0], [2.0]], dtype)
+    inputs = np.arange(12).reshape(6, 2).astype(dtype)
+    data = bm.load(stored(tmp_path, x_train=inputs, y_train=values, y_test=values[:2]))
+    assert data.y_train[:, 0].tolist() == [0.5, -2.0, 60000.0, 0.0, 1.0, 2.0]
+    assert data.x_train.tolist() == np.arange(12.0).reshape(6, 2).tolist()
+
+
 def test_the_names_that_others_use_are_understood(tmp_path):
     usual = bm.load(stored(tmp_path))
     for names in (

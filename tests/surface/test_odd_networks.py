@@ -320,3 +320,30 @@ def test_settings_of_the_wrong_kind_are_refused(given, unchecked):
 def test_losses_that_are_called_otherwise_are_answered_by_what_is_expected(loss, y, sentence):
     with pytest.raises(InputError, match=sentence):
         LossSurface(nn.Linear(2, 3), loss, (drawn(6, 2), y))
+
+
+@pytest.mark.parametrize(
+    ("network", "loss", "data", "operation"),
+    [
+        (lambda: nn.Sequential(nn.Linear(2, 3), nn.Hardsigmoid(), nn.Linear(3, 1)), "mse", (drawn(5, 2), drawn(5, 1)),
+         "hardsigmoid"),
+        (lambda: nn.Sequential(nn.EmbeddingBag(5, 3), nn.Linear(3, 1)), "mse", (torch.arange(10).reshape(5, 2) % 5,
+         drawn(5, 1)), "embedding_bag"),
+        (lambda: nn.Linear(2, 3), nn.MultiMarginLoss(), (drawn(5, 2), torch.arange(5) % 3), "multi_margin_loss"),
+        (lambda: nn.Linear(2, 3), nn.MultiLabelMarginLoss(), (drawn(5, 2), torch.tensor([[0, -1, 0]] * 5)),
+         "multilabel_margin_loss"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ask", [LossSurface.hessian, lambda s: probes.eigenvalues(s, k=1), probes.critical_point])
+def test_a_layer_without_a_second_derivative_in_pytorch_is_named_and_has_its_gradient(
+    ask, network, loss, data, operation
+):
+    torch.manual_seed(0)
+    model = network().double()
+    inputs, targets = (one.double() if one.is_floating_point() else one for one in data)
+    surface = LossSurface(model, loss, (inputs, targets))
+    with pytest.raises(InputError, match=f"no second derivative of {operation}, and so .* loss and gradient work"):
+        ask(surface)
+    gradient, value = surface.gradient(), nn.MSELoss() if loss == "mse" else loss
+    twin = torch.autograd.grad(value(model(inputs), targets), list(model.parameters()))
+    torch.testing.assert_close(gradient, torch.cat([one.flatten() for one in twin]))

@@ -53,6 +53,14 @@ def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
         notes.append("one-hot rows read as class numbers")
         learned, judged = (half.argmax(1) for half in halves)
     else:
+        ends = [(int(half.min()), int(half.max())) for half in halves]
+        if _shifted(*ends):
+            told = " and ".join(
+                f"{name} ones from {a} to {b}" for name, (a, b) in zip(("training", "test"), ends, strict=True)
+            )
+            raise ClassError(
+                f"its classes are counted differently, {told}; expected both counted from 0, or both from 1"
+            )
         low, high = min(int(half.min()) for half in halves), max(int(half.max()) for half in halves)
         if low < 0:
             raise ClassError(f"a class is {low}; expected classes from 0")
@@ -72,6 +80,12 @@ def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
         few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
         notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
     return Classes(learned.astype(np.int64), judged.astype(np.int64), count, tuple(notes))
+
+
+def _shifted(train: tuple[int, int], test: tuple[int, int]) -> bool:
+    """Tell whether the same classes seem to be counted from 0 in one half and from 1 in the other."""
+    (low, high), (other_low, other_high) = sorted((train, test))
+    return low == 0 and other_low == 1 and other_high == high + 1 and high > 0
 
 
 def _is_one_hot(rows: NDArray[Any]) -> bool:

@@ -87,7 +87,7 @@ def _arrays(path: Path) -> Arrays:
             raise InputError("data", path, f"{key} has dtype {array.dtype}; {_remedy(key, array.dtype)}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError("data", path, f"{key} holds NaN or infinity; give finite numbers")
-        if array.dtype.kind == "f" and array.size and np.abs(array).max() > _LARGEST:
+        if array.dtype.kind == "f" and array.size and float(np.abs(array).max()) > _LARGEST:
             raise InputError(
                 "data", path, f"{key} holds numbers beyond ±{_LARGEST:.2g}, the range of float32; scale them"
             )

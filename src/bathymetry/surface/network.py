@@ -3,6 +3,7 @@
 Parameters and buffers are handed in by `functional_call`. Layers are in the user's modes, or random ones are off.
 """
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -415,6 +416,11 @@ class Network:
             The rest of a sentence.
         """
         text = first_line(error)
+        if undifferentiable := re.search(r"derivative for '?(?:aten::)?_?(\w+)_backward'? is not implemented", text):
+            operation = undifferentiable[1]
+            return (
+                f"PyTorch has no second derivative of {operation}, and so there is no Hessian; loss and gradient work"
+            )
         if batch is not None and isinstance(batch.inputs, Tensor) and "missing" in text and "argument" in text:
             if len(batch.targets) > 1:
                 return f"{text}; several inputs go together, ((x1, x2), y)"
