@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bathymetry import probes
 from bathymetry.core.errors import InputError
-from bathymetry.surface import LossSurface
+from bathymetry.surface import HiddenRandomness, LossSurface
 
 F64 = torch.float64
 F = nn.functional
@@ -296,9 +296,10 @@ def test_randomness_behind_a_branch_that_starts_at_zero_is_refused(name):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_network_that_draws_numbers_and_does_not_use_them_is_taken():
+def test_a_network_that_draws_numbers_and_does_not_use_them_is_taken_with_a_warning():
     torch.manual_seed(0)
-    LossSurface(ZeroBranch(lambda x: 0 * torch.rand(()) + 1), "cross_entropy", (drawn(32, 4), classes(32, 3)))
+    with pytest.warns(HiddenRandomness, match="ZeroBranch"):
+        LossSurface(ZeroBranch(lambda x: 0 * torch.rand(()) + 1), "cross_entropy", (drawn(32, 4), classes(32, 3)))
 
 
 @pytest.mark.parametrize("several", [False, True])

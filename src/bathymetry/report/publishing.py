@@ -16,7 +16,7 @@ from bathymetry.charts import Figure, save
 from bathymetry.charts.sheet import check_addresses
 from bathymetry.core.checks import path_of
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
-from bathymetry.core.storage import put
+from bathymetry.core.storage import get, put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
 from bathymetry.report.content import ClaimRow, Kept, Report, StudySection
 from bathymetry.report.page import page
@@ -217,8 +217,8 @@ def _again(folder: Path, known: Mapping[str, tuple[Study, str]], stored: StoredP
 def _settings_in_provenance(folder: Path) -> Mapping[str, Any] | None:
     """Find the settings where earlier versions left them; the names of the units say whether they are right."""
     try:
-        settings = json.loads((folder.parent / "provenance.json").read_bytes())[folder.name]["settings"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        settings = json.loads(get(folder.parent / "provenance.json"))[folder.name]["settings"]
+    except (StorageError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
 

@@ -82,10 +82,10 @@ class LossSurface:
         memory: int = _MEMORY,
         mode: Mode = "as_is",
     ) -> None:
-        if dtype not in (None, torch.float32, torch.float64):
+        if not any(dtype is one for one in (None, torch.float32, torch.float64)):
             raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
         positive_number("memory", memory)
-        if mode not in get_args(Mode):
+        if not isinstance(mode, str) or mode not in get_args(Mode):
             raise InputError("mode", mode, f"expected one of {', '.join(get_args(Mode))}")
         model = unwrapped(model)
         self._network = Network(model, dtype, mode)
