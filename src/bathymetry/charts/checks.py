@@ -20,7 +20,7 @@ def check_array(
         field: What it is called.
         values: What was given.
         named: Arguments that name a dimension, with what they were given.
-        fixed: Dimensions that it must have beside these.
+        fixed: Other dimensions that it must have.
         axis: Which of its coordinates must be numbers; none if None.
 
     Raises:
@@ -131,16 +131,16 @@ def series_names(values: xr.DataArray, dim: str) -> list[str]:
         dim: The dimension.
 
     Returns:
-        The names; those that are there already are numbered, for a chart tells its series apart by name.
+        The names; repeated names are numbered, because a chart identifies its series by name.
 
     Example:
         >>> series_names(xr.DataArray([1, 2, 3], {"network": ["deep", "deep", "wide"]}, ("network",)), "network")
         ['deep', 'deep (2)', 'wide']
     """
-    told: list[str] = []
+    names: list[str] = []
     for name in map(str, values[dim].values):
         one, number = name, 2
-        while one in told:
+        while one in names:
             one, number = f"{name} ({number})", number + 1
-        told.append(one)
-    return told
+        names.append(one)
+    return names

@@ -67,7 +67,7 @@ def derived_input(batch: Batch, wrt: Wrt) -> tuple[Tensor, Callable[[Tensor], Ba
 
 
 def check_slope(function: Callable[[Tensor], Tensor], at: Tensor, kind: str) -> None:
-    """Hold a derivative by an input to differences.
+    """Check a derivative with respect to an input against finite differences.
 
     Args:
         function: A number that follows from the input.
