@@ -53,7 +53,7 @@ def ensemble_seconds(data: Data) -> float:
     few = {"first": Examples(data.train.inputs[:256], data.train.targets[:256], data.train.scale)}
     start = time.perf_counter()
     bm.train(
-        bm.Perceptron((784, 30, 10)), data, members=MEMBERS, loss="cross_entropy", epochs=1, batch_size=BATCH,
+        bm.MLPConfig((784, 30, 10)), data, members=MEMBERS, loss="cross_entropy", epochs=1, batch_size=BATCH,
         evaluate_on=few,
     )  # fmt: skip
     return (time.perf_counter() - start) / MEMBERS

@@ -84,7 +84,7 @@ def ensemble(one: Training, data: Data) -> float:
     def train(record: list[int]) -> float:
         return seconds(
             lambda: bm.train(
-                bm.Perceptron((784, *one.hidden, 10)), data, members=MEMBERS, loss="cross_entropy", epochs=1,
+                bm.MLPConfig((784, *one.hidden, 10)), data, members=MEMBERS, loss="cross_entropy", epochs=1,
                 batch_size=one.batch_size, record_at=record, **({} if one.record else {"evaluate_on": test}),
             )
         )  # fmt: skip

@@ -3,7 +3,7 @@
     python docs/reference.py [FOLDER ...]
 
 A folder is one that `bathymetry run --preset full` wrote: for each of its studies the claims, figures and provenance in
-results/ are replaced by its own. Then every claim is combined from its parts as `statistics.combine` does it now, p is
+results/ are replaced by its own. Then every claim is combined from its parts as `stats.combine` does it now, p is
 adjusted over all claims, and the same file is written into the package. Nothing is written by hand. Afterwards
 docs/tables.py writes the tables.
 """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bathymetry.statistics import Part, combine, holm
+from bathymetry.stats import Part, combine, holm
 from bathymetry.studies import Claim, shipped
 from bathymetry.studies.judging import finding
 

@@ -5,7 +5,7 @@ import torch
 import bathymetry as bm
 
 values = torch.cat([torch.full((20,), 10.0), torch.zeros(380)]).double()
-density = bm.spectra.spectral_density(bm.spectra.MatrixOperator(torch.diag(values)), probes=40, steps=10)
+density = bm.linalg.spectral_density(bm.linalg.MatrixOperator(torch.diag(values)), probes=40, steps=10)
 share, error = density.mass(9, 11)
 
 assert abs(share - 0.05) < 4 * error < 0.04

@@ -1,9 +1,9 @@
 from . import charts as charts
 from . import data as data
+from . import linalg as linalg
 from . import models as models
 from . import probes as probes
-from . import spectra as spectra
-from . import statistics as statistics
+from . import stats as stats
 from . import studies as studies
 from . import surface as surface
 from . import training as training
@@ -13,7 +13,7 @@ from .data import load as load
 from .execution import StudyRun as StudyRun
 from .execution import load_study as load_study
 from .execution import run_study as run_study
-from .models import Perceptron as Perceptron
+from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
@@ -22,7 +22,7 @@ from .training import SGD as SGD
 from .training import Adam as Adam
 from .training import AdamW as AdamW
 from .training import Measurement as Measurement
-from .training import Setting as Setting
 from .training import StopWhen as StopWhen
 from .training import Trained as Trained
+from .training import TrainingConfig as TrainingConfig
 from .training import train as train

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, dots, panel, paths, predictions, scatter
-from bathymetry.charts.sheet import drawing
+from bathymetry.charts.figure import drawing
 from bathymetry.core.errors import InputError
 from charts.specification import centre_rows, lines, member_rows
 

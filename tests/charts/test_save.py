@@ -8,8 +8,7 @@ import pytest
 import vl_convert
 
 from bathymetry.charts import Figure, curves, panel, predictions, save
-from bathymetry.charts.figure import Figures
-from bathymetry.charts.sheet import drawing
+from bathymetry.charts.figure import Figures, drawing
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bathymetry.charts.scale import drawable, x_axis, y_axis
+from bathymetry.charts.axes import drawable, x_axis, y_axis
 
 
 def ticks(channel):

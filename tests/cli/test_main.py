@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from bathymetry.charts import Figure
-from bathymetry.charts.sheet import check_addresses, drawing
+from bathymetry.charts.figure import check_addresses, drawing
 from bathymetry.cli.main import main
 from bathymetry.cli.parsing import say
 from bathymetry.core.errors import StorageError

@@ -1,7 +1,6 @@
 import pytest
 
-from bathymetry.core.checks import positive_number, whole_number
-from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.errors import InputError, StorageError, positive_number, whole_number
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\x1b[31mred", "\u202eabc", "nul\0", "\udc80", ["a\nb"], "x" * 10_000])

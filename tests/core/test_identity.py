@@ -87,7 +87,7 @@ def test_the_order_of_names_does_not_matter():
 def test_another_process_gives_the_same_description():
     program = (
         "from bathymetry.core.identity import *; import bathymetry as bm;"
-        "print(canonical(describe([bm.models.Perceptron((1, 3, 1)), bm.Adam(lr=0.01), {'b', 'a', 'c'}])).decode())"
+        "print(canonical(describe([bm.models.MLPConfig((1, 3, 1)), bm.Adam(lr=0.01), {'b', 'a', 'c'}])).decode())"
     )
     runs = [
         subprocess.run(
@@ -96,7 +96,7 @@ def test_another_process_gives_the_same_description():
         for seed in ("1", "2")
     ]
     assert runs[0].stdout == runs[1].stdout
-    assert '"bathymetry.Perceptron"' in runs[0].stdout
+    assert '"bathymetry.MLPConfig"' in runs[0].stdout
 
 
 def test_what_can_not_be_known_again_is_refused():

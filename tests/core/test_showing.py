@@ -14,7 +14,7 @@ from bathymetry.training import Checkpoint
 
 RESULTS = [
     one
-    for package in (bm.probes, bm.spectra)
+    for package in (bm.probes, bm.linalg)
     for one in (getattr(package, name) for name in package.__all__)
     if dataclasses.is_dataclass(one) and one.__name__ != "MatrixOperator"
 ]
@@ -64,7 +64,7 @@ def test_an_ensembles_counts_are_lists_of_plain_numbers():
 
 
 def test_numbers_have_four_digits_and_no_needless_exponent():
-    shown = repr(bm.spectra.Trace(12345.678, math.nan, 60)), repr(bm.spectra.Trace(1.23456e-7, math.inf, 60))
+    shown = repr(bm.linalg.Trace(12345.678, math.nan, 60)), repr(bm.linalg.Trace(1.23456e-7, math.inf, 60))
     assert shown == (
         "Trace(value=12346, standard_error=nan, products=60)",
         "Trace(value=1.235e-07, standard_error=inf, products=60)",

@@ -275,7 +275,7 @@ def test_a_folder_in_place_of_a_file_is_said(tmp_path):
 
 def test_what_no_memory_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = stored(tmp_path)
-    monkeypatch.setattr("bathymetry.data.unpacking.free_bytes", lambda: 100)
+    monkeypatch.setattr("bathymetry.data.idx.free_bytes", lambda: 100)
     with pytest.raises(InputError, match="there are 1 MB of memory"):
         bm.load(path)
 

@@ -78,7 +78,7 @@ CALLS = {
         },
     ),
     "mlp": (bm.mlp, {"widths": [1, 2, 1], "activation": "relu"}),
-    "Perceptron": (lambda **given: bm.Perceptron(**given)(), {"widths": (1, 2, 1), "activation": "relu"}),
+    "MLPConfig": (lambda **given: bm.MLPConfig(**given)(), {"widths": (1, 2, 1), "activation": "relu"}),
     "parameter_count": (bm.models.parameter_count, {"widths": [1, 2, 1]}),
     "fit_budget": (
         bm.fit_budget,

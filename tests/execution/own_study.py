@@ -23,8 +23,8 @@ def plan(settings: Settings) -> Plan:
     ensembles = tuple(
         PlannedEnsemble(
             {"network": "-".join(map(str, hidden))},
-            bm.Setting(
-                network=bm.Perceptron((1, *hidden, 1)), data=data, seed=settings.seed, epochs=settings.epochs,
+            bm.TrainingConfig(
+                network=bm.MLPConfig((1, *hidden, 1)), data=data, seed=settings.seed, epochs=settings.epochs,
                 snapshots=(0,),
             ),
             range(settings.members),
@@ -51,7 +51,7 @@ def figures(results):
 
 def wider_is_lower(results):
     last = results.to_dataset()["train_loss"].isel(epoch=-1)
-    return [bm.statistics.order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
+    return [bm.stats.order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
 
 
 STUDY = Study(

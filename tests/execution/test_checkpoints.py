@@ -10,8 +10,8 @@ import torch
 import bathymetry as bm
 from bathymetry.execution import units
 from bathymetry.execution.work import EnsembleWork
-from bathymetry.store import checkpoint_path, read_unit, setting_hash, unit_path, write_checkpoint
-from bathymetry.store.sealed import seal, unseal
+from bathymetry.store import checkpoint_path, config_hash, read_unit, unit_path, write_checkpoint
+from bathymetry.store.results import seal, unseal
 from bathymetry.studies import PlannedEnsemble
 from bathymetry.training import checkpoint
 
@@ -24,12 +24,12 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 
 
 def work(network=(1, 4, 1), seed=3, members=MEMBERS):
-    setting = bm.Setting(
-        network=bm.Perceptron(network), data=DATA, seed=seed, epochs=6, batch_size=5, snapshots=(0, 2),
+    config = bm.TrainingConfig(
+        network=bm.MLPConfig(network), data=DATA, seed=seed, epochs=6, batch_size=5, snapshots=(0, 2),
         optimizer=bm.Adam(lr=1e-2), stop=bm.StopWhen("train_loss", at_most=0.48),
     )  # fmt: skip
     description = setting.description()
-    return EnsembleWork(PlannedEnsemble({}, setting, members), setting_hash(description), description, (members,))
+    return EnsembleWork(PlannedEnsemble({}, config, members), config_hash(description), description, (members,))
 
 
 def interrupted(out, one, members=MEMBERS, steps=13):

@@ -92,7 +92,7 @@ def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
     data = bm.data.function("sin", samples=50)
     moved = []
     for widths in ((1, 2, 1), (1, 8, 1)):
-        trained = bm.train(bm.Perceptron(widths), data, members=6, epochs=5, snapshots=(0,))
+        trained = bm.train(bm.MLPConfig(widths), data, members=6, epochs=5, snapshots=(0,))
         moved.append((trained.parameters["2.bias"] - trained.snapshots[0]["2.bias"]).abs()[:, 0].numpy())
     np.testing.assert_allclose(difference.values, moved[1] - moved[0], atol=1e-6)
     assert difference["member"].values.tolist() == list(range(6))
@@ -132,7 +132,7 @@ def test_a_run_gives_its_trained_networks(tmp_path):
             assert torch.nn.functional.mse_loss(network(data.x_train), data.y_train).item() == pytest.approx(
                 loss, rel=1e-5
             )
-    twin = bm.train(bm.Perceptron((1, 2, 1)), data, members=12, epochs=5)
+    twin = bm.train(bm.MLPConfig((1, 2, 1)), data, members=12, epochs=5)
     narrow = results.networks(network="2")[11]
     assert all(map(torch.equal, narrow.parameters(), twin.model(11).parameters()))
 
@@ -205,7 +205,7 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
 
 KILLED = """
 import sys
-import bathymetry.execution.units as units
+import bathymetry.execution.work as units
 units.CHECKPOINT_EVERY = 0.05
 import bathymetry as bm
 bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)

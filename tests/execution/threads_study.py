@@ -47,10 +47,10 @@ def joint(units):
 
 def plan(settings: Settings) -> Plan:
     data = bm.data.function("sin", samples=20)
-    setting = bm.Setting(
+    config = bm.TrainingConfig(
         network=Network(), data=data, seed=settings.seed, epochs=2, measurements={"measured": Measured()}
     )
-    ensemble = PlannedEnsemble({}, setting, range(settings.members))
+    ensemble = PlannedEnsemble({}, config, range(settings.members))
     return Plan((ensemble,), (JointMeasurement({}, (ensemble,), joint, "joint"),), data={"sin": "sin"})
 
 

@@ -32,11 +32,11 @@ class Wait:
 
 
 def plan(settings: Settings) -> Plan:
-    setting = bm.Setting(
-        network=bm.Perceptron((1, 4, 1)), data=bm.data.function("sin", samples=20), seed=settings.seed, epochs=40,
+    config = bm.TrainingConfig(
+        network=bm.MLPConfig((1, 4, 1)), data=bm.data.function("sin", samples=20), seed=settings.seed, epochs=40,
         batch_size=5, measurements={"wait": Wait()},
     )  # fmt: skip
-    return Plan((PlannedEnsemble({"network": "4"}, setting, range(settings.members)),), data={"sin": "sin"})
+    return Plan((PlannedEnsemble({"network": "4"}, config, range(settings.members)),), data={"sin": "sin"})
 
 
 STUDY = Study(

@@ -43,7 +43,7 @@ def test_eigenvectors_span_the_plane_of_the_sharpest_directions():
         ("reach", {"reach": float("nan")}),
     ],
 )
-def test_a_setting_that_can_not_be_is_refused_by_name(field, setting, unchecked):
+def test_a_setting_that_can_not_be_is_refused_by_name(field, config, unchecked):
     with pytest.raises(InputError) as refusal:
         probes.landscape(quadratic(torch.eye(2).double()), **setting)
     assert refusal.value.field == field

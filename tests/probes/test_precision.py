@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry import LossSurface, probes, spectra
-from bathymetry.core.norms import norms
+from bathymetry import LossSurface, linalg, probes
+from bathymetry.core.networks import norms
 
 TINY = 1e-25  # its square is below every number of float32
 
@@ -146,5 +146,5 @@ def test_a_slope_that_is_not_finite_has_no_sharpness():
 
     surface = surface_of(lambda w: w[0].abs().sqrt() + w[1] ** 2, 0.0, 1.0)
     for kind in ("sam", "ball", "keskar"):
-        with pytest.raises(spectra.NotFiniteError, match="not finite"):
+        with pytest.raises(linalg.NotFiniteError, match="not finite"):
             probes.sharpness(surface, kind=kind)

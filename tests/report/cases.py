@@ -5,7 +5,7 @@ import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, dots, panel, paths, predictions, scatter
 from bathymetry.report import ClaimRow, Kept, Report, StudySection
-from bathymetry.statistics import Part, Verdict
+from bathymetry.stats import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times
 from charts.cases import predictions as prediction_cases
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from bathymetry.report.effect import effects
-from bathymetry.statistics import Part, Verdict
+from bathymetry.report.sections import effects
+from bathymetry.stats import Part, Verdict
 
 
 def verdict(kind, *parts):

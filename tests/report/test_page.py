@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bathymetry.report import ClaimRow, page
-from bathymetry.statistics import Verdict
+from bathymetry.stats import Verdict
 from report.browsing import until
 from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, part, report, section
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from bathymetry.execution import StudyRun
-from bathymetry.report.presets import common_first, compared, presets_in_words
-from bathymetry.report.sections import opening, reproduce
+from bathymetry.report.sections import common_first, compared, opening, presets_in_words, reproduce
 from bathymetry.studies import find
 
 STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"

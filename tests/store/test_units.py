@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.core.errors import DamagedError, StorageError
-from bathymetry.store import collect, gaps, keep, read_unit, setting_hash, sound, stored, unit_path
-from bathymetry.store.sealed import seal, unseal
+from bathymetry.store import collect, config_hash, gaps, keep, read_unit, sound, stored, unit_path
+from bathymetry.store.results import seal, unseal
 from store import cases
 
 SETTING = {"epochs": 3}
-NAME = setting_hash(SETTING)
+NAME = config_hash(SETTING)
 
 
 def kept(folder, *ranges):

@@ -101,7 +101,7 @@ def test_results_have_what_the_schema_promises(run):
 
 def test_equal_steps_are_equal_steps():
     planned = STUDY.plan(STUDY.settings.preset("smoke")).ensembles
-    lengths = {(one.coordinates["matching"], one.setting.steps, one.setting.epochs) for one in planned}
+    lengths = {(one.coordinates["matching"], one.config.steps, one.config.epochs) for one in planned}
     assert lengths == {("epochs", None, 2), ("steps", 20, None)}
 
 

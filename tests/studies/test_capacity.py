@@ -91,7 +91,7 @@ def test_results_have_what_the_schema_promises(run):
 
 
 def test_a_share_of_the_labels_is_drawn_anew():
-    noisy = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[-1].setting
+    noisy = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[-1].config
     changed = (noisy.targets(range(4)) != noisy.data.train.targets).double().mean(1)
     assert (changed <= 0.2).all()
     assert (changed > 0.1).all()  # a tenth of the draws are the true label again

@@ -66,7 +66,7 @@ def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
     plan = STUDY.plan(STUDY.settings.preset("smoke"))
     assert len(plan.notes) == 3
     for ensemble, note, budget in zip(plan.ensembles, plan.notes, (23_860, 23_893, 23_890), strict=True):
-        count = sum(p.numel() for p in ensemble.setting.network().parameters())
+        count = sum(p.numel() for p in ensemble.config.network().parameters())
         assert abs(count / budget - 1) < 0.01
         assert f"{count:,} parameters" in note
 
@@ -78,13 +78,13 @@ def test_a_batch_of_more_than_the_data_have_is_refused():
 
 def test_a_preset_that_draws_more_than_the_data_have_takes_them_all():
     plan = STUDY.plan(STUDY.settings.preset("quick", data="digits"))
-    assert (len(plan.ensembles[0].setting.data.train), len(plan.ensembles[0].setting.data.test)) == (1500, 297)
+    assert (len(plan.ensembles[0].config.data.train), len(plan.ensembles[0].config.data.test)) == (1500, 297)
 
 
 def test_networks_of_ones_own_are_trained_as_they_were_given():
     study = find("depth-classification")
     plan = study.plan(study.settings.preset("smoke", networks=((100,), (20, 20))))
-    assert [ensemble.setting.network.widths for ensemble in plan.ensembles] == [(64, 100, 10), (64, 20, 20, 10)]
+    assert [ensemble.config.network.widths for ensemble in plan.ensembles] == [(64, 100, 10), (64, 20, 20, 10)]
     assert plan.notes == (
         "These networks have 1,930 to 7,510 parameters, so depth is not all that differs between them.",
     )

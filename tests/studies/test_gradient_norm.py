@@ -78,7 +78,7 @@ def test_norm_and_loss_belong_to_the_same_point(tmp_path):
     run = bm.run_study("gradient-norm", preset="smoke", out=tmp_path)
     results = run.results.to_dataset()
     data = bm.data.function("cos", samples=60)
-    trained = bm.train(bm.Perceptron((1, 5, 10, 5, 1)), data, members=6, epochs=80, snapshots=(0, 40))
+    trained = bm.train(bm.MLPConfig((1, 5, 10, 5, 1)), data, members=6, epochs=80, snapshots=(0, 40))
     surface = LossSurface(trained.model(0), "mse", data, dtype=torch.float64)
     for epoch in (0, 40, 80):
         parameters = trained.snapshots[epoch] if epoch < 80 else trained.parameters

@@ -68,7 +68,7 @@ def test_lines_from_the_start_begin_there(run):
 
 
 def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
-    network = models.Perceptron((64, 5, 10))
+    network = models.MLPConfig((64, 5, 10))
     good = torch.randn(2, models.parameter_count([64, 5, 10]), generator=torch.Generator().manual_seed(0))
     bad = good.clone()
     bad[1, 7] = torch.nan

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from bathymetry import statistics
+from bathymetry import stats
 from bathymetry.studies import Claim, find, judge
 
 
@@ -20,7 +20,7 @@ def told(kind, rule, parts, **more):
 
 def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
     parts = [
-        statistics.share(np.arange(6) < count, coordinates={"network": network})
+        stats.share(np.arange(6) < count, coordinates={"network": network})
         for count, network in ((6, "shallow"), (2, "deep"))
     ]
     rule = "the share of members that fit by epoch 275; for each network"
@@ -29,7 +29,7 @@ def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
 
 def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts():
     parts = [
-        statistics.order(
+        stats.order(
             np.arange(6.0),
             np.arange(6.0) + 10,
             larger_is_better=False,
@@ -44,13 +44,11 @@ def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts
 
 
 def test_what_a_finding_would_mislead_without_stands_behind_it():
-    parts = [statistics.share(np.ones(6, dtype=bool))]
+    parts = [stats.share(np.ones(6, dtype=bool))]
     finding = told("share", "the share of members", parts, beside=lambda results: "At equal steps it is not so.")
     assert finding == "Members: 6 of 6. At equal steps it is not so."
 
 
 def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():
-    parts = [
-        statistics.order(np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, coordinates={"of": "x*sin(x)"})
-    ]
+    parts = [stats.order(np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, coordinates={"of": "x*sin(x)"})]
     assert told("order", "test loss", parts) == "x*sin(x): A below B (100 % of pairs)."

@@ -50,7 +50,7 @@ def test_whether_labels_can_be_fitted_is_decided_by_the_grid(accuracy, decision)
 def test_the_rule_of_the_grid_is_told_once():
     (claim,) = (one for one in STUDY.claims if one.letter == "c")
     cells = np.ones(6, dtype=bool)
-    part = bm.statistics.exists({"a": cells}, decides="contradicted")
+    part = bm.stats.exists({"a": cells}, decides="contradicted")
     assert "contradicted" in part.rule.lower()
     assert "contradicted" not in claim.rule
 
@@ -95,7 +95,7 @@ def test_a_larger_network_memorises_more(run):
 
 
 def test_every_member_has_labels_of_its_own():
-    planned = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[0].setting
+    planned = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[0].config
     labels = planned.targets(range(3))
     assert labels.shape == (3, len(planned.data.train))
     assert 0.05 < float((labels[0] == labels[1]).double().mean()) < 0.15

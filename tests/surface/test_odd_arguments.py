@@ -34,7 +34,7 @@ CALLS = {
     "budget, shape": lambda odd: bm.fit_budget(100, 4, 3, 1, odd),
     "mlp": lambda odd: bm.mlp(odd),
     "mlp, activation": lambda odd: bm.mlp([4, 3], odd),
-    "Perceptron": lambda odd: bm.Perceptron(odd)(),
+    "MLPConfig": lambda odd: bm.MLPConfig(odd)(),
     "parameter_count": lambda odd: bm.models.parameter_count(odd),
     "sensitivity": lambda odd: probes.sensitivity(odd),
     "sensitivity, theta": lambda odd: probes.sensitivity(SURFACE, odd),

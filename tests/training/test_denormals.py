@@ -4,10 +4,8 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.training.batch import Batch
-from bathymetry.training.optimisers import Stepper
-from bathymetry.training.perceptron import PerceptronStack
-from bathymetry.training.stacked import stack
+from bathymetry.training.mlp_backend import Batch, PerceptronStack, stack
+from bathymetry.training.optimizers import Stepper
 
 STEPS = 1_500
 

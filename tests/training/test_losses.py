@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.training.losses import answered_rightly, correct_answers
+from bathymetry.training.loss import answered_rightly, correct_answers
 
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 2.5, float("nan"), float("inf"), float("-inf")])
 

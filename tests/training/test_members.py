@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.training import Setting, members, train
+from bathymetry.training import TrainingConfig, members, train
 from training import cases
 
 DATA = cases.classification(24)
@@ -232,6 +232,6 @@ def test_every_odd_argument_is_answered_in_one_sentence(argument, unchecked):
 
 
 def test_a_setting_says_same_start_only_where_it_is_so():
-    given = {"network": bm.Perceptron((3, 2)), "data": cases.regression(), "epochs": 1}
-    assert "same_start" not in Setting(**given).description()
-    assert Setting(**given, same_start=True).description()["same_start"] is True
+    given = {"network": bm.MLPConfig((3, 2)), "data": cases.regression(), "epochs": 1}
+    assert "same_start" not in TrainingConfig(**given).description()
+    assert TrainingConfig(**given, same_start=True).description()["same_start"] is True

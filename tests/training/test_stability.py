@@ -7,7 +7,7 @@ import bathymetry as bm
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
 from bathymetry.training import SGD, Adam, AdamW, stability_threshold
-from bathymetry.training.optimisers import Optimizer
+from bathymetry.training.optimizers import Optimizer
 
 
 def steps_on_a_parabola(curvature, lr, momentum, steps=2000):
@@ -43,7 +43,7 @@ def test_adam_with_a_fixed_preconditioner_is_momentum_that_averages():
 
 def test_full_batch_gradient_descent_trains_at_the_edge_of_stability():
     data = bm.data.function("sin(2*x)", low=-3, high=3, samples=60)
-    network, lr = bm.Perceptron((1, 20, 1), "tanh"), 0.1
+    network, lr = bm.MLPConfig((1, 20, 1), "tanh"), 0.1
     seen = {}
 
     def sharpness(moment):

@@ -8,7 +8,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.streams import stream, stream_seed
 from bathymetry.data.examples import Data
 from bathymetry.surface import LossSurface
-from bathymetry.training import SGD, Adam, AdamW, EvaluationSet, Measurement, Moment, StopWhen, train
+from bathymetry.training import SGD, Adam, AdamW, EvaluationSet, Measurement, StopWhen, TrainingState, train
 from training import cases
 
 OPTIMIZERS = {
@@ -217,13 +217,13 @@ def test_a_member_that_has_learned_enough_stops_by_itself():
 
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_measurements_see_the_parameters_the_gradient_the_moments_and_the_streams(batch_size):
-    seen: list[Moment] = []
+    seen: list[TrainingState] = []
 
-    def norm(moment: Moment) -> torch.Tensor:
+    def norm(moment: TrainingState) -> torch.Tensor:
         seen.append(moment)
         return moment.gradients.vectors().norm(dim=1)
 
-    def weights(moment: Moment) -> torch.Tensor:
+    def weights(moment: TrainingState) -> torch.Tensor:
         return moment.parameters.vectors()
 
     trained = train(

@@ -1,11 +1,11 @@
+from .axes import Reference as Reference
+from .axes import thin as thin
 from .curves import curves as curves
 from .dots import dots as dots
 from .figure import Figure as Figure
 from .figure import Panel as Panel
-from .panel import panel as panel
-from .plane_paths import paths as paths
+from .figure import panel as panel
+from .figure import save as save
 from .predictions import predictions as predictions
-from .reference import Reference as Reference
-from .save import save as save
-from .scatter_plot import scatter as scatter
-from .thin import thin as thin
+from .scatter import paths as paths
+from .scatter import scatter as scatter

@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.reference import Reference
+from bathymetry.charts.axes import Reference
 from bathymetry.core.errors import InputError
 
 

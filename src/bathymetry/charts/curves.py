@@ -13,17 +13,26 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from bathymetry.charts.centre import centre
+from bathymetry.charts.axes import (
+    X_SCALES,
+    Y_SCALES,
+    Reference,
+    XScale,
+    YScale,
+    drawable,
+    leaves,
+    natural,
+    reference_layers,
+    rows,
+    thin,
+    x_axis,
+    y_axis,
+)
 from bathymetry.charts.checks import check_array, check_axis, check_height, check_references, series_names
-from bathymetry.charts.hover import columns_around, hover_layer
-from bathymetry.charts.key import Entry, Shape, colour, dash, entries, shown
-from bathymetry.charts.reference import Reference, reference_layers
-from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import X_SCALES, Y_SCALES, XScale, YScale, drawable, leaves, natural, x_axis, y_axis
+from bathymetry.charts.figure import view
+from bathymetry.charts.key import Entry, Shape, colour, dash, entries, in_words, shown
+from bathymetry.charts.marks import centre, columns_around, hover_layer
 from bathymetry.charts.theme import MUTED
-from bathymetry.charts.thin import thin
-from bathymetry.charts.view import view
-from bathymetry.charts.words import in_words
 from bathymetry.core.errors import InputError
 
 _MEMBER: dict[str, Shape] = {"lines": "line", "dots": "dot"}  # what a key shows for one member

@@ -7,15 +7,24 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.centre import Centre, centre
+from bathymetry.charts.axes import (
+    Y_SCALES,
+    Reference,
+    YScale,
+    drawable,
+    leaves,
+    natural,
+    place_of,
+    reference_layers,
+    rows,
+    text,
+    y_axis,
+)
 from bathymetry.charts.checks import check_array, check_axis, check_ends, check_references, series_names
-from bathymetry.charts.key import Entry
-from bathymetry.charts.reference import Reference, place_of, reference_layers
-from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import Y_SCALES, YScale, drawable, leaves, natural, text, y_axis
+from bathymetry.charts.figure import view
+from bathymetry.charts.key import Entry, value
+from bathymetry.charts.marks import Centre, centre
 from bathymetry.charts.theme import INK, MUTED, SERIES
-from bathymetry.charts.view import view
-from bathymetry.charts.words import value
 from bathymetry.core.errors import InputError
 
 _ROW = 62  # pixels a category

@@ -7,15 +7,12 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.centre import centre
+from bathymetry.charts.axes import drawable, leaves, rows, thin, x_axis, y_axis
 from bathymetry.charts.checks import check_array, check_ends, check_height
-from bathymetry.charts.hover import columns_around, hover_layer
+from bathymetry.charts.figure import view
 from bathymetry.charts.key import Entry, shown
-from bathymetry.charts.rows import rows
-from bathymetry.charts.scale import drawable, leaves, x_axis, y_axis
+from bathymetry.charts.marks import centre, columns_around, hover_layer
 from bathymetry.charts.theme import DASHES, INK, SERIES, SHADE
-from bathymetry.charts.thin import thin
-from bathymetry.charts.view import view
 from bathymetry.core.errors import InputError
 
 _MEAN = "mean of members"

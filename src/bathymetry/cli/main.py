@@ -13,7 +13,7 @@ from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
 from bathymetry.core.errors import BathymetryError, InputError, one_line
-from bathymetry.core.interruption import Terminated
+from bathymetry.core.resources import Terminated
 
 _COMMANDS = {
     "list": "the studies with their questions",

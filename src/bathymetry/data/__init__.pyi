@@ -5,10 +5,10 @@ from .catalogue import load as load
 from .download import fetch as fetch
 from .examples import Data as Data
 from .examples import Examples as Examples
+from .examples import subset as subset
 from .functions import FUNCTIONS as FUNCTIONS
 from .functions import curve as curve
 from .functions import evaluate as evaluate
 from .functions import function as function
-from .noise import label_noise as label_noise
+from .labels import label_noise as label_noise
 from .strokes import strokes as strokes
-from .subset import subset as subset

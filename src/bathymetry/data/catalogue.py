@@ -12,20 +12,34 @@ from typing import Final
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
 
-from bathymetry.core.checks import whole_number
-from bathymetry.core.errors import InputError, StorageError
-from bathymetry.core.memory import memory_for
+from bathymetry.core.errors import InputError, StorageError, whole_number
+from bathymetry.core.resources import memory_for
 from bathymetry.core.storage import put
 from bathymetry.data.download import PUBLISHED
-from bathymetry.data.examples import Data, Examples
-from bathymetry.data.identity import digest
-from bathymetry.data.idx import idx
-from bathymetry.data.idx_files import FileSet, find_file_set
+from bathymetry.data.examples import Data, Examples, digest
+from bathymetry.data.idx import FileSet, find_file_set, idx
 from bathymetry.data.npz import npz
-from bathymetry.data.optical import digits
 from bathymetry.data.places import cache_folder, files_of
 from bathymetry.data.strokes import VERSION, strokes
+
+_TRAIN = 1500
+
+
+def digits() -> Data:
+    """Load the 8×8 digits.
+
+    Returns:
+        The first 1,500 for training and the last 297 for testing, pixels from 0 to 16 divided by 16.
+    """
+    bunch = load_digits()
+    inputs = torch.from_numpy(bunch.data).to(torch.uint8)
+    labels = torch.from_numpy(bunch.target).to(torch.int64)
+    train = Examples(inputs[:_TRAIN], labels[:_TRAIN], 1 / 16)
+    test = Examples(inputs[_TRAIN:], labels[_TRAIN:], 1 / 16)
+    return Data("digits", train, test, digest(train, test), "scikit-learn's 8×8 digits", 10, (8, 8))
+
 
 MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `identity.digest` takes it
 _NAMES = ("auto", *PUBLISHED, "strokes", "digits")

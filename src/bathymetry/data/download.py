@@ -13,7 +13,7 @@ import requests
 
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.core.storage import put
-from bathymetry.data.idx_files import FILES
+from bathymetry.data.idx import FILES
 from bathymetry.data.places import cache_folder
 
 

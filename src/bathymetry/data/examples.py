@@ -1,17 +1,19 @@
 """What a network learns from: examples in memory, once for training and once for testing."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, dtype, float32, int32, int64
 from torch import dtype as torch_dtype
 
-from bathymetry.core.checks import check_dense, whole_number
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.showing import short
+from bathymetry.core.streams import stream
 
 PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
 
@@ -126,7 +128,7 @@ class Data:
         if shape is not None and not (isinstance(shape, tuple) and all(isinstance(side, Integral) for side in shape)):
             raise InputError("image_shape", shape, "expected a tuple of whole numbers, such as (28, 28), or None")
         if not self.digest:
-            from bathymetry.data.identity import digest  # which is of examples
+            from bathymetry.data.examples import digest  # which is of examples
 
             object.__setattr__(self, "digest", digest(self.train, self.test))
 
@@ -160,3 +162,66 @@ class Data:
     def y_test(self) -> Shaped[Tensor, "example *output"]:
         """Test targets."""
         return self.test.y
+
+
+def digest(train: Examples, test: Examples) -> str:
+    """Take the digest of all that a data set holds.
+
+    Args:
+        train: Its training examples.
+        test: Its test examples.
+
+    Returns:
+        BLAKE2b over shapes, dtypes, scale and bytes, 32 hexadecimal digits.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    for examples in (train, test):
+        for tensor in (examples.inputs, examples.targets):
+            state.update(f"{tensor.dtype}{tuple(tensor.shape)}{examples.scale!r}".encode())
+            state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def subset(data: Data, train: int | None = None, test: int | None = None, seed: int = 0) -> Data:
+    """Draw examples from a data set, without putting back.
+
+    Args:
+        data: The data set.
+        train: Training examples; all if None.
+        test: Test examples; all if None.
+        seed: Which draw; all members share it.
+
+    Returns:
+        A data set with the same name; its source says how much of it this is.
+
+    Raises:
+        InputError: If these are no data, or do not have as many.
+
+    Example:
+        >>> from bathymetry.data.functions import function
+        >>> len(subset(function("cos"), train=10).train)
+        10
+    """
+    if not isinstance(data, Data):
+        raise InputError("data", type(data).__name__, "give what bm.load gives")
+    whole_number("seed", seed, 0)
+    if train is None and test is None:
+        return data
+    chosen = _drawn(data.train, train, seed, 0, "train_examples")
+    judged = _drawn(data.test, test, seed, 1, "test_examples")
+    if chosen is data.train and judged is data.test:
+        return data
+    part = f"{len(chosen):,} training and {len(judged):,} test examples, drawn by seed {seed}"
+    source = f"{data.source}{PART_OF}{part}"
+    return Data(data.name, chosen, judged, digest(chosen, judged), source, data.classes, data.image_shape)
+
+
+def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: str) -> Examples:
+    if count is None:
+        return examples
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count <= len(examples):
+        raise InputError(field, count, f"give from 1 to {len(examples)}, which is what the data has")
+    if count == len(examples):
+        return examples
+    order = torch.randperm(len(examples), generator=stream(seed, -1, "data draw", index))[:count]
+    return Examples(examples.inputs[order], examples.targets[order], examples.scale)

@@ -9,13 +9,11 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from bathymetry.core.checks import whole_number
-from bathymetry.core.errors import InputError
-from bathymetry.core.memory import memory_for
+from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.resources import memory_for
 from bathymetry.core.streams import stream
-from bathymetry.data.examples import Data, Examples
+from bathymetry.data.examples import Data, Examples, digest
 from bathymetry.data.expression import expression
-from bathymetry.data.identity import digest
 
 
 def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,21 +8,200 @@ stores labels as rows of eight whole numbers, the class first, arXiv:1905.10498.
 import contextlib
 import gzip
 import os
+import re
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
 from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError
-from bathymetry.data.class_numbers import ClassError, class_numbers
-from bathymetry.data.examples import Data, Examples
-from bathymetry.data.identity import digest
-from bathymetry.data.idx_files import FileSet
-from bathymetry.data.unpacking import GZIP, UNREADABLE, check_size, found, unreadable
+from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.data.examples import Data, Examples, digest
+from bathymetry.data.labels import ClassError, class_numbers
+
+GZIP: Final = b"\x1f\x8b"
+_SMALL: Final = 64 * 1024**2  # bytes that may be unpacked whatever they are packed into
+_FACTOR: Final = 100  # beyond these, at most so many times the size of the packed file; images pack to a tenth or so
+
+
+def check_size(path: Path, packed: int, unpacked: int, remedy: str) -> None:
+    """Refuse to unpack a small file into a huge one, and to read what no memory holds.
+
+    Args:
+        path: The file.
+        packed: Its size.
+        unpacked: The size that it says it unpacks to; the same for a file that is not packed.
+        remedy: What to do if that is right.
+
+    Raises:
+        InputError: If it is more than 64 MiB and more than 100 times as large, or more than there is memory.
+    """
+    if unpacked > max(_SMALL, _FACTOR * packed):
+        sizes = f"{gigabytes(packed)} that unpack to {gigabytes(unpacked)}"
+        raise InputError("data", path, f"it holds {sizes}, more than {_FACTOR} times as much; {remedy}")
+    if unpacked > (free := free_bytes()):
+        sizes = f"{gigabytes(unpacked)} of numbers and there are {gigabytes(free)} of memory"
+        raise InputError("data", path, f"it holds {sizes}; free some, or give a smaller data set")
+
+
+def found(start: bytes) -> str:
+    """Say what a file that is not what was expected begins with.
+
+    Args:
+        start: Its first bytes.
+
+    Returns:
+        What it looks like, in words.
+
+    Example:
+        >>> found(b"<html>403"), found(b"")
+        ('it holds text that begins “<html>403”', 'it is empty')
+    """
+    kinds = {
+        b"": "it is empty",
+        b"PK\3\4": "it is a zip archive",
+        b"\x93NUMPY": "it is a single array, an .npy file",
+        b"\xfd7zXZ": "it is compressed by xz",
+        b"BZh": "it is compressed by bzip2",
+        GZIP: "it is compressed by gzip",
+    }
+    for begins, words in kinds.items():
+        if start.startswith(begins) if begins else not start:
+            return words
+    text = " ".join(start.decode("ascii").split()) if start.isascii() else ""
+    return f"it holds text that begins “{text[:20]}”" if text.isprintable() and text else f"it begins {start[:4].hex()}"
+
+
+UNREADABLE: Final = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Say why a file can't be read.
+
+    Args:
+        path: The file.
+        error: What the system says.
+
+    Returns:
+        The error to raise.
+    """
+    if isinstance(error, PermissionError):
+        return InputError("data", path, "you may not read it; change its permissions (chmod u+r)")
+    if isinstance(error, IsADirectoryError):
+        return InputError("data", path, "it is a folder; expected a file")
+    if isinstance(error, FileNotFoundError):
+        return InputError("data", path, "there is no such file")
+    return InputError("data", path, f"it can't be read ({error.strerror or error})")
+
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+_NAME = re.compile(
+    r"(?P<prefix>.*?)[-_.]?(?P<half>train|t10k|test)[-_.]?(?P<kind>images|labels)"
+    r"(?:[-_.]idx\d[-_.](?:ubyte|int))?(?:\.gz)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """The four files of one data set."""
+
+    folder: Path
+    prefix: str  # what stands before "train" in their names: empty for MNIST, such as emnist-letters for others
+    images: tuple[Path, Path]  # of training and test examples
+    labels: tuple[Path, Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """All four."""
+        return [*self.images, *self.labels]
+
+    @property
+    def shown(self) -> str:
+        """The folder's name, with the prefix if there is one."""
+        name = self.folder.resolve().name
+        return f"{name} ({self.prefix})" if self.prefix else name
+
+
+def file_sets(folder: Path) -> list[FileSet]:
+    """List the complete data sets that lie directly in a folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        One entry a prefix, sorted; none if there is no such folder.
+
+    """
+    names = [one.name for one in _listed(folder) if one.is_file()]
+    roles: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for name in sorted(names, key=lambda name: (name.endswith(".gz"), "t10k" not in name, name)):
+        if match := _NAME.fullmatch(name):
+            half = "train" if match["half"].lower() == "train" else "test"
+            roles[match["prefix"]].setdefault((half, match["kind"].lower()), name)
+    return [
+        FileSet(folder, prefix, *(
+            (folder / files["train", kind], folder / files["test", kind]) for kind in ("images", "labels")
+        ))
+        for prefix, files in sorted(roles.items())
+        if len(files) == len(FILES)
+    ]  # fmt: skip
+
+
+def find_file_set(path: Path) -> FileSet | None:
+    """Find the one data set that a path names.
+
+    Args:
+        path: A folder with the four files, in it or in folders below as torchvision lays them (MNIST/raw), or such a
+            folder and a prefix, as in folder/emnist-letters.
+
+    Returns:
+        The data set; None if there is nothing at that path.
+
+    Raises:
+        InputError: If there is a folder, but with no complete data set or several.
+    """
+    if not path.is_dir():
+        named = [one for one in file_sets(path.parent) if one.prefix == path.name and path.name]
+        return named[0] if named else None
+    sets = file_sets(path)
+    plain = [one for one in sets if not one.prefix]
+    below = [one for one in _listed(path) if one.is_dir()]
+    below += [one / "raw" for one in below]
+    sets = plain or sets or [one for folder in below for one in file_sets(folder)]
+    if len(sets) == 1:
+        return sets[0]
+    if sets:
+        choices = ", ".join(str(one.folder / one.prefix) for one in sets)
+        raise InputError("data", path, f"it holds {len(sets)} data sets; give one of {choices}")
+    raise InputError("data", path, _missing(path))
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List a folder; one that does not exist is empty."""
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def _missing(folder: Path) -> str:
+    """Say which of the four files is not there, and what is."""
+    names = [one.name for one in _listed(folder)]
+    plain = [one.replace(".idx", "-idx") for one in names]
+    missing = next((one for one in FILES if one not in plain and f"{one}.gz" not in plain), FILES[0])
+    few = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+    holds = f"it holds {few}" if names else "it is empty"
+    return f"{missing} (or {missing}.gz) is missing there; {holds}; expected a folder with all four MNIST-format files"
+
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4"}  # by the third byte of the magic number
 _DEFLATE = 1032  # the largest factor by which deflate packs

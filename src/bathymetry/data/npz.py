@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError
-from bathymetry.data.class_numbers import ClassError, Classes, class_numbers
-from bathymetry.data.examples import Data, Examples
-from bathymetry.data.identity import digest
-from bathymetry.data.unpacking import check_size, found, unreadable
+from bathymetry.data.examples import Data, Examples, digest
+from bathymetry.data.idx import check_size, found, unreadable
+from bathymetry.data.labels import ClassError, Classes, class_numbers
 
 _KEYS: Final = ("x_train", "y_train", "x_test", "y_test")
 _WORDS: Final = {"x": ("x", "images", "inputs", "data"), "y": ("y", "labels", "targets")}

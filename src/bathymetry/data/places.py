@@ -6,7 +6,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from bathymetry.core.errors import InputError
-from bathymetry.data.idx_files import FileSet, file_sets
+from bathymetry.data.idx import FileSet, file_sets
 
 VARIABLE = "BATHYMETRY_DATA"
 _TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}

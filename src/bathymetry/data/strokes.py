@@ -23,12 +23,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from bathymetry.core.checks import whole_number
-from bathymetry.core.errors import InputError
-from bathymetry.core.memory import free_bytes, gigabytes
+from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.streams import stream_seed
-from bathymetry.data.examples import Data, Examples
-from bathymetry.data.identity import digest
+from bathymetry.data.examples import Data, Examples, digest
 from bathymetry.data.skeletons import FORMS, Form, Stroke
 
 VERSION = 2

@@ -1,11 +1,11 @@
 from .earlier import others as others
-from .progress import Progress as Progress
+from .run import OUT as OUT
+from .run import RESULT as RESULT
+from .run import Progress as Progress
+from .run import StudyRun as StudyRun
+from .run import run_study as run_study
 from .stored import load_study as load_study
 from .stored import rebuild_study as rebuild_study
 from .stored import understood as understood
-from .study_run import OUT as OUT
-from .study_run import RESULT as RESULT
-from .study_run import StudyRun as StudyRun
-from .study_run import run_study as run_study
 from .work import Work as Work
 from .work import look as look

@@ -9,7 +9,7 @@ import xarray as xr
 
 from bathymetry.core.errors import BathymetryError, StorageError
 from bathymetry.core.identity import describe
-from bathymetry.store import read_results, set_aside, setting_hash
+from bathymetry.store import config_hash, read_results, set_aside
 
 _PATTERN = "result-*.nc"
 
@@ -33,7 +33,7 @@ def set_apart(path: Path, attributes: Mapping[Any, Any]) -> str:
         return f"{error} It was moved to {set_aside(path.parent.parent, path)}."
     if _contains(attributes, earlier):
         return ""
-    apart = path.with_name(f"result-{setting_hash(describe(_identity(earlier)))[:12]}.nc")
+    apart = path.with_name(f"result-{config_hash(describe(_identity(earlier)))[:12]}.nc")
     path.replace(apart)
     return (
         f"{attributes['study']}: an earlier result with other settings is now {apart.parent.name}/{apart.name}; "

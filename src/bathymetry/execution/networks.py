@@ -9,7 +9,7 @@ from torch import nn
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.networks import running_statistics
-from bathymetry.store import collect, setting_hash
+from bathymetry.store import collect, config_hash
 from bathymetry.studies.plan import Coordinate, Plan, PlannedEnsemble
 from bathymetry.studies.study import Study
 from bathymetry.training.members import build_members
@@ -34,16 +34,16 @@ def stored_networks(
         InputError: If no ensemble, or more than one, is there, or a network keeps statistics beside its parameters.
     """
     planned = _ensemble(study.plan(study.settings.model_validate(settings)), group, coordinates)
-    setting = planned.setting
-    unit = collect(out, setting_hash(setting.description()), planned.members)
-    modules = build_members(setting.network, planned.members, setting.seed, same_start=setting.same_start)
+    config = planned.config
+    unit = collect(out, config_hash(config.description()), planned.members)
+    modules = build_members(config.network, planned.members, config.seed, same_start=config.same_start)
     kept = running_statistics(modules[0])
     if kept:
         remedy = "its running statistics are not stored with its parameters; expected a network without, or bm.train"
         raise InputError("networks", f"{type(modules[0]).__name__} with {kept[0] or 'normalisation'}", remedy)
     last = unit.snapshots[max(unit.snapshots)]
     for place, module in enumerate(modules):
-        own = dict(module.to(setting.dtype).named_parameters())
+        own = dict(module.to(config.dtype).named_parameters())
         with torch.no_grad():
             for name, values in last.items():
                 own[name].copy_(torch.from_numpy(values[place]))

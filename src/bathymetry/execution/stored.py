@@ -10,9 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bathymetry.core.checks import path_of
-from bathymetry.core.errors import InputError, StorageError
-from bathymetry.execution.study_run import RESULT, StudyRun, put_together
+from bathymetry.core.errors import InputError, StorageError, path_of
+from bathymetry.execution.run import RESULT, StudyRun, put_together
 from bathymetry.execution.work import inspect
 from bathymetry.store import read_results
 from bathymetry.studies.catalogue import find, shipped
@@ -105,10 +104,10 @@ def understood(study: Study, attributes: Mapping[Any, Any]) -> dict[str, Any]:
     unknown = [str(name) for name in given if name not in fields]
     missing = [name for name in fields if name not in given]
     if unknown:
-        notes.append(f"Another version stored these results; this one does not know their setting {joined(unknown)}.")
+        notes.append(f"Another version stored these results; this one does not know their config {joined(unknown)}.")
     if missing:
         told = [f"{name} (here {getattr(settings, name)})" for name in missing]
-        notes.append(f"Another version stored these results without the setting {joined(told)}.")
+        notes.append(f"Another version stored these results without the config {joined(told)}.")
     absent = [name for name in ("data", "provenance") if not isinstance(stored.get(name), dict)]
     if absent:
         notes.append(f"These results were stored without their {joined(absent)}.")

@@ -1,15 +1,75 @@
 """What a plan still needs: each ensemble's name, the members that are stored, and the units to train."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from bathymetry.core.identity import Description
-from bathymetry.execution.joints import joint_description
-from bathymetry.store import gaps, setting_hash, sound, stored, unit_path
+import torch
+from torch import Tensor
+
+from bathymetry.core.errors import DamagedError, InputError
+from bathymetry.core.identity import Description, describe
+from bathymetry.core.resources import HeldSignals, one_thread
+from bathymetry.store import (
+    Unit,
+    checkpoint_path,
+    collect,
+    config_hash,
+    gaps,
+    keep,
+    read_checkpoint,
+    read_unit,
+    set_aside,
+    sound,
+    stored,
+    unit_path,
+    write_checkpoint,
+)
+from bathymetry.store.folder import provenance
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.training import Measurement, Setting
+from bathymetry.training import Checkpoint, Measurement, Trained, TrainingConfig, TrainingState, train
+from bathymetry.training.records import Measure
+
+
+def joint_description(measurement: JointMeasurement, names: Sequence[str]) -> Description:
+    """Describe a measurement by all that decides its numbers.
+
+    Args:
+        measurement: The measurement.
+        names: The hashes of its ensembles' settings.
+
+    Returns:
+        The description.
+    """
+    of = [{"config": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)]
+    return describe({"joint measurement": measurement.function, "of": of})
+
+
+def joint(measurement: JointMeasurement, names: Sequence[str], out: Path, device: str) -> Unit:
+    """Make a measurement over several ensembles, or read it if it is stored.
+
+    Args:
+        measurement: The measurement.
+        names: The hashes of its ensembles' settings.
+        out: The output folder.
+        device: Where it computes, for the provenance.
+
+    Returns:
+        Its record, as a unit without snapshots.
+    """
+    description = joint_description(measurement, names)
+    name, members = config_hash(description), measurement.of[0].members
+    path = unit_path(out, name, members)
+    if not path.exists():
+        begun = time.perf_counter()
+        units = [collect(out, one, ensemble.members) for one, ensemble in zip(names, measurement.of, strict=True)]
+        with one_thread():
+            record = measurement.function(units)
+        machine = {**provenance(device), "seconds": time.perf_counter() - begun}
+        keep(out, name, description, Unit(members, record, {}, machine))
+    return read_unit(path)
 
 
 @dataclass(frozen=True)
@@ -17,7 +77,7 @@ class EnsembleWork:
     """An ensemble of a plan, with what is stored of it and what is missing."""
 
     planned: PlannedEnsemble
-    name: str  # hash of the setting
+    name: str  # hash of the config
     description: Description
     missing: tuple[range, ...]  # the units to train
 
@@ -54,20 +114,20 @@ class Work:
     @property
     def seconds(self) -> float:
         """About how long the missing units take on two cores."""
-        return sum(estimated_seconds(one.planned.setting, len(unit)) for one in self.ensembles for unit in one.missing)
+        return sum(estimated_seconds(one.planned.config, len(unit)) for one in self.ensembles for unit in one.missing)
 
     @property
     def measuring_seconds(self) -> float:
         """About how long the measurements take, in units and joint ones; those that do not say it count as nothing."""
         in_units = sum(
-            len(unit) * _measuring_seconds(one.planned.setting) for one in self.ensembles for unit in one.missing
+            len(unit) * _measuring_seconds(one.planned.config) for one in self.ensembles for unit in one.missing
         )
         return in_units + self.joint_seconds
 
     @property
     def measurements(self) -> int:
         """How many measurements are to be made, in units and joint ones."""
-        in_units = sum(len(one.missing) * len(one.planned.setting.measurements) for one in self.ensembles)
+        in_units = sum(len(one.missing) * len(one.planned.config.measurements) for one in self.ensembles)
         return in_units + self.joints
 
     @property
@@ -119,12 +179,12 @@ def _joints(plan: Plan, ensembles: Sequence[EnsembleWork]) -> Iterator[tuple[str
     names = {id(one.planned): one.name for one in ensembles}
     for measurement in plan.joints:
         description = joint_description(measurement, [names[id(one)] for one in measurement.of])
-        yield setting_hash(description), measurement.of[0].members
+        yield config_hash(description), measurement.of[0].members
 
 
 def _compared(planned: PlannedEnsemble, out: Path, said: list[str] | None) -> EnsembleWork:
-    description = planned.setting.description()
-    name = setting_hash(description)
+    description = planned.config.description()
+    name = config_hash(description)
     if said is None:
         have: Sequence[range] = stored(out, name)
     else:
@@ -137,50 +197,50 @@ def _joint_seconds(measurement: JointMeasurement) -> float:
     return len(measurement.of[0].members) * float(getattr(measurement.function, "seconds", 0.0))
 
 
-def _measuring_seconds(setting: Setting) -> float:
+def _measuring_seconds(config: TrainingConfig) -> float:
     """Estimate how long a member's measurements take, from what they say of themselves."""
     seconds = 0.0
-    for one in setting.measurements.values():
+    for one in config.measurements.values():
         function, epochs = (one.function, one.epochs) if isinstance(one, Measurement) else (one, None)
-        times = _recorded(setting) if epochs is None else len(epochs)
+        times = _recorded(config) if epochs is None else len(epochs)
         seconds += times * float(getattr(function, "seconds", 0.0))
     return seconds
 
 
-def _recorded(setting: Setting) -> float:
+def _recorded(config: TrainingConfig) -> float:
     """Give how many epochs are recorded."""
-    if setting.record_at is not None:
-        return len(setting.record_at)
-    if setting.epochs is not None:
-        return setting.epochs
-    examples = len(setting.data.train)
-    return (setting.steps or 0) / -(-examples // (setting.batch_size or examples))
+    if config.record_at is not None:
+        return len(config.record_at)
+    if config.epochs is not None:
+        return config.epochs
+    examples = len(config.data.train)
+    return (config.steps or 0) / -(-examples // (config.batch_size or examples))
 
 
-def estimated_seconds(setting: Setting, members: int) -> float:
+def estimated_seconds(config: TrainingConfig, members: int) -> float:
     """Estimate how long a unit trains, from rates measured on two cores.
 
     Args:
-        setting: Its setting.
+        config: Its config.
         members: How many members it has.
 
     Returns:
         Seconds, right within a factor of about two.
     """
-    examples = len(setting.data.train)
-    batch = setting.batch_size or examples
+    examples = len(config.data.train)
+    batch = config.batch_size or examples
     steps_an_epoch = -(-examples // batch)
-    steps = setting.steps if setting.steps is not None else (setting.epochs or 0) * steps_an_epoch
-    shapes = [p.shape for p in setting.network().parameters()]
+    steps = config.steps if config.steps is not None else (config.epochs or 0) * steps_an_epoch
+    shapes = [p.shape for p in config.network().parameters()]
     entries = sum(prod(shape) for shape in shapes)
     units = sum(shape[0] for shape in shapes if len(shape) > 1)
-    judged = examples + len(setting.data.test)
+    judged = examples + len(config.data.test)
 
     def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
         return members * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
     step = 3 * pass_seconds(batch) + members * entries * 28 / 25e9 + 5e-6 * (len(shapes) * 6 + 10)
-    return steps * step + _recorded(setting) * pass_seconds(judged)
+    return steps * step + _recorded(config) * pass_seconds(judged)
 
 
 def estimated_bytes(planned: PlannedEnsemble) -> int:
@@ -192,14 +252,132 @@ def estimated_bytes(planned: PlannedEnsemble) -> int:
     Returns:
         Bytes: the program itself, the data, and one unit's parameters, moments and activations.
     """
-    setting = planned.setting
-    data = setting.data
+    config = planned.config
+    data = config.data
     tensors = (data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
     members = min(10, len(planned.members))
-    shapes = [p.shape for p in setting.network().parameters()]
+    shapes = [p.shape for p in config.network().parameters()]
     entries = sum(prod(shape) for shape in shapes)
     units = sum(shape[0] for shape in shapes if len(shape) > 1)
-    rows = min(setting.batch_size or len(data.train), len(data.train))
+    rows = min(config.batch_size or len(data.train), len(data.train))
     examples_bytes = sum(t.numel() * t.element_size() for t in tensors)
-    whole_batch = data.train.inputs.numel() * 4 if setting.batch_size is None else 0
+    whole_batch = data.train.inputs.numel() * 4 if config.batch_size is None else 0
     return 450_000_000 + examples_bytes + whole_batch + members * (entries * 16 + 8 * rows * units)
+
+
+CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a unit
+
+
+def train_unit(
+    work: EnsembleWork,
+    members: range,
+    out: Path,
+    device: str,
+    progress: Callable[[float], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Train one unit and store it.
+
+    Args:
+        work: The ensemble that it belongs to.
+        members: Its members.
+        out: The output folder.
+        device: Where to compute.
+        progress: Hears which share of the training is done.
+        say: Hears what became of a checkpoint that can't be gone on from.
+    """
+    with HeldSignals():  # a unit that is done is stored before Ctrl-C or SIGTERM stops the run
+        begun = time.perf_counter()
+        place = unit_path(out, work.name, members)
+        trained = _trained(work.planned.config, members, out, device, progress, place, say or (lambda _: None))
+        machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
+        snapshots = {
+            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+            for epoch, parameters in trained.snapshots.items()
+        }
+        keep(out, work.name, work.description, Unit(members, trained.record, snapshots, machine))
+        checkpoint_path(place).unlink(missing_ok=True)
+
+
+def _trained(
+    config: TrainingConfig,
+    members: range,
+    out: Path,
+    device: str,
+    progress: Callable[[float], None] | None,
+    place: Path,
+    say: Callable[[str], None],
+) -> Trained:
+    """Train from the unit's checkpoint; one that can't be gone on from is set aside, and training begins anew."""
+    try:
+        return _train_config(config, members, device, progress, place, _left(place))
+    except DamagedError as error:
+        sentence = str(error)
+    except InputError as error:
+        if error.field != "resume":
+            raise
+        sentence = f"{checkpoint_path(place)} can't be gone on from: it is {error.value}."
+    say(f"{sentence} It was moved to {set_aside(out, checkpoint_path(place))} and the training begins anew.")
+    return _train_config(config, members, device, progress, place, None)
+
+
+def _train_config(
+    config: TrainingConfig,
+    members: range,
+    device: str,
+    progress: Callable[[float], None] | None,
+    place: Path,
+    resume: Checkpoint | None,
+) -> Trained:
+    """Train members under a config; checkpoints stand beside the place where the unit will stand."""
+    sets = config.evaluate_on
+
+    def keep_checkpoint(checkpoint: Checkpoint) -> None:
+        arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
+        write_checkpoint(place, arrays, checkpoint.state)
+
+    return train(
+        config.network,
+        config.data,
+        members=members,
+        seed=config.seed,
+        same_start=config.same_start,
+        optimizer=config.optimizer,
+        loss=config.loss,
+        epochs=config.epochs,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        schedule=config.schedule,
+        stop=config.stop,
+        targets=config.targets(members) if config.targets else None,
+        evaluate_on={name: one(members) if callable(one) else one for name, one in sets.items()} if sets else None,
+        record_at=config.record_at,
+        measurements={name: _on_one_thread(measurement) for name, measurement in config.measurements.items()},
+        snapshots=config.snapshots,
+        dtype=config.dtype,
+        device=device,
+        progress=progress,
+        checkpoint=keep_checkpoint,
+        checkpoint_every=CHECKPOINT_EVERY,
+        resume=resume,
+    )
+
+
+def _on_one_thread(measurement: Measure | Measurement) -> Measurement:
+    """Measure with one thread: training is the same with any number of them, measurements are not."""
+    one = measurement if isinstance(measurement, Measurement) else Measurement(measurement)
+
+    def measured(moment: TrainingState) -> Tensor:
+        with one_thread():
+            return one.function(moment)
+
+    return replace(one, function=measured)
+
+
+def _left(place: Path) -> Checkpoint | None:
+    """Find what an interrupted training of this unit left."""
+    left = read_checkpoint(place)
+    if left is None:
+        return None
+    arrays, state = left
+    return Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state)

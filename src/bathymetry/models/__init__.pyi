@@ -1,5 +1,5 @@
 from .alignment import align as align
-from .budget import fit_budget as fit_budget
-from .perceptron import Perceptron as Perceptron
-from .perceptron import mlp as mlp
-from .perceptron import parameter_count as parameter_count
+from .mlp import MLPConfig as MLPConfig
+from .mlp import fit_budget as fit_budget
+from .mlp import mlp as mlp
+from .mlp import parameter_count as parameter_count

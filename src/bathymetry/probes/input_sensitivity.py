@@ -21,10 +21,10 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
-from bathymetry.probes.places import filled, places
+from bathymetry.probes.points import filled, places
 from bathymetry.surface import LossSurface, input_derivative_norms
 from bathymetry.surface.automatic import InputDerivative
-from bathymetry.surface.derived_inputs import Wrt
+from bathymetry.surface.consistency import Wrt
 from bathymetry.surface.outputs import Output
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.probes.extremes import checked_preconditioner, eigenvalues
-from bathymetry.probes.places import check_surface, places
-from bathymetry.spectra import NotFiniteError
+from bathymetry.linalg import NotFiniteError
+from bathymetry.probes.points import check_surface, places
+from bathymetry.probes.spectra import checked_preconditioner, eigenvalues
 from bathymetry.surface import LossSurface
 
 _WHOLE = 1000  # parameters up to which the Hessian is diagonalised whole

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bathymetry.charts.figure import Figure
-from bathymetry.statistics.verdict import CONFIDENCE, Decision, Verdict
+from bathymetry.stats.verdict import CONFIDENCE, Decision, Verdict
 
 _LEVEL = round(1 - CONFIDENCE, 12)
 

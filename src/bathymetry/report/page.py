@@ -22,12 +22,10 @@ from bathymetry.charts.figure import Figure
 from bathymetry.charts.key import sample
 from bathymetry.charts.theme import PALETTE, configuration, twins
 from bathymetry.core.showing import printable
-from bathymetry.report.chance import chance
-from bathymetry.report.columns import columns
 from bathymetry.report.content import ClaimRow, Report
-from bathymetry.report.effect import effects
-from bathymetry.statistics.rules_in_words import decided_by
-from bathymetry.statistics.verdict import Decision
+from bathymetry.report.sections import chance, columns, effects
+from bathymetry.stats.verdict import Decision
+from bathymetry.stats.wording import decided_by
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 

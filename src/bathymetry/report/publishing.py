@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bathymetry.charts import Figure, save
-from bathymetry.charts.sheet import check_addresses
-from bathymetry.core.checks import path_of
-from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
+from bathymetry.charts.figure import check_addresses
+from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
 from bathymetry.core.storage import get, put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
 from bathymetry.report.content import ClaimRow, Kept, Report, StudySection
 from bathymetry.report.page import page
-from bathymetry.report.presets import common_first
-from bathymetry.report.sections import opening, reproduce, section, stored_section
+from bathymetry.report.sections import common_first, opening, reproduce, section, stored_section
 from bathymetry.report.stored import (
     CLAIMS_FILE,
     FIGURES,
@@ -32,7 +30,7 @@ from bathymetry.report.stored import (
     read_page,
     write_page,
 )
-from bathymetry.statistics import Decision, holm
+from bathymetry.stats import Decision, holm
 from bathymetry.store import is_output_folder, output_folder, read_results
 from bathymetry.studies import Judged, Study, find, joined, shipped
 from bathymetry.studies.kept import kept_verdicts

@@ -1,8 +1,10 @@
 """A study's results as a section of the page: its words, its settings, and how to make it again."""
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,126 @@ from bathymetry.core.errors import StorageError
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution import OUT, StudyRun, others, understood
 from bathymetry.report.content import ClaimRow, Picture, StudySection
-from bathymetry.report.presets import compared, nearest_preset, presets_in_words, settings_of
 from bathymetry.report.stored import StoredPage
-from bathymetry.studies import PRESETS
+from bathymetry.stats.verdict import Decision, Kind, Part, Verdict
+from bathymetry.studies import PRESETS, Preset, StudySettings
+from bathymetry.studies.kept import kept_verdicts
 from bathymetry.studies.wording import field_name, joined, shown
+
+_FREE = ("seed", "device")  # settings that say nothing of how much was run
+
+
+def settings_of(run: StudyRun) -> StudySettings:
+    """Read the settings that a run had.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The settings.
+    """
+    return run.study.settings.model_validate(run.results.attrs["settings"])
+
+
+def differences(settings: StudySettings, preset: str) -> dict[str, Any]:
+    """Find in which fields settings differ from a preset.
+
+    Args:
+        settings: The settings.
+        preset: The preset's name.
+
+    Returns:
+        The fields that differ, with the values of these settings.
+    """
+    usual = type(settings).preset(preset).model_dump()
+    return {field: value for field, value in settings.model_dump().items() if value != usual[field]}
+
+
+def nearest_preset(settings: StudySettings, rather: Sequence[str] = PRESETS) -> tuple[str, dict[str, Any]]:
+    """Find the preset that settings differ from in the fewest fields.
+
+    Args:
+        settings: The settings.
+        rather: All presets, those first that are taken where several are as near.
+
+    Returns:
+        The preset, and the fields that differ.
+    """
+    return min(((name, differences(settings, name)) for name in rather), key=lambda one: len(one[1]))
+
+
+def common_first(runs: Sequence[StudyRun]) -> list[Preset]:
+    """Order the presets by how many studies of a page were run with them.
+
+    Args:
+        runs: The studies.
+
+    Returns:
+        All presets; the one to name where several are the same for a study comes first.
+    """
+    fitting = [one for run in runs for one in _exact(settings_of(run))]
+    return sorted(PRESETS, key=lambda one: -fitting.count(one))
+
+
+def _exact(settings: StudySettings) -> list[Preset]:
+    return [one for one in PRESETS if not differences(settings, one)]
+
+
+def presets_in_words(runs: Sequence[StudyRun]) -> str:
+    """Tell which presets the studies of a page were run with, those with the same together.
+
+    Args:
+        runs: The studies.
+
+    Returns:
+        A sentence a preset, the most common first, and one for studies whose presets are the same.
+    """
+    each = {run.study.name: settings_of(run) for run in runs}
+    exact, rather = {name: _exact(given) for name, given in each.items()}, common_first(runs)
+    groups: dict[str, list[str]] = {}
+    for name, given in each.items():
+        preset, changes = nearest_preset(given, rather)
+        varied = joined([f"{field_name(field)} {shown(value)}" for field, value in changes.items()])
+        groups.setdefault(preset, []).append(f"{name} (with {varied})" if changes else name)
+    if len(groups) == 1 and len(runs) > 2 and not any("(" in name for names in groups.values() for name in names):
+        sentences = [f"Preset {next(iter(groups))} for all {len(runs)} studies."]
+    else:
+        ranked = sorted(groups.items(), key=lambda one: -len(one[1]))
+        sentences = [f"Preset {preset}: {', '.join(names)}." for preset, names in ranked]
+    for name, same in exact.items():
+        if len(same) > 1:
+            sentences.append(f"For {name} the presets {joined(same)} are the same.")
+    return " ".join(sentences)
+
+
+def compared(run: StudyRun) -> str:
+    """Say in what the reference run, whose verdicts stand beside those that differ, differs from this one.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A sentence; empty if there is no reference run, or nothing differs.
+    """
+    if not any(name.startswith(f"{run.study.name}.") for name in kept_verdicts()):
+        return ""
+    settings = settings_of(run)
+    usual = type(settings).preset("full").model_dump()
+    fields = [field for field in differences(settings, "full") if field not in (*_FREE, "data")]
+    given = settings.model_dump()
+    told = [f"{_amount(usual[field])} {field_name(field)} (here {_amount(given[field])})" for field in fields]
+    protocol = run.study.protocol_data
+    if protocol is not None and protocol not in run.results.attrs["data"]:
+        told.append(f"{protocol} for data (here {joined(list(run.results.attrs['data']))})")
+    if not told:
+        return ""
+    return f"The reference run had {joined(told)}. Where it says otherwise, that may be why."
+
+
+def _amount(value: Any) -> str:
+    # A list of several says how many and what they are, so that it reads before its field's name.
+    return f"{len(value)} ({shown(value)})" if isinstance(value, tuple) and len(value) > 1 else shown(value)
+
 
 _SETTINGS_TOLD = 3  # that differ between two results, before the others are only counted
 
@@ -228,3 +346,153 @@ def _code(run: StudyRun, out: Path, rather: Sequence[str]) -> str:
 
 def _word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+_ROOM = 4.0  # per cent left free at both ends
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Where to draw one part's effect, in per cent of the width."""
+
+    label: str  # which network, function or quantity
+    part: Part
+    decision: Decision  # of the part; "not tested" where the whole claim is not
+    middle: float
+    low: float
+    high: float
+    neutral: float | None  # where no effect would be; None where there is no such value
+
+
+def effects(verdict: Verdict) -> tuple[Effect, ...]:
+    """Lay out the effects of a verdict's parts on one scale.
+
+    Args:
+        verdict: The verdict.
+
+    Returns:
+        One for each part that has an estimate and an interval.
+    """
+    parts = [part for part in verdict.parts if all(math.isfinite(end) for end in (part.estimate, *part.interval))]
+    if not parts:
+        return ()
+    start, end, neutral = _scale(verdict.kind, parts)
+
+    def place(value: float) -> float:
+        share = (value - start) / (end - start)
+        return round(_ROOM + (100 - 2 * _ROOM) * min(max(share, 0.0), 1.0), 2)
+
+    return tuple(
+        Effect(
+            label=", ".join(part.coordinates.values()),
+            part=part,
+            decision=verdict.decision if verdict.decision == "not tested" else part.decision,
+            middle=place(part.estimate),
+            low=place(part.interval[0]),
+            high=place(part.interval[1]),
+            neutral=None if neutral is None else place(neutral),
+        )
+        for part in parts
+    )
+
+
+def _scale(kind: Kind, parts: list[Part]) -> tuple[float, float, float | None]:
+    # Choose from where to where, and what would mean nothing.
+    if kind in ("share", "order", "best"):
+        return 0.0, 1.0, 0.5
+    if kind == "correlation":
+        return -1.0, 1.0, 0.0
+    ends = [end for part in parts for end in (part.estimate, *part.interval)]
+    if kind == "slope":
+        reach = max(abs(end) for end in ends) or 1.0
+        return -reach, reach, 0.0
+    low, high = min(ends), max(ends)
+    return (low, high, None) if high > low else (low - 1, high + 1, None)
+
+
+def chance(claims: Sequence[ClaimRow]) -> tuple[str, ...]:
+    """Say what a verdict is worth, alone and among the others.
+
+    Args:
+        claims: The claims of a page.
+
+    Returns:
+        Paragraphs: how parts make a verdict, and what adjusting for many claims does to it.
+    """
+    return (_PARTS, _many(claims)) if claims else ()
+
+
+_PARTS = (
+    "A claim has one or more parts: one for each network, function or quantity that it is about. Each part is a "
+    "two-sided test at 5 % over members, so if chance alone decided, about one part in twenty would come out one "
+    "way or the other. A claim is supported if every part is, and its p is then the largest of theirs; it is "
+    "contradicted if one part is at 5 % divided by the number of parts, and its p is then that part's times their "
+    "number. A claim that is undecided has the smallest p of a part that points against it, times the number of "
+    "parts, or if none does, the largest of the parts'."
+)
+
+
+def _many(claims: Sequence[ClaimRow]) -> str:
+    tested = [claim for claim in claims if claim.verdict.p is not None]
+    if len(tested) < 2:
+        return "Only one claim on this page has a p, so there is nothing to adjust for." if tested else ""
+    light = sum(claim.light for claim in claims)
+    words = (
+        f"{len(tested)} claims on this page have a p, and each is tested at 5 %. Among so many, chance alone gives "
+        "some verdicts, so each p is also adjusted for their number by Holm's method: on 19 pages of 20 no verdict "
+        "with an adjusted p below 5 % is false. Adjusting changes no verdict, only its mark: one whose adjusted p is "
+        f"above 5 % has a lighter, broken ring. {light or 'None'} of them {'has' if light < 2 else 'have'} one."
+    )
+    return words + _too_few_for_a_share(claims)
+
+
+def _too_few_for_a_share(claims: Sequence[ClaimRow]) -> str:
+    # Where even all members are no more than chance could do, a reader should not look for the fault in the data.
+    clearest = [
+        claim
+        for claim in claims
+        if claim.verdict.kind == "share" and claim.light and claim.verdict.p == 2.0 ** (1 - claim.verdict.members)
+    ]
+    if not clearest:
+        return ""
+    members = min(claim.verdict.members for claim in clearest)
+    return (
+        f" With {members} members even {members} of {members} have a p of {2.0 ** (1 - members):.2g}, which is too "
+        "large for the full ring among so many claims; a run with more members can have it."
+    )
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write rows by column.
+
+    Args:
+        rows: Rows that all have the same names.
+
+    Returns:
+        `rows`, how many there are, and `columns`: by name either the values; or `levels` of which each is held for
+        `each` rows, round and round; or `levels` with the `place` of each row's among them.
+
+    Example:
+        >>> columns([{"x": x, "of": of} for of in ("a", "b") for x in (0.0, 1.0)])["columns"]
+        {'x': {'levels': [0, 1], 'each': 1}, 'of': {'levels': ['a', 'b'], 'each': 2}}
+    """
+    names = list(rows[0]) if rows else []
+    return {"rows": len(rows), "columns": {name: _small([_short(row[name]) for row in rows]) for name in names}}
+
+
+def _small(column: list[Any]) -> Any:
+    levels = list(dict.fromkeys(column))
+    if len(levels) * 2 > len(column) and len(column) > 2:
+        return column
+    each = next((place for place, value in enumerate(column) if value != column[0]), len(column))
+    if all(value == levels[place // each % len(levels)] for place, value in enumerate(column)):
+        return {"levels": levels, "each": each}
+    if len(levels) * 4 > len(column):
+        return column
+    places = {value: place for place, value in enumerate(levels)}
+    return {"levels": levels, "place": [places[value] for value in column]}
+
+
+def _short(value: Any) -> Any:
+    # Write 3.0 as 3.
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value

@@ -18,8 +18,8 @@ from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
 from bathymetry.report.content import ClaimRow, Picture, StudySection
-from bathymetry.statistics import Decision, Part, Verdict
-from bathymetry.statistics.verdict import Direction
+from bathymetry.stats import Decision, Part, Verdict
+from bathymetry.stats.verdict import Direction
 from bathymetry.studies import Judged
 
 PAGE_FILE = "page.json"

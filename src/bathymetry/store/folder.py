@@ -2,9 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+import platform
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -111,3 +116,41 @@ def _check_marker(path: Path) -> None:
     if isinstance(written, int) and written > _FORMAT:
         remedy = "a later version of Bathymetry made it; give another folder, or install that version"
         raise InputError("out", path, remedy)
+
+
+_PACKAGES = ("bathymetry", "torch", "numpy", "scipy", "xarray", "pydantic", "altair")
+
+
+def provenance(device: str) -> Mapping[str, Any]:
+    """Write down versions, threads, processor and device.
+
+    Args:
+        device: Where the tensors lie.
+
+    Returns:
+        Plain JSON.
+    """
+    import torch
+
+    return {
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            with open("/proc/cpuinfo", encoding="utf-8") as lines:
+                for line in lines:
+                    if line.startswith("model name"):
+                        return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()

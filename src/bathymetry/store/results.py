@@ -5,15 +5,22 @@ HDF5 library sees the file, because that library can hang, crash or return other
 digest shows damage, not forgery: who writes a file can write its digest.
 """
 
+import hashlib
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
+import pandas as pd
+import safetensors
 import xarray as xr
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
-from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.storage import get, put
 
@@ -129,3 +136,120 @@ def _plain(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return value
+
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def seal(arrays: Arrays, words: Mapping[str, Any]) -> bytes:
+    """Pack arrays and words together with their digest.
+
+    Args:
+        arrays: Numbers, by name.
+        words: What else is to be known, plain JSON.
+
+    Returns:
+        The bytes of a safetensors file.
+    """
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(words, sort_keys=True)
+    return save(whole, metadata={"words": text, "digest": _digest(whole, text)})
+
+
+def unseal(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read a sealed file and check its digest.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its arrays and its words.
+
+    Raises:
+        DamagedError: If it is cut short, changed, or no such file.
+    """
+    content = get(path)
+    try:
+        arrays = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        text, expected = header["words"], header["digest"]
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: it can't be read as what it should be.") from error
+    if _digest(arrays, text) != expected:
+        raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with.")
+    return arrays, json.loads(text)
+
+
+def _digest(arrays: Arrays, text: str) -> str:
+    state = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        state.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data if array.size else b"")
+    return state.hexdigest()
+
+
+TableFormat = Literal["csv", "parquet"]
+
+_NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
+_FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
+
+
+def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> list[Path]:
+    """Write results as tables, one row for each combination of coordinates.
+
+    In a csv, text that a spreadsheet would run as a formula (`=1+1`, `@SUM(…)`, `-cmd|…`) has an apostrophe before it;
+    plain terms such as `-x` stay as they are.
+
+    Args:
+        results: A study's results.
+        folder: Where to.
+        table_format: "csv" or "parquet".
+
+    Returns:
+        The files, named by group and dimensions: `function-network-member-epoch.csv`.
+
+    Raises:
+        InputError: If the format is unknown, or parquet is asked for and pyarrow is not installed.
+    """
+    if table_format not in get_args(TableFormat):
+        raise InputError("format", table_format, f"give one of {', '.join(get_args(TableFormat))}")
+    paths = []
+    for name, table in _tables(results):
+        path = folder / f"{re.sub(_NO_FILE_NAME, '_', name)}.{table_format}"
+        put(path, _csv(table) if table_format == "csv" else _parquet(table))
+        paths.append(path)
+    return paths
+
+
+def _tables(results: xr.DataTree) -> Iterator[tuple[str, pd.DataFrame]]:
+    for node in results.subtree:
+        group = node.path.strip("/").replace("/", "-")
+        dataset = node.to_dataset(inherit=False)
+        for dims in dict.fromkeys(variable.dims for variable in dataset.data_vars.values()):
+            chosen = dataset[[name for name, one in dataset.data_vars.items() if one.dims == dims]]
+            frame = chosen.to_dataframe(dim_order=list(dims)).reset_index() if dims else _one_row(chosen)
+            yield "-".join([*([group] if group else []), *(str(dim) for dim in dims or ("whole",))]), frame
+
+
+def _one_row(dataset: xr.Dataset) -> pd.DataFrame:
+    return pd.DataFrame({str(name): [variable.item()] for name, variable in dataset.data_vars.items()})
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = table.assign(**{str(name): table[name].map(_no_formula) for name in texts}).rename(columns=_no_formula)
+    return safe.to_csv(index=False).encode(errors="replace")
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        table.to_parquet(buffer, index=False)
+    except ImportError as error:
+        raise InputError("format", "parquet", 'install it first: pip install "bathymetry[parquet]"') from error
+    return buffer.getvalue()

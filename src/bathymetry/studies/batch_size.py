@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, probes, statistics, training
+from bathymetry import data, models, probes, stats, training
 from bathymetry.studies.cells import missing_part
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import ImageSettings, classes_of
@@ -65,7 +65,7 @@ class Settings(ImageSettings):
 class LastGradientNorm:
     """The norm of the parameter gradient that the last mini-batch left over."""
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Take it.
 
         Args:
@@ -82,7 +82,7 @@ class LastGradientNorm:
 class Trained:
     """What can be measured of networks that are trained."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
     few: "Data"
 
@@ -146,20 +146,20 @@ def plan(settings: Settings) -> Plan:
     """
     given = classes_of(settings, max(settings.batch_sizes))
     examples = given.examples
-    network = models.Perceptron((given.inputs, *settings.network, given.classes))
+    network = models.MLPConfig((given.inputs, *settings.network, given.classes))
     count = min(settings.curvature_examples, len(examples.train))
     few = data.subset(examples, count, len(examples.test), settings.seed)
     ensembles, joints = [], []
     for matching in MATCHINGS:
         length = {matching: getattr(settings, matching)}
         for size in settings.batch_sizes:
-            setting = training.Setting(
+            config = training.TrainingConfig(
                 network=network, data=examples, seed=settings.seed, optimizer=training.Adam(lr=settings.learning_rate),
                 loss="cross_entropy", batch_size=size, record_at=(), evaluate_on={"test": examples.test},
                 measurements={"last_gradient_norm": LastGradientNorm()}, **length,
             )  # fmt: skip
             where: dict[str, str | int | float] = {"matching": matching, "batch_size": size}
-            ensembles.append(PlannedEnsemble(where, setting, range(settings.members), "training"))
+            ensembles.append(PlannedEnsemble(where, config, range(settings.members), "training"))
             joints.append(JointMeasurement(where, (ensembles[-1],), Trained(network, examples, few)))
     return Plan(tuple(ensembles), tuple(joints), data={examples.name: examples.origin})
 
@@ -192,46 +192,46 @@ def _equal_epochs(results: "xr.DataTree", quantity: str) -> "dict[int, np.ndarra
     return {int(size): values.sel(batch_size=size).values for size in values["batch_size"].values}
 
 
-def _missing(values: "dict[int, np.ndarray[Any, Any]]") -> "list[statistics.Part]":
+def _missing(values: "dict[int, np.ndarray[Any, Any]]") -> "list[stats.Part]":
     missing = [f"{size:,}" for size in sorted((*_CANDIDATES, *_RIVALS)) if size not in values]
     return [missing_part([f"batch size {joined(missing)}"])] if missing else []
 
 
 def _best_in_between(quantity: str, *, larger_is_better: bool) -> Any:
-    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def decide(results: "xr.DataTree") -> "Sequence[stats.Part]":
         values = _equal_epochs(results, quantity)
         if missing := _missing(values):
             return missing
         candidates = {f"batch {size:,}": values[size] for size in _CANDIDATES}
         rivals = {f"batch {size:,}": values[size] for size in _RIVALS}
-        return [statistics.best_among(candidates, rivals, larger_is_better=larger_is_better)]
+        return [stats.best_among(candidates, rivals, larger_is_better=larger_is_better)]
 
     return decide
 
 
-def _worst_at_the_ends(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _worst_at_the_ends(results: "xr.DataTree") -> "Sequence[stats.Part]":
     values = _equal_epochs(results, "test_accuracy")
     if missing := _missing(values):
         return missing
     middle = {f"batch {size:,}": values[size] for size in (25, 125, 500)}
     return [
-        statistics.best(values[size], middle, larger_is_better=False, name=f"batch {size:,}", coordinates={"end": end})
+        stats.best(values[size], middle, larger_is_better=False, name=f"batch {size:,}", coordinates={"end": end})
         for end, size in (("below 10", 5), ("above 1,000", 1_500))
     ]
 
 
-def _sensitivity_falls(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _sensitivity_falls(results: "xr.DataTree") -> "Sequence[stats.Part]":
     return _slope_of_sensitivity(results, "epochs")
 
 
-def _slope_of_sensitivity(results: "xr.DataTree", matching: str) -> "Sequence[statistics.Part]":
+def _slope_of_sensitivity(results: "xr.DataTree", matching: str) -> "Sequence[stats.Part]":
     values = results.to_dataset()["sensitivity"].sel(matching=matching, of="loss").transpose("batch_size", "member")
     sizes = np.log(values["batch_size"].values.astype(float))
     centred = sizes - sizes.mean()
     # a network that diverged, or answers every input alike, has no logarithm and so no slope
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = centred @ np.log(values.values) / (centred @ centred)
-    return [statistics.slope(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
+    return [stats.slope(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
 
 
 def _sensitivity_at_equal_steps(results: "xr.DataTree") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, statistics, training
+from bathymetry import data, models, stats, training
 from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import Classes, ImageSettings, classes_of
@@ -92,9 +92,9 @@ def plan(settings: Settings) -> Plan:
     return Plan((*ensembles, *_regime(settings, given)), data={examples.name: examples.origin})
 
 
-def _setting(settings: Settings, given: Classes, hidden: Sequence[int]) -> "training.Setting":
-    return training.Setting(
-        network=models.Perceptron((given.inputs, *hidden, given.classes)),
+def _setting(settings: Settings, given: Classes, hidden: Sequence[int]) -> "training.TrainingConfig":
+    return training.TrainingConfig(
+        network=models.MLPConfig((given.inputs, *hidden, given.classes)),
         data=given.examples,
         seed=settings.seed,
         optimizer=training.Adam(lr=settings.learning_rate),
@@ -111,8 +111,8 @@ def _regime(settings: Settings, given: Classes) -> list[PlannedEnsemble]:
     for share in settings.label_noise:
         labels = NoisyLabels(few, share, settings.seed)
         for hidden in settings.hidden:
-            setting = training.Setting(
-                network=models.Perceptron((given.inputs, hidden, given.classes)),
+            config = training.TrainingConfig(
+                network=models.MLPConfig((given.inputs, hidden, given.classes)),
                 data=few,
                 seed=settings.seed,
                 optimizer=training.Adam(lr=settings.learning_rate),
@@ -124,7 +124,7 @@ def _regime(settings: Settings, given: Classes) -> list[PlannedEnsemble]:
                 record_at=(),
             )
             where = {"label_noise": share, "hidden": hidden}
-            planned.append(PlannedEnsemble(where, setting, range(settings.few_members), "regime"))
+            planned.append(PlannedEnsemble(where, config, range(settings.few_members), "regime"))
     return planned
 
 
@@ -176,15 +176,15 @@ def _by_network(whole: "xr.Dataset", quantity: str) -> "np.ndarray[Any, Any]":
 
 
 def _keeps_improving(half: str) -> Any:
-    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+    def decide(results: "xr.DataTree") -> "Sequence[stats.Part]":
         whole = results.to_dataset()
-        logit = statistics.logit_accuracy(int(whole[f"{half}_examples"]))
-        loss = statistics.LOG.forward(_by_network(whole, f"{half}_loss"))
+        logit = stats.logit_accuracy(int(whole[f"{half}_examples"]))
+        loss = stats.LOG.forward(_by_network(whole, f"{half}_loss"))
         accuracy = logit.forward(_by_network(whole, f"{half}_accuracy"))
         fits: dict[str, tuple[str, Literal["above", "below"], np.ndarray[Any, Any]]]
         fits = {"loss": ("log loss", "below", loss), "accuracy": ("logit accuracy", "above", accuracy)}
         return [
-            statistics.slope(
+            stats.slope(
                 _slopes(whole, values, _UPPER), expected=side, quantity=f"mean slope of {name}", coordinates={"of": of}
             )
             for of, (name, side, values) in fits.items()
@@ -193,11 +193,11 @@ def _keeps_improving(half: str) -> Any:
     return decide
 
 
-def _gap_grows(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _gap_grows(results: "xr.DataTree") -> "Sequence[stats.Part]":
     whole = results.to_dataset()
     gap = _by_network(whole, "test_loss") - _by_network(whole, "train_loss")
     slopes = _slopes(whole, gap, whole.sizes["network"])
-    return [statistics.slope(slopes, expected="above", quantity="mean slope of the gap on log parameters")]
+    return [stats.slope(slopes, expected="above", quantity="mean slope of the gap on log parameters")]
 
 
 _SLOPE = "each member's slope on log parameters over the five largest networks, of log loss and of logit accuracy"

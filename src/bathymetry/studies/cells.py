@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bathymetry import statistics
+from bathymetry import stats
 from bathymetry.studies.wording import joined
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def parts_of(
     whole: "xr.Dataset",
     named: Mapping[str, Sequence[str]],
-    judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]",
+    judge: "Callable[[xr.Dataset, dict[str, str]], stats.Part]",
     *,
     own: bool,
-) -> "list[statistics.Part]":
+) -> "list[stats.Part]":
     """Make one part for each cell that a claim is about.
 
     Args:
@@ -38,14 +38,14 @@ def parts_of(
     for names in product(*axes.values()):
         at = dict(zip(axes, names, strict=True))
         present = all(name in whole[axis].values for axis, name in at.items())
-        parts.append(judge(whole.sel(at), at) if present else statistics.not_run("was not run", at))
+        parts.append(judge(whole.sel(at), at) if present else stats.not_run("was not run", at))
     if any(part.decision != "not tested" for part in parts):
         return parts
     missing = [name for axis, names in axes.items() for name in names if name not in whole[axis].values]
     return [missing_part(missing)]
 
 
-def missing_part(names: Sequence[str]) -> "statistics.Part":
+def missing_part(names: Sequence[str]) -> "stats.Part":
     """Say that a run has nothing of what a claim is about.
 
     Args:
@@ -54,7 +54,7 @@ def missing_part(names: Sequence[str]) -> "statistics.Part":
     Returns:
         A part that is not tested.
     """
-    return statistics.not_run(f"this run did not include {joined(list(names))}", {})
+    return stats.not_run(f"this run did not include {joined(list(names))}", {})
 
 
 def without_diverged(whole: "xr.Dataset") -> "xr.Dataset":

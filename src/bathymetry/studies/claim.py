@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bathymetry.statistics import Kind, Part
+    from bathymetry.stats import Kind, Part
 
 
 def nothing_beside(results: "xr.DataTree") -> str:

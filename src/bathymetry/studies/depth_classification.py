@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import models, statistics, training
+from bathymetry import models, stats, training
 from bathymetry.studies.cells import missing_part, parts_of, without_diverged
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import ImageSettings, classes_of
@@ -49,7 +49,7 @@ class Settings(ImageSettings):
 class LastBatchLoss:
     """The loss of the last mini-batch, which is what a training loop usually prints."""
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Take it.
 
         Args:
@@ -75,8 +75,8 @@ def plan(settings: Settings) -> Plan:
     ensembles = [
         PlannedEnsemble(
             {"network": name},
-            training.Setting(
-                network=models.Perceptron(tuple(one)),
+            training.TrainingConfig(
+                network=models.MLPConfig(tuple(one)),
                 data=examples,
                 seed=settings.seed,
                 optimizer=training.Adam(lr=settings.learning_rate),
@@ -151,48 +151,48 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
 
 
 def _each_network(
-    results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], statistics.Part]", *, own: bool
-) -> "Sequence[statistics.Part]":
+    results: "xr.DataTree", judge: "Callable[[xr.Dataset, dict[str, str]], stats.Part]", *, own: bool
+) -> "Sequence[stats.Part]":
     return parts_of(without_diverged(results.to_dataset()), {"network": _WORDS}, judge, own=own)
 
 
-def _training_above_test(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+def _training_above_test(results: "xr.DataTree") -> "Sequence[stats.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         then = one.sel(epoch=min(100, int(one["epoch"].max())))
-        return statistics.share((then["train_accuracy"] > then["test_accuracy"]).values, coordinates=at)
+        return stats.share((then["train_accuracy"] > then["test_accuracy"]).values, coordinates=at)
 
     return _each_network(results, judge, own=True)
 
 
-def _middle_is_best(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _middle_is_best(results: "xr.DataTree") -> "Sequence[stats.Part]":
     accuracy = without_diverged(results.to_dataset())["test_accuracy"]
     missing = [f"the {name} network" for name in _WORDS if name not in accuracy["network"].values]
     if missing:
         return [missing_part(missing)]
     at = {name: accuracy.sel(network=name, epoch=100).values for name in _WORDS}
-    return [statistics.best(at.pop("middle"), at, larger_is_better=True, name="middle")]
+    return [stats.best(at.pop("middle"), at, larger_is_better=True, name="middle")]
 
 
-def _flattens_at_95(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+def _flattens_at_95(results: "xr.DataTree") -> "Sequence[stats.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         late = one["test_accuracy"].sel(epoch=slice(91, 100)).mean("epoch", skipna=False)
-        return statistics.region(late.values, 0.945, 0.965, as_percent=True, coordinates=at)
+        return stats.region(late.values, 0.945, 0.965, as_percent=True, coordinates=at)
 
     return _each_network(results, judge, own=False)
 
 
-def _training_reaches_99(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+def _training_reaches_99(results: "xr.DataTree") -> "Sequence[stats.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         best = one["train_accuracy"].sel(epoch=slice(1, 100)).max("epoch")
-        return statistics.share((best >= 0.985).values, coordinates=at)
+        return stats.share((best >= 0.985).values, coordinates=at)
 
     return _each_network(results, judge, own=False)
 
 
-def _converged_by_100(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+def _converged_by_100(results: "xr.DataTree") -> "Sequence[stats.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         early, late = (one["train_loss"].sel(epoch=epoch) for epoch in (100, 120))
-        return statistics.share((late > 0.9 * early).values, coordinates=at)
+        return stats.share((late > 0.9 * early).values, coordinates=at)
 
     return _each_network(results, judge, own=False)
 

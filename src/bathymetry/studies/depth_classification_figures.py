@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, curves, panel
-from bathymetry.statistics import LOG, logit_accuracy, mean_interval
+from bathymetry.stats import LOG, logit_accuracy, mean_interval
 from bathymetry.studies.wording import joined, number
 
 

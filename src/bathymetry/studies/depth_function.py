@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from bathymetry import data, models, probes, statistics, training
+from bathymetry import data, models, probes, stats, training
 from bathymetry.core.errors import InputError
 from bathymetry.studies.cells import missing_part, parts_of, without_diverged
 from bathymetry.studies.claim import Claim
@@ -66,7 +66,7 @@ class Prediction:
     low: float
     high: float
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Ask every member.
 
         Args:
@@ -87,7 +87,7 @@ class DeadShare:
 
     inputs: "torch.Tensor"
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Count them.
 
         Args:
@@ -105,7 +105,7 @@ class LinearPieces:
 
     interval: tuple[float, float] | None  # between which inputs; None for the whole line
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Count them.
 
         Args:
@@ -149,15 +149,15 @@ def plan(settings: Settings) -> Plan:
             "linear_pieces_line": at_the_end(LinearPieces(None)),
         }
         for name, hidden in zip(names, settings.networks, strict=True):
-            setting = training.Setting(
-                network=models.Perceptron((1, *hidden, 1)),
+            config = training.TrainingConfig(
+                network=models.MLPConfig((1, *hidden, 1)),
                 data=examples,
                 seed=settings.seed,
                 optimizer=training.Adam(lr=settings.learning_rate),
                 epochs=settings.epochs,
                 measurements=measurements,
             )
-            ensembles.append(PlannedEnsemble({"function": function, "network": name}, setting, range(settings.members)))
+            ensembles.append(PlannedEnsemble({"function": function, "network": name}, config, range(settings.members)))
     notes = unequal_parameters([(1, *hidden, 1) for hidden in settings.networks])
     return Plan(tuple(ensembles), notes=notes, data=sources)
 
@@ -201,51 +201,51 @@ def _times(results: "xr.DataTree") -> "xr.Dataset":
     return without_diverged(results.to_dataset())
 
 
-def _fits_by(epoch: int, *functions: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
-        return statistics.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
+def _fits_by(epoch: int, *functions: str) -> "Callable[[xr.DataTree], Sequence[stats.Part]]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
+        return stats.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
 
     return lambda results: parts_of(
         _times(results), {"function": functions, "network": _WORDS}, judge, own=False
     )  # fmt: skip
 
 
-def _predicts_well(results: "xr.DataTree") -> "Sequence[statistics.Part]":
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+def _predicts_well(results: "xr.DataTree") -> "Sequence[stats.Part]":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         loss, variance = one["test_loss"].sel(epoch=1000), one["target_variance"].sel(split="test")
-        return statistics.share((loss < _FITTED * variance).values, coordinates=at)
+        return stats.share((loss < _FITTED * variance).values, coordinates=at)
 
     return parts_of(_times(results), {"function": _FUNCTIONS, "network": _WORDS}, judge, own=False)
 
 
-def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "list[statistics.Part]":
+def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "list[stats.Part]":
     # One part a network: whether members fit the one function sooner than the other.
-    def judge(one: "xr.Dataset", at: dict[str, str]) -> "statistics.Part":
+    def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         times = [one["epochs_to_fit"].sel(function=function).values for function in (sooner, later)]
-        return statistics.order(
+        return stats.order(
             *times, larger_is_better=False, relation="before", first=sooner, second=later, coordinates={**pair, **at}
         )
 
     return parts_of(_times(results), {"network": _WORDS}, judge, own=True)
 
 
-def _arcsinh_before_cos(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _arcsinh_before_cos(results: "xr.DataTree") -> "Sequence[stats.Part]":
     missing = [one for one in _FUNCTIONS if one not in results.to_dataset()["function"].values]
     return [missing_part(missing)] if missing else _sooner(results, "arcsinh", "cos")
 
 
-def _straighter_first(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _straighter_first(results: "xr.DataTree") -> "Sequence[stats.Part]":
     straightness = results.to_dataset()["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
-    parts: list[statistics.Part] = []
+    parts: list[stats.Part] = []
     for straighter, other in combinations(straightness.index, 2):
         if straightness[straighter] > straightness[other]:
             pair = {"functions": f"{straighter} before {other}"} if len(straightness) > 2 else {}
             parts += _sooner(results, str(straighter), str(other), **pair)
-    return parts or [statistics.not_run("this run has no two functions of which one is more linear", {})]
+    return parts or [stats.not_run("this run has no two functions of which one is more linear", {})]
 
 
-def _network_before(function: str, first: str, second: str) -> "Callable[[xr.DataTree], Sequence[statistics.Part]]":
-    def decide(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _network_before(function: str, first: str, second: str) -> "Callable[[xr.DataTree], Sequence[stats.Part]]":
+    def decide(results: "xr.DataTree") -> "Sequence[stats.Part]":
         whole = _times(results)
         missing = [function] if function not in whole["function"].values else []
         missing += [f"the {name} network" for name in (first, second) if name not in whole["network"].values]
@@ -253,7 +253,7 @@ def _network_before(function: str, first: str, second: str) -> "Callable[[xr.Dat
             return [missing_part(missing)]
         one, other = (whole["epochs_to_fit"].sel(function=function, network=name).values for name in (first, second))
         return [
-            statistics.order(
+            stats.order(
                 one, other, larger_is_better=False, relation="before", first=first, second=second,
                 coordinates={"function": function},
             )
@@ -262,7 +262,7 @@ def _network_before(function: str, first: str, second: str) -> "Callable[[xr.Dat
     return decide
 
 
-def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[stats.Part]":
     whole, settings = _times(results), Settings.model_validate(results.attrs["settings"])
     names = [str(name) for name in whole["network"].values]
     depth = {name: len(hidden) for name, hidden in zip(names, settings.networks, strict=True)}
@@ -273,11 +273,11 @@ def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[statistics.Part]":
         if depth[deep] == max(depth.values()) and depth[shallow] == min(depth.values())
     ]
     if len(set(depth.values())) == 1:
-        return [statistics.not_run("all networks of this run have the same depth", {})]
+        return [stats.not_run("all networks of this run have the same depth", {})]
     last = whole["test_loss"].isel(epoch=-1)
     called = {name: f"{name} with {int(whole['parameter_count'].sel(network=name)):,} parameters" for name in names}
     return [
-        statistics.order(
+        stats.order(
             last.sel(function=function, network=deep).values, last.sel(function=function, network=shallow).values,
             larger_is_better=False, first=called[deep], second=called[shallow],
             coordinates={"function": function} | ({"networks": f"{deep} and {shallow}"} if len(pairs) > 1 else {}),

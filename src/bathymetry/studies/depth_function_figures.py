@@ -7,7 +7,7 @@ import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, dots, panel, predictions
 from bathymetry.data import FUNCTIONS
-from bathymetry.statistics import LOG, mean_interval
+from bathymetry.stats import LOG, mean_interval
 from bathymetry.studies.wording import joined, number
 
 _NUMBERS = {"loss": {"cos": 1, "arcsinh": 2}, "prediction": {"arcsinh": 3, "cos": 4}}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, probes, statistics, training
+from bathymetry import data, models, probes, stats, training
 from bathymetry.studies.cells import without_diverged
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.plan import Plan, PlannedEnsemble
@@ -48,7 +48,7 @@ class Settings(StudySettings):
 class LayerGradientNorm:
     """The norm of each layer's gradient, at the point where the loss is taken."""
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Take it.
 
         Args:
@@ -70,12 +70,12 @@ class LayerGradientNorm:
 class PreconditionedEigenvalue:
     """The largest eigenvalue of the Hessian as Adam rescales it."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Measure it.
 
         Args:
@@ -100,10 +100,10 @@ def plan(settings: Settings) -> Plan:
         The plan.
     """
     examples = data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
-    network = models.Perceptron((1, *settings.network, 1))
+    network = models.MLPConfig((1, *settings.network, 1))
     epochs = tuple(sorted({round(one) for one in np.geomspace(1, settings.epochs, 40)}))
     eigenvalue = PreconditionedEigenvalue(network, examples)
-    setting = training.Setting(
+    config = training.TrainingConfig(
         network=network,
         data=examples,
         seed=settings.seed,
@@ -114,7 +114,7 @@ def plan(settings: Settings) -> Plan:
             "preconditioned_eigenvalue": training.Measurement(eigenvalue, epochs, "curvature_epoch"),
         },
     )
-    ensemble = PlannedEnsemble({}, setting, range(settings.members))
+    ensemble = PlannedEnsemble({}, config, range(settings.members))
     return Plan((ensemble,), data={settings.function: examples.origin})
 
 
@@ -195,23 +195,23 @@ def _each_member(results: "xr.DataTree") -> "list[tuple[np.ndarray[Any, Any], np
     return list(zip(norm, loss, strict=True))
 
 
-def _spikes_bend(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _spikes_bend(results: "xr.DataTree") -> "Sequence[stats.Part]":
     ratios = np.array([log_odds_ratio(norm, loss) for norm, loss in _each_member(results)])
-    return [statistics.slope(ratios, expected="above", quantity="log odds ratio")]
+    return [stats.slope(ratios, expected="above", quantity="log odds ratio")]
 
 
-def _steep_is_fast(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _steep_is_fast(results: "xr.DataTree") -> "Sequence[stats.Part]":
     values = np.array([
-        statistics.spearman_z(norm[:-1], -np.diff(loss)) if np.isfinite(norm).all() else np.nan
+        stats.spearman_z(norm[:-1], -np.diff(loss)) if np.isfinite(norm).all() else np.nan
         for norm, loss in _each_member(results)
     ])  # fmt: skip
-    return [statistics.slope(values, expected="above", quantity="rank correlation", shown=statistics.FISHER)]
+    return [stats.slope(values, expected="above", quantity="rank correlation", shown=stats.FISHER)]
 
 
-def _almost_zero(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _almost_zero(results: "xr.DataTree") -> "Sequence[stats.Part]":
     norm = without_diverged(results.to_dataset())["gradient_norm"]
     late = norm.sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
-    return [statistics.share((late < 0.01 * norm.max("epoch")).values)]
+    return [stats.share((late < 0.01 * norm.max("epoch")).values)]
 
 
 CLAIMS = (

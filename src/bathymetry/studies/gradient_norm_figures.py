@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel
-from bathymetry.statistics import LOG, mean_interval
+from bathymetry.stats import LOG, mean_interval
 from bathymetry.studies.gradient_norm import spikes
 from bathymetry.studies.wording import joined, number
 

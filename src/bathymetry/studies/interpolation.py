@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import models, probes, statistics, training
+from bathymetry import models, probes, stats, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import Classes, ImageSettings, classes_of
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
@@ -47,7 +47,7 @@ class Settings(ImageSettings):
 class Between:
     """Loss and accuracy on the lines between two ensembles, training and test."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
     aligned: bool
 
@@ -80,7 +80,7 @@ class Between:
 class FromTheStart:
     """The same between each member's start and its solution."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
 
     version: ClassVar[int] = 2
@@ -104,13 +104,13 @@ class FromTheStart:
         return walked(self.network, self.examples, start, end, unit.members)
 
 
-def _line_seconds(network: "models.Perceptron", examples: "Data") -> float:
+def _line_seconds(network: "models.MLPConfig", examples: "Data") -> float:
     rows = len(ALPHAS) * (len(examples.train) + len(examples.test))
     return 9e-12 * rows * models.parameter_count(network.widths)
 
 
 def walked(
-    network: "models.Perceptron", examples: "Data", first: "torch.Tensor", second: "torch.Tensor", members: range
+    network: "models.MLPConfig", examples: "Data", first: "torch.Tensor", second: "torch.Tensor", members: range
 ) -> "xr.Dataset":
     """Walk from one ensemble to another, on the training and on the test examples.
 
@@ -147,7 +147,7 @@ def walked(
     return xr.Dataset(variables, {"member": list(members), "alpha": list(ALPHAS), "quantity": quantities})
 
 
-def _aligned(network: "models.Perceptron", first: "torch.Tensor", second: "torch.Tensor") -> "torch.Tensor":
+def _aligned(network: "models.MLPConfig", first: "torch.Tensor", second: "torch.Tensor") -> "torch.Tensor":
     import torch
     from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -173,14 +173,14 @@ def plan(settings: Settings) -> Plan:
     """
     given: Classes = classes_of(settings, settings.batch_size)
     examples, count = given.examples, settings.members
-    network = models.Perceptron((given.inputs, *settings.network, given.classes))
+    network = models.MLPConfig((given.inputs, *settings.network, given.classes))
 
     def ensemble(rate: float, members: range, end: str) -> PlannedEnsemble:
-        setting = training.Setting(
+        config = training.TrainingConfig(
             network=network, data=examples, seed=settings.seed, optimizer=training.Adam(lr=rate),
             loss="cross_entropy", epochs=settings.epochs, batch_size=settings.batch_size, snapshots=(0,),
         )  # fmt: skip
-        return PlannedEnsemble({"end": end}, setting, members, "training")
+        return PlannedEnsemble({"end": end}, config, members, "training")
 
     first = ensemble(settings.first_rate, range(count), "first")
     same = ensemble(settings.second_rate, range(count), "second, shared")
@@ -225,17 +225,17 @@ def _at(accuracy: "xr.DataArray", alpha: float) -> "np.ndarray[Any, Any]":
     return values
 
 
-def _peaks(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _peaks(results: "xr.DataTree") -> "Sequence[stats.Part]":
     parts = []
     for half, accuracy in _accuracies(results):
         higher = [_at(accuracy, end) > _at(accuracy, end + side) for end in (0.0, 1.0) for side in (-_AROUND, _AROUND)]
-        parts.append(statistics.share(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
+        parts.append(stats.share(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
     return parts
 
 
-def _lower_between(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _lower_between(results: "xr.DataTree") -> "Sequence[stats.Part]":
     return [
-        statistics.share(
+        stats.share(
             (_at(accuracy, 0.5) < _at(accuracy, 0.0)) & (_at(accuracy, 0.5) < _at(accuracy, 1.0)),
             coordinates={"examples": _HALVES[half]},
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from bathymetry import statistics
+from bathymetry import stats
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.study import Study
 from bathymetry.studies.wording import field_name, joined, shown
@@ -12,7 +12,7 @@ from bathymetry.studies.wording import field_name, joined, shown
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bathymetry.statistics import Part, Verdict
+    from bathymetry.stats import Part, Verdict
 
 
 _SHARE = "the share of "  # how the rule of a claim about a share begins: what follows names those that are counted
@@ -107,9 +107,9 @@ def _setting(field: str, value: object) -> str:
 
 def _verdict(claim: Claim, results: "xr.DataTree", obstacle: str) -> "Verdict":
     if claim.absolute and obstacle:
-        return statistics.Verdict(claim.kind, "not tested", (), 0, None, obstacle)
-    parts = tuple(claim.decide(results)) or (statistics.not_run("this run has nothing to test it by", {}),)
-    return statistics.combine(claim.kind, parts)
+        return stats.Verdict(claim.kind, "not tested", (), 0, None, obstacle)
+    parts = tuple(claim.decide(results)) or (stats.not_run("this run has nothing to test it by", {}),)
+    return stats.combine(claim.kind, parts)
 
 
 def finding(claim: Claim, verdict: "Verdict") -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from bathymetry.statistics import Decision
+    from bathymetry.stats import Decision
 
 
 @dataclass(frozen=True)

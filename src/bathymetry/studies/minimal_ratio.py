@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, probes, statistics, training
+from bathymetry import data, models, probes, stats, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.settings import StudySettings, Widths
@@ -55,10 +55,10 @@ class Settings(StudySettings):
 class Curvature:
     """The loss, the gradient norm and all eigenvalues of the Hessian, in float64."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Measure them.
 
         Args:
@@ -75,7 +75,7 @@ class Curvature:
 class CriticalCurvature:
     """The same at a critical point, searched from where each member has got to after some more descent."""
 
-    network: "models.Perceptron"
+    network: "models.MLPConfig"
     examples: "Data"
     descent: int
 
@@ -86,7 +86,7 @@ class CriticalCurvature:
         """About how long a member takes: dense Hessians, again and again."""
         return 5e-7 * len(self.examples.train) * models.parameter_count(self.network.widths) ** 2
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Search and measure.
 
         Args:
@@ -168,9 +168,9 @@ def plan(settings: Settings) -> Plan:
     examples = data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
     ensembles = []
     for activation in ACTIVATIONS:
-        network = models.Perceptron((1, *settings.network, 1), activation)
+        network = models.MLPConfig((1, *settings.network, 1), activation)
         search = CriticalCurvature(network, examples, settings.descent)
-        setting = training.Setting(
+        config = training.TrainingConfig(
             network=network,
             data=examples,
             seed=settings.seed,
@@ -182,7 +182,7 @@ def plan(settings: Settings) -> Plan:
                 "found": training.Measurement(search, (settings.epochs,), "last_epoch", ("column",)),
             },
         )
-        ensembles.append(PlannedEnsemble({"activation": activation}, setting, range(settings.members)))
+        ensembles.append(PlannedEnsemble({"activation": activation}, config, range(settings.members)))
     return Plan(tuple(ensembles), data={settings.function: examples.origin})
 
 
@@ -228,12 +228,12 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     return records
 
 
-def _almost_zero(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _almost_zero(results: "xr.DataTree") -> "Sequence[stats.Part]":
     norm = results.to_dataset()["gradient_norm"].sel(activation="relu")
-    return [statistics.share((norm.sel(phase="trained") < 0.01 * norm.sel(phase="initialisation")).values)]
+    return [stats.share((norm.sel(phase="trained") < 0.01 * norm.sel(phase="initialisation")).values)]
 
 
-def _lower_is_higher(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _lower_is_higher(results: "xr.DataTree") -> "Sequence[stats.Part]":
     whole = results.to_dataset().sel(phase="critical")
     critical = whole["status"] == STATUSES.index("critical")
     parts = []
@@ -242,9 +242,7 @@ def _lower_is_higher(results: "xr.DataTree") -> "Sequence[statistics.Part]":
         loss, ratio = (whole[name].sel(activation=activation).values[chosen] for name in ("loss", "minimal_ratio"))
         loss = np.array([float(f"{one:.6g}") for one in loss])  # so that rounding ranks no two of the same plateau
         at = {"activation": NAMES.get(activation, str(activation))}
-        parts.append(
-            statistics.correlation(loss, ratio, expected="below", first="loss", second="ratio", coordinates=at)
-        )
+        parts.append(stats.correlation(loss, ratio, expected="below", first="loss", second="ratio", coordinates=at))
     return parts
 
 

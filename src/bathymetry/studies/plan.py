@@ -8,7 +8,7 @@ if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     import xarray as xr
 
     from bathymetry.store import Unit
-    from bathymetry.training import Setting
+    from bathymetry.training import TrainingConfig
 
 Coordinate = str | int | float
 
@@ -18,7 +18,7 @@ class PlannedEnsemble:
     """Members to train under one setting, and where their records go in the study's results."""
 
     coordinates: Mapping[str, Coordinate]  # {"function": "cos", "network": "deep"}
-    setting: "Setting"
+    config: "TrainingConfig"
     members: range
     group: str = ""  # the group of the results; "" for the results proper
 

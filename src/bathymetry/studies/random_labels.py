@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from bathymetry import data, models, statistics, training
+from bathymetry import data, models, stats, training
 from bathymetry.core.errors import InputError
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.images import ImageSettings, classes_of
@@ -105,8 +105,8 @@ def plan(settings: Settings) -> Plan:
     ensembles = [
         PlannedEnsemble(
             {},
-            training.Setting(
-                network=models.Perceptron((given.inputs, *settings.network, given.classes)),
+            training.TrainingConfig(
+                network=models.MLPConfig((given.inputs, *settings.network, given.classes)),
                 data=examples,
                 seed=settings.seed,
                 optimizer=training.Adam(lr=settings.learning_rate),
@@ -129,8 +129,8 @@ def plan(settings: Settings) -> Plan:
         ensembles += [
             PlannedEnsemble(
                 {"images": images, "network": network_name(hidden)},
-                training.Setting(
-                    network=models.Perceptron((given.inputs, *hidden, given.classes)),
+                training.TrainingConfig(
+                    network=models.MLPConfig((given.inputs, *hidden, given.classes)),
                     data=few,
                     seed=settings.seed,
                     optimizer=training.Adam(lr=settings.learning_rate),
@@ -181,17 +181,17 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     return records
 
 
-def _training_loss_falls(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _training_loss_falls(results: "xr.DataTree") -> "Sequence[stats.Part]":
     loss = results.to_dataset()["train_loss"]
-    return [statistics.share((loss.isel(epoch=-1) < loss.sel(epoch=1)).values)]
+    return [stats.share((loss.isel(epoch=-1) < loss.sel(epoch=1)).values)]
 
 
-def _test_loss_rises(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _test_loss_rises(results: "xr.DataTree") -> "Sequence[stats.Part]":
     loss = results.to_dataset()["test_loss"].sel(labels="random")
-    return [statistics.share((loss.isel(epoch=-1) > loss.sel(epoch=1)).values)]
+    return [stats.share((loss.isel(epoch=-1) > loss.sel(epoch=1)).values)]
 
 
-def _cannot_fit(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _cannot_fit(results: "xr.DataTree") -> "Sequence[stats.Part]":
     grid, chance = group_of(results, "memorisation")["memorised_accuracy"], 1 / int(results.to_dataset()["classes"])
     cells = {
         f"{images:,} images, hidden {network}": grid.sel(images=images, network=network).values
@@ -200,7 +200,7 @@ def _cannot_fit(results: "xr.DataTree") -> "Sequence[statistics.Part]":
         if images >= _ENOUGH_IMAGES
     }
     return [
-        statistics.exists(
+        stats.exists(
             {name: accuracy >= ENOUGH for name, accuracy in cells.items()},
             decides="contradicted",
             signs={name: accuracy > chance + _ABOVE_CHANCE for name, accuracy in cells.items()},

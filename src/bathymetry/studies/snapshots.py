@@ -7,11 +7,11 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from bathymetry.models import Perceptron
+    from bathymetry.models import MLPConfig
     from bathymetry.store import Unit
 
 
-def vectors(network: "Perceptron", unit: "Unit", epoch: int) -> "torch.Tensor":
+def vectors(network: "MLPConfig", unit: "Unit", epoch: int) -> "torch.Tensor":
     """Give the members' parameters as rows.
 
     Args:

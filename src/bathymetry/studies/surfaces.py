@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bathymetry.data import Data
-    from bathymetry.models import Perceptron
+    from bathymetry.models import MLPConfig
     from bathymetry.surface import LossSurface
 
 
-def surface_of(network: "Perceptron", examples: "Data", loss: str = "mse") -> "LossSurface":
+def surface_of(network: "MLPConfig", examples: "Data", loss: str = "mse") -> "LossSurface":
     """Make the loss surface of a network on its training examples; the weights that it is built with play no part.
 
     Args:
@@ -37,7 +37,7 @@ class _ByDigest:
 
 
 @lru_cache(maxsize=8)
-def _surface(network: "Perceptron", data: _ByDigest, loss: str) -> "LossSurface":
+def _surface(network: "MLPConfig", data: _ByDigest, loss: str) -> "LossSurface":
     import torch
 
     from bathymetry.surface import LossSurface

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from bathymetry import data, models, probes, statistics, training
+from bathymetry import data, models, probes, stats, training
 from bathymetry.studies.claim import Claim
 from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.results import group_of, put_group
@@ -61,7 +61,7 @@ class Settings(StudySettings):
 class Parameters:
     """All parameters, as they are."""
 
-    def __call__(self, moment: "training.Moment") -> "torch.Tensor":
+    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
         """Take them.
 
         Args:
@@ -86,7 +86,7 @@ def plan(settings: Settings) -> Plan:
     ensembles = []
     for group, epochs, count in (("", settings.epochs, 11), ("long", settings.long_epochs, 61)):
         shots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
-        setting = training.Setting(
+        config = training.TrainingConfig(
             network=network_of(settings),
             data=examples,
             seed=settings.seed,
@@ -95,7 +95,7 @@ def plan(settings: Settings) -> Plan:
             record_at=shots,
             measurements={"parameters": training.Measurement(Parameters(), shots, "snapshot", ("parameter",))},
         )
-        ensembles.append(PlannedEnsemble({}, setting, range(settings.members), group))
+        ensembles.append(PlannedEnsemble({}, config, range(settings.members), group))
     return Plan(tuple(ensembles), data={settings.function: examples.origin})
 
 
@@ -111,7 +111,7 @@ def examples_of(settings: Settings) -> "Data":
     return data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
 
 
-def network_of(settings: Settings) -> "models.Perceptron":
+def network_of(settings: Settings) -> "models.MLPConfig":
     """Give the network.
 
     Args:
@@ -120,7 +120,7 @@ def network_of(settings: Settings) -> "models.Perceptron":
     Returns:
         One input, one output.
     """
-    return models.Perceptron((1, *settings.network, 1))
+    return models.MLPConfig((1, *settings.network, 1))
 
 
 def scopes(settings: Settings) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
@@ -197,7 +197,7 @@ def _losses(surface: Any, parameters: "torch.Tensor") -> "np.ndarray[Any, Any]":
     return losses
 
 
-def _shows_motion(results: "xr.DataTree") -> "Sequence[statistics.Part]":
+def _shows_motion(results: "xr.DataTree") -> "Sequence[stats.Part]":
     return [_motion(weights, scope) for scope, weights in _weights(results).items()]
 
 
@@ -222,11 +222,11 @@ def _share(weights: "np.ndarray[Any, Any]") -> float:
     return probes.trajectory(torch.from_numpy(weights), components=_COMPONENTS, walks=1).within_share - _LEAST
 
 
-def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "statistics.Part":
-    values = statistics.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
+def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "stats.Part":
+    values = stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
     # told in per cent of the variance, where the tenth is what decides
-    shown = statistics.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
-    return statistics.slope(
+    shown = stats.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
+    return stats.slope(
         values, expected="above", quantity="share of the plane's variance within members", shown=shown, unit=" %",
         bounds=(-_LEAST, 1 - _LEAST), coordinates={"scope": scope},
     )  # fmt: skip

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathymetry.surface.perceptron import PerceptronDerivatives
-from bathymetry.surface.perceptron_line import perceptron_line
-from bathymetry.training.losses import answered_rightly
+from bathymetry.surface.mlp import PerceptronDerivatives, perceptron_line
+from bathymetry.training.loss import answered_rightly
 
 if TYPE_CHECKING:
     from bathymetry.surface.loss_surface import LossSurface

@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.training.losses import answered_rightly
+from bathymetry.training.loss import answered_rightly
 
 
 def right_answers(

@@ -18,14 +18,14 @@ from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.norms import norms, power_of_two
+from bathymetry.core.networks import norms, power_of_two
 from bathymetry.surface.batches import Batch
+from bathymetry.surface.consistency import Wrt, check_slope, derived_input
 from bathymetry.surface.derivatives import Product
-from bathymetry.surface.derived_inputs import Wrt, check_slope, derived_input
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, chosen_output
 from bathymetry.surface.selection import Selection
-from bathymetry.training.criterion import Criterion
+from bathymetry.training.loss import Criterion
 
 InputDerivative = Literal["loss", "logits", "probabilities"]
 

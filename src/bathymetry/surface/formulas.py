@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.perceptron import PerceptronDerivatives
+from bathymetry.surface.mlp import PerceptronDerivatives
 from bathymetry.surface.selection import Selection
-from bathymetry.training.criterion import Criterion
-from bathymetry.training.perceptron import activations_of
+from bathymetry.training.loss import Criterion
+from bathymetry.training.mlp_backend import activations_of
 
 
 def perceptron_formulas(

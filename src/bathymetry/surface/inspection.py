@@ -17,7 +17,7 @@ from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.network import Network
 from bathymetry.surface.randomness import unstirred
 from bathymetry.surface.trial import FEW, Trial, random_states
-from bathymetry.training.criterion import Criterion, as_count
+from bathymetry.training.loss import Criterion, as_count
 
 
 def inspect(network: Network, derivatives: AutomaticDerivatives, theta: Tensor, batch: Batch) -> None:

@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from bathymetry.core.checks import positive_number
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, positive_number
 from bathymetry.core.networks import unwrapped
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
@@ -29,8 +28,7 @@ from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.surface.selection import select
 from bathymetry.surface.structure import Mode
 from bathymetry.surface.trial import check_gradient, check_product, check_randomness, padded_examples, trial_of
-from bathymetry.training.criterion import Criterion
-from bathymetry.training.losses import Loss
+from bathymetry.training.loss import Criterion, Loss
 
 _MEMORY = 2**31
 _TRIED = 8  # batches in which a finite loss is looked for

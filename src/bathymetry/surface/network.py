@@ -31,7 +31,7 @@ from bathymetry.surface.structure import (
     parts,
     uses_batch_statistics,
 )
-from bathymetry.training.criterion import Criterion
+from bathymetry.training.loss import Criterion
 
 _DIFFERS = "its loss would differ at each evaluation"
 

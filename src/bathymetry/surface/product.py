@@ -8,8 +8,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from bathymetry.core.checks import check_dense
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, check_dense
 
 _Call = Callable[[Tensor], Tensor]
 

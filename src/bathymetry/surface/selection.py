@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bathymetry.core.checks import check_dense
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, check_dense
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from bathymetry.surface.consistency import Disagreement, disagreement, graph_nod
 from bathymetry.surface.network import Network, Watch
 from bathymetry.surface.randomness import unstirred
 from bathymetry.surface.selection import Selection
-from bathymetry.training.criterion import Criterion
+from bathymetry.training.loss import Criterion
 
 FEW = 8  # examples
 _FEWER = 4  # for a Hessian product

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bathymetry.core.interruption import HeldSignals
+from bathymetry.core.resources import HeldSignals
 from bathymetry.core.showing import readable
 
 _FIRST_AFTER = 15.0  # seconds to the first checkpoint, which a short training has too

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.training.criterion import Criterion
-from bathymetry.training.evaluation import EvaluationSet
-from bathymetry.training.losses import Loss
+from bathymetry.training.loss import Criterion, Loss
 from bathymetry.training.members import copied
+from bathymetry.training.records import EvaluationSet
 
 _REFUSALS = (RuntimeError, IndexError, ValueError, TypeError, UserWarning)
 _FEW = 8

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.memory import free_bytes, gigabytes
+from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.streams import stream_seed
 
 _COPIES = 7  # of every parameter: two networks, the stack, its gradients, two moments, and the result

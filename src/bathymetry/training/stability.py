@@ -19,9 +19,8 @@ from typing import Any
 
 import torch
 
-from bathymetry.core.checks import positive_number
-from bathymetry.core.errors import InputError
-from bathymetry.training.optimisers import SGD, Adam, AdamW, Optimizer
+from bathymetry.core.errors import InputError, positive_number
+from bathymetry.training.optimizers import SGD, Adam, AdamW, Optimizer
 
 _KNOWN = "a threshold is known for SGD, Adam and AdamW, and for torch.optim's SGD, Adam, AdamW and RMSprop"
 

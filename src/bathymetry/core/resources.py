@@ -1,0 +1,161 @@
+"""How much memory is free, so that what can't fit is refused before it is allocated."""
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from bathymetry.core.errors import InputError
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes() -> int:
+    """Tell how much memory this process can still allocate.
+
+    Returns:
+        The smallest of what the machine has available, what a container leaves, and what `ulimit -v` leaves; where
+        nothing is known, 2⁶².
+    """
+    known = [2**62]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        known.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    with contextlib.suppress(OSError, ValueError):  # a container without a limit says "max"
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        known.append(limit - used)
+    with contextlib.suppress(OSError, ValueError):
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            known.append(limit - used)
+    return max(0, min(known))
+
+
+def gigabytes(count: float) -> str:
+    """Say a number of bytes as people do.
+
+    Args:
+        count: Bytes.
+
+    Returns:
+        Gigabytes with two digits, or megabytes where there is less than one.
+
+    Example:
+        >>> gigabytes(84e9), gigabytes(25_000_000)
+        ('84 GB', '25 MB')
+    """
+    count = float(min(count, 10**30))  # larger whole numbers may be beyond floats
+    if count < 1e9:
+        return f"{max(1, round(count / 1e6))} MB"
+    return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"
+
+
+@contextlib.contextmanager
+def memory_for(field: str, value: object) -> Iterator[None]:
+    """Say in one sentence that an argument needs more memory than there is.
+
+    Args:
+        field: The argument's name.
+        value: What was given.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: If memory ends inside.
+        MemoryError: Never; it is caught.
+        RuntimeError: As it comes, where it says something else.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # NumPy raises the first, PyTorch the second
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise InputError(field, value, "there is not enough memory for it; free some, or give less") from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch and NumPy compute with one thread inside the block, and with as many as before after it.
+
+    Yields:
+        Nothing.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    with _controller().limit(limits=1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@cache
+def _controller() -> Any:
+    # once, for looking through the libraries that are loaded takes longer than many a measurement
+    import numpy  # noqa: F401 - it and SciPy bring linear algebra of their own
+    import scipy.linalg  # noqa: F401
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): like Ctrl-C, with another exit status."""
+
+
+class HeldSignals:
+    """Holds back the first signal that asks to stop; in the main thread only, and only the outermost block does."""
+
+    _outermost: "HeldSignals | None" = None
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "HeldSignals":
+        if HeldSignals._outermost is not None and threading.current_thread() is threading.main_thread():
+            return HeldSignals._outermost
+        if threading.current_thread() is threading.main_thread():
+            HeldSignals._outermost = self
+            for number in _SIGNALS:
+                before = signal.getsignal(number)
+                if before is not None and before is not signal.SIG_IGN:
+                    self._handlers[number] = before
+                    signal.signal(number, self._hold)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if HeldSignals._outermost is self:
+            self.release()
+
+    def release(self) -> None:
+        """Let go: restore the handlers, and let a signal that came do what it would have done."""
+        for number, before in self._handlers.items():
+            signal.signal(number, before)
+        self._handlers = {}
+        if HeldSignals._outermost is self:
+            HeldSignals._outermost = None
+        received, self.received = self.received, None
+        if received is not None:
+            signal.raise_signal(received)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signals call it
+        second, self.received = self.received is not None, number
+        if second:
+            self.release()

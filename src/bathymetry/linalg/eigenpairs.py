@@ -1,0 +1,271 @@
+"""Some eigenvalues of a large matrix, each with the residual that says how right it is.
+
+    residual = ‖Hv − λv‖ for a unit vector v: an eigenvalue of H lies within that of λ
+
+Small matrices are diagonalised whole. Of large ones, a Lanczos run grows until the residuals wanted are below the
+tolerance. A run sees one vector of each eigenspace only and would miss the second 5 of diag(5, 5, 1); so it then looks
+in a random direction orthogonal to all that it found, and again as long as that brings something to light. A look ends
+when the next eigenvalue has converged too, or when a larger one would have shown with a probability of 99.9 %:
+for m steps in n dimensions, one that is ε of the spectrum's width away stays hidden with a probability of at most
+1.648 √n exp(−√ε (2m − 1)). Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4).
+"""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
+from bathymetry.core.networks import norms
+from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.showing import readable
+from bathymetry.linalg.lanczos import Krylov
+from bathymetry.linalg.operator import SymmetricOperator, check_operator, whole_matrix
+
+Which = Literal["largest", "smallest", "both", "magnitude"]
+
+_WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
+_HIDDEN = 1e-3  # the probability with which an eigenvalue may stay hidden from a look in a new direction
+_EVERY = 2  # steps between two looks at the residuals
+_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters, beside the one that comes next
+
+
+class NotConverged(UserWarning):
+    """An iteration ended before its residuals were small enough."""
+
+
+@readable
+class Eigenpairs:
+    """Eigenvalues with their vectors, and how right they are."""
+
+    values: Float[Tensor, " pair"]  # descending, float64; for "magnitude" by magnitude
+    vectors: Float[Tensor, "pair dimension"]  # unit vectors
+    residuals: Float[Tensor, " pair"]  # ‖Hv − λv‖, from a product made for it
+    converged: Bool[Tensor, " pair"]  # residual within tolerance · largest |λ|, and none missed if certified
+    tolerance: float
+    products: int  # how many vectors were multiplied
+
+
+def eigenpairs(
+    operator: SymmetricOperator,
+    k: int,
+    which: Which = "largest",
+    *,
+    tolerance: float = 1e-3,
+    most_products: int = 2000,
+    most_vectors: int = 120,
+    start: Float[Tensor, "*vector dimension"] | None = None,
+    seconds: float | None = None,
+    certify: bool = True,
+    generator: torch.Generator | None = None,
+) -> Eigenpairs:
+    """Find some eigenvalues at the ends of the spectrum.
+
+    Args:
+        operator: The matrix.
+        k: How many; for "both", how many at each end.
+        which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
+        tolerance: Of the residuals, relative to the largest |λ|.
+        most_products: When to stop all the same, with a warning.
+        most_vectors: How many vectors to keep; fewer where they would take more than 5.5 GB.
+        start: Where to begin, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
+            taken. None for a random direction.
+        seconds: About when to stop all the same, with a warning. At least as many products are made as eigenvalues are
+            wanted, and one more for the residual of each.
+        certify: Whether to look for eigenvalues that the run has missed, in directions of which it has seen nothing.
+        generator: Draws the start; a fixed one if None.
+
+    Returns:
+        The eigenvalues.
+
+    Example:
+        >>> from bathymetry.linalg import MatrixOperator
+        >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
+        tensor([-0.6800], dtype=torch.float64)
+    """
+    check_operator(operator)
+    wanted = _wanted(operator, k, which, tolerance)
+    most_products = max(whole_number("most_products", most_products, 1), wanted + 1)
+    generator = generator or torch.Generator().manual_seed(0)
+    first = None if start is None else _start(operator, start)
+    limit = _Limit(most_products, time.monotonic(), None if seconds is None else positive_number("seconds", seconds))
+    if operator.dimension <= max(_WHOLE, 3 * wanted) and limit.allows_whole(operator):
+        return _of_whole(operator, k, which, tolerance)
+    if first is None:
+        first = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
+    run = Krylov(operator, first, min(max(most_vectors, 3 * wanted + 10), _room(operator, wanted)), generator)
+    complete = _grow_until_converged(run, k, which, tolerance, limit, looking=False)
+    while certify and complete and run.size < operator.dimension:
+        before = _chosen_values(run, k, which)
+        run.restart(_chosen(run.ritz()[0][0], k, which), afresh=True)
+        complete = _grow_until_converged(run, k, which, tolerance, limit, looking=True)
+        if complete and _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
+            break
+    values, coordinates = run.ritz()
+    chosen = _ordered(values[0], _chosen(values[0], k, which), which)
+    return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run, complete)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """When a search gives up."""
+
+    products: int
+    begun: float  # on the clock of `time.monotonic`
+    seconds: float | None
+
+    def reached(self, products: int, wanted: int) -> bool:
+        """Tell whether another product, and those for the residuals wanted, would go beyond it."""
+        if products >= self.products:
+            return True
+        if self.seconds is None:
+            return False
+        passed = time.monotonic() - self.begun
+        return passed + (1 + wanted) * passed / max(1, products) > self.seconds
+
+    def allows_whole(self, operator: SymmetricOperator) -> bool:
+        """Tell whether there is time for as many products as dimensions."""
+        if self.seconds is None:
+            return True
+        before = time.monotonic()
+        operator(torch.ones(1, operator.dimension, dtype=operator.dtype, device=operator.device))
+        now = time.monotonic()
+        return now - self.begun + operator.dimension * (now - before) < self.seconds
+
+
+def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float) -> int:
+    dimension = operator.dimension
+    if not isinstance(which, str) or which not in get_args(Which):
+        raise InputError("which", which, f"expected one of {', '.join(get_args(Which))}")
+    positive_number("tolerance", tolerance)
+    wanted = 2 * whole_number("k", k, 1) if which == "both" else whole_number("k", k, 1)
+    if wanted > dimension:
+        if dimension == 1 and which == "both":
+            raise InputError("k", k, 'this surface has one parameter, so which="both" is not available')
+        most = dimension // 2 if which == "both" else dimension
+        raise InputError("k", k, f"expected from 1 to {most}, as there are {dimension} eigenvalues")
+    least = 8 * operator.dimension * (4 * dimension if dimension <= 3 * wanted else wanted)
+    if least > free_bytes():
+        remedy = f"the eigenvectors take {gigabytes(least)}, more than is free: expected a smaller number"
+        raise InputError("k", k, remedy)
+    return wanted
+
+
+def _room(operator: SymmetricOperator, wanted: int) -> int:
+    """Tell how many vectors to keep: as many as fit, and in any case enough to restart with."""
+    each = operator.dimension * torch.finfo(operator.dtype).bits // 8
+    return max(int(_BASIS // each), 2 * wanted + 6)
+
+
+def _start(operator: SymmetricOperator, start: Tensor) -> Float[Tensor, "1 dimension"]:
+    remedy = f"expected real numbers of shape ({operator.dimension},) or (vector, {operator.dimension})"
+    if not isinstance(start, Tensor):
+        raise InputError("start", type(start).__name__, remedy)
+    check_dense("start", start)
+    if not start.is_floating_point():
+        raise InputError("start", start.dtype, remedy)
+    if start.ndim not in (1, 2) or start.shape[-1] != operator.dimension or len(start) == 0:
+        raise InputError("start", f"shape {tuple(start.shape)}", remedy)
+    rows = start.detach().reshape(-1, operator.dimension).to(operator.device, operator.dtype)
+    total = (rows / norms(rows)[:, None]).sum(0, keepdim=True)
+    if not bool(total.isfinite().all()) or not bool((norms(total) > 0).all()):
+        raise InputError("start", "without a direction", "expected finite vectors that are not zero")
+    return total
+
+
+def _grow_until_converged(run: Krylov, k: int, which: Which, tolerance: float, limit: _Limit, *, looking: bool) -> bool:
+    # While looking in a new direction, the next eigenvalue at each end that is wanted has to converge as well.
+    found = run.size
+    more = k + 1 if looking else k
+    wanted = 2 * more if which == "both" else more
+    least = k if looking else wanted  # without as many vectors there are no values to give
+    while run.size < least or not limit.reached(run.products, wanted):
+        run.grow()
+        if run.size >= min(wanted, run.most) and (run.size % _EVERY == 0 or run.full):
+            values, coordinates = run.ritz()
+            chosen = _chosen(values[0], more, which)
+            bounds = run.last[0] * coordinates[0][-1, chosen].abs()
+            if bool((bounds <= 0.5 * tolerance * values.abs().max()).all()):
+                return True
+            if looking and _nothing_hides(values[0], k, which, run.size - found, run.dimension):
+                return True
+            if run.full:
+                kept = _chosen(values[0], min(more + (run.size - wanted) // 4, run.size // 3), which)
+                run.restart(kept, afresh=False)
+                found = min(found, run.size)
+    return False
+
+
+def _nothing_hides(values: Float[Tensor, " size"], k: int, which: Which, steps: int, dimension: int) -> bool:
+    """Tell whether an eigenvalue beyond those chosen would have shown in so many steps of a new direction."""
+    if len(values) <= 2 * k:
+        return False
+    match which:
+        case "largest":
+            gap = values[-k] - values[-k - 1]
+        case "smallest":
+            gap = values[k] - values[k - 1]
+        case "both":
+            gap = torch.minimum(values[-k] - values[-k - 1], values[k] - values[k - 1])
+        case _:
+            sizes = values.abs().sort().values
+            gap = sizes[-k] - sizes[-k - 1]
+    share = float(gap / (values[-1] - values[0]).clamp_min(1e-300))
+    return 1.648 * math.sqrt(dimension) * math.exp(-math.sqrt(share) * (2 * steps - 1)) <= _HIDDEN
+
+
+def _chosen(values: Float[Tensor, " size"], k: int, which: Which) -> Tensor:
+    order = torch.arange(len(values))  # values ascend
+    match which:
+        case "largest":
+            return order[-k:]
+        case "smallest":
+            return order[:k]
+        case "both":
+            return torch.cat([order[:k], order[-k:]]) if len(values) >= 2 * k else order
+    return values.abs().argsort()[-k:]
+
+
+def _chosen_values(run: Krylov, k: int, which: Which) -> Tensor:
+    values = run.ritz()[0][0]
+    return values[_chosen(values, k, which)].sort().values
+
+
+def _same(before: Tensor, after: Tensor, tolerance: float) -> bool:
+    return before.shape == after.shape and bool(((before - after).abs() <= tolerance).all())
+
+
+def _ordered(values: Tensor, chosen: Tensor, which: Which) -> Tensor:
+    keys = values[chosen].abs() if which == "magnitude" else values[chosen]
+    return chosen[keys.argsort(descending=True)]
+
+
+def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: float) -> Eigenpairs:
+    values, vectors = torch.linalg.eigh(whole_matrix(operator))
+    chosen = _ordered(values.cpu(), _chosen(values.cpu(), k, which), which)
+    found = vectors.T[chosen.to(vectors.device)].to(operator.dtype)
+    return _checked(operator, values.cpu()[chosen], found, tolerance, None, complete=True)
+
+
+def _checked(
+    operator: SymmetricOperator, values: Tensor, vectors: Tensor, tolerance: float, run: Krylov | None, complete: bool
+) -> Eigenpairs:
+    missed = operator(vectors) - values.to(vectors)[:, None] * vectors
+    residuals = torch.linalg.vector_norm(missed, dim=1, dtype=torch.float64).cpu()
+    largest = float(values.abs().max()) if run is None else float(run.ritz()[0].abs().max())
+    converged = residuals <= max(tolerance, 100 * torch.finfo(operator.dtype).eps) * largest + 1e-300
+    if not bool(converged.all()):
+        missing = f"{int((~converged).sum())} of {len(values)} eigenvalues have residuals"
+        warnings.warn(
+            f"{missing} above {tolerance:g} of the largest; allow more products or seconds", NotConverged, stacklevel=3
+        )
+    elif not complete:
+        message = f"the search ended after {run.products if run else 0} products and may have missed eigenvalues"
+        warnings.warn(f"{message}; allow more products or seconds", NotConverged, stacklevel=3)
+    made = operator.dimension if run is None else run.products
+    return Eigenpairs(values, vectors, residuals, converged & complete, tolerance, made + len(values))

@@ -1,0 +1,150 @@
+"""The sum of the eigenvalues of a large matrix, with a standard error.
+
+    tr(H) = tr(Qᵀ H Q) + tr(R H R),   R = I − QQᵀ
+
+A third of the products finds the directions Q in which the matrix is large, a third takes their part of the trace
+exactly, and the rest samples what is left, (Rv)ᵀ H (Rv) with random signs v: independent samples, so that their spread
+says how sure the sum is. Hutch++: Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+from bathymetry.core.errors import whole_number
+from bathymetry.core.showing import readable
+from bathymetry.linalg.operator import NotFiniteError, SymmetricOperator, check_operator, whole_matrix
+
+
+@readable
+class Trace:
+    """A trace, and how sure it is."""
+
+    value: float
+    standard_error: float  # widened for few samples; 0 where it was computed whole
+    products: int
+
+
+def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Generator | None = None) -> Trace:
+    """Estimate a trace.
+
+    Args:
+        operator: The matrix.
+        products: How many vectors to multiply, at least 6; from the dimension on, the trace is exact.
+        generator: Draws the vectors; a fixed one if None.
+
+    Returns:
+        The trace with its standard error.
+
+    Example:
+        >>> from bathymetry.linalg import MatrixOperator
+        >>> trace(MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, -4.0])))).value
+        -1.0
+    """
+    check_operator(operator)
+    products = whole_number("products", products, 6)  # fewer leave one sample, which has no spread
+    if products >= operator.dimension:
+        return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)
+    generator = generator or torch.Generator().manual_seed(0)
+    third = products // 3
+    # of a matrix that is zero as far as can be seen there is no direction, and nothing to take exactly
+    directions = _range(_multiplied(operator, _signs(operator, third, generator)))
+    exact = float((directions * _multiplied(operator, directions)).sum()) if len(directions) else 0.0
+    samples = products - 2 * third
+    tests = _signs(operator, samples, generator)
+    rest = tests - (tests @ directions.T) @ directions
+    each = (rest * _multiplied(operator, rest)).sum(1)
+    error = float(each.std() / math.sqrt(samples)) * few_samples(samples)
+    return Trace(exact + float(each.mean()), error, products)
+
+
+def few_samples(count: int) -> float:
+    """Tell by how much a standard error of few samples has to be widened.
+
+    Args:
+        count: How many samples it comes from.
+
+    Returns:
+        The 97.5 % point of Student's t over that of the normal distribution, so that ± 1.96 of the widened errors hold
+        95 % however few the samples.
+
+    Example:
+        >>> round(few_samples(2), 2), round(few_samples(1000), 2)
+        (6.48, 1.0)
+    """
+    return float(stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975))
+
+
+def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
+    return signs.to(operator.device, torch.float64)
+
+
+def _multiplied(operator: SymmetricOperator, rows: Tensor) -> Tensor:
+    products = operator(rows.to(operator.dtype)).double()
+    if not bool(products.isfinite().all()):
+        raise NotFiniteError
+    return products
+
+
+def _range(rows: Tensor) -> Tensor:
+    """Give an orthonormal basis of the rows, of no more vectors than their numerical rank."""
+    _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
+    kept: Tensor = basis[sizes > 1e-10 * sizes[0]]
+    return kept
+
+
+_BLOCK = 16  # vectors multiplied at once
+
+
+@readable
+class Diagonal:
+    """A diagonal, and how sure each entry is."""
+
+    value: Float[Tensor, " dimension"]
+    standard_error: Float[Tensor, " dimension"]  # widened for few samples; 0 where it was computed whole
+    products: int
+
+
+def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.Generator | None = None) -> Diagonal:
+    """Estimate a diagonal.
+
+    Args:
+        operator: The matrix.
+        products: How many vectors to multiply, at least 2; from the dimension on, the diagonal is exact.
+        generator: Draws the signs; a fixed one if None.
+
+    Returns:
+        The diagonal with standard errors.
+
+    Raises:
+        NotFiniteError: If a product is not finite.
+
+    Example:
+        >>> from bathymetry.linalg import MatrixOperator
+        >>> diagonal(MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))).value
+        tensor([2., 3.], dtype=torch.float64)
+    """
+    check_operator(operator)
+    products = whole_number("products", products, 2)  # one has no spread
+    if products >= operator.dimension:
+        exact = whole_matrix(operator).diagonal().clone()
+        return Diagonal(exact, torch.zeros_like(exact), operator.dimension)
+    generator = generator or torch.Generator().manual_seed(0)
+    total = torch.zeros(operator.dimension, dtype=torch.float64, device=operator.device)
+    squares = torch.zeros_like(total)
+    for start in range(0, products, _BLOCK):
+        count = min(_BLOCK, products - start)
+        signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
+        vectors = signs.to(operator.device, operator.dtype)
+        each = (vectors * operator(vectors)).double()
+        if not bool(each.isfinite().all()):
+            raise NotFiniteError
+        total += each.sum(0)
+        squares += each.square().sum(0)
+    mean = total / products
+    variance = (squares / products - mean.square()).clamp_min(0) * products / (products - 1)
+    return Diagonal(mean, (variance / products).sqrt() * few_samples(products), products)

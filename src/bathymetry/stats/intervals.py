@@ -1,0 +1,388 @@
+"""Intervals that hold their 95 % with six to ten members: of a share, of a mean, of the probability of superiority."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+from scipy import optimize, stats
+
+from bathymetry.core.errors import InputError, whole_number
+from bathymetry.stats.arguments import confidence_level, number, numbers
+from bathymetry.stats.verdict import CONFIDENCE
+
+Array = Float[np.ndarray, "*shape"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A scale: the way there and the way back."""
+
+    name: str
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array], Array]
+
+
+def transform_of(field: str, value: object) -> Transform:
+    """Take a scale.
+
+    Args:
+        field: What it is called.
+        value: What was given.
+
+    Returns:
+        The scale.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if not isinstance(value, Transform):
+        raise InputError(field, value, "expected a Transform, for example LOG")
+    return value
+
+
+def _same(values: Array) -> Array:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _log(values: Array) -> Array:
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # a loss of 0 is −∞ here and one below 0 is NaN, both on purpose
+        return np.asarray(np.log(np.asarray(values, dtype=np.float64)))
+
+
+def _exp(values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(np.asarray(values, dtype=np.float64)))
+
+
+def _fisher(values: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.arctanh(np.asarray(values, dtype=np.float64)))
+
+
+def _tanh(values: Array) -> Array:
+    return np.asarray(np.tanh(np.asarray(values, dtype=np.float64)))
+
+
+IDENTITY = Transform("identity", _same, _same)
+LOG = Transform("log", _log, _exp)
+FISHER = Transform("Fisher's z", _fisher, _tanh)
+
+
+def logit(
+    correct: Real[np.ndarray, "*shape"] | float | int, total: Real[np.ndarray, "*#shape"] | int
+) -> Float[np.ndarray, "*shape"]:
+    """Give the logit of an accuracy, finite even when all or none are right.
+
+        ln((c + ½) / (n − c + ½))
+
+    The two halves remove most of the bias of the plain logit. Haldane 1956, Annals of Human Genetics 20:309;
+    Anscombe 1956, Biometrika 43:461.
+
+    Args:
+        correct: c, how many are right; a mean of counts need not be whole.
+        total: n, of how many.
+
+    Returns:
+        The logit, of the shape of `correct`; NaN where `correct` is.
+
+    Raises:
+        InputError: If a total is below 1, or more are right than there are.
+
+    Example:
+        >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
+        (0.0, True)
+    """
+    count, of = numbers("correct", correct, axes=None), _totals(total)
+    _fits(of, count)
+    if np.any((count < 0) | (count > of * (1 + 1e-6))):
+        raise InputError("correct", correct, f"expected counts from 0 to {total}")
+    return np.asarray(np.log((count + 0.5) / (np.maximum(of - count, 0.0) + 0.5)))
+
+
+def accuracy(
+    logits: Float[np.ndarray, "*shape"] | float, total: Real[np.ndarray, "*#shape"] | int
+) -> Float[np.ndarray, "*shape"]:
+    """Take a logit back to the accuracy it came from.
+
+        c/n = ((n + 1) / (1 + e^−z) − ½) / n
+
+    Args:
+        logits: z, as from `logit`.
+        total: n, the number of examples.
+
+    Returns:
+        The share of examples that are right; what would lie outside 0 to 1 is put at the end.
+
+    Example:
+        >>> round(float(accuracy(logit(97, 100), 100)), 12)
+        0.97
+    """
+    z, of = numbers("logits", logits, axes=None), _totals(total)
+    _fits(of, z)
+    share = ((of + 1) * (0.5 + 0.5 * np.tanh(z / 2)) - 0.5) / of
+    return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def _totals(total: object) -> Array:
+    of = numbers("total", total, axes=None)
+    if not np.all((of >= 1) & np.isfinite(of)):
+        raise InputError("total", total, "expected a finite number, at least 1")
+    return of
+
+
+def _fits(totals: Array, values: Array) -> None:
+    try:
+        np.broadcast_shapes(totals.shape, values.shape)
+    except ValueError as error:
+        raise InputError("total", f"shape {totals.shape}", f"expected one total, or shape {values.shape}") from error
+
+
+def logit_accuracy(total: int) -> Transform:
+    """Give the logit scale for accuracies that are shares of `total` examples.
+
+    Args:
+        total: The number of examples.
+
+    Returns:
+        The scale; formula and source as in `logit`.
+
+    Example:
+        >>> scale = logit_accuracy(10_000)
+        >>> round(float(scale.forward(np.array(0.95))), 4), round(float(scale.backward(np.array(0.0))), 4)
+        (2.9435, 0.5)
+    """
+    _totals(total)
+    return Transform(
+        f"logit of accuracy over {total}",
+        lambda share: logit(np.asarray(share, dtype=np.float64) * total, total),
+        lambda z: accuracy(z, total),
+    )
+
+
+NO_INTERVAL = (float("nan"), float("nan"))
+
+
+def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Give the exact interval of a share.
+
+    The shares p for which neither P(X ≥ count) nor P(X ≤ count), X binomial(total, p), is below (1 − confidence)/2.
+    Clopper and Pearson 1934, Biometrika 26:404.
+
+    Args:
+        count: For how many the condition holds.
+        total: Of how many.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end; (0, 1) of none.
+
+    Example:
+        Of 10 of 10 the lower end is the tenth root of 0.025.
+
+        >>> low, high = clopper_pearson(10, 10)
+        >>> round(low, 4), high
+        (0.6915, 1.0)
+    """
+    total, confidence = whole_number("total", total, 0, 2**53), confidence_level(confidence)
+    count = whole_number("count", count, 0, total)
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else float(stats.beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(stats.beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
+    """Give the mean and its standard error.
+
+        x̄ and s / √n
+
+    Computed from the distances to the first value, so that equal values have exactly that value and an error of 0.
+
+    Args:
+        values: One finite number a member.
+
+    Returns:
+        The mean, NaN of none; the standard error, NaN of fewer than two.
+
+    Example:
+        >>> mean_and_error(np.array([0.1, 0.1, 0.1]))
+        (0.1, 0.0)
+    """
+    values = numbers("values", values, finite=True)
+    members = len(values)
+    if members == 0:
+        return float("nan"), float("nan")
+    distances = np.asarray(values, dtype=np.float64) - float(values[0])
+    error = float(np.std(distances, ddof=1)) / members**0.5 if members > 1 else float("nan")
+    return float(values[0]) + float(distances.mean()), error
+
+
+def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Give Student's interval of the mean.
+
+        x̄ ± t(n − 1) s / √n
+
+    Student 1908, Biometrika 6:1.
+
+    Args:
+        values: One finite number a member.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end: one point where all values are equal, NaN with fewer than two.
+
+    Example:
+        Mean 3, standard error √0.5, t(4) = 2.7764.
+
+        >>> low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+        >>> round(low, 4), round(high, 4)
+        (1.0368, 4.9632)
+    """
+    confidence = confidence_level(confidence)
+    mean, error = mean_and_error(values)
+    if np.isnan(error):
+        return NO_INTERVAL
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    return mean - half, mean + half
+
+
+def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, float]:
+    """Give the p values of the two one-sided t tests of a mean against a line.
+
+        P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s, T of n − 1 degrees of freedom
+
+    Student 1908, Biometrika 6:1.
+
+    Args:
+        values: One finite number a member.
+        line: What the mean is held against.
+
+    Returns:
+        The first is small when the mean lies below the line, the second when above. Equal values are certain, and
+        fewer than two say nothing (½, ½).
+
+    Example:
+        >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
+        (1.0, 0.0)
+    """
+    line = number("line", line)
+    mean, error = mean_and_error(values)
+    if len(values) < 2 or (error == 0 and mean == line):
+        return 0.5, 0.5
+    t = (mean - line) / error if error > 0 else np.copysign(np.inf, mean - line)
+    return float(stats.t.cdf(t, len(values) - 1)), float(stats.t.sf(t, len(values) - 1))
+
+
+def superiority_interval(
+    estimate: float, first: int, second: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Give the interval of the probability of superiority θ = P(A < B) + ½ P(A = B).
+
+    The θ with |θ̂ − θ| ≤ z √V(θ), where with N = (m + n)/2 − 1
+
+        V(θ) = θ (1 − θ) [1 + N (1 − θ)/(2 − θ) + N θ/(1 + θ)] / (m n)
+
+    Method 5 of Newcombe 2006, Statistics in Medicine 25:559 (doi 10.1002/sim.2324): Hanley and McNeil's variance with
+    the two sizes evened out, taken at θ and not at its estimate. So it stays inside 0 to 1 and keeps a width at
+    complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of Mann and
+    Whitney's test, so that leaving out ½ and rejecting by its normal approximation are one and the same. With ties it
+    is on the wide side.
+
+    Args:
+        estimate: θ̂, from 0 to 1.
+        first: m, the size of A.
+        second: n, the size of B.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The lower and the upper end; NaN if a group is empty.
+
+    Example:
+        One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
+
+        >>> low, high = superiority_interval(1.0, 1, 1)
+        >>> round(low, 4), high
+        (0.2065, 1.0)
+    """
+    first, second = whole_number("first", first, 0, 2**53), whole_number("second", second, 0, 2**53)
+    confidence = confidence_level(confidence)
+    if first < 1 or second < 1:
+        return NO_INTERVAL
+    estimate = number("estimate", estimate, low=0, high=1)
+    z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
+    n_star = (first + second) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = 1 + n_star * (1 - theta) / (2 - theta) + n_star * theta / (1 + theta)
+        return (estimate - theta) ** 2 - z2 * theta * (1 - theta) * spread / (first * second)
+
+    inside = 1e-12  # at an estimate of 0 or 1 the estimate is itself a root; the other one is sought
+    low = 0.0 if estimate == 0 else float(optimize.brentq(excess, 0.0, min(estimate, 1 - inside)))
+    high = 1.0 if estimate == 1 else float(optimize.brentq(excess, max(estimate, inside), 1.0))
+    return max(low, 0.0), min(high, 1.0)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Centre and pointwise interval of a family of curves, on the curves' own scale."""
+
+    centre: Float[np.ndarray, "*point"]  # the mean on the chosen scale, taken back; NaN where no member has a number
+    low: Float[np.ndarray, "*point"]  # NaN where fewer than two members have a number
+    high: Float[np.ndarray, "*point"]
+    members: Int[np.ndarray, "*point"]  # how many were averaged
+    left_out: Int[np.ndarray, "*point"]  # how many were not finite there: diverged
+
+
+def mean_interval(
+    values: Real[np.ndarray, "*shape"], axis: int = 0, transform: Transform = IDENTITY, confidence: float = CONFIDENCE
+) -> Band:
+    """Average members point by point on a scale of choice, with a t interval, and take both back.
+
+        f⁻¹(mean f(x)),  f⁻¹(mean f(x) ± t(n − 1) s / √n)
+
+    Pointwise: each point's interval covers with the given confidence, the whole curve with less. Student 1908,
+    Biometrika 6:1.
+
+    Args:
+        values: The curves, any shape with one axis over members; what is not finite on the scale is left out and
+            counted.
+        axis: Which axis is the members'.
+        transform: The scale: `LOG` for losses, `logit_accuracy(n)` for accuracies.
+        confidence: Two-sided, from 0 to 1.
+
+    Returns:
+        The band, of the shape of `values` without the axis.
+
+    Raises:
+        InputError: If the values are not numbers, or have no such axis.
+
+    Example:
+        >>> from bathymetry.stats.intervals import LOG, transform_of
+        >>> band = mean_interval(np.array([[1.0, 2.0], [100.0, 2.0]]), axis=0, transform=LOG)
+        >>> [round(float(c), 9) for c in band.centre]
+        [10.0, 2.0]
+    """
+    given, confidence = numbers("values", values, axes=None), confidence_level(confidence)
+    if not isinstance(axis, int) or not -given.ndim <= axis < given.ndim:
+        raise InputError("axis", axis, f"expected one of the {given.ndim} axes of values")
+    transform = transform_of("transform", transform)
+    scaled = np.moveaxis(np.asarray(transform.forward(given)), axis, 0)
+    usable = np.isfinite(scaled)
+    members = np.asarray(usable.sum(axis=0))
+    kept = np.where(usable, scaled, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is the NaN that is wanted where nobody is left
+        mean = kept.sum(axis=0) / members
+        squares = np.where(usable, (kept - mean) ** 2, 0.0).sum(axis=0)
+        error = np.sqrt(squares / (members - 1) / members)
+    error = np.where(members >= 2, error, np.nan)
+    half = stats.t.ppf((1 + confidence) / 2, np.maximum(members - 1, 1)) * error
+    return Band(
+        centre=transform.backward(mean),
+        low=transform.backward(mean - half),
+        high=transform.backward(mean + half),
+        members=members,
+        left_out=np.asarray(scaled.shape[0] - members),
+    )

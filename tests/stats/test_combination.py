@@ -1,0 +1,251 @@
+"""Parts into a verdict: held against the rule written out slowly, for made-up parts and for parts of every rule."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bathymetry.core.errors import InputError
+from bathymetry.stats import (
+    Part,
+    best,
+    best_among,
+    combine,
+    correlation,
+    not_run,
+    order,
+    region,
+    share,
+    slope,
+)
+
+DIRECTIONS = {"supported": "for", "contradicted": "against"}
+
+
+def part(decision, p=0.5, members=10, reason="", **coordinates):
+    return Part(
+        decision, 0.0, (0.0, 0.0), p, members, "", coordinates, reason, direction=DIRECTIONS.get(decision, "neither")
+    )
+
+
+@st.composite
+def made_up(draw):
+    """A part as a rule makes it: decided exactly if p is below 5 %, or without p and then undecided."""
+    p = draw(st.one_of(st.none(), st.floats(0, 0.06), st.floats(0, 1)))
+    direction = draw(st.sampled_from(["for", "against"]))
+    decision = "undecided"
+    if p is not None and p < 0.05:
+        decision = "supported" if direction == "for" else "contradicted"
+    return Part(decision, 0.0, (0.0, 0.0), p, 10, "", direction=direction)
+
+
+@given(st.lists(made_up(), min_size=1, max_size=7))
+def test_decision_and_p_are_those_of_the_rule_written_out(parts):
+    n = len(parts)
+    verdict = combine("order", parts)
+    worst = [each.p for each in parts if each.p is not None and each.direction == "against"]
+    if all(each.decision == "supported" for each in parts):
+        assert (verdict.decision, verdict.p) == ("supported", max(each.p for each in parts))
+    elif any(n * p < 0.05 for p in worst):
+        assert (verdict.decision, verdict.p) == ("contradicted", n * min(worst))
+    elif worst:
+        assert (verdict.decision, verdict.p) == ("undecided", min(1.0, n * min(worst)))
+    elif any(each.p is None for each in parts):
+        assert (verdict.decision, verdict.p) == ("undecided", None)
+    else:
+        assert (verdict.decision, verdict.p) == ("undecided", max(each.p for each in parts))
+
+
+@given(st.lists(made_up(), min_size=1, max_size=7))
+def test_a_claim_is_decided_exactly_where_its_p_is_below_five_per_cent(parts):
+    verdict = combine("order", parts)
+    assert (verdict.decision in ("supported", "contradicted")) == (verdict.p is not None and verdict.p < 0.05)
+
+
+GROUP = st.integers(0, 14)
+NUMBERS = st.one_of(st.integers(-9, 9).map(float), st.just(np.nan))
+
+
+def rules(numbers, other, holds):
+    """One part of every rule that has a test."""
+    a, b = np.array(numbers), np.array(other)
+    few = a[: min(len(a), len(b))], b[: min(len(a), len(b))]
+    return {
+        "share": share(np.array(holds, dtype=bool)),
+        "order": order(a, b, larger_is_better=False),
+        "best": best_among({"x": a, "y": b}, {"u": a[::-1] + 1, "v": b - 3, "w": b + 2}, larger_is_better=True),
+        "slope": slope(a, expected="above"),
+        "region": region(a, -3.0, 3.0),
+        "correlation": correlation(*few, expected="below", least=6),
+    }
+
+
+@given(st.lists(NUMBERS, max_size=14), st.lists(NUMBERS, max_size=14), st.lists(st.booleans(), max_size=14))
+def test_every_rule_decides_exactly_where_its_p_is_below_five_per_cent(numbers, other, holds):
+    for name, one in rules(numbers, other, holds).items():
+        decided = one.decision in ("supported", "contradicted")
+        assert decided == (one.p is not None and one.p < 0.05), name
+        assert one.p is None or one.members >= 6, name
+        if decided:
+            assert one.direction == ("for" if one.decision == "supported" else "against"), name
+        verdict = combine(name, [one, one, one])
+        assert verdict.decision != "contradicted" or verdict.p < 0.05, name
+
+
+@given(st.lists(NUMBERS, max_size=14), st.lists(NUMBERS, max_size=14), st.lists(st.booleans(), max_size=14))
+def test_no_interval_says_otherwise_than_p(numbers, other, holds):
+    lines = {"share": 0.5, "order": 0.5, "best": 0.5, "slope": 0.0, "correlation": 0.0}
+    for name, one in rules(numbers, other, holds).items():
+        low, high = one.interval
+        if name not in lines or one.p is None or np.isnan(low):
+            continue
+        if one.decision == "undecided" and name != "best":  # a best claim has further pairs than the one that is shown
+            assert low <= lines[name] <= high, name
+        elif one.decision != "undecided":
+            assert low >= lines[name] or high <= lines[name], name
+
+
+def test_one_contradicting_part_of_several_must_be_clear_at_the_share_of_the_level():
+    assert combine("order", [part("contradicted", 0.024), part("supported", 0.01)]).decision == "contradicted"
+    verdict = combine("order", [part("contradicted", 0.026, network="deep"), part("supported", 0.01)])
+    assert (verdict.decision, verdict.p) == ("undecided", 0.052)
+    assert verdict.reason == (
+        "supported in 1 of 2 parts; contradicted for deep (alone, p = 0.026; times 2 parts, 0.052)"
+    )
+
+
+@pytest.mark.parametrize(("counts", "limit"), [((0, 6), True), ((0, 6, 6), True), ((3, 6), False), ((6, 6), False)])
+def test_with_six_members_a_majority_over_several_parts_cannot_be_contradicted(counts, limit):
+    verdict = combine("share", [share(np.arange(6) < count) for count in counts])
+    assert verdict.decision == ("supported" if set(counts) == {6} else "undecided")
+    words = f"with 6 members a majority over {len(counts)} parts cannot be contradicted ({len(counts)} × 0.031 is above"
+    assert (words in verdict.reason) == limit
+
+
+def test_with_eight_members_it_can_and_nothing_is_said_of_it():
+    verdict = combine("share", [share(np.zeros(8, dtype=bool)), share(np.ones(8, dtype=bool))])
+    assert (verdict.decision, verdict.p, verdict.reason) == ("contradicted", 2 * 2 / 256, "")
+    half = combine("share", [share(np.arange(8) < 3), share(np.ones(8, dtype=bool))])
+    assert "cannot be contradicted" not in half.reason
+
+
+def test_existence_needs_no_p():
+    cell = replace(part("supported"), p=None)
+    assert (combine("exists", [cell]).decision, combine("exists", [cell]).p) == ("supported", None)
+    assert combine("exists", [replace(part("contradicted"), p=None), cell]).decision == "contradicted"
+
+
+def test_no_parts_are_not_tested():
+    verdict = combine("share", [])
+    assert (verdict.decision, verdict.members, verdict.p) == ("not tested", 0, None)
+    assert verdict.reason == "there was nothing to test"
+
+
+def test_a_part_that_was_not_run_keeps_the_rest_from_supporting_and_counts_as_a_part():
+    deep = not_run("was not run", {"network": "deep"})
+    verdict = combine("order", [part("supported", 0.001), deep])
+    assert (verdict.decision, verdict.p, verdict.members) == ("undecided", None, 10)
+    assert verdict.reason == "supported in 1 of 2 parts; not tested for deep (was not run)"
+    assert combine("order", [deep, part("contradicted", 0.02)]).p == 0.04
+    assert combine("order", [deep, part("contradicted", 0.03)]).decision == "undecided"
+    assert combine("order", [deep, deep]).decision == "not tested"
+    assert combine("order", [deep, deep]).reason == "was not run"
+
+
+def test_parts_that_cannot_decide_have_no_p():
+    assert share(np.ones(5, dtype=bool)).p is None
+    assert order(np.arange(5.0), np.arange(9.0), larger_is_better=False).p is None
+    assert best(np.arange(6.0), {"a": np.arange(9.0), "b": np.arange(5.0)}, larger_is_better=True).p is None
+    assert slope(np.array([1.0] * 5 + [np.nan]), expected="above").p is None
+    assert correlation(np.arange(19.0), np.arange(19.0), expected="above").p is None
+    assert region(np.arange(5.0), 0.0, 9.0).p is None
+    assert region(np.append(np.arange(6.0), np.nan), -9.0, 9.0).p is None
+    assert region(np.append(np.arange(6.0), np.nan), -99.0, -90.0).p < 0.05
+
+
+def test_members_are_those_of_the_smallest_part():
+    assert combine("share", [part("supported", 0.01, members=10), part("supported", 0.01, members=7)]).members == 7
+
+
+def test_the_reason_names_the_parts_in_the_way():
+    verdict = combine(
+        "order",
+        [
+            part("supported", p=0.01, network="deep"),
+            part("undecided", reason="5 members", network="shallow", function="cos"),
+        ],
+    )
+    assert verdict.reason == "supported in 1 of 2 parts; undecided for shallow, cos (5 members)"
+
+
+def test_one_reason_for_all_is_said_once_and_a_decided_claim_needs_none():
+    assert combine("share", [part("undecided", reason="5 members")] * 3).reason == "5 members"
+    assert combine("share", [part("supported", 0.01), part("contradicted", 0.001)]).reason == ""
+
+
+@pytest.mark.parametrize("decisions", list(product(["supported", "contradicted", "undecided"], repeat=2)))
+def test_the_order_of_the_parts_does_not_matter(decisions):
+    parts = [part(decision, p) for decision, p in zip(decisions, (0.01, 0.04), strict=True)]
+    one, other = combine("order", parts), combine("order", parts[::-1])
+    assert (one.decision, one.p, one.members) == (other.decision, other.p, other.members)
+
+
+@pytest.mark.parametrize("wrong", [None, "parts", [1.0], [None], 3, np.ones(3)])
+def test_what_are_no_parts_is_refused(wrong):
+    with pytest.raises(InputError, match="expected a list of parts"):
+        combine("share", wrong)
+
+
+def test_a_kind_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="kind = majority"):
+        combine("majority", [])
+
+
+def test_a_verdict_shows_itself_in_a_notebook_with_its_words_escaped():
+    one = replace(part("supported", 0.01, network="<deep>"), summary="<script>")
+    html = combine("order", [one])._repr_html_()
+    assert "<b>supported</b>, p = 0.01" in html
+    assert "&lt;script&gt;" in html
+    assert "&lt;deep&gt;" in html
+    assert "<script>" not in html
+
+
+RULES_BY_CONFIDENCE = {
+    "share": lambda shift, confidence: share(np.arange(12) < 6 + shift, confidence=confidence),
+    "order": lambda shift, confidence: order(
+        np.arange(8.0), np.arange(8.0) + shift, larger_is_better=False, confidence=confidence
+    ),
+    "slope": lambda shift, confidence: slope(np.arange(8.0) - 3.5 + shift, expected="above", confidence=confidence),
+    "region": lambda shift, confidence: region(np.arange(8.0) - 3.5 + shift, 0.0, 1e9, confidence=confidence),
+}
+
+
+@pytest.mark.parametrize("rule", RULES_BY_CONFIDENCE)
+def test_verdict_and_p_agree_whatever_the_confidence_of_each_part(rule):
+    levels, shifts = (0.9, 0.95, 0.99), (-5, -3, -2.5, -2, 0, 2, 2.5, 3, 5)
+    parts = [RULES_BY_CONFIDENCE[rule](shift, level) for shift in shifts for level in levels]
+    decisions = set()
+    for pair in [(one,) for one in parts] + list(product(parts, parts)):
+        verdict = combine(rule, pair)
+        decisions.add(verdict.decision)
+        for_it = all(each.direction == "for" for each in pair)
+        against = any(each.direction == "against" for each in pair)
+        clear = verdict.p is not None and verdict.p < 0.05
+        expected = "supported" if clear and for_it else "contradicted" if clear and against else "undecided"
+        assert verdict.decision == expected
+        assert not clear or verdict.decision != "undecided"
+    assert decisions == {"supported", "contradicted", "undecided"}
+
+
+def test_a_part_that_only_a_low_confidence_supports_is_said():
+    weak = slope(np.arange(8.0) - 1.6, expected="above", confidence=0.9)
+    assert weak.decision == "supported"
+    assert 0.05 <= weak.p < 0.1
+    clear = share(np.ones(9, dtype=bool))
+    verdict = combine("slope", [replace(clear, coordinates={"n": "deep"}), replace(weak, coordinates={"n": "wide"})])
+    assert verdict.decision == "undecided"
+    assert verdict.reason.startswith("supported in 1 of 2 parts; supported for wide (p = 0.0")
+    assert "where a claim takes less than 0.05" in verdict.reason

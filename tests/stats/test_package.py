@@ -1,0 +1,19 @@
+"""The folder's face: everything by name, nothing heavy by merely importing it."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_every_public_name_is_there_and_no_rule_is_hidden_behind_a_module():
+    for name in statistics.__all__:
+        assert getattr(statistics, name) is not None
+    for name in ("share", "order", "slope", "region", "best", "exists", "combine", "holm", "jackknife"):
+        assert callable(getattr(statistics, name))
+
+
+@pytest.mark.parametrize("heavy", ["scipy.stats", "numpy"])
+def test_importing_the_folder_imports_nothing_heavy(heavy):
+    code = f"import sys, bathymetry.stats; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

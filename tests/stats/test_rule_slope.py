@@ -1,0 +1,178 @@
+"""A slope claim, and the small functions that make one number a member."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bathymetry.core.errors import InputError
+from bathymetry.stats import (
+    FISHER,
+    LOG,
+    Transform,
+    logit_accuracy,
+    paired_difference,
+    regression_slope,
+    slope,
+    spearman_z,
+)
+
+rising = partial(slope, expected="above")
+MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
+NUMBERS = st.lists(st.integers(-50, 50).map(float), min_size=6, max_size=12).map(np.array)
+
+
+@given(NUMBERS)
+def test_decision_interval_and_p_are_those_of_the_t_test(values):
+    part = rising(values)
+    if np.ptp(values) == 0:
+        assert part.interval == (values[0], values[0])
+        assert part.p == (1.0 if values[0] == 0 else 0.0)
+        return
+    test = stats.ttest_1samp(values, 0.0)
+    ends = test.confidence_interval(0.95)
+    assert part.p == pytest.approx(test.pvalue)
+    assert part.interval == pytest.approx((ends.low, ends.high))
+    expected = "supported" if ends.low > 0 else "contradicted" if ends.high < 0 else "undecided"
+    assert part.decision == expected
+
+
+@given(NUMBERS)
+def test_turning_the_numbers_round_or_the_claim_round_turns_the_verdict_round(values):
+    decision = rising(values).decision
+    assert rising(-values).decision == MIRROR[decision]
+    assert slope(values, expected="below").decision == MIRROR[decision]
+
+
+def test_equal_members_decide_by_their_side_of_zero():
+    assert rising(np.full(6, 0.1)).decision == "supported"
+    assert rising(np.full(6, -0.1)).decision == "contradicted"
+    nothing = rising(np.zeros(6))
+    assert (nothing.decision, nothing.p, nothing.interval) == ("undecided", 1.0, (0.0, 0.0))
+
+
+def test_members_without_a_number_are_left_out_and_counted():
+    part = rising(np.array([1.0, 2, 3, 4, 5, 6, np.nan, np.inf]))
+    assert (part.decision, part.members, part.estimate) == ("supported", 6, 3.5)
+    assert (
+        part.summary == "mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members); 2 of 8 without a number, left out"
+    )
+
+
+@pytest.mark.parametrize("values", [[], [np.nan] * 6, [1.0], [1.0, 1.1, 1.2, 1.1, 1.0], [1.0] * 5 + [np.nan]])
+def test_fewer_than_six_numbers_decide_nothing(values):
+    part = rising(np.array(values))
+    assert part.decision == "undecided"
+    assert part.reason.endswith("where a verdict needs 6")
+    assert part.p is None
+
+
+def test_one_number_has_no_interval_and_no_number_no_estimate():
+    assert math.isnan(rising(np.array([1.0])).interval[0])
+    assert rising(np.array([1.0])).p is None
+    assert math.isnan(rising(np.array([])).estimate)
+    assert rising(np.array([])).summary == "no members with a number"
+
+
+def test_a_correlation_is_told_as_a_correlation_and_a_log_ratio_as_a_ratio():
+    z = np.arctanh(np.array([0.5, 0.52, 0.48, 0.51, 0.49, 0.5]))
+    assert rising(z, quantity="rank correlation", shown=FISHER).summary.startswith(
+        "rank correlation 0.500 (95 % interval"
+    )
+    ratio = rising(np.log(np.array([2.0, 2.1, 1.9, 2.0, 2.05, 1.95])), quantity="ratio", shown=LOG)
+    assert ratio.summary.startswith("ratio 2.00 (95 % interval 1.9")
+    assert ratio.estimate == pytest.approx(math.log(2), abs=0.01)
+
+
+def test_a_bound_near_zero_is_not_rounded_onto_it():
+    values = np.array([0.0, 10, 0, 10, 0, 10, 0, 10]) / 10
+    shift = rising(values).interval[0] - 0.0004
+    part = rising(values - shift)
+    assert part.decision == "supported"
+    assert "interval 0.0004 to" in part.summary
+
+
+@pytest.mark.parametrize(("expected", "other"), [("above", "below"), ("below", "above")])
+def test_the_rule_in_words_has_the_side_that_decided(expected, other):
+    part = slope(np.arange(1.0, 7.0), expected=expected)
+    words = f"Supported if the 95 % t interval of the mean over members lies {expected} zero, contradicted if {other}."
+    assert part.rule == words
+    assert part.decision == ("supported" if expected == "above" else "contradicted")
+
+
+def test_numbers_and_rule_stand_in_the_same_unit_on_the_same_side_of_the_line():
+    less_a_tenth = Transform("less a tenth", lambda one: one / 100 - 0.1, lambda one: 100 * (one + 0.1))
+    part = rising(np.array([0.01, 0.02, 0.01, 0.02, 0.01, 0.02]) - 0.1, shown=less_a_tenth, unit=" %")
+    assert part.decision == "contradicted"
+    assert part.summary.startswith("mean 1.5 % (95 % interval 0.9 to 2.1 %")
+    assert "lies above 10 %, contradicted if below" in part.rule
+
+
+def test_paired_differences_are_taken_on_the_scale():
+    a, b = np.array([math.e, 1.0, np.nan]), np.array([1.0, math.e, 1.0])
+    assert paired_difference(a, b, LOG)[:2] == pytest.approx([1, -1])
+    assert math.isnan(paired_difference(a, b, LOG)[2])
+    scale = logit_accuracy(100)
+    assert paired_difference(np.array([0.5]), np.array([1.0]), scale) == pytest.approx([-math.log(201)])
+
+
+def test_pairs_that_do_not_pair_are_refused():
+    with pytest.raises(InputError, match="pair it with a"):
+        paired_difference(np.zeros(6), np.zeros(5))
+    with pytest.raises(InputError, match="pair it with x"):
+        spearman_z(np.zeros(6), np.zeros(5))
+
+
+def test_regression_slope_is_scipys_member_by_member():
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=5), rng.normal(size=(7, 5))
+    assert regression_slope(x, y) == pytest.approx([stats.linregress(x, row).slope for row in y])
+
+
+def test_a_member_that_diverged_at_one_point_has_no_slope():
+    y = np.array([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]])
+    assert regression_slope(np.arange(3), y)[0] == pytest.approx(1)
+    assert math.isnan(regression_slope(np.arange(3), y)[1])
+
+
+@pytest.mark.parametrize("x", [np.ones(3), np.array([1.0, 2.0, np.inf])])
+def test_a_line_through_one_place_is_refused(x):
+    with pytest.raises(InputError, match="at least two different finite values"):
+        regression_slope(x, np.zeros((2, 3)))
+
+
+def test_a_line_through_other_points_than_given_is_refused():
+    with pytest.raises(InputError, match="give 3 points"):
+        regression_slope(np.arange(3), np.zeros((3, 2)))
+
+
+def test_rank_correlation_is_scipys_member_by_member_with_ties():
+    rng = np.random.default_rng(7)
+    x, y = rng.integers(0, 5, (6, 20)), rng.integers(0, 5, (6, 20))
+    expected = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+    assert np.tanh(spearman_z(x, y)) == pytest.approx(expected)
+
+
+def test_a_perfect_rank_correlation_stays_finite_and_beyond_the_next_best():
+    up = np.arange(5.0)
+    swapped = np.array([0.0, 1, 2, 4, 3])
+    assert spearman_z(up, up) > spearman_z(up, swapped)
+    assert np.isfinite(spearman_z(up, up))
+    assert spearman_z(up, -up) == pytest.approx(-float(spearman_z(up, up)))
+
+
+def test_without_a_rank_correlation_there_is_no_number():
+    constant = np.array([[1.0, 1, 1], [1, 2, 3], [1, 2, 3]])
+    other = np.array([[1.0, 2, 3], [1, np.nan, 3], [1, 2, 3]])
+    assert np.isnan(spearman_z(constant, other)).tolist() == [True, True, False]
+    assert math.isnan(spearman_z(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
+
+
+def test_under_no_tendency_five_percent_are_decided():
+    draws = np.random.default_rng(8).normal(size=(2000, 6))
+    decided = np.mean([rising(row).decision != "undecided" for row in draws])
+    assert decided == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / 2000))
