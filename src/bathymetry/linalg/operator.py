@@ -29,7 +29,7 @@ class SymmetricOperator(Protocol):
     dtype: torch.dtype
     device: torch.device
 
-    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]: ...  # noqa: D102
+    def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]: ...
 
 
 def check_operator(operator: SymmetricOperator) -> None:

@@ -103,7 +103,7 @@ _MOST = 100_000  # components, and walks to simulate
 class HasLoss(Protocol):
     """What is needed of a loss surface here."""
 
-    def loss(self, theta: Tensor) -> Tensor: ...  # noqa: D102
+    def loss(self, theta: Tensor) -> Tensor: ...
 
 
 @readable

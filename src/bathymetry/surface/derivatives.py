@@ -19,22 +19,20 @@ class Derivatives(Protocol):
     def path(self) -> str:
         """Which way runs, in words."""
 
-    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102
+    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]: ...
 
-    def outputs(  # noqa: D102
+    def outputs(
         self, theta: Float[Tensor, "member parameter"], batch: Batch
     ) -> Float[Tensor, "member example *output"]: ...
 
-    def gradient(  # noqa: D102
-        self, theta: Float[Tensor, "member parameter"], batch: Batch
-    ) -> Float[Tensor, "member parameter"]: ...
+    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]: ...
 
-    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product: ...  # noqa: D102
+    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product: ...
 
-    def hessian(  # noqa: D102
+    def hessian(
         self, theta: Float[Tensor, "member parameter"], batch: Batch
     ) -> Float[Tensor, "member parameter parameter"] | None: ...  # None: only through products
 
-    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]: ...  # noqa: D102
+    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]: ...
 
-    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int: ...  # noqa: D102
+    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int: ...

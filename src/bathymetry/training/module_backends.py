@@ -166,9 +166,9 @@ class Stack(Protocol):
 
     name: str
 
-    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]: ...  # noqa: D102 - the paths document it
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]: ...
 
-    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]: ...  # noqa: D102
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]: ...
 
 
 @dataclass(frozen=True)
