@@ -9,7 +9,7 @@ torch.nn.init.zeros_(model.weight)
 x = torch.randn(30, 4, dtype=torch.float64)
 surface = bm.LossSurface(model, "mse", (x, torch.zeros(30, 1, dtype=torch.float64)))
 
-line = bm.probes.landscape(surface, directions="eigenvectors", dimensions=1, reach=2.0, points=9)
+line = bm.probes.landscape(surface, directions="eigenvectors", dimensions=1, radius=2.0, points=9)
 
 largest = bm.probes.eigenvalues(surface, k=1).values[0]
 assert torch.allclose(line.loss, largest / 2 * line.axes[0].square(), rtol=1e-4)

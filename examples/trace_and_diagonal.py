@@ -6,7 +6,7 @@ import bathymetry as bm
 
 x, y = torch.randn(200, 100, dtype=torch.float64), torch.randn(200, 1, dtype=torch.float64)
 surface = bm.LossSurface(torch.nn.Linear(100, 1, bias=False).double(), "mse", (x, y))
-trace, diagonal = bm.probes.trace(surface, products=30), bm.probes.diagonal(surface, products=100)
+trace, diagonal = bm.probes.trace(surface, num_matvecs=30), bm.probes.diagonal(surface, num_matvecs=100)
 
 assert abs(trace.value - float(2 * x.square().sum() / 200)) < 5 * trace.standard_error
 assert torch.allclose(diagonal.value, 2 * x.square().mean(0))  # as many products as parameters: exact

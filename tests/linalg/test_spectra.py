@@ -41,7 +41,7 @@ def test_the_spikes_of_papyans_matrix_are_found(papyan):
     torch.testing.assert_close(found.values, truth, rtol=1e-10, atol=1e-10)
     assert found.converged.all()
     assert (found.residuals <= 1e-8 * 5.2).all()
-    assert found.products < 200
+    assert found.num_matvecs < 200
 
 
 def test_the_density_of_papyans_matrix_has_its_bulk_and_its_spikes(papyan):
@@ -142,7 +142,7 @@ def test_copies_next_to_a_crowd_are_found(which, end):
 def test_a_search_that_ends_before_it_has_looked_around_says_so():
     operator = with_spectrum([5.0, 5.0, *torch.linspace(0, 1, 400).tolist()])
     with pytest.warns(NotConverged, match="may have missed"):
-        found = eigenpairs(operator, 1, most_products=12)
+        found = eigenpairs(operator, 1, max_matvecs=12)
     assert not found.converged.any()
 
 
@@ -165,7 +165,7 @@ def test_the_largest_by_magnitude_keeps_its_sign():
 def test_too_few_products_are_warned_of_and_said():
     operator = with_spectrum(torch.linspace(0.9, 1, 600))
     with pytest.warns(NotConverged, match="residuals above 1e-06 of the largest"):
-        found = eigenpairs(operator, 4, tolerance=1e-6, most_products=15)
+        found = eigenpairs(operator, 4, tolerance=1e-6, max_matvecs=15)
     assert not found.converged.all()
 
 
@@ -195,7 +195,7 @@ def test_a_diagonal_has_honest_standard_errors():
     found = diagonal(operator, 60, chance(7))
     scores = (found.value - operator.matrix.diagonal()) / found.standard_error
     assert 0.8 < float(scores.std()) < 1.25
-    assert found.products == 60
+    assert found.num_matvecs == 60
 
 
 def test_enough_products_give_trace_and_diagonal_exactly():

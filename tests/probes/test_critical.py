@@ -6,7 +6,7 @@ import torch
 import bathymetry as bm
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
-from bathymetry.probes import critical_search
+from bathymetry.probes import critical_points
 from probes.surfaces import quadratic, surface_of
 
 
@@ -147,7 +147,7 @@ class Clock:
             return hessian(surface, theta)
 
         monkeypatch.setattr(bm.LossSurface, "hessian", slow)
-        monkeypatch.setattr(critical_search.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(critical_points.time, "monotonic", lambda: self.now)
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(35.0, 2), (19.0, 1), (55.0, 4)])

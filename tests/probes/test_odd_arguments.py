@@ -53,13 +53,13 @@ AMOUNTS = {
     "a list": [0.1], "a complex number": 1j, "more than a float": 10**400,
 }  # fmt: skip
 COUNTED = [
-    ("eigenvalues", "k"), ("eigenvalues", "most_products"), ("curvature_index", "probes"), ("curvature_index", "steps"),
+    ("eigenvalues", "k"), ("eigenvalues", "max_matvecs"), ("curvature_index", "probes"), ("curvature_index", "steps"),
     ("critical_point", "iterations"), ("spectral_density", "probes"), ("spectral_density", "steps"),
-    ("trace", "products"), ("diagonal", "products"), ("sharpness", "steps"), ("landscape", "points"),
+    ("trace", "num_matvecs"), ("diagonal", "num_matvecs"), ("sharpness", "steps"), ("landscape", "points"),
 ]  # fmt: skip
 MEASURED = [
     ("eigenvalues", "tolerance"), ("eigenvalues", "seconds"), ("critical_point", "tolerance"),
-    ("critical_point", "reach"), ("critical_point", "seconds"), ("sharpness", "epsilon"), ("landscape", "reach"),
+    ("critical_point", "radius"), ("critical_point", "seconds"), ("sharpness", "epsilon"), ("landscape", "radius"),
 ]  # fmt: skip
 SEEDED = ["eigenvalues", "curvature_index", "critical_point", "spectral_density", "trace", "diagonal", "sharpness"]
 
@@ -149,12 +149,12 @@ def test_other_arguments_that_can_not_be_are_refused(name, argument, instead, un
     refused(probe, argument, surface(), **{**usual, argument: instead})
 
 
-@pytest.mark.parametrize(("argument", "value"), [("probes", 10**12), ("products", 10**12), ("steps", 10**12)])
+@pytest.mark.parametrize(("argument", "value"), [("probes", 10**12), ("num_matvecs", 10**12), ("steps", 10**12)])
 def test_more_than_there_are_of_is_all_of_them(argument, value):
     """As many random vectors as parameters are exact, so that more of them are no more work."""
-    if argument == "products":
-        assert probes.trace(surface(), products=value).standard_error == 0
-        assert bool((probes.diagonal(surface(), products=value).standard_error == 0).all())
+    if argument == "num_matvecs":
+        assert probes.trace(surface(), num_matvecs=value).standard_error == 0
+        assert bool((probes.diagonal(surface(), num_matvecs=value).standard_error == 0).all())
     else:
         density = probes.spectral_density(surface(), **{"probes": 5, "steps": 5, argument: value})
         assert density.exact
@@ -165,12 +165,12 @@ def test_more_than_there_are_of_is_all_of_them(argument, value):
     [torch.zeros(2, device="meta"), torch.ones(2, 2), (0, 10**400), (1.0,), 3, "ab", [None, 1], (0, 1j), (2, 1)],
 )
 def test_what_is_no_interval_is_refused(interval, unchecked):
-    refused(probes.linear_pieces, "interval", bm.mlp([1, 3, 1]), interval=interval)
+    refused(probes.linear_regions, "interval", bm.mlp([1, 3, 1]), interval=interval)
 
 
 @pytest.mark.parametrize("instead", [None, "network", 3, torch.ones(3), {"0.weight": "w"}, {}, nn.Linear(1, 1)])
 def test_what_is_no_perceptron_has_no_pieces_and_no_dead_units(instead, unchecked):
-    refused(probes.linear_pieces, "networks", instead)
+    refused(probes.linear_regions, "networks", instead)
     refused(probes.dead_units, "networks", instead, torch.ones(2, 1))
 
 

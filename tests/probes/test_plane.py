@@ -11,18 +11,18 @@ from probes.surfaces import quadratic, surface_of
 def test_a_landscape_has_true_distances_its_centre_and_its_gaps():
     surface = quadratic(torch.eye(2).double())
     along = torch.tensor([[3.0, 4.0]]).double()
-    line = probes.landscape(surface, directions=along, reach=2.0, points=5)
+    line = probes.landscape(surface, directions=along, radius=2.0, points=5)
     torch.testing.assert_close(line.axes[0], torch.tensor([-10.0, -5, 0, 5, 10]).double())
     torch.testing.assert_close(line.loss, line.axes[0].square() / 2)
     broken = surface_of(lambda w: w[0].log(), 1.0)
-    gaps = probes.landscape(broken, directions=torch.tensor([[1.0]]).double(), reach=2.0, points=5).loss
+    gaps = probes.landscape(broken, directions=torch.tensor([[1.0]]).double(), radius=2.0, points=5).loss
     assert bool(gaps[0].isnan())
     assert gaps[2] == 0
 
 
 def test_eigenvectors_span_the_plane_of_the_sharpest_directions():
     surface = quadratic(torch.diag(torch.tensor([1.0, 5.0, 3.0]).double()))
-    plane = probes.landscape(surface, directions="eigenvectors", reach=1.0, points=3)
+    plane = probes.landscape(surface, directions="eigenvectors", radius=1.0, points=3)
     assert plane.loss[2, 1].item() == pytest.approx(2.5)
     assert plane.loss[1, 2].item() == pytest.approx(1.5)
 
@@ -39,11 +39,11 @@ def test_eigenvectors_span_the_plane_of_the_sharpest_directions():
         ("directions", {"directions": "random"}),
         ("points", {"points": 2.5}),
         ("points", {"points": 1}),
-        ("reach", {"reach": float("inf")}),
-        ("reach", {"reach": float("nan")}),
+        ("radius", {"radius": float("inf")}),
+        ("radius", {"radius": float("nan")}),
     ],
 )
-def test_a_setting_that_can_not_be_is_refused_by_name(field, config, unchecked):
+def test_a_setting_that_can_not_be_is_refused_by_name(field, setting, unchecked):
     with pytest.raises(InputError) as refusal:
         probes.landscape(quadratic(torch.eye(2).double()), **setting)
     assert refusal.value.field == field

@@ -82,7 +82,7 @@ def test_eigenvalues_and_density_of_a_small_hessian_are_found():
 def test_directions_and_weights_whose_squares_underflow_have_a_length():
     plain, _ = surfaces()
     direction = torch.full((1, 8), 1e-30)
-    found = probes.landscape(plain, directions=direction, points=3, reach=1e30)
+    found = probes.landscape(plain, directions=direction, points=3, radius=1e30)
     assert found.axes[0][-1].item() == pytest.approx(8**0.5)
     model = nn.Linear(3, 2)
     model.weight.data *= 1e-25
@@ -105,7 +105,7 @@ HALF = [
     lambda s: probes.sharpness(s, kind="sam", epsilon=0.01).rise,
     lambda s: probes.sharpness(s, kind="ball", epsilon=0.01).rise,
     lambda s: probes.sharpness(s, kind="keskar", epsilon=1e-4).rise,
-    lambda s: probes.landscape(s, dimensions=1, points=5, reach=1e-3).loss.diff(),
+    lambda s: probes.landscape(s, dimensions=1, points=5, radius=1e-3).loss.diff(),
     lambda s: probes.interpolate(s, s.parameters, s.parameters + 1e-4, torch.linspace(0, 1, 5)).loss.diff(),
     lambda s: probes.eigenvalues(s, k=2).values,
     lambda s: probes.trace(s).value,

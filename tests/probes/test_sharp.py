@@ -44,7 +44,7 @@ def rescaled(factor):
 def test_rescaling_layers_changes_the_trace_and_nothing_that_is_filter_normalised():
     one, other = rescaled(1.0), rescaled(5.0)
     assert one.loss().item() == pytest.approx(other.loss().item())
-    planes = [probes.landscape(surface, directions="filter", points=5, reach=0.3) for surface in (one, other)]
+    planes = [probes.landscape(surface, directions="filter", points=5, radius=0.3) for surface in (one, other)]
     torch.testing.assert_close(planes[0].loss, planes[1].loss)
     sharp = [probes.sharpness(s, kind="ball", epsilon=0.1, scale="filter").value.item() for s in (one, other)]
     assert sharp[0] == pytest.approx(sharp[1], rel=1e-4)

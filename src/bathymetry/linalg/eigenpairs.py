@@ -48,7 +48,7 @@ class Eigenpairs:
     residuals: Float[Tensor, " pair"]  # ‖Hv − λv‖, from a product made for it
     converged: Bool[Tensor, " pair"]  # residual within tolerance · largest |λ|, and none missed if certified
     tolerance: float
-    products: int  # how many vectors were multiplied
+    num_matvecs: int  # how many vectors were multiplied
 
 
 def eigenpairs(
@@ -57,7 +57,7 @@ def eigenpairs(
     which: Which = "largest",
     *,
     tolerance: float = 1e-3,
-    most_products: int = 2000,
+    max_matvecs: int = 2000,
     most_vectors: int = 120,
     start: Float[Tensor, "*vector dimension"] | None = None,
     seconds: float | None = None,
@@ -71,7 +71,7 @@ def eigenpairs(
         k: How many; for "both", how many at each end.
         which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
         tolerance: Of the residuals, relative to the largest |λ|.
-        most_products: When to stop all the same, with a warning.
+        max_matvecs: When to stop all the same, with a warning.
         most_vectors: How many vectors to keep; fewer where they would take more than 5.5 GB.
         start: Where to begin, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
             taken. None for a random direction.
@@ -90,10 +90,10 @@ def eigenpairs(
     """
     check_operator(operator)
     wanted = _wanted(operator, k, which, tolerance)
-    most_products = max(whole_number("most_products", most_products, 1), wanted + 1)
+    max_matvecs = max(whole_number("max_matvecs", max_matvecs, 1), wanted + 1)
     generator = generator or torch.Generator().manual_seed(0)
     first = None if start is None else _start(operator, start)
-    limit = _Limit(most_products, time.monotonic(), None if seconds is None else positive_number("seconds", seconds))
+    limit = _Limit(max_matvecs, time.monotonic(), None if seconds is None else positive_number("seconds", seconds))
     if operator.dimension <= max(_WHOLE, 3 * wanted) and limit.allows_whole(operator):
         return _of_whole(operator, k, which, tolerance)
     if first is None:

@@ -25,15 +25,15 @@ class Trace:
 
     value: float
     standard_error: float  # widened for few samples; 0 where it was computed whole
-    products: int
+    num_matvecs: int
 
 
-def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Generator | None = None) -> Trace:
+def trace(operator: SymmetricOperator, num_matvecs: int = 60, generator: torch.Generator | None = None) -> Trace:
     """Estimate a trace.
 
     Args:
         operator: The matrix.
-        products: How many vectors to multiply, at least 6; from the dimension on, the trace is exact.
+        num_matvecs: How many vectors to multiply, at least 6; from the dimension on, the trace is exact.
         generator: Draws the vectors; a fixed one if None.
 
     Returns:
@@ -45,20 +45,20 @@ def trace(operator: SymmetricOperator, products: int = 60, generator: torch.Gene
         -1.0
     """
     check_operator(operator)
-    products = whole_number("products", products, 6)  # fewer leave one sample, which has no spread
-    if products >= operator.dimension:
+    num_matvecs = whole_number("num_matvecs", num_matvecs, 6)  # fewer leave one sample, which has no spread
+    if num_matvecs >= operator.dimension:
         return Trace(float(whole_matrix(operator).trace()), 0.0, operator.dimension)
     generator = generator or torch.Generator().manual_seed(0)
-    third = products // 3
+    third = num_matvecs // 3
     # of a matrix that is zero as far as can be seen there is no direction, and nothing to take exactly
     directions = _range(_multiplied(operator, _signs(operator, third, generator)))
     exact = float((directions * _multiplied(operator, directions)).sum()) if len(directions) else 0.0
-    samples = products - 2 * third
+    samples = num_matvecs - 2 * third
     tests = _signs(operator, samples, generator)
     rest = tests - (tests @ directions.T) @ directions
     each = (rest * _multiplied(operator, rest)).sum(1)
     error = float(each.std() / math.sqrt(samples)) * few_samples(samples)
-    return Trace(exact + float(each.mean()), error, products)
+    return Trace(exact + float(each.mean()), error, num_matvecs)
 
 
 def few_samples(count: int) -> float:
@@ -106,15 +106,15 @@ class Diagonal:
 
     value: Float[Tensor, " dimension"]
     standard_error: Float[Tensor, " dimension"]  # widened for few samples; 0 where it was computed whole
-    products: int
+    num_matvecs: int
 
 
-def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.Generator | None = None) -> Diagonal:
+def diagonal(operator: SymmetricOperator, num_matvecs: int = 100, generator: torch.Generator | None = None) -> Diagonal:
     """Estimate a diagonal.
 
     Args:
         operator: The matrix.
-        products: How many vectors to multiply, at least 2; from the dimension on, the diagonal is exact.
+        num_matvecs: How many vectors to multiply, at least 2; from the dimension on, the diagonal is exact.
         generator: Draws the signs; a fixed one if None.
 
     Returns:
@@ -129,15 +129,15 @@ def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.
         tensor([2., 3.], dtype=torch.float64)
     """
     check_operator(operator)
-    products = whole_number("products", products, 2)  # one has no spread
-    if products >= operator.dimension:
+    num_matvecs = whole_number("num_matvecs", num_matvecs, 2)  # one has no spread
+    if num_matvecs >= operator.dimension:
         exact = whole_matrix(operator).diagonal().clone()
         return Diagonal(exact, torch.zeros_like(exact), operator.dimension)
     generator = generator or torch.Generator().manual_seed(0)
     total = torch.zeros(operator.dimension, dtype=torch.float64, device=operator.device)
     squares = torch.zeros_like(total)
-    for start in range(0, products, _BLOCK):
-        count = min(_BLOCK, products - start)
+    for start in range(0, num_matvecs, _BLOCK):
+        count = min(_BLOCK, num_matvecs - start)
         signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
         vectors = signs.to(operator.device, operator.dtype)
         each = (vectors * operator(vectors)).double()
@@ -145,6 +145,6 @@ def diagonal(operator: SymmetricOperator, products: int = 100, generator: torch.
             raise NotFiniteError
         total += each.sum(0)
         squares += each.square().sum(0)
-    mean = total / products
-    variance = (squares / products - mean.square()).clamp_min(0) * products / (products - 1)
-    return Diagonal(mean, (variance / products).sqrt() * few_samples(products), products)
+    mean = total / num_matvecs
+    variance = (squares / num_matvecs - mean.square()).clamp_min(0) * num_matvecs / (num_matvecs - 1)
+    return Diagonal(mean, (variance / num_matvecs).sqrt() * few_samples(num_matvecs), num_matvecs)

@@ -15,9 +15,9 @@ from .interpolation import landscape as landscape
 from .preconditioned import preconditioned_eigenvalue as preconditioned_eigenvalue
 from .preconditioned import preconditioner as preconditioner
 from .relu_regions import DeadUnits as DeadUnits
-from .relu_regions import LinearPieces as LinearPieces
+from .relu_regions import LinearRegions as LinearRegions
 from .relu_regions import dead_units as dead_units
-from .relu_regions import linear_pieces as linear_pieces
+from .relu_regions import linear_regions as linear_regions
 from .relu_regions import mlp_layers as mlp_layers
 from .sharpness import Sharpness as Sharpness
 from .sharpness import sharpness as sharpness

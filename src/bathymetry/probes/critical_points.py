@@ -264,7 +264,7 @@ def critical_point(
     tolerance: float = 1e-8,
     iterations: int = 200,
     restarts: int = 0,
-    reach: float = 0.02,
+    radius: float = 0.02,
     seed: int = 0,
     start_norm: Float[Tensor, "*member"] | None = None,
     seconds: float | None = 60.0,
@@ -278,7 +278,7 @@ def critical_point(
         tolerance: How small the gradient must get, relative to its norm at the start.
         iterations: The most steps of an attempt.
         restarts: How many more attempts a search that stalled gets.
-        reach: Standard deviation of the first restart's distance from the start, in each coordinate; the n-th has n
+        radius: Standard deviation of the first restart's distance from the start, in each coordinate; the n-th has n
             times that.
         seed: Of the restarts.
         start_norm: The gradient norm to compare with, where the search begins elsewhere.
@@ -313,7 +313,7 @@ def critical_point(
     check_surface(surface)
     if positive_number("tolerance", tolerance) >= 1:
         raise InputError("tolerance", tolerance, "give a number below 1, or the start is critical whatever it is")
-    positive_number("reach", reach)
+    positive_number("radius", radius)
     if progress is not None and not callable(progress):
         raise InputError("progress", type(progress).__name__, "expected a function of the share that is done")
     iterations, restarts = whole_number("iterations", iterations, 1), whole_number("restarts", restarts, 0)
@@ -324,7 +324,7 @@ def critical_point(
     _check_memory(surface.dimension, len(points))
     surface = surface.double()
     where = places(surface, theta)
-    best, norm, attempts, steps, begun = _attempts(surface, where, tolerance, limit, restarts, reach, seed, start_norm)
+    best, norm, attempts, steps, begun = _attempts(surface, where, tolerance, limit, restarts, radius, seed, start_norm)
     look = _look(surface, best, where, limit)
     if where.single and not bool(look.defined) and torch.equal(best, where.theta):
         raise NotFiniteError
@@ -410,7 +410,7 @@ def _attempts(
     tolerance: float,
     limit: Limit,
     restarts: int,
-    reach: float,
+    radius: float,
     seed: int,
     start_norm: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -428,7 +428,7 @@ def _attempts(
             beside = [
                 torch.randn(best.shape[1], generator=stream(seed, int(m), "probe vectors", attempt)) for m in open_
             ]
-            start = start + attempt * reach * torch.stack(beside).to(start)
+            start = start + attempt * radius * torch.stack(beside).to(start)
         ended = search(surface, start, tolerance * begun[open_], limit)
         attempts[open_] += 1
         steps[open_] += ended.steps.cpu()

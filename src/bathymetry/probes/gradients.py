@@ -33,7 +33,7 @@ class ExampleGradientNorms:
     """How steep the loss of each example is."""
 
     value: Float[Tensor, " example"]  # ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data
-    path: str  # how they were computed, in words
+    backend: str  # how they were computed, in words
 
 
 def gradient_norm(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> GradientNorm:
@@ -100,7 +100,7 @@ class NoiseScale:
     low: Float[Tensor, "*member"]  # of the 95 % interval, which is that of 1/value turned over
     high: Float[Tensor, "*member"]  # likewise; infinite where G could be 0
     gradient_norm: Float[Tensor, "*member"]  # ‖Ĝ‖
-    examples: int
+    num_examples: int
 
 
 def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> NoiseScale:

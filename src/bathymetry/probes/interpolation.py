@@ -233,7 +233,7 @@ def landscape(
     *,
     directions: Directions = "filter",
     dimensions: Literal[1, 2] = 2,
-    reach: float = 1.0,
+    radius: float = 1.0,
     points: int = 21,
     seed: int = 0,
 ) -> Landscape:
@@ -245,7 +245,7 @@ def landscape(
         directions: "filter" for random filter-normalised ones, "eigenvectors" for those of the largest eigenvalues, or
             one or two of your own.
         dimensions: 1 for a line, 2 for a plane; of directions of your own, as many as there are.
-        reach: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
+        radius: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
         points: On each axis, at most a million of a line and 10,000 of a plane; an odd number has the
             centre itself on the grid.
         seed: Of random directions.
@@ -256,7 +256,7 @@ def landscape(
     Raises:
         InputError: If the directions can't be, or the grid is empty.
     """
-    points, reach = whole_number("points", points, 2, _PLANE_MOST[1]), positive_number("reach", reach)
+    points, radius = whole_number("points", points, 2, _PLANE_MOST[1]), positive_number("radius", radius)
     seed = whole_number("seed", seed, 0, 2**63 - 1)
     check_surface(surface)
     surface = surface.at_least_float32()
@@ -266,7 +266,7 @@ def landscape(
     lengths = norms(along)
     if bool((lengths == 0).any()):
         raise InputError("directions", "of no length", "give directions that lead somewhere")
-    steps = torch.linspace(-reach, reach, points, dtype=along.dtype, device=along.device)
+    steps = torch.linspace(-radius, radius, points, dtype=along.dtype, device=along.device)
     grid = torch.cartesian_prod(*[steps] * len(along)).reshape(-1, len(along))
     losses = [surface.loss(centre + some @ along) for some in torch.split(grid, _PLANE_TOGETHER)]
     return Landscape(

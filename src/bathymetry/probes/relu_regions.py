@@ -74,15 +74,15 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 @readable
-class LinearPieces:
+class LinearRegions:
     """The straight pieces of each member's function, over the whole real line or on an interval."""
 
     count: Float[Tensor, " member"]  # NaN for a member whose parameters are not finite
     bound: int  # Π (hₗ + 1), over the whole line and so on any interval
-    bends: tuple[Array, ...]  # where each member's function bends, in ascending order
+    breakpoints: tuple[Array, ...]  # where each member's function bends, in ascending order
 
 
-def linear_pieces(networks: Perceptrons, interval: tuple[float, float] | None = None) -> LinearPieces:
+def linear_regions(networks: Perceptrons, interval: tuple[float, float] | None = None) -> LinearRegions:
     """Count the straight pieces exactly.
 
     Args:
@@ -106,7 +106,7 @@ def linear_pieces(networks: Perceptrons, interval: tuple[float, float] | None = 
         ...     "2.weight": torch.ones(1, 1, 2),
         ...     "2.bias": torch.zeros(1, 1),
         ... }
-        >>> linear_pieces(parameters).count, linear_pieces(parameters, interval=(1.0, 2.0)).count
+        >>> linear_regions(parameters).count, linear_regions(parameters, interval=(1.0, 2.0)).count
         (tensor([2.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     layers = [(weight.numpy(), bias.numpy()) for weight, bias in mlp_layers(networks)]
@@ -123,7 +123,7 @@ def linear_pieces(networks: Perceptrons, interval: tuple[float, float] | None = 
         bends.append(found[(found > low) & (found < high)])
         counts.append(len(bends[-1]) + 1.0 if finite else np.nan)
     bound = prod(weight.shape[1] + 1 for weight, _ in layers[:-1])
-    return LinearPieces(torch.tensor(counts, dtype=torch.float64), bound, tuple(bends))
+    return LinearRegions(torch.tensor(counts, dtype=torch.float64), bound, tuple(bends))
 
 
 def _ends(interval: tuple[float, float] | None) -> tuple[float, float]:

@@ -35,8 +35,8 @@ class Eigenvalues:
     residuals: Float[Tensor, "*member pair"]  # ‖Hv − λv‖
     converged: Bool[Tensor, "*member pair"]  # residual within the tolerance times the largest |λ|, none missed
     tolerance: float
-    products: int  # how many Hessian-vector products were made in all
-    path: str  # how, in words
+    num_matvecs: int  # how many Hessian-vector products were made in all
+    backend: str  # how, in words
 
 
 def eigenvalues(
@@ -46,7 +46,7 @@ def eigenvalues(
     k: int = 5,
     which: Which = "largest",
     tolerance: float = 1e-3,
-    most_products: int = 2000,
+    max_matvecs: int = 2000,
     seed: int = 0,
     start: Float[Tensor, "*lead parameter"] | None = None,
     seconds: float | None = None,
@@ -61,7 +61,7 @@ def eigenvalues(
         k: How many; for "both", how many at each end.
         which: "largest", "smallest", "both" or "magnitude".
         tolerance: Of the residuals, relative to the largest |λ|.
-        most_products: When to stop for each member, with a warning.
+        max_matvecs: When to stop for each member, with a warning.
         seed: Of the start, where none is given.
         start: Where to begin, for example `vectors` of an earlier result: (P,) or (vector, P), whose sum is taken; for
             an ensemble (M, P) or (M, vector, P). Up to 300 parameters need none.
@@ -106,11 +106,11 @@ def eigenvalues(
         operator: SymmetricOperator = surface.product(point)
         operator = operator if scale is None else ScaledOperator(operator, scale)
         found = eigenpairs(
-            operator, k, which, tolerance=tolerance, most_products=most_products, start=start, certify=certify,
+            operator, k, which, tolerance=tolerance, max_matvecs=max_matvecs, start=start, certify=certify,
             seconds=None if until is None else max(until - time.monotonic(), 1e-9),
             generator=torch.Generator().manual_seed(seed),
         )  # fmt: skip
-        return found.values, found.vectors, found.residuals, found.converged, found.products
+        return found.values, found.vectors, found.residuals, found.converged, found.num_matvecs
 
     each = where.each(search)
     pairs = 2 * k if which == "both" else k
@@ -123,8 +123,8 @@ def eigenvalues(
         residuals=where.given(filled([one and one[2] for one in each], row)),
         converged=where.given(torch.stack([one[3] if one else never for one in each])),
         tolerance=tolerance,
-        products=sum(one[4] for one in each if one),
-        path=surface.path,
+        num_matvecs=sum(one[4] for one in each if one),
+        backend=surface.path,
     )
 
 
@@ -175,7 +175,7 @@ class Trace:
 
     value: Float[Tensor, "*member"]
     standard_error: Float[Tensor, "*member"]  # 0 where it was computed whole
-    products: int  # for each member
+    num_matvecs: int  # for each member
 
 
 @readable
@@ -184,7 +184,7 @@ class Diagonal:
 
     value: Float[Tensor, "*member parameter"]
     standard_error: Float[Tensor, "*member parameter"]  # 0 where it was computed whole
-    products: int  # for each member
+    num_matvecs: int  # for each member
 
 
 def spectral_density(
@@ -240,7 +240,7 @@ def trace(
     surface: LossSurface,
     theta: Float[Tensor, "*member parameter"] | None = None,
     *,
-    products: int = 60,
+    num_matvecs: int = 60,
     seed: int = 0,
 ) -> Trace:
     """Estimate the trace of the Hessian.
@@ -248,7 +248,7 @@ def trace(
     Args:
         surface: The loss surface.
         theta: One point or one a member; the network's own parameters if None.
-        products: How many Hessian-vector products to make for each.
+        num_matvecs: How many Hessian-vector products to make for each.
         seed: Of the random vectors.
 
     Returns:
@@ -257,21 +257,21 @@ def trace(
     check_surface(surface)
     surface = surface.at_least_float32()
     where = places(surface, theta)
-    products, seed = whole_number("products", products, 6), whole_number("seed", seed, 0, 2**63 - 1)
+    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 6), whole_number("seed", seed, 0, 2**63 - 1)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.trace(surface.product(point), products, Generator().manual_seed(seed))
+        found = linalg.trace(surface.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
 
     both = filled(where.each(measure), torch.empty(2, dtype=torch.float64))
-    return Trace(where.given(both[:, 0]), where.given(both[:, 1]), min(products, surface.dimension))
+    return Trace(where.given(both[:, 0]), where.given(both[:, 1]), min(num_matvecs, surface.dimension))
 
 
 def diagonal(
     surface: LossSurface,
     theta: Float[Tensor, "*member parameter"] | None = None,
     *,
-    products: int = 100,
+    num_matvecs: int = 100,
     seed: int = 0,
 ) -> Diagonal:
     """Estimate the diagonal of the Hessian.
@@ -279,7 +279,7 @@ def diagonal(
     Args:
         surface: The loss surface.
         theta: One point or one a member; the network's own parameters if None.
-        products: How many Hessian-vector products to make for each.
+        num_matvecs: How many Hessian-vector products to make for each.
         seed: Of the random vectors.
 
     Returns:
@@ -288,14 +288,14 @@ def diagonal(
     check_surface(surface)
     surface = surface.at_least_float32()
     where = places(surface, theta)
-    products, seed = whole_number("products", products, 2), whole_number("seed", seed, 0, 2**63 - 1)
+    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 2), whole_number("seed", seed, 0, 2**63 - 1)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.diagonal(surface.product(point), products, Generator().manual_seed(seed))
+        found = linalg.diagonal(surface.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.stack([found.value, found.standard_error]).cpu()
 
     both = filled(where.each(measure), torch.empty(2, surface.dimension, dtype=torch.float64))
-    return Diagonal(where.given(both[:, 0]), where.given(both[:, 1]), min(products, surface.dimension))
+    return Diagonal(where.given(both[:, 0]), where.given(both[:, 1]), min(num_matvecs, surface.dimension))
 
 
 _WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole

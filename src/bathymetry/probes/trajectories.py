@@ -22,7 +22,7 @@ class RandomWalk:
 
     ratio: Float[Tensor, " component"]  # mean over walks
     spread: Float[Tensor, "end component"]  # from the 2.5 % to the 97.5 % quantile
-    every: Float[Tensor, "walk component"]  # of each walk
+    ratios: Float[Tensor, "walk component"]  # of each walk
 
 
 def random_walk(
@@ -191,7 +191,7 @@ def trajectory(
         explained_variance_ratio=ratio,
         random_walk_ratio=walk.ratio,
         random_walk_spread=walk.spread,
-        random_walk_ratios=walk.every,
+        random_walk_ratios=walk.ratios,
         within_share=within_share(projection[good]),
         components=basis,
         mean=mean,

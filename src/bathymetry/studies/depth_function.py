@@ -114,7 +114,7 @@ class LinearPieces:
         Returns:
             A count for each member.
         """
-        return probes.linear_pieces(moment.parameters.views, interval=self.interval).count
+        return probes.linear_regions(moment.parameters.views, interval=self.interval).count
 
 
 def plan(settings: Settings) -> Plan:

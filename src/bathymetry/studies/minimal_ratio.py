@@ -110,7 +110,7 @@ class CriticalCurvature:
             if len(left) == 0:
                 break
             found = probes.critical_point(
-                surface, start[left], iterations=_ITERATIONS, restarts=restarts, reach=_REACH, seed=seed,
+                surface, start[left], iterations=_ITERATIONS, restarts=restarts, radius=_REACH, seed=seed,
                 start_norm=norm[left], seconds=None,
             )  # fmt: skip
             theta[left], converged[left], flat[left] = found.theta, found.converged, found.flat

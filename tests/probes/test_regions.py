@@ -58,15 +58,15 @@ def counted_exactly(module):
 
 
 def test_the_absolute_value_has_two_pieces_that_meet_at_zero():
-    pieces = bm.probes.linear_pieces(network(([[1.0], [-1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])))
+    pieces = bm.probes.linear_regions(network(([[1.0], [-1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])))
     assert pieces.count.tolist() == [2.0]
-    assert pieces.bends[0].tolist() == [0.0]
+    assert pieces.breakpoints[0].tolist() == [0.0]
 
 
 def test_units_that_cancel_leave_a_straight_line():
     """relu(x/3) − relu(−x/3) = x/3."""
     third = 1 / 3
-    pieces = bm.probes.linear_pieces(network(([[third], [-third]], [0.1, -0.1]), ([[1.0, -1.0]], [0.0])))
+    pieces = bm.probes.linear_regions(network(([[third], [-third]], [0.1, -0.1]), ([[1.0, -1.0]], [0.0])))
     assert pieces.count.tolist() == [1.0]
 
 
@@ -76,7 +76,7 @@ def test_a_tent_map_composed_k_times_has_two_to_the_k_teeth(times):
     tent = ([[2.0], [2.0], [2.0]], [0.0, -1.0, -2.0])
     # tent(x) = relu(2x) − 2 relu(2x − 1) + relu(2x − 2), zero outside [0, 1]
     middle = ([[2.0, -4.0, 2.0]] * 3, [0.0, -1.0, -2.0])
-    pieces = bm.probes.linear_pieces(network(tent, *[middle] * (times - 1), ([[1.0, -2.0, 1.0]], [0.0])))
+    pieces = bm.probes.linear_regions(network(tent, *[middle] * (times - 1), ([[1.0, -2.0, 1.0]], [0.0])))
     assert pieces.count.tolist() == [2.0**times + 2]
 
 
@@ -88,7 +88,7 @@ def test_random_networks_agree_with_rational_arithmetic(widths, seed):
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_((parameter * 64).round() / 16)
-    pieces = bm.probes.linear_pieces(module)
+    pieces = bm.probes.linear_regions(module)
     assert pieces.count.item() == counted_exactly(module)
     assert pieces.count.item() <= pieces.bound
 
@@ -98,9 +98,9 @@ def test_a_wide_layer_bends_once_for_each_unit_that_matters():
     bends = np.sort(rng.choice(np.arange(-500, 500), 250, replace=False)).astype(float)
     first = ([[1.0]] * 250, (-bends).tolist())
     weights = [[0.0 if unit % 5 == 0 else 1.0 for unit in range(250)]]
-    pieces = bm.probes.linear_pieces(network(first, (weights, [0.0])))
+    pieces = bm.probes.linear_regions(network(first, (weights, [0.0])))
     assert pieces.count.item() == 201
-    assert np.allclose(pieces.bends[0], [bend for unit, bend in enumerate(bends) if unit % 5])
+    assert np.allclose(pieces.breakpoints[0], [bend for unit, bend in enumerate(bends) if unit % 5])
 
 
 def test_an_ensemble_is_counted_like_its_members_and_a_diverged_one_has_no_number():
@@ -110,16 +110,16 @@ def test_an_ensemble_is_counted_like_its_members_and_a_diverged_one_has_no_numbe
         modules.append(bm.mlp([1, 8, 6, 1]))
     names = dict(modules[0].named_parameters())
     stacked = {name: torch.stack([dict(m.named_parameters())[name].detach() for m in modules]) for name in names}
-    alone = [bm.probes.linear_pieces(module).count.item() for module in modules]
-    assert bm.probes.linear_pieces(stacked).count.tolist() == alone
+    alone = [bm.probes.linear_regions(module).count.item() for module in modules]
+    assert bm.probes.linear_regions(stacked).count.tolist() == alone
     stacked["2.bias"][1, 0] = torch.nan
-    assert bm.probes.linear_pieces(stacked).count.isnan().tolist() == [False, True, False, False]
+    assert bm.probes.linear_regions(stacked).count.isnan().tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("module", [bm.mlp([2, 3, 1]), bm.mlp([1, 3, 2]), bm.mlp([1, 3, 1], "tanh"), nn.Linear(1, 1)])
 def test_other_networks_are_refused(module):
     with pytest.raises(InputError):
-        bm.probes.linear_pieces(module)
+        bm.probes.linear_regions(module)
 
 
 def bends_seen(module, low, high, steps=200_000):
@@ -139,18 +139,18 @@ def test_on_an_interval_the_count_is_that_of_a_fine_grid(widths, interval):
     module = bm.mlp(widths).double()
     for parameter in module.parameters():
         parameter.data *= 3
-    pieces = bm.probes.linear_pieces(module, interval=interval)
+    pieces = bm.probes.linear_regions(module, interval=interval)
     assert pieces.count.item() == 1 + bends_seen(module, *interval)
-    assert all(interval[0] < bend < interval[1] for bend in pieces.bends[0])
-    whole = bm.probes.linear_pieces(module)
-    assert pieces.count.item() == 1 + sum(interval[0] < bend < interval[1] for bend in whole.bends[0])
+    assert all(interval[0] < bend < interval[1] for bend in pieces.breakpoints[0])
+    whole = bm.probes.linear_regions(module)
+    assert pieces.count.item() == 1 + sum(interval[0] < bend < interval[1] for bend in whole.breakpoints[0])
     assert pieces.bound == whole.bound
 
 
 @pytest.mark.parametrize("interval", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0)])
 def test_what_is_no_interval_is_refused(interval):
     with pytest.raises(InputError, match=r"interval = .*: expected"):
-        bm.probes.linear_pieces(bm.mlp([1, 4, 1]), interval=interval)
+        bm.probes.linear_regions(bm.mlp([1, 4, 1]), interval=interval)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
@@ -159,7 +159,7 @@ def test_a_trainings_parameters_of_another_activation_are_refused(activation):
     trained = bm.train(lambda: bm.mlp([1, 4, 1], activation), (x, x), members=2, epochs=1, snapshots=[0])
     for parameters in (trained.parameters, trained.snapshots[0]):
         with pytest.raises(InputError, match="ReLU"):
-            bm.probes.linear_pieces(parameters)
+            bm.probes.linear_regions(parameters)
         with pytest.raises(InputError, match="ReLU"):
             bm.probes.dead_units(parameters, x)
 
@@ -167,5 +167,5 @@ def test_a_trainings_parameters_of_another_activation_are_refused(activation):
 def test_a_trainings_parameters_of_relu_networks_are_counted_like_their_modules():
     x = torch.linspace(-1, 1, 20)[:, None]
     trained = bm.train(lambda: bm.mlp([1, 6, 1]), (x, x), members=2, epochs=1)
-    alone = [bm.probes.linear_pieces(trained.model(member)).count.item() for member in range(2)]
-    assert bm.probes.linear_pieces(trained.parameters).count.tolist() == alone
+    alone = [bm.probes.linear_regions(trained.model(member)).count.item() for member in range(2)]
+    assert bm.probes.linear_regions(trained.parameters).count.tolist() == alone
