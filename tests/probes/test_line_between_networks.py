@@ -176,7 +176,7 @@ def test_whatever_a_network_has_beside_its_trained_parameters_goes_with_it(kind)
 def test_some_parameters_of_another_network_leave_the_rest_to_the_surface():
     a, b = normalised(0), normalised(1)
     b[1].load_state_dict(a[1].state_dict())
-    surface = LossSurface(a, "cross_entropy", (X, Y), only=["3"])
+    surface = LossSurface(a, "cross_entropy", (X, Y), params=["3"])
     expected = copy.deepcopy(a)
     expected[3].load_state_dict(b[3].state_dict())
     torch.testing.assert_close(surface.loss(surface.flatten(b)).item(), own_loss(expected).item())

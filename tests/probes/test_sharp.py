@@ -101,7 +101,7 @@ def test_a_loss_of_minus_one_or_less_is_no_share():
 def test_a_neighbourhood_that_is_empty_is_refused(weight):
     model = nn.Linear(2, 1)
     nn.init.constant_(model.weight, weight)
-    surface = LossSurface(model, "mse", (torch.ones(3, 2), torch.ones(3, 1)), only=["bias"] if weight else None)
+    surface = LossSurface(model, "mse", (torch.ones(3, 2), torch.ones(3, 1)), params=["bias"] if weight else None)
     for kind in ("keskar", "ball", "sam"):
         with pytest.raises(InputError, match="neighbourhood is empty"):
             probes.sharpness(surface, kind=kind, scale="filter")

@@ -237,12 +237,12 @@ def test_a_network_may_go_on_training_under_its_surface():
 def test_some_parameters_alone_can_be_measured():
     case = cases.CASES["tanh perceptron"]
     model = cases.built(case)
-    every, last = LossSurface(model, "mse", case.batches()), LossSurface(model, "mse", case.batches(), only=["4"])
+    every, last = LossSurface(model, "mse", case.batches()), LossSurface(model, "mse", case.batches(), params=["4"])
     place = every.selection.layers["4"]
     torch.testing.assert_close(last.hessian(), every.hessian()[place, place])
-    assert LossSurface(model, "mse", case.batches(), only=["0.bias", "4.weight"]).dimension == 5 + 12
+    assert LossSurface(model, "mse", case.batches(), params=["0.bias", "4.weight"]).dimension == 5 + 12
     tied = cases.built(cases.CASES["tied"])
-    assert LossSurface(tied, "mse", cases.CASES["tied"].batches(), only=["second"]).dimension == 20
+    assert LossSurface(tied, "mse", cases.CASES["tied"].batches(), params=["second"]).dimension == 20
 
 
 def test_several_dtypes_meet_in_one_surface():
@@ -351,9 +351,9 @@ def test_integer_parameters_are_refused_only_when_they_are_asked_for():
     model.register_parameter("steps", nn.Parameter(torch.tensor([3]), requires_grad=False))
     assert LossSurface(model, "mse", (x, y)).dimension == 3
     with pytest.raises(InputError, match=r"steps = a parameter of torch\.int64"):
-        LossSurface(model, "mse", (x, y), only=["steps"])
-    with pytest.raises(InputError, match="only = stepps"):
-        LossSurface(model, "mse", (x, y), only=["stepps"])
+        LossSurface(model, "mse", (x, y), params=["steps"])
+    with pytest.raises(InputError, match="params = stepps"):
+        LossSurface(model, "mse", (x, y), params=["stepps"])
 
 
 def test_nan_is_a_loss_like_any_other():

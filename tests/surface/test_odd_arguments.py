@@ -59,7 +59,7 @@ CALLS = {
     "model": lambda odd: LossSurface(odd, "mse", (X, X[:, :3])),
     "loss of a surface": lambda odd: LossSurface(nn.Linear(4, 3), odd, (X, Y)),
     "data": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", odd),
-    "only": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), only=odd),
+    "params": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), params=odd),
     "dtype": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), dtype=odd),
     "memory": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), memory=odd),
     "mode": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), mode=odd),

@@ -303,7 +303,7 @@ def test_theta_that_is_no_point_is_refused(theta, sentence, unchecked):
         surface.loss(theta)
 
 
-@pytest.mark.parametrize("given", [{"memory": None}, {"memory": float("nan")}, {"memory": 0}, {"only": []}])
+@pytest.mark.parametrize("given", [{"memory": None}, {"memory": float("nan")}, {"memory": 0}, {"params": []}])
 def test_settings_of_the_wrong_kind_are_refused(given, unchecked):
     with pytest.raises(InputError, match=next(iter(given))):
         LossSurface(nn.Linear(2, 1), "mse", (drawn(4, 2), drawn(4, 1)), **given)

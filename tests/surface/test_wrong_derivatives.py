@@ -126,7 +126,7 @@ def test_a_gradient_that_is_not_the_derivative_is_refused_by_the_name_of_its_lay
     )
     with pytest.raises(InputError, match=rf"gradient of {layer} is not the derivative of the loss.*{cause}"):
         LossSurface(model, "cross_entropy", (x, classes(16, 3)), dtype=dtype)
-    surface = LossSurface(model, "cross_entropy", (x, classes(16, 3)), only=["last"], dtype=F64)
+    surface = LossSurface(model, "cross_entropy", (x, classes(16, 3)), params=["last"], dtype=F64)
     assert probes.eigenvalues(surface, k=1).converged.all()  # what lies behind it has right derivatives
 
 

@@ -380,7 +380,7 @@ def _check_memory(dimension: int, members: int) -> None:
     if needed > free_bytes():
         remedy = (
             f"a step takes the Hessian of each with its eigenvectors, {gigabytes(needed)} in all, and "
-            f"{gigabytes(free_bytes())} are free: expected fewer, such as LossSurface(..., only=) leaves"
+            f"{gigabytes(free_bytes())} are free: expected fewer, such as LossSurface(..., params=) leaves"
         )
         members_of = f"{members} members of " if members > 1 else ""
         raise InputError("parameters", f"{members_of}{dimension:,}", remedy)

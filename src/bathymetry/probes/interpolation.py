@@ -23,7 +23,7 @@ from bathymetry.probes.points import check_surface, one_place
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.along import along
-from bathymetry.surface.beside import Beside
+from bathymetry.surface.fixed_tensors import Beside
 from bathymetry.surface.outputs import Output
 
 Statistics = Literal["refuse", "estimate", "interpolate"]

@@ -106,7 +106,7 @@ def preconditioner(surface: LossSurface, optimizer: torch.optim.Optimizer) -> Fl
     pieces = {}
     for name in surface.selection.shapes:
         if id(own[name]) not in group_of:
-            remedy = f"it does not train {name}: expected the optimizer of the surface's network, or only= without it"
+            remedy = f"it does not train {name}: expected the optimizer of the surface's network, or params= without it"
             raise InputError("optimizer", type(optimizer).__name__, remedy)
         state = optimizer.state.get(own[name], {})
         if not state:

@@ -1,4 +1,4 @@
-from .hidden_randomness import HiddenRandomness as HiddenRandomness
+from .checks import HiddenRandomness as HiddenRandomness
 from .loss_surface import LossSurface as LossSurface
 from .per_example import example_slopes as example_slopes
 from .per_example import example_weights as example_weights

@@ -20,11 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bathymetry.core.errors import InputError
 from bathymetry.core.networks import norms, power_of_two
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.consistency import Wrt, check_slope, derived_input
+from bathymetry.surface.checks import Wrt, check_slope, derived_input
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, chosen_output
-from bathymetry.surface.selection import Selection
+from bathymetry.surface.parameters import Selection
 from bathymetry.training.loss import Criterion
 
 InputDerivative = Literal["loss", "logits", "probabilities"]

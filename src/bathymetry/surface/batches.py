@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data, Examples
-from bathymetry.surface.randomness import unstirred
+from bathymetry.surface.randomness import preserve_rng_state
 
 _REFILLED = "one buffer that is filled anew keeps the last batch alone: expected a copy of each, x.clone()"
 _OTHER = 2_718_281_828  # a seed that nobody else is likely to use
@@ -138,7 +138,7 @@ class Batches:
         if self._versions != _versions(self._source):
             remedy = "make a new surface, or give it copies (x.clone()) when you make it"
             raise InputError("data", "tensors that were written into since the surface was made", remedy)
-        for raw in _unstirred(self._source):
+        for raw in _without_stirring(self._source):
             batch = _batch(raw if isinstance(self._source, list) else _copied(raw))
             if batch.rows > 0:
                 yield batch
@@ -241,18 +241,18 @@ def _steady(loader: "DataLoader[Any]") -> Iterable[Any]:
             raise InputError("data", f"a DataLoader that drops {dropped} of {len(dataset)} examples", remedy)
     kept: list[Any] | None = []
     first, size = [], 0
-    for raw in _unstirred(loader):
+    for raw in _without_stirring(loader):
         batch = _batch(raw)
         first.append(_fingerprint(batch))
         size += sum(tensor.nbytes for tensor in batch.tensors())
         kept = [*kept, _copied(raw)] if kept is not None and size <= _KEPT else None
-    if [_fingerprint(_batch(raw)) for raw in _unstirred(loader, seed=_OTHER)] != first:
+    if [_fingerprint(_batch(raw)) for raw in _without_stirring(loader, seed=_OTHER)] != first:
         remedy = "give one without shuffling or random augmentation"
         raise InputError("data", "a DataLoader whose second pass differs from its first", remedy)
     return loader if kept is None else kept
 
 
-def _unstirred(source: Iterable[Any], seed: int | None = None) -> Iterator[Any]:
+def _without_stirring(source: Iterable[Any], seed: int | None = None) -> Iterator[Any]:
     # A DataLoader draws from PyTorch's random state whenever it is opened, and a data set may draw from any: all are
     # left as they were, between two batches too. With a seed, what is random comes out otherwise than it did before.
     if isinstance(source, list):
@@ -261,10 +261,10 @@ def _unstirred(source: Iterable[Any], seed: int | None = None) -> Iterator[Any]:
     generator = getattr(source, "generator", None)
     own = None if generator is None else generator.get_state()
     try:
-        with unstirred(seed):
+        with preserve_rng_state(seed):
             batches = iter(source)
         while True:
-            with unstirred(seed):
+            with preserve_rng_state(seed):
                 try:
                     batch = next(batches)
                 except StopIteration:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.mlp import PerceptronDerivatives
-from bathymetry.surface.selection import Selection
+from bathymetry.surface.parameters import Selection
 from bathymetry.training.loss import Criterion
 from bathymetry.training.mlp_backend import activations_of
 

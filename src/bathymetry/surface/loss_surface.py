@@ -17,17 +17,26 @@ from bathymetry.core.networks import unwrapped
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.beside import beside_theta
+from bathymetry.surface.checks import (
+    HiddenRandomness,
+    check_gradient,
+    check_hidden_randomness,
+    check_product,
+    check_randomness,
+    check_weighting,
+    inspect,
+    padded_examples,
+    telling_batches,
+    total_count,
+    trial_of,
+)
 from bathymetry.surface.derivatives import Derivatives
+from bathymetry.surface.fixed_tensors import beside_theta
 from bathymetry.surface.formulas import perceptron_formulas
-from bathymetry.surface.hidden_randomness import HiddenRandomness, check_hidden_randomness
-from bathymetry.surface.inspection import check_weighting, inspect, telling_batches, total_count
-from bathymetry.surface.network import Network
+from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.outputs import Output
+from bathymetry.surface.parameters import select
 from bathymetry.surface.product import Again, HessianProduct, weighted_sum
-from bathymetry.surface.selection import select
-from bathymetry.surface.structure import Mode
-from bathymetry.surface.trial import check_gradient, check_product, check_randomness, padded_examples, trial_of
 from bathymetry.training.loss import Criterion, Loss
 
 _MEMORY = 2**31
@@ -52,7 +61,7 @@ class LossSurface:
             takes batches (inputs,); a batch may be a mapping, whose entries the network takes by name.
         mode: "as_is" for layers in the modes they are in; "no_dropout" for evaluation mode in all but normalisations,
             which stay in theirs: in a network that trains, random layers are off and BatchNorm uses its batch.
-        only: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
+        params: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
         dtype: What to measure in, for example `torch.float64`; None for the network's own.
         memory: About how many bytes to use at once.
 
@@ -75,7 +84,7 @@ class LossSurface:
         loss: Loss,
         data: Any,
         *,
-        only: Sequence[str] | None = None,
+        params: Sequence[str] | None = None,
         dtype: torch.dtype | None = None,
         memory: int = _MEMORY,
         mode: Mode = "as_is",
@@ -88,8 +97,8 @@ class LossSurface:
         model = unwrapped(model)
         self._network = Network(model, dtype, mode)
         self._model, self._memory, self._mode = model, int(memory), mode
-        self.selection = select(model, only, dtype)
-        self.only = None if only is None else list(self.selection.shapes)
+        self.selection = select(model, params, dtype)
+        self.params = None if params is None else list(self.selection.shapes)
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.examples = self._batches.examples
@@ -100,7 +109,8 @@ class LossSurface:
         if isinstance(self.criterion.loss, _Loss) and (not first.targets or first.targets[0] is None):
             remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
             raise InputError("loss", self.criterion.name, remedy)
-        inspect(self._network, self.automatic, self.parameters, first)
+        theta = self.parameters[None]
+        inspect(self._network, lambda batch: self.automatic.loss(theta, batch)[0], first)
         if formulas is None:
             self._try_out(first)
             check_hidden_randomness(self._network, lambda: self.automatic.loss(self.parameters[None], first))
@@ -313,10 +323,10 @@ class LossSurface:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HiddenRandomness)  # said when this one was made
             surface = LossSurface(
-                self._model, self.criterion.loss, self._batches, only=list(self.selection.shapes), dtype=dtype,
+                self._model, self.criterion.loss, self._batches, params=list(self.selection.shapes), dtype=dtype,
                 memory=self._memory, mode=self._mode,
             )  # fmt: skip
-        surface.only = self.only
+        surface.params = self.params
         return surface
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:

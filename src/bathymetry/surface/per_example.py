@@ -9,7 +9,7 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.surface.automatic import InputDerivative
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.consistency import Wrt
+from bathymetry.surface.checks import Wrt
 from bathymetry.surface.loss_surface import LossSurface
 from bathymetry.surface.outputs import Output
 

@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def unstirred(seed: int | None = None) -> Iterator[None]:
+def preserve_rng_state(seed: int | None = None) -> Iterator[None]:
     """Put the random states of PyTorch, Python and NumPy back after what is inside has drawn from them.
 
     Args:

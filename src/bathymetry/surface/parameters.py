@@ -119,12 +119,12 @@ class Selection:
         return {name: part.view((*theta.shape[:-1], *shape)) for (name, shape), part in named}
 
 
-def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | None) -> Selection:
+def select(model: nn.Module, params: Sequence[str] | None, dtype: torch.dtype | None) -> Selection:
     """Choose the parameters of a surface.
 
     Args:
         model: The network. Parameters that share one tensor count once.
-        only: Names of parameters or of layers; None for all that are trainable.
+        params: Names of parameters or of layers; None for all that are trainable.
         dtype: What θ is to be measured in; None for the parameters' own.
 
     Returns:
@@ -134,17 +134,18 @@ def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | No
         InputError: If a name is unknown, or a parameter is not made of real numbers, or none is left.
     """
     own = dict(model.named_parameters())
-    if only is None:
+    if params is None:
         chosen = {name: p for name, p in own.items() if p.requires_grad}
         if not chosen:
             raise InputError("model", type(model).__name__, "give a network with trainable parameters")
     else:
-        if not isinstance(only, str) and not (isinstance(only, Sequence) and all(isinstance(n, str) for n in only)):
-            raise InputError("only", type(only).__name__, "expected names of parameters or layers, or None for all")
-        wanted = set(_named(model, own, [only] if isinstance(only, str) else only))
+        names = [params] if isinstance(params, str) else params
+        if not (isinstance(names, Sequence) and all(isinstance(name, str) for name in names)):
+            raise InputError("params", type(params).__name__, "expected names of parameters or layers, or None for all")
+        wanted = set(_named(model, own, names))
         chosen = {name: p for name, p in own.items() if name in wanted}
         if not chosen:
-            raise InputError("only", list(only), "give at least one name, or None for all")
+            raise InputError("params", list(params), "give at least one name, or None for all")
     for name, parameter in chosen.items():
         if not parameter.is_floating_point():
             raise InputError(
@@ -154,12 +155,14 @@ def select(model: nn.Module, only: Sequence[str] | None, dtype: torch.dtype | No
     return Selection({name: tuple(p.shape) for name, p in chosen.items()}, dtype or widest)
 
 
-def _named(model: nn.Module, own: Mapping[str, Tensor], only: Sequence[str]) -> Iterator[str]:
+def _named(model: nn.Module, own: Mapping[str, Tensor], params: Sequence[str]) -> Iterator[str]:
     # A tied parameter has several names; its first is the one that counts.
     first = {id(p): name for name, p in own.items()}
     every = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
-    for wanted in only:
+    for wanted in params:
         found = [real for name, real in every.items() if name == wanted or name.startswith(f"{wanted}.")]
         if not found:
-            raise InputError("only", wanted, f"give names of parameters or layers, such as {', '.join(list(own)[:3])}")
+            raise InputError(
+                "params", wanted, f"give names of parameters or layers, such as {', '.join(list(own)[:3])}"
+            )
         yield from found

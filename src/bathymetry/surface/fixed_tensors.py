@@ -1,8 +1,4 @@
-"""What networks have beside θ: running statistics, other buffers, parameters that are not trained.
-
-A point of a surface is θ alone, and the surface's own network has the rest. Another network's θ is that network only if
-its rest is the same, or plays no part: BatchNorm in training mode, for example, uses its batch.
-"""
+"""What networks have beside θ: running statistics, other buffers, parameters that are not trained."""
 
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
@@ -38,7 +34,7 @@ def beside_theta(
         InputError: If it is of another architecture, or the rest can't be handed to the surface's network.
     """
     own, theirs = (fixed_tensors(one, surface.selection.shapes) for one in (surface._model, network))
-    if surface.only is not None:  # then all other parameters are the surface's, whosever θ it is
+    if surface.params is not None:  # then all other parameters are the surface's, whosever θ it is
         parameters = {name for name, _ in network.named_parameters()}
         theirs = {name: tensor for name, tensor in theirs.items() if name not in parameters}
     _check_layers(surface._model, network, field)
