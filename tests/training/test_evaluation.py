@@ -6,7 +6,7 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.training import EvaluationSet, evaluation, train
+from bathymetry.training import EvaluationSet, records, train
 
 N = 2_300
 GENERATOR = torch.Generator().manual_seed(11)
@@ -69,7 +69,7 @@ def truth(loss, outputs, targets):
 @pytest.mark.parametrize("members", [1, 3, 10])
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_recorded_loss_is_that_of_the_whole_set(name, members, monkeypatch):
-    monkeypatch.setattr(evaluation, "_PASS_BYTES", 4 * 32 * 10 * 271)  # passes of 2,300, 903 and 271 examples
+    monkeypatch.setattr(records, "_PASS_BYTES", 4 * 32 * 10 * 271)  # passes of 2,300, 903 and 271 examples
     loss, targets = LOSSES[name]
     loss = loss.double() if isinstance(loss, nn.Module) else loss
     data = (X[SORTED].double(), targets.double() if targets.is_floating_point() else targets)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.training.loss import answered_rightly, correct_answers
+from bathymetry.training.loss import correct_answers, is_correct
 
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 2.5, float("nan"), float("inf"), float("-inf")])
 
@@ -17,7 +17,7 @@ def test_ties_and_what_is_no_number_are_judged_as_one_by_one(rows, data):
         all(abs(one) < float("inf") for one in row) and row.index(max(row)) == target
         for row, target in zip(rows, targets, strict=True)
     ]
-    assert answered_rightly(outputs, torch.tensor([targets])).tolist() == [slow]
+    assert is_correct(outputs, torch.tensor([targets])).tolist() == [slow]
 
 
 def test_without_ties_the_largest_output_decides():

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathymetry.surface.mlp import PerceptronDerivatives, perceptron_line
-from bathymetry.training.loss import answered_rightly
+from bathymetry.training.loss import is_correct
 
 if TYPE_CHECKING:
     from bathymetry.surface.loss_surface import LossSurface
@@ -42,5 +42,5 @@ def along(
                 losses[member] += share * piece.rows / batch.rows * loss.double()
                 if correct is not None:
                     classes = piece.targets[0].expand(len(alphas), -1)
-                    correct[member] += answered_rightly(outputs, classes).sum(1)
+                    correct[member] += is_correct(outputs, classes).sum(1)
     return losses.cpu(), None if correct is None else (correct / surface.examples).cpu()

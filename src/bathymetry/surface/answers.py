@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.training.loss import answered_rightly
+from bathymetry.training.loss import is_correct
 
 
 def right_answers(
@@ -35,4 +35,4 @@ def right_answers(
     axis = 2 if after else outputs.ndim - 1
     # a label without an output is one that the loss ignores, such as −100 or 255: no answer to it is right
     known = classes.clamp(0, outputs.shape[axis] - 1)
-    return answered_rightly(outputs.movedim(axis, 2), known.expand(len(outputs), *wanted)) & (classes == known)
+    return is_correct(outputs.movedim(axis, 2), known.expand(len(outputs), *wanted)) & (classes == known)

@@ -92,11 +92,11 @@ def correct_answers(
         Right answers and labels, one count a member; an output that is not a finite number is no answer, and of equal
         ones the first counts.
     """
-    right = answered_rightly(outputs, targets.masked_fill(~counted, 0)) & counted
+    right = is_correct(outputs, targets.masked_fill(~counted, 0)) & counted
     return right.flatten(1).sum(1, dtype=torch.float64), counted.flatten(1).sum(1, dtype=torch.float64)
 
 
-def answered_rightly(
+def is_correct(
     outputs: Float[Tensor, "member example classes *place"], targets: Int[Tensor, "member example *place"]
 ) -> Bool[Tensor, "member example *place"]:
     """Tell which examples have their largest output at their class.
