@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts import dots
+from bathymetry.charts.point_charts import dot_chart as dots
 from charts.cases import NETWORKS, times
 from charts.specification import layers, member_rows, rows_of
 

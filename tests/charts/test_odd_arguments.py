@@ -6,6 +6,10 @@ import torch
 import xarray as xr
 
 from bathymetry import charts
+from bathymetry.charts.line_charts import prediction_chart as predictions
+from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.point_charts import path_chart as paths
+from bathymetry.charts.point_charts import scatter_chart as scatter
 from bathymetry.core.errors import InputError
 
 LOSSES = xr.DataArray(
@@ -30,17 +34,17 @@ CALLS = {
         }
         | {"references": (), "x_title": "Epoch", "y_title": "Loss"},
     ),
-    "dots": (charts.dots, {"values": LAST, "category": "network", "scale": "log", "domain": None, "title": "Loss"}),
+    "dots": (dots, {"values": LAST, "category": "network", "scale": "log", "domain": None, "title": "Loss"}),
     "scatter": (
-        charts.scatter,
+        scatter,
         {"x": LAST, "y": LAST, "group": "network", "x_scale": "log", "y_domain": None, "x_title": "a", "y_title": "b"},
     ),
     "predictions": (
-        charts.predictions,
+        predictions,
         {"prediction": ANSWERS, "truth": ANSWERS.isel(member=0), "x": "x", "trained_on": None, "y_domain": None}
         | {"x_title": "x", "y_title": "y"},
     ),
-    "paths": (charts.paths, {"points": PLACES, "colour": PLACES.isel(component=0), "titles": ("1", "2")}),
+    "paths": (paths, {"points": PLACES, "colour": PLACES.isel(component=0), "titles": ("1", "2")}),
     "panel": (charts.panel, {"chart": CHART, "title": "Loss"}),
     "thin": (charts.thin, {"length": 1000, "most": 20, "spacing": "log"}),
 }
@@ -79,10 +83,10 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name):
         ),
         (lambda: charts.curves(LOSSES, x="epoch", x_title="", y_title=""), "expected epoch, member"),
         (
-            lambda: charts.dots(LAST, category="network", title="", scale="ln"),
+            lambda: dots(LAST, category="network", title="", scale="ln"),
             "scale = ln: expected linear, log or acc",
         ),
-        (lambda: charts.dots(LAST, category="network", title="", domain=(1, 1)), "the lower first"),
+        (lambda: dots(LAST, category="network", title="", domain=(1, 1)), "the lower first"),
         (lambda: charts.save("figure", "."), "figure = str: expected a charts.Figure"),
         (lambda: charts.save(charts.Figure("a", "b", (), "", ""), "a\0b"), r"folder = a\\x00b: expected a path"),
     ],

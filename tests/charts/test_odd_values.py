@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts import Figure, Reference, curves, dots, panel, paths, predictions, scatter
+from bathymetry.charts import Figure, Reference, curves, panel
 from bathymetry.charts.figure import drawing
+from bathymetry.charts.line_charts import prediction_chart as predictions
+from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.point_charts import path_chart as paths
+from bathymetry.charts.point_charts import scatter_chart as scatter
 from bathymetry.core.errors import InputError
 from charts.specification import centre_rows, lines, member_rows
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts import paths
+from bathymetry.charts.point_charts import path_chart as paths
 from charts.specification import axis_titles, layers, member_rows
 
 POINTS = np.arange(24, dtype=float).reshape(2, 6, 2)

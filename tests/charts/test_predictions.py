@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bathymetry.charts import predictions
+from bathymetry.charts.line_charts import prediction_chart as predictions
 from charts.cases import predictions as cases
 from charts.specification import axis_titles, centre_rows, layers, rows_of
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import vl_convert
 
-from bathymetry.charts import Figure, curves, panel, predictions, save
+from bathymetry.charts import Figure, curves, panel, save
 from bathymetry.charts.figure import Figures, drawing
+from bathymetry.charts.line_charts import prediction_chart as predictions
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind

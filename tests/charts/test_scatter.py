@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts import scatter
+from bathymetry.charts.point_charts import scatter_chart as scatter
 from charts.specification import axis_titles, member_rows
 
 

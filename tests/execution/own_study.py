@@ -8,7 +8,8 @@ import xarray as xr
 from pydantic import Field
 
 import bathymetry as bm
-from bathymetry.charts import Figure, dots, panel
+from bathymetry.charts import Figure, panel
+from bathymetry.charts.point_charts import dot_chart as dots
 from bathymetry.studies import Claim, JointMeasurement, Plan, PlannedEnsemble, Study, StudySettings, Widths
 
 

@@ -3,7 +3,11 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts import Figure, Reference, curves, dots, panel, paths, predictions, scatter
+from bathymetry.charts import Figure, Reference, curves, panel
+from bathymetry.charts.line_charts import prediction_chart as predictions
+from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.point_charts import path_chart as paths
+from bathymetry.charts.point_charts import scatter_chart as scatter
 from bathymetry.report import ClaimRow, Kept, Report, StudySection
 from bathymetry.stats import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times

@@ -4,7 +4,7 @@ import json
 import mmap
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import Any, cast
 
 import altair as alt
 import vl_convert
+import xarray as xr
 
 from bathymetry.charts.key import HIDDEN, Entry, sample, usermeta
+from bathymetry.charts.labels import along, heading, label
 from bathymetry.charts.marks import HOVER
 from bathymetry.charts.theme import FONT, INK, MUTED, PAPER, configuration
 from bathymetry.core.errors import InputError, StorageError, path_of
@@ -80,6 +82,23 @@ def panel(chart: alt.Chart | alt.LayerChart, title: str) -> Panel:
         raise InputError("chart", type(chart).__name__, "expected a chart, such as charts.curves makes")
     words = chart.description
     return Panel(chart=chart, title=title, description=words if isinstance(words, str) else title)
+
+
+def panels(
+    values: xr.DataArray,
+    facet: str | None,
+    draw: Callable[[xr.DataArray, int], alt.LayerChart],
+    title: str | None = None,
+) -> list[Panel]:
+    """Draw one panel, or one for each value of a dimension or of a coordinate along one."""
+    if not isinstance(values, xr.DataArray):
+        raise InputError("values", type(values).__name__, "expected an xarray.DataArray")
+    if facet is None:
+        return [panel(draw(values, 0), heading(values) if title is None else title)]
+    whole = along(values, "facet", facet)
+    pieces = [whole.isel({facet: place}) for place in range(whole.sizes[facet])]
+    heads = [heading(one) if facet == "split" else label(one[facet].item()) for one in pieces]
+    return [panel(draw(one, place), head) for place, (one, head) in enumerate(zip(pieces, heads, strict=True))]
 
 
 _SVG = "{http://www.w3.org/2000/svg}"
