@@ -58,7 +58,7 @@ def test_an_examples_loss_counts_as_the_loss_weighs_it_in_whatever_batch_it_come
     model, _, x, y = softmax_regression(23)
     classes = torch.tensor([1.0, 2.0, 0.5]).double()
     loss = nn.CrossEntropyLoss(weight=classes, ignore_index=2)
-    found = probes.sensitivity(LossSurface(model, loss, batched(x, y, rows), memory=memory), of="loss")
+    found = probes.sensitivity(LossSurface(model, loss, batched(x, y, rows), max_bytes=memory), of="loss")
     expected = reaction(model(x), y, model.weight).norm(dim=1) * classes[y] * (y != 2)
     torch.testing.assert_close(found.per_example, expected.detach())
     torch.testing.assert_close(found.value, expected.detach().mean())

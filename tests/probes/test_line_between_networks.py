@@ -52,7 +52,7 @@ def mixed(a, b, alpha, statistics):
 )
 def test_between_two_networks_with_statistics_of_their_own(statistics, memory):
     a, b = normalised(0), normalised(1)
-    surface = LossSurface(a, "cross_entropy", (X, Y), dtype=F64, memory=memory)
+    surface = LossSurface(a, "cross_entropy", (X, Y), dtype=F64, max_bytes=memory)
     alphas = [-0.1, 0.0, 0.3, 0.5, 1.0, 1.1]
     line = probes.interpolate(surface, a, b, alphas, statistics=statistics)
     for alpha, loss, accuracy in zip(alphas, line.loss, line.accuracy, strict=True):
@@ -341,7 +341,7 @@ def test_a_buffer_that_takes_part_in_a_later_batch_goes_with_its_network_too(cut
     words, labels = torch.tensor([0] * 5 + [1] * 5), torch.arange(10) % 3
     batches = [(words[:cut], labels[:cut]), (words[cut:], labels[cut:])]
     a, b = Scaled(1.0, 2.0), Scaled(1.0, 3.0)
-    surface = LossSurface(a, "cross_entropy", batches, memory=memory)
+    surface = LossSurface(a, "cross_entropy", batches, max_bytes=memory)
     with pytest.raises(InputError, match="scales is not this surface's"):
         surface.flatten(b)
     line = probes.interpolate(surface, a, b, [0.0, 0.5, 1.0], statistics="interpolate")

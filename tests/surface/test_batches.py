@@ -155,7 +155,7 @@ def test_a_batch_may_be_a_mapping(rows):
     surface = LossSurface(
         OwnLoss(), lambda output: output["loss"], batches[0] if rows == 50 else batches, dtype=torch.float64
     )
-    assert surface.examples == 50
+    assert surface.num_examples == 50
     expected = nn.functional.cross_entropy(2 * network().double()(X.double()), Y)
     torch.testing.assert_close(surface.loss(), expected.detach())
     assert probes.eigenvalues(surface, k=1).values > 0
@@ -174,7 +174,7 @@ class Propagating(nn.Module):
 
 def test_a_sparse_matrix_beside_the_inputs_belongs_to_all_of_them():
     graph = torch.eye(50) + torch.eye(50).roll(1, 0)
-    surface = LossSurface(Propagating(), "cross_entropy", ((X, graph.to_sparse()), Y), memory=10_000)
+    surface = LossSurface(Propagating(), "cross_entropy", ((X, graph.to_sparse()), Y), max_bytes=10_000)
     expected = nn.functional.cross_entropy(graph @ network()(X), Y)
     torch.testing.assert_close(surface.loss().item(), expected.item())
     with pytest.raises(InputError, match=r"Propagating, or its loss, which mixes the examples of a batch"):
@@ -203,4 +203,4 @@ def test_targets_in_one_buffer_are_warned_of_and_a_shared_constant_is_not():
     with pytest.warns(UserWarning, match=r"Batches 0 and 1 share the memory of their targets.*y\.clone\(\)"):
         LossSurface(nn.Linear(3, 3), "mse", batches[:2])
     zeros = torch.zeros(4, 3)
-    assert LossSurface(nn.Linear(3, 3), "mse", [(x, zeros) for x, _ in batches]).examples == 12
+    assert LossSurface(nn.Linear(3, 3), "mse", [(x, zeros) for x, _ in batches]).num_examples == 12

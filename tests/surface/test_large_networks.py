@@ -87,7 +87,7 @@ def test_products_of_a_network_with_more_parameters_than_activations_are_kept():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(50_000, 8), nn.Flatten(), nn.Linear(24, 3))
     data = torch.randint(0, 50_000, (6, 3)), torch.randint(0, 3, (6,))
-    surface = LossSurface(model, "cross_entropy", data, memory=2**22)
+    surface = LossSurface(model, "cross_entropy", data, max_bytes=2**22)
     product = surface.product()
     assert not isinstance(product._pieces, Again)
     assert len(product._pieces) == 1  # and the batch is one piece, not six
@@ -99,7 +99,7 @@ def test_many_batches_whose_products_would_not_fit_are_prepared_anew():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(50_000, 8), nn.Flatten(), nn.Linear(24, 3))
     batches = [(torch.randint(0, 50_000, (2, 3)), torch.randint(0, 3, (2,))) for _ in range(4)]
-    small, large = (LossSurface(model, "cross_entropy", batches, memory=memory) for memory in (2**22, 2**31))
+    small, large = (LossSurface(model, "cross_entropy", batches, max_bytes=memory) for memory in (2**22, 2**31))
     assert isinstance(small.product()._pieces, Again)
     vector = torch.randn(small.dimension)
     torch.testing.assert_close(small.hvp(vector), large.hvp(vector))

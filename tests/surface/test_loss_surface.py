@@ -200,7 +200,7 @@ def test_a_perceptrons_formulas_are_those_of_automatic_differentiation(sizes, dt
 def test_a_small_memory_changes_nothing_but_the_pieces(name):
     case = cases.CASES[name]
     model = cases.built(case)
-    roomy, narrow = (LossSurface(model, case.loss, case.batches(), memory=size) for size in (2**31, 30_000))
+    roomy, narrow = (LossSurface(model, case.loss, case.batches(), max_bytes=size) for size in (2**31, 30_000))
     vectors = torch.randn(4, roomy.dimension, dtype=torch.float64)
     torch.testing.assert_close(narrow.loss(), roomy.loss(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(narrow.gradient(), roomy.gradient(), rtol=1e-10, atol=1e-12)
@@ -208,8 +208,8 @@ def test_a_small_memory_changes_nothing_but_the_pieces(name):
 
 
 def test_a_hessian_that_does_not_fit_is_refused():
-    surface = LossSurface(bm.mlp([4, 50, 3]), "mse", (torch.randn(5, 4), torch.randn(5, 3)), memory=10_000)
-    with pytest.raises(InputError, match=r"memory = 10000 bytes for Hessians that need \d+: use products"):
+    surface = LossSurface(bm.mlp([4, 50, 3]), "mse", (torch.randn(5, 4), torch.randn(5, 3)), max_bytes=10_000)
+    with pytest.raises(InputError, match=r"max_bytes = 10000 bytes for Hessians that need \d+: use products"):
         surface.hessian()
 
 

@@ -160,7 +160,7 @@ def test_a_loss_of_sum_and_count_is_that_of_all_data_over_any_batches(name, size
     torch.manual_seed(0)
     build, data, _, pair, whole = UNEVEN[name]
     model = build().double()
-    surface = LossSurface(model, pair, cut(data, sizes), memory=200_000)
+    surface = LossSurface(model, pair, cut(data, sizes), max_bytes=200_000)
     value, gradient, hessian = wholes(model, whole)
     torch.testing.assert_close(surface.loss(), value)
     torch.testing.assert_close(surface.gradient(), gradient)
@@ -237,7 +237,7 @@ def test_a_contrastive_loss_over_several_batches_is_taken_with_its_count():
 
     with pytest.raises(InputError, match="no mean over the examples"):
         LossSurface(model, contrast, data)
-    surface = LossSurface(model, lambda o, t: (len(o) * contrast(o, t), len(o)), data, memory=100)
+    surface = LossSurface(model, lambda o, t: (len(o) * contrast(o, t), len(o)), data, max_bytes=100)
     truth = sum(len(x) * contrast(model(x), y) for x, y in data) / 9
     torch.testing.assert_close(surface.loss(), truth.detach())
 
@@ -470,7 +470,7 @@ def test_one_batch_has_the_same_loss_whatever_the_memory(loss):
     y[300:] = -100
     truth = F.cross_entropy(model(x), y).detach()
     for memory in (2**31, 30_000, 5_000):
-        torch.testing.assert_close(LossSurface(model, loss, (x, y), memory=memory).loss(), truth)
+        torch.testing.assert_close(LossSurface(model, loss, (x, y), max_bytes=memory).loss(), truth)
 
 
 def test_counts_of_zero_in_the_first_examples_are_no_randomness():

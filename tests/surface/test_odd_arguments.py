@@ -61,7 +61,7 @@ CALLS = {
     "data": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", odd),
     "params": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), params=odd),
     "dtype": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), dtype=odd),
-    "memory": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), memory=odd),
+    "max_bytes": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), max_bytes=odd),
     "mode": lambda odd: LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y), mode=odd),
 }
 

@@ -195,7 +195,7 @@ class Centred(nn.Module):
 def test_a_network_that_couples_examples_keeps_its_batches_whole():
     model, data = Centred(), (drawn(40, 2), drawn(40, 1, seed=1))
     whole = LossSurface(model, "mse", data, dtype=F64)
-    little = LossSurface(model, "mse", data, dtype=F64, memory=2000)
+    little = LossSurface(model, "mse", data, dtype=F64, max_bytes=2000)
     torch.testing.assert_close(little.loss(), whole.loss())
     torch.testing.assert_close(little.hessian(), whole.hessian())
     with pytest.raises(InputError, match="depend on one another"):
@@ -216,7 +216,7 @@ class Shared(nn.Module):
 def test_an_argument_that_only_looks_like_examples_is_not_cut():
     model, mixing = Shared(), drawn(2, 2, seed=4)
     data = ((drawn(2, 2), mixing), drawn(2, 1, seed=1))
-    little = LossSurface(model, "mse", [data], memory=1)
+    little = LossSurface(model, "mse", [data], max_bytes=1)
     expected = (model(*data[0]) - data[1]).square().mean().item()
     assert little.loss().item() == pytest.approx(expected, rel=1e-6)
 
@@ -303,7 +303,7 @@ def test_theta_that_is_no_point_is_refused(theta, sentence, unchecked):
         surface.loss(theta)
 
 
-@pytest.mark.parametrize("given", [{"memory": None}, {"memory": float("nan")}, {"memory": 0}, {"params": []}])
+@pytest.mark.parametrize("given", [{"max_bytes": None}, {"max_bytes": float("nan")}, {"max_bytes": 0}, {"params": []}])
 def test_settings_of_the_wrong_kind_are_refused(given, unchecked):
     with pytest.raises(InputError, match=next(iter(given))):
         LossSurface(nn.Linear(2, 1), "mse", (drawn(4, 2), drawn(4, 1)), **given)

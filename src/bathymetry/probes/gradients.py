@@ -130,8 +130,8 @@ def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] 
         tensor(0.2727, dtype=torch.float64)
     """
     check_surface(surface)
-    if surface.examples < 3:
-        raise InputError("data", f"{surface.examples} examples", "give at least 3, of which a spread can be known")
+    if surface.num_examples < 3:
+        raise InputError("data", f"{surface.num_examples} examples", "give at least 3, of which a spread can be known")
     weights = example_weights(surface)
     if not bool((weights == weights[0]).all()):
         remedy = "a noise scale needs a plain mean over examples: give a loss without class weights or ignored targets"
@@ -139,12 +139,12 @@ def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] 
     where = places(surface, theta)
     table = filled(where.each(lambda point: _measured(surface, point)), torch.empty(5, dtype=torch.float64))
     value, error, low, high, length = (where.given(column) for column in table.T)
-    return NoiseScale(value, error, low, high, length, surface.examples)
+    return NoiseScale(value, error, low, high, length, surface.num_examples)
 
 
 def _measured(surface: LossSurface, point: Tensor) -> Float[Tensor, " quantity"]:
     """From each example's squared norm and its product with the mean follow all that leaves one example out."""
-    count = surface.examples
+    count = surface.num_examples
     mean = surface.gradient(point).double() / (1 if surface.criterion.is_mean else count)
     squares = surface.example_gradient_norms(point).square().cpu().numpy()
     along = example_slopes(surface, mean.to(surface.dtype), point).cpu().numpy()  # Ĝ·gᵢ

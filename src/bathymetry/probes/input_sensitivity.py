@@ -78,5 +78,5 @@ def sensitivity(
         )
     where = places(surface, theta)
     each = where.each(lambda point: input_derivative_norms(surface, of, point, output=output, wrt=wrt).cpu())
-    norms = filled(each, torch.empty(surface.examples, dtype=torch.float64))
+    norms = filled(each, torch.empty(surface.num_examples, dtype=torch.float64))
     return Sensitivity(where.given(norms.mean(1)), where.given(norms), of)

@@ -43,4 +43,4 @@ def along(
                 if correct is not None:
                     classes = piece.targets[0].expand(len(alphas), -1)
                     correct[member] += is_correct(outputs, classes).sum(1)
-    return losses.cpu(), None if correct is None else (correct / surface.examples).cpu()
+    return losses.cpu(), None if correct is None else (correct / surface.num_examples).cpu()

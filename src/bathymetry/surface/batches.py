@@ -130,8 +130,8 @@ class Batches:
             raise InputError("data", "no batch", "give at least one example")
         self.first = first
         rows = [batch.rows for batch in self]
-        self.examples, self.count = sum(rows), len(rows)
-        if self.examples == 0:
+        self.num_examples, self.count = sum(rows), len(rows)
+        if self.num_examples == 0:
             raise InputError("data", "no example", "give at least one example")
 
     def __iter__(self) -> Iterator[Batch]:

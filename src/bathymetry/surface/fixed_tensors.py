@@ -158,7 +158,7 @@ class Beside:
 def _pieces(surface: "LossSurface", theta: Tensor, data: Batches) -> Iterator[Batch]:
     for batch in data:
         placed = surface._placed(batch)
-        most = max(2, surface._memory // surface._bytes(theta[None], placed))
+        most = max(2, surface._max_bytes // surface._bytes(theta[None], placed))
         yield from placed.split(ceil(placed.rows / ceil(placed.rows / most)))  # pieces of about the same size
 
 

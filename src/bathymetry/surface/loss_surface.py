@@ -39,7 +39,7 @@ from bathymetry.surface.parameters import select
 from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.training.loss import Criterion, Loss
 
-_MEMORY = 2**31
+_MAX_BYTES = 2**31
 _TRIED = 8  # batches in which a finite loss is looked for
 _GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
 _VECTORS = 3  # and about this many vectors of the length of θ
@@ -63,7 +63,7 @@ class LossSurface:
             which stay in theirs: in a network that trains, random layers are off and BatchNorm uses its batch.
         params: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
         dtype: What to measure in, for example `torch.float64`; None for the network's own.
-        memory: About how many bytes to use at once.
+        max_bytes: About how many bytes to use at once.
 
     Raises:
         InputError: If the data, the loss or the network can't make a surface; the sentence says why.
@@ -86,22 +86,22 @@ class LossSurface:
         *,
         params: Sequence[str] | None = None,
         dtype: torch.dtype | None = None,
-        memory: int = _MEMORY,
+        max_bytes: int = _MAX_BYTES,
         mode: Mode = "as_is",
     ) -> None:
         if not any(dtype is one for one in (None, torch.float32, torch.float64)):
             raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
-        positive_number("memory", memory)
+        positive_number("max_bytes", max_bytes)
         if not isinstance(mode, str) or mode not in get_args(Mode):
             raise InputError("mode", mode, f"expected one of {', '.join(get_args(Mode))}")
         model = unwrapped(model)
         self._network = Network(model, dtype, mode)
-        self._model, self._memory, self._mode = model, int(memory), mode
+        self._model, self._max_bytes, self._mode = model, int(max_bytes), mode
         self.selection = select(model, params, dtype)
         self.params = None if params is None else list(self.selection.shapes)
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
-        self.examples = self._batches.examples
+        self.num_examples = self._batches.num_examples
         formulas = perceptron_formulas(model, self.criterion, self.selection, self._batches)
         self.automatic = AutomaticDerivatives(self._network, self.criterion, self.selection)
         self._derivatives: Derivatives = formulas or self.automatic
@@ -123,7 +123,7 @@ class LossSurface:
         what = f"{self._network.kind}, {self.dimension:,} parameters, {self.criterion.name}"
         batches = f"{self._batches.count:,} batches" if self._batches.count > 1 else "1 batch"
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"LossSurface({what} over {self.examples:,} examples in {batches}, {dtype}; {self.path})"
+        return f"LossSurface({what} over {self.num_examples:,} examples in {batches}, {dtype}; {self.path})"
 
     @property
     def dimension(self) -> int:
@@ -324,7 +324,7 @@ class LossSurface:
             warnings.simplefilter("ignore", HiddenRandomness)  # said when this one was made
             surface = LossSurface(
                 self._model, self.criterion.loss, self._batches, params=list(self.selection.shapes), dtype=dtype,
-                memory=self._memory, mode=self._mode,
+                max_bytes=self._max_bytes, mode=self._mode,
             )  # fmt: skip
         surface.params = self.params
         return surface
@@ -340,7 +340,7 @@ class LossSurface:
         """
         points, single = self.points(theta)
         kept: list[tuple[float, Callable[[Tensor], Tensor], int]] = []
-        room = self._memory // 2
+        room = self._max_bytes // 2
         needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
         needed += (self._batches.count - 1) * _VECTORS * points.nbytes  # beside those of the first
         if needed > room:
@@ -381,9 +381,9 @@ class LossSurface:
         """
         points, single = self.points(theta)
         size = 2 * len(points) * self.dimension**2 * 8
-        if size > 4 * self._memory:
-            remedy = "use products, or probes that need nothing else, or give the surface more memory"
-            raise InputError("memory", f"{self._memory} bytes for Hessians that need {size}", remedy)
+        if size > 4 * self._max_bytes:
+            remedy = "use products, or probes that need nothing else, or give the surface more max_bytes"
+            raise InputError("max_bytes", f"{self._max_bytes} bytes for Hessians that need {size}", remedy)
         whole = self._hessians(points)
         return (whole[0] if single else whole).to(self.dtype)
 
@@ -452,7 +452,7 @@ class LossSurface:
         if count is not None:
             if count <= 0:
                 raise InputError("loss", self.criterion.name, f"its counts add up to {count:g}; expected more than 0")
-            self.criterion.mean_count = count / self.examples
+            self.criterion.mean_count = count / self.num_examples
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device
@@ -468,7 +468,7 @@ class LossSurface:
             placed = self._placed(batch)
             if rows is None:
                 each = len(points) * self._derivatives.bytes_an_example(points, placed) * copies
-                rows = max(1, self._memory // each)
+                rows = max(1, self._max_bytes // each)
             whole = self._network.couples_examples or placed.rows <= rows
             for piece in [placed] if whole else placed.split(rows):
                 yield self.criterion.weight(piece.targets, piece.rows) / self._whole, piece
@@ -504,7 +504,7 @@ class LossSurface:
         return max(1, room // (3 * (batch.rows * self._bytes(points, batch) + points.nbytes)))
 
     def _prepared(self, points: Tensor) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
-        room = self._memory // 2
+        room = self._max_bytes // 2
         with self._network.measuring():
             for share, batch in self._shares(points, 2 * _GRAPHS):
                 yield share, self._derivatives.product(points, batch), self._vectors_at_once(points, batch, room)
