@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bathymetry.stats import Part, combine, holm
+from bathymetry.stats import RENAMED, Part, combine, holm
 from bathymetry.studies import Claim, shipped
 from bathymetry.studies.judging import finding
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 PACKAGED = ROOT / "src" / "bathymetry" / "studies" / "kept_claims.json"
-NEUTRAL = {"share": 0.5, "order": 0.5, "best": 0.5, "slope": 0.0, "correlation": 0.0}
+NEUTRAL = {"majority": 0.5, "stochastic_order": 0.5, "best_of": 0.5, "mean_sign": 0.0, "correlation": 0.0}
 # The side of 0 that a claim expects, for parts which were stored before their direction was
 EXPECTED = {("capacity.a", "loss"): -1, ("capacity.a", "accuracy"): 1, ("capacity.b", "loss"): -1,
             ("capacity.b", "accuracy"): 1}  # fmt: skip
@@ -36,7 +36,7 @@ def direction(claim: str, kind: str, part: dict[str, Any]) -> str:
     if part["estimate"] is None or part["estimate"] == NEUTRAL[kind]:
         return "neither"
     side = 1 if part["estimate"] > NEUTRAL[kind] else -1
-    if kind in ("slope", "correlation"):
+    if kind in ("mean_sign", "correlation"):
         side *= EXPECTED[claim, next(iter(part["coordinates"].values()))]
     return "for" if side > 0 else "against"
 
@@ -45,7 +45,7 @@ def rebuilt(claim: str, kind: str, stored: dict[str, Any]) -> Part:
     """Take a stored part back to what its rule returned."""
     low, high = (float("nan") if end is None else end for end in stored["interval"])
     return Part(
-        decision="not tested" if stored["verdict"] == "not judged" else stored["verdict"],
+        decision=RENAMED.get(stored["verdict"], stored["verdict"]),  # type: ignore[arg-type]
         estimate=float("nan") if stored["estimate"] is None else stored["estimate"],
         interval=(low, high),
         p=stored["p"],
@@ -69,7 +69,7 @@ def combined(stored: dict[str, Any], claim: Claim) -> dict[str, Any]:
         "text": claim.text, "rule": claim.rule, "kind": claim.kind, "verdict": verdict.decision, "reason": reason,
         "members": verdict.members, "p": verdict.p, "parts": kept,
     }  # fmt: skip
-    if claim.kind == "share":  # all that the sentence says stands in the parts
+    if claim.kind == "majority":  # all that the sentence says stands in the parts
         changed["finding"] = finding(claim, verdict)
     return stored | changed
 

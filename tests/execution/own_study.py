@@ -52,7 +52,7 @@ def figures(results):
 
 def wider_is_lower(results):
     last = results.to_dataset()["train_loss"].isel(epoch=-1)
-    return [bm.stats.order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
+    return [bm.stats.stochastic_order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
 
 
 STUDY = Study(
@@ -64,5 +64,5 @@ STUDY = Study(
     settings=Settings,
     plan=plan,
     figures=figures,
-    claims=(Claim("a", "Wider is lower.", "order", "final training loss", wider_is_lower),),
+    claims=(Claim("a", "Wider is lower.", "stochastic_order", "final training loss", wider_is_lower),),
 )

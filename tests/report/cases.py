@@ -22,7 +22,7 @@ def part(decision, estimate, interval, p, summary, **coordinates):
 
 def claims(study: str) -> tuple[ClaimRow, ...]:
     mixed = Verdict(
-        "share",
+        "majority",
         "contradicted",
         (
             part(
@@ -34,7 +34,7 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
         0.04,
     )
     slope = Verdict(
-        "slope",
+        "mean_sign",
         "undecided",
         (part("undecided", 0.12, (-0.3, 0.52), 0.6, "0.12 (95 % interval −0.30 to 0.52)"),),
         10,
@@ -53,7 +53,7 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
             f"{study}.b",
             "all converge at about 250 epochs",
             "Share of members that fit by epoch 275.",
-            Verdict("share", "not tested", (), 0, None, "the claim needs MNIST; this run used strokes"),
+            Verdict("majority", "not tested", (), 0, None, "the claim needs MNIST; this run used strokes"),
             "Not tested: the claim needs MNIST; this run used strokes.",
             kept=Kept("supported", "In that run 10 of 10 fit.", "The reference run"),
         ),

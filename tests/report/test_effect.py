@@ -14,14 +14,14 @@ def verdict(kind, *parts):
 
 
 def test_a_share_of_one_half_lies_in_the_middle_where_nothing_is_said():
-    (effect,) = effects(verdict("share", (0.5, (0.0, 1.0))))
+    (effect,) = effects(verdict("majority", (0.5, (0.0, 1.0))))
     assert effect.middle == effect.neutral == 50
     assert effect.low == 100 - effect.high
     assert effect.label == "deep"
 
 
 def test_parts_of_one_claim_share_their_scale():
-    narrow, wide = effects(verdict("slope", (1.0, (0.5, 1.5)), (1.0, (-4.0, 6.0))))
+    narrow, wide = effects(verdict("mean_sign", (1.0, (0.5, 1.5)), (1.0, (-4.0, 6.0))))
     assert narrow.middle == wide.middle
     assert narrow.neutral == wide.neutral == 50
     assert wide.high - wide.low == pytest.approx(10 * (narrow.high - narrow.low), abs=0.1)

@@ -270,6 +270,17 @@ def test_verdicts_of_a_kind_that_this_version_does_not_know_are_shown_without_on
     assert "stored as “maybe”" in html_of(out)
 
 
+def test_kinds_and_decisions_of_earlier_versions_are_read_under_their_new_names():
+    for kind, now in [
+        ("share", "majority"),
+        ("order", "stochastic_order"),
+        ("slope", "mean_sign"),
+        ("best", "best_of"),
+    ]:
+        claim = _claim({"id": "x.a", "kind": kind, "verdict": "not judged", "reason": "not run"}, "x")
+        assert (claim.verdict.kind, claim.verdict.decision, claim.verdict.reason) == (now, "not tested", "not run")
+
+
 def test_a_folder_without_stored_pages_is_read_as_an_earlier_version_left_it(out, undrawn):
     (out / "own-width" / "page.json").unlink()
     before = claims_in(out)

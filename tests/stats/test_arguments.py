@@ -10,13 +10,12 @@ from bathymetry import stats
 from bathymetry.core.errors import InputError
 
 NUMBERS, HOLDS = np.arange(1.0, 21.0), np.ones(20, dtype=bool)
-VERDICT = stats.combine("share", [stats.share(HOLDS)])
+VERDICT = stats.combine("majority", [stats.majority(HOLDS)])
 RIGHT = {
     "accuracy": {"logits": NUMBERS, "total": 100},
-    "best": {"candidate": NUMBERS, "others": {"a": NUMBERS}, "larger_is_better": True},
-    "best_among": {"candidates": {"b": NUMBERS}, "others": {"a": NUMBERS}, "larger_is_better": True},
+    "best_of": {"candidates": {"b": NUMBERS}, "others": {"a": NUMBERS}, "larger_is_better": True},
     "clopper_pearson": {"count": 3, "total": 9},
-    "combine": {"kind": "share", "parts": list(VERDICT.parts)},
+    "combine": {"kind": "majority", "parts": list(VERDICT.parts)},
     "correlation": {"x": NUMBERS, "y": NUMBERS**2, "expected": "above"},
     "decided_by": {"verdict": VERDICT},
     "exists": {"cells": {"a": HOLDS}, "decides": "supported", "signs": {"a": HOLDS}},
@@ -27,13 +26,13 @@ RIGHT = {
     "logit_accuracy": {"total": 100},
     "mann_whitney": {"a": NUMBERS, "b": NUMBERS},
     "mean_interval": {"values": NUMBERS, "axis": 0, "transform": stats.LOG, "confidence": 0.95},
-    "order": {"a": NUMBERS, "b": NUMBERS, "larger_is_better": True, "relation": "above", "confidence": 0.9},
+    "stochastic_order": {"a": NUMBERS, "b": NUMBERS, "larger_is_better": True, "relation": "above", "confidence": 0.9},
     "paired_difference": {"a": NUMBERS, "b": NUMBERS},
     "percent_range": {"low": 0.1, "high": 0.2},
-    "region": {"values": NUMBERS, "low": 0.0, "high": 1.0, "diverged": ~HOLDS},
+    "mean_in_interval": {"values": NUMBERS, "low": 0.0, "high": 1.0, "diverged": ~HOLDS},
     "regression_slope": {"x": NUMBERS, "y": NUMBERS},
-    "share": {"holds": HOLDS, "confidence": 0.95},
-    "slope": {"values": NUMBERS, "expected": "above", "bounds": (-10.0, 10.0)},
+    "majority": {"holds": HOLDS, "confidence": 0.95},
+    "mean_sign": {"values": NUMBERS, "expected": "above", "bounds": (-10.0, 10.0)},
     "spearman_z": {"x": NUMBERS, "y": NUMBERS},
     "superiority_interval": {"estimate": 0.7, "first": 6, "second": 6},
     "t_interval": {"values": NUMBERS, "confidence": 0.95},
@@ -61,7 +60,7 @@ WRONG = {
     "a meta tensor": torch.ones(20, device="meta"),
     "a sparse tensor": torch.ones(20).to_sparse(),
 }
-CALLABLES = [name for name in statistics.__all__ if inspect.isfunction(getattr(statistics, name))]
+CALLABLES = [name for name in stats.__all__ if inspect.isfunction(getattr(stats, name))]
 
 
 def refusal(function, given, what):
@@ -82,7 +81,7 @@ def test_every_public_function_is_swept():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_whatever_a_function_is_given_it_answers_or_refuses_in_one_sentence(name):
-    function, right = getattr(statistics, name), RIGHT[name]
+    function, right = getattr(stats, name), RIGHT[name]
     function(**right)
     for field in right:
         for what, wrong in WRONG.items():
@@ -91,18 +90,20 @@ def test_whatever_a_function_is_given_it_answers_or_refuses_in_one_sentence(name
             assert len(said) < 500, (field, what)
 
 
-@pytest.mark.parametrize("rule", ["order", "slope", "region", "correlation", "t_interval", "mann_whitney"])
+@pytest.mark.parametrize(
+    "rule", ["stochastic_order", "mean_sign", "mean_in_interval", "correlation", "t_interval", "mann_whitney"]
+)
 @pytest.mark.parametrize("wrong", ["booleans", "words", "a table", "None", "complex numbers"])
 def test_what_only_looks_like_numbers_is_refused(rule, wrong):
     first = next(iter(RIGHT[rule]))
     with pytest.raises(InputError, match="expected one number per member"):
-        getattr(statistics, rule)(**{**RIGHT[rule], first: WRONG[wrong]})
+        getattr(stats, rule)(**{**RIGHT[rule], first: WRONG[wrong]})
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, -0.1, "0.95", None, True, np.nan])
 def test_a_confidence_lies_between_0_and_1(confidence):
     with pytest.raises(InputError, match="confidence"):
-        stats.share(HOLDS, confidence=confidence)
+        stats.majority(HOLDS, confidence=confidence)
 
 
 @pytest.mark.parametrize("low", [-0.001, -1e-17, -5.0])
@@ -112,10 +113,10 @@ def test_a_share_has_no_negative_bound_in_words(low):
 
 
 def test_the_mean_of_shares_has_an_interval_of_shares():
-    near_one = stats.region(np.array([1.0, 1, 1, 1, 1, 0.97]), 0.9, 1.0, as_percent=True)
+    near_one = stats.mean_in_interval(np.array([1.0, 1, 1, 1, 1, 0.97]), 0.9, 1.0, as_percent=True)
     assert near_one.interval[1] == 1.0
     assert "to 100" in near_one.summary.split(";")[0]
-    near_zero = stats.region(np.array([0.0, 0, 0, 0, 0, 0.03]), 0.0, 0.1, as_percent=True)
+    near_zero = stats.mean_in_interval(np.array([0.0, 0, 0, 0, 0, 0.03]), 0.0, 0.1, as_percent=True)
     assert near_zero.interval[0] == 0.0
     assert "−" not in near_zero.summary
 
@@ -123,15 +124,15 @@ def test_the_mean_of_shares_has_an_interval_of_shares():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: stats.share(np.ones(8, bool), coordinates="deep"), "coordinates = deep: expected a mapping"),
+        (lambda: stats.majority(np.ones(8, bool), coordinates="deep"), "coordinates = deep: expected a mapping"),
         (
-            lambda: stats.share(np.ones(8, bool), coordinates={"network": 3}),
+            lambda: stats.majority(np.ones(8, bool), coordinates={"network": 3}),
             "expected a mapping of names to names",
         ),
         (lambda: stats.not_run("was not run", "deep"), "coordinates = deep: expected a mapping"),
-        (lambda: stats.slope(np.ones(8), expected="above", unit=3), "unit = 3: expected text"),
-        (lambda: stats.best(np.ones(8), {"B": np.ones(8)}, larger_is_better=True, name=["A"]), "name = "),
-        (lambda: stats.region(np.ones(8), 0, 1, as_percent=np.ones(3)), "expected True or False"),
+        (lambda: stats.mean_sign(np.ones(8), expected="above", unit=3), "unit = 3: expected text"),
+        (lambda: stats.best_of(np.ones(8), {"B": np.ones(8)}, larger_is_better=True), "candidates = "),
+        (lambda: stats.mean_in_interval(np.ones(8), 0, 1, as_percent=np.ones(3)), "expected True or False"),
         (lambda: stats.clopper_pearson(1, 10**400), "expected at most"),
         (lambda: stats.superiority_interval(0.5, 10**400, 5), "expected at most"),
         (lambda: stats.holm(np.array(0.1)), "expected a list of p values"),
@@ -144,33 +145,40 @@ def test_words_and_counts_of_another_kind_are_named(make, words):
 
 VALUES = np.arange(8.0)
 RULES = {
-    "best": lambda **odd: stats.best(VALUES, {"B": VALUES}, **{"larger_is_better": True, **odd}),
-    "best_among": lambda **odd: stats.best_among({"A": VALUES}, {"B": VALUES}, **{"larger_is_better": True, **odd}),
+    "best_of": lambda **odd: stats.best_of({"A": VALUES}, {"B": VALUES}, **{"larger_is_better": True, **odd}),
     "correlation": lambda **odd: stats.correlation(VALUES, VALUES, expected="above", **odd),
     "exists": lambda **odd: stats.exists({"A": HOLDS}, decides="supported", **odd),
-    "order": lambda **odd: stats.order(VALUES, VALUES, **{"larger_is_better": True, **odd}),
-    "region": lambda **odd: stats.region(VALUES, 0, 1, **odd),
-    "share": lambda **odd: stats.share(HOLDS, **odd),
-    "slope": lambda **odd: stats.slope(VALUES, expected="above", **odd),
+    "stochastic_order": lambda **odd: stats.stochastic_order(VALUES, VALUES, **{"larger_is_better": True, **odd}),
+    "mean_in_interval": lambda **odd: stats.mean_in_interval(VALUES, 0, 1, **odd),
+    "majority": lambda **odd: stats.majority(HOLDS, **odd),
+    "mean_sign": lambda **odd: stats.mean_sign(VALUES, expected="above", **odd),
     "not_run": lambda **odd: stats.not_run(**{"reason": "was not run", "coordinates": {}, **odd}),
     "paired_difference": lambda **odd: stats.paired_difference(VALUES, VALUES, **odd),
     "mean_interval": lambda **odd: stats.mean_interval(VALUES, **odd),
 }
 KEYWORDS = {
-    "coordinates": ("best", "best_among", "correlation", "exists", "order", "region", "share", "slope", "not_run"),
-    "first": ("correlation", "order"),
-    "second": ("correlation", "order"),
-    "quantity": ("region", "slope"),
+    "coordinates": (
+        "best_of",
+        "correlation",
+        "exists",
+        "stochastic_order",
+        "mean_in_interval",
+        "majority",
+        "mean_sign",
+        "not_run",
+    ),
+    "first": ("correlation", "stochastic_order"),
+    "second": ("correlation", "stochastic_order"),
+    "quantity": ("mean_in_interval", "mean_sign"),
     "condition": ("exists",),
     "sign": ("exists",),
     "cell": ("exists",),
-    "name": ("best",),
-    "unit": ("slope",),
+    "unit": ("mean_sign",),
     "reason": ("not_run",),
-    "relation": ("order",),
-    "as_percent": ("region",),
-    "larger_is_better": ("best", "best_among", "order"),
-    "shown": ("slope",),
+    "relation": ("stochastic_order",),
+    "as_percent": ("mean_in_interval",),
+    "larger_is_better": ("best_of", "stochastic_order"),
+    "shown": ("mean_sign",),
     "transform": ("paired_difference", "mean_interval"),
 }
 

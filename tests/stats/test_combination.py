@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from bathymetry.core.errors import InputError
 from bathymetry.stats import (
     Part,
-    best,
-    best_among,
+    best_of,
     combine,
     correlation,
+    majority,
+    mean_in_interval,
+    mean_sign,
     not_run,
-    order,
-    region,
-    share,
-    slope,
+    stochastic_order,
 )
 
 DIRECTIONS = {"supported": "for", "contradicted": "against"}
@@ -45,7 +44,7 @@ def made_up(draw):
 @given(st.lists(made_up(), min_size=1, max_size=7))
 def test_decision_and_p_are_those_of_the_rule_written_out(parts):
     n = len(parts)
-    verdict = combine("order", parts)
+    verdict = combine("stochastic_order", parts)
     worst = [each.p for each in parts if each.p is not None and each.direction == "against"]
     if all(each.decision == "supported" for each in parts):
         assert (verdict.decision, verdict.p) == ("supported", max(each.p for each in parts))
@@ -61,7 +60,7 @@ def test_decision_and_p_are_those_of_the_rule_written_out(parts):
 
 @given(st.lists(made_up(), min_size=1, max_size=7))
 def test_a_claim_is_decided_exactly_where_its_p_is_below_five_per_cent(parts):
-    verdict = combine("order", parts)
+    verdict = combine("stochastic_order", parts)
     assert (verdict.decision in ("supported", "contradicted")) == (verdict.p is not None and verdict.p < 0.05)
 
 
@@ -74,11 +73,11 @@ def rules(numbers, other, holds):
     a, b = np.array(numbers), np.array(other)
     few = a[: min(len(a), len(b))], b[: min(len(a), len(b))]
     return {
-        "share": share(np.array(holds, dtype=bool)),
-        "order": order(a, b, larger_is_better=False),
-        "best": best_among({"x": a, "y": b}, {"u": a[::-1] + 1, "v": b - 3, "w": b + 2}, larger_is_better=True),
-        "slope": slope(a, expected="above"),
-        "region": region(a, -3.0, 3.0),
+        "majority": majority(np.array(holds, dtype=bool)),
+        "stochastic_order": stochastic_order(a, b, larger_is_better=False),
+        "best_of": best_of({"x": a, "y": b}, {"u": a[::-1] + 1, "v": b - 3, "w": b + 2}, larger_is_better=True),
+        "mean_sign": mean_sign(a, expected="above"),
+        "mean_in_interval": mean_in_interval(a, -3.0, 3.0),
         "correlation": correlation(*few, expected="below", least=6),
     }
 
@@ -97,20 +96,24 @@ def test_every_rule_decides_exactly_where_its_p_is_below_five_per_cent(numbers, 
 
 @given(st.lists(NUMBERS, max_size=14), st.lists(NUMBERS, max_size=14), st.lists(st.booleans(), max_size=14))
 def test_no_interval_says_otherwise_than_p(numbers, other, holds):
-    lines = {"share": 0.5, "order": 0.5, "best": 0.5, "slope": 0.0, "correlation": 0.0}
+    lines = {"majority": 0.5, "stochastic_order": 0.5, "best_of": 0.5, "mean_sign": 0.0, "correlation": 0.0}
     for name, one in rules(numbers, other, holds).items():
         low, high = one.interval
         if name not in lines or one.p is None or np.isnan(low):
             continue
-        if one.decision == "undecided" and name != "best":  # a best claim has further pairs than the one that is shown
+        if (
+            one.decision == "undecided" and name != "best_of"
+        ):  # a best claim has further pairs than the one that is shown
             assert low <= lines[name] <= high, name
         elif one.decision != "undecided":
             assert low >= lines[name] or high <= lines[name], name
 
 
 def test_one_contradicting_part_of_several_must_be_clear_at_the_share_of_the_level():
-    assert combine("order", [part("contradicted", 0.024), part("supported", 0.01)]).decision == "contradicted"
-    verdict = combine("order", [part("contradicted", 0.026, network="deep"), part("supported", 0.01)])
+    assert (
+        combine("stochastic_order", [part("contradicted", 0.024), part("supported", 0.01)]).decision == "contradicted"
+    )
+    verdict = combine("stochastic_order", [part("contradicted", 0.026, network="deep"), part("supported", 0.01)])
     assert (verdict.decision, verdict.p) == ("undecided", 0.052)
     assert verdict.reason == (
         "supported in 1 of 2 parts; contradicted for deep (alone, p = 0.026; times 2 parts, 0.052)"
@@ -119,16 +122,16 @@ def test_one_contradicting_part_of_several_must_be_clear_at_the_share_of_the_lev
 
 @pytest.mark.parametrize(("counts", "limit"), [((0, 6), True), ((0, 6, 6), True), ((3, 6), False), ((6, 6), False)])
 def test_with_six_members_a_majority_over_several_parts_cannot_be_contradicted(counts, limit):
-    verdict = combine("share", [share(np.arange(6) < count) for count in counts])
+    verdict = combine("majority", [majority(np.arange(6) < count) for count in counts])
     assert verdict.decision == ("supported" if set(counts) == {6} else "undecided")
     words = f"with 6 members a majority over {len(counts)} parts cannot be contradicted ({len(counts)} × 0.031 is above"
     assert (words in verdict.reason) == limit
 
 
 def test_with_eight_members_it_can_and_nothing_is_said_of_it():
-    verdict = combine("share", [share(np.zeros(8, dtype=bool)), share(np.ones(8, dtype=bool))])
+    verdict = combine("majority", [majority(np.zeros(8, dtype=bool)), majority(np.ones(8, dtype=bool))])
     assert (verdict.decision, verdict.p, verdict.reason) == ("contradicted", 2 * 2 / 256, "")
-    half = combine("share", [share(np.arange(8) < 3), share(np.ones(8, dtype=bool))])
+    half = combine("majority", [majority(np.arange(8) < 3), majority(np.ones(8, dtype=bool))])
     assert "cannot be contradicted" not in half.reason
 
 
@@ -139,40 +142,40 @@ def test_existence_needs_no_p():
 
 
 def test_no_parts_are_not_tested():
-    verdict = combine("share", [])
+    verdict = combine("majority", [])
     assert (verdict.decision, verdict.members, verdict.p) == ("not tested", 0, None)
     assert verdict.reason == "there was nothing to test"
 
 
 def test_a_part_that_was_not_run_keeps_the_rest_from_supporting_and_counts_as_a_part():
     deep = not_run("was not run", {"network": "deep"})
-    verdict = combine("order", [part("supported", 0.001), deep])
+    verdict = combine("stochastic_order", [part("supported", 0.001), deep])
     assert (verdict.decision, verdict.p, verdict.members) == ("undecided", None, 10)
     assert verdict.reason == "supported in 1 of 2 parts; not tested for deep (was not run)"
-    assert combine("order", [deep, part("contradicted", 0.02)]).p == 0.04
-    assert combine("order", [deep, part("contradicted", 0.03)]).decision == "undecided"
-    assert combine("order", [deep, deep]).decision == "not tested"
-    assert combine("order", [deep, deep]).reason == "was not run"
+    assert combine("stochastic_order", [deep, part("contradicted", 0.02)]).p == 0.04
+    assert combine("stochastic_order", [deep, part("contradicted", 0.03)]).decision == "undecided"
+    assert combine("stochastic_order", [deep, deep]).decision == "not tested"
+    assert combine("stochastic_order", [deep, deep]).reason == "was not run"
 
 
 def test_parts_that_cannot_decide_have_no_p():
-    assert share(np.ones(5, dtype=bool)).p is None
-    assert order(np.arange(5.0), np.arange(9.0), larger_is_better=False).p is None
-    assert best(np.arange(6.0), {"a": np.arange(9.0), "b": np.arange(5.0)}, larger_is_better=True).p is None
-    assert slope(np.array([1.0] * 5 + [np.nan]), expected="above").p is None
+    assert majority(np.ones(5, dtype=bool)).p is None
+    assert stochastic_order(np.arange(5.0), np.arange(9.0), larger_is_better=False).p is None
+    assert best_of({"it": np.arange(6.0)}, {"a": np.arange(9.0), "b": np.arange(5.0)}, larger_is_better=True).p is None
+    assert mean_sign(np.array([1.0] * 5 + [np.nan]), expected="above").p is None
     assert correlation(np.arange(19.0), np.arange(19.0), expected="above").p is None
-    assert region(np.arange(5.0), 0.0, 9.0).p is None
-    assert region(np.append(np.arange(6.0), np.nan), -9.0, 9.0).p is None
-    assert region(np.append(np.arange(6.0), np.nan), -99.0, -90.0).p < 0.05
+    assert mean_in_interval(np.arange(5.0), 0.0, 9.0).p is None
+    assert mean_in_interval(np.append(np.arange(6.0), np.nan), -9.0, 9.0).p is None
+    assert mean_in_interval(np.append(np.arange(6.0), np.nan), -99.0, -90.0).p < 0.05
 
 
 def test_members_are_those_of_the_smallest_part():
-    assert combine("share", [part("supported", 0.01, members=10), part("supported", 0.01, members=7)]).members == 7
+    assert combine("majority", [part("supported", 0.01, members=10), part("supported", 0.01, members=7)]).members == 7
 
 
 def test_the_reason_names_the_parts_in_the_way():
     verdict = combine(
-        "order",
+        "stochastic_order",
         [
             part("supported", p=0.01, network="deep"),
             part("undecided", reason="5 members", network="shallow", function="cos"),
@@ -182,31 +185,31 @@ def test_the_reason_names_the_parts_in_the_way():
 
 
 def test_one_reason_for_all_is_said_once_and_a_decided_claim_needs_none():
-    assert combine("share", [part("undecided", reason="5 members")] * 3).reason == "5 members"
-    assert combine("share", [part("supported", 0.01), part("contradicted", 0.001)]).reason == ""
+    assert combine("majority", [part("undecided", reason="5 members")] * 3).reason == "5 members"
+    assert combine("majority", [part("supported", 0.01), part("contradicted", 0.001)]).reason == ""
 
 
 @pytest.mark.parametrize("decisions", list(product(["supported", "contradicted", "undecided"], repeat=2)))
 def test_the_order_of_the_parts_does_not_matter(decisions):
     parts = [part(decision, p) for decision, p in zip(decisions, (0.01, 0.04), strict=True)]
-    one, other = combine("order", parts), combine("order", parts[::-1])
+    one, other = combine("stochastic_order", parts), combine("stochastic_order", parts[::-1])
     assert (one.decision, one.p, one.members) == (other.decision, other.p, other.members)
 
 
 @pytest.mark.parametrize("wrong", [None, "parts", [1.0], [None], 3, np.ones(3)])
 def test_what_are_no_parts_is_refused(wrong):
     with pytest.raises(InputError, match="expected a list of parts"):
-        combine("share", wrong)
+        combine("majority", wrong)
 
 
 def test_a_kind_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match="kind = majority"):
-        combine("majority", [])
+    with pytest.raises(InputError, match="kind = share"):
+        combine("share", [])
 
 
 def test_a_verdict_shows_itself_in_a_notebook_with_its_words_escaped():
     one = replace(part("supported", 0.01, network="<deep>"), summary="<script>")
-    html = combine("order", [one])._repr_html_()
+    html = combine("stochastic_order", [one])._repr_html_()
     assert "<b>supported</b>, p = 0.01" in html
     assert "&lt;script&gt;" in html
     assert "&lt;deep&gt;" in html
@@ -214,12 +217,16 @@ def test_a_verdict_shows_itself_in_a_notebook_with_its_words_escaped():
 
 
 RULES_BY_CONFIDENCE = {
-    "share": lambda shift, confidence: share(np.arange(12) < 6 + shift, confidence=confidence),
-    "order": lambda shift, confidence: order(
+    "majority": lambda shift, confidence: majority(np.arange(12) < 6 + shift, confidence=confidence),
+    "stochastic_order": lambda shift, confidence: stochastic_order(
         np.arange(8.0), np.arange(8.0) + shift, larger_is_better=False, confidence=confidence
     ),
-    "slope": lambda shift, confidence: slope(np.arange(8.0) - 3.5 + shift, expected="above", confidence=confidence),
-    "region": lambda shift, confidence: region(np.arange(8.0) - 3.5 + shift, 0.0, 1e9, confidence=confidence),
+    "mean_sign": lambda shift, confidence: mean_sign(
+        np.arange(8.0) - 3.5 + shift, expected="above", confidence=confidence
+    ),
+    "mean_in_interval": lambda shift, confidence: mean_in_interval(
+        np.arange(8.0) - 3.5 + shift, 0.0, 1e9, confidence=confidence
+    ),
 }
 
 
@@ -241,11 +248,13 @@ def test_verdict_and_p_agree_whatever_the_confidence_of_each_part(rule):
 
 
 def test_a_part_that_only_a_low_confidence_supports_is_said():
-    weak = slope(np.arange(8.0) - 1.6, expected="above", confidence=0.9)
+    weak = mean_sign(np.arange(8.0) - 1.6, expected="above", confidence=0.9)
     assert weak.decision == "supported"
     assert 0.05 <= weak.p < 0.1
-    clear = share(np.ones(9, dtype=bool))
-    verdict = combine("slope", [replace(clear, coordinates={"n": "deep"}), replace(weak, coordinates={"n": "wide"})])
+    clear = majority(np.ones(9, dtype=bool))
+    verdict = combine(
+        "mean_sign", [replace(clear, coordinates={"n": "deep"}), replace(weak, coordinates={"n": "wide"})]
+    )
     assert verdict.decision == "undecided"
     assert verdict.reason.startswith("supported in 1 of 2 parts; supported for wide (p = 0.0")
     assert "where a claim takes less than 0.05" in verdict.reason

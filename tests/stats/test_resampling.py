@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import from_left_out, jackknife, slope
+from bathymetry.stats import from_left_out, jackknife, mean_sign
 
 
 def test_of_a_mean_it_is_the_textbooks_standard_error():
@@ -44,7 +44,7 @@ def test_what_is_left_out_may_be_known_already():
 
 def test_pseudo_values_less_a_number_make_a_slope_claim():
     values = np.full(8, 0.7)
-    part = slope(jackknife(values, np.mean).pseudo_values - 0.1, expected="above")
+    part = mean_sign(jackknife(values, np.mean).pseudo_values - 0.1, expected="above")
     assert (part.decision, part.members) == ("supported", 8)
     assert part.estimate == pytest.approx(0.6)
 

@@ -20,16 +20,16 @@ def told(kind, rule, parts, **more):
 
 def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
     parts = [
-        stats.share(np.arange(6) < count, coordinates={"network": network})
+        stats.majority(np.arange(6) < count, coordinates={"network": network})
         for count, network in ((6, "shallow"), (2, "deep"))
     ]
     rule = "the share of members that fit by epoch 275; for each network"
-    assert told("share", rule, parts) == "Members that fit by epoch 275: 6 of 6 (shallow) and 2 of 6 (deep)."
+    assert told("majority", rule, parts) == "Members that fit by epoch 275: 6 of 6 (shallow) and 2 of 6 (deep)."
 
 
 def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts():
     parts = [
-        stats.order(
+        stats.stochastic_order(
             np.arange(6.0),
             np.arange(6.0) + 10,
             larger_is_better=False,
@@ -40,15 +40,19 @@ def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts
         )
         for of in ("shallow", "deep")
     ]
-    assert told("order", "epochs to fit", parts) == "Shallow and deep: arcsinh before cos (100 % of pairs)."
+    assert told("stochastic_order", "epochs to fit", parts) == "Shallow and deep: arcsinh before cos (100 % of pairs)."
 
 
 def test_what_a_finding_would_mislead_without_stands_behind_it():
-    parts = [stats.share(np.ones(6, dtype=bool))]
-    finding = told("share", "the share of members", parts, beside=lambda results: "At equal steps it is not so.")
+    parts = [stats.majority(np.ones(6, dtype=bool))]
+    finding = told("majority", "the share of members", parts, beside=lambda results: "At equal steps it is not so.")
     assert finding == "Members: 6 of 6. At equal steps it is not so."
 
 
 def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():
-    parts = [stats.order(np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, coordinates={"of": "x*sin(x)"})]
-    assert told("order", "test loss", parts) == "x*sin(x): A below B (100 % of pairs)."
+    parts = [
+        stats.stochastic_order(
+            np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, coordinates={"of": "x*sin(x)"}
+        )
+    ]
+    assert told("stochastic_order", "test loss", parts) == "x*sin(x): A below B (100 % of pairs)."

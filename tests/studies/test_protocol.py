@@ -9,15 +9,18 @@ from bathymetry.studies.judging import departure
 
 # letter: rule, and † where the claim has an absolute number or speaks of where training ends
 TABLE = {
-    "depth-function": "a share†, b share†, c order, d order, e order, f share†, g order, h order",
-    "depth-classification": "a share, b best†, c region†, d share†, e share†",
-    "trajectory": "a slope",
-    "gradient-norm": "a slope, b slope, c share†",
-    "minimal-ratio": "a share, b correlation",
-    "random-labels": "a share, b share, c exists†",
-    "capacity": "a slope†, b slope†, c slope",
-    "interpolation": "a share†, b share",
-    "batch-size": "a best†, b best†, c best†, d best†, e best†, f slope",
+    "depth-function": (
+        "a majority†, b majority†, c stochastic_order, d stochastic_order, e stochastic_order, "
+        "f majority†, g stochastic_order, h stochastic_order"
+    ),
+    "depth-classification": "a majority, b best_of†, c mean_in_interval†, d majority†, e majority†",
+    "trajectory": "a mean_sign",
+    "gradient-norm": "a mean_sign, b mean_sign, c majority†",
+    "minimal-ratio": "a majority, b correlation",
+    "random-labels": "a majority, b majority, c exists†",
+    "capacity": "a mean_sign†, b mean_sign†, c mean_sign",
+    "interpolation": "a majority†, b majority",
+    "batch-size": "a best_of†, b best_of†, c best_of†, d best_of†, e best_of†, f mean_sign",
 }
 
 

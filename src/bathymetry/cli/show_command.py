@@ -33,10 +33,10 @@ def main(arguments: list[str]) -> None:
     for claim in study.claims:
         mark = " †" if claim.absolute else ""
         say(f"  {study.name}.{claim.letter}{mark}  {claim.text}")
-        say(_wrapped(f"{claim.kind}: {claim.rule}", "      "))
+        say(_wrapped(f"{_named(claim.kind)}: {claim.rule}", "      "))
     say("\nHow a kind of claim is decided, from at least 6 members")
     for kind in dict.fromkeys(claim.kind for claim in study.claims):
-        say(_wrapped(f"{kind}: {RULES[kind]}", "  "))
+        say(_wrapped(f"{_named(kind)}: {RULES[kind]}", "  "))
     if study.claims:
         say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in study.claims):
@@ -44,6 +44,10 @@ def main(arguments: list[str]) -> None:
     say("\nFigures")
     for line in study.shows:
         say(f"  {line}")
+
+
+def _named(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _settings(study: Study) -> None:

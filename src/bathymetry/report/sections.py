@@ -398,12 +398,12 @@ def effects(verdict: Verdict) -> tuple[Effect, ...]:
 
 def _scale(kind: Kind, parts: list[Part]) -> tuple[float, float, float | None]:
     # Choose from where to where, and what would mean nothing.
-    if kind in ("share", "order", "best"):
+    if kind in ("majority", "stochastic_order", "best_of"):
         return 0.0, 1.0, 0.5
     if kind == "correlation":
         return -1.0, 1.0, 0.0
     ends = [end for part in parts for end in (part.estimate, *part.interval)]
-    if kind == "slope":
+    if kind == "mean_sign":
         reach = max(abs(end) for end in ends) or 1.0
         return -reach, reach, 0.0
     low, high = min(ends), max(ends)
@@ -451,7 +451,7 @@ def _too_few_for_a_share(claims: Sequence[ClaimRow]) -> str:
     clearest = [
         claim
         for claim in claims
-        if claim.verdict.kind == "share" and claim.light and claim.verdict.p == 2.0 ** (1 - claim.verdict.members)
+        if claim.verdict.kind == "majority" and claim.light and claim.verdict.p == 2.0 ** (1 - claim.verdict.members)
     ]
     if not clearest:
         return ""

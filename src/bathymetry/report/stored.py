@@ -18,7 +18,7 @@ from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
 from bathymetry.report.content import ClaimRow, Picture, StudySection
-from bathymetry.stats import Decision, Part, Verdict
+from bathymetry.stats import RENAMED, Decision, Part, Verdict
 from bathymetry.stats.verdict import Direction
 from bathymetry.studies import Judged
 
@@ -30,7 +30,7 @@ _NAME = re.compile(r"\w[\w.-]{0,99}")
 _MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
 _NEVER_IN_AN_SVG = re.compile(rb"<!ENTITY|<(\w+:)?(script|use|foreignObject|image|style)\b", re.IGNORECASE)
-_UNTESTED: Decision = "not tested"  # which was called not judged before
+_UNTESTED: Decision = "not tested"
 _WITHOUT_DIGEST = "An earlier version stored this study's verdicts and figures without a digest; damage would not show."
 
 
@@ -210,10 +210,10 @@ def _claim(stored: Mapping[str, Any], study: str) -> Judged:
     """Read a claim; a verdict of a kind or with words that this version does not know is shown without one."""
     word, kind = _text(stored.get("verdict")), _text(stored.get("kind"))
     decision, reason = _decision(word), _text(stored.get("reason"))
-    if decision == _UNTESTED and word not in ("not tested", "not judged"):
+    if decision == _UNTESTED and RENAMED.get(word, word) != _UNTESTED:
         reason = f"it was stored as “{word}”, which this version does not know"
     verdict = Verdict(
-        kind=kind,  # type: ignore[arg-type]  # one of another version is only shown
+        kind=RENAMED.get(kind, kind),  # type: ignore[arg-type]  # one of another version is only shown
         decision=decision,
         parts=tuple(_part(_mapping(one)) for one in _list(stored.get("parts"))),
         members=_count(stored.get("members")),
@@ -288,7 +288,7 @@ def _svg(content: bytes) -> str:
 
 def _decision(word: str) -> Decision:
     known: Mapping[str, Decision] = {one: one for one in get_args(Decision)}
-    return known.get(word, _UNTESTED)
+    return known.get(RENAMED.get(word, word), _UNTESTED)
 
 
 def _text(value: Any) -> str:

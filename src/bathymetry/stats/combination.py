@@ -19,7 +19,7 @@ from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Kind
 from bathymetry.stats.wording import p_value
 
 _LEVEL = round(1 - CONFIDENCE, 12)
-_KINDS = ("share", "order", "slope", "region", "best", "correlation", "exists")
+_KINDS = ("majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists")
 
 
 def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
@@ -38,8 +38,8 @@ def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
 
     Example:
         >>> import numpy as np
-        >>> from bathymetry.stats.rules import share
-        >>> verdict = combine("share", [share(np.ones(6, dtype=bool)), share(np.ones(9, dtype=bool))])
+        >>> from bathymetry.stats.rules import majority
+        >>> verdict = combine("majority", [majority(np.ones(6, dtype=bool)), majority(np.ones(9, dtype=bool))])
         >>> verdict.decision, verdict.members, verdict.p
         ('supported', 6, 0.03125)
     """
@@ -126,7 +126,13 @@ def _too_few_for_a_majority(kind: Kind, parts: Sequence[Part]) -> str:
     members = max(part.members for part in parts)
     smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
     against = any(part.against for part in parts)
-    if kind != "share" or len(parts) < 2 or not against or members < MINIMUM_MEMBERS or len(parts) * smallest < _LEVEL:
+    if (
+        kind != "majority"
+        or len(parts) < 2
+        or not against
+        or members < MINIMUM_MEMBERS
+        or len(parts) * smallest < _LEVEL
+    ):
         return ""
     return (
         f"with {members} members a majority over {len(parts)} parts cannot be contradicted "

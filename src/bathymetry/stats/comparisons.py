@@ -20,7 +20,7 @@ _SMALLER = ("below", "before")  # what may stand between two names where smaller
 _LARGER = ("above", "after")  # and where larger ones are
 
 
-def order(
+def stochastic_order(
     a: Real[np.ndarray, " first"],
     b: Real[np.ndarray, " second"],
     *,
@@ -52,7 +52,8 @@ def order(
         The part; its estimate is the probability of superiority.
 
     Example:
-        >>> part = order(np.arange(6.0), np.arange(6.0) + 10, larger_is_better=False, first="deep", second="shallow")
+        >>> a, b = np.arange(6.0), np.arange(6.0) + 10
+        >>> part = stochastic_order(a, b, larger_is_better=False, first="deep", second="shallow")
         >>> part.decision, part.summary
         ('supported', 'deep below shallow in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
     """
@@ -97,7 +98,7 @@ def order(
         summary=summary,
         coordinates=coordinates_of(coordinates),
         reason=reason,
-        told=summary if never or not members else _told(decision, first, relation, second, test.superiority),
+        finding=summary if never or not members else _finding(decision, first, relation, second, test.superiority),
         rule=f"Supported if Mann and Whitney's two-sided test at {doubt * 100:.4g} % finds {first} {relation} "
         f"{second}, contradicted if it finds the opposite.",
         direction="for" if test.superiority > 0.5 else "against" if test.superiority < 0.5 else "neither",
@@ -115,7 +116,7 @@ def _relation(relation: str | None, larger_is_better: bool) -> str:
     return relation
 
 
-def _told(decision: Decision, first: str, relation: str, second: str, superiority: float) -> str:
+def _finding(decision: Decision, first: str, relation: str, second: str, superiority: float) -> str:
     front, behind, share = (
         (second, first, 1 - superiority) if decision == "contradicted" else (first, second, superiority)
     )
@@ -140,46 +141,7 @@ def _without_a_number(
     return words
 
 
-def best(
-    candidate: Real[np.ndarray, " member"],
-    others: Mapping[str, Real[np.ndarray, " _"]],
-    *,
-    larger_is_better: bool,
-    name: str = "it",
-    confidence: float = CONFIDENCE,
-    coordinates: Mapping[str, str] | None = None,
-) -> Part:
-    """Judge whether a candidate is better than each of the others.
-
-    Supported if it beats each other by Mann and Whitney's test, contradicted if one of k others beats it at 5 %/k. See
-    `best_among`.
-
-    Args:
-        candidate: One number a member; a diverged one (NaN) ranks last.
-        others: The same for those that it is held against, by name.
-        larger_is_better: True for accuracies, False for losses. It alone decides the direction.
-        name: What the candidate is called.
-        confidence: Of the whole, two-sided, from 0 to 1.
-        coordinates: What the part is about.
-
-    Returns:
-        The part; its estimate is the probability of superiority over the other that comes closest.
-
-    Example:
-        >>> part = best(np.arange(6.0) + 9, {"B": np.arange(6.0)}, larger_is_better=True, name="A")
-        >>> part.decision, part.summary
-        ('supported', 'A above B in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
-    """
-    return best_among(
-        {text("name", name): candidate},
-        others,
-        larger_is_better=larger_is_better,
-        confidence=confidence,
-        coordinates=coordinates,
-    )
-
-
-def best_among(
+def best_of(
     candidates: Mapping[str, Real[np.ndarray, " _"]],
     others: Mapping[str, Real[np.ndarray, " _"]],
     *,
@@ -211,7 +173,7 @@ def best_among(
 
     Example:
         >>> low, middle, high = np.arange(8.0), np.arange(8.0) + 10, np.arange(8.0) + 20
-        >>> part = best_among({"25": middle, "125": high}, {"5": low}, larger_is_better=True)
+        >>> part = best_of({"25": middle, "125": high}, {"5": low}, larger_is_better=True)
         >>> part.decision, round(part.p * 12870 / 2, 9)
         ('supported', 2.0)
     """
@@ -249,7 +211,7 @@ def best_among(
         summary=shown.summary if alone else _summary(pairs, relation, levels),
         coordinates=coordinates_of(coordinates),
         reason=(too_few(members) or _open(leader, pairs[leader])) if decision == "undecided" else "",
-        told=shown.told if alone else _rule_best_told(pairs, relation),
+        finding=shown.finding if alone else _best_finding(pairs, relation),
         rule=_rule(list(candidates), list(others), relation, levels),
         direction="for" if ahead else "against" if behind else "neither",
     )
@@ -260,7 +222,7 @@ def _pair(
 ) -> Part:
     """Hold a candidate against another: where it is behind, at the confidence with which the others are tested."""
     ahead, behind = (
-        order(
+        stochastic_order(
             numbers(name, values), numbers(rival, against), first=name, second=rival,
             larger_is_better=larger_is_better, confidence=each,
         )
@@ -287,7 +249,7 @@ def _p(part: Part) -> float:
 _OPPOSITE = {"above": "below", "below": "above"}
 
 
-def _rule_best_told(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
+def _best_finding(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
     # Whom each candidate is clearly above, clearly below, and neither; candidates that fare alike are named together.
     alike: dict[str, list[str]] = {}
     for name, row in pairs.items():
@@ -300,9 +262,13 @@ def _rule_best_told(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> s
             )
         ]
         shared = _shared_word([name, *row])
-        told = [f"{words} {_listed([one.removeprefix(shared) for one in names])}" for words, names in outcomes if names]
-        alike.setdefault(", ".join(told), []).append(name)
-    return "; ".join(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {told}" for told, names in alike.items())
+        outcome = [
+            f"{words} {_listed([one.removeprefix(shared) for one in names])}" for words, names in outcomes if names
+        ]
+        alike.setdefault(", ".join(outcome), []).append(name)
+    return "; ".join(
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {outcome}" for outcome, names in alike.items()
+    )
 
 
 def _shared_word(names: Sequence[str]) -> str:

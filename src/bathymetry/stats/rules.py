@@ -37,7 +37,7 @@ from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, Dire
 from bathymetry.stats.wording import count_of_members, level, percent, percent_range, too_few, with_interval, with_p
 
 
-def share(
+def majority(
     holds: Bool[np.ndarray, " member"], *, confidence: float = CONFIDENCE, coordinates: Mapping[str, str] | None = None
 ) -> Part:
     """Judge whether a condition holds for most members.
@@ -54,7 +54,7 @@ def share(
         The part; its estimate is the share of members.
 
     Example:
-        >>> part = share(np.array([True] * 6))
+        >>> part = majority(np.array([True] * 6))
         >>> part.decision, part.p, part.summary
         ('supported', 0.03125, '6 of 6 members (100 %, 95 % interval 54–100 %)')
     """
@@ -86,7 +86,7 @@ def share(
     )
 
 
-def slope(
+def mean_sign(
     values: Real[np.ndarray, " member"],
     *,
     expected: Literal["above", "below"],
@@ -118,7 +118,7 @@ def slope(
         The part; its estimate is the mean.
 
     Example:
-        >>> part = slope(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), expected="above")
+        >>> part = mean_sign(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), expected="above")
         >>> part.decision, part.summary
         ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
     """
@@ -149,7 +149,7 @@ def slope(
         summary=_words(quantity, shown, unit, estimate, interval, p, confidence, members, len(given)),
         coordinates=coordinates_of(coordinates),
         reason=reason,
-        told=_told(quantity, shown, unit, estimate, interval, confidence) if members else "",
+        finding=_finding(quantity, shown, unit, estimate, interval, confidence) if members else "",
         rule=_rule(expected, shown, unit, confidence),
         direction="neither" if not side else "for" if side == expected else "against",
     )
@@ -187,7 +187,7 @@ def _rule(expected: Literal["above", "below"], shown: Transform, unit: str, conf
     return f"Supported if the {interval} lies {expected} {line}, contradicted if {other}."
 
 
-def _told(
+def _finding(
     quantity: str, shown: Transform, unit: str, estimate: float, interval: tuple[float, float], confidence: float
 ) -> str:
     centre, low, high = (float(v) for v in shown.backward(np.array([estimate, *interval])))
@@ -208,9 +208,9 @@ def _words(
 ) -> str:
     if not members:
         return "no members with a number"
-    told = _told(quantity, shown, unit, estimate, interval, confidence).removesuffix(")")
+    finding = _finding(quantity, shown, unit, estimate, interval, confidence).removesuffix(")")
     left_out = f"; {total - members} of {total} without a number, left out" if total > members else ""
-    return f"{told}{with_p(p)}, {count_of_members(members)}){left_out}"
+    return f"{finding}{with_p(p)}, {count_of_members(members)}){left_out}"
 
 
 def paired_difference(
@@ -319,7 +319,7 @@ def spearman_z(
     return np.where(usable, np.arctanh(np.clip(rho, -most, most)), np.nan)
 
 
-def region(
+def mean_in_interval(
     values: Real[np.ndarray, " member"],
     low: float,
     high: float,
@@ -356,7 +356,7 @@ def region(
             what it must be.
 
     Example:
-        >>> part = region(np.array([0.951, 0.952, 0.953, 0.954, 0.955, 0.956]), 0.945, 0.965, as_percent=True)
+        >>> part = mean_in_interval(np.array([0.951, 0.952, 0.953, 0.954, 0.955, 0.956]), 0.945, 0.965, as_percent=True)
         >>> part.decision, part.summary.split(";")[0]
         ('supported', 'mean 95.35 % (95 % interval 95.15 to 95.55 %, p = 0.0001, 6 members)')
     """
@@ -521,7 +521,7 @@ def correlation(
         summary=summary,
         coordinates=coordinates_of(coordinates),
         reason=reason,
-        told=summary if np.isnan(estimate) else f"rank correlation of {first} and {second} {shown} ({interval})",
+        finding=summary if np.isnan(estimate) else f"rank correlation of {first} and {second} {shown} ({interval})",
         rule=f"Supported if the correlation's {confidence * 100:.4g} % bootstrap interval over members lies {expected} "
         f"zero, contradicted if {other}; undecided under {least} members.",
         direction="neither" if not side else "for" if side == expected else "against",

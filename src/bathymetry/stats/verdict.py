@@ -10,11 +10,19 @@ import numpy as np
 from bathymetry.core.errors import InputError
 from bathymetry.stats.arguments import coordinates_of, number, text
 
-Kind = Literal["share", "order", "slope", "region", "best", "correlation", "exists"]
+Kind = Literal["majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists"]
 Decision = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["for", "against", "neither"]
 
 CONFIDENCE: Final = 0.95  # two-sided, of every interval and test unless a rule says otherwise
+RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored files still have them
+    "share": "majority",
+    "order": "stochastic_order",
+    "slope": "mean_sign",
+    "region": "mean_in_interval",
+    "best": "best_of",
+    "not judged": "not tested",
+}
 MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
 
 
@@ -30,7 +38,7 @@ class Part:
     summary: str  # the numbers in words
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
     reason: str = ""  # why it is undecided or not tested
-    told: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
+    finding: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
     rule: str = ""  # what would have supported it and what contradicted it, as the rule that decided had it
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
 

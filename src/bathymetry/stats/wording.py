@@ -193,17 +193,17 @@ def too_few(members: int) -> str:
 
 
 RULES: Mapping[Kind, str] = {
-    "share": "It is supported when the 95 % interval of the share of members lies above one half, contradicted when it "
-    "lies below: it speaks of most members, not of each.",
-    "order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the second, "
-    "contradicted when it finds the opposite.",
-    "slope": "It is supported when the 95 % t interval of the mean over members lies wholly on the side of zero that "
-    "the claim expects, contradicted when it lies wholly on the other.",
+    "majority": "It is supported when the 95 % interval of the share of members lies above one half, contradicted when "
+    "it lies below: it speaks of most members, not of each.",
+    "stochastic_order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the "
+    "second, contradicted when it finds the opposite.",
+    "mean_sign": "It is supported when the 95 % t interval of the mean over members lies wholly on the side of zero "
+    "that the claim expects, contradicted when it lies wholly on the other.",
     "correlation": "It is supported when the 95 % bootstrap interval of the rank correlation over members lies wholly "
     "on the side of zero that the claim expects, contradicted when it lies wholly on the other.",
-    "region": "It is supported when the 95 % t interval of the mean lies wholly inside the region, contradicted when "
-    "it lies wholly outside.",
-    "best": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
+    "mean_in_interval": "It is supported when the 95 % t interval of the mean lies wholly inside the region, "
+    "contradicted when it lies wholly outside.",
+    "best_of": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
     "among those named, contradicted when one of the others is ahead of them all, at 5 % shared out among the others.",
     "exists": "One case in which every member meets the condition decides it.",
 }
@@ -230,7 +230,7 @@ def decided_by(verdict: Verdict) -> tuple[str, ...]:
         >>> from bathymetry.stats.verdict import Part
         >>> rose = Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": "up"}, rule="Up!")
         >>> fell = Part("supported", -1.0, (-1.5, -0.5), 0.01, 9, "", {"of": "down"}, rule="Down!")
-        >>> decided_by(Verdict("slope", "supported", (rose, fell), 9, 0.01))
+        >>> decided_by(Verdict("mean_sign", "supported", (rose, fell), 9, 0.01))
         ('For up: up!', 'For down: down!')
     """
     if not isinstance(verdict, Verdict):

@@ -204,7 +204,7 @@ def _best_in_between(quantity: str, *, larger_is_better: bool) -> Any:
             return missing
         candidates = {f"batch {size:,}": values[size] for size in _CANDIDATES}
         rivals = {f"batch {size:,}": values[size] for size in _RIVALS}
-        return [stats.best_among(candidates, rivals, larger_is_better=larger_is_better)]
+        return [stats.best_of(candidates, rivals, larger_is_better=larger_is_better)]
 
     return decide
 
@@ -215,7 +215,7 @@ def _worst_at_the_ends(results: "xr.DataTree") -> "Sequence[stats.Part]":
         return missing
     middle = {f"batch {size:,}": values[size] for size in (25, 125, 500)}
     return [
-        stats.best(values[size], middle, larger_is_better=False, name=f"batch {size:,}", coordinates={"end": end})
+        stats.best_of({f"batch {size:,}": values[size]}, middle, larger_is_better=False, coordinates={"end": end})
         for end, size in (("below 10", 5), ("above 1,000", 1_500))
     ]
 
@@ -231,13 +231,13 @@ def _slope_of_sensitivity(results: "xr.DataTree", matching: str) -> "Sequence[st
     # a network that diverged, or answers every input alike, has no logarithm and so no slope
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = centred @ np.log(values.values) / (centred @ centred)
-    return [stats.slope(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
+    return [stats.mean_sign(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
 
 
 def _sensitivity_at_equal_steps(results: "xr.DataTree") -> str:
     (part,) = _slope_of_sensitivity(results, "steps")
     same = {"supported": "falls too", "contradicted": "rises", "undecided": "neither clearly falls nor clearly rises"}
-    return f"At equal steps it {same[part.decision]}: {part.told or part.summary}."
+    return f"At equal steps it {same[part.decision]}: {part.finding or part.summary}."
 
 
 def _best_at_equal_steps(quantity: str, *, larger_is_better: bool) -> Any:
@@ -253,32 +253,32 @@ _BETWEEN = "batch 125 or 500 beats each of 5, 25 and 1,500; at equal epochs"
 
 CLAIMS = (
     Claim(
-        "a", "The best test accuracy lies at batches between 100 and 1,000.", "best",
+        "a", "The best test accuracy lies at batches between 100 and 1,000.", "best_of",
         f"test accuracy: {_BETWEEN}", _best_in_between("test_accuracy", larger_is_better=True),
         beside=_best_at_equal_steps("test_accuracy", larger_is_better=True), absolute=True,
     ),
     Claim(
-        "b", "The best test loss lies at batches between 100 and 1,000.", "best",
+        "b", "The best test loss lies at batches between 100 and 1,000.", "best_of",
         f"test loss: {_BETWEEN}", _best_in_between("test_loss", larger_is_better=False),
         beside=_best_at_equal_steps("test_loss", larger_is_better=False), absolute=True,
     ),
     Claim(
-        "c", "The best training accuracy lies at batches between 100 and 1,000.", "best",
+        "c", "The best training accuracy lies at batches between 100 and 1,000.", "best_of",
         f"training accuracy: {_BETWEEN}", _best_in_between("train_accuracy", larger_is_better=True),
         beside=_best_at_equal_steps("train_accuracy", larger_is_better=True), absolute=True,
     ),
     Claim(
-        "d", "The best training loss lies at batches between 100 and 1,000.", "best",
+        "d", "The best training loss lies at batches between 100 and 1,000.", "best_of",
         f"training loss: {_BETWEEN}", _best_in_between("train_loss", larger_is_better=False),
         beside=_best_at_equal_steps("train_loss", larger_is_better=False), absolute=True,
     ),
     Claim(
-        "e", "Accuracy is worst below 10 and above 1,000.", "best",
+        "e", "Accuracy is worst below 10 and above 1,000.", "best_of",
         "test accuracy of batch 5, and of 1,500, below that of each of 25, 125 and 500; at equal epochs",
         _worst_at_the_ends, absolute=True,
     ),
     Claim(
-        "f", "Sensitivity falls as the batch grows.", "slope",
+        "f", "Sensitivity falls as the batch grows.", "mean_sign",
         "each member's slope of the logarithm of the loss's mean sensitivity to the input on that of the batch size; "
         "at equal epochs", _sensitivity_falls, beside=_sensitivity_at_equal_steps,
     ),

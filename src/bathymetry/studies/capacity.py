@@ -184,7 +184,7 @@ def _keeps_improving(half: str) -> Any:
         fits: dict[str, tuple[str, Literal["above", "below"], np.ndarray[Any, Any]]]
         fits = {"loss": ("log loss", "below", loss), "accuracy": ("logit accuracy", "above", accuracy)}
         return [
-            stats.slope(
+            stats.mean_sign(
                 _slopes(whole, values, _UPPER), expected=side, quantity=f"mean slope of {name}", coordinates={"of": of}
             )
             for of, (name, side, values) in fits.items()
@@ -197,17 +197,17 @@ def _gap_grows(results: "xr.DataTree") -> "Sequence[stats.Part]":
     whole = results.to_dataset()
     gap = _by_network(whole, "test_loss") - _by_network(whole, "train_loss")
     slopes = _slopes(whole, gap, whole.sizes["network"])
-    return [stats.slope(slopes, expected="above", quantity="mean slope of the gap on log parameters")]
+    return [stats.mean_sign(slopes, expected="above", quantity="mean slope of the gap on log parameters")]
 
 
 _SLOPE = "each member's slope on log parameters over the five largest networks, of log loss and of logit accuracy"
 
 CLAIMS = (
-    Claim("a", "Training performance keeps improving with parameters.", "slope", f"{_SLOPE}; training",
+    Claim("a", "Training performance keeps improving with parameters.", "mean_sign", f"{_SLOPE}; training",
           _keeps_improving("train"), absolute=True),
-    Claim("b", "Test performance keeps improving with parameters.", "slope", f"{_SLOPE}; test",
+    Claim("b", "Test performance keeps improving with parameters.", "mean_sign", f"{_SLOPE}; test",
           _keeps_improving("test"), absolute=True),
-    Claim("c", "The gap between test and training loss grows.", "slope",
+    Claim("c", "The gap between test and training loss grows.", "mean_sign",
           "each member's slope of test loss minus training loss on log parameters, over all networks", _gap_grows),
 )  # fmt: skip
 

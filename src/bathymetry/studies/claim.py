@@ -43,6 +43,5 @@ class Claim:
     def _repr_html_(self) -> str:
         """Show the claim in a notebook."""
         mark = " †" if self.absolute else ""
-        return (
-            f"<p><b>{escape(self.letter)}{mark}</b> {escape(self.text)}<br>{escape(self.kind)}: {escape(self.rule)}</p>"
-        )
+        decided = f"{self.kind.replace('_', ' ')}: {self.rule}"
+        return f"<p><b>{escape(self.letter)}{mark}</b> {escape(self.text)}<br>{escape(decided)}</p>"

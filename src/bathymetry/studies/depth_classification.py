@@ -159,7 +159,7 @@ def _each_network(
 def _training_above_test(results: "xr.DataTree") -> "Sequence[stats.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         then = one.sel(epoch=min(100, int(one["epoch"].max())))
-        return stats.share((then["train_accuracy"] > then["test_accuracy"]).values, coordinates=at)
+        return stats.majority((then["train_accuracy"] > then["test_accuracy"]).values, coordinates=at)
 
     return _each_network(results, judge, own=True)
 
@@ -170,13 +170,13 @@ def _middle_is_best(results: "xr.DataTree") -> "Sequence[stats.Part]":
     if missing:
         return [missing_part(missing)]
     at = {name: accuracy.sel(network=name, epoch=100).values for name in _WORDS}
-    return [stats.best(at.pop("middle"), at, larger_is_better=True, name="middle")]
+    return [stats.best_of({"middle": at.pop("middle")}, at, larger_is_better=True)]
 
 
 def _flattens_at_95(results: "xr.DataTree") -> "Sequence[stats.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         late = one["test_accuracy"].sel(epoch=slice(91, 100)).mean("epoch", skipna=False)
-        return stats.region(late.values, 0.945, 0.965, as_percent=True, coordinates=at)
+        return stats.mean_in_interval(late.values, 0.945, 0.965, as_percent=True, coordinates=at)
 
     return _each_network(results, judge, own=False)
 
@@ -184,7 +184,7 @@ def _flattens_at_95(results: "xr.DataTree") -> "Sequence[stats.Part]":
 def _training_reaches_99(results: "xr.DataTree") -> "Sequence[stats.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         best = one["train_accuracy"].sel(epoch=slice(1, 100)).max("epoch")
-        return stats.share((best >= 0.985).values, coordinates=at)
+        return stats.majority((best >= 0.985).values, coordinates=at)
 
     return _each_network(results, judge, own=False)
 
@@ -192,32 +192,32 @@ def _training_reaches_99(results: "xr.DataTree") -> "Sequence[stats.Part]":
 def _converged_by_100(results: "xr.DataTree") -> "Sequence[stats.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         early, late = (one["train_loss"].sel(epoch=epoch) for epoch in (100, 120))
-        return stats.share((late > 0.9 * early).values, coordinates=at)
+        return stats.majority((late > 0.9 * early).values, coordinates=at)
 
     return _each_network(results, judge, own=False)
 
 
 CLAIMS = (
     Claim(
-        "a", "Training accuracy is above test accuracy.", "share",
+        "a", "Training accuracy is above test accuracy.", "majority",
         "the share of members whose training accuracy is above their test accuracy at epoch 100 or the last; for each "
         "network", _training_above_test,
     ),
     Claim(
-        "b", "The middle network has the best test accuracy.", "best",
+        "b", "The middle network has the best test accuracy.", "best_of",
         "test accuracy at epoch 100, middle above shallow and deep", _middle_is_best, absolute=True,
     ),
     Claim(
-        "c", "Test accuracy flattens at 95 to 96 %.", "region",
+        "c", "Test accuracy flattens at 95 to 96 %.", "mean_in_interval",
         "the mean of epochs 91 to 100 lies in 94.5 to 96.5 %; for each network", _flattens_at_95, absolute=True,
     ),
     Claim(
-        "d", "Training accuracy reaches 99 %.", "share",
+        "d", "Training accuracy reaches 99 %.", "majority",
         "the share of members whose best training accuracy by epoch 100 is at least 98.5 %; for each network",
         _training_reaches_99, absolute=True,
     ),
     Claim(
-        "e", "The networks have converged by about 100 epochs.", "share",
+        "e", "The networks have converged by about 100 epochs.", "majority",
         "the share of members whose training loss falls by less than 10 % from epoch 100 to 120; for each network",
         _converged_by_100, absolute=True,
     ),

@@ -203,7 +203,7 @@ def _times(results: "xr.DataTree") -> "xr.Dataset":
 
 def _fits_by(epoch: int, *functions: str) -> "Callable[[xr.DataTree], Sequence[stats.Part]]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
-        return stats.share((one["epochs_to_fit"] <= epoch).values, coordinates=at)
+        return stats.majority((one["epochs_to_fit"] <= epoch).values, coordinates=at)
 
     return lambda results: parts_of(
         _times(results), {"function": functions, "network": _WORDS}, judge, own=False
@@ -213,7 +213,7 @@ def _fits_by(epoch: int, *functions: str) -> "Callable[[xr.DataTree], Sequence[s
 def _predicts_well(results: "xr.DataTree") -> "Sequence[stats.Part]":
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         loss, variance = one["test_loss"].sel(epoch=1000), one["target_variance"].sel(split="test")
-        return stats.share((loss < _FITTED * variance).values, coordinates=at)
+        return stats.majority((loss < _FITTED * variance).values, coordinates=at)
 
     return parts_of(_times(results), {"function": _FUNCTIONS, "network": _WORDS}, judge, own=False)
 
@@ -222,7 +222,7 @@ def _sooner(results: "xr.DataTree", sooner: str, later: str, **pair: str) -> "li
     # One part a network: whether members fit the one function sooner than the other.
     def judge(one: "xr.Dataset", at: dict[str, str]) -> "stats.Part":
         times = [one["epochs_to_fit"].sel(function=function).values for function in (sooner, later)]
-        return stats.order(
+        return stats.stochastic_order(
             *times, larger_is_better=False, relation="before", first=sooner, second=later, coordinates={**pair, **at}
         )
 
@@ -253,7 +253,7 @@ def _network_before(function: str, first: str, second: str) -> "Callable[[xr.Dat
             return [missing_part(missing)]
         one, other = (whole["epochs_to_fit"].sel(function=function, network=name).values for name in (first, second))
         return [
-            stats.order(
+            stats.stochastic_order(
                 one, other, larger_is_better=False, relation="before", first=first, second=second,
                 coordinates={"function": function},
             )
@@ -277,7 +277,7 @@ def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[stats.Part]":
     last = whole["test_loss"].isel(epoch=-1)
     called = {name: f"{name} with {int(whole['parameter_count'].sel(network=name)):,} parameters" for name in names}
     return [
-        stats.order(
+        stats.stochastic_order(
             last.sel(function=function, network=deep).values, last.sel(function=function, network=shallow).values,
             larger_is_better=False, first=called[deep], second=called[shallow],
             coordinates={"function": function} | ({"networks": f"{deep} and {shallow}"} if len(pairs) > 1 else {}),
@@ -289,38 +289,38 @@ def _deepest_end_lower(results: "xr.DataTree") -> "Sequence[stats.Part]":
 
 CLAIMS = (
     Claim(
-        "a", "All networks converge on both functions (each network, in most trainings).", "share",
+        "a", "All networks converge on both functions (each network, in most trainings).", "majority",
         "the share of members whose training loss is below 1 % of the target's variance by epoch 1,000; for each "
         "function and network", _fits_by(1000, *_FUNCTIONS), absolute=True,
     ),
     Claim(
-        "b", "On arcsinh all networks converge at about 250 epochs (each network, in most trainings).", "share",
+        "b", "On arcsinh all networks converge at about 250 epochs (each network, in most trainings).", "majority",
         "the share of members that fit by epoch 275; for each network", _fits_by(275, "arcsinh"), absolute=True,
     ),
     Claim(
-        "c", "The cosine takes longer to learn than arcsinh.", "order",
+        "c", "The cosine takes longer to learn than arcsinh.", "stochastic_order",
         "epochs to fit, arcsinh before cos; for each network", _arcsinh_before_cos,
     ),
     Claim(
-        "d", "On arcsinh the deep network converges faster than the shallow one.", "order",
+        "d", "On arcsinh the deep network converges faster than the shallow one.", "stochastic_order",
         "epochs to fit, deep before shallow", _network_before("arcsinh", "deep", "shallow"),
     ),
     Claim(
-        "e", "On the cosine the shallow network converges faster than the deep one.", "order",
+        "e", "On the cosine the shallow network converges faster than the deep one.", "stochastic_order",
         "epochs to fit, shallow before deep", _network_before("cos", "shallow", "deep"),
     ),
     Claim(
-        "f", "Every network predicts unseen inputs well (each network, in most trainings).", "share",
+        "f", "Every network predicts unseen inputs well (each network, in most trainings).", "majority",
         "the share of members whose test loss is below 1 % of the variance at epoch 1,000; for each function and "
         "network", _predicts_well, absolute=True,
     ),
     Claim(
-        "g", "The more linear function is learned faster.", "order",
+        "g", "The more linear function is learned faster.", "stochastic_order",
         "epochs to fit, the function with the larger straight-line R² first; for each network", _straighter_first,
     ),
     Claim(
         "h", "The deepest networks end with a lower test loss than the shallowest (ours, not from the homework "
-        "report).", "order",
+        "report).", "stochastic_order",
         "test loss after the last epoch, each network with the most hidden layers below each with the fewest; for each "
         "function", _deepest_end_lower,
     ),

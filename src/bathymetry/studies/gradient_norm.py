@@ -197,7 +197,7 @@ def _each_member(results: "xr.DataTree") -> "list[tuple[np.ndarray[Any, Any], np
 
 def _spikes_bend(results: "xr.DataTree") -> "Sequence[stats.Part]":
     ratios = np.array([log_odds_ratio(norm, loss) for norm, loss in _each_member(results)])
-    return [stats.slope(ratios, expected="above", quantity="log odds ratio")]
+    return [stats.mean_sign(ratios, expected="above", quantity="log odds ratio")]
 
 
 def _steep_is_fast(results: "xr.DataTree") -> "Sequence[stats.Part]":
@@ -205,27 +205,27 @@ def _steep_is_fast(results: "xr.DataTree") -> "Sequence[stats.Part]":
         stats.spearman_z(norm[:-1], -np.diff(loss)) if np.isfinite(norm).all() else np.nan
         for norm, loss in _each_member(results)
     ])  # fmt: skip
-    return [stats.slope(values, expected="above", quantity="rank correlation", shown=stats.FISHER)]
+    return [stats.mean_sign(values, expected="above", quantity="rank correlation", shown=stats.FISHER)]
 
 
 def _almost_zero(results: "xr.DataTree") -> "Sequence[stats.Part]":
     norm = without_diverged(results.to_dataset())["gradient_norm"]
     late = norm.sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
-    return [stats.share((late < 0.01 * norm.max("epoch")).values)]
+    return [stats.majority((late < 0.01 * norm.max("epoch")).values)]
 
 
 CLAIMS = (
     Claim(
-        "a", "Spikes of the gradient norm go with changes in the slope of the loss.", "slope",
+        "a", "Spikes of the gradient norm go with changes in the slope of the loss.", "mean_sign",
         "the log odds ratio between epochs within 5 of a spike (above 3 times the running median of 51 epochs) and "
         "those in the top tenth of the smoothed log loss's second differences", _spikes_bend,
     ),
     Claim(
-        "b", "The loss falls faster where the gradient norm is large.", "slope",
+        "b", "The loss falls faster where the gradient norm is large.", "mean_sign",
         "the rank correlation of the norm and the loss's next decrease, over epochs", _steep_is_fast,
     ),
     Claim(
-        "c", "At convergence the gradient norm is almost zero.", "share",
+        "c", "At convergence the gradient norm is almost zero.", "majority",
         "the share of members whose median norm over epochs 951 to 1,000 is below 1 % of its largest", _almost_zero,
         absolute=True,
     ),

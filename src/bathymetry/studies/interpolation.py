@@ -229,13 +229,13 @@ def _peaks(results: "xr.DataTree") -> "Sequence[stats.Part]":
     parts = []
     for half, accuracy in _accuracies(results):
         higher = [_at(accuracy, end) > _at(accuracy, end + side) for end in (0.0, 1.0) for side in (-_AROUND, _AROUND)]
-        parts.append(stats.share(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
+        parts.append(stats.majority(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
     return parts
 
 
 def _lower_between(results: "xr.DataTree") -> "Sequence[stats.Part]":
     return [
-        stats.share(
+        stats.majority(
             (_at(accuracy, 0.5) < _at(accuracy, 0.0)) & (_at(accuracy, 0.5) < _at(accuracy, 1.0)),
             coordinates={"examples": _HALVES[half]},
         )
@@ -245,12 +245,12 @@ def _lower_between(results: "xr.DataTree") -> "Sequence[stats.Part]":
 
 CLAIMS = (
     Claim(
-        "a", "Accuracy peaks at α = 0 and at α = 1.", "share",
+        "a", "Accuracy peaks at α = 0 and at α = 1.", "majority",
         "the share of independent pairs whose accuracy at both ends is above that 0.1 to either side; for training and "
         "test examples", _peaks, absolute=True,
     ),
     Claim(
-        "b", "In between accuracy is lower.", "share",
+        "b", "In between accuracy is lower.", "majority",
         "the share of independent pairs whose accuracy at α = ½ is below that at both ends; for training and test "
         "examples", _lower_between,
     ),

@@ -125,12 +125,12 @@ def finding(claim: Claim, verdict: "Verdict") -> str:
     parts = [part for part in verdict.parts if part.decision != "not tested"]
     if verdict.decision == "not tested" or not parts:
         return f"Not tested: {verdict.reason}."
-    if verdict.kind == "share" and claim.rule.startswith(_SHARE):
+    if verdict.kind == "majority" and claim.rule.startswith(_SHARE):
         who = claim.rule.partition(";")[0].removeprefix(_SHARE)
         return _sentence(f"{who}: {joined([_counted(part) for part in parts])}")
     together: dict[str, list[str]] = {}
     for part in parts:
-        together.setdefault(part.told or part.summary, []).append(" ".join(part.coordinates.values()))
+        together.setdefault(part.finding or part.summary, []).append(" ".join(part.coordinates.values()))
     named = [f"{joined(names)}: {told}" if any(names) else told for told, names in together.items()]
     return _sentence("; ".join(named))
 

@@ -5,17 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-if TYPE_CHECKING:
-    from bathymetry.stats import Decision
+from bathymetry.stats import RENAMED, Decision
 
 
 @dataclass(frozen=True)
 class KeptVerdict:
     """What the reference run says of a claim."""
 
-    verdict: "Decision"
+    verdict: Decision
     finding: str
     members: int
 
@@ -29,10 +28,8 @@ def kept_verdicts() -> Mapping[str, KeptVerdict]:
     """
     text = files("bathymetry.studies").joinpath("kept_claims.json").read_text(encoding="utf-8")
     return {
-        one["id"]: KeptVerdict(_decision(one["verdict"]), one["finding"], one["members"]) for one in json.loads(text)
+        one["id"]: KeptVerdict(
+            cast("Decision", RENAMED.get(one["verdict"], one["verdict"])), one["finding"], one["members"]
+        )
+        for one in json.loads(text)
     }
-
-
-def _decision(word: str) -> "Decision":
-    """Read a decision; what is not tested was called not judged before."""
-    return cast("Decision", "not tested" if word == "not judged" else word)

@@ -183,12 +183,12 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
 
 def _training_loss_falls(results: "xr.DataTree") -> "Sequence[stats.Part]":
     loss = results.to_dataset()["train_loss"]
-    return [stats.share((loss.isel(epoch=-1) < loss.sel(epoch=1)).values)]
+    return [stats.majority((loss.isel(epoch=-1) < loss.sel(epoch=1)).values)]
 
 
 def _test_loss_rises(results: "xr.DataTree") -> "Sequence[stats.Part]":
     loss = results.to_dataset()["test_loss"].sel(labels="random")
-    return [stats.share((loss.isel(epoch=-1) > loss.sel(epoch=1)).values)]
+    return [stats.majority((loss.isel(epoch=-1) > loss.sel(epoch=1)).values)]
 
 
 def _cannot_fit(results: "xr.DataTree") -> "Sequence[stats.Part]":
@@ -213,11 +213,11 @@ def _cannot_fit(results: "xr.DataTree") -> "Sequence[stats.Part]":
 
 CLAIMS = (
     Claim(
-        "a", "The training loss falls with the epochs.", "share",
+        "a", "The training loss falls with the epochs.", "majority",
         "the share of members whose training loss at the last epoch is below that at epoch 1", _training_loss_falls,
     ),
     Claim(
-        "b", "The test loss rises with the epochs.", "share",
+        "b", "The test loss rises with the epochs.", "majority",
         "the share of members whose loss on test examples with random labels is higher at the last epoch than at "
         "epoch 1", _test_loss_rises,
     ),

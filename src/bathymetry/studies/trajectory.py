@@ -226,7 +226,7 @@ def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "stats.Part":
     values = stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
     # told in per cent of the variance, where the tenth is what decides
     shown = stats.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
-    return stats.slope(
+    return stats.mean_sign(
         values, expected="above", quantity="share of the plane's variance within members", shown=shown, unit=" %",
         bounds=(-_LEAST, 1 - _LEAST), coordinates={"scope": scope},
     )  # fmt: skip
@@ -234,7 +234,7 @@ def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "stats.Part":
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
-        "a", "The plane of the first two principal components shows weights being optimised.", "slope",
+        "a", "The plane of the first two principal components shows weights being optimised.", "mean_sign",
         "the share of the plane's variance that lies within members, its bias and interval by the jackknife over "
         "members; for each scope", _shows_motion, beside=_without_jackknife,
     ),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import share
+from bathymetry.stats import majority
 
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 
@@ -30,11 +30,11 @@ def members(count, total):
     ],
 )
 def test_counts_that_decide(count, total, decision):
-    assert share(members(count, total)).decision == decision
+    assert majority(members(count, total)).decision == decision
 
 
 def test_the_numbers_of_eight_of_ten():
-    part = share(members(8, 10), coordinates={"network": "deep"})
+    part = majority(members(8, 10), coordinates={"network": "deep"})
     assert part.estimate == 0.8
     assert part.interval == pytest.approx((0.4439, 0.9748), abs=5e-5)
     assert part.p == pytest.approx(112 / 1024)
@@ -46,30 +46,30 @@ def test_the_numbers_of_eight_of_ten():
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_the_opposite_condition_has_the_opposite_verdict(count, rest):
     holds = members(count, count + rest)
-    assert share(~holds).decision == MIRROR[share(holds).decision]
+    assert majority(~holds).decision == MIRROR[majority(holds).decision]
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_interval_and_p_tell_the_same(count, rest):
-    part = share(members(count, count + rest))
+    part = majority(members(count, count + rest))
     assert (part.p is None) == (count + rest < 6)
     assert part.p is None or (part.p < 0.05) == (part.interval[0] > 0.5 or part.interval[1] < 0.5)
 
 
 def test_five_of_five_is_undecided_for_want_of_members():
-    part = share(members(5, 5))
+    part = majority(members(5, 5))
     assert part.reason == "5 members, where a verdict needs 6"
     assert part.summary.startswith("5 of 5 members")
 
 
 def test_nobody_is_undecided():
-    part = share(np.array([], dtype=bool))
+    part = majority(np.array([], dtype=bool))
     assert (part.decision, part.p, part.members, part.summary) == ("undecided", None, 0, "no members")
 
 
 def test_a_bound_just_above_one_half_is_not_rounded_onto_it():
     """13 of 17: the lower end is 0.5010, and 50 % would not decide."""
-    part = share(members(13, 17))
+    part = majority(members(13, 17))
     assert part.decision == "supported"
     assert part.summary == "13 of 17 members (76 %, 95 % interval 50.1–93 %)"
 
@@ -77,4 +77,4 @@ def test_a_bound_just_above_one_half_is_not_rounded_onto_it():
 @pytest.mark.parametrize("holds", [np.array([1.0, np.nan]), np.array([1, 0]), np.array([[True]])])
 def test_anything_but_booleans_is_refused(holds):
     with pytest.raises(InputError, match="expected one boolean per member"):
-        share(holds)
+        majority(holds)

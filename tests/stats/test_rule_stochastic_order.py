@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats import order
+from bathymetry.stats import stochastic_order
 
-before = partial(order, larger_is_better=False, relation="before")
+before = partial(stochastic_order, larger_is_better=False, relation="before")
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 TIMES = st.lists(
     st.one_of(st.integers(1, 30).map(float), st.sampled_from([np.inf, np.nan])), min_size=6, max_size=10
@@ -64,13 +64,13 @@ def test_a_diverged_member_counts_like_one_that_never_arrives(a, b):
 
 def test_where_larger_comes_first_a_diverged_member_is_still_last():
     good, bad = np.full(6, 0.9), np.array([np.nan] * 5 + [0.1])
-    assert order(good, bad, larger_is_better=True).decision == "supported"
-    assert order(bad, good, larger_is_better=True).decision == "contradicted"
+    assert stochastic_order(good, bad, larger_is_better=True).decision == "supported"
+    assert stochastic_order(bad, good, larger_is_better=True).decision == "contradicted"
 
 
 @given(TIMES, TIMES)
 def test_negated_numbers_in_descending_order_are_the_same_claim(a, b):
-    assert order(-a, -b, larger_is_better=True).p == before(a, b).p
+    assert stochastic_order(-a, -b, larger_is_better=True).p == before(a, b).p
 
 
 def test_all_infinite_is_undecided():
@@ -132,4 +132,4 @@ def test_under_no_difference_at_most_five_percent_are_decided():
     ],
 )
 def test_the_outcome_is_told_from_the_side_of_the_one_that_is_first(a, b, words):
-    assert before(np.arange(6.0) + a, np.arange(6.0) + b, first="deep", second="shallow").told == words
+    assert before(np.arange(6.0) + a, np.arange(6.0) + b, first="deep", second="shallow").finding == words

@@ -15,13 +15,13 @@ from bathymetry.stats import (
     LOG,
     Transform,
     logit_accuracy,
+    mean_sign,
     paired_difference,
     regression_slope,
-    slope,
     spearman_z,
 )
 
-rising = partial(slope, expected="above")
+rising = partial(mean_sign, expected="above")
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 NUMBERS = st.lists(st.integers(-50, 50).map(float), min_size=6, max_size=12).map(np.array)
 
@@ -45,7 +45,7 @@ def test_decision_interval_and_p_are_those_of_the_t_test(values):
 def test_turning_the_numbers_round_or_the_claim_round_turns_the_verdict_round(values):
     decision = rising(values).decision
     assert rising(-values).decision == MIRROR[decision]
-    assert slope(values, expected="below").decision == MIRROR[decision]
+    assert mean_sign(values, expected="below").decision == MIRROR[decision]
 
 
 def test_equal_members_decide_by_their_side_of_zero():
@@ -98,7 +98,7 @@ def test_a_bound_near_zero_is_not_rounded_onto_it():
 
 @pytest.mark.parametrize(("expected", "other"), [("above", "below"), ("below", "above")])
 def test_the_rule_in_words_has_the_side_that_decided(expected, other):
-    part = slope(np.arange(1.0, 7.0), expected=expected)
+    part = mean_sign(np.arange(1.0, 7.0), expected=expected)
     words = f"Supported if the 95 % t interval of the mean over members lies {expected} zero, contradicted if {other}."
     assert part.rule == words
     assert part.decision == ("supported" if expected == "above" else "contradicted")
