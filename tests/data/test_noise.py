@@ -30,7 +30,7 @@ def test_label_noise_is_a_members_own_and_of_the_share_asked_for():
         ("labels", {"labels": torch.tensor([0, -1])}), ("labels", {"labels": torch.tensor([0, 10])}),
     ],
 )  # fmt: skip
-def test_what_can_not_be_is_refused_by_name(field, config, unchecked):
+def test_what_can_not_be_is_refused_by_name(field, setting, unchecked):
     given = {"labels": torch.arange(5), "share": 0.5, "classes": 10, "members": range(2), **setting}
     with pytest.raises(InputError) as refusal:
         bm.data.label_noise(**given)
