@@ -65,7 +65,7 @@ def main() -> None:
     images = rng.integers(0, 256, (IMAGES, 28, 28), dtype=np.uint8)
     labels = rng.integers(0, 10, IMAGES)
     examples = Examples(torch.from_numpy(images).flatten(1), torch.from_numpy(labels), 1 / 255)
-    data = Data("noise", examples, examples, digest="", source="drawn here", classes=10)
+    data = Data("noise", examples, examples, source="drawn here", classes=10)
     rounds = [(loader_seconds(images[:6000], labels[:6000]), ensemble_seconds(data)) for _ in range(3)]
     loader, ensemble = min(one for one, _ in rounds), min(one for _, one in rounds)
     name = "784-30-10, batch 50, DataLoader with PIL"

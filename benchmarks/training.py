@@ -28,7 +28,7 @@ def function_data() -> Data:
     """Draw 1,000 points of the cosine."""
     inputs = torch.rand(1000, 1) * 20 - 10
     examples = Examples(inputs, inputs.cos())
-    return Data("cos", examples, examples, digest="", source="drawn here")
+    return Data("cos", examples, examples, source="drawn here")
 
 
 def image_data() -> Data:
@@ -36,7 +36,7 @@ def image_data() -> Data:
     images = torch.randint(0, 256, (60_000, 784), dtype=torch.uint8)
     examples = Examples(images, torch.randint(0, 10, (60_000,)), 1 / 255)
     few = Examples(images[:256], examples.targets[:256])
-    return Data("noise", examples, few, digest="", source="drawn here", classes=10)
+    return Data("noise", examples, few, source="drawn here", classes=10)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -97,7 +97,7 @@ def main() -> None:
     images, labels = pictures()
     examples = Examples(torch.from_numpy(images).flatten(1), torch.from_numpy(labels), 1 / 255)
     tests = Examples(examples.inputs[:TESTS], examples.targets[:TESTS], 1 / 255)
-    data = Data("noise", examples, tests, digest="", source="drawn here", classes=10)
+    data = Data("noise", examples, tests, source="drawn here", classes=10)
     ensemble(Training("warm up", (30,), 500, 1), data)
     studies: dict[str, list[float]] = {}
     for one in TRAININGS:

@@ -7,7 +7,7 @@ import torch
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import available, catalogue, download, fetch, subset
+from bathymetry.data import available, catalogue, fetch, subset
 from data import files
 
 
@@ -86,10 +86,10 @@ def test_a_cache_that_can_not_be_written_costs_nothing_but_time(places, few_stro
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("imagenet", "give one of auto, mnist"),
+        ("imagenet", "expected one of auto, mnist"),
         ("mnist", "data fetch mnist"),
-        ("", "give one of"),
-        ("/nowhere", "give one of"),
+        ("", "expected one of"),
+        ("/nowhere", "expected one of"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(name, words):
@@ -160,8 +160,10 @@ def mirrors(places, monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=places / "web"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    digests = tuple(f"sha256:{hashlib.sha256(files.encoded(array)).hexdigest()}" for array in files.arrays())
-    monkeypatch.setitem(download.PUBLISHED, "tiny", download.Published((), digests))
+    monkeypatch.setitem(catalogue.PUBLISHED, "tiny", ())
+    for path in right.iterdir():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(catalogue.HASHES, f"tiny/{path.name}", f"sha256:{digest}")
     address = f"http://127.0.0.1:{server.server_port}"
     yield {"right": f"{address}/right/", "wrong": f"{address}/wrong/", "none": f"{address}/none/", "folder": right}
     server.shutdown()
@@ -176,13 +178,12 @@ def test_the_first_mirror_with_the_right_bytes_is_taken(mirrors, order):
 
 def test_no_network_or_wrong_bytes_everywhere_leave_nothing(mirrors, places):
     for order in (("none", "wrong"), ()):
-        with pytest.raises(InputError, match="no mirror gave the right train-images"):
+        with pytest.raises(InputError, match="no mirror has the published train-images"):
             fetch("tiny", [mirrors[name] for name in order] or ["http://127.0.0.1:9/"])
     assert not (places / "cache" / "bathymetry" / "tiny").exists()
 
 
 def test_every_published_data_set_has_two_mirrors_or_more():
-    for published in download.PUBLISHED.values():
-        hosts = {mirror.split("/")[2] for mirror in published.mirrors}
-        assert len(hosts) == len(published.mirrors) >= 2
-        assert len(published.digests) == 4
+    for name, mirrors in catalogue.PUBLISHED.items():
+        assert len({mirror.split("/")[2] for mirror in mirrors}) == len(mirrors) >= 2
+        assert sum(file.startswith(f"{name}/") for file in catalogue.HASHES) == 4

@@ -7,7 +7,7 @@ import pytest
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import MNIST_DIGEST
+from bathymetry.data.catalogue import MNIST_DIGEST
 from data import files
 
 
@@ -40,12 +40,12 @@ def spoilt(folder, place, change):
         (2, lambda c: c + b"\0", "too long"),
         (0, lambda c: c[:10], "does not begin as an IDX file of images"),
         (1, lambda c: b"", "does not begin as an IDX file of labels"),
-        (0, lambda c: b"\0\0\x0d\3" + c[4:], "does not begin as an IDX file of images does (00000d03)"),
+        (0, lambda c: b"\0\0\x0d\3" + c[4:], "does not begin as an IDX file of images does (it begins 00000d03)"),
         (0, lambda c: b"\0\0\x08\1" + c[4:], "does not begin as an IDX file of images"),
-        (0, lambda c: c[:4] + b"\0\0\0\0" + c[8:], "so nothing"),
+        (0, lambda c: c[:4] + b"\0\0\0\0" + c[8:], "it is empty"),
         (0, lambda c: c[:4] + b"\xff\xff\xff\xff" * 3 + c[16:], "cut short"),
-        (1, lambda c: files.encoded(np.zeros(5, np.uint8)), "5 labels for 6 images"),
-        (2, lambda c: files.encoded(np.zeros((4, 2, 2), np.uint8)), "differ in size (3×3 and 2×2)"),
+        (1, lambda c: files.encoded(np.zeros(5, np.uint8)), "training targets have shape (5,) for 6 inputs"),
+        (2, lambda c: files.encoded(np.zeros((4, 2, 2), np.uint8)), "differ in shape, (3, 3) and (2, 2)"),
     ],
 )
 def test_a_spoilt_file_is_named_with_its_fault(tmp_path, place, change, words):
@@ -86,7 +86,7 @@ def test_torchvisions_folders_are_found_where_the_variable_says(tmp_path, monkey
     for count, folder in enumerate(("MNIST", "FashionMNIST", "KMNIST"), 5):
         files.write(tmp_path / folder / "raw", train=count)
     assert [len(bm.load(name).train) for name in ("mnist", "fashion-mnist", "kmnist")] == [5, 6, 7]
-    with pytest.raises(InputError, match=r"holds 3 data sets; give one of .*FashionMNIST/raw"):
+    with pytest.raises(InputError, match=r"holds 3 data sets; expected one of .*FashionMNIST/raw"):
         bm.load(tmp_path)
 
 
@@ -108,7 +108,9 @@ def test_emnist_has_other_names_and_images_that_lie_on_their_side(tmp_path):
 def test_one_of_several_sets_in_a_folder_is_named_by_its_prefix(tmp_path):
     for prefix, train in (("emnist-digits-", 5), ("emnist-letters-", 7)):
         files.write(tmp_path / "EMNIST" / "raw", name=renamed(prefix), train=train)
-    with pytest.raises(InputError, match=r"holds 2 data sets; give one of .*raw/emnist-digits, .*raw/emnist-letters"):
+    with pytest.raises(
+        InputError, match=r"holds 2 data sets; expected one of .*raw/emnist-digits, .*raw/emnist-letters"
+    ):
         bm.load(tmp_path / "EMNIST")
     assert len(bm.load(tmp_path / "EMNIST" / "raw" / "emnist-letters").train) == 7
 
@@ -178,8 +180,8 @@ def test_sizes_are_checked_before_anything_is_unpacked_or_allocated(tmp_path):
     zeros = gzip.compress(bytes(2**24), 1)
     bomb = gzip.compress(header(2**30 // 784)) + zeros * 64  # a gigabyte in a few members, each a quick read
     for name, content, words in (
-        (f"{files.NAMES[0]}.gz", bomb, "more than 100 times as much; unpack it with gunzip"),
-        (f"{files.NAMES[0]}.gz", gzip.compress(header(2**32 - 1, 2**16 - 1)), "cut short"),
+        (f"{files.NAMES[0]}.gz", bomb, "more than 100 times as much; .* store it uncompressed"),
+        (f"{files.NAMES[0]}.gz", gzip.compress(header(2**32 - 1, 2**16 - 1)), "more than 100 times as much"),
         (files.NAMES[0], header(2**32 - 1, 2**16 - 1), "cut short"),
     ):
         folder = files.write(tmp_path / "mine", compressed=True)
@@ -204,7 +206,7 @@ def test_a_header_that_promises_less_than_follows_is_read_no_further(tmp_path):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (PermissionError(13, "Permission denied"), "you may not read it"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
         (OSError(5, "Input/output error"), "Input/output"),
     ],
 )

@@ -45,10 +45,10 @@ def test_unsigned_bytes_are_pixels(tmp_path):
     ("changes", "words"),
     [
         ({"y_test": None}, "has no y_test"),
-        ({"x_train": np.ones((5, 2))}, "y_train has (6,) rows for 5"),
+        ({"x_train": np.ones((5, 2))}, "training targets have shape (6,) for 5 inputs"),
         ({"x_test": np.ones((2, 3))}, "differ in shape"),
         ({"x_train": np.full((6, 2), np.nan)}, "x_train holds NaN"),
-        ({"x_train": np.full((6, 2), np.inf)}, "x_train holds NaN or infinity"),
+        ({"x_train": np.full((6, 2), np.inf)}, "x_train holds NaN, infinity"),
         ({"y_train": np.array([0, 1, -1, 0, 0, 0])}, "a class is -1"),
         ({"y_test": np.array([0.5, 1.0])}, "both be classes"),
         ({"x_train": np.ones((6, 2), complex)}, "complex128"),
@@ -72,7 +72,7 @@ def test_what_is_no_npz_file_is_said(tmp_path, content):
 
 
 def test_a_missing_file_is_said(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         bm.load(str(tmp_path / "own.npz"))
 
 
@@ -151,14 +151,14 @@ def test_the_names_that_others_use_are_understood(tmp_path):
         ({"y_train": np.array([0, 1, 2, 3, 4, 2**64 - 1], np.uint64)}, "a class is 18,446,744,073,709,551,615 among"),
         ({"y_train": np.array(["a", "b", "c"] * 2)}, "number the classes: classes, y = numpy.unique"),
         ({"y_train": np.array([{}] * 6, dtype=object)}, "y_train holds Python objects"),
-        ({"y_train": np.ones((6, 3), int), "y_test": np.ones((2, 3), int)}, "one number an example, or one-hot rows"),
+        ({"y_train": np.ones((6, 3), int), "y_test": np.ones((2, 3), int)}, "one number per example, or one-hot rows"),
         ({"y_train": np.eye(3, dtype=int)[CLASSES]}, "shapes (6, 3) and (2,)"),
         ({"y_train": np.ones((6, 2)), "y_test": np.ones((2, 3))}, "targets differ in shape"),
-        ({"x_train": np.ones((6, 0)), "x_test": np.ones((2, 0))}, "x_train has shape (6, 0)"),
-        ({"x_train": np.ones(6)}, "x_train has shape (6,)"),
+        ({"x_train": np.ones((6, 0)), "x_test": np.ones((2, 0))}, "training inputs have shape (6, 0)"),
+        ({"x_train": np.ones(6)}, "training inputs have shape (6,)"),
         ({"x_train": np.full((6, 2), 1e300)}, "range of float32"),
-        ({"y_train": np.full(6, 1e300), "y_test": np.ones(2)}, "y_train holds numbers beyond"),
-        ({"y_train": np.array(3)}, "y_train has () rows"),
+        ({"y_train": np.full(6, 1e300), "y_test": np.ones(2)}, "y_train holds NaN, infinity or numbers beyond"),
+        ({"y_train": np.array(3)}, "training targets have shape () for 6 inputs"),
         ({"x_train": np.zeros((6, 2), "datetime64[s]")}, "x_train has dtype datetime64"),
         (
             {"x_test": None, "inputs": np.ones(2)},
@@ -206,7 +206,7 @@ def changed(path, offset, value):
 
 @pytest.mark.parametrize(
     ("offset", "value", "words"),
-    [(6, 1, "x_train is encrypted"), (8, 93, "compressed by method 93"), (8, 9, "method 9,")],
+    [(6, 1, "x_train.* is encrypted.* save it with numpy.savez"), (8, 93, "compression"), (8, 9, "compression method")],
 )
 def test_encrypted_and_unknown_archives_are_said(tmp_path, offset, value, words):
     with pytest.raises(InputError, match=words):
@@ -221,10 +221,11 @@ def lying(shape):
 @pytest.mark.parametrize(
     ("member", "words"),
     [
-        (lying((10**12, 784)), "its header promises 6,272,000,000,000,000 bytes and 64 follow"),
-        (lying((10**30, 10**30)), "its header promises"),
-        (lying((-5, 3)), "x_train is damaged|it is damaged"),
-        (bytes(2**26 + 1), "more than 100 times as much; save it with numpy.savez"),
+        (lying((10**12, 784)), "it is damaged"),
+        (lying((10**30, 10**30)), "it is damaged"),
+        (lying((-5, 3)), "it is damaged"),
+        (lying((7,)), "it is damaged"),
+        (bytes(2**26 + 1), "more than 100 times as much; .* store it uncompressed"),
         (b"\x93NUMPY\3\0" + b"\xff" * 40, "it is damaged"),
         (b"", "it is damaged"),
         (b"\x93NUMPY\1\0\x20\0" + b"(" * 32, "it is damaged"),
@@ -263,19 +264,19 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.open", refuse)
-    with pytest.raises(InputError, match="you may not read it"):
+    with pytest.raises(InputError, match="Permission denied"):
         bm.load(path)
 
 
 def test_a_folder_in_place_of_a_file_is_said(tmp_path):
     (tmp_path / "own.npz").mkdir()
-    with pytest.raises(InputError, match="it is a folder"):
+    with pytest.raises(InputError, match="Is a directory"):
         bm.load(tmp_path / "own.npz")
 
 
 def test_what_no_memory_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = stored(tmp_path)
-    monkeypatch.setattr("bathymetry.data.idx.free_bytes", lambda: 100)
+    monkeypatch.setattr("bathymetry.data.files.free_bytes", lambda: 100)
     with pytest.raises(InputError, match="there are 1 MB of memory"):
         bm.load(path)
 
@@ -286,7 +287,7 @@ def test_too_little_memory_is_said(tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise MemoryError
 
-    monkeypatch.setattr("numpy.lib.format.read_array", full)
+    monkeypatch.setattr("zipfile.ZipExtFile.read", full)
     with pytest.raises(InputError, match="not enough memory"):
         bm.load(path)
 

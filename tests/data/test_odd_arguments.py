@@ -13,13 +13,13 @@ COS = bm.data.function("cos", samples=20)
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: bm.load(3), "data = 3: give one of auto"),
+        (lambda: bm.load(3), "data = 3: expected one of auto"),
         (lambda: bm.load("strokes", seed="a"), "seed = a"),
         (lambda: bm.data.function("cos", low="a"), "low = a"),
         (lambda: bm.data.function("cos", samples=2.5), "samples = 2.5"),
         (lambda: bm.data.function("cos", test_samples=True), "test_samples = True"),
         (lambda: bm.data.function("cos", seed="a"), "seed = a"),
-        (lambda: bm.data.subset("cos", 3), "data = str"),
+        (lambda: bm.data.subset("cos", 3), "data = cos: expected a data set"),
         (lambda: bm.data.subset(COS, train="a"), "train_examples = a"),
         (lambda: bm.data.subset(COS, test=2.5), "test_examples = 2.5"),
         (lambda: bm.mlp(3), "widths = 3"),
@@ -54,8 +54,7 @@ CALLS = {
         bm.data.function,
         {"name": "cos", "low": -1.0, "high": 1.0, "samples": 5, "seed": 0, "test_samples": 5},
     ),
-    "evaluate": (bm.data.evaluate, {"name": "cos", "x": np.ones(3)}),
-    "curve": (bm.data.curve, {"name": "cos", "x": np.ones(3)}),
+    "evaluate": (bm.data.evaluate, {"name": "cos", "x": np.ones(3), "allow_nan": False}),
     "subset": (bm.data.subset, {"data": COS, "train": 5, "test": 5, "seed": 0}),
     "label_noise": (
         bm.data.label_noise,
@@ -64,14 +63,13 @@ CALLS = {
     "strokes": (bm.data.strokes, {"seed": 0, "train": 1, "test": 1}),
     "fetch": (bm.data.fetch, {"name": "none"}),
     "Examples": (bm.Examples, {"inputs": torch.ones(4, 2), "targets": torch.zeros(4), "scale": 1.0}),
-    "seen": (EXAMPLES.seen, {"inputs": torch.ones(2, 2), "dtype": torch.float32}),
+    "scaled": (EXAMPLES.scaled, {"inputs": torch.ones(2, 2), "dtype": torch.float32}),
     "Data": (
         bm.Data,
         {
             "name": "a",
             "train": EXAMPLES,
             "test": EXAMPLES,
-            "digest": "",
             "source": "",
             "classes": 2,
             "image_shape": (2,),
@@ -112,7 +110,7 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name, unchecked):
         (lambda: bm.mlp([1, 10**30]), "give smaller widths"),
         (lambda: bm.data.strokes(train=10**12), "train = 1000000000000: they need"),
         (lambda: bm.data.function("cos", samples=10**9), "samples = 1000000000: expected at most 10,000,000"),
-        (lambda: bm.data.label_noise(torch.zeros(4, dtype=int), 0.5, 3, range(10**12)), "give fewer members"),
+        (lambda: bm.data.label_noise(torch.zeros(4, dtype=int), 0.5, 3, range(10**12)), "expected fewer members"),
         (
             lambda: bm.fit_budget(10**400, inputs=1, outputs=1, hidden_layers=1),
             "expected at most 1,000,000",

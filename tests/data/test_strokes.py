@@ -81,7 +81,7 @@ def real_mnist() -> Examples:
 def test_a_network_that_saw_only_strokes_reads_real_mnist():
     real = real_mnist()
     drawn = strokes()
-    data = Data("strokes", drawn.train, drawn.test, drawn.digest, drawn.source)
+    data = Data("strokes", drawn.train, drawn.test, drawn.source)
     trained = train(
         lambda: mlp([784, 30, 10]),
         data,

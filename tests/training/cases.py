@@ -33,4 +33,4 @@ def classification(examples: int = 23) -> Data:
 def _data(targets: torch.Tensor, classes: int | None) -> Data:
     inputs = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(2))
     examples = Examples(inputs, targets)
-    return Data("made", examples, examples, digest="made", source="made here", classes=classes)
+    return Data("made", examples, examples, source="made here", classes=classes)

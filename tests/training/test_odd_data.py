@@ -17,7 +17,7 @@ CLASSES = torch.randint(0, 2, (20,), generator=GENERATOR)
 
 def made(x, y, x_test=None, y_test=None) -> bm.Data:
     test = bm.Examples(x if x_test is None else x_test, y if y_test is None else y_test)
-    return bm.Data("made", bm.Examples(x, y), test, digest="", source="")
+    return bm.Data("made", bm.Examples(x, y), test, source="")
 
 
 class Words(nn.Module):

@@ -128,7 +128,7 @@ def test_gradient_descent_on_a_line_follows_the_closed_form():
         return nn.Sequential(nn.Linear(1, 1, bias=False))
 
     one = torch.ones(1, 1)
-    data = Data("line", *(cases.Examples(one, 3 * one),) * 2, digest="", source="")
+    data = Data("line", *(cases.Examples(one, 3 * one),) * 2, source="")
     trained = train(build, data, members=4, optimizer=SGD(lr=0.1), epochs=20, dtype=torch.float64)
     losses = trained.record.train_loss
     expected = losses.sel(epoch=0) * 0.8 ** (2 * losses.epoch)
@@ -176,7 +176,7 @@ def test_each_member_may_have_targets_of_its_own():
     own = torch.randn(2, 23, 2, generator=torch.Generator().manual_seed(3))
     trained = train(cases.perceptron, data, members=2, targets=own, epochs=15, batch_size=4, dtype=torch.float64)
     for member in range(2):
-        relabelled = Data("own", cases.Examples(data.train.inputs, own[member]), data.test, digest="", source="")
+        relabelled = Data("own", cases.Examples(data.train.inputs, own[member]), data.test, source="")
         twin = alone(cases.perceptron, relabelled, lambda p: torch.optim.Adam(p), nn.MSELoss(), member, 90, 4)
         for mine, other in zip(trained.model(member).parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)

@@ -1,4 +1,4 @@
-"""What networks learn from."""
+"""Data sets: drawn digits, images in files, functions of one variable, and label noise."""
 
 import lazy_loader as lazy
 

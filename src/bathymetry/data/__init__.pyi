@@ -1,13 +1,10 @@
-from .catalogue import MNIST_DIGEST as MNIST_DIGEST
-from .catalogue import Available as Available
 from .catalogue import available as available
+from .catalogue import fetch as fetch
 from .catalogue import load as load
-from .download import fetch as fetch
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .examples import subset as subset
 from .functions import FUNCTIONS as FUNCTIONS
-from .functions import curve as curve
 from .functions import evaluate as evaluate
 from .functions import function as function
 from .labels import label_noise as label_noise

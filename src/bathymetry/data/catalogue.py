@@ -1,116 +1,155 @@
-"""Every data set by its name: what there is, where it lies, and loading it."""
+"""Data sets by name: where their files are, downloads from several mirrors, and loading."""
 
-import contextlib
+import gzip
 import io
 import os
-import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
+import pooch
+import requests
 import torch
+from platformdirs import user_cache_path
 from sklearn.datasets import load_digits
 
 from bathymetry.core.errors import InputError, StorageError, whole_number
 from bathymetry.core.resources import memory_for
 from bathymetry.core.storage import put
-from bathymetry.data.download import PUBLISHED
-from bathymetry.data.examples import Data, Examples, digest
-from bathymetry.data.idx import FileSet, find_file_set, idx
-from bathymetry.data.npz import npz
-from bathymetry.data.places import cache_folder, files_of
-from bathymetry.data.strokes import VERSION, strokes
+from bathymetry.data.examples import Data, Examples
+from bathymetry.data.files import FILES, FileSet, file_sets, find_file_set, read_file_set, read_npz
+from bathymetry.data.strokes import SIDE, SOURCE, VERSION, strokes
 
-_TRAIN = 1500
+VARIABLE: Final = "BATHYMETRY_DATA"  # names a folder in which data sets are looked for before the cache
+MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `Data.digest`
+_DIGITS_TRAIN: Final = 1500
 
 
-def digits() -> Data:
-    """Load the 8×8 digits.
+PUBLISHED: Final = {  # mirrors: folders on the web with the four .gz files
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion-mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+    "kmnist": (
+        "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        "https://storage.googleapis.com/kuzushiji-mnist/",
+    ),
+}
+HASHES: Final = dict(line.split() for line in Path(__file__).with_name("registry.txt").read_text("ascii").splitlines())
+_TORCHVISION: Final = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_NAMES: Final = ("auto", *PUBLISHED, "strokes", "digits")
+
+
+def fetch(name: str, mirrors: Sequence[str] | None = None) -> Path:
+    """Download a data set into the cache.
+
+    Args:
+        name: "mnist", "fashion-mnist" or "kmnist".
+        mirrors: Folders on the web to try one after another; the known ones if None.
 
     Returns:
-        The first 1,500 for training and the last 297 for testing, pixels from 0 to 16 divided by 16.
+        The folder with its four files, decompressed.
+
+    Raises:
+        InputError: If there is no such data set, or no mirror has the published bytes.
     """
-    bunch = load_digits()
-    inputs = torch.from_numpy(bunch.data).to(torch.uint8)
-    labels = torch.from_numpy(bunch.target).to(torch.int64)
-    train = Examples(inputs[:_TRAIN], labels[:_TRAIN], 1 / 16)
-    test = Examples(inputs[_TRAIN:], labels[_TRAIN:], 1 / 16)
-    return Data("digits", train, test, digest(train, test), "scikit-learn's 8×8 digits", 10, (8, 8))
+    if not isinstance(name, str) or name not in PUBLISHED:
+        raise InputError("data", name, f"it can't be fetched; expected one of {', '.join(PUBLISHED)}")
+    pooch.get_logger().setLevel("ERROR")  # a mirror that fails matters only if it is the last
+    folder = cache_folder() / name
+    for file in FILES:
+        put(folder / file, _downloaded(name, file, mirrors or PUBLISHED[name]))
+    return folder
 
 
-MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `identity.digest` takes it
-_NAMES = ("auto", *PUBLISHED, "strokes", "digits")
+def _downloaded(name: str, file: str, mirrors: Sequence[str]) -> bytes:
+    """Download one file from the first mirror that has the published bytes, and decompress it."""
+    for mirror in mirrors:
+        with suppress(requests.RequestException, OSError, ValueError), TemporaryDirectory() as folder:
+            address, published = f"{mirror.rstrip('/')}/{file}.gz", HASHES[f"{name}/{file}.gz"]
+            return gzip.decompress(Path(pooch.retrieve(address, published, "download", folder)).read_bytes())
+    raise InputError("data", name, f"no mirror has the published {file}; check the network and try again")
 
 
-@dataclass(frozen=True)
-class Available:
-    """A data set that can be asked for by name."""
+def cache_folder() -> Path:
+    """The user's cache folder, for what is downloaded and drawn."""
+    return user_cache_path("bathymetry", appauthor=False)
 
-    name: str
-    at_hand: bool  # whether it can be loaded now, without the network
-    source: str  # where it lies, or how to get it
-    digest: str  # empty where it would have to be drawn or read first
+
+def files_of(name: str) -> FileSet | None:
+    """Find the files of a published data set: below the folder that BATHYMETRY_DATA names, then in the cache."""
+    folders = [cache_folder() / name]
+    if given := os.environ.get(VARIABLE):
+        root, torchvision = Path(given), _TORCHVISION[name]
+        if not root.is_dir():
+            raise InputError(VARIABLE, given, "there is no such folder; expected one that holds data sets")
+        there = [root / name, root / torchvision / "raw", root / torchvision, *([root] if name == "mnist" else [])]
+        folders = there + folders
+    return next((one for folder in folders for one in file_sets(folder) if not one.prefix), None)
 
 
 def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
     """Load a data set.
 
     Args:
-        name: "mnist", "fashion-mnist", "kmnist", "strokes", "digits", "auto" (MNIST if it is at hand, else strokes;
-            never the network), a folder with four files in MNIST's format (or above one, as torchvision lays them), or
-            a path that ends in .npz. A folder with several sets is followed by a prefix: folder/emnist-letters.
-        seed: Which strokes are drawn.
+        name: "mnist", "fashion-mnist", "kmnist", "strokes", "digits", "auto" (MNIST if its files are there, else
+            strokes; never the network), a folder with four files in MNIST's format (or above one, as torchvision lays
+            them), or a path that ends in .npz. A folder with several sets is followed by a prefix:
+            folder/emnist-letters.
+        seed: Seed of the drawn digits.
 
     Returns:
         The data set, in memory.
 
     Raises:
-        InputError: If there is no such data set, it is not at hand, can't be read or does not fit into memory.
+        InputError: If there is no such data set, its files are not there or can't be read, or it does not fit into
+            memory.
     """
-    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
-        raise InputError("data", name, f"give one of {', '.join(_NAMES)}, or a path")
+    if not isinstance(name, str | Path):
+        raise InputError("data", name, f"expected one of {', '.join(_NAMES)}, or a path")
+    name, seed = str(name), whole_number("seed", seed, 0)
     with memory_for("data", name):
-        return _load(os.fspath(name), whole_number("seed", seed, 0))
-
-
-def _load(name: str, seed: int) -> Data:
-    if name == "auto":
-        return load("mnist" if files_of("mnist") is not None else "strokes", seed)
-    if name == "strokes":
-        return _strokes(seed)
-    if name == "digits":
-        return digits()
-    if name in PUBLISHED:
-        files = files_of(name)
-        if files is None:
-            remedy = f"it is not at hand; run `bathymetry data fetch {name}`, or name its folder in BATHYMETRY_DATA"
-            raise InputError("data", name, remedy)
-        return _read(files, name, _state(files.paths))
-    return _from_path(name)
+        if name == "auto":
+            name = "mnist" if files_of("mnist") else "strokes"
+        if name == "strokes":
+            return _strokes(seed)
+        if name == "digits":
+            return _digits()
+        if name not in PUBLISHED:
+            return _from_path(name)
+        if files := files_of(name):
+            return _read(files, name, _state(*files.paths))
+        remedy = f"run `bathymetry data fetch {name}`, or name its folder in {VARIABLE}"
+        raise InputError("data", name, f"its files are not there; {remedy}")
 
 
 def _from_path(name: str) -> Data:
     """Load what a path names: an .npz file, or files in MNIST's format."""
-    remedy = f"give one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file"
-    if alike := get_close_matches(_plain(name), [_plain(one) for one in _NAMES], n=1, cutoff=0.8):
-        remedy = f"did you mean {next(one for one in _NAMES if _plain(one) == alike[0])}? {remedy}"
-    try:
-        path = Path(name).expanduser()
-        if path.suffix.lower() == ".npz":
-            return _read(path, path.name, _state([path]))
-        if name and (files := find_file_set(path)):
-            base = files.folder.resolve()
-            base = base.parent if base.name == "raw" else base
-            return _read(files, files.prefix or base.name, _state(files.paths))
-        if name and path.is_file():
-            remedy = "it is a single file; expected a .npz file, or the folder that holds all four MNIST-format files"
-    except (OSError, ValueError, RuntimeError) as error:  # the name is too long, holds a NUL, or a ~ of nobody
-        if isinstance(error, InputError):
-            raise
-        raise InputError("data", name, remedy) from error
+    path = Path(os.path.expanduser(name))
+    if path.suffix.lower() == ".npz" and "\0" not in name:
+        return _read(path, path.name, _state(path))
+    if name and (files := find_file_set(path)):
+        folder = files.folder.resolve()
+        return _read(
+            files, files.prefix or (folder.parent if folder.name == "raw" else folder).name, _state(*files.paths)
+        )
+    if os.path.isfile(path):
+        remedy = "expected a .npz file, or the folder that holds all four MNIST-format files"
+        raise InputError("data", name, f"it is a single file; {remedy}")
+    remedy = f"expected one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file"
+    plain = {_plain(one): one for one in _NAMES}
+    if alike := get_close_matches(_plain(name), plain, n=1, cutoff=0.8):
+        remedy = f"did you mean {plain[alike[0]]}? {remedy}"
     raise InputError("data", name, remedy)
 
 
@@ -118,87 +157,87 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def available() -> tuple[Available, ...]:
-    """List the data sets that have a name.
-
-    Returns:
-        Where each lies; those that have to be fetched first say how.
-    """
-    listed = []
-    for name in PUBLISHED:
-        files = files_of(name)
-        if files is None:
-            listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it", ""))
-        else:
-            data = load(name)
-            listed.append(Available(name, True, f"{data.source}, in {files.folder}", data.digest))
-    drawn = _strokes_file(0)
-    if drawn.is_file():
-        listed.append(Available("strokes", True, f"drawn by Bathymetry, kept in {drawn}", load("strokes").digest))
-    else:
-        listed.append(Available("strokes", True, "drawn by Bathymetry when it is first needed", ""))
-    return (*listed, Available("digits", True, digits().source, digits().digest))
+def _state(*paths: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of files: what changes when they do."""
+    stats = [(path.name, path.stat()) for path in paths if os.path.isfile(path)]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 @lru_cache(maxsize=4)
-def _read(place: Path | FileSet, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:
-    """Read files once; `state` tells when they have changed."""
-    del state
+def _read(place: Path | FileSet, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:  # noqa: ARG001 - a key
+    """Read files once per state."""
     if isinstance(place, Path):
-        return npz(place)
-    data = idx(place, name)
+        return read_npz(place)
+    data = read_file_set(place, name)
     if data.digest == MNIST_DIGEST:
-        return replace(data, name="mnist", source="the published MNIST files")
-    if name == "mnist":
-        return replace(data, name="mnist-like", source=f"{data.source}, which are not the published MNIST")
-    return data
-
-
-def _state(paths: list[Path]) -> tuple[tuple[str, int, int], ...]:
-    stats = [(path, path.stat()) for path in paths if path.is_file()]
-    return tuple((path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
-
-
-def _strokes_file(seed: int) -> Path:
-    return cache_folder() / "strokes" / f"version-{VERSION}-seed-{seed}.npz"
+        known = replace(data, name="mnist", source="the published MNIST files")
+    elif name == "mnist":
+        known = replace(data, name="mnist-like", source=f"{data.source}, which are not the published MNIST")
+    else:
+        return data
+    vars(known)["digest"] = data.digest  # the examples are the same
+    return known
 
 
 @lru_cache(maxsize=2)
 def _strokes(seed: int) -> Data:
-    """Draw the strokes, or read those that were drawn before; a damaged file is drawn again."""
+    """Draw the digits, or read those that were drawn before; a damaged file is drawn again."""
     path = _strokes_file(seed)
-    if path.is_file():
-        try:
-            return _unpacked(path, seed)
-        except (InputError, KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile):
-            pass
-    data = strokes(seed)
-    with contextlib.suppress(StorageError):  # a cache that can't be written costs time, nothing else
-        put(path, _packed(data))
-    return data
-
-
-def _packed(data: Data) -> bytes:
-    buffer = io.BytesIO()
+    with suppress(InputError):
+        return replace(read_npz(path), name="strokes", source=SOURCE.format(seed), classes=10, image_shape=(SIDE, SIDE))
+    data, buffer = strokes(seed), io.BytesIO()
     np.savez_compressed(
         buffer,
         x_train=data.train.inputs.numpy(),
         y_train=data.train.targets.numpy().astype(np.uint8),
         x_test=data.test.inputs.numpy(),
         y_test=data.test.targets.numpy().astype(np.uint8),
-        digest=np.array(data.digest),
-        source=np.array(data.source),
     )
-    return buffer.getvalue()
+    with suppress(StorageError):  # a cache that can't be written costs time, nothing else
+        put(path, buffer.getvalue())
+    return data
 
 
-def _unpacked(path: Path, seed: int) -> Data:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        train, test = (
-            Examples(torch.from_numpy(arrays[f"x_{half}"]), torch.from_numpy(arrays[f"y_{half}"]).long(), 1 / 255)
-            for half in ("train", "test")
-        )
-        expected, source = str(arrays["digest"]), str(arrays["source"])
-    if digest(train, test) != expected:
-        raise InputError("strokes", seed, "the kept drawings are damaged")
-    return Data("strokes", train, test, expected, source, 10, (28, 28))
+def _strokes_file(seed: int) -> Path:
+    return cache_folder() / "strokes" / f"version-{VERSION}-seed-{seed}.npz"
+
+
+@lru_cache(maxsize=1)
+def _digits() -> Data:
+    """scikit-learn's 8×8 digits: the first 1,500 for training, pixels from 0 to 16 divided by 16."""
+    bunch = load_digits()
+    inputs, labels = torch.from_numpy(bunch.data).to(torch.uint8), torch.from_numpy(bunch.target).to(torch.int64)
+    train = Examples(inputs[:_DIGITS_TRAIN], labels[:_DIGITS_TRAIN], 1 / 16)
+    test = Examples(inputs[_DIGITS_TRAIN:], labels[_DIGITS_TRAIN:], 1 / 16)
+    return Data("digits", train, test, "scikit-learn's 8×8 digits", 10, (8, 8))
+
+
+@dataclass(frozen=True)
+class Available:
+    """A data set that has a name."""
+
+    name: str
+    at_hand: bool  # whether it can be loaded now, without the network
+    source: str  # where it is, or how to get it
+    digest: str = ""  # empty where the data would have to be downloaded or drawn first
+
+
+def available() -> tuple[Available, ...]:
+    """List the data sets that have a name.
+
+    Returns:
+        Where each is; for those that have to be downloaded first, how.
+    """
+    listed = []
+    for name in PUBLISHED:
+        if files := files_of(name):
+            data = load(name)
+            listed.append(Available(name, True, f"{data.source}, in {files.folder}", data.digest))
+        else:
+            listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it"))
+    drawn = _strokes_file(0)
+    if drawn.is_file():
+        listed.append(Available("strokes", True, f"drawn by Bathymetry, stored in {drawn}", load("strokes").digest))
+    else:
+        listed.append(Available("strokes", True, "drawn by Bathymetry when it is first used"))
+    return (*listed, Available("digits", True, _digits().source, _digits().digest))

@@ -1,31 +1,30 @@
-"""What a network learns from: examples in memory, once for training and once for testing."""
+"""Examples in memory, and data sets: examples to train on and examples to test on."""
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
 
 import torch
 from jaxtyping import Shaped
-from torch import Tensor, dtype, float32, int32, int64
-from torch import dtype as torch_dtype
+from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.showing import short
 from bathymetry.core.streams import stream
 
-PART_OF = "; of these "  # in a source's words, what stands before which part of it was taken
+PART_OF = "; of these "  # in a source, between a data set and the part of it that was drawn
 
 
 @dataclass(frozen=True, repr=False)
 class Examples:
-    """A set of examples, kept as it was stored; pixels stay bytes until a batch is gathered.
+    """A set of examples, stored as it came; pixels stay bytes until a batch is gathered.
 
     Args:
-        inputs: One row an example: float32, uint8 for pixels, or int64 for numbers that stay whole, such as words'.
+        inputs: One row per example: float32, uint8 for pixels, or int64 for numbers that stay whole, such as tokens.
         targets: float32 values, or int64 class numbers.
-        scale: What a network sees is `inputs * scale`; 1/255 for pixels.
+        scale: The factor between stored inputs and what a network receives; 1/255 for pixels.
     """
 
     inputs: Shaped[Tensor, "example *feature"]
@@ -35,46 +34,47 @@ class Examples:
     def __post_init__(self) -> None:
         for name, tensor in (("inputs", self.inputs), ("targets", self.targets)):
             if not isinstance(tensor, Tensor):
-                raise InputError(name, f"a {type(tensor).__name__}", "give a tensor, such as torch.as_tensor makes")
+                raise InputError(name, f"a {type(tensor).__name__}", "expected a tensor, such as torch.as_tensor makes")
             check_dense(name, tensor)
             if tensor.ndim == 0:
-                raise InputError(name, "a single number", "give real numbers, a row for each example")
+                raise InputError(name, "a single number", "expected one row per example")
         if isinstance(self.scale, bool) or not isinstance(self.scale, Real) or not 0 < abs(self.scale) < math.inf:
             raise InputError("scale", self.scale, "expected a finite number other than 0, such as 1/255 for pixels")
         if len(self.inputs) != len(self.targets):
-            raise InputError("targets", f"{len(self.targets)} rows", f"give one for each of the {len(self)} inputs")
+            raise InputError("targets", f"{len(self.targets)} rows", f"expected one for each of the {len(self)} inputs")
 
     def __repr__(self) -> str:
-        scaled = "" if self.scale == 1.0 else f" × {short(self.scale)}"
-        kinds = [str(one.dtype).removeprefix("torch.") for one in (self.inputs, self.targets)]
-        seen = f"inputs {tuple(self.inputs.shape[1:])} {kinds[0]}{scaled}"
-        return f"Examples({len(self):,}: {seen}, targets {tuple(self.targets.shape[1:])} {kinds[1]})"
+        scale = "" if self.scale == 1.0 else f" × {short(self.scale)}"
+        inputs, targets = (f"{tuple(one.shape[1:])} {one.dtype}".replace("torch.", "") for one in (self.inputs, self.y))
+        return f"Examples({len(self):,}: inputs {inputs}{scale}, targets {targets})"
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     @cached_property
     def x(self) -> Shaped[Tensor, "example *feature"]:
-        """The inputs as a network sees them: float32, or whole numbers as they are."""
-        return self.seen(self.inputs)
+        """The inputs as a network receives them: float32, or whole numbers as they are."""
+        return self.scaled(self.inputs)
 
     @property
     def y(self) -> Shaped[Tensor, "example *output"]:
         """The targets."""
         return self.targets
 
-    def seen(self, inputs: Shaped[Tensor, "row *feature"], dtype: dtype = float32) -> Shaped[Tensor, "row *feature"]:
-        """Turn some of the inputs into what a network sees.
+    def scaled(
+        self, inputs: Shaped[Tensor, "row *feature"], dtype: torch.dtype = torch.float32
+    ) -> Shaped[Tensor, "row *feature"]:
+        """Convert stored inputs to what a network receives.
 
         Args:
             inputs: Rows of `inputs`.
-            dtype: What the network computes in.
+            dtype: The dtype in which the network computes.
 
         Returns:
-            `inputs * scale`; but whole numbers that are no pixels and have no scale stay whole, as an embedding wants.
+            `inputs * scale`; int32 and int64 without a scale stay as they are, as an embedding expects them.
 
         Raises:
-            InputError: If they are no tensor of real numbers, or it is no dtype.
+            InputError: If the inputs are no tensor of real numbers, or dtype is none.
 
         Example:
             >>> import torch
@@ -83,34 +83,30 @@ class Examples:
         """
         if not isinstance(inputs, Tensor) or inputs.is_complex():
             raise InputError("inputs", inputs, "expected a tensor of real numbers")
-        if not isinstance(dtype, torch_dtype):
+        if not isinstance(dtype, torch.dtype):
             raise InputError("dtype", dtype, "expected one of PyTorch's, such as torch.float32")
-        if self.scale == 1.0 and inputs.dtype in (int32, int64):
-            return inputs
-        converted = inputs.to(dtype)
         if self.scale == 1.0:
-            return converted
+            return inputs if inputs.dtype in (torch.int32, torch.int64) else inputs.to(dtype)
+        converted = inputs.to(dtype)
         return converted * self.scale if converted is inputs else converted.mul_(self.scale)
 
 
 @dataclass(frozen=True, repr=False)
 class Data:
-    """A data set under its name, with the digest by which stored results know it again.
+    """A data set: training and test examples with a name.
 
     Args:
-        name: The name by which it was asked for.
-        train: The examples to learn from.
-        test: The examples to be judged by.
-        digest: BLAKE2b of all bytes, in hexadecimal; taken from the examples where it is empty.
-        source: Where it came from, in words.
-        classes: How many classes there are; None where the targets are values.
-        image_shape: The shape of one input where it is an image that was flattened.
+        name: The name under which it is loaded.
+        train: The examples to train on.
+        test: The examples to test on.
+        source: Where it comes from, in words.
+        classes: Number of classes; None where the targets are values.
+        image_shape: Shape of one input that was an image before it was flattened.
     """
 
     name: str
     train: Examples
     test: Examples
-    digest: str = ""
     source: str = "given as tensors"
     classes: int | None = None
     image_shape: tuple[int, ...] | None = None
@@ -119,7 +115,7 @@ class Data:
         for name in ("train", "test"):
             if not isinstance(getattr(self, name), Examples):
                 raise InputError(name, getattr(self, name), "expected Examples(inputs, targets)")
-        for name in ("name", "digest", "source"):
+        for name in ("name", "source"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(name, getattr(self, name), "expected text")
         if self.classes is not None:
@@ -127,16 +123,22 @@ class Data:
         shape = self.image_shape
         if shape is not None and not (isinstance(shape, tuple) and all(isinstance(side, Integral) for side in shape)):
             raise InputError("image_shape", shape, "expected a tuple of whole numbers, such as (28, 28), or None")
-        if not self.digest:
-            from bathymetry.data.examples import digest  # which is of examples
-
-            object.__setattr__(self, "digest", digest(self.train, self.test))
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train):,} training and {len(self.test):,} test examples"
         shape = tuple(self.train.inputs.shape[1:])
-        answers = f"{self.classes} classes" if self.classes else f"targets {tuple(self.train.targets.shape[1:])}"
-        return f"Data({self.name}: {sizes}, inputs {shape}, {answers}; {self.source})"
+        targets = f"{self.classes} classes" if self.classes else f"targets {tuple(self.train.targets.shape[1:])}"
+        return f"Data({self.name}: {sizes}, inputs {shape}, {targets}; {self.source})"
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b over shapes, dtypes, scales and bytes of all examples, 32 hexadecimal digits; computed when used."""
+        state = hashlib.blake2b(digest_size=16)
+        for examples in (self.train, self.test):
+            for tensor in (examples.inputs, examples.targets):
+                state.update(f"{tensor.dtype}{tuple(tensor.shape)}{examples.scale!r}".encode())
+                state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return state.hexdigest()
 
     @property
     def origin(self) -> str:
@@ -145,7 +147,7 @@ class Data:
 
     @property
     def x_train(self) -> Shaped[Tensor, "example *feature"]:
-        """Training inputs as a network sees them."""
+        """Training inputs as a network receives them."""
         return self.train.x
 
     @property
@@ -155,7 +157,7 @@ class Data:
 
     @property
     def x_test(self) -> Shaped[Tensor, "example *feature"]:
-        """Test inputs as a network sees them."""
+        """Test inputs as a network receives them."""
         return self.test.x
 
     @property
@@ -164,64 +166,39 @@ class Data:
         return self.test.y
 
 
-def digest(train: Examples, test: Examples) -> str:
-    """Take the digest of all that a data set holds.
-
-    Args:
-        train: Its training examples.
-        test: Its test examples.
-
-    Returns:
-        BLAKE2b over shapes, dtypes, scale and bytes, 32 hexadecimal digits.
-    """
-    state = hashlib.blake2b(digest_size=16)
-    for examples in (train, test):
-        for tensor in (examples.inputs, examples.targets):
-            state.update(f"{tensor.dtype}{tuple(tensor.shape)}{examples.scale!r}".encode())
-            state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return state.hexdigest()
-
-
 def subset(data: Data, train: int | None = None, test: int | None = None, seed: int = 0) -> Data:
-    """Draw examples from a data set, without putting back.
+    """Draw examples from a data set without replacement.
 
     Args:
         data: The data set.
-        train: Training examples; all if None.
-        test: Test examples; all if None.
-        seed: Which draw; all members share it.
+        train: Number of training examples; None for all.
+        test: Number of test examples; None for all.
+        seed: Seed of the draw, the same for all members.
 
     Returns:
-        A data set with the same name; its source says how much of it this is.
+        A data set of the same name; its source says which part it is.
 
     Raises:
-        InputError: If these are no data, or do not have as many.
+        InputError: If data is no data set, or has fewer examples.
 
     Example:
-        >>> from bathymetry.data.functions import function
+        >>> from bathymetry.data import function
         >>> len(subset(function("cos"), train=10).train)
         10
     """
     if not isinstance(data, Data):
-        raise InputError("data", type(data).__name__, "give what bm.load gives")
+        raise InputError("data", data, "expected a data set, such as bm.load returns")
     whole_number("seed", seed, 0)
-    if train is None and test is None:
-        return data
     chosen = _drawn(data.train, train, seed, 0, "train_examples")
     judged = _drawn(data.test, test, seed, 1, "test_examples")
     if chosen is data.train and judged is data.test:
         return data
     part = f"{len(chosen):,} training and {len(judged):,} test examples, drawn by seed {seed}"
-    source = f"{data.source}{PART_OF}{part}"
-    return Data(data.name, chosen, judged, digest(chosen, judged), source, data.classes, data.image_shape)
+    return replace(data, train=chosen, test=judged, source=f"{data.source}{PART_OF}{part}")
 
 
 def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: str) -> Examples:
-    if count is None:
-        return examples
-    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count <= len(examples):
-        raise InputError(field, count, f"give from 1 to {len(examples)}, which is what the data has")
-    if count == len(examples):
+    if count is None or whole_number(field, count, 1, len(examples)) == len(examples):
         return examples
     order = torch.randperm(len(examples), generator=stream(seed, -1, "data draw", index))[:count]
     return Examples(examples.inputs[order], examples.targets[order], examples.scale)

@@ -1,8 +1,9 @@
-"""Functions of one variable to be learned: by name, or as an expression in x."""
+"""Functions of one variable to learn: by name, or as an expression in x."""
 
 import math
 from collections.abc import Callable, Sized
 from numbers import Real
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,126 +13,69 @@ from numpy.typing import NDArray
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.resources import memory_for
 from bathymetry.core.streams import stream
-from bathymetry.data.examples import Data, Examples, digest
-from bathymetry.data.expression import expression
+from bathymetry.data.examples import Data, Examples
+from bathymetry.data.expression import evaluate_expression
 
-
-def _relu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(x, 0.0)
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
-
-
-def _softplus(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.logaddexp(x, 0.0)
-
-
-def _step(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.heaviside(x, 0.5)
-
-
-def _erf(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.vectorize(math.erf, otypes=[np.float64])(x)  # type: ignore[no-any-return]
-
+_NUMPY_FUNCTIONS: Final = (
+    "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh exp exp2 expm1 floor log log10 log1p log2 "
+    "round sign sin sinc sinh sqrt square tan tanh"
+)
+_OTHERS: Final[dict[str, Callable[..., Any]]] = {
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(0.5 * x),
+    "softplus": lambda x: np.logaddexp(x, 0.0),
+    "step": lambda x: np.heaviside(x, 0.5),
+}
+_ALIASES: Final = {
+    **{short: f"arc{short[1:]}" for short in ("acos", "acosh", "asin", "asinh", "atan", "atanh")},
+    **{short: f"arc{short[2:]}" for short in ("arcosh", "arsinh", "artanh")},
+    "heaviside": "step",
+    "ln": "log",
+    "sgn": "sign",
+}
 
 FUNCTIONS: dict[str, Callable[..., NDArray[np.float64]]] = {
-    "abs": np.abs,
-    "arccos": np.arccos,
-    "arccosh": np.arccosh,
-    "arcsin": np.arcsin,
-    "arcsinh": np.arcsinh,
-    "arctan": np.arctan,
-    "arctanh": np.arctanh,
-    "cbrt": np.cbrt,
-    "ceil": np.ceil,
-    "cos": np.cos,
-    "cosh": np.cosh,
-    "erf": _erf,
-    "exp": np.exp,
-    "exp2": np.exp2,
-    "expm1": np.expm1,
-    "floor": np.floor,
-    "log": np.log,
-    "log10": np.log10,
-    "log1p": np.log1p,
-    "log2": np.log2,
-    "relu": _relu,
-    "round": np.round,
-    "sigmoid": _sigmoid,
-    "sign": np.sign,
-    "sin": np.sin,
-    "sinc": np.sinc,
-    "sinh": np.sinh,
-    "softplus": _softplus,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "step": _step,
-    "tan": np.tan,
-    "tanh": np.tanh,
+    name: _OTHERS.get(name) or getattr(np, name) for name in sorted([*_NUMPY_FUNCTIONS.split(), *_OTHERS])
 }
-_ALIASES = {
-    "acos": "arccos", "acosh": "arccosh", "arcosh": "arccosh", "arsinh": "arcsinh", "artanh": "arctanh",
-    "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh",
-    "heaviside": "step", "ln": "log", "sgn": "sign",
-}  # fmt: skip
-FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in _ALIASES.items()}
+FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in sorted(_ALIASES.items())}
 
-_EXPECTED = f"expected one of {', '.join(FUNCTIONS)}, or an expression in x"
-_FARTHEST = 1e30  # squares of such inputs still have a place in float32
-_LARGEST = float(np.finfo(np.float32).max)
-_MOST_SAMPLES = 10_000_000
+_FARTHEST: Final = 1e30  # float32 holds the squares of such inputs
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_MOST_SAMPLES: Final = 10_000_000
 
 
-def evaluate(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """Evaluate a function by its name or expression.
+def evaluate(name: str, x: Float[np.ndarray, " point"], allow_nan: bool = False) -> Float[np.ndarray, " point"]:
+    """Evaluate a function given by its name or expression.
 
     Args:
-        name: One of the named functions, such as "cos", or an expression in x, such as "sin(3*x)/x".
-        x: Where.
+        name: One of `FUNCTIONS`, such as "cos", or an expression in x, such as "sin(3*x)/x".
+        x: Where to evaluate it.
+        allow_nan: Whether the function may have no finite value at some points, as its plot may have gaps.
 
     Returns:
-        Its values, float64.
+        Its values, float64; NaN where it has no finite value.
 
     Raises:
-        InputError: If it is no function, or has no finite value somewhere in x.
+        InputError: If it is no function, or has no finite value somewhere and allow_nan is False.
 
     Example:
         >>> evaluate("2*x + abs(x)", np.array([-1.0, 1.0]))
         array([-1.,  3.])
-    """
-    values = curve(name, x)
-    missing = np.isnan(values)
-    if missing.any():
-        raise InputError("functions", name, f"it has no finite value {_places(missing, _points(x))}")
-    return values
-
-
-def curve(name: str, x: Float[np.ndarray, " point"]) -> Float[np.ndarray, " point"]:
-    """Evaluate a function to draw it: where it has no finite value, its curve has a gap.
-
-    Args:
-        name: As for `evaluate`.
-        x: Where.
-
-    Returns:
-        Its values, float64; NaN where it has none.
-
-    Raises:
-        InputError: If it is no function.
-
-    Example:
-        >>> curve("sin(3*x)/x", np.array([-0.5, 0.0]))
+        >>> evaluate("sin(3*x)/x", np.array([-0.5, 0.0]), allow_nan=True)
         array([1.99498997,        nan])
     """
     points = _points(x)
-    if not isinstance(name, str):
-        raise InputError("functions", name, _EXPECTED)
+    _check_text(name)
+    if not isinstance(allow_nan, bool):
+        raise InputError("allow_nan", allow_nan, "expected True or False")
     name = name.strip()
     with np.errstate(all="ignore"):
-        values = FUNCTIONS[name](points) if name in FUNCTIONS else expression(name, points, FUNCTIONS)
-    return np.where(np.isfinite(values), values, np.nan)
+        values = FUNCTIONS[name](points) if name in FUNCTIONS else evaluate_expression(name, points, FUNCTIONS)
+    is_finite = np.isfinite(values)
+    if not allow_nan and not is_finite.all():
+        raise InputError("functions", name, f"it has no finite value {_where(~is_finite, points)}")
+    return np.where(is_finite, values, np.nan)
 
 
 def function(
@@ -142,37 +86,40 @@ def function(
     seed: int = 0,
     test_samples: int | None = None,
 ) -> Data:
-    """Draw examples of a function, inputs uniform between two ends.
+    """Draw examples of a function, with inputs uniform between two ends.
 
     Args:
-        name: A named function or an expression in x.
+        name: One of `FUNCTIONS`, or an expression in x.
         low: Lower end of the inputs.
         high: Upper end of the inputs.
-        samples: Training examples.
-        seed: Which draw; all members share it.
-        test_samples: Test examples, drawn afresh; as many as for training if None.
+        samples: Number of training examples.
+        seed: Seed of the draw, the same for all members.
+        test_samples: Number of test examples, drawn independently; as many as for training if None.
 
     Returns:
         The examples, inputs and targets float32 of shape (example, 1).
 
     Raises:
         InputError: If the interval is empty, there are no samples, or it is no function there.
+
+    Example:
+        >>> function("cos", samples=50)
+        Data(cos: 50 training and 50 test examples, inputs (1,), targets (1,); cos(x) on (-10, 10), seed 0)
     """
     for field, end in (("low", low), ("high", high)):
         if isinstance(end, bool) or not isinstance(end, Real) or not abs(end) <= _FARTHEST:
-            raise InputError(field, end, f"give an end between −{_FARTHEST:g} and {_FARTHEST:g}")
+            raise InputError(field, end, f"expected a number between −{_FARTHEST:g} and {_FARTHEST:g}")
     if not np.float32(low) < np.float32(high):
-        raise InputError("low", low, f"give an end below high, which is {high}")
-    count = samples if test_samples is None else test_samples
-    for field, value in (("samples", samples), ("test_samples", count)):
-        whole_number(field, value, 1, _MOST_SAMPLES)
+        raise InputError("low", low, f"expected a number below high, which is {high}")
+    test_samples = samples if test_samples is None else test_samples
+    for field, count in (("samples", samples), ("test_samples", test_samples)):
+        whole_number(field, count, 1, _MOST_SAMPLES)
     whole_number("seed", seed, 0)
-    if not isinstance(name, str):
-        raise InputError("functions", name, _EXPECTED)
+    _check_text(name)
     source = f"{name}(x)" if name in FUNCTIONS else name
     with memory_for("samples", samples):
-        train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, count, seed, 1)
-        return Data(name, train, test, digest(train, test), f"{source} on ({low:g}, {high:g}), seed {seed}")
+        train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, test_samples, seed, 1)
+        return Data(name, train, test, f"{source} on ({low:g}, {high:g}), seed {seed}")
 
 
 def _draw(name: str, low: float, high: float, samples: int, seed: int, index: int) -> Examples:
@@ -182,13 +129,18 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
     targets = evaluate(name, points)
     beyond = np.abs(targets) > _LARGEST
     if beyond.any():
-        fault = f"it is beyond ±{_LARGEST:.2g}, the range of float32, {_places(beyond, points)}"
+        fault = f"it is beyond ±{_LARGEST:.2g}, the range of float32, {_where(beyond, points)}"
         raise InputError("functions", name, fault)
     return Examples(inputs, torch.from_numpy(targets).float()[:, None])
 
 
+def _check_text(name: object) -> None:
+    if not isinstance(name, str):
+        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
+
+
 def _points(x: object) -> NDArray[np.float64]:
-    """Read places as float64."""
+    """Read points as float64."""
     try:
         if isinstance(x, Sized) and not hasattr(x, "shape") and len(x) > _MOST_SAMPLES:
             raise TypeError("too many")
@@ -200,11 +152,11 @@ def _points(x: object) -> NDArray[np.float64]:
         raise InputError("x", type(x).__name__, "expected an array of real numbers") from error
 
 
-def _places(bad: NDArray[np.bool_], points: NDArray[np.float64]) -> str:
-    """Say at which points a function can't be learned, and the way on."""
+def _where(bad: NDArray[np.bool_], points: NDArray[np.float64]) -> str:
+    """Say at which points a function can't be learned, and the remedy."""
     where = points[bad]
-    remedy = "change low and high, or give a function that is finite between them"
-    if where.size == 1:
-        return f"at x = {where[0]:.4g}; {remedy}"
-    others = f"{where.size - 1:,} of the other {points.size - 1:,} inputs"
-    return f"at x = {where[0]:.4g}, and at {others}, between {where.min():.4g} and {where.max():.4g}; {remedy}"
+    others = (
+        f"{where.size - 1:,} of the other {points.size - 1:,} inputs, between {where.min():.4g} and {where.max():.4g}"
+    )
+    also = f", and at {others}" if where.size > 1 else ""
+    return f"at x = {where[0]:.4g}{also}; change low and high, or choose a function that is finite between them"

@@ -1,7 +1,8 @@
-"""Class numbers of training and test examples, whatever they are counted from."""
+"""Labels: class numbers however they are stored, and label noise."""
 
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,75 +15,37 @@ from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.streams import stream
 
-Numbers = NDArray[np.int64]
-
 _FEW: Final = 1000  # classes that any data set may have; more than these need as many examples
 _MOST: Final = 100_000
-
-
-class ClassError(ValueError):
-    """Numbers that are no classes; its text is what is wrong and what is expected."""
 
 
 @dataclass(frozen=True)
 class Classes:
     """Class numbers from 0."""
 
-    train: Numbers
-    test: Numbers
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
     count: int
-    notes: tuple[str, ...]  # what a reader should know of them, in words
+    notes: tuple[str, ...]  # what a reader should know about them, in words
 
 
-def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
-    """Read class numbers, counted from 0 or from 1, or as one-hot rows.
-
-    Args:
-        train: Whole numbers or truth values of the training examples, (example,), (example, 1) or (example, class).
-        test: Those of the test examples.
-
-    Returns:
-        The classes, counted from 0.
-
-    Raises:
-        ClassError: If they are no class numbers.
-
-    Example:
-        >>> class_numbers(np.array([1, 3, 2]), np.array([[2]])).test
-        array([1])
-    """
-    halves = [half.reshape(len(half), -1) for half in (train, test)]
+def class_numbers(path: Path, train: NDArray[Any], test: NDArray[Any]) -> Classes:
+    """Read class numbers from 0 or from 1, or one-hot rows, and say what is wrong with those that are neither."""
+    columns = [half.reshape(len(half), -1) for half in (train, test)]
     notes = []
-    if any(half.shape[1] > 1 for half in halves):
-        count = halves[0].shape[1]
-        if any(half.shape[1] != count or not _is_one_hot(half) for half in halves):
-            shapes = " and ".join(str(half.shape) for half in (train, test))
-            raise ClassError(f"its classes have shapes {shapes}; expected one number an example, or one-hot rows")
+    if any(half.shape[1] > 1 for half in columns):
+        count = columns[0].shape[1]
+        if columns[1].shape[1] != count or not all(_is_one_hot(half) for half in columns):
+            fault = f"its classes have shapes {train.shape} and {test.shape}"
+            raise InputError("data", path, f"{fault}; expected one number per example, or one-hot rows")
         notes.append("one-hot rows read as class numbers")
-        learned, judged = (half.argmax(1) for half in halves)
+        learned, judged = (half.argmax(1) for half in columns)
     else:
-        ends = [(int(half.min()), int(half.max())) for half in halves]
-        if _shifted(*ends):
-            told = " and ".join(
-                f"{name} ones from {a} to {b}" for name, (a, b) in zip(("training", "test"), ends, strict=True)
-            )
-            raise ClassError(
-                f"its classes are counted differently, {told}; expected both counted from 0, or both from 1"
-            )
-        low, high = min(int(half.min()) for half in halves), max(int(half.max()) for half in halves)
-        if low < 0:
-            raise ClassError(f"a class is {low}; expected classes from 0")
-        if low == 1:
-            notes.append(f"classes 1 to {high} read as 0 to {high - 1}")
-        first = int(low == 1)
-        count = max(high + 1 - first, 2)
-        examples = sum(map(len, halves))
-        if count > min(max(_FEW, examples), _MOST):
-            remedy = (
-                "number the classes that occur from 0 (numpy.unique with return_inverse), or store values as floats"
-            )
-            raise ClassError(f"a class is {high:,} among {examples:,} examples; {remedy}")
-        learned, judged = (half[:, 0].astype(np.int64) - first for half in halves)
+        first, count = _range_of_classes(path, *columns)
+        if first == 1:
+            notes.append(f"classes 1 to {count} read as 0 to {count - 1}")
+        count = max(count, 2)
+        learned, judged = (half[:, 0].astype(np.int64) - first for half in columns)
     unknown = np.setdiff1d(judged, learned)
     if unknown.size:
         few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
@@ -90,15 +53,29 @@ def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
     return Classes(learned.astype(np.int64), judged.astype(np.int64), count, tuple(notes))
 
 
-def _shifted(train: tuple[int, int], test: tuple[int, int]) -> bool:
-    """Tell whether the same classes seem to be counted from 0 in one half and from 1 in the other."""
-    (low, high), (other_low, other_high) = sorted((train, test))
-    return low == 0 and other_low == 1 and other_high == high + 1 and high > 0
-
-
 def _is_one_hot(rows: NDArray[Any]) -> bool:
     ones = rows == 1
     return bool((ones.sum(1) == 1).all() and (ones | (rows == 0)).all())
+
+
+def _range_of_classes(path: Path, train: NDArray[Any], test: NDArray[Any]) -> tuple[int, int]:
+    """Find the lowest class, 0 or 1, and the number of classes."""
+    ends = [(int(half.min()), int(half.max())) for half in (train, test)]
+    (low, high), (other_low, other_high) = sorted(ends)
+    if (low, other_low, other_high) == (0, 1, high + 1) and high > 0:  # the same classes, counted in two ways
+        fault = " and ".join(
+            f"{name} ones from {a} to {b}" for name, (a, b) in zip(("training", "test"), ends, strict=True)
+        )
+        remedy = "expected both counted from 0, or both from 1"
+        raise InputError("data", path, f"its classes are counted differently, {fault}; {remedy}")
+    high = max(high, other_high)
+    if low < 0:
+        raise InputError("data", path, f"a class is {low}; expected classes from 0")
+    first, examples = int(low == 1), len(train) + len(test)
+    if high + 1 - first > min(max(_FEW, examples), _MOST):
+        remedy = "number the classes that occur from 0 (numpy.unique with return_inverse), or store values as floats"
+        raise InputError("data", path, f"a class is {high:,} among {examples:,} examples; {remedy}")
+    return first, high + 1 - first
 
 
 def label_noise(
@@ -107,32 +84,32 @@ def label_noise(
     """Replace a share of the labels by uniform draws from all classes.
 
     Args:
-        labels: The true ones.
-        share: How many to replace, from 0 to 1; a draw may be the true label again.
-        classes: How many classes there are.
-        members: The members' numbers; member 3 has the same labels whoever is drawn beside it.
-        seed: Of the draws.
+        labels: The true labels.
+        share: The share to replace, from 0 to 1; a draw may be the true label again.
+        classes: Number of classes.
+        members: The members' numbers; each member has its own draw, whichever others are asked for.
+        seed: Seed of the draws.
 
     Returns:
-        Labels for each member, exactly the nearest whole number of them replaced.
+        Labels for each member, round(share · examples) of them replaced.
 
     Raises:
-        InputError: If one of them can't be.
+        InputError: If an argument is out of range or of another kind, or the labels do not fit into memory.
 
     Example:
         >>> label_noise(torch.zeros(4, dtype=torch.int64), 0.0, 10, range(2)).tolist()
         [[0, 0, 0, 0], [0, 0, 0, 0]]
     """
     if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
-        raise InputError("share", share, "give a share from 0 to 1")
+        raise InputError("share", share, "expected a share from 0 to 1")
     classes, seed = whole_number("classes", classes, 2, 2**63 - 1), whole_number("seed", seed, 0)
     if not isinstance(members, range) or len(members) == 0 or min(members[0], members[-1]) < 0:
-        raise InputError("members", members, "give a range of at least one member, such as range(10)")
-    labels = _checked(labels, classes)
-    needed = 8 * labels.numel() * len(members)
-    if needed > (free := free_bytes()):
-        remedy = f"their labels need {gigabytes(needed)} and there are {gigabytes(free)}; give fewer members"
-        raise InputError("members", members, remedy)
+        raise InputError("members", members, "expected a range of at least one member, such as range(10)")
+    _check_labels(labels, classes)
+    needed, free = 8 * labels.numel() * len(members), free_bytes()
+    if needed > free:
+        fault = f"their labels need {gigabytes(needed)} and there are {gigabytes(free)}"
+        raise InputError("members", members, f"{fault}; expected fewer members")
     count = round(share * len(labels))
     drawn = []
     for member in members:
@@ -143,13 +120,10 @@ def label_noise(
     return torch.stack(drawn)
 
 
-def _checked(labels: Tensor, classes: int) -> Tensor:
-    if isinstance(labels, Tensor):
-        check_dense("labels", labels)
+def _check_labels(labels: Tensor, classes: int) -> None:
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim != 1 or labels.dtype == torch.bool:
-        shown = f"{labels.dtype} of {labels.ndim} axes" if isinstance(labels, Tensor) else type(labels).__name__
-        raise InputError("labels", shown, "give a tensor of whole numbers, one an example")
+        raise InputError("labels", labels, "expected a tensor of whole numbers, one per example")
+    check_dense("labels", labels)
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        shown = f"from {int(labels.min())} to {int(labels.max())}"
-        raise InputError("labels", shown, f"give class numbers from 0 to {classes - 1}, or more classes")
-    return labels
+        ends = f"from {int(labels.min())} to {int(labels.max())}"
+        raise InputError("labels", ends, f"expected class numbers from 0 to {classes - 1}")

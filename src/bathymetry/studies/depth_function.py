@@ -184,7 +184,7 @@ def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
     ]
     hidden = [np.array(widths) for widths in settings.networks]
     results = dataset.assign_coords(x=grid, split=["train", "test"]).assign(
-        target=(("function", "x"), [data.curve(one, grid) for one in functions]),
+        target=(("function", "x"), [data.evaluate(one, grid, allow_nan=True) for one in functions]),
         target_variance=(("function", "split"), variance),
         straight_line_r2=("function", straight),
         parameter_count=("network", [models.parameter_count((1, *widths, 1)) for widths in settings.networks]),

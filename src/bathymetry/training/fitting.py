@@ -42,7 +42,7 @@ def check_fit(
     with torch.random.fork_rng(devices=[]):
         for place, (name, one) in enumerate(sets.items()):
             chosen = _telling(one.examples.inputs)
-            inputs = one.examples.seen(one.examples.inputs[chosen], dtype)
+            inputs = one.examples.scaled(one.examples.inputs[chosen], dtype)
             outputs = _answers(own.eval(), inputs, name, len(one.examples))
             _check_targets(loss, criterion, outputs, one, chosen, name)
             if place == 0:

@@ -156,7 +156,7 @@ class Gatherer:
         device = self._examples.inputs.device
         positions = positions.to(device)
         chosen = self._examples.inputs.index_select(0, positions.flatten())
-        inputs = self._examples.seen(chosen, self._dtype).view(members, size, *chosen.shape[1:])
+        inputs = self._examples.scaled(chosen, self._dtype).view(members, size, *chosen.shape[1:])
         if self._own_targets:
             rows = torch.arange(members, device=device)[:, None]
             return Batch(inputs, self._targets[rows, positions], shared=False)

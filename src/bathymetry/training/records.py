@@ -240,7 +240,7 @@ def evaluate(
     classes = False
     for start in range(0, len(data), size):
         part = slice(start, start + size)
-        outputs = stack.outputs(data.seen(data.inputs[part], dtype))
+        outputs = stack.outputs(data.scaled(data.inputs[part], dtype))
         targets = _targets(examples, part, members)
         losses.add(outputs, targets, len(data))
         classes = are_classes(outputs, targets)

@@ -272,7 +272,7 @@ class TrainingRun:
 
     def _gather_whole(self) -> Batch:
         examples = self._train_set.examples
-        inputs = examples.seen(examples.inputs, self._dtype)
+        inputs = examples.scaled(examples.inputs, self._dtype)
         own = self._train_set.own_targets
         shared = examples.targets.expand(len(self._members), *examples.targets.shape)
         return Batch(inputs, shared if own is None else own, shared=True)
@@ -391,7 +391,7 @@ def train(
     check_room("record_at", len(recorded), len(numbers), 16 * len(sets))
     kept = as_epochs("snapshots", snapshots, length.epochs)
     check_room("snapshots", len(kept), len(numbers), dtype.itemsize * sum(p.numel() for p in modules[0].parameters()))
-    few = train_set.examples.seen(train_set.examples.inputs[:3], dtype)
+    few = train_set.examples.scaled(train_set.examples.inputs[:3], dtype)
     own = train_set.own_targets
     ensemble = assemble(
         modules, loss, criterion, numbers, seed, dtype=dtype, device=place, path=path, some_inputs=few,

@@ -1,0 +1,278 @@
+"""Data sets in files: MNIST's format, four IDX files compressed or not, and NumPy's .npz.
+
+An IDX file is a big-endian header (magic number, then the length of each axis) and the numbers. LeCun, Cortes and
+Burges 1998, "The MNIST database of handwritten digits". EMNIST stores images column by column, arXiv:1702.05373; QMNIST
+stores labels as rows of eight whole numbers, the class first, arXiv:1905.10498.
+"""
+
+import gzip
+import lzma
+import os
+import re
+import tokenize
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bathymetry.core.errors import InputError
+from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.data.examples import Data, Examples
+from bathymetry.data.labels import class_numbers
+
+FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_FILE_NAME = re.compile(
+    r"(?P<prefix>.*?)[-_.]?(?P<half>train|t10k|test)[-_.]?(?P<kind>images|labels)"
+    r"(?:[-_.]idx\d[-_.](?:ubyte|int))?(?:\.gz)?",
+    re.IGNORECASE,
+)
+_KEYS: Final = ("x_train", "y_train", "x_test", "y_test")
+_ALIASES: Final = {
+    alias: key
+    for key, words in zip(_KEYS, (("x", "images", "inputs", "data"), ("y", "labels", "targets")) * 2, strict=True)
+    for word in words
+    for alias in (f"{word}{key[2:]}", f"{key[2:]}{word}")
+}
+
+_GZIP: Final = b"\x1f\x8b"
+_SIGNATURES: Final = {
+    _GZIP: "it is compressed by gzip",
+    b"PK\3\4": "it is a zip archive",
+    b"\x93NUMPY": "it is a single array, an .npy file",
+    b"\xfd7zXZ": "it is compressed by xz",
+    b"BZh": "it is compressed by bzip2",
+}
+_IDX_TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4"}  # by the third byte of the magic number
+_KINDS: Final = (("images", (0x08,), (3,)), ("labels", tuple(_IDX_TYPES), (1, 2))) * 2  # types and numbers of axes
+_SMALL: Final = 64 * 1024**2  # bytes that any compressed file may unpack to
+_FACTOR: Final = 100  # beyond them, at most so many times its own size; images compress to a tenth or so
+_LARGEST: Final = np.float64(np.finfo(np.float32).max)
+_DAMAGED: Final = (
+    *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
+    *(EOFError, KeyError, OverflowError, TypeError, ValueError),
+)
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """The four files of one data set in MNIST's format."""
+
+    folder: Path
+    prefix: str  # what stands before "train" in their names: empty for MNIST, such as emnist-letters for others
+    paths: tuple[Path, ...]  # in the order of FILES
+
+
+def file_sets(folder: Path) -> list[FileSet]:
+    """List the complete data sets directly in a folder, sorted by prefix; none if there is no such folder."""
+    found: dict[str, dict[tuple[bool, str], Path]] = defaultdict(dict)
+    # uncompressed files first, and t10k before test
+    for path in sorted(_listed(folder), key=lambda path: (path.suffix == ".gz", "t10k" not in path.name, path.name)):
+        if (match := _FILE_NAME.fullmatch(path.name)) and path.is_file():
+            part = (match["half"].lower() != "train", match["kind"].lower())
+            found[match["prefix"]].setdefault(part, path)
+    return [
+        FileSet(folder, prefix, tuple(path for _, path in sorted(parts.items())))
+        for prefix, parts in sorted(found.items())
+        if len(parts) == len(FILES)
+    ]
+
+
+def find_file_set(path: Path) -> FileSet | None:
+    """Find the one data set that a path names: a folder, one above it (MNIST/raw), or folder/prefix."""
+    if not os.path.isdir(path):  # which takes names that no file can have
+        return next((one for one in file_sets(path.parent) if one.prefix and one.prefix == path.name), None)
+    here = file_sets(path)
+    below = [folder for one in _listed(path) for folder in (one, one / "raw")]
+    sets = [one for one in here if not one.prefix] or here or [one for folder in below for one in file_sets(folder)]
+    if len(sets) > 1:
+        choices = ", ".join(str(one.folder / one.prefix) for one in sets)
+        raise InputError("data", path, f"it holds {len(sets)} data sets; expected one of {choices}")
+    if not sets:
+        names = [one.name for one in _listed(path)]
+        plain = {name.removesuffix(".gz").replace(".idx", "-idx") for name in names}
+        missing = next((file for file in FILES if file not in plain), FILES[0])
+        few = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
+        fault = f"{missing} (or {missing}.gz) is missing there; it holds {few or 'nothing'}"
+        raise InputError("data", path, f"{fault}; expected a folder with all four MNIST-format files")
+    return sets[0]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir()) if os.path.isdir(folder) else []
+    except OSError as error:
+        raise InputError("data", folder, f"it can't be read ({error.strerror or error})") from error
+
+
+def read_file_set(files: FileSet, name: str) -> Data:
+    """Read a data set in MNIST's format: images as rows of bytes, and their classes from 0."""
+    x_train, y_train, x_test, y_test = (_read_idx(path, kind) for path, kind in zip(files.paths, _KINDS, strict=True))
+    folder = files.folder.resolve().name
+    source = f"MNIST-format files in {folder} ({files.prefix})" if files.prefix else f"MNIST-format files in {folder}"
+    if files.prefix.lower().startswith("emnist"):
+        x_train, x_test = x_train.transpose(0, 2, 1), x_test.transpose(0, 2, 1)
+        source += "; images turned upright, which EMNIST stores column by column"
+    return _assembled(files.folder, name, source, (x_train, y_train, x_test, y_test))
+
+
+def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
+    """Read the numbers of one file, no more than its header promises; its content says whether it is compressed."""
+    kind, types, axes = expected
+    with _opened(path) as file:
+        compressed = file.read(2) == _GZIP
+        file.seek(0)
+        stream: Any = gzip.GzipFile(fileobj=file) if compressed else file
+        start = stream.read(4)
+        fits = len(start) == 4 and start[:2] == b"\0\0" and start[2] in types and start[3] in axes
+        lengths = stream.read(4 * start[3] if fits else 60)
+        if not fits or len(lengths) < 4 * start[3]:
+            fault = f"it does not begin as an IDX file of {kind} does ({_looks_like(start + lengths)})"
+            raise InputError("data", path, f"{fault}; expected the published file")
+        shape, dtype = np.frombuffer(lengths, ">u4").tolist(), np.dtype(_IDX_TYPES[start[2]])
+        size = prod(shape) * dtype.itemsize
+        _check_size(path, os.fstat(file.fileno()).st_size, size, compressed)
+        content = stream.read(size + 1)
+    if size == 0 or len(content) != size:
+        fault = "empty" if size == 0 else "cut short" if len(content) < size else "too long"
+        raise InputError("data", path, f"it is {fault}: its header promises {size:,} bytes; expected the whole file")
+    numbers = np.frombuffer(content, dtype).reshape(shape)
+    return numbers[:, 0] if kind == "labels" and numbers.shape[1:] == (8,) else numbers
+
+
+def read_npz(path: Path) -> Data:
+    """Read a data set from an .npz file: bytes are pixels, integer targets are classes and floating ones values."""
+    with _opened(path) as file:
+        start = file.read(64)
+        if not zipfile.is_zipfile(file):
+            fault = f"it is no .npz file ({_looks_like(start)})"
+            raise InputError("data", path, f"{fault}; expected one with {', '.join(_KEYS)}")
+        with zipfile.ZipFile(file) as archive:
+            arrays = tuple(_read_member(path, archive, key) for key in _KEYS)
+    return _assembled(path, path.stem, f"the file {path.name}", arrays)
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    """Read one array under its own name or one that others use, such as train_images."""
+    held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    alike = [name for name in held if _ALIASES.get(re.sub("[-_]", "", name.lower())) == key]
+    alike = [key] if key in held else alike
+    if len(alike) != 1:
+        fault = f"it has {'several of' if alike else 'no'} {key}: it holds {', '.join(sorted(held)[:10]) or 'nothing'}"
+        remedy = f"expected {', '.join(_KEYS)}, or train_images, train_labels, test_images and test_labels"
+        raise InputError("data", path, f"{fault}; {remedy}")
+    info = held[alike[0]]
+    _check_size(path, info.compress_size, info.file_size, compressed=True)
+    with archive.open(info.filename) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read(stream)
+        if dtype.hasobject:
+            raise InputError(
+                "data", path, f"{key} holds Python objects (pickled objects are refused); expected numbers"
+            )
+        # reshaping what there is allocates nothing, and fails if the header promises more or less
+        return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _assembled(path: Path, name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data:
+    """Make a data set of arrays, or say what does not fit."""
+    for key, array in zip(_KEYS, arrays, strict=True):
+        if array.dtype.kind not in "iubf":
+            is_text = array.dtype.kind in "US" and key.startswith("y")
+            remedy = (
+                "number the classes: classes, y = numpy.unique(y, return_inverse=True)"
+                if is_text
+                else "expected numbers"
+            )
+            raise InputError("data", path, f"{key} has dtype {array.dtype}; {remedy}")
+        if array.dtype.kind == "f" and not (np.abs(array) <= _LARGEST).all():
+            fault = f"{key} holds NaN, infinity or numbers beyond ±{_LARGEST:.2g}, the range of float32"
+            raise InputError("data", path, f"{fault}; expected smaller finite numbers")
+    x_train, y_train, x_test, y_test = arrays
+    for half, inputs, targets in (("training", x_train, y_train), ("test", x_test, y_test)):
+        if inputs.ndim < 2 or inputs.size == 0:
+            fault = f"its {half} inputs have shape {inputs.shape}"
+            raise InputError("data", path, f"{fault}; expected (example, feature), at least one of each")
+        if targets.shape[:1] != inputs.shape[:1] or targets.size == 0:
+            fault = f"its {half} targets have shape {targets.shape} for {len(inputs):,} inputs"
+            raise InputError("data", path, f"{fault}; expected one per input")
+    is_classes = y_train.dtype.kind != "f"
+    if is_classes != (y_test.dtype.kind != "f"):
+        raise InputError("data", path, "y_train and y_test must both be classes (integers) or both be values")
+    pairs = [("inputs", x_train, x_test)] + [("targets", y_train, y_test)] * (not is_classes)
+    for what, one, other in pairs:
+        if one.shape[1:] != other.shape[1:]:
+            fault = f"its training and test {what} differ in shape, {one.shape[1:]} and {other.shape[1:]}"
+            raise InputError("data", path, f"{fault}; expected the same")
+    count = None
+    if is_classes:
+        classes = class_numbers(path, y_train, y_test)
+        y_train, y_test, count = classes.train, classes.test, classes.count
+        source = "; ".join([source, *classes.notes])
+    else:
+        y_train, y_test = (values.reshape(len(values), -1).astype(np.float32) for values in (y_train, y_test))
+    image_shape = x_train.shape[1:] if x_train.ndim > 2 else None
+    return Data(name, _examples(x_train, y_train), _examples(x_test, y_test), source, count, image_shape)
+
+
+def _examples(inputs: NDArray[Any], targets: NDArray[Any]) -> Examples:
+    is_pixels = inputs.dtype == np.uint8
+    rows = inputs.reshape(len(inputs), -1).astype(np.uint8 if is_pixels else np.float32)
+    return Examples(torch.from_numpy(rows), torch.from_numpy(targets), 1 / 255 if is_pixels else 1.0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; whatever can't be read of it in the block becomes one sentence."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError("data", path, "it is damaged or cut short; expected the whole file") from error
+    except OSError as error:
+        raise InputError("data", path, f"it can't be read ({error.strerror or error})") from error
+    except RuntimeError as error:  # a zip archive that is encrypted, or compressed by an unknown method
+        raise InputError("data", path, f"it can't be read ({error}); save it with numpy.savez") from error
+
+
+def _check_size(path: Path, stored: int, size: int, compressed: bool) -> None:
+    """Refuse a header that promises more than its file can hold, and what does not fit into memory."""
+    if not compressed and size > stored:
+        raise InputError("data", path, f"it is cut short: its header promises {size:,} bytes; expected the whole file")
+    if compressed and size > max(_SMALL, _FACTOR * stored):
+        fault = f"it would unpack from {gigabytes(stored)} to {gigabytes(size)}, more than {_FACTOR} times as much"
+        raise InputError("data", path, f"{fault}; if that is right, store it uncompressed (gunzip, numpy.savez)")
+    if size > (free := free_bytes()):
+        fault = f"it holds {gigabytes(size)} of numbers and there are {gigabytes(free)} of memory"
+        raise InputError("data", path, f"{fault}; free some, or choose a smaller data set")
+
+
+def _looks_like(start: bytes) -> str:
+    """Say what a file of another kind looks like, by its first bytes."""
+    for signature, kind in _SIGNATURES.items():
+        if start.startswith(signature):
+            return kind
+    text = " ".join(start.decode("ascii", "replace").split())
+    if not start:
+        return "it is empty"
+    return (
+        f"it holds text that begins “{text[:20]}”"
+        if start.isascii() and text.isprintable()
+        else f"it begins {start[:4].hex()}"
+    )
