@@ -106,8 +106,8 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name, unchecked):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: bm.mlp([1, 10**9, 10**9, 1]), "there are .* give smaller widths"),
-        (lambda: bm.mlp([1, 10**30]), "give smaller widths"),
+        (lambda: bm.mlp([1, 10**9, 10**9, 1]), "there are .* expected smaller widths"),
+        (lambda: bm.mlp([1, 10**30]), "expected smaller widths"),
         (lambda: bm.data.strokes(train=10**12), "train = 1000000000000: they need"),
         (lambda: bm.data.function("cos", samples=10**9), "samples = 1000000000: expected at most 10,000,000"),
         (lambda: bm.data.label_noise(torch.zeros(4, dtype=int), 0.5, 3, range(10**12)), "expected fewer members"),
@@ -115,7 +115,7 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name, unchecked):
             lambda: bm.fit_budget(10**400, inputs=1, outputs=1, hidden_layers=1),
             "expected at most 1,000,000",
         ),
-        (lambda: bm.fit_budget(100, 1, 1, 2, shape=[float("nan"), 1]), "shape = .*give 2 positive widths"),
+        (lambda: bm.fit_budget(100, 1, 1, 2, shape=[float("nan"), 1]), "shape = .*expected 2 positive widths"),
         (lambda: bm.Examples(torch.ones(2, 1), torch.ones(2), scale=float("nan")), "scale = nan: expected a finite"),
     ],
 )

@@ -4,20 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from numbers import Integral
+from typing import Final
 
 from torch import nn
 
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
 
-_MOST = 10_000  # layers
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+_ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "gelu": nn.GELU,
     "identity": nn.Identity,
 }
+_MOST_LAYERS: Final = 10_000
+
+# of budgets
+_MOST_PARAMETERS: Final = 10**15
+_MOST_HIDDEN: Final = 1000
+_FARTHEST: Final = 1e9  # relative widths lie between its inverse and this
+_NEAR: Final = 3  # how many whole widths around the exact scale are tried in each layer
+_LAYERS_TRIED: Final = 5  # all combinations in this many layers; the others are rounded
 
 
 def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
@@ -31,7 +39,7 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
         The network.
 
     Raises:
-        InputError: If the widths are none or need more memory than there is, or the activation is unknown.
+        InputError: If the widths make no network or need more memory than there is, or the activation is unknown.
 
     Example:
         >>> mlp([1, 2, 1])
@@ -41,13 +49,12 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
           (2): Linear(in_features=2, out_features=1, bias=True)
         )
     """
-    _check(widths)
+    needed, free = 4 * parameter_count(widths), free_bytes()
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
-        raise InputError("activation", activation, f"give one of {', '.join(_ACTIVATIONS)}")
-    needed = 4 * parameter_count(widths)
-    if needed > (free := free_bytes()):
-        remedy = f"its parameters need {gigabytes(needed)} and there are {gigabytes(free)}; give smaller widths"
-        raise InputError("widths", tuple(widths), remedy)
+        raise InputError("activation", activation, f"expected one of {', '.join(_ACTIVATIONS)}")
+    if needed > free:
+        fault = f"its parameters need {gigabytes(needed)} and there are {gigabytes(free)}"
+        raise InputError("widths", tuple(widths), f"{fault}; expected smaller widths")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
@@ -56,17 +63,18 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """A multilayer perceptron still to be built: call it to get one."""
+    """A multilayer perceptron to be built; calling it returns a new one.
+
+    Args:
+        widths: Units of every layer, from the inputs to the outputs.
+        activation: As for `mlp`.
+    """
 
     widths: tuple[int, ...]
     activation: str = "relu"
 
     def __call__(self) -> nn.Sequential:
-        """Build it.
-
-        Returns:
-            A network with weights of its own.
-        """
+        """Build a network with newly initialised weights."""
         return mlp(self.widths, self.activation)
 
 
@@ -79,31 +87,27 @@ def parameter_count(widths: Sequence[int]) -> int:
     Returns:
         Σ (widthₗ + 1) · widthₗ₊₁.
 
+    Raises:
+        InputError: If the widths make no network.
+
     Example:
         >>> parameter_count([784, 30, 10])
         23860
     """
-    _check(widths)
-    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
-
-
-def _check(widths: Sequence[int]) -> None:
-    listed = isinstance(widths, Sequence) and not isinstance(widths, str)
-    if not listed or not 2 <= len(widths) <= _MOST or any(not _is_width(width) for width in widths):
-        shown = tuple(widths) if listed and len(widths) <= _MOST else widths
-        remedy = f"give two to {_MOST:,} positive whole widths, inputs first and outputs last"
+    is_list = isinstance(widths, Sequence) and not isinstance(widths, str)
+    if not is_list or not 2 <= len(widths) <= _MOST_LAYERS or not all(_is_width(width) for width in widths):
+        shown = tuple(widths) if is_list and len(widths) <= _MOST_LAYERS else widths
+        remedy = f"expected two to {_MOST_LAYERS:,} positive whole widths, inputs first and outputs last"
         raise InputError("widths", shown, remedy)
+    return int(_count(widths))
 
 
 def _is_width(width: object) -> bool:
     return isinstance(width, Integral) and not isinstance(width, bool) and int(width) >= 1
 
 
-_MOST_PARAMETERS = 10**15
-_MOST_LAYERS = 1000
-_FARTHEST = 1e9  # widths relative to each other lie between its inverse and this
-_NEAR = 3  # how many whole widths around the exact scale are tried in each layer
-_LAYERS_TRIED = 5  # all combinations in this many layers; the others are rounded
+def _count(widths: Sequence[float]) -> float:
+    return sum((below + 1) * here for below, here in pairwise(widths))
 
 
 def fit_budget(
@@ -115,8 +119,8 @@ def fit_budget(
         parameters: The budget, weights and biases.
         inputs: Width of the input.
         outputs: Width of the output.
-        hidden_layers: How many hidden layers.
-        shape: Their widths relative to each other; all alike if None.
+        hidden_layers: Number of hidden layers.
+        shape: Their widths relative to each other; all equal if None.
 
     Returns:
         All widths, from the inputs to the outputs.
@@ -130,23 +134,21 @@ def fit_budget(
     """
     for name, value in (("parameters", parameters), ("inputs", inputs), ("outputs", outputs)):
         whole_number(name, value, 1, _MOST_PARAMETERS)
-    whole_number("hidden_layers", hidden_layers, 1, _MOST_LAYERS)
-    relative = [1.0] * hidden_layers if shape is None else _relative(shape)
-    if len(relative) != hidden_layers:
-        raise InputError("shape", shape, f"give {hidden_layers} positive widths, one a hidden layer")
+    whole_number("hidden_layers", hidden_layers, 1, _MOST_HIDDEN)
+    relative = [1.0] * hidden_layers if shape is None else _relative_widths(shape, hidden_layers)
     smallest = parameter_count([inputs, *[1] * hidden_layers, outputs])
     if parameters < smallest:
-        raise InputError("parameters", parameters, f"give at least {smallest}, which widths of 1 need")
+        raise InputError("parameters", parameters, f"expected at least {smallest}, the count with widths of 1")
     scale = _scale(parameters, inputs, outputs, relative)
     exact = [one * scale for one in relative]
     largest = sorted(range(hidden_layers), key=lambda layer: -exact[layer])[:_LAYERS_TRIED]
     choices = [
-        [max(1, round(width) + step) for step in range(-_NEAR, _NEAR + 1)] if layer in largest else [_whole(width)]
+        [max(1, round(width) + step) for step in (range(-_NEAR, _NEAR + 1) if layer in largest else (0,))]
         for layer, width in enumerate(exact)
     ]
 
     def cost(hidden: tuple[int, ...]) -> tuple[float, float]:
-        missed = abs(parameter_count([inputs, *hidden, outputs]) - parameters)
+        missed = abs(_count([inputs, *hidden, outputs]) - parameters)
         bent = sum((width / ideal - 1) ** 2 for width, ideal in zip(hidden, exact, strict=True))
         # a tenth of a per cent of the budget is near enough: then the shape decides
         return (max(0.0, missed - 0.001 * parameters), bent + missed / parameters)
@@ -154,26 +156,22 @@ def fit_budget(
     return [inputs, *min(product(*choices), key=cost), outputs]
 
 
-def _relative(shape: object) -> list[float]:
-    """Read widths relative to each other; none if they are no such widths."""
+def _relative_widths(shape: Sequence[float], hidden_layers: int) -> list[float]:
     try:
-        few = not isinstance(shape, str) and len(shape) <= _MOST_LAYERS  # type: ignore[arg-type]
-        widths = [float(one) for one in shape] if few else []  # type: ignore[attr-defined]
+        is_list = not isinstance(shape, str) and len(shape) == hidden_layers
+        widths = [float(one) for one in shape] if is_list else []
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        return []
-    return widths if all(1 / _FARTHEST <= one <= _FARTHEST for one in widths) else []
-
-
-def _whole(width: float) -> int:
-    return max(1, round(width))
+        widths = []
+    if not widths or not all(1 / _FARTHEST <= one <= _FARTHEST for one in widths):
+        raise InputError("shape", shape, f"expected {hidden_layers} positive widths, one per hidden layer")
+    return widths
 
 
 def _scale(parameters: int, inputs: int, outputs: int, relative: Sequence[float]) -> float:
     """Solve for the scale at which fractional widths would meet the budget, by halving."""
 
     def count(scale: float) -> float:
-        widths = [inputs, *(one * scale for one in relative), outputs]
-        return sum((below + 1) * here for below, here in pairwise(widths))
+        return _count([inputs, *(one * scale for one in relative), outputs])
 
     low, high = 0.0, 1.0
     while count(high) < parameters:
