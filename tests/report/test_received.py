@@ -15,7 +15,7 @@ from bathymetry.cli.main import main
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.report import publish
-from bathymetry.report.stored import read_page
+from bathymetry.report.stored import _claim, read_page
 from bathymetry.store import read_results, write_results
 from report.cases import HOSTILE
 
