@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bathymetry.stats import RENAMED, Part, combine, holm
+from bathymetry.stats import Part, combine, holm
+from bathymetry.stats.verdict import RENAMED
 from bathymetry.studies import Claim, shipped
 from bathymetry.studies.judging import finding
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import config, install_import_hook
 
 install_import_hook(
-    [f"bathymetry.{folder}" for folder in ("data", "models", "training", "spectra", "surface", "probes")],
+    [f"bathymetry.{folder}" for folder in ("data", "models", "training", "linalg", "surface", "probes")],
     "typecheck.checked",
 )
 

@@ -13,10 +13,8 @@ from bathymetry.stats import (
     clopper_pearson,
     logit_accuracy,
     mean_interval,
-    superiority_interval,
-    t_interval,
-    t_tails,
 )
+from bathymetry.stats.intervals import superiority_interval, t_interval, t_tails
 
 T_5 = 2.570581835636314  # 97.5 % point of Student's t with 5 degrees of freedom, from tables
 

@@ -93,5 +93,5 @@ def test_exact_and_approximate_agree_where_one_hands_over_to_the_other():
 
 
 def test_a_member_without_a_number_has_no_place_in_an_order():
-    with pytest.raises(InputError, match="b = NaN: expected a number: say first where"):
+    with pytest.raises(InputError, match="b = NaN: expected numbers; put infinity"):
         mann_whitney(np.arange(6.0), np.array([np.nan, 1.0]))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import from_left_out, jackknife, mean_sign
+from bathymetry.stats import jackknife, mean_sign
+from bathymetry.stats.per_member import from_left_out
 
 
 def test_of_a_mean_it_is_the_textbooks_standard_error():

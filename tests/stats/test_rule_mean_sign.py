@@ -121,9 +121,9 @@ def test_paired_differences_are_taken_on_the_scale():
 
 
 def test_pairs_that_do_not_pair_are_refused():
-    with pytest.raises(InputError, match="pair it with a"):
+    with pytest.raises(InputError, match="expected the shape of a"):
         paired_difference(np.zeros(6), np.zeros(5))
-    with pytest.raises(InputError, match="pair it with x"):
+    with pytest.raises(InputError, match="expected the shape of x"):
         spearman_z(np.zeros(6), np.zeros(5))
 
 
@@ -146,7 +146,7 @@ def test_a_line_through_one_place_is_refused(x):
 
 
 def test_a_line_through_other_points_than_given_is_refused():
-    with pytest.raises(InputError, match="give 3 points"):
+    with pytest.raises(InputError, match="expected 3 points"):
         regression_slope(np.arange(3), np.zeros((3, 2)))
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from bathymetry.charts.theme import MUTED, PAPER
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.stats import accuracy, logit
+from bathymetry.stats.intervals import accuracy, logit
 
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]

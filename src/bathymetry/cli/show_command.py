@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from bathymetry.cli.parsing import as_text, parse, say
-from bathymetry.stats import RULES, SEVERAL
+from bathymetry.stats.verdict import RULES, SEVERAL
 from bathymetry.studies import PRESETS, Study, find
 
 

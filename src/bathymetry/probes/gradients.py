@@ -14,7 +14,8 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.points import check_surface, filled, one_place, places
-from bathymetry.stats import CONFIDENCE, from_left_out
+from bathymetry.stats import CONFIDENCE
+from bathymetry.stats.per_member import from_left_out
 from bathymetry.surface import LossSurface, example_slopes, example_weights
 
 

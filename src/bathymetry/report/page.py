@@ -24,8 +24,7 @@ from bathymetry.charts.theme import PALETTE, configuration, twins
 from bathymetry.core.showing import printable
 from bathymetry.report.content import ClaimRow, Report
 from bathymetry.report.sections import chance, columns, effects
-from bathymetry.stats.verdict import Decision
-from bathymetry.stats.wording import decided_by
+from bathymetry.stats.verdict import Decision, decided_by
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 

@@ -18,8 +18,7 @@ from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
 from bathymetry.report.content import ClaimRow, Picture, StudySection
-from bathymetry.stats import RENAMED, Decision, Part, Verdict
-from bathymetry.stats.verdict import Direction
+from bathymetry.stats.verdict import RENAMED, Decision, Direction, Part, Verdict
 from bathymetry.studies import Judged
 
 PAGE_FILE = "page.json"

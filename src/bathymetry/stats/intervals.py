@@ -1,4 +1,4 @@
-"""Intervals that hold their 95 % with six to ten members: of a share, of a mean, of the probability of superiority."""
+"""Intervals that hold their 95 % with six to ten members, and the scales that they are taken on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from jaxtyping import Float, Int, Real
 from scipy import optimize, stats
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.stats.arguments import confidence_level, number, numbers
+from bathymetry.stats.checks import confidence_level, number, numbers
 from bathymetry.stats.verdict import CONFIDENCE
 
 Array = Float[np.ndarray, "*shape"]
+NO_INTERVAL = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -24,51 +25,24 @@ class Transform:
 
 
 def transform_of(field: str, value: object) -> Transform:
-    """Take a scale.
-
-    Args:
-        field: What it is called.
-        value: What was given.
-
-    Returns:
-        The scale.
-
-    Raises:
-        InputError: If it is none.
-    """
     if not isinstance(value, Transform):
         raise InputError(field, value, "expected a Transform, for example LOG")
     return value
 
 
-def _same(values: Array) -> Array:
-    return np.asarray(values, dtype=np.float64)
+def _elementwise(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Compute in float64; outside a function's domain NaN and ±∞ are the answer, as for the log of a loss of 0."""
+
+    def applied(values: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(np.asarray(values, dtype=np.float64)))
+
+    return applied
 
 
-def _log(values: Array) -> Array:
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # a loss of 0 is −∞ here and one below 0 is NaN, both on purpose
-        return np.asarray(np.log(np.asarray(values, dtype=np.float64)))
-
-
-def _exp(values: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(np.asarray(values, dtype=np.float64)))
-
-
-def _fisher(values: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.arctanh(np.asarray(values, dtype=np.float64)))
-
-
-def _tanh(values: Array) -> Array:
-    return np.asarray(np.tanh(np.asarray(values, dtype=np.float64)))
-
-
-IDENTITY = Transform("identity", _same, _same)
-LOG = Transform("log", _log, _exp)
-FISHER = Transform("Fisher's z", _fisher, _tanh)
+IDENTITY = Transform("identity", _elementwise(np.positive), _elementwise(np.positive))
+LOG = Transform("log", _elementwise(np.log), _elementwise(np.exp))
+FISHER = Transform("Fisher's z", _elementwise(np.arctanh), _elementwise(np.tanh))
 
 
 def logit(
@@ -95,8 +69,8 @@ def logit(
         >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
         (0.0, True)
     """
-    count, of = numbers("correct", correct, axes=None), _totals(total)
-    _fits(of, count)
+    count = numbers("correct", correct, axes=None)
+    of = _totals(total, count)
     if np.any((count < 0) | (count > of * (1 + 1e-6))):
         raise InputError("correct", correct, f"expected counts from 0 to {total}")
     return np.asarray(np.log((count + 0.5) / (np.maximum(of - count, 0.0) + 0.5)))
@@ -114,30 +88,19 @@ def accuracy(
         total: n, the number of examples.
 
     Returns:
-        The share of examples that are right; what would lie outside 0 to 1 is put at the end.
+        The share of examples that are right, clipped to 0 and 1.
+
+    Raises:
+        InputError: If a total is below 1.
 
     Example:
         >>> round(float(accuracy(logit(97, 100), 100)), 12)
         0.97
     """
-    z, of = numbers("logits", logits, axes=None), _totals(total)
-    _fits(of, z)
+    z = numbers("logits", logits, axes=None)
+    of = _totals(total, z)
     share = ((of + 1) * (0.5 + 0.5 * np.tanh(z / 2)) - 0.5) / of
     return np.asarray(np.clip(share, 0.0, 1.0))
-
-
-def _totals(total: object) -> Array:
-    of = numbers("total", total, axes=None)
-    if not np.all((of >= 1) & np.isfinite(of)):
-        raise InputError("total", total, "expected a finite number, at least 1")
-    return of
-
-
-def _fits(totals: Array, values: Array) -> None:
-    try:
-        np.broadcast_shapes(totals.shape, values.shape)
-    except ValueError as error:
-        raise InputError("total", f"shape {totals.shape}", f"expected one total, or shape {values.shape}") from error
 
 
 def logit_accuracy(total: int) -> Transform:
@@ -149,12 +112,15 @@ def logit_accuracy(total: int) -> Transform:
     Returns:
         The scale; formula and source as in `logit`.
 
+    Raises:
+        InputError: If the total is below 1.
+
     Example:
         >>> scale = logit_accuracy(10_000)
         >>> round(float(scale.forward(np.array(0.95))), 4), round(float(scale.backward(np.array(0.0))), 4)
         (2.9435, 0.5)
     """
-    _totals(total)
+    _totals(total, np.array(0.0))
     return Transform(
         f"logit of accuracy over {total}",
         lambda share: logit(np.asarray(share, dtype=np.float64) * total, total),
@@ -162,7 +128,15 @@ def logit_accuracy(total: int) -> Transform:
     )
 
 
-NO_INTERVAL = (float("nan"), float("nan"))
+def _totals(total: object, values: Array) -> Array:
+    of = numbers("total", total, axes=None)
+    if not np.all((of >= 1) & np.isfinite(of)):
+        raise InputError("total", total, "expected a finite number, at least 1")
+    try:
+        np.broadcast_shapes(of.shape, values.shape)
+    except ValueError as error:
+        raise InputError("total", f"shape {of.shape}", f"expected one total, or shape {values.shape}") from error
+    return of
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -178,6 +152,9 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
 
     Returns:
         The lower and the upper end; (0, 1) of none.
+
+    Raises:
+        InputError: If the count is not from 0 to the total.
 
     Example:
         Of 10 of 10 the lower end is the tenth root of 0.025.
@@ -195,27 +172,12 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
 
 
 def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
-    """Give the mean and its standard error.
-
-        x̄ and s / √n
-
-    Computed from the distances to the first value, so that equal values have exactly that value and an error of 0.
-
-    Args:
-        values: One finite number a member.
-
-    Returns:
-        The mean, NaN of none; the standard error, NaN of fewer than two.
-
-    Example:
-        >>> mean_and_error(np.array([0.1, 0.1, 0.1]))
-        (0.1, 0.0)
-    """
+    """Give the mean and its standard error, from the distances to the first value: equal values have an error of 0."""
     values = numbers("values", values, finite=True)
     members = len(values)
     if members == 0:
         return float("nan"), float("nan")
-    distances = np.asarray(values, dtype=np.float64) - float(values[0])
+    distances = values - float(values[0])
     error = float(np.std(distances, ddof=1)) / members**0.5 if members > 1 else float("nan")
     return float(values[0]) + float(distances.mean()), error
 
@@ -233,6 +195,9 @@ def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDEN
 
     Returns:
         The lower and the upper end: one point where all values are equal, NaN with fewer than two.
+
+    Raises:
+        InputError: If a value is not finite.
 
     Example:
         Mean 3, standard error √0.5, t(4) = 2.7764.
@@ -258,11 +223,14 @@ def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, fl
 
     Args:
         values: One finite number a member.
-        line: What the mean is held against.
+        line: The value that the mean is compared with.
 
     Returns:
         The first is small when the mean lies below the line, the second when above. Equal values are certain, and
         fewer than two say nothing (½, ½).
+
+    Raises:
+        InputError: If a value is not finite.
 
     Example:
         >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
@@ -299,6 +267,9 @@ def superiority_interval(
 
     Returns:
         The lower and the upper end; NaN if a group is empty.
+
+    Raises:
+        InputError: If the estimate is not from 0 to 1.
 
     Example:
         One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
@@ -360,16 +331,15 @@ def mean_interval(
         InputError: If the values are not numbers, or have no such axis.
 
     Example:
-        >>> from bathymetry.stats.intervals import LOG, transform_of
         >>> band = mean_interval(np.array([[1.0, 2.0], [100.0, 2.0]]), axis=0, transform=LOG)
         >>> [round(float(c), 9) for c in band.centre]
         [10.0, 2.0]
     """
-    given, confidence = numbers("values", values, axes=None), confidence_level(confidence)
-    if not isinstance(axis, int) or not -given.ndim <= axis < given.ndim:
-        raise InputError("axis", axis, f"expected one of the {given.ndim} axes of values")
+    curves, confidence = numbers("values", values, axes=None), confidence_level(confidence)
+    if not isinstance(axis, int) or not -curves.ndim <= axis < curves.ndim:
+        raise InputError("axis", axis, f"expected one of the {curves.ndim} axes of values")
     transform = transform_of("transform", transform)
-    scaled = np.moveaxis(np.asarray(transform.forward(given)), axis, 0)
+    scaled = np.moveaxis(np.asarray(transform.forward(curves)), axis, 0)
     usable = np.isfinite(scaled)
     members = np.asarray(usable.sum(axis=0))
     kept = np.where(usable, scaled, 0.0)

@@ -1,20 +1,33 @@
-"""What a claim's evidence amounts to: the parts that were tested and the decision they lead to."""
+"""From the parts of a claim to its verdict: it holds if it holds for each network, function or quantity.
+
+The verdict and its p say the same, whatever the confidence of each part's interval: a part counts by its p.
+
+- Supported if every part is, each at 5 %: an intersection–union test, for which no correction is due (Berger 1982,
+  Technometrics 24:295). p is the largest of the parts'.
+- Contradicted if one part is at 5 % divided by the number of parts (Bonferroni; Dunn 1961, Journal of the American
+  Statistical Association 56:52). p is that part's, times the number of parts.
+- Undecided otherwise. p is the smallest of a part that points against the claim, times the number of parts; if none
+  does, the largest of the parts'. If none points against it and a part is without p (not run, or unable to decide),
+  the largest is unknown and the claim has no p.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.arguments import coordinates_of, number, text
+from bathymetry.stats.checks import coordinates_of, number, one_of, text
+from bathymetry.stats.wording import count_of_members, p_value
 
 Kind = Literal["majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists"]
 Decision = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["for", "against", "neither"]
 
 CONFIDENCE: Final = 0.95  # two-sided, of every interval and test unless a rule says otherwise
+MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
 RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored files still have them
     "share": "majority",
     "order": "stochastic_order",
@@ -23,7 +36,26 @@ RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored fi
     "best": "best_of",
     "not judged": "not tested",
 }
-MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
+RULES: Final[Mapping[Kind, str]] = {
+    "majority": "It is supported when the 95 % interval of the share of members lies above one half, contradicted when "
+    "it lies below: it speaks of most members, not of each.",
+    "stochastic_order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the "
+    "second, contradicted when it finds the opposite.",
+    "mean_sign": "It is supported when the 95 % t interval of the mean over members lies wholly on the side of zero "
+    "that the claim expects, contradicted when it lies wholly on the other.",
+    "correlation": "It is supported when the 95 % bootstrap interval of the rank correlation over members lies wholly "
+    "on the side of zero that the claim expects, contradicted when it lies wholly on the other.",
+    "mean_in_interval": "It is supported when the 95 % t interval of the mean lies wholly inside the region, "
+    "contradicted when it lies wholly outside.",
+    "best_of": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
+    "among those named, contradicted when one of the others is ahead of them all, at 5 % shared out among the others.",
+    "exists": "One case in which every member meets the condition decides it.",
+}
+SEVERAL: Final = (
+    "A claim of several parts is supported if each part is at 5 %, its p then the largest of the parts'; it is "
+    "contradicted if one part is at 5 % divided by the number of parts, its p then that part's times their number."
+)
+_LEVEL = round(1 - CONFIDENCE, 12)
 
 
 @dataclass(frozen=True)
@@ -39,18 +71,8 @@ class Part:
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
     reason: str = ""  # why it is undecided or not tested
     finding: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
-    rule: str = ""  # what would have supported it and what contradicted it, as the rule that decided had it
+    rule: str = ""  # what would have supported it and what contradicted it
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
-
-    @property
-    def in_favour(self) -> bool:
-        """Whether the estimate speaks for the claim, however clearly."""
-        return self.direction == "for" or (self.direction == "neither" and self.decision == "supported")
-
-    @property
-    def against(self) -> bool:
-        """Whether the estimate speaks against the claim, however clearly."""
-        return self.direction == "against" or self.decision == "contradicted"
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,6 @@ class Verdict:
     reason: str = ""  # why it is undecided or not tested, where that needs words
 
     def _repr_html_(self) -> str:
-        """Show the decision and its parts in a notebook."""
         p = "" if self.p is None else f", p = {self.p:.2g}"
         reason = f"<br>{escape(self.reason)}" if self.reason else ""
         rows = "".join(
@@ -76,23 +97,148 @@ class Verdict:
         return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
+def decide(p: float | None, direction: Direction, confidence: float) -> Decision:
+    """Decide a part: its p against the level, on the side of the claim on which its estimate lies."""
+    if p is None or direction == "neither" or p >= doubt(confidence):
+        return "undecided"
+    return "supported" if direction == "for" else "contradicted"
+
+
+def doubt(confidence: float) -> float:
+    return round(1 - confidence, 12)  # not 0.050000000000000044
+
+
+def side_of(value: float, line: float, *, expect_above: bool = True) -> Direction:
+    if value == line or np.isnan(value):
+        return "neither"
+    return "for" if (value > line) == expect_above else "against"
+
+
+def agreeing(interval: tuple[float, float], line: float, estimate: float, *, clear: bool) -> tuple[float, float]:
+    """Keep ties and rounding from putting an end of an interval on the other side of a line than p says."""
+    low, high = interval
+    if not clear:
+        return min(low, line), max(high, line)
+    return (max(low, line), high) if estimate > line else (low, min(high, line))
+
+
+def too_few(members: int) -> str:
+    """Say why so few members decide nothing; empty where they suffice."""
+    return "" if members >= MINIMUM_MEMBERS else f"{count_of_members(members)}, where a verdict needs {MINIMUM_MEMBERS}"
+
+
 def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
-    """Stand for a part of a claim that was not run, so that the claim cannot be supported without it.
+    """Make the part of a claim that was not run, so that the claim cannot be supported without it.
+
+    >>> not_run("was not run", {"network": "deep"}).decision
+    'not tested'
+    """
+    text(reason=reason)
+    nan = float("nan")
+    return Part("not tested", nan, (nan, nan), None, 0, reason, coordinates_of(coordinates), reason)
+
+
+def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
+    """Decide a claim from its parts.
 
     Args:
-        reason: Why it was not tested.
-        coordinates: Which network, function or quantity it is about.
+        kind: Which rule decided the parts. *exists* has no p: one part decides.
+        parts: One for each network, function or quantity that the claim is about; those that were not run as parts
+            that are *not tested*. None means that there was nothing to test.
 
     Returns:
-        A part without numbers.
+        The verdict, with every part kept.
+
+    Raises:
+        InputError: If there is no such kind, or something among the parts is none.
 
     Example:
-        >>> not_run("was not run", {"network": "deep"}).decision
-        'not tested'
+        >>> from bathymetry.stats import majority
+        >>> verdict = combine("majority", [majority(np.ones(6, dtype=bool)), majority(np.ones(9, dtype=bool))])
+        >>> verdict.decision, verdict.members, verdict.p
+        ('supported', 6, 0.03125)
     """
-    reason = text("reason", reason)
-    nothing = (float("nan"), float("nan"))
-    return Part("not tested", float("nan"), nothing, None, 0, reason, coordinates_of(coordinates), reason)
+    one_of("kind", kind, get_args(Kind))
+    if not isinstance(parts, Sequence) or not all(isinstance(part, Part) for part in parts):
+        raise InputError("parts", parts, "expected a list of parts, as the rules return them")
+    tested = [part for part in parts if part.decision != "not tested"]
+    decision: Decision = "not tested"
+    p: float | None = None
+    if tested:
+        decision, p = _existence(parts) if kind == "exists" else _tests(parts)
+    members = min((part.members for part in tested), default=0)
+    return Verdict(kind, decision, tuple(parts), members, p, _reason(kind, decision, parts))
+
+
+def _existence(parts: Sequence[Part]) -> tuple[Decision, None]:
+    decisions = {part.decision for part in parts}
+    if "contradicted" in decisions:
+        return "contradicted", None
+    return ("supported" if decisions == {"supported"} else "undecided"), None
+
+
+def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
+    known = [part.p for part in parts if part.p is not None]
+    largest = max(known) if len(known) == len(parts) else None
+    if largest is not None and largest < _LEVEL and all(part.direction == "for" for part in parts):
+        return "supported", largest
+    against = [part.p for part in parts if part.direction == "against" and part.p is not None]
+    if not against:
+        return "undecided", largest
+    p = min(1.0, len(parts) * min(against))
+    return ("contradicted" if p < _LEVEL else "undecided"), p
+
+
+def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
+    """Name what stands in the way, part by part; nothing where the verdict explains itself."""
+    if not parts:
+        return "there was nothing to test"
+    if decision in {"supported", "contradicted"}:
+        return ""
+    few = _too_few_for_a_majority(kind, parts)
+    in_the_way = [part for part in parts if part.decision != "supported" or _unclear(part)]
+    reasons = {part.reason for part in in_the_way}
+    if len(in_the_way) == len(parts) and len(reasons) == 1 and "" not in reasons:
+        return "; ".join(one for one in (reasons.pop(), few) if one)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for part in in_the_way:
+        reason = part.reason or ("" if few else _alone(part, len(parts)))
+        alike.setdefault((part.decision, reason), []).append(", ".join(part.coordinates.values()))
+    outcomes = [_outcome(*outcome, names) for outcome, names in alike.items()]
+    held = len(parts) - len(in_the_way)
+    return "; ".join(one for one in (f"supported in {held} of {len(parts)} parts", *outcomes, few) if one)
+
+
+def _outcome(decision: str, reason: str, names: Sequence[str]) -> str:
+    about = " and ".join(name for name in names if name)
+    return decision + (f" for {about}" if about else "") + (f" ({reason})" if reason else "")
+
+
+def _alone(part: Part, parts: int) -> str:
+    """Say why a part that is decided by itself does not decide the claim."""
+    if part.p is None or part.decision not in {"supported", "contradicted"}:
+        return ""
+    if part.decision == "supported":
+        return f"{p_value(part.p)}, where a claim takes less than {_LEVEL:g}"
+    return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
+
+
+def _unclear(part: Part) -> bool:
+    """Tell whether a part was supported at a confidence that is too low for a claim."""
+    return part.decision == "supported" and part.p is not None and part.p >= _LEVEL
+
+
+def _too_few_for_a_majority(kind: Kind, parts: Sequence[Part]) -> str:
+    """Say so where even a part in which no member meets the condition could not contradict a claim of several."""
+    members = max(part.members for part in parts)
+    smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
+    possible = len(parts) < 2 or members < MINIMUM_MEMBERS or len(parts) * smallest < _LEVEL
+    if kind != "majority" or possible or not any(part.direction == "against" for part in parts):
+        return ""
+    return (
+        f"with {members} members a majority over {len(parts)} parts cannot be contradicted "
+        f"({len(parts)} × {smallest:.2g} is above {_LEVEL:g})"
+    )
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
@@ -118,13 +264,26 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     """
     if isinstance(p, str) or not isinstance(p, Sequence | np.ndarray) or getattr(p, "ndim", 1) == 0:
         raise InputError("p", p, "expected a list of p values")
-    for value in p:
-        if value is not None:
-            number("p", value, low=0, high=1)
-    tested = sorted((float(value), place) for place, value in enumerate(p) if value is not None)
+    tested = sorted((number("p", value, low=0, high=1), place) for place, value in enumerate(p) if value is not None)
     adjusted: list[float | None] = [None] * len(p)
     running = 0.0
     for rank, (value, place) in enumerate(tested):
         running = max(running, min(1.0, (len(tested) - rank) * value))
         adjusted[place] = running
     return adjusted
+
+
+def decided_by(verdict: Verdict) -> tuple[str, ...]:
+    """Say by what rule a claim was decided; where parts had several, each with the names of its parts.
+
+    >>> rose = Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": "up"}, rule="Up!")
+    >>> fell = Part("supported", -1.0, (-1.5, -0.5), 0.01, 9, "", {"of": "down"}, rule="Down!")
+    >>> decided_by(Verdict("mean_sign", "supported", (rose, fell), 9, 0.01))
+    ('For up: up!', 'For down: down!')
+    """
+    named: dict[str, list[str]] = {}
+    for part in verdict.parts:
+        named.setdefault(part.rule or RULES.get(verdict.kind, ""), []).append(", ".join(part.coordinates.values()))
+    if len(named) < 2:
+        return tuple(named) or (RULES.get(verdict.kind, ""),)
+    return tuple(f"For {'; '.join(names)}: {rule[:1].lower()}{rule[1:]}" for rule, names in named.items())

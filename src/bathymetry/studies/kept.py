@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import cast
 
-from bathymetry.stats import RENAMED, Decision
+from bathymetry.stats.verdict import RENAMED, Decision
 
 
 @dataclass(frozen=True)
