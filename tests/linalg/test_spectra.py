@@ -227,8 +227,8 @@ def test_a_product_that_is_not_a_number_is_refused(ask):
         (lambda a: eigenpairs(a, 1, "lowest"), "which"),
         (lambda a: spectral_density(a, probes=0), "probes"),
         (lambda a: spectral_density(a, steps=0), "steps"),
-        (lambda a: trace(a, 5), "products"),
-        (lambda a: diagonal(a, 1), "products"),
+        (lambda a: trace(a, 5), "num_matvecs"),
+        (lambda a: diagonal(a, 1), "num_matvecs"),
     ],
 )
 def test_what_can_not_be_asked_is_named(ask, field, unchecked):
