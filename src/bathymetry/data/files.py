@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bathymetry.core.errors import InputError
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.data.examples import Data, Examples
-from bathymetry.data.labels import class_numbers
+from bathymetry.data.labels import FormatError, class_numbers
 
 FILES: Final = (
     "train-images-idx3-ubyte",
@@ -112,10 +112,8 @@ def find_file_set(path: Path) -> FileSet | None:
 
 
 def _listed(folder: Path) -> list[Path]:
-    try:
+    with _about(folder):
         return sorted(folder.iterdir()) if os.path.isdir(folder) else []
-    except OSError as error:
-        raise InputError("data", folder, f"it can't be read ({error.strerror or error})") from error
 
 
 def read_file_set(files: FileSet, name: str) -> Data:
@@ -126,13 +124,14 @@ def read_file_set(files: FileSet, name: str) -> Data:
     if files.prefix.lower().startswith("emnist"):
         x_train, x_test = x_train.transpose(0, 2, 1), x_test.transpose(0, 2, 1)
         source += "; images turned upright, which EMNIST stores column by column"
-    return _assembled(files.folder, name, source, (x_train, y_train, x_test, y_test))
+    with _about(files.folder):
+        return _assembled(name, source, (x_train, y_train, x_test, y_test))
 
 
 def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
     """Read the numbers of one file, no more than its header promises; its content says whether it is compressed."""
     kind, types, axes = expected
-    with _opened(path) as file:
+    with _about(path), path.open("rb") as file:
         compressed = file.read(2) == _GZIP
         file.seek(0)
         stream: Any = gzip.GzipFile(fileobj=file) if compressed else file
@@ -141,31 +140,30 @@ def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]
         lengths = stream.read(4 * start[3] if fits else 60)
         if not fits or len(lengths) < 4 * start[3]:
             fault = f"it does not begin as an IDX file of {kind} does ({_looks_like(start + lengths)})"
-            raise InputError("data", path, f"{fault}; expected the published file")
+            raise FormatError(f"{fault}; expected the published file")
         shape, dtype = np.frombuffer(lengths, ">u4").tolist(), np.dtype(_IDX_TYPES[start[2]])
         size = prod(shape) * dtype.itemsize
-        _check_size(path, os.fstat(file.fileno()).st_size, size, compressed)
+        _check_size(os.fstat(file.fileno()).st_size, size, compressed)
         content = stream.read(size + 1)
-    if size == 0 or len(content) != size:
-        fault = "empty" if size == 0 else "cut short" if len(content) < size else "too long"
-        raise InputError("data", path, f"it is {fault}: its header promises {size:,} bytes; expected the whole file")
+        if size == 0 or len(content) != size:
+            fault = "empty" if size == 0 else "cut short" if len(content) < size else "too long"
+            raise FormatError(f"it is {fault}: its header promises {size:,} bytes; expected the whole file")
     numbers = np.frombuffer(content, dtype).reshape(shape)
     return numbers[:, 0] if kind == "labels" and numbers.shape[1:] == (8,) else numbers
 
 
 def read_npz(path: Path) -> Data:
     """Read a data set from an .npz file: bytes are pixels, integer targets are classes and floating ones values."""
-    with _opened(path) as file:
+    with _about(path), path.open("rb") as file:
         start = file.read(64)
         if not zipfile.is_zipfile(file):
-            fault = f"it is no .npz file ({_looks_like(start)})"
-            raise InputError("data", path, f"{fault}; expected one with {', '.join(_KEYS)}")
+            raise FormatError(f"it is no .npz file ({_looks_like(start)}); expected one with {', '.join(_KEYS)}")
         with zipfile.ZipFile(file) as archive:
-            arrays = tuple(_read_member(path, archive, key) for key in _KEYS)
-    return _assembled(path, path.stem, f"the file {path.name}", arrays)
+            arrays = tuple(_read_member(archive, key) for key in _KEYS)
+        return _assembled(path.stem, f"the file {path.name}", arrays)
 
 
-def _read_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     """Read one array under its own name or one that others use, such as train_images."""
     held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     alike = [name for name in held if _ALIASES.get(re.sub("[-_]", "", name.lower())) == key]
@@ -173,54 +171,43 @@ def _read_member(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]
     if len(alike) != 1:
         fault = f"it has {'several of' if alike else 'no'} {key}: it holds {', '.join(sorted(held)[:10]) or 'nothing'}"
         remedy = f"expected {', '.join(_KEYS)}, or train_images, train_labels, test_images and test_labels"
-        raise InputError("data", path, f"{fault}; {remedy}")
+        raise FormatError(f"{fault}; {remedy}")
     info = held[alike[0]]
-    _check_size(path, info.compress_size, info.file_size, compressed=True)
+    _check_size(info.compress_size, info.file_size, compressed=True)
     with archive.open(info.filename) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(stream)
-        if dtype.hasobject:
-            raise InputError(
-                "data", path, f"{key} holds Python objects (pickled objects are refused); expected numbers"
-            )
+        if dtype.kind not in "iubf":  # pickled objects among them
+            remedy = "number classes that have names: classes, y = numpy.unique(y, return_inverse=True)"
+            raise FormatError(f"{key} has dtype {dtype}; expected numbers, {remedy}")
         # reshaping what there is allocates nothing, and fails if the header promises more or less
         return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _assembled(path: Path, name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data:
+def _assembled(name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data:
     """Make a data set of arrays, or say what does not fit."""
     for key, array in zip(_KEYS, arrays, strict=True):
-        if array.dtype.kind not in "iubf":
-            is_text = array.dtype.kind in "US" and key.startswith("y")
-            remedy = (
-                "number the classes: classes, y = numpy.unique(y, return_inverse=True)"
-                if is_text
-                else "expected numbers"
-            )
-            raise InputError("data", path, f"{key} has dtype {array.dtype}; {remedy}")
         if array.dtype.kind == "f" and not (np.abs(array) <= _LARGEST).all():
-            fault = f"{key} holds NaN, infinity or numbers beyond ±{_LARGEST:.2g}, the range of float32"
-            raise InputError("data", path, f"{fault}; expected smaller finite numbers")
+            raise FormatError(f"{key} holds NaN, infinity or numbers beyond ±{_LARGEST:.2g}, the range of float32")
     x_train, y_train, x_test, y_test = arrays
     for half, inputs, targets in (("training", x_train, y_train), ("test", x_test, y_test)):
         if inputs.ndim < 2 or inputs.size == 0:
-            fault = f"its {half} inputs have shape {inputs.shape}"
-            raise InputError("data", path, f"{fault}; expected (example, feature), at least one of each")
+            raise FormatError(f"its {half} inputs have shape {inputs.shape}; expected (example, feature), none empty")
         if targets.shape[:1] != inputs.shape[:1] or targets.size == 0:
-            fault = f"its {half} targets have shape {targets.shape} for {len(inputs):,} inputs"
-            raise InputError("data", path, f"{fault}; expected one per input")
+            raise FormatError(
+                f"its {half} targets have shape {targets.shape} for {len(inputs):,} inputs; expected one each"
+            )
     is_classes = y_train.dtype.kind != "f"
     if is_classes != (y_test.dtype.kind != "f"):
-        raise InputError("data", path, "y_train and y_test must both be classes (integers) or both be values")
+        raise FormatError("y_train and y_test must both be classes (integers) or both be values")
     pairs = [("inputs", x_train, x_test)] + [("targets", y_train, y_test)] * (not is_classes)
     for what, one, other in pairs:
         if one.shape[1:] != other.shape[1:]:
-            fault = f"its training and test {what} differ in shape, {one.shape[1:]} and {other.shape[1:]}"
-            raise InputError("data", path, f"{fault}; expected the same")
+            raise FormatError(f"its training and test {what} differ in shape, {one.shape[1:]} and {other.shape[1:]}")
     count = None
     if is_classes:
-        classes = class_numbers(path, y_train, y_test)
+        classes = class_numbers(y_train, y_test)
         y_train, y_test, count = classes.train, classes.test, classes.count
         source = "; ".join([source, *classes.notes])
     else:
@@ -236,13 +223,12 @@ def _examples(inputs: NDArray[Any], targets: NDArray[Any]) -> Examples:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; whatever can't be read of it in the block becomes one sentence."""
+def _about(path: Path) -> Iterator[None]:
+    """Make one sentence about a path of whatever goes wrong in the block."""
     try:
-        with path.open("rb") as file:
-            yield file
-    except InputError:
-        raise
+        yield
+    except FormatError as error:
+        raise InputError("data", path, str(error)) from error
     except _DAMAGED as error:
         raise InputError("data", path, "it is damaged or cut short; expected the whole file") from error
     except OSError as error:
@@ -251,16 +237,16 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise InputError("data", path, f"it can't be read ({error}); save it with numpy.savez") from error
 
 
-def _check_size(path: Path, stored: int, size: int, compressed: bool) -> None:
+def _check_size(stored: int, size: int, compressed: bool) -> None:
     """Refuse a header that promises more than its file can hold, and what does not fit into memory."""
     if not compressed and size > stored:
-        raise InputError("data", path, f"it is cut short: its header promises {size:,} bytes; expected the whole file")
+        raise FormatError(f"it is cut short: its header promises {size:,} bytes; expected the whole file")
     if compressed and size > max(_SMALL, _FACTOR * stored):
         fault = f"it would unpack from {gigabytes(stored)} to {gigabytes(size)}, more than {_FACTOR} times as much"
-        raise InputError("data", path, f"{fault}; if that is right, store it uncompressed (gunzip, numpy.savez)")
+        raise FormatError(f"{fault}; if that is right, store it uncompressed (gunzip, numpy.savez)")
     if size > (free := free_bytes()):
         fault = f"it holds {gigabytes(size)} of numbers and there are {gigabytes(free)} of memory"
-        raise InputError("data", path, f"{fault}; free some, or choose a smaller data set")
+        raise FormatError(f"{fault}; free some, or choose a smaller data set")
 
 
 def _looks_like(start: bytes) -> str:
@@ -268,11 +254,6 @@ def _looks_like(start: bytes) -> str:
     for signature, kind in _SIGNATURES.items():
         if start.startswith(signature):
             return kind
-    text = " ".join(start.decode("ascii", "replace").split())
-    if not start:
-        return "it is empty"
-    return (
-        f"it holds text that begins “{text[:20]}”"
-        if start.isascii() and text.isprintable()
-        else f"it begins {start[:4].hex()}"
-    )
+    if start.isascii() and (text := " ".join(start.decode().split())) and text.isprintable():
+        return f"it holds text that begins “{text[:20]}”"
+    return f"it begins {start[:4].hex()}" if start else "it is empty"

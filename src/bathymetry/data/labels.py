@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +18,10 @@ _FEW: Final = 1000  # classes that any data set may have; more than these need a
 _MOST: Final = 100_000
 
 
+class FormatError(ValueError):
+    """Arrays or files that make no data set; its text is what is wrong and what is expected."""
+
+
 @dataclass(frozen=True)
 class Classes:
     """Class numbers from 0."""
@@ -29,19 +32,19 @@ class Classes:
     notes: tuple[str, ...]  # what a reader should know about them, in words
 
 
-def class_numbers(path: Path, train: NDArray[Any], test: NDArray[Any]) -> Classes:
+def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
     """Read class numbers from 0 or from 1, or one-hot rows, and say what is wrong with those that are neither."""
     columns = [half.reshape(len(half), -1) for half in (train, test)]
     notes = []
     if any(half.shape[1] > 1 for half in columns):
         count = columns[0].shape[1]
         if columns[1].shape[1] != count or not all(_is_one_hot(half) for half in columns):
-            fault = f"its classes have shapes {train.shape} and {test.shape}"
-            raise InputError("data", path, f"{fault}; expected one number per example, or one-hot rows")
+            shapes = f"{train.shape} and {test.shape}"
+            raise FormatError(f"its classes have shapes {shapes}; expected one number per example, or one-hot rows")
         notes.append("one-hot rows read as class numbers")
         learned, judged = (half.argmax(1) for half in columns)
     else:
-        first, count = _range_of_classes(path, *columns)
+        first, count = _range_of_classes(*columns)
         if first == 1:
             notes.append(f"classes 1 to {count} read as 0 to {count - 1}")
         count = max(count, 2)
@@ -58,23 +61,20 @@ def _is_one_hot(rows: NDArray[Any]) -> bool:
     return bool((ones.sum(1) == 1).all() and (ones | (rows == 0)).all())
 
 
-def _range_of_classes(path: Path, train: NDArray[Any], test: NDArray[Any]) -> tuple[int, int]:
+def _range_of_classes(train: NDArray[Any], test: NDArray[Any]) -> tuple[int, int]:
     """Find the lowest class, 0 or 1, and the number of classes."""
     ends = [(int(half.min()), int(half.max())) for half in (train, test)]
     (low, high), (other_low, other_high) = sorted(ends)
     if (low, other_low, other_high) == (0, 1, high + 1) and high > 0:  # the same classes, counted in two ways
-        fault = " and ".join(
-            f"{name} ones from {a} to {b}" for name, (a, b) in zip(("training", "test"), ends, strict=True)
-        )
-        remedy = "expected both counted from 0, or both from 1"
-        raise InputError("data", path, f"its classes are counted differently, {fault}; {remedy}")
+        ranges = " and ".join(f"from {low} to {high}" for low, high in ends)
+        raise FormatError(f"its training and test classes go {ranges}; expected both from 0, or both from 1")
     high = max(high, other_high)
     if low < 0:
-        raise InputError("data", path, f"a class is {low}; expected classes from 0")
+        raise FormatError(f"a class is {low}; expected classes from 0")
     first, examples = int(low == 1), len(train) + len(test)
     if high + 1 - first > min(max(_FEW, examples), _MOST):
         remedy = "number the classes that occur from 0 (numpy.unique with return_inverse), or store values as floats"
-        raise InputError("data", path, f"a class is {high:,} among {examples:,} examples; {remedy}")
+        raise FormatError(f"a class is {high:,} among {examples:,} examples; {remedy}")
     return first, high + 1 - first
 
 
