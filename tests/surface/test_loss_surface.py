@@ -335,7 +335,7 @@ def test_a_wrong_second_derivative_is_refused():
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (0,), (1, 2, 3)])
 def test_a_theta_of_the_wrong_length_is_refused(shape, unchecked):
     model, x, y = linear_regression()
-    with pytest.raises(InputError, match=r"theta = shape .*give shape \(3,\) or \(member, 3\)"):
+    with pytest.raises(InputError, match=r"theta = shape .*expected shape \(3,\) or \(member, 3\)"):
         LossSurface(model, "mse", (x, y)).loss(torch.zeros(shape, dtype=torch.float64))
 
 

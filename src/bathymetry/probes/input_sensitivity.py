@@ -24,8 +24,7 @@ from bathymetry.core.showing import readable
 from bathymetry.probes.points import filled, places
 from bathymetry.surface import LossSurface, input_derivative_norms
 from bathymetry.surface.automatic import InputDerivative
-from bathymetry.surface.checks import Wrt
-from bathymetry.surface.outputs import Output
+from bathymetry.surface.outputs import Output, Wrt
 
 
 @readable

@@ -23,7 +23,7 @@ from bathymetry.probes.points import check_surface, one_place
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.along import along
-from bathymetry.surface.fixed_tensors import Beside
+from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
 from bathymetry.surface.outputs import Output
 
 Statistics = Literal["refuse", "estimate", "interpolate"]
@@ -102,7 +102,7 @@ def interpolate(
         shapes = [tuple(one.theta.shape[1:] if one.single else one.theta.shape) for one in (starts, ends)]
         raise InputError("b", f"shape {shapes[1]}", f"give the shape of a, {shapes[0]}")
     points, single = _given(alphas), starts.single
-    line = Beside(surface, starts.beside, ends.beside, statistics, data)
+    line = FixedTensorsOnLine(surface, starts.beside, ends.beside, statistics, data)
     quick = None if output is not None or line.varies else along(surface, starts.theta, ends.theta, points)
     loss, accuracy = quick or _walked(surface, line, starts.theta, ends.theta, points, output)
     between = (points >= 0) & (points <= 1)
@@ -168,7 +168,7 @@ def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
 
 def _walked(
     surface: LossSurface,
-    line: Beside,
+    line: FixedTensorsOnLine,
     starts: Float[Tensor, "member parameter"],
     ends: Float[Tensor, "member parameter"],
     points: Float[Tensor, " point"],
@@ -178,7 +178,7 @@ def _walked(
     between = ((points != 0) & (points != 1)).nonzero().squeeze(1)
     if len(between):
         line.check_between()
-    same = (starts == ends).all(1, keepdim=True).cpu() & (not line.differs)
+    same = (starts == ends).all(1, keepdim=True).cpu() & (not line.differing)
     accuracies = _has_accuracy(surface, line, starts, output)
     found = []
     for measure in (surface.loss, lambda theta: surface.accuracy(theta, output=output))[: 2 if accuracies else 1]:
@@ -193,7 +193,7 @@ def _walked(
     return found[0], found[1] if accuracies else None
 
 
-def _has_accuracy(surface: LossSurface, line: Beside, starts: Tensor, output: Output) -> bool:
+def _has_accuracy(surface: LossSurface, line: FixedTensorsOnLine, starts: Tensor, output: Output) -> bool:
     """Find out whether there is an accuracy; where an output was chosen, it has to have one."""
     if not surface.has_classes and output is None:
         return False

@@ -20,10 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bathymetry.core.errors import InputError
 from bathymetry.core.networks import norms, power_of_two
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.checks import Wrt, check_slope, derived_input
+from bathymetry.surface.derivative_checks import check_input_derivative
 from bathymetry.surface.derivatives import Product
 from bathymetry.surface.network import Network
-from bathymetry.surface.outputs import Output, chosen_output
+from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input
 from bathymetry.surface.parameters import Selection
 from bathymetry.training.loss import Criterion
 
@@ -223,7 +223,7 @@ class AutomaticDerivatives:
             return columns @ torch.randn(len(columns), generator=chance, dtype=torch.float64).to(columns)
 
         with self._network.measuring():
-            check_slope(function, inputs, self._network.kind)
+            check_input_derivative(function, inputs, self._network.kind)
 
     def try_out(self, theta: Float[Tensor, " parameter"], batch: Batch) -> None:
         """Ask for the loss, to see whether the network runs in the dtype that is computed in.

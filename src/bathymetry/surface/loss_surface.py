@@ -2,8 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
 from typing import Any, get_args
 
 import torch
@@ -17,26 +15,15 @@ from bathymetry.core.networks import unwrapped
 from bathymetry.surface.answers import right_answers
 from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.checks import (
-    HiddenRandomness,
-    check_gradient,
-    check_hidden_randomness,
-    check_product,
-    check_randomness,
-    check_weighting,
-    inspect,
-    padded_examples,
-    telling_batches,
-    total_count,
-    trial_of,
-)
+from bathymetry.surface.checks import check_surface
 from bathymetry.surface.derivatives import Derivatives
-from bathymetry.surface.fixed_tensors import beside_theta
+from bathymetry.surface.fixed_tensors import differing_tensors
 from bathymetry.surface.formulas import perceptron_formulas
 from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.outputs import Output
 from bathymetry.surface.parameters import select
 from bathymetry.surface.product import Again, HessianProduct, weighted_sum
+from bathymetry.surface.randomness import HiddenRandomness
 from bathymetry.training.loss import Criterion, Loss
 
 _MAX_BYTES = 2**31
@@ -109,11 +96,14 @@ class LossSurface:
         if isinstance(self.criterion.loss, _Loss) and (not first.targets or first.targets[0] is None):
             remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
             raise InputError("loss", self.criterion.name, remedy)
-        theta = self.parameters[None]
-        inspect(self._network, lambda batch: self.automatic.loss(theta, batch)[0], first)
-        if formulas is None:
-            self._try_out(first)
-            check_hidden_randomness(self._network, lambda: self.automatic.loss(self.parameters[None], first))
+        self.automatic.before_products = check_surface(
+            self._network,
+            self.criterion,
+            self.selection,
+            self.parameters,
+            lambda: map(self._placed, self._batches),
+            has_formulas=formulas is not None,
+        )
         weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
         self._whole = sum(weights) if self.criterion.is_mean else 1.0
         if self._whole <= 0:
@@ -192,7 +182,7 @@ class LossSurface:
         """
         network = unwrapped(network, field)
         theta = self.selection.of(network).to(self.device)
-        return theta, beside_theta(self, network, theta, field)
+        return theta, differing_tensors(self, network, theta, field)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Give the loss over all data.
@@ -289,7 +279,7 @@ class LossSurface:
             InputError: If examples depend on one another, as in BatchNorm while training, or θ is several points.
         """
         if self._network.couples_examples:
-            raise self._network.no_example_alone()
+            raise self._network.coupling_error()
         points, single = self.points(theta)
         if not single:
             raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
@@ -425,34 +415,6 @@ class LossSurface:
         if theta is None:
             return self.parameters[None], True
         return self.selection.points(theta, self.device, field)
-
-    def _try_out(self, first: Batch) -> None:
-        """Check randomness, derivatives and weights on a few examples."""
-        trials = (
-            trial_of(self._model, self._network, self.criterion, self.selection, self.parameters, self._placed(batch))
-            for batch in islice(self._batches, _TRIED)
-        )
-        trial = next((one for one in trials if one is not None), None)  # a batch may have no label that counts
-        if trial is None:
-            return
-        check_randomness(trial)
-        has_functions = check_gradient(trial)
-        padded = (padded_examples(self._model, self._placed(batch)) for batch in self._batches)
-        examples = next((one for one in padded if one is not None), None)
-        if examples is not None:
-            check_gradient(replace(trial, batch=examples.map(trial.network.cast)))
-        if trial.is_fine or has_functions:
-            self.automatic.before_products = lambda: check_product(trial)
-        several = self._batches.count > 1
-        known = self.criterion.is_known or isinstance(trial.value, tuple | list)
-        looked_at = [first] if known else telling_batches(self._batches, self.criterion.name)
-        tried = (self._placed(batch).map(trial.network.cast) for batch in looked_at)
-        check_weighting(trial, self._network, tried, several=several)
-        count = total_count(trial, (self._placed(batch).map(trial.network.cast) for batch in self._batches))
-        if count is not None:
-            if count <= 0:
-                raise InputError("loss", self.criterion.name, f"its counts add up to {count:g}; expected more than 0")
-            self.criterion.mean_count = count / self.num_examples
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device

@@ -1,368 +1,131 @@
-"""A network as a function of its parameters, run on a structure of our own so that the user's is never touched.
+"""A network as a function of its parameters.
 
-Parameters and buffers are handed in by `functional_call`. Layers are in the user's modes, or random ones are off.
+Passes run on a copy of the user's layers, which shares parameters and buffers: whatever a forward pass writes into
+attributes lands in the copy, and modes are set there. Parameters and buffers are passed by `functional_call`. Before
+each measurement the copy takes over the plain attributes of the user's layers, such as a slope.
 """
 
 import copy
 import re
-import sys
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
-from operator import is_
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
-from torch.utils import checkpoint
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
 from bathymetry.core.networks import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.randomness import preserve_rng_state
+from bathymetry.surface.randomness import is_random_in_training, preserve_rng_state
+from bathymetry.surface.twice_differentiable import twice_differentiable
 from bathymetry.training.loss import Criterion
-
-_lock = threading.Lock()
-_NAME = "_checkpoint_without_reentrant_generator"  # what `checkpoint` looks up in each call
-_original: Any = None
-_users = 0  # measurements in progress, nested or in several threads
-
-
-def _forward_only(_function: Any, _preserve: Any, context_fn: Callable[[], Any], *_: Any, **__: Any) -> Iterator[None]:
-    """Stand for what `checkpoint` does around a call, in the context that the user gave for the forward pass."""
-    forward, _ = context_fn()
-    with nullcontext() if isinstance(forward, checkpoint._CachingTorchDispatchMode) else forward:
-        yield
-
-
-@contextmanager
-def without_checkpointing() -> Iterator[None]:
-    """Have `torch.utils.checkpoint.checkpoint`, under whatever name it was imported, call its function and no more.
-
-    Of the form `use_reentrant=False`; the other, which may cut the graph, is left as it is.
-
-    Yields:
-        Nothing.
-    """
-    global _users, _original
-    with _lock:
-        if _users == 0:
-            _original = getattr(checkpoint, _NAME)
-            setattr(checkpoint, _NAME, _forward_only)
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                setattr(checkpoint, _NAME, _original)
-
 
 Mode = Literal["as_is", "no_dropout"]
 
 _PLAIN = (bool, int, float, str, type(None))
-
-
-class Structure:
-    """A copy of a network's layers that follows the original.
-
-    Args:
-        module: The network.
-        dtype: What to compute in; None for the dtypes it has.
-
-    Raises:
-        InputError: If it can't be copied.
-    """
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype | None) -> None:
-        self._theirs, self._dtype = module, dtype
-        self._layers = dict(module.named_modules())
-        shared = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-        shared |= {id(one): one.detach().clone() for one in other_tensors(module)}  # which a pass may write into
-        try:
-            self.own: nn.Module = copy.deepcopy(module, dict(shared))
-        except Exception as error:
-            raise InputError(
-                "model", type(module).__name__, f"it can't be copied ({error}); give one that can"
-            ) from error
-        self._taken: dict[tuple[int, str], tuple[Tensor, int]] = {}  # which tensor was copied, at which version
-        for layer in self.own.modules():
-            layer._backward_hooks.clear()
-            layer._backward_pre_hooks.clear()
-        self.pairs = list(
-            zip(module.modules(), self.own.modules(), strict=True)
-        )  # the user's layers, with their copies
-        for layer, own in self.pairs:
-            for name, value in vars(layer).items():
-                if _are_tensors(value):
-                    vars(own)[name] = self._cast(vars(own)[name])
-                if isinstance(value, Tensor):
-                    self._taken[id(layer), name] = value, _version(value)
-
-    def follow(self) -> None:
-        """Take over the attributes that the user's layers have now; a layer that is another one is refused."""
-        if not all(map(is_, chain(self._theirs.modules(), (None,)), chain(self._layers.values(), (None,)))):
-            raise self._replaced()
-        for layer, own in self.pairs:
-            attributes = vars(own)
-            for name, value in vars(layer).items():
-                if type(value) in _PLAIN:
-                    attributes[name] = value
-                elif isinstance(value, Tensor):
-                    before, version = self._taken.get((id(layer), name), (None, 0))
-                    if before is not value or version != _version(value):
-                        attributes[name] = self._cast(value.detach().clone())
-                        self._taken[id(layer), name] = value, _version(value)
-            if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-                attributes["sparse"] = False  # the same gradient as a dense tensor, which has products and sums
-
-    def _replaced(self) -> InputError:
-        """Name the layer that is another one than it was."""
-        now = dict(self._theirs.named_modules())
-        names = [name for name in [*now, *self._layers] if now.get(name) is not self._layers.get(name)]
-        remedy = "make a new LossSurface: this one has the layers that the network had before"
-        return InputError("model", f"layer {names[0] or 'the whole'} that was replaced", remedy)
-
-    def state(self) -> dict[str, Any]:
-        """Describe what the copy keeps in attributes, to find out what a pass changes.
-
-        Returns:
-            By the attribute's name: a number or text, or which object it is and how long.
-        """
-        found: dict[str, Any] = {}
-        for name, layer in self.own.named_modules():
-            for attribute, value in vars(layer).items():
-                if attribute in _OF_MODULES:
-                    continue
-                length = len(value) if isinstance(value, list | dict | set) else 0
-                where = value if type(value) in _PLAIN else (id(value), length)
-                found[f"{name}.{attribute}" if name else attribute] = where
-        return found
-
-    def _cast(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(self._dtype) if self._dtype is not None and value.is_floating_point() else value
-        if isinstance(value, dict):
-            return {key: self._cast(one) for key, one in value.items()}
-        return type(value)(self._cast(one) for one in value)
-
-
-_OF_MODULES = frozenset(vars(nn.Module()))
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def _are_tensors(value: Any) -> bool:
-    # of a network's own, not of those that an LSTM lists beside its parameters
-    if type(value) in (list, tuple, dict):
-        parts = list(value.values() if isinstance(value, dict) else value)
-        return bool(parts) and all(isinstance(one, Tensor) and not isinstance(one, nn.Parameter) for one in parts)
-    return isinstance(value, Tensor)
-
-
-def other_tensors(module: nn.Module) -> list[Tensor]:
-    """List a network's tensors that are neither parameters nor buffers.
-
-    Args:
-        module: The network.
-
-    Returns:
-        Attributes, and gradients that it holds.
-    """
-    found: list[Tensor] = []
-    for layer in module.modules():
-        found += [value for value in vars(layer).values() if isinstance(value, Tensor)]
-        found += [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
-    return found
-
-
-def uses_batch_statistics(layer: nn.Module, *, training: bool) -> bool:
-    """Tell whether an example's output depends on the others of its batch.
-
-    Args:
-        layer: Any layer.
-        training: Whether it is in training mode.
-
-    Returns:
-        Whether it does.
-    """
-    if not isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        return False
-    return training or layer.running_mean is None
-
-
-def is_random_in_training(layer: nn.Module) -> bool:
-    """Tell whether a layer of PyTorch's draws random numbers in training mode.
-
-    Args:
-        layer: Any layer.
-
-    Returns:
-        Whether it does.
-    """
-    if isinstance(layer, nn.modules.dropout._DropoutNd):
-        return bool(layer.p > 0)
-    if isinstance(layer, nn.RNNBase):
-        return bool(layer.dropout > 0) and layer.num_layers > 1
-    if isinstance(layer, nn.MultiheadAttention):
-        return bool(layer.dropout > 0)
-    return isinstance(layer, nn.RReLU) and bool(layer.lower < layer.upper)
-
-
-def norms(layer: nn.Module) -> str:
-    """Name the normalisations of weights that a layer has, in PyTorch's newer form or its older.
-
-    Args:
-        layer: Any layer.
-
-    Returns:
-        Their classes' names.
-    """
-    return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
-
-
-def parts(module: nn.Module) -> Iterator[object]:
-    """List layers and the hooks that run before them.
-
-    Args:
-        module: A network.
-
-    Yields:
-        Both.
-    """
-    for layer in module.modules():
-        yield layer
-        yield from layer._forward_pre_hooks.values()
-
-
+_OF_MODULES = frozenset(vars(nn.Module()))  # attributes that every layer has
 _DIFFERS = "its loss would differ at each evaluation"
 
 
 @dataclass
-class Watch:
-    """What passes were seen to do."""
+class Behaviour:
+    """What passes of a network were observed to do, in any dtype."""
 
-    handed: list[Tensor] = field(default_factory=list)  # copies of what they were handed
-    kept_something: bool = False  # whether they wrote into a tensor that is neither parameter nor buffer
-    drew: bool = False  # whether they drew random numbers
-    changed: list[str] = field(default_factory=list)  # attributes that they set
+    couples: bool = False  # an example's loss depends on the others of its batch
+    draws: bool = False  # random numbers, without an effect on the loss
+    writes: bool = True  # into tensors that are passed to it; until observed otherwise
+    differentiates: bool = False  # by its inputs, inside its forward pass
+
+
+@dataclass
+class Watch:
+    """What some passes did beside computing a loss."""
+
+    keeps: bool = False  # wrote into a tensor that is neither parameter nor buffer
+    changed: list[str] = field(default_factory=list)  # attributes
 
 
 class Network:
-    """A user's network, ready to be asked at any parameters.
+    """A user's network, to be evaluated at any parameters.
 
     Args:
         module: The network.
-        dtype: What to compute in; None for the dtypes it has.
-        mode: "as_is" for the modes that its layers are in; "no_dropout" for evaluation mode in all but normalisations.
+        dtype: What to compute in; None for its own dtypes.
+        mode: "as_is" for the modes of its layers; "no_dropout" for evaluation mode in all but normalisations.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype | None, mode: Mode = "as_is") -> None:
-        self._theirs, self._dtype, self._mode = unwrapped(module), dtype, mode
-        self._structure = Structure(self._theirs, dtype)
-        self._own = self._structure.own
-        self.coupled = False  # whether examples were seen to depend on one another
-        self._draws = False  # whether passes draw random numbers without an effect on the loss
-        self._writes = True  # whether passes write into what they are handed, until they were seen not to
-        self._differentiates = False  # whether it was seen to need gradients inside its forward pass
-        self._evaluating = False  # whether all layers are to be in evaluation mode
-        self._estimating = False  # whether running statistics are to be estimated anew
-        self._watch: Watch | None = None
+        self.module = unwrapped(module)
+        self.behaviour = Behaviour()
+        self._dtype, self._mode = dtype, mode
+        self._layers = _Layers(self.module, self.cast)
+        self._phase: Literal["evaluating", "estimating"] | None = None  # of running statistics
+        self._passed: list[Tensor] | None = None  # copies that watched passes may write into
         self._carried: Mapping[str, Tensor] = {}
-        self._normalised = any("WeightNorm" in type(one).__name__ for one in parts(self._own))
+        self._has_weight_norm = any("WeightNorm" in _norms(layer) for layer in self.twin.modules())
+
+    @property
+    def twin(self) -> nn.Module:
+        """The copy on which passes run."""
+        return self._layers.own
 
     def double(self) -> "Network":
-        """Give the same network in float64, with what is known of it."""
-        twin = Network(self._theirs, torch.float64, self._mode)
-        twin.coupled, twin._draws, twin._differentiates = self.coupled, self._draws, self._differentiates
-        twin._writes = self._writes
+        """The same network in float64."""
+        twin = Network(self.module, torch.float64, self._mode)
+        twin.behaviour = self.behaviour
         return twin
 
     @property
-    def couples_examples(self) -> bool:
-        """Whether an example's loss depends on the others of its batch, as in BatchNorm while training."""
-        return self.coupled or self._batch_normalised is not None
+    def kind(self) -> str:
+        """The name of its class."""
+        return type(self.module).__name__
 
     @property
-    def _batch_normalised(self) -> nn.Module | None:
+    def couples_examples(self) -> bool:
+        """Whether an example's loss depends on the others of its batch, as in BatchNorm in training mode."""
+        return self.behaviour.couples or self._batch_normalisation is not None
+
+    @property
+    def _batch_normalisation(self) -> nn.Module | None:
         """A layer that uses the statistics of its batch."""
-        return next(
-            (one for one in self._theirs.modules() if uses_batch_statistics(one, training=self._trains(one))), None
-        )
-
-    def no_example_alone(self) -> InputError:
-        """Say why an example has no value of its own."""
-        layer = self._batch_normalised
-        remedy = "its examples depend on one another, so none has a value of its own"
-        if layer is None:
-            remedy += (
-                "; if the first axis of its inputs is another, such as time, put the example first (batch_first=True)"
-            )
-            return InputError("model", f"{self.kind}, or its loss, which mixes the examples of a batch", remedy)
-        if layer.running_mean is None:
-            return InputError("model", "BatchNorm without running statistics (track_running_stats=False)", remedy)
-        return InputError("model", "BatchNorm in training mode", f"{remedy}: call model.eval() first")
-
-    def _trains(self, layer: nn.Module) -> bool:
-        """Tell whether a layer is run in training mode."""
-        if self._estimating and is_normalisation(layer):
-            return True
-        if self._evaluating or (self._mode == "no_dropout" and not is_normalisation(layer)):
-            return False
-        return layer.training
+        layers = (one for one in self.module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm))
+        return next((one for one in layers if self._trains(one) or one.running_mean is None), None)
 
     @property
     def precision(self) -> float:
         """The rounding unit of the coarsest dtype that is computed in."""
-        kinds = {p.dtype for p in self._theirs.parameters() if p.is_floating_point()}
+        kinds = {p.dtype for p in self.module.parameters() if p.is_floating_point()}
         return max(torch.finfo(kind).eps for kind in ({self._dtype} if self._dtype else kinds))
 
     @property
-    def kind(self) -> str:
-        """The name of the network's class."""
-        return type(self._theirs).__name__
+    def running_statistics(self) -> list[str]:
+        """Names of the buffers with statistics of the training data that are in use."""
+        layers = dict(self.module.named_modules())
+        used = [name for name in running_statistics(self.module) if not self._trains(layers[name])]
+        return [f"{name}.{one}" if name else one for name in used for one in ("running_mean", "running_var")]
 
     def constants(self, varied: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Give all tensors that are not varied: other parameters and buffers, as copies where a pass may write.
-
-        Args:
-            varied: The names of the parameters that are.
-
-        Returns:
-            Tensors by name.
-        """
-        others = {n: self.guarded(self.cast(p.detach())) for n, p in self._theirs.named_parameters() if n not in varied}
-        buffers = {n: self.cast(b.detach()).clone() for n, b in self._theirs.named_buffers()}
-        return {**others, **buffers, **{name: self.cast(one.detach()).clone() for name, one in self._carried.items()}}
+        """All parameters that are not varied, and all buffers, by name; copied where a pass may write into them."""
+        others = {n: self._guarded(self.cast(p.detach())) for n, p in self.module.named_parameters() if n not in varied}
+        fixed = {**dict(self.module.named_buffers()), **self._carried}
+        return {**others, **{name: self.cast(tensor.detach()).clone() for name, tensor in fixed.items()}}
 
     @contextmanager
     def carrying(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """Ask the network with other buffers or fixed parameters than its own.
-
-        Args:
-            tensors: By name; all others stay its own.
-
-        Yields:
-            Nothing.
-        """
-        named = {name for name, _ in [*self._theirs.named_buffers(), *self._theirs.named_parameters()]}
+        """Run with other buffers, fixed parameters or tensor attributes than its own, by name."""
+        named = {name for name, _ in [*self.module.named_buffers(), *self.module.named_parameters()]}
         self._carried = {name: tensor for name, tensor in tensors.items() if name in named}
         replaced: list[tuple[dict[str, Any], str, Any]] = []
-        for name, tensor in tensors.items():
-            if name not in named:  # an attribute
-                layer, _, attribute = name.rpartition(".")
-                attributes = vars(self._own.get_submodule(layer))
-                replaced.append((attributes, attribute, attributes.get(attribute)))
-                attributes[attribute] = self.cast(tensor.detach()).clone()
+        for name in tensors.keys() - named:
+            layer, _, attribute = name.rpartition(".")
+            attributes = vars(self.twin.get_submodule(layer))
+            replaced.append((attributes, attribute, attributes.get(attribute)))
+            attributes[attribute] = self.cast(tensors[name].detach()).clone()
         try:
             yield
         finally:
@@ -371,286 +134,278 @@ class Network:
                 attributes[attribute] = value
 
     def cast(self, tensor: Tensor) -> Tensor:
-        """Bring a tensor to the dtype that is computed in.
-
-        Args:
-            tensor: Any tensor.
-
-        Returns:
-            The tensor, or a copy if it has real numbers of another dtype.
-        """
+        """Convert real numbers to the dtype that is computed in."""
         return tensor.to(self._dtype) if self._dtype is not None and tensor.is_floating_point() else tensor
 
-    def guarded(self, tensor: Tensor) -> Tensor:
-        """Give what may be handed to a pass that might write into it.
-
-        Args:
-            tensor: Somebody else's tensor.
-
-        Returns:
-            The tensor, or a copy if this network writes into what it is handed.
-        """
-        if not self._writes:
-            return tensor
-        copied = tensor.clone()
-        if self._watch is not None:
-            self._watch.handed.append(copied)
+    def _guarded(self, value: Any) -> Any:
+        """Copy a tensor that a pass might write into."""
+        if not isinstance(value, Tensor) or not self.behaviour.writes:
+            return value
+        copied = value.clone()
+        if self._passed is not None:
+            self._passed.append(copied)
         return copied
 
     @contextmanager
-    def watched(self) -> "Iterator[Watch]":
-        """Find out what passes do to the tensors that they are handed, and spare them copies if it is nothing.
-
-        Yields:
-            What is seen.
-        """
-        kept = other_tensors(self._own)
-        versions = [tensor._version for tensor in kept]
-        self._watch, self._draws = Watch(), True
-        before: dict[str, Any] = {}
-        try:
-            self._structure.follow()
-            before = self._structure.state()
-            yield self._watch
-        finally:
-            self._writes = any(copied._version > 0 for copied in self._watch.handed)
-            self._watch.kept_something = [tensor._version for tensor in kept] != versions
-            after = self._structure.state()
-            self._watch.changed = [name for name, value in after.items() if before.get(name, after) != value]
-            self._draws, self._watch = self._watch.drew, None
-
-    @property
-    def running_statistics(self) -> list[str]:
-        """The names of the buffers that hold statistics of what layers saw while training, if they are used now."""
-        layers = dict(self._theirs.named_modules())
-        used = [name for name in running_statistics(self._theirs) if not self._trains(layers[name])]
-        return [f"{name}.{one}" if name else one for name in used for one in ("running_mean", "running_var")]
+    def watched(self) -> Iterator[Watch]:
+        """Observe what passes write into; random numbers may be drawn meanwhile."""
+        watch, self._passed, self.behaviour.draws = Watch(), [], True
+        self._layers.follow()
+        kept = other_tensors(self.twin)
+        versions, before = [tensor._version for tensor in kept], self._layers.state()
+        yield watch
+        watch.keeps = [tensor._version for tensor in kept] != versions
+        watch.changed = [n for n, value in self._layers.state().items() if n not in before or before[n] != value]
+        self.behaviour.writes = any(copied._version > 0 for copied in self._passed)
+        self._passed = None
 
     def estimate_statistics(
         self, parameters: Mapping[str, Tensor], constants: dict[str, Tensor], batches: Iterable[Batch]
     ) -> dict[str, Tensor]:
-        """Estimate running statistics anew, at parameters whose own nobody kept.
-
-        Args:
-            parameters: The varied parameters, by name.
-            constants: All other tensors; the running statistics among them are written into.
-            batches: What to estimate them on. A batch's mean and unbiased variance count by its examples.
-
-        Returns:
-            The running statistics by name.
-        """
+        """Estimate the running statistics on data, each batch weighted by its rows, and write them into `constants`."""
         names = self.running_statistics
         for name in names:
             constants[name].fill_(name.endswith("running_var"))
         rows = 0
-        self._estimating = True
+        self._phase = "estimating"
         try:
             for batch in batches:
                 rows += batch.rows
                 with self.measuring(), torch.no_grad():
-                    for layer in self._own.modules():
-                        if is_normalisation(layer):
-                            vars(layer)["momentum"] = batch.rows / rows
+                    for layer in filter(is_normalisation, self.twin.modules()):
+                        vars(layer)["momentum"] = batch.rows / rows
                     self.output(parameters, constants, batch.inputs)
         finally:
-            self._estimating = False
+            self._phase = None
         return {name: constants[name] for name in names}
 
     def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
-        """Ask the network.
-
-        Args:
-            parameters: The varied parameters, by name; each is brought to the dtype that the network has it in.
-            constants: All other tensors.
-            inputs: A tensor, or a tuple or mapping of arguments.
-
-        Returns:
-            What the network gives.
-        """
-        tensors = self._varied(parameters)
-        arguments, named = (), {}
+        """Run the network on a tensor, or on a tuple or mapping of arguments; parameters get its own dtypes."""
+        tensors = {**constants, **self._varied(parameters)}
         if isinstance(inputs, Mapping):
-            named = {name: self._mine(one) for name, one in inputs.items()}
-        else:
-            arguments = tuple(self._mine(one) for one in (inputs if isinstance(inputs, tuple) else (inputs,)))
-        return self._called(self._own, {**constants, **tensors}, arguments, named)
+            return self._run(self.twin, tensors, (), {name: self._guarded(one) for name, one in inputs.items()})
+        arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+        return self._run(self.twin, tensors, tuple(map(self._guarded, arguments)), {})
 
-    def _called(
+    def raw_loss(
+        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], criterion: Criterion, batch: Batch
+    ) -> Any:
+        """What the loss returns for a batch: a number, or (sum, count)."""
+        if not criterion.takes_model:
+            return criterion.raw(self.output(parameters, constants, batch.inputs), *batch.targets)
+        tensors = {f"model.{name}": one for name, one in {**constants, **self._varied(parameters)}.items()}
+        return self._run(_WithLoss(self.twin, criterion), tensors, (batch.map(self._guarded).whole,), {})
+
+    def _varied(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        own = dict(self.module.named_parameters())
+        return {name: self._guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
+
+    def _run(
         self, module: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
-        """Run a forward pass, with gradients where it differentiates by its inputs itself."""
+        """Run a forward pass, with gradients if it differentiates by its inputs itself."""
         if torch.is_grad_enabled():
             return functional_call(module, tensors, arguments, named)
-        if not self._differentiates:
+        if not self.behaviour.differentiates:
             try:
                 return functional_call(module, tensors, arguments, named)
             except RuntimeError as error:
                 if "does not require grad" not in str(error):
                     raise
-                self._differentiates = True
+                self.behaviour.differentiates = True
         with torch.enable_grad():
             answer = functional_call(module, tensors, arguments, named)
         return answer.detach() if isinstance(answer, Tensor) else answer
 
-    def raw_loss(
-        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], criterion: Criterion, batch: Batch
-    ) -> Any:
-        """Ask the network about a batch, and the loss about its answer, or about the network and the batch.
-
-        Args:
-            parameters: The varied parameters, by name.
-            constants: All other tensors.
-            criterion: The loss.
-            batch: The batch.
-
-        Returns:
-            What the loss returns: a number, or (sum, count).
-        """
-        if not criterion.takes_model:
-            return criterion.raw(self.output(parameters, constants, batch.inputs), *batch.targets)
-        tensors = {f"model.{name}": one for name, one in {**constants, **self._varied(parameters)}.items()}
-        return self._called(_WithLoss(self._own, criterion), tensors, (batch.map(self.guarded).whole,), {})
-
-    def _varied(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        own = dict(self._theirs.named_parameters())
-        return {name: self.guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
-
-    def _mine(self, argument: Any) -> Any:
-        return self.guarded(argument) if isinstance(argument, Tensor) else argument
-
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Run what is inside with the layers in the user's modes, attention in a form that can be differentiated twice.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            InputError: If nothing can be differentiated here, or the network or the loss fails.
-        """
-        with self._as_they_are(), preserve_rng_state():
+        """Run passes in the user's modes with all operations twice differentiable; errors become `InputError`."""
+        with self._prepared(), preserve_rng_state():
             before = torch.get_rng_state()
             try:
                 yield
+            except (BathymetryError, torch.OutOfMemoryError):
+                raise
             except Exception as error:
-                if isinstance(error, BathymetryError | torch.OutOfMemoryError):
-                    raise
                 remedy = f"the network or the loss fails on these data or at this θ ({self.explained(error)})"
                 raise InputError("model", self.kind, remedy) from error
-            if not self._draws and not torch.equal(before, torch.get_rng_state()):
-                raise self._random()
+            if not self.behaviour.draws and not torch.equal(before, torch.get_rng_state()):
+                raise self.randomness_error()
 
     @contextmanager
-    def _as_they_are(self) -> Iterator[None]:
+    def _prepared(self) -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
-        self._structure.follow()
-        for theirs, own in self._structure.pairs:
+        self._layers.follow()
+        for theirs, own in self._layers.pairs:
             own.training = self._trains(theirs)
             if own.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
-                raise self._random()
-            if own.training and "SpectralNorm" in norms(theirs):
+                raise self.randomness_error()
+            if own.training and "SpectralNorm" in _norms(theirs):
                 remedy = "its forward pass changes it, so the loss is no function of θ alone: call model.eval() first"
                 raise InputError("model", "spectral normalisation in training mode", remedy)
             if isinstance(own, nn.modules.batchnorm._NormBase):
                 # in training mode the batch's own statistics are used, and none are kept
-                keeps = self._estimating or not own.training
-                own.track_running_stats = bool(theirs.track_running_stats) and keeps
-        fused = torch.backends.mha.get_fastpath_enabled()
-        with ExitStack() as stack:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-            for device in {parameter.device.type for parameter in self._theirs.parameters()}:
-                if torch.is_autocast_enabled(device):  # which would round what is measured to 8 bits
-                    stack.enter_context(torch.autocast(device, enabled=False))
-            if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(without_checkpointing())
-            torch.backends.mha.set_fastpath_enabled(False)
-            try:
-                if self._normalised:
-                    stack.enter_context(_PlainWeightNorm())
-                yield
-            finally:
-                torch.backends.mha.set_fastpath_enabled(fused)
+                kept = self._phase == "estimating" or not own.training
+                own.track_running_stats = bool(theirs.track_running_stats) and kept
+        devices = {parameter.device.type for parameter in self.module.parameters()}
+        with twice_differentiable(devices, weight_norm=self._has_weight_norm):
+            yield
 
-    def unsteady(self, watch: Watch, ask: Callable[[], Tensor]) -> InputError:
-        """Say why two answers to the same question differ.
+    def _trains(self, layer: nn.Module) -> bool:
+        """Whether a layer runs in training mode."""
+        if is_normalisation(layer):
+            return self._phase == "estimating" or (layer.training and self._phase is None)
+        return layer.training and self._phase != "evaluating" and self._mode == "as_is"
 
-        Args:
-            watch: What the two passes were seen to do.
-            ask: How the question was asked, to try it in evaluation mode.
+    def coupling_error(self) -> InputError:
+        """Why an example has no value of its own."""
+        remedy = "its examples depend on one another, so none has a value of its own"
+        layer = self._batch_normalisation
+        if layer is None:
+            what = f"{self.kind}, or its loss, which mixes the examples of a batch"
+            first = "if the first axis of its inputs is another, such as time, put the example first (batch_first=True)"
+            return InputError("model", what, f"{remedy}; {first}")
+        if layer.running_mean is None:
+            return InputError("model", "BatchNorm without running statistics (track_running_stats=False)", remedy)
+        return InputError("model", "BatchNorm in training mode", f"{remedy}: call model.eval() first")
 
-        Returns:
-            The error.
-        """
-        if watch.changed and not watch.drew:
+    def unsteady_error(self, watch: Watch, drew: bool, ask: Callable[[], Tensor]) -> InputError:
+        """Why two evaluations differ: state that is kept, or randomness, in evaluation mode too or only in training."""
+        if watch.changed and not drew:
             what = f"{self.kind}, which keeps {', '.join(watch.changed[:3])} from one call to the next"
-            remedy = "expected a forward pass of inputs, parameters and buffers alone: set it anew in each call, or"
+            remedy = "expected a forward pass of inputs, parameters and buffers alone: reset it in each call, or"
             return InputError("model", what, f"{_DIFFERS}; {remedy} make it an input or a buffer")
-        self._evaluating = True
+        self._phase = "evaluating"
         try:
-            answers = []
+            losses = []
             for seed in (0, 1):
                 with self.measuring(), preserve_rng_state(seed):
-                    answers.append(ask())
+                    losses.append(ask())
         finally:
-            self._evaluating = False
-        same = torch.equal(answers[0], answers[1]) or bool(answers[0].isnan() & answers[1].isnan())
-        return self._random(in_evaluation=not same)
+            self._phase = None
+        return self.randomness_error(in_evaluation=not same_numbers(*losses))
 
-    def _random(self, *, in_evaluation: bool = False) -> InputError:
-        """Say why a random network has no loss surface, and how it gets one."""
-        training = [(name, one) for name, one in self._theirs.named_modules() if self._trains(one)]
+    def randomness_error(self, *, in_evaluation: bool = False) -> InputError:
+        """Why a random network has no loss surface, and how it gets one."""
+        training = [(name, one) for name, one in self.module.named_modules() if self._trains(one)]
         if in_evaluation or not training:
             what = f"{self.kind}, in which the network or the loss draws random numbers in evaluation mode too"
             return InputError("model", what, f"{_DIFFERS}: make its noise an input, ((x, noise), y), or draw none")
         layers = [f"layer {name} ({type(one).__name__})" for name, one in training if is_random_in_training(one)]
         what = f"{layers[0]}, random in training mode" if layers else "a random function in training mode"
-        if any(uses_batch_statistics(one, training=True) for _, one in training):
+        remedy = "call model.eval() first"
+        if self._batch_normalisation is not None:
             remedy = (
-                'mode="no_dropout" of LossSurface leaves BatchNorm in training mode; model.eval() has it use running'
+                'mode="no_dropout" of LossSurface leaves BatchNorm in training mode; model.eval() has it use running '
+                "statistics, which is another surface"
             )
-            return InputError("model", what, f"{_DIFFERS}: {remedy} statistics, which is another surface")
-        return InputError("model", what, f"{_DIFFERS}: call model.eval() first")
+        return InputError("model", what, f"{_DIFFERS}: {remedy}")
 
     def explained(self, error: Exception, batch: Batch | None = None) -> str:
-        """Give somebody else's error in one line, with what helps where that is known.
-
-        Args:
-            error: What the network or the loss raised.
-            batch: What they were asked about.
-
-        Returns:
-            The rest of a sentence.
-        """
+        """The first line of an error of the network or the loss, with a remedy where one is known."""
         text = first_line(error)
-        if undifferentiable := re.search(r"derivative for '?(?:aten::)?_?(\w+)_backward'? is not implemented", text):
-            operation = undifferentiable[1]
-            return (
-                f"PyTorch has no second derivative of {operation}, and so there is no Hessian; loss and gradient work"
-            )
+        if found := re.search(r"derivative for '?(?:aten::)?_?(\w+)_backward'? is not implemented", text):
+            return f"PyTorch has no second derivative of {found[1]}, and so there is no Hessian; loss and gradient work"
+        remedy = self._remedy(text, batch)
+        return f"{text}; {remedy}" if remedy else text
+
+    def _remedy(self, text: str, batch: Batch | None) -> str:
         if batch is not None and isinstance(batch.inputs, Tensor) and "missing" in text and "argument" in text:
             if len(batch.targets) > 1:
-                return f"{text}; several inputs go together, ((x1, x2), y)"
-            return f"{text}; a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
-        if "Long" in text and batch is not None and any(one.is_floating_point() for one in tensors_of(batch.targets)):
-            return f"{text}; class numbers are whole: expected y.long()"
+                return "several inputs go together, ((x1, x2), y)"
+            return "a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
+        if batch is not None and "Long" in text and any(one.is_floating_point() for one in tensors_of(batch.targets)):
+            return "class numbers are whole: expected y.long()"
         if "for sparse tensors" in text:
-            return f"{text}; expected sparse=False where it calls embedding or embedding_bag itself"
+            return "expected sparse=False where it calls embedding or embedding_bag itself"
         if not any(word in text for word in ("dtype", "scalar type", "not implemented for 'BFloat16'", "'Half'")):
-            return text
-        kinds = {one.dtype for one in self._theirs.parameters() if one.is_floating_point()}
-        if self._dtype is None and kinds <= {torch.bfloat16, torch.float16}:
-            return f"{text}; measure it with dtype=torch.float32"
-        if self._dtype is None:
-            return f"{text}; measure it with dtype=torch.float64, or give data of the network's dtype"
-        return (
-            f"{text}; a tensor that is neither a parameter, a buffer nor an attribute has a dtype of its own: "
-            "register it with register_buffer, or make it with dtype=x.dtype"
-        )
+            return ""
+        if self._dtype is not None:
+            remedy = "a tensor that is neither a parameter, a buffer nor an attribute has a dtype of its own"
+            return f"{remedy}: register it with register_buffer, or make it with dtype=x.dtype"
+        if self.precision > torch.finfo(torch.float32).eps:
+            return "measure it with dtype=torch.float32"
+        return "measure it with dtype=torch.float64, or convert the data to the network's dtype"
+
+
+class _Layers:
+    """A copy of a network's layers that follows the original."""
+
+    def __init__(self, module: nn.Module, cast: Callable[[Tensor], Tensor]) -> None:
+        self._theirs, self._cast = module, cast
+        self._named = dict(module.named_modules())
+        self._taken: dict[tuple[int, str], tuple[Tensor, int]] = {}  # the tensor that was copied, and its version
+        shared = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+        shared |= {id(one): one.detach().clone() for one in other_tensors(module)}
+        try:
+            self.own: nn.Module = copy.deepcopy(module, shared)
+        except Exception as error:
+            remedy = f"it can't be copied ({error}); expected one that can"
+            raise InputError("model", type(module).__name__, remedy) from error
+        self.pairs = list(zip(module.modules(), self.own.modules(), strict=True))
+        for _, own in self.pairs:
+            own._backward_hooks.clear()
+            own._backward_pre_hooks.clear()
+            for name, value in vars(own).items():
+                leaves = tree_leaves(value)  # not the parameters that an LSTM lists
+                if leaves and all(isinstance(one, Tensor) and not isinstance(one, nn.Parameter) for one in leaves):
+                    vars(own)[name] = tree_map(cast, value)
+
+    def follow(self) -> None:
+        """Take over the attributes that the user's layers have now; refuse a network with other layers."""
+        if any(now is not then for now, then in zip_longest(self._theirs.modules(), self._named.values())):
+            raise self._replaced()
+        for layer, own in self.pairs:
+            attributes = vars(own)
+            for name, value in vars(layer).items():
+                if type(value) in _PLAIN:
+                    attributes[name] = value
+                elif isinstance(value, Tensor):
+                    version = 0 if value.is_inference() else value._version
+                    taken = self._taken.get((id(layer), name))
+                    if taken is None or taken[0] is not value or taken[1] != version:
+                        attributes[name] = self._cast(value.detach().clone())
+                        self._taken[id(layer), name] = value, version
+            if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+                attributes["sparse"] = False  # the same gradient as a dense tensor, which has products and sums
+
+    def state(self) -> dict[str, Any]:
+        """Values of plain attributes by name; of others, which object it is and how long."""
+        found: dict[str, Any] = {}
+        for layer_name, layer in self.own.named_modules():
+            for name in vars(layer).keys() - _OF_MODULES:
+                value = vars(layer)[name]
+                length = len(value) if isinstance(value, list | dict | set) else 0
+                full_name = f"{layer_name}.{name}" if layer_name else name
+                found[full_name] = value if type(value) in _PLAIN else (id(value), length)
+        return found
+
+    def _replaced(self) -> InputError:
+        now = dict(self._theirs.named_modules())
+        names = [name for name in [*now, *self._named] if now.get(name) is not self._named.get(name)]
+        remedy = "make a new LossSurface: this one has the layers that the network had before"
+        return InputError("model", f"layer {names[0] or 'the whole'} that was replaced", remedy)
+
+
+def other_tensors(module: nn.Module) -> list[Tensor]:
+    """Tensors of a network that are neither parameters nor buffers: attributes, and gradients that it holds."""
+    found: list[Tensor] = []
+    for layer in module.modules():
+        found += [value for value in vars(layer).values() if isinstance(value, Tensor)]
+        found += [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+    return found
+
+
+def same_numbers(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal in the dtype of the first, with NaN at the same places."""
+    other = other.to(one)
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _norms(layer: nn.Module) -> str:
+    """Class names of a layer and its hooks, which name normalisations of weights in PyTorch's new and old form."""
+    return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
 
 
 class _WithLoss(nn.Module):
@@ -662,19 +417,3 @@ class _WithLoss(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self._criterion.raw(self.model, batch)
-
-
-class _PlainWeightNorm(TorchFunctionMode):
-    """Weight normalisation as g v/‖v‖: the second derivative of PyTorch's fused kernel is wrong (seen in 2.13)."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch._weight_norm:
-            direction, length = args[0], args[1]
-            axis = args[2] if len(args) > 2 else 0
-            others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
-            if not others:  # where no axis is named, vector_norm takes all
-                return length * direction / direction.abs()
-            return length * direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
-        return func(*args, **(kwargs or {}))

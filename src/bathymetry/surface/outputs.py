@@ -1,13 +1,15 @@
-"""Which tensor is meant, of a network that answers with several: a tuple, a mapping, or an object with attributes."""
+"""Which tensor is meant, of several inputs or outputs: in a tuple, a mapping, or an object with attributes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.surface.batches import Batch
 
+Wrt = str | int | None
 Output = str | int | Callable[[Any], Tensor] | None
 
 
@@ -68,3 +70,29 @@ def _listed(answer: Any) -> str:
         return f"{kind} of {', '.join(one.name for one in fields(answer))}"
     names = [name for name in getattr(answer, "__dict__", {}) if name[0] != "_"]
     return f"{kind} of {', '.join(names)}" if names else kind
+
+
+def derived_input(batch: Batch, wrt: Wrt) -> tuple[Tensor, Callable[[Tensor], Batch]]:
+    """The input by which a derivative is taken, and a function that puts another in its place."""
+    inputs = batch.inputs
+    parts: dict[Any, Any] = {None: inputs}
+    if isinstance(inputs, Mapping | tuple):
+        parts = dict(inputs) if isinstance(inputs, Mapping) else dict(enumerate(inputs))
+    if isinstance(wrt, bool) or not isinstance(wrt, str | int | None) or wrt not in parts:
+        listed = "None, as the network has one input" if None in parts else f"one of {', '.join(map(repr, parts))}"
+        raise InputError("wrt", wrt, f"expected {listed}")
+    found = parts[wrt]
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
+        remedy = "only real numbers have derivatives: expected a tensor of them, such as embeddings in place of tokens"
+        raise InputError("data", f"inputs that are {kind}", remedy)
+    if found.ndim == 0 or len(found) != batch.rows:
+        raise InputError("wrt", wrt, f"it has shape {tuple(found.shape)}; expected a row for each example")
+
+    def put(tensor: Tensor) -> Batch:
+        if None in parts:
+            return replace(batch, inputs=tensor)
+        changed = {**parts, wrt: tensor}
+        return replace(batch, inputs=changed if isinstance(inputs, Mapping) else tuple(changed.values()))
+
+    return found, put

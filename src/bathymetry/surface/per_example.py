@@ -9,9 +9,8 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.surface.automatic import InputDerivative
 from bathymetry.surface.batches import Batch
-from bathymetry.surface.checks import Wrt
 from bathymetry.surface.loss_surface import LossSurface
-from bathymetry.surface.outputs import Output
+from bathymetry.surface.outputs import Output, Wrt
 
 _FEW = 8  # examples on which a derivative is held to differences
 
