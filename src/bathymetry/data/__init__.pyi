@@ -4,7 +4,7 @@ from .catalogue import load as load
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .examples import subset as subset
-from .functions import FUNCTIONS as FUNCTIONS
+from .expression import FUNCTIONS as FUNCTIONS
 from .functions import evaluate as evaluate
 from .functions import function as function
 from .labels import label_noise as label_noise

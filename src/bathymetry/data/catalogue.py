@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +30,6 @@ from bathymetry.data.strokes import SIDE, SOURCE, VERSION, strokes
 VARIABLE: Final = "BATHYMETRY_DATA"  # names a folder in which data sets are looked for before the cache
 MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `Data.digest`
 _DIGITS_TRAIN: Final = 1500
-
 
 PUBLISHED: Final = {  # mirrors: folders on the web with the four .gz files
     "mnist": (
@@ -115,9 +115,9 @@ def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
         InputError: If there is no such data set, its files are not there or can't be read, or it does not fit into
             memory.
     """
-    if not isinstance(name, str | Path):
+    if not isinstance(name, str | os.PathLike):
         raise InputError("data", name, f"expected one of {', '.join(_NAMES)}, or a path")
-    name, seed = str(name), whole_number("seed", seed, 0)
+    name, seed = os.fsdecode(name), whole_number("seed", seed, 0)
     with memory_for("data", name):
         if name == "auto":
             name = "mnist" if files_of("mnist") else "strokes"
@@ -128,7 +128,7 @@ def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
         if name not in PUBLISHED:
             return _from_path(name)
         if files := files_of(name):
-            return _read(files, name, _state(*files.paths))
+            return _loaded(files, name)
         remedy = f"run `bathymetry data fetch {name}`, or name its folder in {VARIABLE}"
         raise InputError("data", name, f"its files are not there; {remedy}")
 
@@ -137,38 +137,32 @@ def _from_path(name: str) -> Data:
     """Load what a path names: an .npz file, or files in MNIST's format."""
     path = Path(os.path.expanduser(name))
     if path.suffix.lower() == ".npz" and "\0" not in name:
-        return _read(path, path.name, _state(path))
+        return _loaded(path, path.name)
     if name and (files := find_file_set(path)):
         folder = files.folder.resolve()
-        return _read(
-            files, files.prefix or (folder.parent if folder.name == "raw" else folder).name, _state(*files.paths)
-        )
+        return _loaded(files, files.prefix or (folder.parent if folder.name == "raw" else folder).name)
     if os.path.isfile(path):
         remedy = "expected a .npz file, or the folder that holds all four MNIST-format files"
         raise InputError("data", name, f"it is a single file; {remedy}")
     remedy = f"expected one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file"
-    plain = {_plain(one): one for one in _NAMES}
-    if alike := get_close_matches(_plain(name), plain, n=1, cutoff=0.8):
+    plain = {one.replace("-", ""): one for one in _NAMES}
+    if alike := get_close_matches(re.sub(r"[\W_]", "", name.lower()), plain, n=1, cutoff=0.8):
         remedy = f"did you mean {plain[alike[0]]}? {remedy}"
     raise InputError("data", name, remedy)
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-def _state(*paths: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of files: what changes when they do."""
-    stats = [(path.name, path.stat()) for path in paths if os.path.isfile(path)]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+def _loaded(files: Path | FileSet, name: str) -> Data:
+    """Read files unless they were read before and have not changed."""
+    paths = [files] if isinstance(files, Path) else files.paths
+    states = [(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in paths if os.path.isfile(path))]
+    return _read(files, name, tuple(states))
 
 
 @lru_cache(maxsize=4)
-def _read(place: Path | FileSet, name: str, state: tuple[tuple[str, int, int], ...]) -> Data:  # noqa: ARG001 - a key
-    """Read files once per state."""
-    if isinstance(place, Path):
-        return read_npz(place)
-    data = read_file_set(place, name)
+def _read(files: Path | FileSet, name: str, states: tuple[tuple[int, int], ...]) -> Data:  # noqa: ARG001 - a key
+    if isinstance(files, Path):
+        return read_npz(files)
+    data = read_file_set(files, name)
     if data.digest == MNIST_DIGEST:
         known = replace(data, name="mnist", source="the published MNIST files")
     elif name == "mnist":
@@ -235,9 +229,7 @@ def available() -> tuple[Available, ...]:
             listed.append(Available(name, True, f"{data.source}, in {files.folder}", data.digest))
         else:
             listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it"))
-    drawn = _strokes_file(0)
-    if drawn.is_file():
-        listed.append(Available("strokes", True, f"drawn by Bathymetry, stored in {drawn}", load("strokes").digest))
-    else:
-        listed.append(Available("strokes", True, "drawn by Bathymetry when it is first used"))
-    return (*listed, Available("digits", True, _digits().source, _digits().digest))
+    strokes_set = Available("strokes", True, "drawn by Bathymetry when it is first used")
+    if (path := _strokes_file(0)).is_file():
+        strokes_set = Available("strokes", True, f"drawn by Bathymetry, stored in {path}", load("strokes").digest)
+    return (*listed, strokes_set, Available("digits", True, _digits().source, _digits().digest))

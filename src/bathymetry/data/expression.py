@@ -8,28 +8,46 @@ where to write). Comparisons count 1 where they hold and 0 elsewhere.
 import ast
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import reduce
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError
 
-_MOST_TOKENS: Final = 2000
-_LONGEST: Final = 40  # letters of a name that an error repeats
-_CONSTANTS: Final = ("x", "pi", "e")
-_SEVERAL: Final = ("max", "min")
-_WORDS: Final = ("if", "else", "and", "or", "not")
+Values = NDArray[np.float64]
 
-_DIGITS: Final = "[0-9](?:_?[0-9])*"
-_TOKEN: Final = re.compile(
-    rf"\s*(?:(?P<number>(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[^\W\d]\w*)"
-    r"|(?P<sign>\*\*|//|<<|>>|<=|>=|==|!=|\S))"
+_NUMPY_FUNCTIONS: Final = (
+    "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh exp exp2 expm1 floor log log10 log1p log2 "
+    "round sign sin sinc sinh sqrt square tan tanh"
 )
+_OTHER_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "relu": lambda x: np.maximum(x, 0.0),
+    "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(0.5 * x),
+    "softplus": lambda x: np.logaddexp(x, 0.0),
+    "step": lambda x: np.heaviside(x, 0.5),
+}
+_ALIASES: Final = {
+    **{short: f"arc{short[1:]}" for short in ("acos", "acosh", "asin", "asinh", "atan", "atanh")},
+    **{short: f"arc{short[2:]}" for short in ("arcosh", "arsinh", "artanh")},
+    "heaviside": "step",
+    "ln": "log",
+    "sgn": "sign",
+}
+FUNCTIONS: dict[str, Callable[..., Values]] = {
+    name: _OTHER_FUNCTIONS.get(name) or getattr(np, name)
+    for name in sorted([*_NUMPY_FUNCTIONS.split(), *_OTHER_FUNCTIONS])
+}
+FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in sorted(_ALIASES.items())}
+
+_CONSTANTS: Final = {"pi": math.pi, "e": math.e}
+_SEVERAL: Final = {"max": np.maximum, "min": np.minimum}  # of two arguments or more
+_FACTORS: Final = (*FUNCTIONS, "x", *_CONSTANTS, *_SEVERAL)  # names with which a factor begins
+_NAMES: Final = (*_FACTORS, "if", "else", "and", "or", "not")
 _SIGNS: Final = ("**", "//", "<=", ">=", "==", "!=", *"+-*/%<>(),")
 _SPELLINGS: Final = str.maketrans(
     {"^": "**", "²": "**2", "³": "**3", "π": " pi ", "÷": "/", "≤": "<=", "≥": ">=", "≠": "!="}
@@ -37,7 +55,17 @@ _SPELLINGS: Final = str.maketrans(
     | dict.fromkeys("−–", "-")
 )
 _BINDING: Final = ("/", "//", "%", "**")  # after these, 2x can be read in two ways
+_MOST_TOKENS: Final = 2000
+_LONGEST: Final = 40  # letters of a name that an error repeats
 
+_DIGITS: Final = "[0-9](?:_?[0-9])*"
+_TOKEN: Final = re.compile(
+    rf"\s*(?:(?P<number>(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<sign>\*\*|//|<<|>>|<=|>=|==|!=|\S))"
+)
+
+_EXPECTED: Final = "expected an expression in x such as sin(3*x)/x"
 _SIGN_REMEDIES: Final = {
     "|": "write abs(x) for |x|, and “or” between conditions",
     "&": "write “and” between conditions",
@@ -74,116 +102,6 @@ _NAME_REMEDIES: Final = {
     }.items()
     for name in names.split()
 }
-Values = NDArray[np.float64]
-
-
-def evaluate_expression(text: str, x: Values, functions: Mapping[str, Callable[..., Any]]) -> Values:
-    """Evaluate an expression in x, in the shape of x; NaN or infinite where it has no value."""
-    spelled = python_spelling(text, functions)
-    try:
-        parsed = ast.parse(spelled, mode="eval").body
-        values = _Evaluation(text, x, functions).value(parsed)
-    except SyntaxError:
-        _refuse(text, "its brackets and operators do not fit; expected an expression in x such as sin(3*x)/x")
-    except (RecursionError, MemoryError):  # the parser's stack is full
-        _refuse(text, "it is nested too deeply; expected a shorter expression")
-    return np.array(np.broadcast_to(values, x.shape))
-
-
-def python_spelling(text: str, functions: Collection[str]) -> str:
-    """Write 2x^2 - 5π sin(x) as 2 * x ** 2 - 5 * pi * sin ( x ), or say which spelling works."""
-    _check_characters(text)
-    tokens: list[str] = []
-    opened: list[int] = []
-    start = 0  # where the factor before the current token begins
-    for token in _tokens(text, functions):
-        before = tokens[-1] if tokens else ""
-        if _is_product(before, token, functions):
-            operator = next((one for one in reversed(tokens[:start]) if one not in ("+", "-")), "")
-            if operator in _BINDING:
-                _refuse(text, f"a product without * after {operator} can be read in two ways; write * and brackets")
-            tokens.append("*")
-            start = len(tokens)
-        elif before in functions and token != "(":
-            power = f"; write {before}(x)**2 for its square" if token == "**" else ""
-            _refuse(text, f"{before} needs its argument in brackets, such as {before}(x){power}")
-        if token == ")":
-            if not opened:
-                _refuse(text, "a bracket closes that was not opened")
-            start = opened.pop()
-        elif token == "(":
-            opened.append(len(tokens) - (before in functions or before in _SEVERAL))
-        else:
-            start = len(tokens)
-        if len(tokens) > _MOST_TOKENS:
-            _refuse(text, f"expected an expression of at most {_MOST_TOKENS:,} numbers, names and signs")
-        tokens.append(token)
-    if opened:
-        _refuse(text, "a bracket is not closed")
-    return " ".join(tokens[:-1])
-
-
-def _refuse(text: str, remedy: str) -> NoReturn:
-    raise InputError("functions", text, remedy)
-
-
-def _check_characters(text: str) -> None:
-    """Refuse what the tokens would not show: control characters, a package's name, an equation."""
-    if not text.isprintable():
-        _refuse(text, "write the expression in one line, without tabs or control characters")
-    if package := re.search(r"\b(np|numpy|math|torch|scipy)\s*\.", text):
-        _refuse(text, f"write functions without “{package[1]}.” before them, such as sin(x)")
-    before, equals, _ = re.sub("[<>=!]=", "", text).partition("=")
-    if equals:
-        inside = before.count("(") > before.count(")")
-        _refuse(text, "functions take one argument, without a name" if inside else "write only what stands right of =")
-
-
-def _tokens(text: str, functions: Collection[str]) -> Iterator[str]:
-    """Read numbers, names and signs, then an empty token for the end; refuse what is none of these."""
-    spelled = text.translate(_SPELLINGS).strip()
-    if not spelled:
-        _refuse(text, f"expected an expression in x such as sin(3*x)/x, or one of {', '.join(functions)}")
-    for found in _TOKEN.finditer(spelled):
-        token = found[0].strip()
-        if found["number"] and not math.isfinite(float(token)):
-            _refuse(text, "it holds a number above 1.8e308; expected finite numbers")
-        if found["name"] and token not in (*functions, *_CONSTANTS, *_SEVERAL, *_WORDS):
-            _refuse(text, _remedy_for_name(token, functions))
-        if found["sign"] and token not in _SIGNS:
-            unknown = f"“{token}” is not available in an expression; write such as sin(3*x)/x"
-            _refuse(text, _SIGN_REMEDIES.get(token, unknown))
-        yield token
-    yield ""
-
-
-def _is_product(left: str, right: str, functions: Collection[str]) -> bool:
-    """Tell whether two tokens side by side are factors, as in 2x, 3(x + 1) or x sin(x)."""
-    is_end = left == ")" or left in _CONSTANTS or left[:1].isdigit() or left[:1] == "."
-    return is_end and (right == "(" or right in (*_CONSTANTS, *functions, *_SEVERAL))
-
-
-def _remedy_for_name(name: str, functions: Collection[str]) -> str:
-    if len(name) > _LONGEST:
-        return f"expected names of at most {_LONGEST} letters"
-    lower, known = name.lower(), (*functions, *_CONSTANTS, *_SEVERAL)
-    factors = re.findall("|".join(sorted((*functions, *_CONSTANTS), key=len, reverse=True)), name)
-    longer = [one for one in functions if len(one) > 2 and lower.startswith(one)]
-    if lower in _NAME_REMEDIES:
-        remedy = _NAME_REMEDIES[lower]
-    elif "".join(factors) == name:  # such as xsin or pix
-        opened = [one in functions for one in factors[:-1]]
-        product = "".join(one + ("(" if opens else "*") for one, opens in zip(factors[:-1], opened, strict=True))
-        remedy = f"write {product}{factors[-1]}{')' * sum(opened)}"
-    elif lower in known:
-        remedy = f"write {lower}"
-    elif alike := longer[-1:] or get_close_matches(lower, functions, n=1, cutoff=0.75):
-        remedy = f"did you mean {alike[0]}?"
-    else:
-        remedy = f"expected an expression in x with pi, e and {', '.join((*functions, *_SEVERAL))}"
-    return f"“{name}” is not known; {remedy}"
-
-
 _OPERATIONS: Final[Mapping[type[ast.AST], Callable[..., Any]]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -206,63 +124,159 @@ _OPERATIONS: Final[Mapping[type[ast.AST], Callable[..., Any]]] = {
 }
 
 
-class _Evaluation:
-    """One expression at some points."""
+class _ExpressionError(ValueError):
+    """An expression that can't be read; its text is the remedy."""
 
-    def __init__(self, text: str, x: Values, functions: Mapping[str, Callable[..., Any]]) -> None:
-        self.text = text
-        self.functions: Mapping[str, Callable[..., Any]] = {**functions, "max": np.maximum, "min": np.minimum}
-        self.names: Mapping[str, Any] = {"x": x, "pi": math.pi, "e": math.e}
 
-    def value(self, node: ast.expr) -> Any:
-        """Evaluate one node; a truth value counts 1 where it holds, so that a sum of two steps is a staircase."""
-        match node:
-            case ast.Constant(value=int() | float() as number):
-                return float(number)
-            case ast.Name(id=name) if name in self.names:
-                return self.names[name]
-            case ast.Name(id=name):
-                return self._call(name, [])
-            case ast.BinOp():
-                return self._chain(node)
-            case ast.UnaryOp():
-                return _real(_OPERATIONS[type(node.op)](self.value(node.operand)))
-            case ast.BoolOp():
-                return _real(reduce(_OPERATIONS[type(node.op)], map(self.value, node.values)))
-            case ast.Compare():
-                sides = [self.value(one) for one in (node.left, *node.comparators)]
-                pairs = zip(node.ops, sides[:-1], sides[1:], strict=True)
-                return _real(
-                    reduce(np.logical_and, (_OPERATIONS[type(one)](left, right) for one, left, right in pairs))
-                )
-            case ast.IfExp():
-                return np.where(np.asarray(self.value(node.test)) != 0, self.value(node.body), self.value(node.orelse))
-            case ast.Call(func=ast.Name(id=name)):
-                return self._call(name, node.args)
-        is_comma = isinstance(node, ast.Tuple) and node.elts
-        remedy = "it holds a comma outside max and min; write decimals with a point"
-        return _refuse(self.text, remedy if is_comma else "expected an expression in x such as sin(3*x)/x")
+def evaluate_expression(text: str, x: Values) -> Values:
+    """Evaluate an expression in x, in the shape of x; NaN or infinite where it has no value."""
+    try:
+        values = _value(ast.parse(_python_spelling(text), mode="eval").body, x)
+        return np.array(np.broadcast_to(values, x.shape))
+    except _ExpressionError as error:
+        remedy = str(error)
+    except SyntaxError:
+        remedy = f"its brackets and operators do not fit; {_EXPECTED}"
+    except (RecursionError, MemoryError):  # the parser's stack is full
+        remedy = "it is nested too deeply; expected a shorter expression"
+    raise InputError("functions", text, remedy)
 
-    def _chain(self, node: ast.BinOp) -> Any:
-        """Evaluate a sum or product from left to right, however many terms it has."""
-        chain = [node]
-        while isinstance(chain[-1].left, ast.BinOp):
-            chain.append(chain[-1].left)
-        values = self.value(chain[-1].left)
-        for one in reversed(chain):
-            values = _OPERATIONS[type(one.op)](values, self.value(one.right))
-        return values
 
-    def _call(self, name: str, arguments: list[ast.expr]) -> Any:
-        count = len(arguments)
-        if name in _SEVERAL and count < 2:
-            _refuse(self.text, f"{name} takes two arguments or more, such as {name}(0, x)")
-        if name not in _SEVERAL and count != 1:
-            point = " (decimals are written with a point)" if arguments else ""
-            _refuse(self.text, f"{name} takes exactly one argument, and there are {count}{point}")
-        first, *others = map(self.value, arguments)
-        return reduce(self.functions[name], others, first) if others else self.functions[name](first)
+def _python_spelling(text: str) -> str:
+    """Write 2x^2 - 5π sin(x) as 2 * x ** 2 - 5 * pi * sin ( x ), or say which spelling works."""
+    tokens: list[str] = []
+    opened: list[int] = []
+    start = 0  # where the factor before the current token begins
+    for token in _tokens(text):
+        before = tokens[-1] if tokens else ""
+        if _is_product(before, token):
+            operator = next((one for one in reversed(tokens[:start]) if one not in ("+", "-")), "")
+            if operator in _BINDING:
+                fault = f"a product without * after {operator} can be read in two ways"
+                raise _ExpressionError(f"{fault}; write * and brackets")
+            tokens.append("*")
+            start = len(tokens)
+        elif before in FUNCTIONS and token != "(":
+            power = f"; write {before}(x)**2 for its square" if token == "**" else ""
+            raise _ExpressionError(f"{before} needs its argument in brackets, such as {before}(x){power}")
+        if token == ")":
+            if not opened:
+                raise _ExpressionError("a bracket closes that was not opened")
+            start = opened.pop()
+        elif token == "(":
+            opened.append(len(tokens) - (before in FUNCTIONS or before in _SEVERAL))
+        else:
+            start = len(tokens)
+        if len(tokens) > _MOST_TOKENS:
+            raise _ExpressionError(f"expected at most {_MOST_TOKENS:,} numbers, names and signs")
+        tokens.append(token)
+    if opened:
+        raise _ExpressionError("a bracket is not closed")
+    return " ".join(tokens[:-1])
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """Read numbers, names and signs, then an empty token for the end; refuse what is none of these."""
+    spelled = text.translate(_SPELLINGS).strip()
+    if not spelled:
+        raise _ExpressionError(f"{_EXPECTED}, or one of {', '.join(FUNCTIONS)}")
+    if not text.isprintable():
+        raise _ExpressionError("write the expression in one line, without tabs or control characters")
+    if package := re.search(r"\b(np|numpy|math|torch|scipy)\s*\.", text):
+        raise _ExpressionError(f"write functions without “{package[1]}.” before them, such as sin(x)")
+    left, equals, _ = re.sub("[<>=!]=", "", text).partition("=")
+    if equals and left.count("(") > left.count(")"):
+        raise _ExpressionError("functions take one argument, without a name")
+    if equals:
+        raise _ExpressionError("write only what stands right of =")
+    for found in _TOKEN.finditer(spelled):
+        token = found[0].strip()
+        if found["number"] and not math.isfinite(float(token)):
+            raise _ExpressionError("it holds a number above 1.8e308; expected finite numbers")
+        if found["name"] and token not in _NAMES:
+            raise _ExpressionError(_remedy_for_name(token))
+        if found["sign"] and token not in _SIGNS:
+            raise _ExpressionError(_SIGN_REMEDIES.get(token, f"“{token}” is not available; {_EXPECTED}"))
+        yield token
+    yield ""
+
+
+def _is_product(left: str, right: str) -> bool:
+    """Tell whether two tokens side by side are factors, as in 2x, 3(x + 1) or x sin(x)."""
+    is_end = left in (")", "x", *_CONSTANTS) or left[:1].isdigit() or left[:1] == "."
+    return is_end and (right == "(" or right in _FACTORS)
+
+
+def _remedy_for_name(name: str) -> str:
+    lower = name.lower()
+    parts = re.findall("|".join(sorted((*FUNCTIONS, "x", *_CONSTANTS), key=len, reverse=True)), name)
+    alike = [one for one in FUNCTIONS if len(one) > 2 and lower.startswith(one)][-1:]
+    alike = alike or get_close_matches(lower, FUNCTIONS, n=1, cutoff=0.75)
+    if len(name) > _LONGEST:
+        return f"expected names of at most {_LONGEST} letters"
+    if lower in _NAME_REMEDIES:
+        remedy = _NAME_REMEDIES[lower]
+    elif "".join(parts) == name:  # such as xsin or pix
+        product = "".join(f"{one}(" if one in FUNCTIONS else f"{one}*" for one in parts[:-1]) + parts[-1]
+        remedy = f"write {product}{')' * product.count('(')}"
+    elif lower in _FACTORS:
+        remedy = f"write {lower}"
+    elif alike:
+        remedy = f"did you mean {alike[0]}?"
+    else:
+        remedy = f"expected an expression in x with pi, e and {', '.join((*FUNCTIONS, *_SEVERAL))}"
+    return f"“{name}” is not known; {remedy}"
+
+
+def _value(node: ast.expr, x: Values) -> Any:
+    """Evaluate one node; a truth value counts 1 where it holds, so that a sum of two steps is a staircase."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id="x"):
+            return x
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.BinOp():
+            return _chain(node, x)
+        case ast.UnaryOp():
+            return _real(_OPERATIONS[type(node.op)](_value(node.operand, x)))
+        case ast.BoolOp():
+            return _real(reduce(_OPERATIONS[type(node.op)], [_value(one, x) for one in node.values]))
+        case ast.Compare():
+            sides = [_value(one, x) for one in (node.left, *node.comparators)]
+            pairs = zip(node.ops, sides[:-1], sides[1:], strict=True)
+            return _real(reduce(np.logical_and, [_OPERATIONS[type(one)](*two) for one, *two in pairs]))
+        case ast.IfExp():
+            return np.where(np.asarray(_value(node.test, x)) != 0, _value(node.body, x), _value(node.orelse, x))
+        case ast.Call(func=ast.Name(id=name), args=arguments):
+            return _call(name, arguments, x)
+        case ast.Tuple(elts=[_, *_]):
+            raise _ExpressionError("it holds a comma outside max and min; write decimals with a point")
+    raise _ExpressionError(_EXPECTED)
 
 
 def _real(truth: Any) -> Values:
     return np.asarray(truth, dtype=np.float64)
+
+
+def _chain(node: ast.BinOp, x: Values) -> Any:
+    """Evaluate a sum or product from left to right, however many terms it has."""
+    chain = [node]
+    while isinstance(chain[-1].left, ast.BinOp):
+        chain.append(chain[-1].left)
+    values = _value(chain[-1].left, x)
+    for one in reversed(chain):
+        values = _OPERATIONS[type(one.op)](values, _value(one.right, x))
+    return values
+
+
+def _call(name: str, arguments: list[ast.expr], x: Values) -> Any:
+    if name in _SEVERAL:
+        if len(arguments) < 2:
+            raise _ExpressionError(f"{name} takes two arguments or more, such as {name}(0, x)")
+        return reduce(_SEVERAL[name], [_value(one, x) for one in arguments])
+    if len(arguments) != 1:
+        point = " (decimals are written with a point)" if arguments else ""
+        raise _ExpressionError(f"{name} takes exactly one argument, and there are {len(arguments)}{point}")
+    return FUNCTIONS[name](_value(arguments[0], x))

@@ -1,9 +1,8 @@
 """Functions of one variable to learn: by name, or as an expression in x."""
 
-import math
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from numbers import Real
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,31 +13,7 @@ from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.resources import memory_for
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data, Examples
-from bathymetry.data.expression import evaluate_expression
-
-_NUMPY_FUNCTIONS: Final = (
-    "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh exp exp2 expm1 floor log log10 log1p log2 "
-    "round sign sin sinc sinh sqrt square tan tanh"
-)
-_OTHERS: Final[dict[str, Callable[..., Any]]] = {
-    "erf": np.vectorize(math.erf, otypes=[np.float64]),
-    "relu": lambda x: np.maximum(x, 0.0),
-    "sigmoid": lambda x: 0.5 + 0.5 * np.tanh(0.5 * x),
-    "softplus": lambda x: np.logaddexp(x, 0.0),
-    "step": lambda x: np.heaviside(x, 0.5),
-}
-_ALIASES: Final = {
-    **{short: f"arc{short[1:]}" for short in ("acos", "acosh", "asin", "asinh", "atan", "atanh")},
-    **{short: f"arc{short[2:]}" for short in ("arcosh", "arsinh", "artanh")},
-    "heaviside": "step",
-    "ln": "log",
-    "sgn": "sign",
-}
-
-FUNCTIONS: dict[str, Callable[..., NDArray[np.float64]]] = {
-    name: _OTHERS.get(name) or getattr(np, name) for name in sorted([*_NUMPY_FUNCTIONS.split(), *_OTHERS])
-}
-FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in sorted(_ALIASES.items())}
+from bathymetry.data.expression import FUNCTIONS, evaluate_expression
 
 _FARTHEST: Final = 1e30  # float32 holds the squares of such inputs
 _LARGEST: Final = float(np.finfo(np.float32).max)
@@ -66,16 +41,17 @@ def evaluate(name: str, x: Float[np.ndarray, " point"], allow_nan: bool = False)
         array([1.99498997,        nan])
     """
     points = _points(x)
-    _check_text(name)
+    if not isinstance(name, str):
+        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
     if not isinstance(allow_nan, bool):
         raise InputError("allow_nan", allow_nan, "expected True or False")
     name = name.strip()
     with np.errstate(all="ignore"):
-        values = FUNCTIONS[name](points) if name in FUNCTIONS else evaluate_expression(name, points, FUNCTIONS)
-    is_finite = np.isfinite(values)
-    if not allow_nan and not is_finite.all():
-        raise InputError("functions", name, f"it has no finite value {_where(~is_finite, points)}")
-    return np.where(is_finite, values, np.nan)
+        values = FUNCTIONS[name](points) if name in FUNCTIONS else evaluate_expression(name, points)
+    missing = ~np.isfinite(values)
+    if missing.any() and not allow_nan:
+        raise InputError("functions", name, f"it has no finite value {_where(missing, points)}")
+    return np.where(missing, np.nan, values)
 
 
 def function(
@@ -115,11 +91,10 @@ def function(
     for field, count in (("samples", samples), ("test_samples", test_samples)):
         whole_number(field, count, 1, _MOST_SAMPLES)
     whole_number("seed", seed, 0)
-    _check_text(name)
-    source = f"{name}(x)" if name in FUNCTIONS else name
     with memory_for("samples", samples):
         train, test = _draw(name, low, high, samples, seed, 0), _draw(name, low, high, test_samples, seed, 1)
-        return Data(name, train, test, f"{source} on ({low:g}, {high:g}), seed {seed}")
+    source = f"{name}(x)" if name in FUNCTIONS else name
+    return Data(name, train, test, f"{source} on ({low:g}, {high:g}), seed {seed}")
 
 
 def _draw(name: str, low: float, high: float, samples: int, seed: int, index: int) -> Examples:
@@ -132,11 +107,6 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
         fault = f"it is beyond ±{_LARGEST:.2g}, the range of float32, {_where(beyond, points)}"
         raise InputError("functions", name, fault)
     return Examples(inputs, torch.from_numpy(targets).float()[:, None])
-
-
-def _check_text(name: object) -> None:
-    if not isinstance(name, str):
-        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
 
 
 def _points(x: object) -> NDArray[np.float64]:
