@@ -61,10 +61,7 @@ _KINDS: Final = (("images", (0x08,), (3,)), ("labels", tuple(_IDX_TYPES), (1, 2)
 _SMALL: Final = 64 * 1024**2  # bytes that any compressed file may unpack to
 _FACTOR: Final = 100  # beyond them, at most so many times its own size; images compress to a tenth or so
 _LARGEST: Final = np.float64(np.finfo(np.float32).max)
-_DAMAGED: Final = (
-    *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
-    *(EOFError, KeyError, OverflowError, TypeError, ValueError),
-)
+_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -207,9 +204,8 @@ def _assembled(name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data
             raise FormatError(f"its training and test {what} differ in shape, {one.shape[1:]} and {other.shape[1:]}")
     count = None
     if is_classes:
-        classes = class_numbers(y_train, y_test)
-        y_train, y_test, count = classes.train, classes.test, classes.count
-        source = "; ".join([source, *classes.notes])
+        y_train, y_test, count, notes = class_numbers(y_train, y_test)
+        source = "; ".join([source, *notes])
     else:
         y_train, y_test = (values.reshape(len(values), -1).astype(np.float32) for values in (y_train, y_test))
     image_shape = x_train.shape[1:] if x_train.ndim > 2 else None
@@ -227,9 +223,11 @@ def _about(path: Path) -> Iterator[None]:
     """Make one sentence about a path of whatever goes wrong in the block."""
     try:
         yield
+    except InputError:
+        raise
     except FormatError as error:
         raise InputError("data", path, str(error)) from error
-    except _DAMAGED as error:
+    except (*_DAMAGED, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError("data", path, "it is damaged or cut short; expected the whole file") from error
     except OSError as error:
         raise InputError("data", path, f"it can't be read ({error.strerror or error})") from error

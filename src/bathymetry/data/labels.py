@@ -1,6 +1,5 @@
 """Labels: class numbers however they are stored, and label noise."""
 
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final
 
@@ -14,6 +13,8 @@ from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.streams import stream
 
+Numbers = NDArray[np.int64]
+
 _FEW: Final = 1000  # classes that any data set may have; more than these need as many examples
 _MOST: Final = 100_000
 
@@ -22,18 +23,8 @@ class FormatError(ValueError):
     """Arrays or files that make no data set; its text is what is wrong and what is expected."""
 
 
-@dataclass(frozen=True)
-class Classes:
-    """Class numbers from 0."""
-
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    count: int
-    notes: tuple[str, ...]  # what a reader should know about them, in words
-
-
-def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
-    """Read class numbers from 0 or from 1, or one-hot rows, and say what is wrong with those that are neither."""
+def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> tuple[Numbers, Numbers, int, list[str]]:
+    """Read class numbers from 0 or from 1, or one-hot rows, as numbers from 0, their count and notes in words."""
     columns = [half.reshape(len(half), -1) for half in (train, test)]
     notes = []
     if any(half.shape[1] > 1 for half in columns):
@@ -53,7 +44,7 @@ def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> Classes:
     if unknown.size:
         few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
         notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
-    return Classes(learned.astype(np.int64), judged.astype(np.int64), count, tuple(notes))
+    return learned.astype(np.int64), judged.astype(np.int64), count, notes
 
 
 def _is_one_hot(rows: NDArray[Any]) -> bool:

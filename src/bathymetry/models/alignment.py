@@ -22,10 +22,9 @@ _UNITWISE_NAMES: Final = (
     "Identity ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Tanh Sigmoid LogSigmoid Hardtanh "
     "Hardsigmoid Hardswish Hardshrink Softshrink Tanhshrink Threshold"
 )
+_RANDOM_NAMES: Final = "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout RReLU"
 _UNITWISE: Final = {getattr(nn, name) for name in _UNITWISE_NAMES.split()}
-_RANDOM: Final = {
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
-}
+_RANDOM: Final = {getattr(nn, name) for name in _RANDOM_NAMES.split()}
 # by kind of layer, the number of spatial axes after that of the units
 _WEIGHTED: Final[dict[type[nn.Module], int]] = {nn.Linear: 0, nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _POOLS: Final[dict[type[nn.Module], int]] = {
