@@ -183,7 +183,7 @@ def test_a_full_disk_is_an_error_that_leaves_what_was_stored(tmp_path):
         [sys.executable, "-c", FULL, path, tests], capture_output=True, text=True, check=False, timeout=120
     )
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1].endswith(f"{path} can't be written (File too large): give a place that can.")
+    assert ran.stderr.splitlines()[-1].endswith(f"{path} can't be written (File too large): choose a folder that can.")
     assert [one.name for one in tmp_path.iterdir()] == ["result.nc"]
     assert path.read_bytes() == b"before"
 

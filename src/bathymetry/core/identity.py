@@ -1,18 +1,32 @@
 """What decides a number, written down so that two programs that would compute the same know it.
 
 A setting is described in plain JSON: numbers and names as they are, records by their kind and fields, arrays by the
-digest of their bytes, functions by their name and the digest of their source. The BLAKE2b digest of that text names
-whatever is stored.
+digest of their bytes. The BLAKE2b digest of that text names whatever is stored.
+
+A function of the user's is described by its source and by the values of all that it reads: defaults, closure, globals,
+and the functions and classes among them in turn. What belongs to Python, an installed package or Bathymetry is
+described by its name: which version computed something is provenance, not identity. A class that has a `version` is
+described by that instead of its source.
 """
 
+import contextlib
 import dataclasses
+import dis
+import enum
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
 import json
+import logging
+import sys
+import sysconfig
 import textwrap
-from collections.abc import Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import resolve_name
+from pathlib import Path, PurePath
+from types import BuiltinFunctionType, CodeType, FunctionType, GenericAlias, MethodType, ModuleType, UnionType
 from typing import Any
 
 import numpy as np
@@ -21,111 +35,253 @@ from bathymetry.core.errors import InputError
 
 Description = None | bool | int | float | str | list["Description"] | dict[str, "Description"]
 
+_PYTHON = sysconfig.get_path("stdlib")
+_PACKAGES = ("site-packages", "dist-packages")
+_PLAIN_TORCH = ("dtype", "device", "layout", "memory_format")
+_LETTERS = 200  # a longer description of something that is read is replaced by its digest
+_READ = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+
 
 def describe(value: Any) -> Description:
     """Describe a value by what decides the numbers that come of it.
 
     Args:
-        value: A plain value, a container, a dataclass (its fields, and `version` of its class if it has one), an array
-            or tensor, a class, or a function (its source and what it closes over).
+        value: A plain value, a container, an array or tensor, a PyTorch module, a function, a class or an instance.
 
     Returns:
         The description, plain JSON.
 
     Raises:
-        InputError: If nothing certain can be said of it.
+        InputError: If something that it holds or reads can't be described.
 
     Example:
         >>> describe({"epochs": 5, "widths": (1, 3, 1)})
         {'epochs': 5, 'widths': [1, 3, 1]}
     """
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else repr(value)
-    if isinstance(value, np.generic):
-        return describe(value.item())
-    if isinstance(value, range):
-        return f"range({value.start}, {value.stop}, {value.step})"
-    if isinstance(value, Mapping):
-        return {str(key): describe(one) for key, one in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((describe(one) for one in value), key=json.dumps)
-    if isinstance(value, Sequence):
-        return [describe(one) for one in value]
-    if isinstance(value, type):
-        return _name(value)
-    if dataclasses.is_dataclass(value):
-        return _described_record(value)
-    if isinstance(value, functools.partial):
-        return {"partial": describe(value.func), "given": describe(value.args), "named": describe(value.keywords)}
-    if isinstance(value, FunctionType | BuiltinFunctionType):
-        return _described_function(value)
-    if type(value).__module__ == "torch" and type(value).__name__ == "dtype":
-        return str(value)
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().contiguous().numpy()
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)} {digest(np.ascontiguousarray(value).tobytes())}"
-    remedy = "give a plain value, a frozen dataclass or a function, so that stored results can be known again"
-    raise InputError("setting", type(value).__name__, remedy)
+    return _Describer().describe(value)
 
 
 def digest(content: bytes) -> str:
-    """Take the digest by which things are known here.
-
-    Args:
-        content: Any bytes.
-
-    Returns:
-        BLAKE2b of 16 bytes, in hexadecimal.
-    """
+    """Hash bytes: BLAKE2b of 16 bytes, in hexadecimal."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def canonical(description: Description) -> bytes:
     """Write a description so that equal ones have equal bytes.
 
-    Args:
-        description: What `describe` gave.
-
-    Returns:
-        JSON with sorted names and no spaces.
-
-    Example:
-        >>> canonical({"b": 1, "a": [0.5]})
-        b'{"a":[0.5],"b":1}'
+    >>> canonical({"b": 1, "a": [0.5]})
+    b'{"a":[0.5],"b":1}'
     """
     return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+class _Describer:
+    """Describes values that may lead back to themselves: inside its own description a value is only named."""
+
+    def __init__(self) -> None:
+        self._inside: set[int] = set()
+        self._known: dict[int, Description] = {}  # functions and classes, which outlive their description
+
+    def describe(self, value: Any) -> Description:
+        if value is None or (isinstance(value, bool | int | str) and not isinstance(value, enum.Enum)):
+            return value
+        if isinstance(value, float):
+            return value if np.isfinite(value) else repr(value)
+        if id(value) in self._known:
+            return self._known[id(value)]
+        if id(value) in self._inside:
+            return {"again": _name(value if hasattr(value, "__qualname__") else type(value))}
+        self._inside.add(id(value))
+        try:
+            described = self._described(value)
+        finally:
+            self._inside.remove(id(value))
+        if isinstance(value, FunctionType | type):
+            self._known[id(value)] = described
+        return described
+
+    def _described(self, value: Any) -> Description:
+        if isinstance(value, np.generic):
+            return self.describe(value.item())
+        if isinstance(value, enum.Enum):
+            return {"kind": self.describe(type(value)), "member": value.name}
+        if isinstance(value, bytes):
+            return f"bytes {digest(value)}"
+        if (
+            isinstance(value, range | complex | PurePath | GenericAlias | UnionType)
+            or type(value).__module__ == "typing"
+        ):
+            return str(value)
+        if isinstance(value, logging.Logger):  # decides no number
+            return f"logger {value.name}"
+        if isinstance(value, Mapping):
+            return {str(key): self.describe(one) for key, one in value.items()}
+        if isinstance(value, set | frozenset):
+            return sorted((self.describe(one) for one in value), key=json.dumps)
+        if isinstance(value, Sequence):
+            return [self.describe(one) for one in value]
+        if isinstance(value, type):
+            return self._class(value)
+        if isinstance(value, ModuleType):
+            return _module(value)
+        if isinstance(value, functools.partial):
+            given = {"given": self.describe(value.args), "named": self.describe(value.keywords)}
+            return {"partial": self.describe(value.func), **given}
+        if isinstance(value, MethodType):
+            return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if type(value).__module__ == "torch" and type(value).__name__ in _PLAIN_TORCH:
+            return str(value)
+        if hasattr(value, "detach"):
+            value = value.detach().cpu().contiguous().numpy()
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return f"{value.dtype}{list(value.shape)} {digest(np.ascontiguousarray(value).tobytes())}"
+        return self._instance(value)
+
+    def _instance(self, value: Any) -> Description:
+        kind = type(value)
+        if dataclasses.is_dataclass(value):
+            fields = {one.name: self.describe(getattr(value, one.name)) for one in dataclasses.fields(value)}
+            version = getattr(kind, "version", None)
+            return {"kind": _name(kind), **(self._own(kind) if version is None else {"version": version}), **fields}
+        if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | type | None):
+            return {"method": _name(value), "of": self.describe(value.__self__)}
+        if hasattr(value, "__wrapped__"):  # as functools.cache leaves it
+            return self.describe(value.__wrapped__)
+        if isinstance(value, BuiltinFunctionType | np.ufunc) or inspect.isroutine(value):
+            return _name(value)
+        if hasattr(value, "__dict__") and (not _is_library(kind.__module__) or hasattr(value, "named_parameters")):
+            return {"kind": _name(kind), **self._own(kind), "state": self._values(vars(value), _name(kind))}
+        remedy = (
+            "expected a plain value, an array, a frozen dataclass or a function, so that results can be known again"
+        )
+        raise InputError("setting", f"a {kind.__name__}", remedy)
+
+    def _own(self, kind: type) -> dict[str, Description]:
+        """Describe the class of an instance, where its name does not say all."""
+        described = self.describe(kind)
+        return {"class": digest(canonical(described))} if isinstance(described, dict) else {}
+
+    def _class(self, kind: type) -> Description:
+        if _is_library(kind.__module__):
+            return _name(kind)
+        version = vars(kind).get("version")
+        if version is not None and not isinstance(version, property):
+            return {"class": _name(kind), "version": self.describe(version)}
+        described: dict[str, Description] = {"class": _name(kind), "source": _source(kind)}
+        if issubclass(kind, enum.Enum):
+            return described
+        read: dict[str, Any] = {base.__name__: base for base in kind.__bases__ if not _is_library(base.__module__)}
+        for name, value in vars(kind).items():
+            held = _unwrapped(value)
+            if isinstance(held, FunctionType):
+                if inspect.unwrap(held).__code__.co_filename != "<string>":  # which dataclass makes
+                    read[name] = held
+            elif not (name.startswith("__") or name == "_abc_impl" or inspect.isdatadescriptor(held)):
+                read[name] = held
+        return described | {"reads": self._values(read, _name(kind))}
+
+    def _function(self, function: FunctionType) -> Description:
+        read = dict(_closure(function))
+        if _is_library(function.__module__, function.__code__.co_filename):
+            if hasattr(function, "__wrapped__"):  # a decorator's function: its arguments stand in the user's source
+                return self.describe(function.__wrapped__)
+            name = _name(function)
+            return {"function": name, "reads": self._values(read, name)} if read else name
+        described: dict[str, Description] = {"function": _name(function), "source": _source(function.__code__)}
+        if function.__name__ == "<lambda>":  # several may stand in one line, with one source
+            columns = (column for _, _, column, _ in function.__code__.co_positions() if column is not None)
+            described["column"] = max(columns)
+        read |= dict(_globals_read(function.__code__, function.__globals__)) | vars(function)
+        read |= {"default arguments": function.__defaults__} if function.__defaults__ else {}
+        read |= function.__kwdefaults__ or {}
+        return described | ({"reads": self._values(read, _name(function))} if read else {})
+
+    def _values(self, values: Mapping[str, Any], reader: str) -> Description:
+        """Describe what a function or class reads or holds; long descriptions by their digests."""
+        described: dict[str, Description] = {}
+        for name, value in sorted(values.items()):
+            try:
+                one = self.describe(value)
+            except InputError as error:
+                if error.field != "setting":
+                    raise
+                raise InputError(name, error.value, f"{reader} reads it; {error.remedy}") from error
+            written = canonical(one)
+            described[name] = one if len(written) <= _LETTERS else digest(written)
+        return described
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # it has no value yet
+            yield name, cell.cell_contents
+
+
+def _globals_read(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Find the globals that a function and those inside it read; of the user's own modules, the attributes read."""
+    instructions = list(dis.get_instructions(code))
+    for place, instruction in enumerate(instructions):
+        name = instruction.argval
+        if instruction.opname in _READ and name in namespace:
+            value = namespace[name]
+            for attribute in instructions[place + 1 :]:
+                own = isinstance(value, ModuleType) and not _is_library(value.__name__)
+                if not own or attribute.opname not in _ATTRIBUTE or not hasattr(value, attribute.argval):
+                    break
+                name, value = f"{name}.{attribute.argval}", getattr(value, attribute.argval)
+            yield name, value
+        elif instruction.opname == "IMPORT_NAME":
+            level = instructions[place - 2].argval
+            module = resolve_name("." * level + name, namespace.get("__package__") or "") if level else name
+            if not _is_library(module):
+                with contextlib.suppress(ImportError):
+                    yield f"import {module}", importlib.import_module(module)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals_read(constant, namespace)
+
+
+def _module(module: ModuleType) -> Description:
+    """Name a module; the user's own has the source of its file as well."""
+    path = Path(getattr(module, "__file__", None) or "")
+    if _is_library(module.__name__) or not path.is_file():
+        return f"module {module.__name__}"
+    return {"module": module.__name__, "source": digest(path.read_bytes())}
+
+
+@functools.cache
+def _is_library(module: str, path: str | None = None) -> bool:
+    """Tell whether a module belongs to Python, an installed package or Bathymetry."""
+    top = module.partition(".")[0]
+    if top in ("bathymetry", "builtins") or top in sys.stdlib_module_names:
+        return True
+    if path is None:
+        spec = None if top in sys.modules else importlib.util.find_spec(top)
+        path = getattr(sys.modules.get(top), "__file__", None) or (spec and spec.origin) or ""
+    return path.startswith(_PYTHON) or any(part in _PACKAGES for part in Path(path).parts)
+
+
+def _unwrapped(attribute: Any) -> Any:
+    """Find the function behind what a class body may put around it."""
+    if isinstance(attribute, staticmethod | classmethod):
+        return attribute.__func__
+    if isinstance(attribute, property):
+        return attribute.fget
+    return attribute.func if isinstance(attribute, functools.cached_property) else attribute
+
+
 def _name(one: Any) -> str:
     """Name a class or function by its package, not by the file in it, so that moving a file changes nothing."""
-    return f"{one.__module__.partition('.')[0]}.{one.__qualname__}"
-
-
-def _described_record(value: Any) -> Description:
-    version = getattr(type(value), "version", None)
-    fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    described = {"kind": _name(type(value)), **({} if version is None else {"version": version}), **fields}
-    if callable(value) and version is None and not type(value).__module__.startswith("bathymetry."):
-        described["source"] = _source(type(value))  # nobody promised to count its versions
-    return described
-
-
-def _described_function(function: Any) -> Description:
-    if isinstance(function, BuiltinFunctionType):
-        return _name(function)
-    closed_over = inspect.getclosurevars(function).nonlocals
-    described: dict[str, Description] = {"function": _name(function), "source": _source(function)}
-    if function.__name__ == "<lambda>":  # several may stand in one line, with one source
-        described["column"] = max(column for _, _, column, _ in function.__code__.co_positions() if column is not None)
-    return described | ({"closed over": describe(closed_over)} if closed_over else {})
+    module = getattr(one, "__module__", None) or type(one).__module__
+    return f"{module.partition('.')[0]}.{getattr(one, '__qualname__', one.__name__)}"
 
 
 def _source(defined: Any) -> str:
     try:
         return digest(textwrap.dedent(inspect.getsource(defined)).encode())
     except (OSError, TypeError) as error:
-        remedy = "its source can't be read; define it in a file, or give a frozen dataclass that has a version"
-        raise InputError("setting", defined.__qualname__, remedy) from error
+        remedy = "its source can't be read; define it in a file, or pass a frozen dataclass that has a version"
+        raise InputError("setting", getattr(defined, "__qualname__", defined), remedy) from error

@@ -1,4 +1,4 @@
-"""The network that a user means, whatever it is wrapped in, and what it holds beside its parameters."""
+"""Networks without their wrappers, and their tensors that are not parameters."""
 
 from collections.abc import Collection
 
@@ -18,18 +18,7 @@ _WRAPPERS = {
 
 
 def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:
-    """Give the network inside `torch.compile`, DataParallel and their like.
-
-    Args:
-        module: A network.
-        field: What to call it in a complaint.
-
-    Returns:
-        The network whose layers have the names that its author gave them.
-
-    Raises:
-        InputError: If it is none, is compiled to TorchScript, or has no shapes or numbers yet.
-    """
+    """Find the network inside `torch.compile`, DataParallel and their like; check that it has shapes and numbers."""
     if not isinstance(module, nn.Module):
         raise InputError(field, type(module).__name__, "expected a network, an nn.Module")
     while (inside := _WRAPPERS.get(type(module).__name__)) and isinstance(getattr(module, inside, None), nn.Module):
@@ -50,16 +39,7 @@ def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:
 
 
 def fixed_tensors(network: nn.Module, varied: Collection[str]) -> dict[str, Tensor]:
-    """List what a network's outputs may depend on beside the parameters that are varied.
-
-    Args:
-        network: The network.
-        varied: Names of parameters.
-
-    Returns:
-        Buffers, all other parameters, and attributes that are tensors, by name. Counts of batches, which change no
-        output, are left out.
-    """
+    """List buffers, other parameters and attributes that are tensors, by name; counts of batches change no output."""
     found = {name: buffer for name, buffer in network.named_buffers() if not name.endswith("num_batches_tracked")}
     found |= {name: one.detach() for name, one in network.named_parameters() if name not in varied}
     for prefix, layer in network.named_modules():
@@ -69,42 +49,21 @@ def fixed_tensors(network: nn.Module, varied: Collection[str]) -> dict[str, Tens
 
 
 def running_statistics(network: nn.Module) -> list[str]:
-    """Name the layers that keep statistics of what they saw while training, as BatchNorm does.
-
-    Args:
-        network: The network.
-
-    Returns:
-        Their names.
-    """
+    """Name the layers with running statistics, such as BatchNorm."""
     layers = network.named_modules()
     return [name for name, layer in layers if is_normalisation(layer) and layer._buffers["running_mean"] is not None]
 
 
 def is_normalisation(layer: nn.Module) -> bool:
-    """Tell whether a layer normalises by statistics of its batch while it trains, and by kept ones afterwards.
-
-    Args:
-        layer: Any layer; one that is not PyTorch's is known by a buffer `running_mean`.
-
-    Returns:
-        Whether it does.
-    """
+    """Tell whether a layer normalises by batch statistics in training; other libraries' are known by `running_mean`."""
     return isinstance(layer, nn.modules.batchnorm._NormBase) or "running_mean" in layer._buffers
 
 
 def norms(vectors: Float[Tensor, "row dimension"]) -> Float[Tensor, " row"]:
-    """Give the length of each vector.
+    """Compute ‖v‖₂ of each row without overflow or underflow.
 
-    Args:
-        vectors: A row each.
-
-    Returns:
-        ‖v‖₂, in the dtype of the vectors.
-
-    Example:
-        >>> norms(torch.tensor([[3e-25, 4e-25], [3e30, 4e30]]))
-        tensor([5.0000e-25, 5.0000e+30])
+    >>> norms(torch.tensor([[3e-25, 4e-25], [3e30, 4e30]]))
+    tensor([5.0000e-25, 5.0000e+30])
     """
     lengths: Tensor = vectors.norm(dim=1)
     odd = (lengths < torch.finfo(vectors.dtype).smallest_normal ** 0.25) | lengths.isinf()
@@ -115,17 +74,10 @@ def norms(vectors: Float[Tensor, "row dimension"]) -> Float[Tensor, " row"]:
 
 
 def power_of_two(size: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Give powers of two near sizes, to divide by before squaring.
+    """Round sizes to powers of two from 2⁻¹²⁰ to 2¹²⁰, to divide by before squaring; 1 for 0.
 
-    Args:
-        size: Numbers from 0.
-
-    Returns:
-        Powers between 2⁻¹²⁰ and 2¹²⁰; 1 for 0.
-
-    Example:
-        >>> power_of_two(torch.tensor([0.0, 3.0, 1e-3]))
-        tensor([1.0000e+00, 4.0000e+00, 1.9531e-03])
+    >>> power_of_two(torch.tensor([0.0, 3.0, 1e-3]))
+    tensor([1.0000e+00, 4.0000e+00, 1.9531e-03])
     """
     exponent = torch.frexp(size.nan_to_num(0.0)).exponent.clamp(-120, 120)
     return torch.ldexp(torch.ones_like(size), exponent)

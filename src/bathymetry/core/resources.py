@@ -1,4 +1,4 @@
-"""How much memory is free, so that what can't fit is refused before it is allocated."""
+"""Memory that is free, one thread for measurements, and signals that wait."""
 
 import contextlib
 import os
@@ -18,12 +18,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int:
-    """Tell how much memory this process can still allocate.
-
-    Returns:
-        The smallest of what the machine has available, what a container leaves, and what `ulimit -v` leaves; where
-        nothing is known, 2⁶².
-    """
+    """Compute what the machine, the container and `ulimit -v` leave this process; 2⁶² where nothing is known."""
     known = [2**62]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
@@ -40,17 +35,10 @@ def free_bytes() -> int:
 
 
 def gigabytes(count: float) -> str:
-    """Say a number of bytes as people do.
+    """Write a number of bytes in gigabytes, or megabytes below one.
 
-    Args:
-        count: Bytes.
-
-    Returns:
-        Gigabytes with two digits, or megabytes where there is less than one.
-
-    Example:
-        >>> gigabytes(84e9), gigabytes(25_000_000)
-        ('84 GB', '25 MB')
+    >>> gigabytes(84e9), gigabytes(25_000_000)
+    ('84 GB', '25 MB')
     """
     count = float(min(count, 10**30))  # larger whole numbers may be beyond floats
     if count < 1e9:
@@ -60,35 +48,18 @@ def gigabytes(count: float) -> str:
 
 @contextlib.contextmanager
 def memory_for(field: str, value: object) -> Iterator[None]:
-    """Say in one sentence that an argument needs more memory than there is.
-
-    Args:
-        field: The argument's name.
-        value: What was given.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        InputError: If memory ends inside.
-        MemoryError: Never; it is caught.
-        RuntimeError: As it comes, where it says something else.
-    """
+    """Turn running out of memory inside the block into an InputError about an argument."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # NumPy raises the first, PyTorch the second
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
-        raise InputError(field, value, "there is not enough memory for it; free some, or give less") from error
+        raise InputError(field, value, "there is not enough memory for it; free some, or ask for less") from error
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let PyTorch and NumPy compute with one thread inside the block, and with as many as before after it.
-
-    Yields:
-        Nothing.
-    """
+    """Compute with one thread inside the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -145,7 +116,7 @@ class HeldSignals:
             self.release()
 
     def release(self) -> None:
-        """Let go: restore the handlers, and let a signal that came do what it would have done."""
+        """Restore the handlers, and raise the signal that came."""
         for number, before in self._handlers.items():
             signal.signal(number, before)
         self._handlers = {}

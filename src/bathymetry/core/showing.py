@@ -1,4 +1,4 @@
-"""How a result shows itself in a REPL and in a notebook: in a few lines, whatever it holds.
+"""Short representations of results for a REPL and a notebook.
 
     NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=60000)
 
@@ -6,6 +6,7 @@ Numbers have four digits and counts no point, whatever tensor they come in; a sm
 larger one by its shape and dtype, after all that can be read at a glance.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from html import escape
@@ -24,21 +25,14 @@ _WIDTH = 110
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def readable(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass that shows itself in a few lines.
+    """Make a frozen dataclass with a short repr; a `__repr__` of its own stays.
 
-    Args:
-        cls: The class; a `__repr__` of its own stays.
-
-    Returns:
-        The dataclass.
-
-    Example:
-        >>> @readable
-        ... class Trace:
-        ...     value: float
-        ...     products: int
-        >>> Trace(0.123456, 60)
-        Trace(value=0.1235, products=60)
+    >>> @readable
+    ... class Trace:
+    ...     value: float
+    ...     products: int
+    >>> Trace(0.123456, 60)
+    Trace(value=0.1235, products=60)
     """
     if "__repr__" not in vars(cls):
         cls.__repr__ = _shown  # type: ignore[method-assign]
@@ -47,18 +41,11 @@ def readable(cls: type[T]) -> type[T]:
 
 
 def short(value: Any) -> str:
-    """Show a value in few letters.
+    """Represent a value in few letters.
 
-    Args:
-        value: A number, a tensor or array, a text, a tuple or mapping of such, or anything else.
-
-    Returns:
-        What to show of it.
-
-    Example:
-        >>> import torch
-        >>> short(torch.tensor(96.0)), short(torch.tensor([0.5, 1 / 3])), short(torch.zeros(10, 195))
-        ('96', '[0.5, 0.3333]', '(10, 195) float32')
+    >>> import torch
+    >>> short(torch.tensor(96.0)), short(torch.tensor([0.5, 1 / 3])), short(torch.zeros(10, 195))
+    ('96', '[0.5, 0.3333]', '(10, 195) float32')
     """
     if isinstance(value, bool | int | float):
         return _number(value)
@@ -80,18 +67,10 @@ def short(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Write text so that nothing in it can steer a terminal or turn a line around.
+    r"""Escape what in a text could steer a terminal or reverse a line; line breaks and tabs stay.
 
-    Args:
-        text: Any text.
-
-    Returns:
-        The text with control characters, reversals of direction and lone surrogates as escapes; line breaks and tabs
-        stay.
-
-    Example:
-        >>> printable("a line\nand \x1b[2J, café")
-        'a line\nand \\x1b[2J, café'
+    >>> printable("a line\nand \x1b[2J, café")
+    'a line\nand \\x1b[2J, café'
     """
     if text.isprintable():
         return text
@@ -115,18 +94,13 @@ def _shown(self: Any) -> str:
 
 
 def _table(self: Any) -> str:
-    """Show a record in a notebook, a row a field."""
     columns = [(one.name, short(getattr(self, one.name))) for one in fields(self) if one.repr]
     rows = "".join(f"<tr><td>{name}</td><td>{escape(value)}</td></tr>" for name, value in columns)
     return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 def _is_large(value: Any) -> bool:
-    """Tell whether a tensor or array is shown by its shape."""
-    size = 1
-    for length in getattr(value, "shape", ()):
-        size *= length
-    return size > _NUMBERS
+    return math.prod(getattr(value, "shape", ())) > _NUMBERS
 
 
 def _listed(numbers: Any) -> str:

@@ -14,15 +14,7 @@ _UNFINISHED = ".unfinished-"
 
 
 def put(path: Path, content: bytes) -> None:
-    """Store bytes under a name, all of them or none.
-
-    Args:
-        path: The file's place; its folders are made.
-        content: What to store. A file that was there is replaced in one step.
-
-    Raises:
-        StorageError: If the place can't be written.
-    """
+    """Write a file and its folders; a file that was there is replaced in one step."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
@@ -37,22 +29,11 @@ def put(path: Path, content: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageError(f"{path} can't be written ({error.strerror or error}): give a place that can.") from error
+        raise StorageError(f"{path} can't be written ({error.strerror or error}): choose a folder that can.") from error
 
 
 def get(path: Path) -> bytes:
-    """Read all bytes of a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        DamagedError: If it is a pipe, a socket or a device, which could keep its reader waiting for ever.
-        StorageError: If it is missing or can't be read.
-    """
+    """Read a file; a pipe or device, which could block for ever, counts as damaged."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -66,18 +47,7 @@ def get(path: Path) -> bytes:
 
 
 def names(folder: Path) -> list[str]:
-    """List what stands in a folder.
-
-    Args:
-        folder: The folder; one that does not exist is empty.
-
-    Returns:
-        The names, sorted, whether or not they can be read; a file that a killed process left unfinished is not among
-        them.
-
-    Raises:
-        StorageError: If it is no folder or can't be looked into.
-    """
+    """List the names in a folder, sorted, without unfinished files; a folder that does not exist is empty."""
     try:
         entries = os.listdir(folder)
     except FileNotFoundError:

@@ -13,37 +13,17 @@ Purpose = Literal["initialisation", "data order", "data draw", "label noise", "d
 
 
 def stream_seed(seed: int, member: int, purpose: Purpose, index: int = 0) -> int:
-    """Give the 63-bit number that starts a stream.
+    """Hash a stream's name to its 63-bit seed; member −1 is for what all members share.
 
-    Args:
-        seed: The seed of the whole run.
-        member: The member's number; -1 for what all members share.
-        purpose: What the numbers are for.
-        index: Which stream of that purpose, for example the epoch.
-
-    Returns:
-        A number that any two different names share only by accident (one in 2⁶³).
-
-    Example:
-        >>> stream_seed(0, 3, "data order", 7) == stream_seed(0, 3, "data order", 7)
-        True
-        >>> stream_seed(0, 3, "data order", 7) == stream_seed(0, 4, "data order", 7)
-        False
+    >>> stream_seed(0, 3, "data order", 7) == stream_seed(0, 3, "data order", 7)
+    True
+    >>> stream_seed(0, 3, "data order", 7) == stream_seed(0, 4, "data order", 7)
+    False
     """
     name = f"{seed}/{member}/{purpose}/{index}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
 
 
 def stream(seed: int, member: int, purpose: Purpose, index: int = 0) -> torch.Generator:
-    """Open a stream of random numbers on the CPU, whatever device the network is on.
-
-    Args:
-        seed: The seed of the whole run.
-        member: The member's number; -1 for what all members share.
-        purpose: What the numbers are for.
-        index: Which stream of that purpose, for example the epoch.
-
-    Returns:
-        A fresh generator; the same name always gives the same numbers.
-    """
+    """Open a stream of random numbers, on the CPU whatever device the network is on."""
     return torch.Generator().manual_seed(stream_seed(seed, member, purpose, index))
