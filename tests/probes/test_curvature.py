@@ -117,7 +117,7 @@ def test_trace_diagonal_and_density_of_linear_regression_are_exact_with_enough_p
 )
 def test_nan_on_the_surface_is_one_clear_error(probe, unchecked):
     surface, _, _ = linear_regression()
-    with pytest.raises(InputError, match="loss = nan: a probe needs a point where the loss is a finite number"):
+    with pytest.raises(InputError, match="loss = nan: expected a point where the loss is finite"):
         probe(surface, theta=torch.full((4,), torch.nan, dtype=torch.float64))
 
 

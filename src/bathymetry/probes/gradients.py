@@ -1,8 +1,18 @@
-"""The gradient's norm: how steep the surface is, in all, layer by layer, and for each example.
+"""Gradient norms, the gradient noise scale, and the sensitivity to the input.
 
-    ‖∂L/∂θ‖₂      and for one example of a linear layer z = Wa + b:  ‖∂ℓ/∂W, ∂ℓ/∂b‖² = ‖δ‖² (‖a‖² + 1)
+    ‖∂L/∂θ‖₂                         gradient norm, in total, by layer and by example
+    B = tr(Σ) / ‖G‖²                 gradient noise scale: McCandlish et al. 2018, arXiv:1812.06162
+    mean over examples of ‖∂f/∂x‖_F  sensitivity: Novak et al. 2018, arXiv:1802.08760
 
-with δ = ∂ℓ/∂z, so that an example's norm needs no gradient of its own: Goodfellow 2015, arXiv:1510.01799.
+Of a linear layer z = Wa + b one example's gradient has the squared norm ‖δ‖² (‖a‖² + 1) with δ = ∂ℓ/∂z, so that no
+example needs a gradient of its own: Goodfellow 2015, arXiv:1510.01799.
+
+G is the mean gradient and Σ the covariance of the examples' gradients. With batches much smaller than B steps are
+dominated by noise; much larger batches gain little per example. ‖Ĝ‖² is larger than ‖G‖² by tr(Σ)/n on average, which
+is subtracted. The interval is that of 1/B, which is nearly Gaussian also where B has no finite value.
+
+In the sensitivity f is the outputs (logits), their softmax (probabilities), or the example's own term of the loss,
+Σₜ wₜ ℓₜ / T over its T outputs or labels with weights wₜ, so that batches play no part. Of a summed loss it is the sum.
 """
 
 import numpy as np
@@ -13,39 +23,35 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
-from bathymetry.probes.points import check_surface, filled, one_place, places
+from bathymetry.probes.points import as_point, as_points, check_surface, one_of
 from bathymetry.stats import CONFIDENCE
 from bathymetry.stats.per_member import from_left_out
-from bathymetry.surface import LossSurface, example_slopes, example_weights
+from bathymetry.surface import LossSurface, example_slopes, example_weights, input_derivative_norms
+from bathymetry.surface.automatic import InputDerivative
+from bathymetry.surface.outputs import Output, Wrt
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @readable
 class GradientNorm:
-    """How steep a loss surface is."""
+    """The gradient norm, and the loss at the same point."""
 
     value: Float[Tensor, "*member"]  # ‖∂L/∂θ‖₂, float64
-    by_layer: Float[Tensor, "*member layer"]  # the same for each layer's parameters
+    by_layer: Float[Tensor, "*member layer"]  # of each layer's parameters
     layers: tuple[str, ...]  # their names
-    loss: Float[Tensor, "*member"]  # where it was measured
-
-
-@readable
-class ExampleGradientNorms:
-    """How steep the loss of each example is."""
-
-    value: Float[Tensor, " example"]  # ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data
-    backend: str  # how they were computed, in words
+    loss: Float[Tensor, "*member"]
 
 
 def gradient_norm(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> GradientNorm:
-    """Measure the gradient's norm.
+    """Measure the gradient norm, in total and by layer.
 
     Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
 
     Returns:
-        The norm, in all and layer by layer; NaN for a member whose loss is not finite.
+        The norms; NaN for a member whose loss is not finite.
 
     Example:
         L = (3w)² at w = 2 has the gradient 18w.
@@ -55,13 +61,25 @@ def gradient_norm(surface: LossSurface, theta: Float[Tensor, "*member parameter"
         >>> gradient_norm(LossSurface(model, "mse", (torch.tensor([[3.0]]), torch.tensor([[0.0]])))).value
         tensor(36., dtype=torch.float64)
     """
-    where = places(surface, theta)
-    gradient = surface.gradient(where.theta).double()
-    gradient[~where.finite] = torch.nan
+    surface, points = as_points(surface, theta)
+    gradient = surface.gradient(points.theta).double()
+    gradient[~points.finite] = torch.nan
     layers = surface.selection.layers
     by_layer = torch.stack([gradient[:, place].norm(dim=1) for place in layers.values()], dim=1)
-    loss = surface.loss(where.theta)
-    return GradientNorm(where.given(gradient.norm(dim=1)), where.given(by_layer), tuple(layers), where.given(loss))
+    return GradientNorm(
+        value=points.squeeze(gradient.norm(dim=1)),
+        by_layer=points.squeeze(by_layer),
+        layers=tuple(layers),
+        loss=points.squeeze(points.loss),
+    )
+
+
+@readable
+class ExampleGradientNorms:
+    """The norm of each example's gradient."""
+
+    value: Float[Tensor, " example"]  # ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data
+    backend: str  # how they were computed
 
 
 def example_gradient_norms(
@@ -70,11 +88,11 @@ def example_gradient_norms(
     """Measure the norm of each example's own gradient.
 
     Args:
-        surface: The loss surface; its examples must not depend on one another.
-        theta: One point; the network's own parameters if None.
+        surface: Loss surface; its examples must not depend on one another.
+        theta: One point. Defaults to the model's current parameters.
 
     Returns:
-        A norm for each example, of the gradient of a batch of that example alone.
+        For each example the norm of the gradient of a batch of that example alone.
 
     Example:
         Loss (w·x − y)² at w = 0: gradients −2xy, so −2 and −6.
@@ -85,44 +103,39 @@ def example_gradient_norms(
         >>> example_gradient_norms(LossSurface(model, "mse", data)).value
         tensor([2., 6.], dtype=torch.float64)
     """
-    check_surface(surface)
-    return ExampleGradientNorms(surface.example_gradient_norms(one_place(surface, theta)), surface.path)
-
-
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+    surface, point = as_point(surface, theta)
+    return ExampleGradientNorms(surface.example_gradient_norms(point), surface.path)
 
 
 @readable
 class NoiseScale:
-    """How much the examples disagree about the way down."""
+    """The gradient noise scale with its interval."""
 
-    value: Float[Tensor, "*member"]  # tr(Σ) / ‖G‖², in examples; infinite where G can't be told from 0
-    standard_error: Float[Tensor, "*member"]  # of value, by the jackknife over examples; infinite where value is
-    low: Float[Tensor, "*member"]  # of the 95 % interval, which is that of 1/value turned over
-    high: Float[Tensor, "*member"]  # likewise; infinite where G could be 0
+    value: Float[Tensor, "*member"]  # tr(Σ) / ‖G‖², in examples; infinite where the estimate of ‖G‖² is not positive
+    standard_error: Float[Tensor, "*member"]  # by the jackknife over examples; infinite where value is
+    low: Float[Tensor, "*member"]  # of the 95 % interval
+    high: Float[Tensor, "*member"]  # infinite where G could be 0
     gradient_norm: Float[Tensor, "*member"]  # ‖Ĝ‖
     num_examples: int
 
 
 def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> NoiseScale:
-    """Measure the gradient noise scale.
+    """Estimate the gradient noise scale.
 
     Args:
-        surface: The loss surface. Its loss must be a mean or a sum in which each example counts the same, and the
-            examples must not depend on one another.
-        theta: One point or one a member; the network's own parameters if None.
+        surface: Loss surface. Its loss is a mean or a sum in which all examples count the same, and its examples do
+            not depend on one another.
+        theta: One point or one per member. Defaults to the model's current parameters.
 
     Returns:
-        The noise scale with its standard error and interval; NaN for a member that diverged. Where ‖Ĝ‖² is no more than
-        noise would make it, value and standard error are infinite and only `low` says something. Where no example has a
-        gradient it is NaN.
+        The noise scale with its standard error and interval; NaN for a member that diverged, and where no example has
+        a gradient. Where noise explains ‖Ĝ‖², value and standard error are infinite and only `low` is informative.
 
     Raises:
-        InputError: If the data hold fewer than three examples, or the loss counts some more than others.
+        InputError: If there are fewer than three examples, or some count more than others.
 
     Example:
-        One weight, loss (w·x − y)² at w = 0: gradients −2y of −2, −4 and −6, so Ĝ = −4 and Σ̂ = 4, and
-        B = 4 / (16 − 4/3) = 3/11.
+        Loss (w·x − y)² at w = 0: gradients −2, −4 and −6, so Ĝ = −4 and Σ̂ = 4, and B = 4 / (16 − 4/3) = 3/11.
 
         >>> model = torch.nn.Linear(1, 1, bias=False)
         >>> _ = torch.nn.init.zeros_(model.weight)
@@ -132,34 +145,33 @@ def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] 
     """
     check_surface(surface)
     if surface.num_examples < 3:
-        raise InputError("data", f"{surface.num_examples} examples", "give at least 3, of which a spread can be known")
+        raise InputError("data", f"{surface.num_examples} examples", "expected at least 3, for a jackknife")
     weights = example_weights(surface)
     if not bool((weights == weights[0]).all()):
-        remedy = "a noise scale needs a plain mean over examples: give a loss without class weights or ignored targets"
+        remedy = "expected a plain mean over examples: a loss without class weights or ignored targets"
         raise InputError("loss", "counts some examples more than others", remedy)
-    where = places(surface, theta)
-    table = filled(where.each(lambda point: _measured(surface, point)), torch.empty(5, dtype=torch.float64))
-    value, error, low, high, length = (where.given(column) for column in table.T)
-    return NoiseScale(value, error, low, high, length, surface.num_examples)
+    surface, points = as_points(surface, theta)
+    value, error, low, high, mean = points.table(lambda point: _noise_scale(surface, point), 5).unbind(-1)
+    return NoiseScale(value, error, low, high, mean, surface.num_examples)
 
 
-def _measured(surface: LossSurface, point: Tensor) -> Float[Tensor, " quantity"]:
-    """From each example's squared norm and its product with the mean follow all that leaves one example out."""
+def _noise_scale(surface: LossSurface, point: Tensor) -> Float[Tensor, " quantity"]:
+    """One member's results, from each example's squared norm ‖gᵢ‖² and its product with the mean Ĝ·gᵢ."""
     count = surface.num_examples
     mean = surface.gradient(point).double() / (1 if surface.criterion.is_mean else count)
     squares = surface.example_gradient_norms(point).square().cpu().numpy()
-    along = example_slopes(surface, mean.to(surface.dtype), point).cpu().numpy()  # Ĝ·gᵢ
-    whole = float(mean.square().sum())
+    products = example_slopes(surface, mean.to(surface.dtype), point).cpu().numpy()
+    square = float(mean.square().sum())
     rounding = float(torch.finfo(surface.dtype).eps)
 
-    inverse = _inverse(squares.sum(keepdims=True), np.array([whole]), count, rounding)
-    left_mean = (count**2 * whole - 2 * count * along + squares) / (count - 1) ** 2
-    left_out = _inverse(squares.sum() - squares, left_mean, count - 1, rounding)
-    return torch.tensor([*_turned_over(float(inverse[0]), left_out), whole**0.5], dtype=torch.float64)
+    inverse = float(_inverse(squares.sum(keepdims=True), np.array([square]), count, rounding)[0])
+    square_without = (count**2 * square - 2 * count * products + squares) / (count - 1) ** 2
+    inverses_without = _inverse(squares.sum() - squares, square_without, count - 1, rounding)
+    return torch.tensor([*_inverted(inverse, inverses_without), square**0.5], dtype=torch.float64)
 
 
 def _inverse(total_squares: Vector, mean_square: Vector, count: int, rounding: float) -> Vector:
-    """Give 1/B; infinite where all gradients are the same but for rounding, NaN where all are 0."""
+    """1/B; infinite where all gradients are equal up to rounding, NaN where all are 0."""
     spread = (total_squares - count * mean_square) / (count - 1)
     spread = np.where(spread > 8 * rounding * total_squares / (count - 1), spread, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -167,17 +179,65 @@ def _inverse(total_squares: Vector, mean_square: Vector, count: int, rounding: f
     return ratio
 
 
-def _turned_over(inverse: float, left_out: Vector) -> tuple[float, float, float, float]:
-    """Give value, standard error, low and high: 1/B is nearly Gaussian also where B is not, or has no finite value."""
+def _inverted(inverse: float, left_out: Vector) -> tuple[float, float, float, float]:
+    """B with its standard error and interval, from 1/B of all examples and of all but one."""
     if not np.isfinite(inverse):
         same = 0.0 if inverse > 0 else np.nan
         return same, same, same, same
     with np.errstate(invalid="ignore"):
         error = float(from_left_out(inverse, left_out).standard_error)
-    if not np.isfinite(error):  # without one of them the others agree
+    if not np.isfinite(error):  # without one of them the other gradients are equal
         return 1 / inverse if inverse > 0 else np.inf, np.inf, 0.0, np.inf
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
-    low, high = (1 / end if end > 0 else np.inf for end in (inverse + reach, inverse - reach))
+    half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
+    low, high = (1 / end if end > 0 else np.inf for end in (inverse + half, inverse - half))
     if inverse <= 0:
         return np.inf, np.inf, low, high
     return 1 / inverse, error / inverse**2, low, high
+
+
+@readable
+class Sensitivity:
+    """The norm of the derivative with respect to the input."""
+
+    value: Float[Tensor, "*member"]  # mean over examples
+    per_example: Float[Tensor, "*member example"]
+    of: str
+
+
+def sensitivity(
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    of: InputDerivative = "loss",
+    output: Output = None,
+    wrt: Wrt = None,
+) -> Sensitivity:
+    """Measure the sensitivity to the input.
+
+    Args:
+        surface: Loss surface; the derivative is taken at the inputs of its data.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        of: "loss", "logits" (the outputs) or "probabilities" (their softmax over the classes).
+        output: Which of several outputs: a name, a position, or a function of the network's output.
+        wrt: Which of several inputs: its name in a mapping or its position in a tuple.
+
+    Returns:
+        The mean norm, and that of each example; NaN for a member that diverged.
+
+    Example:
+        The logits of softmax regression are Wx + b, whose derivative is W everywhere: ‖W‖_F = 5.
+
+        >>> model = torch.nn.Linear(2, 1)
+        >>> model.weight.data = torch.tensor([[3.0, 4.0]])
+        >>> data = torch.randn(6, 2), torch.zeros(6, 1)
+        >>> sensitivity(LossSurface(model, "mse", data), of="logits").value
+        tensor(5., dtype=torch.float64)
+    """
+    one_of("of", of, InputDerivative)
+    surface, points = as_points(surface, theta)
+
+    def measure(point: Tensor) -> Tensor:
+        return input_derivative_norms(surface, of, point, output=output, wrt=wrt).cpu()
+
+    norms = points.table(measure, surface.num_examples)
+    return Sensitivity(norms.mean(-1), norms, of)

@@ -1,36 +1,38 @@
-"""What lies between two networks: loss and accuracy along the straight line through their parameters.
+"""Loss along the line between two networks, and on a line or plane around one.
 
     θ(α) = (1 − α) a + α b
 
-The barrier is how far the worst point between the ends rises, above the mean of the ends (Frankle et al. 2020,
-arXiv:1912.05671) or above the straight line between them (Entezari et al. 2022, arXiv:2110.06296).
+The barrier is how far the highest point between the ends rises, above the mean of the ends (Frankle et al. 2020,
+arXiv:1912.05671) or above the straight line between them (Entezari et al. 2022, arXiv:2110.06296). Random directions of
+a landscape are filter-normalised (Li et al. 2018, arXiv:1712.09913).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
 from bathymetry.core.networks import norms
 from bathymetry.core.showing import readable
 from bathymetry.linalg import eigenpairs
-from bathymetry.probes.points import check_surface, one_place
+from bathymetry.probes.points import as_point, check_seed, check_surface, one_of
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.along import along
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
 from bathymetry.surface.outputs import Output
 
-Statistics = Literal["refuse", "estimate", "interpolate"]
-
-_MOST = 100_000  # points
-_TOGETHER = 16  # points of each member in one pass
+_MAX_POINTS = 100_000  # of an interpolation
+_MAX_ON_AXIS = {1: 10**6, 2: 10**4}  # points on an axis of a line or a plane
+_AT_ONCE = 16  # points of each member in one pass
 _ROUNDING = 16  # rounding units of the largest α within which a point is an end
+
+Statistics = Literal["refuse", "estimate", "interpolate"]
+Directions = Literal["filter", "eigenvectors"] | Float[Tensor, "direction parameter"]
 
 
 @readable
@@ -39,7 +41,7 @@ class Interpolation:
 
     alpha: Float[Tensor, " point"]
     loss: Float[Tensor, "*member point"]
-    accuracy: Float[Tensor, "*member point"] | None  # None where targets are no classes, or outputs none for each
+    accuracy: Float[Tensor, "*member point"] | None  # None without classes
     barrier: Float[Tensor, "*member"]  # of the loss in [0, 1], above the mean of the ends
     barrier_above_line: Float[Tensor, "*member"]  # of the loss in [0, 1], above the straight line between the ends
     error_barrier: Float[Tensor, "*member"] | None  # of 1 − accuracy, above the mean of the ends
@@ -57,116 +59,106 @@ def interpolate(
     data: Any = None,
     output: Output = None,
 ) -> Interpolation:
-    """Walk from one network to another and on.
+    """Measure loss and accuracy on the line through two networks.
 
     Args:
-        surface: The loss surface.
-        a: What stands at α = 0: a network, or parameters, one point or one a member.
-        b: What stands at α = 1, likewise.
-        alphas: Where to look, rising, with 0 and 1 among them; or how many points from 0 to 1.
-        statistics: What BatchNorm uses between two networks in evaluation mode, each of which has running statistics of
-            its own: "estimate" for statistics that are estimated anew at each point (Jordan et al. 2022,
-            arXiv:2211.08403), "interpolate" for what lies between theirs, as between their weights. "refuse" takes no
-            networks whose statistics differ.
-        data: What to estimate statistics on, in any form that a surface takes; the surface's own data if None.
-        output: Which of several outputs the accuracy is of: a name, a position, or a function of the network's output.
+        surface: Loss surface.
+        a: The end at α = 0: a network, or parameters, one point or one per member.
+        b: The end at α = 1, likewise.
+        alphas: Ascending values with 0 and 1 among them, or the number of values from 0 to 1.
+        statistics: Running statistics between two networks that differ in them, as with BatchNorm in evaluation mode:
+            "estimate" on the data at each point (Jordan et al. 2022, arXiv:2211.08403), or "interpolate" like the
+            weights. "refuse" does not accept such networks.
+        data: What to estimate statistics on, in any form that a surface accepts. Defaults to the surface's own data.
+        output: Which of several outputs has the accuracy: a name, a position, or a function of the network's output.
 
     Returns:
-        Loss and accuracy at every point, and the barriers; NaN where the surface is. At α = 0 and 1 they are those of
-        a and b alone, whatever the other is.
+        Loss and accuracy at every point, and the barriers; NaN where the surface is. At α = 0 and 1 they are exactly
+        those of a and b.
 
     Raises:
-        InputError: If the ends are no points of the surface or have different shapes, 0 or 1 is not among the points,
-            or nothing says which statistics the networks between have.
+        InputError: If the ends are not points of the surface or differ in shape, 0 or 1 is missing, or running
+            statistics differ under "refuse".
 
     Example:
         Between the two minima of (w² − 1)² the barrier is 1, at w = 0.
 
-        >>> class Square(torch.nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         self.weight = torch.nn.Parameter(torch.tensor(1.0))
-        ...
-        ...     def forward(self, x):
-        ...         return x * self.weight**2
-        >>> surface = LossSurface(Square(), "mse", (torch.ones(1, 1), torch.ones(1, 1)))
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> quartic = lambda model, batch: (model.weight**2 - 1).square().sum()
+        >>> surface = LossSurface(model, quartic, (torch.ones(1, 1), torch.ones(1, 1)))
         >>> interpolate(surface, torch.tensor([-1.0]), torch.tensor([1.0])).barrier.item()
         1.0
     """
     check_surface(surface)
-    surface = surface.at_least_float32()  # a step of a line may be less than bfloat16 can tell
-    if not isinstance(statistics, str) or statistics not in get_args(Statistics):
-        raise InputError("statistics", statistics, f"expected one of {', '.join(get_args(Statistics))}")
-    starts, ends = _end(surface, a, "a"), _end(surface, b, "b")
-    if (starts.theta.shape, starts.single) != (ends.theta.shape, ends.single):
-        shapes = [tuple(one.theta.shape[1:] if one.single else one.theta.shape) for one in (starts, ends)]
-        raise InputError("b", f"shape {shapes[1]}", f"give the shape of a, {shapes[0]}")
-    points, single = _given(alphas), starts.single
-    line = FixedTensorsOnLine(surface, starts.beside, ends.beside, statistics, data)
-    quick = None if output is not None or line.varies else along(surface, starts.theta, ends.theta, points)
-    loss, accuracy = quick or _walked(surface, line, starts.theta, ends.theta, points, output)
-    between = (points >= 0) & (points <= 1)
-    rise = _barriers(loss[:, between], points[between])
-    errors = None if accuracy is None else _barriers(1 - accuracy[:, between], points[between])
+    surface = surface.at_least_float32(stacklevel=3)  # a step of a line may be less than bfloat16 can tell
+    one_of("statistics", statistics, Statistics)
+    (starts, single, fixed_a), (ends, single_b, fixed_b) = _end(surface, a, "a"), _end(surface, b, "b")
+    if (starts.shape, single) != (ends.shape, single_b):
+        shapes = [tuple(theta.shape[alone:]) for theta, alone in ((starts, single), (ends, single_b))]
+        raise InputError("b", f"shape {shapes[1]}", f"expected the shape of a, {shapes[0]}")
+    points = _as_alphas(alphas)
+    line = FixedTensorsOnLine(surface, fixed_a, fixed_b, statistics, data)
+    quick = None if output is not None or line.varies else along(surface, starts, ends, points)
+    loss, accuracy = quick or _measure(surface, line, starts, ends, points, output)
+    inside = (points >= 0) & (points <= 1)
 
-    def given(measured: Tensor) -> Tensor:
-        return measured[0] if single else measured
+    def squeeze(results: Tensor) -> Tensor:
+        return results[0] if single else results
 
+    barriers = [squeeze(one) for one in _barriers(loss[:, inside], points[inside])]
+    errors: list[Tensor | None] = [None, None]
+    if accuracy is not None:
+        errors = [squeeze(one) for one in _barriers(1 - accuracy[:, inside], points[inside])]
     return Interpolation(
         alpha=points,
-        loss=given(loss),
-        accuracy=None if accuracy is None else given(accuracy),
-        barrier=given(rise[0]),
-        barrier_above_line=given(rise[1]),
-        error_barrier=None if errors is None else given(errors[0]),
-        error_barrier_above_line=None if errors is None else given(errors[1]),
-        monotone=given((loss[:, between].diff(dim=1) <= 0).all(1)),
+        loss=squeeze(loss),
+        accuracy=None if accuracy is None else squeeze(accuracy),
+        barrier=barriers[0],
+        barrier_above_line=barriers[1],
+        error_barrier=errors[0],
+        error_barrier_above_line=errors[1],
+        monotone=squeeze((loss[:, inside].diff(dim=1) <= 0).all(1)),
     )
 
 
-@dataclass(frozen=True)
-class _End:
-    theta: Float[Tensor, "member parameter"]
-    single: bool
-    beside: dict[str, Tensor]  # what the surface needs beside θ
-
-
-def _end(surface: LossSurface, given: Tensor | nn.Module, field: str) -> _End:
-    if given is None:
+def _end(
+    surface: LossSurface, end: Tensor | nn.Module, field: str
+) -> tuple[Float[Tensor, "member parameter"], bool, dict[str, Tensor]]:
+    """Parameters, whether they are one point, and other tensors of the network that change the loss."""
+    if end is None:
         raise InputError(field, None, "expected a network, or a tensor of real numbers")
-    if isinstance(given, nn.Module):
-        theta, beside = surface.place(given, field)
-        return _End(theta[None], True, beside)
-    return _End(*surface.points(given, field), {})
+    if isinstance(end, nn.Module):
+        theta, fixed = surface.place(end, field)
+        return theta[None], True, fixed
+    return *surface.points(end, field), {}
 
 
-def _given(alphas: Sequence[float] | Tensor | int) -> Tensor:
+def _as_alphas(alphas: Sequence[float] | Tensor | int) -> Float[Tensor, " point"]:
+    """Ascending values in float64, with 0 and 1 exactly where rounding missed them."""
     if isinstance(alphas, Integral):
-        return torch.linspace(0, 1, whole_number("alphas", alphas, 2, _MOST), dtype=torch.float64)
+        return torch.linspace(0, 1, whole_number("alphas", alphas, 2, _MAX_POINTS), dtype=torch.float64)
     try:
-        given = torch.as_tensor(alphas)
-        check_dense("alphas", given)
-        points = given.detach().to("cpu", torch.float64)
+        original = torch.as_tensor(alphas)
     except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("alphas", type(alphas).__name__, "give numbers in rising order, or how many") from error
-    rising = points.ndim == 1 and len(points) > 1 and bool((points.diff() > 0).all() and points.isfinite().all())
-    if not rising:
-        raise InputError("alphas", "not rising", "give finite numbers in rising order")
-    listed = isinstance(alphas, Sequence) or not given.is_floating_point()  # of Python's numbers, which have 53 bits
-    unit = torch.finfo(torch.float64 if listed else given.dtype).eps
-    for end in (0.0, 1.0):  # which steps such as those of `linspace` miss by their rounding
-        away = (points - end).abs()
-        if bool(away.min() <= _ROUNDING * unit * points.abs().max()):
-            points[away.argmin()] = end
-        else:
-            remedy = "expected a grid that holds both ends, such as [0.0, 0.5, 1.0]; the nearest is {:.6g}"
-            raise InputError("alphas", f"a grid without {end:g}", remedy.format(float(points[away.argmin()])))
+        remedy = "expected ascending numbers, or how many"
+        raise InputError("alphas", type(alphas).__name__, remedy) from error
+    check_dense("alphas", original)
+    points = original.detach().to("cpu", torch.float64)
+    if points.ndim != 1 or len(points) < 2 or not bool((points.diff() > 0).all() and points.isfinite().all()):
+        raise InputError("alphas", "not ascending", "expected finite numbers in ascending order")
+    python = isinstance(alphas, Sequence) or not original.is_floating_point()  # numbers with 53 bits
+    unit = torch.finfo(torch.float64 if python else original.dtype).eps
+    for end in (0.0, 1.0):
+        distance = (points - end).abs()
+        nearest = distance.argmin()
+        if bool(distance[nearest] > _ROUNDING * unit * points.abs().max()):
+            remedy = f"expected 0 and 1 among the values, such as [0.0, 0.5, 1.0]; the nearest is {points[nearest]:.6g}"
+            raise InputError("alphas", f"values without {end:g}", remedy)
+        points[nearest] = end
     return points
 
 
-def _walked(
+def _measure(
     surface: LossSurface,
     line: FixedTensorsOnLine,
     starts: Float[Tensor, "member parameter"],
@@ -174,36 +166,35 @@ def _walked(
     points: Float[Tensor, " point"],
     output: Output,
 ) -> tuple[Float[Tensor, "member point"], Float[Tensor, "member point"] | None]:
-    """Measure at every point; at the ends the networks themselves, and all along where they are the same."""
+    """Loss and accuracy; at the ends exactly the networks', and everywhere if they are equal."""
     between = ((points != 0) & (points != 1)).nonzero().squeeze(1)
     if len(between):
         line.check_between()
-    same = (starts == ends).all(1, keepdim=True).cpu() & (not line.differing)
-    accuracies = _has_accuracy(surface, line, starts, output)
-    found = []
-    for measure in (surface.loss, lambda theta: surface.accuracy(theta, output=output))[: 2 if accuracies else 1]:
-        first, last = (line.measured(measure, one, end).cpu() for one, end in ((starts, 0.0), (ends, 1.0)))
-        measured = torch.where(points == 1, last[:, None], first[:, None])
-        for some in torch.split(between, 1 if line.varies else _TOGETHER) if len(between) else ():
-            share = points[some].to(starts)[:, None]
-            rows = (starts[:, None] + share * (ends - starts)[:, None]).flatten(0, 1)
-            here = line.measured(measure, rows, float(points[some[0]]) if line.varies else None)
-            measured[:, some] = here.view(len(starts), -1).cpu()
-        found.append(torch.where(same, first[:, None], measured))
-    return found[0], found[1] if accuracies else None
+    equal = (starts == ends).all(1, keepdim=True).cpu() & (not line.differing)
 
+    def accuracy(theta: Tensor) -> Tensor:
+        return surface.accuracy(theta, output=output)
 
-def _has_accuracy(surface: LossSurface, line: FixedTensorsOnLine, starts: Tensor, output: Output) -> bool:
-    """Find out whether there is an accuracy; where an output was chosen, it has to have one."""
+    def curve(quantity: Callable[[Tensor], Tensor]) -> Float[Tensor, "member point"]:
+        first, last = (line.measured(quantity, end, alpha).cpu() for end, alpha in ((starts, 0.0), (ends, 1.0)))
+        values = torch.where(points == 1, last[:, None], first[:, None])
+        for some in torch.split(between, 1 if line.varies else _AT_ONCE) if len(between) else ():
+            shares = points[some].to(starts)[:, None]
+            rows = (starts[:, None] + shares * (ends - starts)[:, None]).flatten(0, 1)
+            here = line.measured(quantity, rows, float(points[some[0]]) if line.varies else None)
+            values[:, some] = here.view(len(starts), -1).cpu()
+        return torch.where(equal, first[:, None], values)
+
+    losses = curve(surface.loss)
     if not surface.has_classes and output is None:
-        return False
+        return losses, None
     try:
-        line.measured(lambda theta: surface.accuracy(theta, output=output), starts[:1], 0.0)
-    except InputError:
+        line.measured(accuracy, starts[:1], 0.0)
+    except InputError:  # outputs and classes do not match
         if output is not None:
             raise
-        return False
-    return True
+        return losses, None
+    return losses, curve(accuracy)
 
 
 def _barriers(values: Float[Tensor, "member point"], points: Float[Tensor, " point"]) -> tuple[Tensor, Tensor]:
@@ -212,18 +203,12 @@ def _barriers(values: Float[Tensor, "member point"], points: Float[Tensor, " poi
     return (values - mean).amax(1), (values - straight).amax(1)
 
 
-_PLANE_TOGETHER = 16  # points in one pass
-_PLANE_MOST = {1: 10**6, 2: 10**4}  # points on an axis of a line or a plane: more than anybody can wait for
-
-Directions = Literal["filter", "eigenvectors"] | Float[Tensor, "direction parameter"]
-
-
 @readable
 class Landscape:
     """The loss around a point."""
 
     loss: Float[Tensor, "*grid"]  # (x,) for a line, (x, y) for a plane
-    axes: tuple[Float[Tensor, " point"], ...]  # distance moved along each direction, signed
+    axes: tuple[Float[Tensor, " point"], ...]  # signed distance along each direction
     directions: Float[Tensor, "direction parameter"]  # unit vectors
 
 
@@ -237,38 +222,44 @@ def landscape(
     points: int = 21,
     seed: int = 0,
 ) -> Landscape:
-    """Measure the loss around a point.
+    """Measure the loss on a line or plane around a point.
 
     Args:
-        surface: The loss surface.
-        theta: The centre; the network's own parameters if None.
-        directions: "filter" for random filter-normalised ones, "eigenvectors" for those of the largest eigenvalues, or
-            one or two of your own.
-        dimensions: 1 for a line, 2 for a plane; of directions of your own, as many as there are.
-        radius: How far to go both ways: a multiple of the direction's own length; for eigenvectors a distance.
-        points: On each axis, at most a million of a line and 10,000 of a plane; an odd number has the
-            centre itself on the grid.
-        seed: Of random directions.
+        surface: Loss surface.
+        theta: The centre. Defaults to the model's current parameters.
+        directions: "filter" for random filter-normalised directions, "eigenvectors" for those of the largest
+            eigenvalues, or one or two vectors.
+        dimensions: 1 for a line, 2 for a plane; ignored if the directions are vectors.
+        radius: Extent on both sides, in lengths of the direction; for eigenvectors a distance.
+        points: Number of points on each axis, at most a million on a line and 10,000 on a plane; with an odd number
+            the centre is one of them.
+        seed: Seed of random directions.
 
     Returns:
-        The loss on the grid, with true distances.
+        The loss on the grid, with distances.
 
     Raises:
-        InputError: If the directions can't be, or the grid is empty.
+        InputError: If the directions are zero, parallel or of another shape, or another argument is out of range.
+
+    Example:
+        L = w² at w = 0, one and two units away.
+
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> surface = LossSurface(model, "mse", (torch.ones(1, 1), torch.zeros(1, 1)))
+        >>> landscape(surface, torch.zeros(1), directions=torch.ones(1, 1), radius=2.0, points=5).loss.tolist()
+        [4.0, 1.0, 0.0, 1.0, 4.0]
     """
-    points, radius = whole_number("points", points, 2, _PLANE_MOST[1]), positive_number("radius", radius)
-    seed = whole_number("seed", seed, 0, 2**63 - 1)
-    check_surface(surface)
-    surface = surface.at_least_float32()
-    centre = one_place(surface, theta)
+    points, radius = whole_number("points", points, 2, _MAX_ON_AXIS[1]), positive_number("radius", radius)
+    seed = check_seed(seed)
+    surface, centre = as_point(surface, theta, "float32")
     along = _directions(surface, centre, directions, dimensions, seed)
-    whole_number("points", points, 2, _PLANE_MOST[len(along)])
+    whole_number("points", points, 2, _MAX_ON_AXIS[len(along)])
     lengths = norms(along)
     if bool((lengths == 0).any()):
-        raise InputError("directions", "of no length", "give directions that lead somewhere")
+        raise InputError("directions", "of length 0", "expected directions other than 0")
     steps = torch.linspace(-radius, radius, points, dtype=along.dtype, device=along.device)
     grid = torch.cartesian_prod(*[steps] * len(along)).reshape(-1, len(along))
-    losses = [surface.loss(centre + some @ along) for some in torch.split(grid, _PLANE_TOGETHER)]
+    losses = [surface.loss(centre + some @ along) for some in torch.split(grid, _AT_ONCE)]
     return Landscape(
         loss=torch.cat(losses).view([points] * len(along)).cpu(),
         axes=tuple((steps * length).cpu() for length in lengths),
@@ -279,32 +270,30 @@ def landscape(
 def _directions(
     surface: LossSurface, centre: Tensor, directions: Directions, dimensions: int, seed: int
 ) -> Float[Tensor, "direction parameter"]:
-    chance = torch.Generator().manual_seed(seed)
-    if directions is None:
-        raise InputError("directions", None, 'expected "filter", "eigenvectors" or tensors')
+    generator = Generator().manual_seed(seed)
+    if directions is None or (isinstance(directions, str) and directions not in ("filter", "eigenvectors")):
+        raise InputError("directions", directions, 'expected "filter", "eigenvectors" or vectors')
     if not isinstance(directions, str):
-        return _plane_given(surface, directions)
+        return _as_directions(surface, directions)
     if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions not in (1, 2):
-        raise InputError("dimensions", dimensions, "give 1 for a line or 2 for a plane")
+        raise InputError("dimensions", dimensions, "expected 1 for a line or 2 for a plane")
     if directions == "eigenvectors":
-        return eigenpairs(surface.product(centre), dimensions, generator=chance).vectors
-    if directions != "filter":
-        raise InputError("directions", directions, 'give "filter", "eigenvectors" or tensors')
-    lengths = unit_norms(surface, centre)
-    drawn = torch.randn(dimensions, surface.dimension, generator=chance, dtype=torch.float64).to(centre)
-    norms = torch.stack([unit_norms(surface, one) for one in drawn])
-    return torch.where(norms > 0, drawn * lengths / norms.clamp_min(torch.finfo(centre.dtype).tiny), 0.0)
+        return eigenpairs(surface.product(centre), dimensions, generator=generator).vectors
+    drawn = torch.randn(dimensions, surface.dimension, generator=generator, dtype=torch.float64).to(centre)
+    sizes = torch.stack([unit_norms(surface, one) for one in drawn])
+    tiny = torch.finfo(centre.dtype).tiny
+    return torch.where(sizes > 0, drawn * unit_norms(surface, centre) / sizes.clamp_min(tiny), 0.0)
 
 
-def _plane_given(surface: LossSurface, directions: Tensor) -> Float[Tensor, "direction parameter"]:
-    given, _ = surface.points(directions, "directions")
-    if len(given) > 2:
-        raise InputError("directions", f"{len(given)} of them", "give one for a line or two for a plane")
-    if not bool(given.isfinite().all()):
-        raise InputError("directions", "not finite", "give finite numbers")
-    lengths = given.double().norm(dim=1)
-    if len(given) == 2:
-        overlap = (given[0].double() @ given[1].double()).abs() / lengths.prod()
-        if bool(overlap > 1 - 8 * torch.finfo(given.dtype).eps):
-            raise InputError("directions", "parallel", "give two that span a plane")
-    return given
+def _as_directions(surface: LossSurface, directions: Tensor) -> Float[Tensor, "direction parameter"]:
+    vectors, _ = surface.points(directions, "directions")
+    if len(vectors) > 2:
+        raise InputError("directions", f"{len(vectors)} vectors", "expected one for a line or two for a plane")
+    if not bool(vectors.isfinite().all()):
+        raise InputError("directions", "not finite", "expected finite numbers")
+    if len(vectors) == 2:
+        first, second = vectors.double()
+        cosine = (first @ second).abs() / vectors.double().norm(dim=1).prod()
+        if bool(cosine > 1 - 8 * torch.finfo(vectors.dtype).eps):
+            raise InputError("directions", "parallel", "expected two that span a plane")
+    return vectors

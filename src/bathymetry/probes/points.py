@@ -1,124 +1,93 @@
-"""Where a probe measures: at one point of a surface, or at every member of an ensemble."""
+"""Points of a loss surface at which a probe measures: one, or one per member of an ensemble."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, whole_number
 from bathymetry.linalg import NotFiniteError
 from bathymetry.surface import LossSurface
 
 T = TypeVar("T")
+Precision = Literal["own", "float32", "float64"]
 
 
 @dataclass(frozen=True)
-class Places:
-    """Points of a surface, of which some may be of members that diverged."""
+class Points:
+    """Points of a surface; members that diverged are among them."""
 
     theta: Float[Tensor, "member parameter"]
-    single: bool  # given without a member axis
-    finite: Bool[Tensor, " member"]  # whether the loss there is a number
+    single: bool  # passed as (parameter,), without a member axis
+    loss: Float[Tensor, " member"]
+    finite: Bool[Tensor, " member"]  # whether the loss is; on the CPU
 
-    def given(self, measured: Shaped[Tensor, "member *rest"]) -> Tensor:
-        """Give a result the axes that the points came with.
+    def squeeze(self, results: Shaped[Tensor, "member *rest"]) -> Tensor:
+        """Drop the member axis if the points came without one."""
+        return results[0] if self.single else results
 
-        Args:
-            measured: A row a point.
+    def stack(self, rows: Iterable[Tensor]) -> Tensor:
+        """Stack one result per member."""
+        return self.squeeze(torch.stack(list(rows)))
 
-        Returns:
-            The same, or its only row.
-        """
-        return measured[0] if self.single else measured
-
-    def each(self, measure: Callable[[Float[Tensor, " parameter"]], T]) -> list[T | None]:
-        """Measure one point after another.
-
-        Args:
-            measure: What to do at a point.
-
-        Returns:
-            One result a point; None for a member that diverged, or has no finite second derivatives.
-        """
-
-        def measured(row: Tensor) -> T | None:
+    def each(self, measure: Callable[..., T], missing: T, *per_member: Sequence[Any]) -> list[T]:
+        """Measure one member after another; `missing` is the result of a member without finite derivatives."""
+        results = []
+        for theta, finite, *arguments in zip(self.theta, self.finite.tolist(), *per_member, strict=True):
             try:
-                return measure(row)
+                results.append(measure(theta, *arguments) if finite else missing)
             except NotFiniteError:
                 if self.single:
                     raise
-                return None
+                results.append(missing)
+        return results
 
-        return [measured(row) if good else None for row, good in zip(self.theta, self.finite.tolist(), strict=True)]
+    def table(self, measure: Callable[[Tensor], Tensor], *shape: int) -> Tensor:
+        """Measure float64 numbers of one shape at each member; NaN for a member without finite derivatives."""
+        return self.stack(self.each(measure, torch.full(shape, torch.nan, dtype=torch.float64)))
 
 
 def check_surface(surface: object) -> None:
-    """Insist on a loss surface.
-
-    Args:
-        surface: What was given for one.
-
-    Raises:
-        InputError: If it is something else, such as a network.
-    """
     if not isinstance(surface, LossSurface):
         kind = None if surface is None else type(surface).__name__
         raise InputError("surface", kind, "expected a bm.LossSurface(model, loss, data)")
 
 
-def places(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None) -> Places:
-    """Look where a probe is to measure.
-
-    Args:
-        surface: The surface.
-        theta: One point, one a member, or None for the network's own parameters.
-
-    Returns:
-        The points.
-
-    Raises:
-        InputError: If the loss at the only point is not a number.
-    """
+def as_points(
+    surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None, precision: Precision = "own"
+) -> tuple[LossSurface, Points]:
+    """Check where a probe is to measure, and in which precision: the surface's own, at least float32, or float64."""
     check_surface(surface)
+    if precision == "float32":
+        surface = surface.at_least_float32(stacklevel=4)
+    elif precision == "float64":
+        surface = surface.double()
     points, single = surface.points(theta)
     loss = surface.loss(points)
-    finite = loss.isfinite()
-    if single and not bool(finite):
-        raise InputError("loss", float(loss), "a probe needs a point where the loss is a finite number")
-    return Places(points, single, finite.cpu())
+    if single and not bool(loss.isfinite()):
+        raise InputError("loss", float(loss), "expected a point where the loss is finite")
+    return surface, Points(points, single, loss, loss.isfinite().cpu())
 
 
-def one_place(surface: LossSurface, theta: Float[Tensor, " parameter"] | None) -> Float[Tensor, " parameter"]:
-    """Look where a probe of one point is to measure.
-
-    Args:
-        surface: The surface.
-        theta: The point, or None for the network's own parameters.
-
-    Returns:
-        The point.
-
-    Raises:
-        InputError: If there are several, or the loss there is not a number.
-    """
-    check_surface(surface)
-    where = places(surface, theta)
-    if not where.single:
-        raise InputError("theta", f"{len(where.theta)} members", "one point is measured at a time: give (parameter,)")
-    return where.theta[0]
+def as_point(
+    surface: LossSurface, theta: Float[Tensor, " parameter"] | None, precision: Precision = "own"
+) -> tuple[LossSurface, Float[Tensor, " parameter"]]:
+    """Check where a probe of one point is to measure."""
+    surface, points = as_points(surface, theta, precision)
+    if not points.single:
+        raise InputError("theta", f"{len(points.theta)} members", "expected one point, (parameter,)")
+    return surface, points.theta[0]
 
 
-def filled(results: list[Tensor | None], like: Tensor) -> Tensor:
-    """Stack results, NaN for members that have none.
+def one_of(field: str, value: object, options: Any) -> None:
+    """Check that a value is one of a Literal's."""
+    if not isinstance(value, str) or value not in get_args(options):
+        shown = value if isinstance(value, str) else type(value).__name__
+        raise InputError(field, shown, f"expected one of {', '.join(get_args(options))}")
 
-    Args:
-        results: One a member.
-        like: The shape of one.
 
-    Returns:
-        All of them, member first.
-    """
-    return torch.stack([torch.full_like(like, torch.nan) if one is None else one for one in results])
+def check_seed(seed: object) -> int:
+    return whole_number("seed", seed, 0, 2**63 - 1)

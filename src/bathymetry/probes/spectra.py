@@ -1,42 +1,46 @@
-"""The ends of the Hessian's spectrum: how sharply the surface bends, and whether it bends down anywhere.
+"""The Hessian's spectrum: eigenvalues at its ends, the distribution of all, their sum, and the diagonal.
 
     H v = λ v,    residual = ‖Hv − λv‖
 
-The largest eigenvalue bounds the learning rate at which gradient descent is stable (2/η); a negative one is a way down.
-By Lanczos with full reorthogonalisation, whole for few parameters; a value never comes without its residual.
-Lehoucq, Sorensen and Yang 1998, ARPACK Users' Guide; Cohen et al. 2021, arXiv:2103.00065.
+The largest eigenvalue bounds the learning rate η at which gradient descent is stable, λ ≤ 2/η; a negative one is a
+direction of descent. Lanczos with full reorthogonalisation: Lehoucq, Sorensen and Yang 1998, ARPACK Users' Guide;
+Cohen et al. 2021, arXiv:2103.00065. Adam divides the gradient by D = diag(√(v/(1−β₂ᵗ)) + ε), so that
+
+    λ_max(D^(−½) H D^(−½)) ≤ (2 + 2β₁) / ((1 − β₁)η)
+
+decides whether its steps are stable; 38/η at β₁ = 0.9. Cohen et al. 2022, arXiv:2207.14484.
 """
 
-import math
 import time
-import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
-from scipy import stats
 from torch import Generator, Tensor
 
 from bathymetry import linalg
 from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.linalg import NotConverged as NotConverged
-from bathymetry.linalg import ScaledOperator, SymmetricOperator, Which, eigenpairs
-from bathymetry.probes.points import Places, check_surface, filled, places
+from bathymetry.linalg import NotFiniteError, ScaledOperator, SpectralDensity, SymmetricOperator, Which
+from bathymetry.probes.points import Points, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
+
+_DENSE = 1000  # parameters up to which the preconditioned eigenvalue comes from a dense Hessian
 
 
 @readable
 class Eigenvalues:
-    """Eigenvalues at an end of the spectrum, and how right they are."""
+    """Eigenvalues at an end of the spectrum, with their residuals."""
 
     values: Float[Tensor, "*member pair"]  # descending, float64; by magnitude for "magnitude"
     vectors: Float[Tensor, "*member pair parameter"]  # unit vectors
     residuals: Float[Tensor, "*member pair"]  # ‖Hv − λv‖
     converged: Bool[Tensor, "*member pair"]  # residual within the tolerance times the largest |λ|, none missed
     tolerance: float
-    num_matvecs: int  # how many Hessian-vector products were made in all
-    backend: str  # how, in words
+    num_matvecs: int  # Hessian-vector products, over all members
+    backend: str  # how they were computed
 
 
 def eigenvalues(
@@ -56,135 +60,215 @@ def eigenvalues(
     """Find eigenvalues at the ends of the Hessian's spectrum.
 
     Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
-        k: How many; for "both", how many at each end.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        k: Number of eigenvalues; for "both", at each end.
         which: "largest", "smallest", "both" or "magnitude".
-        tolerance: Of the residuals, relative to the largest |λ|.
-        max_matvecs: When to stop for each member, with a warning.
-        seed: Of the start, where none is given.
-        start: Where to begin, for example `vectors` of an earlier result: (P,) or (vector, P), whose sum is taken; for
-            an ensemble (M, P) or (M, vector, P). Up to 300 parameters need none.
-        seconds: About when to stop all the same, with a warning and with what was found by then; each member gets its
-            part. At least k products are made for each.
-        certify: Whether to look for eigenvalues that were missed. Without, `converged` speaks of the residual alone.
-        preconditioner: D > 0 of the shape of θ, for the eigenvalues of D^(−½) H D^(−½) instead of those of H.
+        tolerance: Largest residual, relative to the largest |λ|.
+        max_matvecs: Limit for each member; a search that reaches it ends with a warning.
+        seed: Seed of the first vector.
+        start: First vectors instead of random ones, for example `vectors` of an earlier result: (P,) or (vector, P),
+            which are summed; for an ensemble (M, P) or (M, vector, P). Not used up to 300 parameters.
+        seconds: Time limit, shared by the members; a search that reaches it ends with a warning. It is checked between
+            products, and 2k of them are always made.
+        certify: Search for missed eigenvalues. Without, `converged` depends on the residuals alone.
+        preconditioner: D > 0 of the shape of θ, for the eigenvalues of D^(−½) H D^(−½).
 
     Returns:
         Eigenvalues with vectors and residuals; NaN and not converged for a member that diverged.
 
     Raises:
-        InputError: If `certify` is neither True nor False.
+        InputError: If an argument is out of range or has another shape.
 
     Example:
-        Linear regression on the unit vectors, each once: H = 2XᵀX/n = I.
+        Linear regression on the unit vectors: H = 2XᵀX/n = I.
 
         >>> model = torch.nn.Linear(2, 1, bias=False)
         >>> surface = LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)), dtype=torch.float64)
         >>> eigenvalues(surface, k=2).values
         tensor([1., 1.], dtype=torch.float64)
     """
-    begun = time.monotonic()
-    k, seed = whole_number("k", k, 1), whole_number("seed", seed, 0, 2**63 - 1)
-    end = None if seconds is None else begun + positive_number("seconds", seconds)
+    began = time.monotonic()
+    k, seed = whole_number("k", k, 1), check_seed(seed)
+    seconds = None if seconds is None else positive_number("seconds", seconds)
     if not isinstance(certify, bool):
         raise InputError("certify", certify, "expected True or False")
-    check_surface(surface)
-    surface = surface.at_least_float32()
-    where = places(surface, theta)
-    starts = [None] * len(where.theta) if start is None else _starts(where, start)
-    scales: list[Tensor | None] = [None] * len(where.theta)
+    surface, points = as_points(surface, theta, "float32")
+    starts = _starts(points, start)
+    scales: Sequence[Tensor | None] = [None] * len(points.theta)
     if preconditioner is not None:
-        divisor, where = checked_preconditioner(surface, where, preconditioner)
+        divisor, points = _with_preconditioner(surface, points, preconditioner)
         scales = list(divisor.rsqrt())
-    given = [pair for pair, good in zip(zip(starts, scales, strict=True), where.finite.tolist(), strict=True) if good]
+    remaining = points.finite.flip(0).cumsum(0).flip(0).tolist()  # members still to be measured
 
-    def search(point: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-        share = None if end is None else (end - time.monotonic()) / len(given)
-        until = None if share is None else time.monotonic() + share
-        start, scale = given.pop(0)
+    def search(point: Tensor, start: Tensor | None, scale: Tensor | None, members: int) -> linalg.Eigenpairs:
+        before = time.monotonic()
         operator: SymmetricOperator = surface.product(point)
-        operator = operator if scale is None else ScaledOperator(operator, scale)
-        found = eigenpairs(
-            operator, k, which, tolerance=tolerance, max_matvecs=max_matvecs, start=start, certify=certify,
-            seconds=None if until is None else max(until - time.monotonic(), 1e-9),
-            generator=torch.Generator().manual_seed(seed),
-        )  # fmt: skip
-        return found.values, found.vectors, found.residuals, found.converged, found.num_matvecs
+        if scale is not None:
+            operator = ScaledOperator(operator, scale)
+        left = None
+        if seconds is not None:
+            left = max((began + seconds - before) / members - (time.monotonic() - before), 1e-9)
+        return linalg.eigenpairs(
+            operator,
+            k,
+            which,
+            tolerance=tolerance,
+            max_matvecs=max_matvecs,
+            start=start,
+            seconds=left,
+            certify=certify,
+            generator=Generator().manual_seed(seed),
+        )
 
-    each = where.each(search)
     pairs = 2 * k if which == "both" else k
-    row = torch.empty(pairs, dtype=torch.float64)
-    vectors = torch.empty(pairs, surface.dimension, dtype=surface.dtype, device=surface.device)
-    never = torch.zeros(pairs, dtype=torch.bool)
+    nan = torch.tensor(torch.nan, dtype=torch.float64)
+    vectors = nan.to(surface.device, surface.dtype).expand(pairs, surface.dimension)
+    never = torch.tensor(False).expand(pairs)
+    missing = linalg.Eigenpairs(nan.expand(pairs), vectors, nan.expand(pairs), never, tolerance, num_matvecs=0)
+    found = points.each(search, missing, starts, scales, remaining)
     return Eigenvalues(
-        values=where.given(filled([one and one[0] for one in each], row)),
-        vectors=where.given(filled([one and one[1] for one in each], vectors)),
-        residuals=where.given(filled([one and one[2] for one in each], row)),
-        converged=where.given(torch.stack([one[3] if one else never for one in each])),
+        values=points.stack(one.values for one in found),
+        vectors=points.stack(one.vectors for one in found),
+        residuals=points.stack(one.residuals for one in found),
+        converged=points.stack(one.converged for one in found),
         tolerance=tolerance,
-        num_matvecs=sum(one[4] for one in each if one),
+        num_matvecs=sum(one.num_matvecs for one in found),
         backend=surface.path,
     )
 
 
-def _starts(where: Places, start: Tensor) -> list[Tensor | None]:
-    """Give each member its own start."""
-    if where.single:
-        return [start]
-    members = len(where.theta)
+def _starts(points: Points, start: Tensor | None) -> Sequence[Tensor | None]:
+    members = len(points.theta)
+    if start is None or points.single:
+        return [start] * members
     if not isinstance(start, Tensor) or start.ndim not in (2, 3) or len(start) != members:
         shown = f"shape {tuple(start.shape)}" if isinstance(start, Tensor) else type(start).__name__
         raise InputError("start", shown, f"expected ({members}, parameter) or ({members}, vector, parameter)")
     return list(start)
 
 
-def checked_preconditioner(
-    surface: LossSurface, where: Places, preconditioner: Float[Tensor, "*member parameter"]
-) -> tuple[Float[Tensor, "member parameter"], Places]:
-    """Insist on what a gradient can be divided by.
+def _with_preconditioner(
+    surface: LossSurface, points: Points, preconditioner: Float[Tensor, "*member parameter"]
+) -> tuple[Float[Tensor, "member parameter"], Points]:
+    """Check D; a member whose D is not finite counts as diverged."""
+    divisor, single = surface.points(preconditioner, "preconditioner")
+    if (divisor.shape, single) != (points.theta.shape, points.single):
+        expected = f"expected the shape of θ, {tuple(points.squeeze(points.theta).shape)}"
+        raise InputError("preconditioner", f"shape {tuple(preconditioner.shape)}", expected)
+    finite = divisor.isfinite().all(1)
+    if not bool((divisor[finite] > 0).all()) or (single and not bool(finite)):
+        raise InputError("preconditioner", "not positive and finite", "expected finite numbers above 0")
+    return divisor, replace(points, finite=points.finite & finite.cpu())
+
+
+def dense_eigenvalues(
+    surface: LossSurface, points: Points, divisor: Float[Tensor, "member parameter"] | None = None
+) -> Float[Tensor, "member parameter"]:
+    """All eigenvalues of H or D^(−½) H D^(−½), ascending; NaN for a member without a finite Hessian."""
+    values = torch.full(points.theta.shape, torch.nan, dtype=torch.float64)
+    members = points.finite.nonzero().ravel()
+    if len(members) == 0:
+        return values
+    hessian = surface.hessian(points.theta[members])
+    if divisor is not None:
+        root = divisor[members].sqrt()
+        hessian = hessian / (root[:, :, None] * root[:, None, :])
+    defined = hessian.isfinite().flatten(1).all(1)
+    if points.single and not bool(defined):
+        raise NotFiniteError
+    values[members[defined.cpu()]] = torch.linalg.eigvalsh(hessian[defined]).cpu()
+    return values
+
+
+def preconditioned_eigenvalue(
+    surface: LossSurface,
+    theta: Float[Tensor, "*member parameter"] | None = None,
+    *,
+    preconditioner: Float[Tensor, "*member parameter"],
+) -> Float[Tensor, "*member"]:
+    """Measure the largest eigenvalue of D^(−½) H D^(−½).
+
+    In float64 from the dense Hessian up to 1,000 parameters. Beyond, it is the value of
+    `eigenvalues(surface, theta, k=1, preconditioner=preconditioner)`, which also gives the residual.
 
     Args:
-        surface: The loss surface.
-        where: Its points.
-        preconditioner: D.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        preconditioner: D, by which each coordinate of the gradient is divided, of the shape of θ.
 
     Returns:
-        D, a row a point, and the points, of which a member whose D is not finite counts as diverged.
+        The largest eigenvalue; NaN for a member that diverged.
+
+    Example:
+        Linear regression with H = diag(2, 8), divided by (1, 4): both eigenvalues are 2.
+
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> inputs = torch.diag(torch.tensor([2.0, 8.0]).sqrt())
+        >>> surface = LossSurface(model, "mse", (inputs, torch.zeros(2, 1)))
+        >>> round(preconditioned_eigenvalue(surface, preconditioner=torch.tensor([1.0, 4.0])).item(), 6)
+        2.0
+    """
+    check_surface(surface)
+    if surface.dimension > _DENSE:
+        return eigenvalues(surface, theta, k=1, preconditioner=preconditioner).values[..., 0]
+    surface, points = as_points(surface, theta, "float64")
+    divisor, points = _with_preconditioner(surface, points, preconditioner)
+    return points.squeeze(dense_eigenvalues(surface, points, divisor)[:, -1])
+
+
+def preconditioner(surface: LossSurface, optimizer: torch.optim.Optimizer) -> Float[Tensor, " parameter"]:
+    """Read from an optimiser by what it divides each coordinate of the gradient.
+
+    Args:
+        surface: Loss surface of the network that the optimiser trains.
+        optimizer: `torch.optim.Adam`, `AdamW` or `RMSprop`, after at least one step.
+
+    Returns:
+        D, laid out like θ: √(v/(1 − β₂ᵗ)) + ε for Adam, with the largest v so far under amsgrad; √v + ε for RMSprop,
+        with the squared mean gradient subtracted from v if it is centred.
 
     Raises:
-        InputError: If it has another shape than θ, or is not positive.
+        InputError: If it is another optimiser, has made no step, or does not train all of the surface's parameters.
+
+    Example:
+        After one step of Adam v/(1 − β₂) is g², so D = |g| + ε.
+
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> surface = LossSurface(model, "mse", (torch.ones(1, 1), model(torch.ones(1, 1)).detach() + 1))
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> (model.weight.sum() * 3).backward()
+        >>> optimizer.step()
+        >>> round(preconditioner(surface, optimizer).item(), 4)
+        3.0
     """
-    divisor, single = surface.points(preconditioner, "preconditioner")
-    if (divisor.shape, single) != (where.theta.shape, where.single):
-        shapes = [tuple(one.shape) for one in (preconditioner, where.given(where.theta))]
-        raise InputError("preconditioner", f"shape {shapes[0]}", f"expected the shape of θ, {shapes[1]}")
-    finite = divisor.isfinite().all(1)
-    if single and not bool(finite):
-        raise InputError("preconditioner", "not finite", "expected finite numbers above 0")
-    if not bool((divisor[finite] > 0).all()):
-        raise InputError(
-            "preconditioner", "not positive", "expected what each coordinate of the gradient is divided by, above 0"
-        )
-    return divisor, replace(where, finite=where.finite & finite.cpu())
+    kind = type(optimizer).__name__
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
+        raise InputError("optimizer", kind, "expected torch.optim.Adam, AdamW or RMSprop")
+    check_surface(surface)
+    groups = {id(one): group for group in optimizer.param_groups for one in group["params"]}
+    divisors = {}
+    for name, parameter in surface.named_parameters().items():
+        if id(parameter) not in groups:
+            remedy = "expected the optimizer of the surface's network, or a surface whose params leave it out"
+            raise InputError("optimizer", f"{kind} that does not train {name}", remedy)
+        if not (state := optimizer.state.get(parameter)):
+            raise InputError("optimizer", f"{kind} without a step of {name}", "expected at least one step")
+        divisors[name] = _divisor(state, groups[id(parameter)])
+    return surface.selection.join(divisors)
 
 
-@readable
-class Trace:
-    """The trace of the Hessian, and how sure it is."""
-
-    value: Float[Tensor, "*member"]
-    standard_error: Float[Tensor, "*member"]  # 0 where it was computed whole
-    num_matvecs: int  # for each member
-
-
-@readable
-class Diagonal:
-    """The diagonal of the Hessian, and how sure each entry is."""
-
-    value: Float[Tensor, "*member parameter"]
-    standard_error: Float[Tensor, "*member parameter"]  # 0 where it was computed whole
-    num_matvecs: int  # for each member
+def _divisor(state: dict[str, Tensor], group: dict[str, object]) -> Tensor:
+    eps = float(group["eps"])  # type: ignore[arg-type]
+    if "square_avg" in state:  # RMSprop
+        square = state["square_avg"].double()
+        if group["centered"]:
+            square = (square - state["grad_avg"].double().square()).clamp_min(0)
+        return square.sqrt() + eps
+    square = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"].double()
+    beta2 = float(group["betas"][1])  # type: ignore[index]
+    divisor: Tensor = (square / (1 - beta2 ** float(state["step"]))).sqrt() + eps
+    return divisor
 
 
 def spectral_density(
@@ -194,46 +278,63 @@ def spectral_density(
     probes: int = 10,
     steps: int = 80,
     seed: int = 0,
-) -> linalg.SpectralDensity:
-    """Estimate the distribution of the Hessian's eigenvalues.
+) -> SpectralDensity:
+    """Estimate the distribution of the Hessian's eigenvalues by stochastic Lanczos quadrature.
 
     Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
-        probes: Random starts.
-        steps: Lanczos steps from each; eigenvalues closer than about the spectrum's width over this run together.
-        seed: Of the starts.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        probes: Number of random first vectors.
+        steps: Lanczos steps from each; eigenvalues closer than about the spectrum's width over this are one.
+        seed: Seed of the first vectors.
 
     Returns:
         The distribution, with `mass(low, high)` and `density(grid, width)`; NaN for a member that diverged.
+
+    Example:
+        With probes and steps for every parameter it is the spectrum itself, here 1 and 1.
+
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> surface = LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)))
+        >>> round(spectral_density(surface).mass(0.5, 1.5)[0].item(), 6)
+        1.0
     """
-    check_surface(surface)
-    surface = surface.at_least_float32()
-    where = places(surface, theta)
-    seed = whole_number("seed", seed, 0, 2**63 - 1)
-    starts = min(whole_number("probes", probes, 1), surface.dimension)
-    size = min(whole_number("steps", steps, 1), surface.dimension)
-    exact = starts == size == surface.dimension
+    seed, probes, steps = check_seed(seed), whole_number("probes", probes, 1), whole_number("steps", steps, 1)
+    surface, points = as_points(surface, theta, "float32")
+    shape = min(probes, surface.dimension), min(steps, surface.dimension)
 
-    def measure(point: Tensor) -> list[Tensor]:
-        found = linalg.spectral_density(surface.product(point), starts, size, Generator().manual_seed(seed))
-        return [torch.stack([one.nodes, one.weights, one.residuals]) for one in (*found.earlier, found)]
+    def measure(point: Tensor) -> SpectralDensity | None:
+        return linalg.spectral_density(surface.product(point), *shape, Generator().manual_seed(seed))
 
-    each = where.each(measure)
-    gap = [torch.empty(3, starts, size, dtype=torch.float64)]  # of members that have none
-    like = next((one for one in each if one is not None), gap)
-    *earlier, whole = (
-        _given(where, filled([None if one is None else one[place] for one in each], shape), surface.dimension, exact)
-        for place, shape in enumerate(like)
+    found = points.each(measure, None)
+    nan = torch.full(shape, torch.nan, dtype=torch.float64)
+    exact = shape == (surface.dimension, surface.dimension)
+    like = next((one for one in found if one), SpectralDensity(nan, nan, nan, surface.dimension, exact))
+    return _stacked(points, [one or _undefined(like) for one in found])
+
+
+def _undefined(like: SpectralDensity) -> SpectralDensity:
+    nan = torch.full_like(like.nodes, torch.nan)
+    return replace(like, nodes=nan, weights=nan, residuals=nan, earlier=tuple(_undefined(one) for one in like.earlier))
+
+
+def _stacked(points: Points, members: Sequence[SpectralDensity]) -> SpectralDensity:
+    return replace(
+        members[0],
+        nodes=points.stack(one.nodes for one in members),
+        weights=points.stack(one.weights for one in members),
+        residuals=points.stack(one.residuals for one in members),
+        earlier=tuple(_stacked(points, same) for same in zip(*(one.earlier for one in members), strict=True)),
     )
-    return replace(whole, earlier=tuple(earlier))
 
 
-def _given(
-    where: Places, three: Float[Tensor, "member 3 probe step"], dimension: int, exact: bool
-) -> linalg.SpectralDensity:
-    nodes, weights, residuals = (where.given(three[:, one]) for one in range(3))
-    return linalg.SpectralDensity(nodes, weights, residuals, dimension, exact)
+@readable
+class Trace:
+    """The trace of the Hessian, with its standard error."""
+
+    value: Float[Tensor, "*member"]
+    standard_error: Float[Tensor, "*member"]  # 0 where it is exact
+    num_matvecs: int  # Hessian-vector products for each member
 
 
 def trace(
@@ -243,28 +344,40 @@ def trace(
     num_matvecs: int = 60,
     seed: int = 0,
 ) -> Trace:
-    """Estimate the trace of the Hessian.
+    """Estimate the trace of the Hessian by Hutch++.
 
     Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
-        num_matvecs: How many Hessian-vector products to make for each.
-        seed: Of the random vectors.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        num_matvecs: Hessian-vector products for each member, at least 6; exact from the number of parameters on.
+        seed: Seed of the random vectors.
 
     Returns:
         The trace with its standard error; NaN for a member that diverged.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> trace(LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)))).value
+        tensor(2., dtype=torch.float64)
     """
-    check_surface(surface)
-    surface = surface.at_least_float32()
-    where = places(surface, theta)
-    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 6), whole_number("seed", seed, 0, 2**63 - 1)
+    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 6), check_seed(seed)
+    surface, points = as_points(surface, theta, "float32")
 
     def measure(point: Tensor) -> Tensor:
         found = linalg.trace(surface.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
 
-    both = filled(where.each(measure), torch.empty(2, dtype=torch.float64))
-    return Trace(where.given(both[:, 0]), where.given(both[:, 1]), min(num_matvecs, surface.dimension))
+    value, error = points.table(measure, 2).unbind(-1)
+    return Trace(value, error, min(num_matvecs, surface.dimension))
+
+
+@readable
+class Diagonal:
+    """The diagonal of the Hessian, with standard errors."""
+
+    value: Float[Tensor, "*member parameter"]
+    standard_error: Float[Tensor, "*member parameter"]  # 0 where it is exact
+    num_matvecs: int  # Hessian-vector products for each member
 
 
 def diagonal(
@@ -277,144 +390,25 @@ def diagonal(
     """Estimate the diagonal of the Hessian.
 
     Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
-        num_matvecs: How many Hessian-vector products to make for each.
-        seed: Of the random vectors.
+        surface: Loss surface.
+        theta: One point or one per member. Defaults to the model's current parameters.
+        num_matvecs: Hessian-vector products for each member, at least 2; exact from the number of parameters on.
+        seed: Seed of the random vectors.
 
     Returns:
         The diagonal with standard errors; NaN for a member that diverged.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> diagonal(LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)))).value
+        tensor([1., 1.], dtype=torch.float64)
     """
-    check_surface(surface)
-    surface = surface.at_least_float32()
-    where = places(surface, theta)
-    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 2), whole_number("seed", seed, 0, 2**63 - 1)
+    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 2), check_seed(seed)
+    surface, points = as_points(surface, theta, "float32")
 
     def measure(point: Tensor) -> Tensor:
         found = linalg.diagonal(surface.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.stack([found.value, found.standard_error]).cpu()
 
-    both = filled(where.each(measure), torch.empty(2, surface.dimension, dtype=torch.float64))
-    return Diagonal(where.given(both[:, 0]), where.given(both[:, 1]), min(num_matvecs, surface.dimension))
-
-
-_WHOLE = 3000  # parameters up to which the Hessian is diagonalised whole
-_UNRESOLVED = 0.05  # share of the spectrum that may lie too close to zero to tell before that is said
-
-
-@readable
-class CurvatureIndex:
-    """How many directions bend which way; whole numbers where the Hessian was diagonalised whole."""
-
-    positive: Float[Tensor, "*member"]  # eigenvalues above the tolerance
-    zero: Float[Tensor, "*member"]
-    negative: Float[Tensor, "*member"]  # below minus the tolerance
-    minimal_ratio: Float[Tensor, "*member"]  # positive / P
-    interval: Float[Tensor, "*member end"]  # 95 % of the minimal ratio; both ends the ratio itself where it is exact
-    tolerance: Float[Tensor, "*member"]
-    gradient_norm: Float[Tensor, "*member"]
-    eigenvalues: Float[Tensor, "*member parameter"] | None  # ascending; None where they were not all computed
-    exact: bool
-
-
-def curvature_index(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    probes: int = 20,
-    steps: int = 100,
-    seed: int = 0,
-) -> CurvatureIndex:
-    """Count the directions in which a surface bends up, lies flat and bends down.
-
-    Args:
-        surface: The loss surface.
-        theta: One point or one a member; the network's own parameters if None.
-        probes: Random starts, where there are too many parameters to diagonalise the Hessian whole.
-        steps: Lanczos steps from each.
-        seed: Of the starts.
-
-    Returns:
-        The counts; NaN for a member that diverged.
-
-    Example:
-        ½(w₁w₂ − 1)² at the origin is a saddle with eigenvalues ±1.
-
-        >>> class Product(torch.nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         self.weights = torch.nn.Parameter(torch.zeros(2))
-        ...
-        ...     def forward(self, x):
-        ...         return x * self.weights.prod()
-        >>> half = lambda output, target: (output - target).square().mean() / 2
-        >>> index = curvature_index(LossSurface(Product(), half, (torch.ones(1, 1), torch.ones(1, 1))))
-        >>> index.minimal_ratio.item(), index.eigenvalues.tolist()
-        (0.5, [-1.0, 1.0])
-    """
-    check_surface(surface)
-    surface = surface.double()
-    probes, steps = whole_number("probes", probes, 2), whole_number("steps", steps, 1)
-    seed = whole_number("seed", seed, 0, 2**63 - 1)
-    where = places(surface, theta)
-    gradient = surface.gradient(where.theta).norm(dim=1)
-    gradient[~where.finite] = torch.nan
-    values: Tensor | None = None
-    if surface.dimension <= _WHOLE:
-        values = _spectra(surface, where)
-        where = replace(where, finite=where.finite & values.isfinite().all(1))
-        tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * values.abs().amax(1)
-        counts = [
-            torch.where(where.finite, some.sum(1).double(), torch.nan)
-            for some in (values > tolerance[:, None], values.abs() <= tolerance[:, None], values < -tolerance[:, None])
-        ]
-        ratio = counts[0] / surface.dimension
-        interval = torch.stack([ratio, ratio], dim=1)
-    else:
-        rows = where.each(lambda point: _estimated(surface, point, probes, steps, seed))
-        table = filled(rows, torch.empty(6, dtype=torch.float64))
-        counts, interval, tolerance = list(table[:, :3].T), table[:, 3:5], table[:, 5]
-        ratio = counts[0] / surface.dimension
-    return CurvatureIndex(
-        positive=where.given(counts[0]),
-        zero=where.given(counts[1]),
-        negative=where.given(counts[2]),
-        minimal_ratio=where.given(ratio),
-        interval=where.given(interval),
-        tolerance=where.given(tolerance),
-        gradient_norm=where.given(gradient.cpu()),
-        eigenvalues=None if values is None else where.given(values),
-        exact=values is not None,
-    )
-
-
-def _spectra(surface: LossSurface, where: Places) -> Tensor:
-    theta, finite = where.theta, where.finite
-    values = torch.full(theta.shape, torch.nan, dtype=torch.float64)
-    if bool(finite.any()):
-        hessian = surface.hessian(theta[finite])
-        good = hessian.isfinite().flatten(1).all(1)
-        if where.single and not bool(good):
-            raise linalg.NotFiniteError
-        own = torch.full((len(hessian), surface.dimension), torch.nan, dtype=torch.float64)
-        own[good.cpu()] = torch.linalg.eigvalsh(hessian[good]).cpu()
-        values[finite] = own
-    return values
-
-
-def _estimated(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Tensor:
-    found = linalg.spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
-    tolerance = 10 * surface.dimension * torch.finfo(torch.float64).eps * float(found.nodes.abs().max())
-    least, most = found.nodes - found.residuals, found.nodes + found.residuals
-    up, up_error = (float(one) for one in found.share(least > tolerance))
-    down, _ = (float(one) for one in found.share(most < -tolerance))
-    # what Lanczos has not resolved from zero may be positive as well as not
-    unresolved, unresolved_error = (float(one) for one in found.share((most > tolerance) & (least <= tolerance)))
-    reach = float(stats.t.ppf(0.975, probes - 1))
-    low = max(0.0, up - reach * up_error)
-    high = min(1.0, up + unresolved + reach * math.hypot(up_error, unresolved_error))
-    if unresolved > _UNRESOLVED:
-        message = f"{unresolved:.0%} of the spectrum is not resolved from zero after {steps} Lanczos steps"
-        warnings.warn(f"{message}; give more steps", linalg.NotConverged, stacklevel=4)
-    counts = [share * surface.dimension for share in (up, 1 - up - down, down)]
-    return torch.tensor([*counts, low, high, tolerance], dtype=torch.float64)
+    value, error = points.table(measure, 2, surface.dimension).unbind(-2)
+    return Diagonal(value, error, min(num_matvecs, surface.dimension))

@@ -147,6 +147,15 @@ class LossSurface:
         """The network's own θ as it is now, a copy."""
         return self.selection.join(dict(self._model.named_parameters()))
 
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """Give the network's own parameters of which θ is made.
+
+        Returns:
+            Parameters by name, in the order of θ.
+        """
+        own = dict(self._model.named_parameters())
+        return {name: own[name] for name in self.selection.shapes}
+
     def flatten(self, network: nn.Module) -> Float[Tensor, " parameter"]:
         """Give the parameters of another network as a point of this surface.
 
@@ -295,10 +304,13 @@ class LossSurface:
         """
         return self if self.dtype == torch.float64 else self._in(torch.float64)
 
-    def at_least_float32(self) -> "LossSurface":
+    def at_least_float32(self, stacklevel: int = 2) -> "LossSurface":
         """Measure the same surface in float32 if the network computes in less, with a warning that says so.
 
         In bfloat16 or float16 small steps vanish, and so do differences of losses and gradients.
+
+        Args:
+            stacklevel: Of the warning, as `warnings.warn` takes it.
 
         Returns:
             This surface, or another of the same network, loss and data.
@@ -306,7 +318,7 @@ class LossSurface:
         if self._network.precision <= torch.finfo(torch.float32).eps:
             return self
         message = f"{self._network.kind} computes in less than float32, in which small differences vanish"
-        warnings.warn(f"{message}: measured as by LossSurface(..., dtype=torch.float32)", stacklevel=3)
+        warnings.warn(f"{message}: measured as by LossSurface(..., dtype=torch.float32)", stacklevel=stacklevel)
         return self._in(torch.float32)
 
     def _in(self, dtype: torch.dtype) -> "LossSurface":
