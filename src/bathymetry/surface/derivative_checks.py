@@ -118,7 +118,7 @@ def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kin
         with torch.no_grad():
             return function(at + step * direction).double()
 
-    size, rounding = float(at.abs().mean()) or 1.0, torch.finfo(at.dtype).eps
+    size, rounding = float(at.detach().abs().mean()) or 1.0, torch.finfo(at.dtype).eps
     steps = [size * step for step in (_INPUT_STEPS if is_fine else _COARSE_INPUT_STEPS)]
     own = (slope * direction).sum().double()
     wrong = disagreement(own, value_at, steps, _INPUT_TOLERANCE, rounding, scale=norm, kinks=False)
