@@ -3,7 +3,16 @@
 import numpy as np
 import xarray as xr
 
+from bathymetry.charts import attrs
+
 NETWORKS = ("shallow 1-250-1", "middle 1-32-16-9-1", "deep 1-24-16-10-8-4-1")
+
+
+def by_epoch(lines: np.ndarray, attributes: dict[str, str]) -> xr.DataArray:
+    _, members, epochs = lines.shape
+    epoch = ("epoch", np.arange(epochs), attrs("epoch", "epoch"))
+    coords = {"network": list(NETWORKS), "member": np.arange(members), "epoch": epoch}
+    return xr.DataArray(lines, coords, ("network", "member", "epoch"), attrs=attributes)
 
 
 def losses(members: int = 10, epochs: int = 1500, seed: int = 0, diverged: bool = True) -> xr.DataArray:
@@ -17,11 +26,7 @@ def losses(members: int = 10, epochs: int = 1500, seed: int = 0, diverged: bool 
         lines[place] = (0.55 / (1 + (epoch / (scale * own)) ** power) + floor * own) * np.exp(wander)
     if diverged:
         lines[2, 3, 640:] = np.nan
-    return xr.DataArray(
-        lines,
-        dims=("network", "member", "epoch"),
-        coords={"network": list(NETWORKS), "member": np.arange(members), "epoch": epoch},
-    )
+    return by_epoch(lines, attrs("training loss", "log"))
 
 
 def accuracies(members: int = 10, epochs: int = 120, seed: int = 1) -> xr.DataArray:
@@ -34,11 +39,7 @@ def accuracies(members: int = 10, epochs: int = 120, seed: int = 1) -> xr.DataAr
         lines[place] = 1 / (1 + np.exp(-logits))
     lines[:, :, 0] = generator.uniform(0.06, 0.14, (len(NETWORKS), members))
     lines = np.round(lines * 60_000) / 60_000
-    return xr.DataArray(
-        lines,
-        dims=("network", "member", "epoch"),
-        coords={"network": list(NETWORKS), "member": np.arange(members), "epoch": epoch},
-    )
+    return by_epoch(lines, attrs("accuracy", "accuracy")).assign_coords(examples=60_000)
 
 
 def predictions(members: int = 10, seed: int = 2) -> tuple[xr.DataArray, xr.DataArray]:
@@ -51,9 +52,8 @@ def predictions(members: int = 10, seed: int = 2) -> tuple[xr.DataArray, xr.Data
         bend = generator.normal(0, error, (members, 6)) @ np.stack([np.sin(k * x / 3 + k) for k in range(6)])
         lines[place] = np.cos(x) * (1 - error) + bend + generator.normal(0, 0.6, (members, 1)) * outside
     coords = {"network": list(NETWORKS), "member": np.arange(members), "x": x}
-    return xr.DataArray(lines, dims=("network", "member", "x"), coords=coords), xr.DataArray(
-        np.cos(x), dims=("x",), coords={"x": x}
-    )
+    truth = xr.DataArray(np.cos(x), dims=("x",), coords={"x": x})
+    return xr.DataArray(lines, coords, ("network", "member", "x"), attrs=attrs("prediction")), truth
 
 
 def times(members: int = 10, seed: int = 3) -> xr.DataArray:
@@ -62,4 +62,4 @@ def times(members: int = 10, seed: int = 3) -> xr.DataArray:
     values = np.exp(generator.normal(np.log([[900], [420], [310]]), 0.2, (3, members))).round()
     values[0, : members // 2] = np.inf
     coords = {"network": list(NETWORKS), "member": np.arange(members)}
-    return xr.DataArray(values, dims=("network", "member"), coords=coords)
+    return xr.DataArray(values, coords, ("network", "member"), attrs=attrs("epochs to fit", "log"))

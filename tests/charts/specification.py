@@ -5,6 +5,13 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from bathymetry.charts import Panel
+
+
+def chart_of(panels: list[Panel]) -> alt.LayerChart:
+    (panel,) = panels
+    return panel.chart
+
 
 def layers(chart: alt.LayerChart) -> list[dict[str, Any]]:
     return list(chart.to_dict()["layer"])

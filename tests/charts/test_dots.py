@@ -2,9 +2,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry import charts
+from bathymetry.charts import attrs
 from charts.cases import NETWORKS, times
-from charts.specification import layers, member_rows, rows_of
+from charts.specification import chart_of, layers, member_rows, rows_of
+
+
+def dots(values, rows="network", **options):
+    return chart_of(charts.dots(values, rows, **options))
 
 
 def summary(chart):
@@ -16,7 +21,7 @@ def summary(chart):
 
 @pytest.fixture(scope="module")
 def chart():
-    return dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
+    return dots(times(), never="never fit")
 
 
 def test_every_member_that_got_there_has_a_dot_on_its_row(chart):
@@ -38,26 +43,26 @@ def test_those_that_never_got_there_are_counted_and_their_row_has_no_mean(chart)
 def test_diverged_members_are_told_from_those_that_never_got_there():
     values = times()
     values[2, :2] = np.nan
-    assert "2 of 10 diverged" in dots(values, category="network", title="Epochs to fit", scale="log").description
+    assert "2 of 10 diverged" in dots(values).description
 
 
 def test_a_bound_stands_on_its_own_row():
     bounds = xr.DataArray([251.0, 5610.0, 212_000.0], dims=("network",), coords={"network": list(NETWORKS)})
     shuffled = bounds.isel(network=[2, 0, 1])
-    chart = dots(times(), category="network", title="Pieces", scale="log", bounds=shuffled, bounds_label="bound")
+    chart = dots(times(), bounds=shuffled, bounds_label="bound")
     assert {row["series"]: row["bound"] for row in summary(chart)} == dict(zip(NETWORKS, bounds.values, strict=True))
     assert "bound 5.61e+03" in chart.description
 
 
 def test_dots_fall_where_they_fell_before(chart):
-    again = dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
+    again = dots(times(), never="never fit")
     assert again.to_dict() == chart.to_dict()
 
 
 def test_dots_are_called_what_they_are_and_gaps_by_their_reason():
     values = times()
     values[1, 0], values[2, :2] = 0.0, np.nan
-    chart = dots(values, category="network", title="Norm", scale="log", each="random walk", missing="no critical point")
+    chart = dots(values, each="random walk", missing="no critical point")
     assert chart.usermeta["key"][0]["label"] == "one random walk"
     assert "one dot for each of 10 random walks" in chart.description
     assert "2 of 10 no critical point" in chart.description
@@ -66,10 +71,12 @@ def test_dots_are_called_what_they_are_and_gaps_by_their_reason():
 
 
 def test_the_interval_of_shares_ends_where_shares_do():
-    shares = xr.DataArray([[0.0] * 5 + [0.5], [1.0] * 5 + [0.6]], {"network": ["a", "b"]}, ("network", "member"))
-    chart = dots(shares, category="network", title="Share", domain=(0.0, 1.0), possible=(0.0, 1.0))
+    shares = xr.DataArray(
+        [[0.0] * 5 + [0.5], [1.0] * 5 + [0.6]], {"network": ["a", "b"]}, ("network", "member"), attrs=attrs("share")
+    )
+    chart = dots(shares, domain=(0.0, 1.0), possible=(0.0, 1.0))
     low, high = summary(chart)
     assert (low["low"], high["high"]) == (0.0, 1.0)
     assert "−" not in chart.description
-    free = summary(dots(shares, category="network", title="Share"))
+    free = summary(dots(shares))
     assert free[0]["low"] < 0

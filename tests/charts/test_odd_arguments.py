@@ -6,10 +6,6 @@ import torch
 import xarray as xr
 
 from bathymetry import charts
-from bathymetry.charts.line_charts import prediction_chart as predictions
-from bathymetry.charts.point_charts import dot_chart as dots
-from bathymetry.charts.point_charts import path_chart as paths
-from bathymetry.charts.point_charts import scatter_chart as scatter
 from bathymetry.core.errors import InputError
 
 LOSSES = xr.DataArray(
@@ -18,54 +14,51 @@ LOSSES = xr.DataArray(
     coords={"network": ["a", "b"], "epoch": [0, 1, 2, 3]},
 )
 LAST = LOSSES.isel(epoch=-1, drop=True)
-ANSWERS = xr.DataArray(np.ones((6, 5)), dims=("member", "x"), coords={"x": np.linspace(-1, 1, 5)})
+LEARNED = xr.DataArray(np.ones((6, 5)), dims=("member", "x"), coords={"x": np.linspace(-1, 1, 5)})
 PLACES = xr.DataArray(np.ones((6, 3, 2)), dims=("member", "snapshot", "component"), coords={"snapshot": [0, 1, 2]})
-CHART = charts.curves(LOSSES, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+(PANEL,) = charts.lines(LOSSES, "epoch", "network")
 CALLS = {
-    "curves": (
-        charts.curves,
-        {
-            "values": LOSSES,
-            "x": "epoch",
-            "series": "network",
-            "x_scale": "epoch",
-            "y_scale": "log",
-            "y_domain": (0.1, 1.0),
-        }
-        | {"references": (), "x_title": "Epoch", "y_title": "Loss"},
+    "lines": (
+        charts.lines,
+        {"values": LOSSES, "x": "epoch", "series": "network", "scale": "log", "x_scale": "epoch", "domain": (0.1, 1.0)}
+        | {"facet": None, "references": (), "behind": None, "members": "lines", "height": 300},
     ),
-    "dots": (dots, {"values": LAST, "category": "network", "scale": "log", "domain": None, "title": "Loss"}),
+    "dots": (
+        charts.dots,
+        {"values": LAST, "rows": "network", "facet": None, "scale": "log", "domain": None, "possible": None}
+        | {"bounds": None, "references": ()},
+    ),
     "scatter": (
-        scatter,
-        {"x": LAST, "y": LAST, "group": "network", "x_scale": "log", "y_domain": None, "x_title": "a", "y_title": "b"},
+        charts.scatter,
+        {"x": LAST, "y": LAST, "series": "network", "facet": None, "x_domain": None, "y_domain": None, "height": 300},
     ),
     "predictions": (
-        predictions,
-        {"prediction": ANSWERS, "truth": ANSWERS.isel(member=0), "x": "x", "trained_on": None, "y_domain": None}
-        | {"x_title": "x", "y_title": "y"},
+        charts.predictions,
+        {"values": LEARNED, "truth": LEARNED.isel(member=0), "facet": None, "x": "x", "trained_on": None}
+        | {"domain": None, "height": 300},
     ),
-    "paths": (paths, {"points": PLACES, "colour": PLACES.isel(component=0), "titles": ("1", "2")}),
-    "panel": (charts.panel, {"chart": CHART, "title": "Loss"}),
-    "thin": (charts.thin, {"length": 1000, "most": 20, "spacing": "log"}),
+    "paths": (charts.paths, {"points": PLACES, "colour": PLACES.isel(component=0), "facet": None, "height": 300}),
+    "reference": (charts.Reference, {"value": 1.0, "axis": "x", "at": "end"}),
+    "panel": (charts.Panel, {"chart": PANEL.chart}),
 }
-WORDS = {"x_title", "y_title", "title", "titles"}
 ODD = [
     None, "a", "", 3, -1, 10**400, float("nan"), [], [1, 2, 3], (1, 2, 3), (2.0, 1.0), ("a", "b"), {}, object(), len,
     True, np.ones(3), np.ones((2, 6, 4)), torch.ones(3), xr.DataArray(np.ones(8), dims="m"),
-    LOSSES.astype(str), LOSSES[:0], LOSSES.astype(complex), CHART,
+    LOSSES.astype(str), LOSSES[:0], LOSSES.astype(complex), PANEL,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name):
     call, usual = CALLS[name]
-    call(**usual)
+    words = {"reference": {"label": "here"}, "panel": {"title": "Loss"}}.get(name, {})
+    call(**usual, **words)
     refused = 0
-    for field in usual.keys() - WORDS:
+    for field in usual:
         for value in ODD:
             said = ""
             try:
-                call(**{**usual, field: value})
+                call(**{**usual, **words, field: value})
             except InputError as error:
                 said = str(error)
             assert said.isprintable()
@@ -77,16 +70,10 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (
-            lambda: charts.curves(LOSSES, x="step", x_title="", y_title=""),
-            "x = step: expected a dimension of values: net",
-        ),
-        (lambda: charts.curves(LOSSES, x="epoch", x_title="", y_title=""), "expected epoch, member"),
-        (
-            lambda: dots(LAST, category="network", title="", scale="ln"),
-            "scale = ln: expected linear, log or acc",
-        ),
-        (lambda: dots(LAST, category="network", title="", domain=(1, 1)), "the lower first"),
+        (lambda: charts.lines(LOSSES, "step"), "x = step: expected a dimension or a coordinate along one: net"),
+        (lambda: charts.lines(LOSSES, "epoch"), "values = .*: expected member, epoch"),
+        (lambda: charts.dots(LAST, "network", scale="ln"), "scale = ln: expected linear, log or acc"),
+        (lambda: charts.dots(LAST, "network", domain=(1, 1)), "the lower first"),
         (lambda: charts.save("figure", "."), "figure = str: expected a charts.Figure"),
         (lambda: charts.save(charts.Figure("a", "b", (), "", ""), "a\0b"), r"folder = a\\x00b: expected a path"),
     ],

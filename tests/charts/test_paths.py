@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts.point_charts import path_chart as paths
-from charts.specification import axis_titles, layers, member_rows
+from bathymetry.charts import paths
+from charts.specification import axis_titles, chart_of, layers, member_rows
 
 POINTS = np.arange(24, dtype=float).reshape(2, 6, 2)
 POINTS[1, 4:] = np.nan
@@ -12,9 +12,10 @@ POINTS[1, 4:] = np.nan
 @pytest.fixture
 def chart():
     coords = {"snapshot": [0, 3, 6, 9, 12, 15]}
-    points = xr.DataArray(POINTS, dims=("member", "snapshot", "component"), coords=coords)
-    loss = xr.DataArray(np.geomspace(1, 0.01, 12).reshape(2, 6), dims=("member", "snapshot"), coords=coords)
-    return paths(points, loss, titles=("Component 1 (60 %)", "Component 2 (20 %)"))
+    components = {"component": ["Component 1 (60 %)", "Component 2 (20 %)"]}
+    points = xr.DataArray(POINTS, coords | components, ("member", "snapshot", "component"))
+    loss = xr.DataArray(np.geomspace(1, 0.01, 12).reshape(2, 6), coords, ("member", "snapshot"), name="loss")
+    return chart_of(paths(points, loss))
 
 
 def test_each_members_points_are_joined_in_their_order(chart):

@@ -1,17 +1,15 @@
 import numpy as np
 import pytest
 
-from bathymetry.charts.line_charts import prediction_chart as predictions
+from bathymetry.charts import predictions
 from charts.cases import predictions as cases
-from charts.specification import axis_titles, centre_rows, layers, rows_of
+from charts.specification import axis_titles, centre_rows, chart_of, layers, rows_of
 
 
 @pytest.fixture(scope="module")
 def chart():
     lines, truth = cases()
-    return predictions(
-        lines.isel(network=1), truth, x_title="x", y_title="Prediction", truth_label="cos(x)", trained_on=(-10, 10)
-    )
+    return chart_of(predictions(lines.isel(network=1), truth, truth_label="cos(x)", trained_on=(-10, 10)))
 
 
 def test_the_truth_is_drawn_as_it_is(chart):
@@ -43,5 +41,5 @@ def test_the_axes_say_what_they_measure(chart):
 def test_a_diverged_member_is_told_of():
     lines, truth = cases()
     lines[0, 2] = np.nan
-    chart = predictions(lines.isel(network=0), truth, x_title="x", y_title="Prediction")
+    chart = chart_of(predictions(lines.isel(network=0), truth))
     assert "1 of 10 members diverged" in chart.description

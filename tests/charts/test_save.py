@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import vl_convert
 
-from bathymetry.charts import Figure, curves, panel, save
+from bathymetry.charts import Figure, Panel, attrs, lines, predictions, save
 from bathymetry.charts.figure import Figures, drawing
-from bathymetry.charts.line_charts import prediction_chart as predictions
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind
@@ -53,16 +52,9 @@ def blank(left, top, width, height) -> bytes:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    lines, truth = prediction_cases()
-    panels = [predictions(lines.isel(network=place), truth, x_title="x", y_title="y") for place in range(3)]
-    figure = Figure(
-        name="04-prediction-cos",
-        title="What did each network make of cos(x)?",
-        panels=tuple(panel(chart, f"network {place}") for place, chart in enumerate(panels)),
-        finding="",
-        reading="",
-        number=4,
-    )
+    learned, truth = prediction_cases()
+    panels = predictions(learned.assign_coords(network=[f"network {k}" for k in range(3)]), truth, facet="network")
+    figure = Figure("04-prediction-cos", "What did each network make of cos(x)?", tuple(panels), "", "", 4)
     return save(figure, tmp_path_factory.mktemp("figures"))
 
 
@@ -84,8 +76,8 @@ def test_the_svg_holds_the_title_and_all_panels(stored):
 
 
 def test_an_svg_draws_every_member(tmp_path):
-    chart = curves(losses(members=7, diverged=False), x="epoch", series="network", x_title="Epoch", y_title="Loss")
-    figure = Figure("01-loss", "Loss", (panel(chart, "Loss"),), "", "")
+    panels = lines(losses(members=7, diverged=False), "epoch", "network")
+    figure = Figure("01-loss", "Loss", tuple(panels), "", "")
     root = ElementTree.fromstring(save(figure, tmp_path)[0].read_text())
     faint = [path for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("stroke-opacity") == "0.3"]
     assert len(faint) == 21
@@ -98,7 +90,7 @@ def every_kind(tmp_path_factory):
 
 
 KEYS = {
-    "curves": ["training", "test", "behind", "one of 6 members", "mean with 95 % interval"],
+    "lines": ["training", "test", "behind", "one of 6 members", "mean with 95 % interval"],
     "dots": ["one member", "mean with 95 % interval", "bound"],
     "paths": ["start", "end", "loss"],
     "predictions": [
@@ -123,7 +115,7 @@ def test_the_key_shows_dots_diamonds_strokes_and_bands_as_the_chart_does(every_k
     for kind, (_, (svg, _)) in every_kind.items():
         groups = ElementTree.fromstring(svg.read_text()).iter(f"{SVG}g")
         samples[kind] = [{one.tag.removeprefix(SVG) for one in group} for group in groups if is_sample(group)]
-    assert samples["curves"] == [{"path"}, {"path"}, {"path"}, {"circle"}, {"path"}]
+    assert samples["lines"] == [{"path"}, {"path"}, {"path"}, {"circle"}, {"path"}]
     assert samples["dots"] == [{"circle"}, {"path"}, {"path"}]
     assert samples["paths"] == [{"circle"}, {"path"}]
 
@@ -143,9 +135,9 @@ def test_however_long_its_words_are_nothing_runs_out_of_a_stored_figure():
     long = "Whether networks that are deeper, wider and trained for longer WILL MEMORISE more of it. " * 3
     words = "https://example.org/" + 120 * "unbroken"
     values = losses(members=2, epochs=2, diverged=False).assign_coords(network=[long, words, "short"])
-    chart = curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    (panel,) = lines(values, "epoch", "network")
     for count in (1, 3):
-        panels = tuple(panel(chart, f"{long}{place}") for place in range(count))
+        panels = tuple(Panel(panel.chart, f"{long}{place}") for place in range(count))
         svg = drawing(Figure("long", long, panels, words, 10 * long, 1))
         across, down = (float(ElementTree.fromstring(svg).get(side)) for side in ("width", "height"))
         for edge in ((0, 0, 12, down), (across - 12, 0, 12, down), (0, 0, across, 12), (0, down - 12, across, 12)):
@@ -159,10 +151,9 @@ def test_however_long_its_words_are_nothing_runs_out_of_a_stored_figure():
 
 def test_powers_and_characters_that_no_xml_may_hold_are_drawn_all_the_same(tmp_path):
     values = losses(members=2, epochs=3, diverged=False).assign_coords(network=["a\x00b", "<script>", "\"c' & d"])
-    chart = curves(values, x="epoch", series="network", x_title="E\x07", y_title="<b>Loss</b>")
-    figure = Figure(
-        'odd "name" & more', "A\x1btitle", (panel(chart, "x"), panel(chart, "y")), "4.2 × 10⁻⁵ of n log₂ c", ""
-    )
+    values["epoch"].attrs = attrs("E\x07", "epoch")
+    (one,) = lines(values.assign_attrs(attrs("<b>Loss</b>", "log")), "epoch", "network", title="x")
+    figure = Figure('odd "name" & more', "A\x1btitle", (one, Panel(one.chart, "y")), "4.2 × 10⁻⁵ of n log₂ c", "")
     svg, png = save(figure, tmp_path)
     words = [text_of(one) for one in ElementTree.fromstring(svg.read_text()).iter(f"{SVG}text")]
     assert "4.2 × 10−5 of n log2 c" in words

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts.point_charts import scatter_chart as scatter
-from charts.specification import axis_titles, member_rows
+from bathymetry.charts import attrs, scatter
+from charts.specification import axis_titles, chart_of, member_rows
 
 
 def values(numbers):
@@ -15,7 +15,7 @@ X, Y = values([[0.1, 0.2, 0.3], [0.4, 0.5, np.nan]]), values([[1.0, 0.0, 0.01], 
 
 @pytest.fixture
 def chart():
-    return scatter(X, Y, group="kind", x_title="Ratio", y_title="Loss", y_scale="log")
+    return chart_of(scatter(X.assign_attrs(attrs("ratio")), Y.assign_attrs(attrs("loss", "log")), "kind"))
 
 
 def test_every_member_with_two_numbers_is_a_point_of_its_group(chart):

@@ -1,7 +1,7 @@
 import json
 import re
 
-from bathymetry.charts import curves
+from bathymetry.charts import lines
 from bathymetry.charts.theme import PALETTE, configuration, twins
 from charts.cases import losses
 
@@ -31,7 +31,7 @@ def test_words_and_lines_stand_out_on_both_faces():
 
 
 def test_every_colour_of_a_chart_has_a_twin():
-    chart = curves(losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss").to_dict()
+    chart = lines(losses(), "epoch", "network")[0].chart.to_dict()
     chart.pop("datasets")
     used = set(re.findall(r"#[0-9a-f]{6}", json.dumps([chart, configuration()])))
     assert used

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.charts import thin
+from bathymetry.charts.axes import thin
 
 
-@given(st.integers(1, 5000), st.integers(2, 300), st.sampled_from(["log", "linear"]))
-def test_what_stays_rises_from_the_first_to_the_last_and_is_not_too_much(length, most, spacing):
-    kept = thin(length, most, spacing)
+@given(st.integers(1, 5000), st.integers(2, 300), st.booleans())
+def test_what_stays_rises_from_the_first_to_the_last_and_is_not_too_much(length, most, logarithmic):
+    kept = thin(length, most, logarithmic)
     assert kept[0] == 0
     assert kept[-1] == length - 1
     assert (np.diff(kept) > 0).all()
@@ -24,3 +24,7 @@ def test_a_logarithmic_axis_gets_every_early_epoch_and_few_late_ones():
 
 def test_short_lines_stay_whole():
     assert thin(200).tolist() == list(range(200))
+
+
+def test_powers_of_ten_are_kept_of_a_million_points():
+    assert thin(1_000_000, most=7).tolist() == [0, 9, 99, 999, 9999, 99999, 999999]

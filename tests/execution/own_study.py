@@ -9,7 +9,7 @@ from pydantic import Field
 
 import bathymetry as bm
 from bathymetry.charts import Figure, panel
-from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.explicit import dot_chart as dots
 from bathymetry.studies import Claim, JointMeasurement, Plan, PlannedEnsemble, Study, StudySettings, Widths
 
 

@@ -3,11 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts import Figure, Reference, curves, panel
-from bathymetry.charts.line_charts import prediction_chart as predictions
-from bathymetry.charts.point_charts import dot_chart as dots
-from bathymetry.charts.point_charts import path_chart as paths
-from bathymetry.charts.point_charts import scatter_chart as scatter
+from bathymetry.charts import Figure, Panel, Reference, attrs, dots, lines, paths, predictions, scatter
 from bathymetry.report import ClaimRow, Kept, Report, StudySection
 from bathymetry.stats import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times
@@ -62,97 +58,64 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
 
 
 def loss_figure(number: int, seed: int = 0) -> Figure:
-    chart = curves(
-        losses(seed=seed),
-        x="epoch",
-        series="network",
-        x_title="Epoch",
-        y_title="Training loss (mean squared error)",
-        references=[Reference(0.005, "1 % of the variance")],
-    )
-    return Figure(
-        f"{number:02d}-loss", "How fast does each network learn?", (panel(chart, "Loss"),),
-        f"Finding of figure {number}.", "Each faint line is one member.", number,
-    )  # fmt: skip
+    values = losses(seed=seed).assign_attrs(attrs("training loss (mean squared error)", "log"))
+    panels = lines(values, "epoch", "network", references=[Reference(0.005, "1 % of the variance")])
+    finding = f"Finding of figure {number}."
+    title = "How fast does each network learn?"
+    return Figure(f"{number:02d}-loss", title, tuple(panels), finding, "Each faint line is one member.", number)
 
 
 def prediction_figure(number: int) -> Figure:
-    lines, truth = prediction_cases()
-    panels = tuple(
-        panel(
-            predictions(
-                lines.isel(network=place),
-                truth,
-                x_title="x",
-                y_title="Prediction",
-                truth_label="cos(x)",
-                series_index=place,
-            ),
-            network,
-        )
-        for place, network in enumerate(NETWORKS)
-    )
-    return Figure(
-        f"{number:02d}-prediction", "What was learned?", panels, f"Finding of figure {number}.", "Dashed: cos.", number
-    )
+    values, truth = prediction_cases()
+    panels = predictions(values, truth, facet="network", truth_label="cos(x)")
+    finding = f"Finding of figure {number}."
+    return Figure(f"{number:02d}-prediction", "What was learned?", tuple(panels), finding, "Dashed: cos.", number)
 
 
 def dots_figure() -> Figure:
-    chart = dots(times(), category="network", title="Epochs to fit", scale="log", never="never fit")
-    return Figure(
-        "epochs-to-fit", "When does each member fit?", (panel(chart, "Epochs to fit"),), "Half never do.", "Dots."
-    )
+    panels = dots(times(), "network", never="never fit")
+    return Figure("epochs-to-fit", "When does each member fit?", tuple(panels), "Half never do.", "Dots.")
 
 
 def accuracy_figure(number: int) -> Figure:
-    charts = [
-        panel(
-            curves(
-                accuracies(seed=seed), x="epoch", series="network", x_title="Epoch", y_title=title,
-                y_scale="accuracy", examples=60_000,
-            ),
-            title,
-        )
-        for seed, title in enumerate(("Training accuracy", "Test accuracy"))
-    ]  # fmt: skip
-    return Figure(
-        f"{number:02d}-accuracy", "How accurate?", tuple(charts), f"Finding of figure {number}.", "Logit axis.", number
-    )
+    panels = [
+        panel
+        for seed, name in enumerate(("training accuracy", "test accuracy"))
+        for panel in lines(accuracies(seed=seed).assign_attrs(long_name=name), "epoch", "network")
+    ]
+    finding = f"Finding of figure {number}."
+    return Figure(f"{number:02d}-accuracy", "How accurate?", tuple(panels), finding, "Logit axis.", number)
 
 
 def figures_of_every_kind() -> tuple[Figure, ...]:
     """Two panels of each kind of chart, with all that a kind can hold."""
     numbers = np.random.default_rng(7).uniform(0.1, 1.0, (2, 6, 5))
-    shares = xr.DataArray(numbers[..., 0], {"activation": ["relu", "tanh"]}, ("activation", "member"))
+    shares = xr.DataArray(numbers[..., 0], {"activation": ["relu", "tanh"]}, ("activation", "member"), name="share")
     snapshots = {"snapshot": np.arange(5)}
     points = xr.DataArray(numbers.transpose(1, 2, 0), snapshots, ("member", "snapshot", "component"))
-    loss = xr.DataArray(numbers[0], snapshots, ("member", "snapshot"))
+    loss = xr.DataArray(numbers[0], snapshots, ("member", "snapshot"), name="loss")
     sizes = xr.DataArray(
-        numbers, {"half": ["training", "test"], "size": [5, 25, 125, 500, 1500]}, ("half", "member", "size")
+        numbers,
+        {"half": ["training", "test"], "size": ("size", [5, 25, 125, 500, 1500], attrs("size", "log"))},
+        ("half", "member", "size"),
+        attrs=attrs("loss", "log"),
     )
     bounds = xr.DataArray([900.0, 500.0, 400.0], {"network": list(NETWORKS)}, ("network",))
-    lines = (Reference(0.5, "half"), Reference(125, "middle", "x"))
-    lines_of_members, truth = prediction_cases()
-    charts = {
-        "curves": curves(
-            sizes, x="size", series="half", x_title="Size", x_scale="log", y_title="Loss", members="dots",
-            references=lines, behind=sizes.isel(member=0), behind_label="behind",
-        ),
-        "dots": dots(
-            times(), category="network", title="Epochs", scale="log", bounds=bounds,
-            references=[Reference(600, "middle", "x")],
-        ),
-        "paths": paths(points, loss, titles=("Component 1", "Component 2")),
-        "predictions": predictions(
-            lines_of_members.isel(network=0), truth, x_title="x", y_title="Prediction", trained_on=(-10.0, 10.0)
-        ),
-        "scatter": scatter(
-            shares, shares, group="activation", x_title="Share", y_title="Share", references=[Reference(0.5, "half")]
-        ),
-    }  # fmt: skip
+    values, truth = prediction_cases()
+    two = (Reference(0.5, "half"), Reference(125, "middle", "x"))
+    behind = {"behind": sizes.isel(member=0), "behind_label": "behind"}
+    kinds = {
+        "lines": lines(sizes, "size", "half", members="dots", references=two, **behind),
+        "dots": dots(times(), "network", bounds=bounds, references=[Reference(600, "middle", "x")]),
+        "paths": paths(points, loss),
+        "predictions": predictions(values.isel(network=0), truth, trained_on=(-10.0, 10.0)),
+        "scatter": scatter(shares, shares, "activation", references=[Reference(0.5, "half")]),
+    }
     return tuple(
-        Figure(f"kind-{kind}", f"Two of {kind}?", (panel(chart, "first"), panel(chart, "second")), "Two.", "Twice.")
-        for kind, chart in charts.items()
+        Figure(
+            f"kind-{kind}", f"Two of {kind}?", (Panel(one.chart, "first"), Panel(one.chart, "second")), "Two.", "Twice."
+        )
+        for kind, (one,) in kinds.items()
     )
 
 
@@ -204,7 +167,7 @@ def hostile_report() -> Report:
 
 def hostile_figure() -> Figure:
     values = losses(epochs=60, diverged=False).assign_coords(network=[HOSTILE, 'it\'s \\ "b"', "a.b[c]"])
-    chart = curves(
-        values, x="epoch", series="network", x_title=HOSTILE, y_title=HOSTILE, references=[Reference(0.1, HOSTILE)]
-    )
-    return Figure("01-hostile", HOSTILE, (panel(chart, HOSTILE), panel(chart, HOSTILE)), HOSTILE, HOSTILE, 1)
+    values["epoch"].attrs = attrs(HOSTILE, "epoch")
+    values = values.assign_attrs(attrs(HOSTILE, "log"))
+    (one,) = lines(values, "epoch", "network", references=[Reference(0.1, HOSTILE)], title=HOSTILE)
+    return Figure("01-hostile", HOSTILE, (one, one), HOSTILE, HOSTILE, 1)

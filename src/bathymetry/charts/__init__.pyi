@@ -1,11 +1,10 @@
 from .axes import Reference as Reference
-from .axes import thin as thin
+from .explicit import curves as curves
+from .explicit import panel as panel
 from .figure import Figure as Figure
 from .figure import Panel as Panel
-from .figure import panel as panel
 from .figure import save as save
 from .labels import attrs as attrs
-from .line_charts import curves as curves
 from .line_charts import lines as lines
 from .line_charts import predictions as predictions
 from .point_charts import dots as dots

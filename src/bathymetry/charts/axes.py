@@ -1,21 +1,23 @@
-"""The scales that values are drawn on, each the one on which the mean of members is taken.
+"""The axes of charts: which values have a place on them, where their ticks are, and how numbers read there.
 
-Losses are averaged as logarithms and accuracies as logits, because there their spread is much alike all along; the
-axis shows them the same way, so that an interval is as wide above its centre as below.
+Losses are averaged as logarithms and accuracies as logits, because there their spread is much the same all along. The
+axis shows them in the same way, so that an interval is as wide above its centre as below.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from numbers import Real
+from typing import Any, Literal, TypeAlias, get_args
 
 import altair as alt
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bathymetry.charts.theme import MUTED, PAPER
-from bathymetry.core.errors import InputError, whole_number
-from bathymetry.stats.intervals import accuracy, logit
+from bathymetry.core.errors import InputError
+from bathymetry.stats.intervals import IDENTITY, LOG, accuracy, logit, mean_interval
 
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]
 X_SCALES: Sequence[str] = get_args(XScale)
@@ -30,137 +32,122 @@ _ACCURACIES: tuple[Sequence[float], ...] = (
     tuple(np.arange(0.01, 0.995, 0.01).round(2)),
     tuple(np.arange(0.002, 0.9995, 0.002).round(3)),
 )
+_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of logarithmic ticks, the sparsest first
 _HANDFUL = 6  # points that each get a tick
 _ENOUGH = 5  # ticks
 _CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
 _APART = 1.3  # the least ratio between the last two ticks of epochs
 _LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
+_MOST_POINTS = 200  # of a line
+# Neither 1e+1 for ten nor 0.0000001.
+_FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
+_PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
 
 
-def drawable(
-    values: Float[np.ndarray, "*shape"], scale: YScale, examples: int | None = None
-) -> Float[np.ndarray, "*shape"]:
-    """Turn values into what is written in a chart's data.
+@dataclass(frozen=True)
+class Centre:
+    """A mean over members with its pointwise 95 % interval, as it is drawn."""
 
-    Args:
-        values: Losses, shares or anything else.
-        scale: The axis they go on.
-        examples: Of how many examples an accuracy is a share, so that c of n correct becomes ln((c+½)/(n−c+½)); if not
-            known, as if of half a million.
-
-    Returns:
-        Logits for accuracies, else the values; what has no place on the axis (NaN, infinite, not positive on a
-        logarithmic one) is NaN.
-
-    Raises:
-        InputError: If an accuracy is no share.
-
-    Example:
-        >>> drawable(np.array([0.5, 1.0]), "accuracy", examples=10).round(3).tolist()
-        [0.0, 3.045]
-        >>> drawable(np.array([1.0, 0.0, np.inf]), "log").tolist()
-        [1.0, nan, nan]
-    """
-    values = np.asarray(values, dtype=float)
-    if scale == "accuracy":
-        known = values[np.isfinite(values)]
-        if known.size and not (known.min() >= 0 and known.max() <= 1):
-            worst = known.min() if known.min() < 0 else known.max()
-            raise InputError("values", worst, "expected shares from 0 to 1 on an accuracy axis")
-        total = _MANY if examples is None else whole_number("examples", examples, 1)
-        return logit(np.where(np.isfinite(values), values, np.nan) * total, total)
-    drawn = np.isfinite(values) & ((values >= _LEAST) | (scale != "log"))
-    shown = np.where(np.abs(values) < _LEAST, 0.0, values) if scale == "linear" else values
-    return np.where(drawn, shown, np.nan)
+    middle: Float[np.ndarray, " point"]
+    low: Float[np.ndarray, " point"]  # NaN with fewer than two members
+    high: Float[np.ndarray, " point"]
+    diverged: Bool[np.ndarray, " member"]  # which members were left out
 
 
-def natural(
-    drawn: Float[np.ndarray, "*shape"], scale: YScale, examples: int | None = None
-) -> Float[np.ndarray, "*shape"]:
-    """Turn what is written in a chart's data back into values.
+@dataclass(frozen=True)
+class Axis:
+    """An axis of values, and the way from values to what a chart's data hold: logits for accuracies."""
 
-    Args:
-        drawn: What `drawable` gave.
-        scale: The axis it is on.
-        examples: As it was given to `drawable`.
+    title: str
+    scale: YScale = "linear"
+    domain: tuple[float, float] | None = None  # as far as the data if None
+    num_examples: int | None = None  # of which an accuracy is a share: c of n correct is drawn at ln((c+½)/(n−c+½))
 
-    Returns:
-        Accuracies for logits, else the same.
+    def drawn(self, values: Any) -> Float[np.ndarray, "*shape"]:
+        """Turn values into what is drawn; what has no place on the axis is NaN."""
+        values = np.asarray(values, dtype=float)
+        finite = np.isfinite(values)
+        if self.scale == "accuracy":
+            outside = values[finite & ~((values >= 0) & (values <= 1))]
+            if outside.size:
+                raise InputError("values", outside.flat[0], "expected shares from 0 to 1 on an accuracy axis")
+            total = self.num_examples or _MANY
+            return logit(np.where(finite, values, np.nan) * total, total)
+        if self.scale == "log":
+            return np.where(finite & (values >= _LEAST), values, np.nan)
+        return np.where(finite, np.where(np.abs(values) < _LEAST, 0.0, values), np.nan)
 
-    Example:
-        >>> natural(drawable(np.array([0.97]), "accuracy", examples=100), "accuracy", examples=100).round(9).tolist()
-        [0.97]
-    """
-    return accuracy(drawn, examples or _MANY) if scale == "accuracy" else np.asarray(drawn)
+    def natural(self, drawn: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Turn what is drawn back into values."""
+        return accuracy(drawn, self.num_examples or _MANY) if self.scale == "accuracy" else np.asarray(drawn)
+
+    def centre(self, drawn: Float[np.ndarray, "member point"]) -> Centre:
+        """Average members point by point on the axis's own scale; one with a gap anywhere is left out everywhere."""
+        diverged = ~np.isfinite(drawn).all(axis=1)
+        if diverged.all():
+            nothing = np.full(drawn.shape[1], np.nan)
+            return Centre(nothing, nothing, nothing, diverged)
+        # An accuracy is drawn as its logit, so its mean is taken as it stands.
+        with np.errstate(over="ignore", invalid="ignore"):  # of huge values the spread may have no number
+            band = mean_interval(drawn[~diverged], axis=0, transform=LOG if self.scale == "log" else IDENTITY)
+        return Centre(band.centre, band.low, band.high, diverged)
+
+    def channel(self, drawn: Float[np.ndarray, "*shape"]) -> dict[str, Any]:
+        """Make the title, scale and axis of an Altair channel that has room for all that is drawn."""
+        if self.scale == "accuracy":
+            ends = None if self.domain is None else self.drawn(self.domain).tolist()
+            scale = alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined)
+            ticks, words = self._accuracy_ticks(*(ends or _reach(drawn))), self.expression("value", digits=5)
+            axis = alt.Axis(values=ticks, labelExpr=words, labelOverlap="greedy")
+        elif self.scale == "log":
+            low, high = self.domain or _around(drawn)
+            scale = alt.Scale(type="log", domain=[low, high], nice=False)
+            axis = alt.Axis(values=_logarithmic_ticks(low, high), labelExpr=_PLAIN, labelOverlap="greedy")
+        else:
+            fixed: dict[str, Any] = {} if self.domain is None else {"nice": False, "domain": list(self.domain)}
+            scale, axis = alt.Scale(zero=False, **fixed), alt.Axis(labelExpr=_PLAIN, tickCount=6)
+        return {"title": self.title, "scale": scale, "axis": axis}
+
+    def clips(self, drawn: Float[np.ndarray, "*shape"]) -> bool:
+        """Say whether something drawn lies outside the axis."""
+        if self.domain is None:
+            return False
+        low, high = self.drawn(self.domain)
+        return bool(((drawn < low) | (drawn > high)).any())
+
+    def expression(self, field: str, digits: int = 4) -> str:
+        """Write the Vega expression that puts a field of `datum` into words."""
+        if self.scale == "accuracy":
+            total = self.num_examples or _MANY
+            share = f"clamp(({total + 1} / (1 + exp(-datum.{field})) - 0.5) / {total}, 0, 1)"
+            return f"format(100 * {share}, '.{digits}~g') + ' %'"
+        return f"format(datum.{field}, abs(datum.{field}) >= 1 ? ',.4~r' : '.3~g')"
+
+    def words(self, drawn: float) -> str:
+        """Write what is drawn as a reader would."""
+        value = float(self.natural(np.array(drawn)))
+        return f"{100 * value:.4g} %" if self.scale == "accuracy" else f"{value:.3g}"
+
+    def _accuracy_ticks(self, low: float, high: float) -> list[float]:
+        """Take the roundest first, and others until there are enough, each where it has room."""
+        taken: list[float] = []
+        for tier in _ACCURACIES:
+            for tick in self.drawn(tier).tolist():
+                if low <= tick <= high and all(abs(tick - other) >= _CLEAR * (high - low) for other in taken):
+                    taken.append(tick)
+            if len(taken) >= _ENOUGH:
+                break
+        return sorted(taken)
 
 
-def y_axis(
-    scale: YScale,
-    title: str,
-    drawn: Float[np.ndarray, "*shape"],
-    domain: tuple[float, float] | None = None,
-    examples: int | None = None,
-) -> dict[str, Any]:
-    """Describe an axis that holds values.
-
-    Args:
-        scale: How it is spaced.
-        title: What it measures, with its unit.
-        drawn: All that is drawn on it, as `drawable` gave it.
-        domain: From where to where, in natural values; what the data need if None.
-        examples: Of how many examples an accuracy is a share.
-
-    Returns:
-        The arguments `title`, `scale` and `axis` of an Altair position channel.
-    """
-    if scale == "accuracy":
-        ends = [] if domain is None else drawable(np.array(domain), scale, examples).tolist()
-        return {
-            "title": title,
-            "scale": alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined),
-            "axis": alt.Axis(
-                values=_accuracy_ticks(ends or _reach(drawn), examples),
-                labelExpr=text("value", scale, examples, digits=5),
-                labelOverlap="greedy",
-            ),
-        }
-    if scale == "log":
-        low, high = domain if domain is not None else _around(drawn)
-        return {
-            "title": title,
-            "scale": alt.Scale(type="log", domain=[low, high], nice=False),
-            "axis": alt.Axis(values=_logarithmic_ticks(low, high), labelExpr=_PLAIN, labelOverlap="greedy"),
-        }
-    spacing = alt.Scale(zero=False) if domain is None else alt.Scale(zero=False, nice=False, domain=list(domain))
-    return {"title": title, "scale": spacing, "axis": alt.Axis(labelExpr=_PLAIN, tickCount=6)}
-
-
-def leaves(
-    drawn: Float[np.ndarray, "*shape"],
-    scale: YScale,
-    domain: tuple[float, float] | None,
-    examples: int | None = None,
-) -> bool:
-    """Say whether anything lies outside an axis.
-
-    Args:
-        drawn: All that is drawn on it.
-        scale: How it is spaced.
-        domain: From where to where it goes, in natural values; as far as the data if None.
-        examples: Of how many examples an accuracy is a share.
-
-    Returns:
-        Whether it has to be clipped.
-    """
-    if domain is None:
-        return False
-    low, high = drawable(np.array(domain), scale, examples)
-    return bool(((drawn < low) | (drawn > high)).any())
+def _reach(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
+    finite = drawn[np.isfinite(drawn)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
-    # Leave a little air around all that is drawn on a logarithmic axis.
+    """Leave a little air around all that is drawn on a logarithmic axis."""
     finite = drawn[np.isfinite(drawn) & (drawn >= _LEAST)]
     if not finite.size:
         return 0.1, 1.0
@@ -169,29 +156,8 @@ def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
     return float(f"{10.0 ** max(low - air, -307):.4g}"), float(f"{10.0 ** min(high + air, 308):.4g}")
 
 
-_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of ticks, the sparsest first
-
-
-def _reach(drawn: Float[np.ndarray, "*shape"]) -> list[float]:
-    finite = drawn[np.isfinite(drawn)]
-    return [float(finite.min()), float(finite.max())] if finite.size else [0.0, 1.0]
-
-
-def _accuracy_ticks(ends: Sequence[float], examples: int | None) -> list[float]:
-    # Take the roundest first, and others until there are enough, each where it has room.
-    low, high = ends
-    taken: list[float] = []
-    for tier in _ACCURACIES:
-        for tick in drawable(np.array(tier), "accuracy", examples).tolist():
-            if low <= tick <= high and all(abs(tick - other) >= _CLEAR * (high - low) for other in taken):
-                taken.append(tick)
-        if len(taken) >= _ENOUGH:
-            break
-    return sorted(taken)
-
-
 def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[float]:
-    # Choose ticks that a reader knows: powers of ten, with 2 and 5 between them where there is room.
+    """Choose ticks that a reader knows: powers of ten, with 2 and 5 between them where there is room."""
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     decades = np.log10(high) - np.log10(low)
     step = max(1, int(np.ceil(decades / 7)))
@@ -201,223 +167,127 @@ def _logarithmic_ticks(low: float, high: float, sparse: float = 3.5) -> list[flo
         inside = [tick for tick in ticks if low <= tick <= high]
         if len(inside) > 2:
             return inside
-    return _even_ticks(low, high)
-
-
-def _even_ticks(low: float, high: float) -> list[float]:
     # Where an axis covers less than a factor of two or so, even steps serve as well as on a linear one.
     exponent = int(np.floor(np.log10((high - low) / 3)))
     step = max(one for one in (1, 2, 5) if one * 10.0**exponent <= (high - low) / 3)
-    first, last = int(np.ceil(low / (step * 10.0**exponent))), int(np.floor(high / (step * 10.0**exponent)))
-    return [float(f"{place * step}e{exponent}") for place in range(first, last + 1)]
+    unit = step * 10.0**exponent
+    return [float(f"{k * step}e{exponent}") for k in range(int(np.ceil(low / unit)), int(np.floor(high / unit)) + 1)]
 
 
-def x_axis(scale: XScale, title: str, places: Float[np.ndarray, " point"]) -> dict[str, Any]:
-    """Describe a horizontal axis.
+@dataclass(frozen=True)
+class Horizontal:
+    """The horizontal axis of lines: which of their points are drawn, and where."""
 
-    Args:
-        scale: "epoch" counts from 0 and is logarithmic from about 1 on, so the initialisation has its place.
-        title: What it measures, with its unit.
-        places: The x of every point, rising.
+    title: str
+    scale: XScale
+    kept: Int[np.ndarray, " point"]  # indices of the points that are drawn, in the order of their places
+    places: Float[np.ndarray, " point"]  # rising
 
-    Returns:
-        The arguments `title`, `scale` and `axis` of an Altair position channel.
-    """
-    last = float(places[-1])
-    if scale == "epoch":
-        known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
-        ticks = [
-            0,
-            *(tick for tick in known if tick * _APART < last),
-            last,
-        ]  # the end, where findings are read, included
-        return {
-            "title": title,
-            "scale": alt.Scale(type="symlog", constant=1, nice=False),
-            "axis": alt.Axis(
-                values=ticks, format="~s" if last >= 1e5 else ",d", labelOverlap="greedy", labelFlush=False
-            ),
-        }
-    if scale == "log":
-        return {
-            "title": title,
-            "scale": alt.Scale(type="log", nice=False, padding=12),
-            "axis": alt.Axis(values=_places_or_powers(places), labelExpr=_PLAIN, labelOverlap="greedy"),
-        }
-    return {"title": title, "scale": alt.Scale(zero=False, nice=False), "axis": alt.Axis(labelExpr=_PLAIN, tickCount=7)}
+    @classmethod
+    def over(cls, name: str, x: Float[np.ndarray, " all"], title: str, scale: XScale) -> "Horizontal":
+        """Order points by where they lie, leave out those without a place, and thin them out."""
+        if scale == "epoch" and x.min() < 0:
+            raise InputError(name, x.min(), "expected at least 0; a linear axis has room for it")
+        if scale == "log" and not (x > 0).any():
+            raise InputError(name, x.max(), "expected a number above 0 on a logarithmic axis")
+        rising = np.argsort(x, kind="stable")
+        rising = rising[x[rising] > 0] if scale == "log" else rising
+        kept = rising[thin(len(rising), logarithmic=scale != "linear")]
+        return cls(title, scale, kept, x[kept])
 
+    @property
+    def axis(self) -> Axis:
+        """The same axis for single values, such as those of references."""
+        return Axis(self.title, "log" if self.scale == "log" else "linear")
 
-def _places_or_powers(places: Float[np.ndarray, " point"]) -> list[float]:
-    # A handful of whole numbers, such as batch sizes, are their own best ticks.
-    if len(places) <= _HANDFUL and bool((places == np.round(places)).all()):
-        return [float(place) for place in places]
-    return _logarithmic_ticks(float(places[0]) / 1.3, float(places[-1]) * 1.3, sparse=2.2)
+    def channel(self, field: str = "x") -> alt.X:
+        """Make the channel of a field."""
+        ticks: dict[str, Any] = {"labelExpr": _PLAIN}
+        if self.scale == "epoch":  # which counts from 0 and is logarithmic from about 1 on
+            last = float(self.places[-1])
+            known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+            values = [0, *(tick for tick in known if tick * _APART < last), last]  # findings are read at the end
+            ticks = {"values": values, "format": "~s" if last >= 1e5 else ",d", "labelFlush": False}
+            scale = alt.Scale(type="symlog", constant=1, nice=False)
+        elif self.scale == "log":
+            few = len(self.places) <= _HANDFUL and bool((self.places == np.round(self.places)).all())
+            ends = float(self.places[0]) / 1.3, float(self.places[-1]) * 1.3
+            ticks["values"] = self.places.tolist() if few else _logarithmic_ticks(*ends, sparse=2.2)
+            scale = alt.Scale(type="log", nice=False, padding=12)
+        else:
+            ticks["tickCount"] = 7
+            scale = alt.Scale(zero=False, nice=False)
+        if self.scale != "linear":
+            ticks["labelOverlap"] = "greedy"
+        return alt.X(f"{field}:Q", title=self.title, scale=scale, axis=alt.Axis(**ticks))
 
-
-def text(field: str, scale: YScale, examples: int | None = None, digits: int = 4) -> str:
-    """Write the Vega expression that puts a drawn value into words.
-
-    Args:
-        field: The field of `datum` that holds it.
-        scale: The axis it is on.
-        examples: Of how many examples an accuracy is a share.
-        digits: How many digits of a percentage.
-
-    Returns:
-        An expression: three digits, or a percentage.
-    """
-    if scale == "accuracy":
-        total = examples or _MANY
-        share = f"clamp(({total + 1} / (1 + exp(-datum.{field})) - 0.5) / {total}, 0, 1)"
-        return f"format(100 * {share}, '.{digits}~g') + ' %'"
-    return f"format(datum.{field}, abs(datum.{field}) >= 1 ? ',.4~r' : '.3~g')"
-
-
-# Neither 1e+1 for ten nor 0.0000001.
-_FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
-_PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
-
-
-_ROWS_DIGITS = 5
-
-
-def rows(columns: Mapping[str, Any]) -> alt.InlineData:
-    """Make a chart's data from columns.
-
-    Args:
-        columns: Columns by name, all of one shape (or that broadcast to it); numbers keep five digits, and NaN
-            becomes a gap.
-
-    Returns:
-        Data that travel inside the chart; unlike a data frame they may have any number of rows.
-
-    Example:
-        >>> rows({"x": np.array([1.0, np.nan]), "who": "a"}).to_dict()["values"]
-        [{'x': 1.0, 'who': 'a'}, {'x': None, 'who': 'a'}]
-    """
-    arrays = np.broadcast_arrays(*(np.asarray(column) for column in columns.values()))
-    written = [_written(array.ravel()) for array in arrays]
-    return alt.InlineData(values=[dict(zip(columns, row, strict=True)) for row in zip(*written, strict=True)])
-
-
-def _written(column: "np.ndarray[Any, Any]") -> list[Any]:
-    if column.dtype.kind == "f":
-        return [float(f"{value:.{_ROWS_DIGITS}g}") if np.isfinite(value) else None for value in column.tolist()]
-    return list(column.tolist())
-
-
-_HALO: tuple[dict[str, Any], ...] = ({"stroke": PAPER, "strokeWidth": 4, "strokeJoin": "round"}, {})
+    def columns(self) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+        """Share the axis out among its points, each up to half way to its neighbours."""
+        identity = (np.asarray, np.asarray)
+        forward, backward = {"log": (np.log, np.exp), "epoch": (np.log1p, np.expm1)}.get(self.scale, identity)
+        spaced = forward(self.places)
+        halves = backward((spaced[1:] + spaced[:-1]) / 2)
+        return np.concatenate([self.places[:1], halves]), np.concatenate([halves, self.places[-1:]])
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A labelled straight line across a chart."""
-
-    value: float  # in natural units
-    label: str
-    axis: Literal["x", "y"] = "y"
-    at: Literal["start", "end"] = (
-        "start"  # where on a horizontal line its label stands; before or behind a vertical one
-    )
-
-
-def reference_layers(
-    references: Sequence[Reference], x_channel: alt.X, y_channel: alt.Y, y_scale: YScale, examples: int | None = None
-) -> list[alt.Chart]:
-    """Draw reference lines with their labels.
+    """A labelled straight line across a chart.
 
     Args:
-        references: The lines; those on "y" are horizontal.
-        x_channel: The chart's horizontal axis, of the field x.
-        y_channel: The chart's vertical axis, of the field y.
-        y_scale: How that is spaced.
-        examples: Of how many examples an accuracy is a share.
-
-    Returns:
-        A rule and its words for each.
+        value: Where it stands, in the units of the axis; it is left out where that has no place.
+        label: Its words.
+        axis: "y" for a horizontal line, "x" for an upright one.
+        at: Where on a horizontal line the words stand; before or behind an upright one.
     """
+
+    value: float
+    label: str
+    axis: Literal["x", "y"] = "y"
+    at: Literal["start", "end"] = "start"
+
+    def __post_init__(self) -> None:
+        beyond_floats = isinstance(self.value, int) and abs(self.value) > 1e308
+        if not isinstance(self.value, Real) or isinstance(self.value, bool) or beyond_floats:
+            raise InputError("value", self.value, "expected a number")
+        for field, known in (("axis", ("x", "y")), ("at", ("start", "end"))):
+            if not isinstance(getattr(self, field), str) or getattr(self, field) not in known:
+                raise InputError(field, getattr(self, field), f"expected {' or '.join(known)}")
+
+    def place(self, axis: Axis) -> float:
+        """Where it is drawn; NaN where the axis has no place for it."""
+        out_of_range = axis.scale == "accuracy" and not 0 <= self.value <= 1
+        return np.nan if out_of_range else float(axis.drawn(self.value))
+
+
+def reference_layers(references: Sequence[Reference], x: alt.X, y: alt.Y, axes: Mapping[str, Axis]) -> list[alt.Chart]:
+    """Draw reference lines with their labels."""
     layers: list[alt.Chart] = []
-    for reference in references:
-        value = place_of(reference, y_scale if reference.axis == "y" else "linear", examples)
-        across, begins = reference.axis == "y", reference.at == "start"
-        if not np.isfinite(value) or (not across and value <= 0 and _is_logarithmic(x_channel)):
-            continue  # it has no place on this axis
-        base = alt.Chart(rows({reference.axis: np.array([value]), "label": reference.label}))
-        rule = base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True)
-        # The words stand twice, first as a halo in the paper's colour, so that lines may run under them.
-        if across:
-            layers.append(rule.encode(y=y_channel))
-            for halo in _HALO:
-                words = base.mark_text(
-                    align="left" if begins else "right",
-                    baseline="bottom",
-                    dx=6 if begins else -6,
-                    dy=-4,
-                    clip=True,
-                    **halo,
-                )
-                place = 0 if begins else "width"
-                layers.append(words.encode(x=alt.value(place), y=y_channel, text="label:N"))
+    for one in references:
+        value, begins = one.place(axes[one.axis]), one.at == "start"
+        if not np.isfinite(value):
+            continue
+        base = alt.Chart(inline(**{one.axis: np.array([value]), "label": one.label}))
+        channel: dict[str, Any] = {one.axis: x if one.axis == "x" else y}
+        layers.append(base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True).encode(**channel))
+        words: dict[str, Any] = {"clip": True, "align": "left" if begins == (one.axis == "y") else "right"}
+        if one.axis == "y":
+            words |= {"baseline": "bottom", "dx": 6 if begins else -6, "dy": -4}
+            channel["x"] = alt.value(0 if begins else "width")
         else:
-            layers.append(rule.encode(x=x_channel))
-            for halo in _HALO:
-                words = base.mark_text(
-                    align="right" if begins else "left", baseline="top", dx=-5 if begins else 5, dy=2, clip=True, **halo
-                )
-                layers.append(words.encode(x=x_channel, y=alt.value(0), text="label:N"))
+            words |= {"baseline": "top", "dx": -5 if begins else 5, "dy": 2}
+            channel["y"] = alt.value(0)
+        # The words stand twice, first as a halo in the paper's colour, so that lines may run under them.
+        halo = base.mark_text(stroke=PAPER, strokeWidth=4, strokeJoin="round", **words)
+        layers += [one.encode(text="label:N", **channel) for one in (halo, base.mark_text(**words))]
     return layers
 
 
-def place_of(reference: Reference, scale: YScale, examples: int | None = None) -> float:
-    """Say where a line stands on an axis.
-
-    Args:
-        reference: The line.
-        scale: How the axis is spaced.
-        examples: Of how many examples an accuracy is a share.
-
-    Returns:
-        The place, as `drawable` gives it; NaN where the axis has none.
-    """
-    if scale == "accuracy" and not 0 <= reference.value <= 1:
-        return float("nan")
-    return float(drawable(np.array(reference.value), scale, examples))
-
-
-def _is_logarithmic(channel: alt.X) -> bool:
-    described = channel.to_dict()
-    return isinstance(described, dict) and described.get("scale", {}).get("type") == "log"
-
-
-MOST = 200
-
-
-def thin(length: int, most: int = MOST, spacing: str = "log") -> Int[np.ndarray, " kept"]:
-    """Choose which points of a line to draw.
-
-    Args:
-        length: How many points there are.
-        most: How many may stay.
-        spacing: "log" keeps more of the early ones, as a logarithmic axis shows them; "linear" keeps every so many.
-
-    Returns:
-        The indices that stay, rising; the first and the last are among them.
-
-    Raises:
-        InputError: If these are no counts, or it is another spacing.
-
-    Example:
-        >>> thin(1_000_000, most=7).tolist()
-        [0, 9, 99, 999, 9999, 99999, 999999]
-        >>> thin(4).tolist()
-        [0, 1, 2, 3]
-    """
-    length, most = whole_number("length", length, 0, 2**53), whole_number("most", most, 1)
-    if not isinstance(spacing, str) or spacing not in ("log", "linear"):
-        raise InputError("spacing", spacing, "expected log or linear")
+def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int[np.ndarray, " kept"]:
+    """Choose which points of a line to draw: at most so many, evenly or with more of the early ones."""
     if length <= most:
         return np.arange(length)
-    if spacing == "linear":
+    if not logarithmic:
         return np.unique(np.rint(np.linspace(0, length - 1, most)).astype(int))
     # Rounding makes early points coincide, so ask for more until just so many differ.
     asked = kept = most
@@ -432,3 +302,16 @@ def thin(length: int, most: int = MOST, spacing: str = "log") -> Int[np.ndarray,
 
 def _log_spaced(length: int, count: int) -> Int[np.ndarray, " kept"]:
     return np.unique(np.rint(np.geomspace(1, length, count)).astype(int)) - 1
+
+
+def inline(**columns: Any) -> alt.InlineData:
+    """Make a chart's data from columns that broadcast to one shape; numbers keep five digits, NaN becomes a gap."""
+    arrays = np.broadcast_arrays(*(np.asarray(column) for column in columns.values()))
+    written = [_written(array.ravel()) for array in arrays]
+    return alt.InlineData(values=[dict(zip(columns, row, strict=True)) for row in zip(*written, strict=True)])
+
+
+def _written(column: "np.ndarray[Any, Any]") -> list[Any]:
+    if column.dtype.kind == "f":
+        return [float(f"{value:.5g}") if np.isfinite(value) else None for value in column.tolist()]
+    return list(column.tolist())

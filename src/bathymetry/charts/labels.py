@@ -1,12 +1,17 @@
-"""Words from the CF attributes of labelled arrays: axis titles, names of series, and the scale of an axis."""
+"""Labelled arrays as charts read them: titles, scales and names from CF attributes, dimensions by name."""
 
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
+import numpy as np
 import xarray as xr
 
+from bathymetry.charts.axes import X_SCALES, Y_SCALES, Axis, Horizontal, Reference, XScale, YScale
 from bathymetry.core.errors import InputError
 
 _LABELS = {"train": "training"}
+_OPTIONAL = ("facet", "series")  # arguments that may be None
 
 
 def attrs(long_name: str, scale: str = "linear", units: str = "1") -> dict[str, str]:
@@ -27,15 +32,15 @@ def attrs(long_name: str, scale: str = "linear", units: str = "1") -> dict[str, 
     return {"long_name": long_name, "units": units, "scale": scale}
 
 
-def label(value: Any) -> str:
+def label(value: object) -> str:
     """Write a coordinate's value as keys and titles have it."""
     return _LABELS.get(str(value), str(value))
 
 
 def long_name(values: xr.DataArray) -> str:
     """Read what an array's values are."""
-    name = values.name if values.name is not None else "value"
-    return str(values.attrs.get("long_name", str(name).replace("_", " ")))
+    name = "value" if values.name is None else str(values.name).replace("_", " ")
+    return str(values.attrs.get("long_name", name))
 
 
 def title(values: xr.DataArray) -> str:
@@ -48,35 +53,114 @@ def title(values: xr.DataArray) -> str:
     return words if is_symbol else words[:1].upper() + words[1:]
 
 
-def heading(values: xr.DataArray) -> str:
-    """Make a panel's title: the axis title without what stands in parentheses."""
-    return title(values).partition(" (")[0]
+def arranged(field: str, values: object, dims: Mapping[str, object]) -> xr.DataArray:
+    """Check an array and put its dimensions in order; a coordinate may stand for the one that it lies along."""
+    if not isinstance(values, xr.DataArray):
+        raise InputError(field, type(values).__name__, "expected an xarray.DataArray")
+    named = {argument: name for argument, name in dims.items() if name is not None or argument not in _OPTIONAL}
+    for argument, name in named.items():
+        lines = [str(one) for one, coordinate in values.coords.items() if coordinate.ndim == 1]
+        known = dict.fromkeys([*map(str, values.dims), *lines])
+        if not isinstance(name, str) or (name not in known and name != argument):
+            expected = f"expected a dimension or a coordinate along one: {', '.join(known)}"
+            raise InputError(argument, name, expected)
+        if name in lines and name not in values.dims:
+            values = values.swap_dims({values[name].dims[0]: name})
+    order = [str(name) for name in named.values()]
+    if len(set(order)) < len(order) or set(values.dims) != set(order):
+        there = ", ".join(map(str, values.dims)) or "none"
+        raise InputError(field, f"an array with dimensions {there}", f"expected {', '.join(order)}")
+    if values.dtype.kind not in "biuf" or values.size == 0:
+        kind = f"{values.dtype} of shape {values.shape}"
+        raise InputError(field, kind, "expected an array of real numbers, at least one")
+    return values.transpose(*order)
 
 
-def along(values: xr.DataArray, argument: str, name: str | None) -> xr.DataArray:
-    """Make a coordinate the dimension that it lies along."""
-    if name is None or not isinstance(values, xr.DataArray) or name in values.dims:
-        return values
-    if name not in values.coords or values[name].ndim != 1:
-        known = [*values.dims, *(one for one in values.coords if values[one].ndim == 1 and one not in values.dims)]
-        raise InputError(
-            argument, name, f"expected a dimension or a coordinate along one: {', '.join(map(str, known))}"
-        )
-    return values.swap_dims({values[name].dims[0]: name})
+def facets(values: xr.DataArray, facet: str | None, heading: str | None) -> Iterator[tuple[str, xr.DataArray]]:
+    """Give the panels' titles and arrays: one, or one for each value of a dimension."""
+    pieces = [values] if facet is None else [values.isel({facet: k}) for k in range(values.sizes[facet])]
+    for piece in pieces:
+        if facet in (None, "split"):
+            yield heading or title(piece).partition(" (")[0], piece
+        else:
+            yield label(piece[facet].values), piece
 
 
-def labelled(values: xr.DataArray, name: str | None) -> xr.DataArray:
-    """Write the values of a dimension as a chart's key has them."""
-    if name is None or not isinstance(values, xr.DataArray):
-        return values
-    return values.assign_coords({name: [label(one) for one in values[name].values.tolist()]})
+def piece_of(values: xr.DataArray, facet: str | None, place: int) -> xr.DataArray:
+    """Give the part of another array that belongs to a panel."""
+    return values.isel({facet: place}) if facet in values.dims else values
 
 
-def num_examples(values: xr.DataArray) -> int | None:
-    """Read of how many examples the values are shares."""
-    return int(values["examples"].min()) if "examples" in values.coords else None
+def series_names(values: xr.DataArray, dim: str) -> list[str]:
+    """Read the names along a dimension; repeated ones are numbered, because a chart knows its series by name."""
+    names: list[str] = []
+    for name in map(label, values[dim].values):
+        one, number = name, 2
+        while one in names:
+            one, number = f"{name} ({number})", number + 1
+        names.append(one)
+    return names
 
 
-def scale_of(values: xr.DataArray, default: str = "linear") -> Any:
-    """Read the scale on which values are drawn."""
-    return values.attrs.get("scale", default)
+def axis_of(
+    values: xr.DataArray, scale: object = None, domain: object = None, prefix: str = "", name: str | None = None
+) -> Axis:
+    """Make the axis of an array's values; `prefix` is the beginning of the arguments' names."""
+    scale = values.attrs.get("scale", "linear") if scale is None else scale
+    chosen = cast(YScale, _one_of(f"{prefix}scale", scale, Y_SCALES))
+    ends = check_ends(f"{prefix}domain", domain, above=0 if chosen == "log" else -math.inf)
+    examples = values.coords.get("examples") if chosen == "accuracy" else None
+    count = None if examples is None or examples.dtype.kind not in "iuf" else float(examples.min())
+    if count is not None and not count >= 1:
+        raise InputError("examples", count, "expected at least 1")
+    return Axis(name or title(values), chosen, ends, None if count is None else int(count))
+
+
+def horizontal_of(values: xr.DataArray, x: str, scale: object = None) -> Horizontal:
+    """Make the horizontal axis of a dimension."""
+    along = values[x]
+    if along.dtype.kind not in "iufb":
+        remedy = "such as days" if along.dtype.kind in "mM" else "or use dots, which draws one row per name"
+        raise InputError("values", f"coordinates {x} of {along.dtype}", f"expected numbers along the axis, {remedy}")
+    if not np.isfinite(along.values).all():
+        raise InputError("values", f"coordinates {x} that are not finite", "expected finite numbers along the axis")
+    scale = along.attrs.get("scale", "linear") if scale is None else scale
+    chosen = cast(XScale, _one_of("x_scale", scale, X_SCALES))
+    return Horizontal.over(x, along.values.astype(float), title(along), chosen)
+
+
+def check_ends(field: str, ends: Any, above: float = -math.inf) -> tuple[float, float] | None:
+    """Insist on None or two finite numbers, the lower first."""
+    if ends is None:
+        return None
+    pair = tuple(ends) if isinstance(ends, tuple | list) else ()
+    low, high = map(_finite, pair) if len(pair) == 2 else (math.nan, math.nan)
+    if not above < low < high:
+        both = f", both above {above:g}" if math.isfinite(above) else ""
+        raise InputError(field, ends, f"expected two finite numbers, the lower first{both}")
+    return pair[0], pair[1]
+
+
+def check_height(value: object) -> None:
+    """Insist on a height in pixels."""
+    if not 0 < _finite(value) < 100_000:
+        raise InputError("height", value, "expected a number of pixels above 0")
+
+
+def check_references(references: object) -> None:
+    """Insist on a list of reference lines."""
+    if not isinstance(references, list | tuple) or not all(isinstance(one, Reference) for one in references):
+        raise InputError("references", type(references).__name__, "expected a list of charts.Reference")
+
+
+def _one_of(field: str, value: object, known: "tuple[str, ...] | Any") -> str:
+    if not isinstance(value, str) or value not in known:
+        raise InputError(field, value, f"expected {', '.join(known[:-1])} or {known[-1]}")
+    return value
+
+
+def _finite(value: object) -> float:
+    """Give a finite number, or NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -1e308 < value < 1e308:
+        return math.nan
+    return float(value)

@@ -1,352 +1,36 @@
-"""Charts of lines: members along one dimension with their mean, and predictions over the true function."""
+"""Charts of lines: members along one dimension with their mean, and predictions over the true function.
 
+The strong line is the mean over members on the scale of the axis (of log loss on a logarithmic axis, of logit accuracy
+on an accuracy axis), the band its pointwise 95 % interval. A member that diverged is drawn as far as it goes and left
+out of both. At most 200 points of a line are drawn.
+"""
+
+import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import altair as alt
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
 
-from bathymetry.charts.axes import (
-    X_SCALES,
-    Y_SCALES,
-    Reference,
-    XScale,
-    YScale,
-    drawable,
-    leaves,
-    natural,
-    reference_layers,
-    rows,
-    thin,
-    x_axis,
-    y_axis,
+from bathymetry.charts.axes import Array, Axis, Centre, Horizontal, Reference, XScale, YScale, inline, reference_layers
+from bathymetry.charts.figure import Panel, view
+from bathymetry.charts.labels import (
+    arranged,
+    axis_of,
+    check_ends,
+    check_height,
+    check_references,
+    facets,
+    horizontal_of,
+    series_names,
 )
-from bathymetry.charts.checks import check_array, check_axis, check_ends, check_height, check_references, series_names
-from bathymetry.charts.figure import Panel, panels, view
-from bathymetry.charts.key import Entry, Shape, colour, dash, entries, in_words, shown
-from bathymetry.charts.labels import along, labelled, num_examples, scale_of
-from bathymetry.charts.labels import title as words_of
-from bathymetry.charts.marks import centre, columns_around, hover_layer
-from bathymetry.charts.theme import DASHES, INK, MUTED, SERIES, SHADE
+from bathymetry.charts.theme import DASHES, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries, shown
 from bathymetry.core.errors import InputError
 
-_MEMBER: dict[str, Shape] = {"lines": "line", "dots": "dot"}  # what a key shows for one member
-
-
-def curves(
-    values: xr.DataArray,
-    *,
-    x: str,
-    x_title: str,
-    y_title: str,
-    series: str | None = None,
-    x_scale: XScale = "epoch",
-    y_scale: YScale = "log",
-    y_domain: tuple[float, float] | None = None,
-    references: Sequence[Reference] = (),
-    behind: xr.DataArray | None = None,
-    behind_label: str = "",
-    members: Literal["lines", "dots"] = "lines",
-    examples: int | None = None,
-    height: int = 340,
-) -> alt.LayerChart:
-    """Draw members and their centre along one dimension.
-
-    Args:
-        values: Dims (member, x) or (series, member, x) in any order, with coordinates for x and for the series. NaN
-            where a member has diverged.
-        x: The dimension along the axis.
-        x_title: What is on it, with its unit.
-        y_title: What the values are, with their unit.
-        series: The dimension whose entries are told apart by colour and dash; None if there is only `member`.
-        x_scale: "epoch" for a logarithmic axis that has a place for 0, "log" or "linear".
-        y_scale: "log", "linear", or "accuracy" for shares on a logit axis.
-        y_domain: From where to where, in natural values, so that panels can share it.
-        references: Labelled lines to read the curves against.
-        behind: Something noisier to stand behind, without members: dims (x) or (series, x).
-        behind_label: What that is.
-        members: How members are drawn; "dots" where a line from one x to the next would mean nothing.
-        examples: Of how many examples an accuracy is a share: c of n correct is drawn at ln((c+½)/(n−c+½)).
-        height: In pixels.
-
-    Returns:
-        A single view as wide as its container; its `description` says in words what a screen reader should.
-
-    Raises:
-        InputError: If an argument is not what it should be.
-    """
-    check_array("values", values, {"x": x} if series is None else {"series": series, "x": x}, axis=x)
-    check_axis("x_", x_scale, X_SCALES)
-    check_axis("y_", y_scale, Y_SCALES, y_domain)
-    check_references(references)
-    check_height(height)
-    if not isinstance(members, str) or members not in _MEMBER:
-        raise InputError("members", members, "expected lines or dots")
-    dims = ((series,) if series is not None else ()) + ("member", x)
-    whole = values.transpose(*dims)
-    names = series_names(values, series) if series is not None else [y_title]
-    along = np.asarray(whole[x].values, dtype=float)
-    rising = _rising(x, along, x_scale)
-    members = members if len(rising) > 1 else "dots"  # a line of one point cannot be seen
-    kept = rising[thin(len(rising), spacing="linear" if x_scale == "linear" else "log")]
-    places = along[kept]
-    drawn = drawable(np.asarray(whole.values)[..., kept], y_scale, examples).reshape(len(names), -1, len(kept))
-
-    centres = [centre(lines, y_scale) for lines in drawn]
-    key = entries(names)
-    several = len(names) > 1
-    x_channel = alt.X("x:Q", **x_axis(x_scale, x_title, places))
-    bands = [end for line in centres for end in (line.low, line.high)]
-    noise = None if behind is None else _behind(behind, series, x, len(along), kept, y_scale, examples)
-    # Most of what stands behind has to fit in, not its rarest peaks.
-    reach = [] if noise is None or np.isnan(noise).all() else np.nanquantile(noise, [0.02, 0.98])
-    every = np.concatenate([drawn.ravel(), *bands, reach])
-    y_description = y_axis(y_scale, y_title, every, y_domain, examples)
-    y_channel, low_channel = alt.Y("y:Q", **y_description), alt.Y("low:Q", **y_description)
-    name_column = np.array(names)[:, None]
-
-    layers: list[alt.Chart] = []
-    if noise is not None:
-        labels = np.array(names if len(noise) == len(names) else [behind_label])[:, None]
-        thin_lines = alt.Chart(rows({"x": places, "y": noise, "series": labels}), name="behind").encode(
-            x=x_channel, y=y_channel, color=colour(key, legend=several), strokeOpacity=shown(0.35)
-        )
-        layers.append(thin_lines.mark_line(strokeWidth=0.8, clip=True))
-    member_data = rows(
-        {
-            "x": places,
-            "y": drawn,
-            "series": name_column[:, :, None],
-            "member": np.arange(drawn.shape[1])[None, :, None],
-        }
-    )
-    faint = alt.Chart(member_data, name="members").encode(
-        x=x_channel, y=y_channel, detail="member:O", color=colour(key, legend=several)
-    )
-    if members == "lines":
-        # Faint enough that ten lie under the centre without becoming its rival.
-        layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=shown(0.3)))
-    else:
-        layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=shown(0.4)))
-
-    start, end = columns_around(places, x_scale)
-    centre_data = rows(
-        {
-            "x": places,
-            "start": start,
-            "end": end,
-            "y": np.stack([line.middle for line in centres]),
-            "low": np.stack([line.low for line in centres]),
-            "high": np.stack([line.high for line in centres]),
-            "series": name_column,
-        }
-    )
-    base = alt.Chart(centre_data).encode(x=x_channel, color=colour(key, legend=several))
-    band = base.transform_filter("isValid(datum.low)").mark_area(clip=True)
-    layers.append(band.encode(y=low_channel, y2="high:Q", color=colour(key, legend=several), fillOpacity=shown(0.2)))
-    strong = base.mark_line(strokeWidth=2.5, clip=True, point={"size": 36} if members == "dots" else False)
-    layers.append(strong.encode(y=y_channel, strokeDash=dash(key, legend=several), strokeOpacity=shown(1)))
-    layers.extend(reference_layers(references, x_channel, y_channel, y_scale, examples))
-    layers.append(hover_layer(centre_data, names, x_channel, x_title, y_scale, examples))
-
-    shown_key = list(key) if several else []
-    if behind is not None and behind_label:
-        shown_key.append(Entry(behind_label, MUTED, (1, 0), series=False, width=1, opacity=0.6))
-    tint = MUTED if several else key[0].colour
-    count, shape = drawn.shape[1], _MEMBER[members]
-    marks = [Entry(f"one of {count} members", tint, (), series=False, width=1, opacity=0.6, shape=shape)]
-    if np.isfinite([line.low for line in centres]).any():
-        marks.append(Entry("mean with 95 % interval", tint, (), series=False, shape="band"))
-    return view(
-        layers,
-        key=shown_key,
-        marks=marks if count > 1 else [],
-        height=height,
-        clipped=noise is not None or leaves(every, y_scale, y_domain, examples),
-        description=in_words(
-            y_title,
-            x_title,
-            names if several else [],
-            [natural(line.middle, y_scale, examples) for line in centres],
-            [line.diverged for line in centres],
-            places,
-            y_scale,
-        ),
-    )
-
-
-def _behind(
-    values: xr.DataArray,
-    series: str | None,
-    x: str,
-    points: int,
-    kept: Int[np.ndarray, " kept"],
-    y_scale: YScale,
-    examples: int | None,
-) -> Float[np.ndarray, "series kept"]:
-    several = series is not None and series in getattr(values, "dims", ())
-    check_array("behind", values, {"x": x} if not several else {"series": series, "x": x}, fixed=())
-    if values.sizes[x] != points:
-        raise InputError("behind", f"{values.sizes[x]} points along {x}", f"expected {points}, as the values have")
-    whole = np.asarray(values.transpose(..., x).values)
-    return drawable(whole[..., kept], y_scale, examples).reshape(-1, len(kept))
-
-
-def _rising(x: str, along: Float[np.ndarray, " point"], scale: XScale) -> Int[np.ndarray, " shown"]:
-    """Order the points by where they lie, and leave out those without a place on a logarithmic axis."""
-    if scale == "epoch" and along.min() < 0:
-        raise InputError(x, along.min(), "expected at least 0; a linear axis has room for it")
-    order = np.argsort(along, kind="stable")
-    if scale != "log":
-        return order
-    if not (along > 0).any():
-        raise InputError(x, along.max(), "expected a number above 0 on a logarithmic axis")
-    return order[along[order] > 0]
-
-
+_MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 _MEAN = "mean of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
-
-
-def prediction_chart(
-    prediction: xr.DataArray,
-    truth: xr.DataArray,
-    *,
-    x: str = "x",
-    x_title: str,
-    y_title: str,
-    truth_label: str = "true function",
-    trained_on: tuple[float, float] | None = None,
-    y_domain: tuple[float, float] | None = None,
-    series_index: int = 0,
-    height: int = 260,
-) -> alt.LayerChart:
-    """Draw one network's predictions over the function it was to learn.
-
-    Args:
-        prediction: Dims (member, x), with a coordinate for x. NaN where a member has diverged.
-        truth: Dims (x), on the same grid.
-        x: The dimension along the axis.
-        x_title: What is on it, with its unit.
-        y_title: What is predicted, with its unit.
-        truth_label: What the truth is called, for example "cos(x)".
-        trained_on: The interval that training inputs came from; what lies outside is shaded.
-        y_domain: From where to where, so that the panels of a figure can share it. Lines that leave it are clipped.
-        series_index: Which of the palette's colours to take: the network's place among those of the figure.
-        height: In pixels.
-
-    Returns:
-        A single view as wide as its container.
-
-    Raises:
-        InputError: If the arrays do not fit each other.
-    """
-    check_array("prediction", prediction, {"x": x}, axis=x)
-    check_array("truth", truth, {"x": x}, fixed=())
-    if truth.sizes[x] != prediction.sizes[x]:
-        raise InputError("truth", f"{truth.sizes[x]} values", f"expected one for each of {prediction.sizes[x]} places")
-    for field, ends in (("trained_on", trained_on), ("y_domain", y_domain)):
-        if ends is not None:
-            check_ends(field, ends)
-    check_height(height)
-    if truth_label == _MEAN:
-        raise InputError("truth_label", truth_label, "expected another name than that of the mean")
-    whole = prediction.transpose("member", x)
-    along = np.asarray(whole[x].values, dtype=float)
-    kept = np.argsort(along, kind="stable")[thin(len(along), spacing="linear")]
-    places = along[kept]
-    drawn = drawable(np.asarray(whole.values)[:, kept], "linear")
-    wanted = drawable(truth.values[kept], "linear")
-    middle = centre(drawn, "linear")
-    colour = SERIES[series_index % len(SERIES)]
-
-    x_channel = alt.X("x:Q", **x_axis("linear", x_title, places))
-    y_description = y_axis("linear", y_title, drawn, y_domain)
-    y_channel, low_channel = alt.Y("y:Q", **y_description), alt.Y("low:Q", **y_description)
-    names = (_MEAN, truth_label)
-
-    layers: list[alt.Chart] = []
-    low, high = trained_on if trained_on is not None else (places[0], places[-1])
-    outside = [(from_, to) for from_, to in ((places[0], low), (high, places[-1])) if to > from_]
-    if outside:
-        starts, ends = np.array(outside).T
-        shade = alt.Chart(rows({"x": starts, "end": ends}), name="outside").mark_rect(color=SHADE, clip=True)
-        layers.append(shade.encode(x=x_channel, x2="end:Q"))
-    members = alt.Chart(rows({"x": places, "y": drawn, "member": np.arange(len(drawn))[:, None]}), name="members")
-    faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
-    layers.append(faint.encode(x=x_channel, y=y_channel, detail="member:O"))
-    start, end = columns_around(places, "linear")
-    both = rows(
-        {
-            "x": places,
-            "start": start,
-            "end": end,
-            "y": np.stack([middle.middle, wanted]),
-            "low": np.stack([middle.low, np.full(len(places), np.nan)]),
-            "high": np.stack([middle.high, np.full(len(places), np.nan)]),
-            "series": np.array(names)[:, None],
-        }
-    )
-    base = alt.Chart(both).encode(x=x_channel)
-    band = base.transform_filter("isValid(datum.low)").mark_area(color=colour, fillOpacity=0.2, clip=True)
-    layers.append(band.encode(y=low_channel, y2="high:Q"))
-    colours = alt.Scale(domain=list(names), range=[colour, INK])
-    dashes = alt.Scale(domain=list(names), range=[list(DASHES[0]), list(_TRUTH)])
-    legend = alt.Legend(title=None, symbolType="stroke", symbolOpacity=1)
-    lines = base.mark_line(clip=True).encode(
-        y=y_channel,
-        color=alt.Color("series:N", scale=colours, legend=legend),
-        strokeDash=alt.StrokeDash("series:N", scale=dashes, legend=legend),
-        strokeWidth=alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5)),
-        strokeOpacity=shown(1),
-    )
-    layers.append(lines)
-    layers.append(hover_layer(both, names, x_channel, x_title, "linear"))
-    key = [Entry(names[0], colour, DASHES[0]), Entry(names[1], INK, _TRUTH, width=1.6)]
-    marks = [Entry(f"one of {len(drawn)} members", colour, (), series=False, width=1, opacity=0.6)]
-    if np.isfinite(middle.low).any():
-        marks.append(Entry("95 % interval of the mean", colour, (), series=False, shape="band"))
-    if len(drawn) == 1:
-        marks = []
-    if outside:
-        marks.append(Entry("outside the training inputs", SHADE, (), series=False, shape="shade"))
-    return view(
-        layers,
-        key=key,
-        marks=marks,
-        height=height,
-        clipped=leaves(drawn, "linear", y_domain),
-        description=_distances(
-            y_title, x_title, truth_label, places, middle.middle, wanted, middle.diverged, trained_on
-        ),
-    )
-
-
-def _distances(
-    y_title: str,
-    x_title: str,
-    truth_label: str,
-    places: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    middle: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    wanted: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    diverged: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
-    trained_on: tuple[float, float] | None,
-) -> str:
-    # Say how far the mean of members lies from the truth, inside and outside the training interval.
-    low, high = trained_on if trained_on is not None else (places[0], places[-1])
-    inside = (places >= low) & (places <= high)
-    distance = np.abs(middle - wanted)
-    sentences = [f"{y_title} against {x_title}: {len(diverged)} members with their mean, and {truth_label}."]
-    if np.isfinite(distance).any() and inside.any():
-        sentences.append(
-            f"The mean is at most {distance[inside].max():.2g} away from it where there was training data"
-            + (f", and at most {distance[~inside].max():.2g} outside." if (~inside).any() else ".")
-        )
-    if diverged.any():
-        sentences.append(f"{diverged.sum()} of {len(diverged)} members diverged and are left out of the mean.")
-    return " ".join(sentences)
 
 
 def lines(
@@ -388,20 +72,141 @@ def lines(
 
     Returns:
         One panel, or one for each value of `facet`.
+
+    Raises:
+        InputError: If an argument does not fit the values.
     """
+    whole = arranged("values", values, {"facet": facet, "series": series, "member": "member", "x": x})
+    across = horizontal_of(whole, x, x_scale)
+    if not isinstance(members, str) or members not in _MEMBER:
+        raise InputError("members", members, "expected lines or dots")
+    check_references(references)
+    check_height(height)
+    noisy = None if behind is None else _behind(behind, whole, series, x)
+    members = members if len(across.places) > 1 else "dots"  # a line of one point cannot be seen
+    several, panels = series is not None, []
+    for head, one in facets(whole, facet, title):
+        axis = axis_of(one, scale, domain)
+        names = [axis.title] if series is None else series_names(one, series)
+        drawn = axis.drawn(one.values[..., across.kept]).reshape(len(names), -1, len(across.kept))
+        centres = [axis.centre(line) for line in drawn]
+        reach = [end for line in centres for end in (line.low, line.high)]
+        if noisy is not None:
+            noise = axis.drawn(noisy.values[..., across.kept]).reshape(-1, len(across.kept))
+            if not np.isnan(noise).all():  # it decides how far the axis goes, but not its rarest peaks
+                reach.append(np.nanquantile(noise, [0.02, 0.98]))
+        every = np.concatenate([drawn.ravel(), *reach])
+        at, band = _channels(across, axis, every)
+        key = series_entries(names)
+        colour, dash = _by_series(key, columns=min(len(key), 3), legend=several)
+        by_name = np.array(names)[:, None]
 
-    def draw(one: xr.DataArray, _: int) -> alt.LayerChart:
-        whole = labelled(along(along(one, "x", x), "series", series), series)
-        y_scale = scale or scale_of(whole)
-        noisy = None if behind is None else labelled(along(behind, "x", x), series if series in behind.dims else None)
-        return curves(
-            whole, x=x, series=series, x_title=words_of(whole[x]), x_scale=x_scale or scale_of(whole[x]),
-            y_title=words_of(one), y_scale=y_scale, y_domain=domain,
-            examples=num_examples(one) if y_scale == "accuracy" else None,
-            references=references, behind=noisy, behind_label=behind_label, members=members, height=height,
-        )  # fmt: skip
+        layers: list[alt.Chart] = []
+        if noisy is not None:
+            labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
+            jagged = alt.Chart(inline(x=across.places, y=noise, series=labels), name="behind")
+            jagged = jagged.mark_line(strokeWidth=0.8, clip=True)
+            layers.append(jagged.encode(color=colour, strokeOpacity=shown(0.35), **at))
+        count = drawn.shape[1]
+        who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
+        faint = alt.Chart(inline(x=across.places, y=drawn, **who), name="members")
+        faint = faint.encode(detail="member:O", color=colour, **at)
+        if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
+            layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=shown(0.3)))
+        else:
+            layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=shown(0.4)))
+        data = _centre_rows(across, centres, names)
+        base = alt.Chart(data).encode(color=colour)
+        area = base.transform_filter("isValid(datum.low)").mark_area(clip=True)
+        layers.append(area.encode(fillOpacity=shown(0.2), **band))
+        strong = base.mark_line(strokeWidth=2.5, clip=True, point={"size": 36} if members == "dots" else False)
+        layers.append(strong.encode(strokeDash=dash, strokeOpacity=shown(1), **at))
+        layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis})
+        layers.append(_hover_layer(data, names, across, axis))
 
-    return panels(values, facet, draw, title)
+        tint = MUTED if several else key[0].colour
+        marks = [Entry(f"one of {count} members", tint, _MEMBER[members], width=1, opacity=0.6)]
+        if np.isfinite([line.low for line in centres]).any():
+            marks.append(Entry("mean with 95 % interval", tint, "band"))
+        key = key if several else []
+        if noisy is not None and behind_label:
+            key = [*key, Entry(behind_label, MUTED, dash=(1, 0), width=1, opacity=0.6)]
+        words = _in_words(axis, across, names if several else [], centres)
+        clipped = noisy is not None or axis.clips(every)
+        panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped))
+    return panels
+
+
+def _behind(behind: object, whole: xr.DataArray, series: str | None, x: str) -> xr.DataArray:
+    several = series is not None and series in getattr(behind, "dims", ())
+    noisy = arranged("behind", behind, {"series": series if several else None, "x": x})
+    if noisy.sizes[x] != whole.sizes[x]:
+        raise InputError("behind", f"{noisy.sizes[x]} points along {x}", f"expected {whole.sizes[x]}, as values have")
+    return noisy
+
+
+def _channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make the channels of lines, and those of a band between low and high."""
+    x, y = across.channel(), axis.channel(every)
+    return {"x": x, "y": alt.Y("y:Q", **y)}, {"x": x, "y": alt.Y("low:Q", **y), "y2": "high:Q"}
+
+
+def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash]:
+    """Make the channels that tell series apart; all layers must have the same legend."""
+    shown_as = alt.Legend(title=None, symbolType="stroke", symbolOpacity=1, **more) if legend else None
+    names = [entry.label for entry in key]
+    colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
+    dashes = alt.Scale(domain=names, range=[list(entry.dash) for entry in key])
+    colour = alt.Color("series:N", scale=colours, legend=shown_as)
+    return colour, alt.StrokeDash("series:N", scale=dashes, legend=shown_as)
+
+
+def _centre_rows(across: Horizontal, centres: Sequence[Centre], names: Sequence[str]) -> alt.InlineData:
+    start, end = across.columns()
+    parts = {"y": "middle", "low": "low", "high": "high"}
+    stacked = {name: np.stack([getattr(line, part) for line in centres]) for name, part in parts.items()}
+    return inline(x=across.places, start=start, end=end, series=np.array(names)[:, None], **stacked)
+
+
+def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, axis: Axis) -> alt.Chart:
+    """Shade the column under the pointer and show each series' centre and interval there; also holds the zoom."""
+    under = alt.selection_point(name="under", on="pointerover", clear="pointerout", fields=["x"], empty=False)
+    drag = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
+    wheel = "wheel![event.ctrlKey || event.metaKey]"
+    zoom = alt.selection_interval(name="zoom", bind="scales", encodings=["x"], zoom=wheel, translate=drag)
+    middle, low, high = map(axis.expression, ("y", "low", "high"))
+    interval = f"isValid(datum.low) ? ' (' + {low} + ' to ' + {high} + ')' : ''"
+    # A series may have any name; a field may not, so fields are numbered.
+    slot = f"'slot' + indexof({json.dumps(list(names))}, datum.series)"
+    tooltip = [alt.Tooltip("x:Q", title=across.title, format=",~r")]
+    tooltip += [alt.Tooltip(f"slot{k}:N", title=name) for k, name in enumerate(names)]
+    base = alt.Chart(data, name=HOVER).mark_rect(color=MUTED, clip=True)
+    base = base.transform_calculate(told=f"isValid(datum.y) ? {middle} + ({interval}) : 'no value'", slot=slot)
+    base = base.transform_pivot("slot", value="told", groupby=["x", "start", "end"], op="max")
+    opacity = alt.condition(under, alt.value(0.14), alt.value(0))
+    layer = base.encode(x=across.channel("start"), x2="end:Q", fillOpacity=opacity, tooltip=tooltip)
+    return cast(alt.Chart, layer.add_params(under, zoom))
+
+
+def _in_words(axis: Axis, across: Horizontal, names: Sequence[str], centres: Sequence[Centre]) -> str:
+    """Say what is drawn, where each centre starts and ends, and who diverged."""
+    count = len(centres[0].diverged)
+    subject = f" for {', '.join(names)}" if names else ""
+    members = f"{count} member{'s' * (count != 1)}"
+    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} each with their mean."], []
+    first, last = across.places[0], across.places[-1]
+    for place, line in enumerate(centres):
+        name = names[place] if names else ""
+        if np.isfinite(line.middle).any():
+            start, end = axis.words(line.middle[0]), axis.words(line.middle[-1])
+            starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}.")
+        ends.append(_left_out(line, name and f" of {name}"))
+    return " ".join([*starts, *filter(None, ends)])
+
+
+def _left_out(line: Centre, of: str = "") -> str:
+    gone = line.diverged
+    return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the mean." if gone.any() else ""
 
 
 def predictions(
@@ -431,12 +236,64 @@ def predictions(
 
     Returns:
         One panel, or one for each value of `facet`.
+
+    Raises:
+        InputError: If an argument does not fit the values.
     """
+    whole = arranged("values", values, {"facet": facet, "member": "member", "x": x})
+    target = arranged("truth", truth, {"x": x})
+    if target.sizes[x] != whole.sizes[x]:
+        raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} places")
+    if truth_label == _MEAN:
+        raise InputError("truth_label", truth_label, "expected another name than that of the mean")
+    check_height(height)
+    across = horizontal_of(whole, x, "linear")
+    places, names = across.places, (_MEAN, truth_label)
+    low, high = check_ends("trained_on", trained_on) or (places[0], places[-1])
+    inside = (places >= low) & (places <= high)
+    outside = [(start, end) for start, end in ((places[0], low), (high, places[-1])) if end > start]
+    panels = []
+    for place, (head, one) in enumerate(facets(whole, facet, title)):
+        axis, colour = axis_of(one, "linear", domain), SERIES[place % len(SERIES)]
+        drawn, wanted = axis.drawn(one.values[:, across.kept]), axis.drawn(target.values[across.kept])
+        middle, count = axis.centre(drawn), len(drawn)
+        at, band = _channels(across, axis, drawn)
 
-    def draw(one: xr.DataArray, place: int) -> alt.LayerChart:
-        return prediction_chart(
-            one, truth, x=x, x_title=words_of(one[x]), y_title=words_of(one), truth_label=truth_label,
-            trained_on=trained_on, y_domain=domain, series_index=place, height=height,
-        )  # fmt: skip
+        layers: list[alt.Chart] = []
+        if outside:
+            starts, ends = np.array(outside).T
+            shade = alt.Chart(inline(x=starts, end=ends), name="outside").mark_rect(color=SHADE, clip=True)
+            layers.append(shade.encode(x=at["x"], x2="end:Q"))
+        members = alt.Chart(inline(x=places, y=drawn, member=np.arange(count)[:, None]), name="members")
+        faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
+        layers.append(faint.encode(detail="member:O", **at))
+        gap = np.full(len(places), np.nan)
+        data = _centre_rows(across, (middle, Centre(wanted, gap, gap, middle.diverged)), names)
+        area = alt.Chart(data).transform_filter("isValid(datum.low)")
+        layers.append(area.mark_area(color=colour, fillOpacity=0.2, clip=True).encode(**band))
+        mean = Entry(_MEAN, colour, dash=DASHES[0], series=True)
+        key = [mean, Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)]
+        by_colour, by_dash = _by_series(key)
+        width = alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5))
+        strong = alt.Chart(data).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
+        layers.append(strong.encode(strokeWidth=width, strokeOpacity=shown(1)))
+        layers.append(_hover_layer(data, names, across, axis))
 
-    return panels(values, facet, draw, title)
+        marks = [Entry(f"one of {count} members", colour, width=1, opacity=0.6)] if count > 1 else []
+        if count > 1 and np.isfinite(middle.low).any():
+            marks.append(Entry("95 % interval of the mean", colour, "band"))
+        if outside:
+            marks.append(Entry("outside the training inputs", SHADE, "shade"))
+        words = f"{axis.title} against {across.title}: {count} members with their mean, and {truth_label}."
+        also = [_distances(np.abs(middle.middle - wanted), inside), _left_out(middle)]
+        words = " ".join([words, *filter(None, also)])
+        panels.append(view(head, layers, words, height, key, marks, axis.clips(drawn)))
+    return panels
+
+
+def _distances(distance: Array, inside: Array) -> str:
+    """Say how far the mean of members lies from the truth, inside and outside the training interval."""
+    if not np.isfinite(distance).any() or not inside.any():
+        return ""
+    near = f"The mean is at most {distance[inside].max():.2g} away from it where there was training data"
+    return near + (f", and at most {distance[~inside].max():.2g} outside." if (~inside).any() else ".")

@@ -1,4 +1,4 @@
-"""Charts of points: one dot per member by category, one against another, and paths in a plane."""
+"""Charts of points: one dot per member by category, one quantity against another, and paths in a plane."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,416 +8,28 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import (
-    Y_SCALES,
-    Reference,
-    YScale,
-    drawable,
-    leaves,
-    natural,
-    place_of,
-    reference_layers,
-    rows,
-    text,
-    y_axis,
+from bathymetry.charts.axes import Array, Axis, Reference, YScale, inline, reference_layers
+from bathymetry.charts.figure import Panel, view
+from bathymetry.charts.labels import (
+    arranged,
+    axis_of,
+    check_ends,
+    check_height,
+    check_references,
+    facets,
+    long_name,
+    piece_of,
+    series_names,
 )
-from bathymetry.charts.checks import check_array, check_axis, check_ends, check_height, check_references, series_names
-from bathymetry.charts.figure import Panel, panels, view
-from bathymetry.charts.key import Entry, Shape, value
-from bathymetry.charts.labels import along, labelled, long_name, num_examples, scale_of
-from bathymetry.charts.labels import title as words_of
-from bathymetry.charts.marks import Centre, centre
-from bathymetry.charts.theme import INK, LINE, MUTED, SERIES
+from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry
 from bathymetry.core.errors import InputError
 
 _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
 _GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly, and the same each time
-
-
-def dot_chart(
-    values: xr.DataArray,
-    *,
-    category: str,
-    title: str,
-    scale: YScale = "linear",
-    domain: tuple[float, float] | None = None,
-    possible: tuple[float, float] | None = None,
-    bounds: xr.DataArray | None = None,
-    bounds_label: str = "bound",
-    references: Sequence[Reference] = (),
-    never: str = "never",
-    each: str = "member",
-    missing: str = "diverged",
-    examples: int | None = None,
-) -> alt.LayerChart:
-    """Draw every member as a dot on its category's row.
-
-    Args:
-        values: Dims (category, member), with a coordinate for the category. NaN where a member diverged, infinite where
-            it never got there.
-        category: The dimension whose entries are the rows.
-        title: What the values are, with their unit.
-        scale: "linear", "log" or "accuracy".
-        domain: From where to where, in natural values, so that panels can share it.
-        possible: Between what the values can lie on a linear scale, as shares between 0 and 1: intervals end there.
-        bounds: One number a category, drawn as an upright stroke on its row.
-        bounds_label: What that is.
-        references: Labelled upright lines; their `axis` is not looked at.
-        never: The words for infinite values; they are counted at the row's end, and such a row has no mean.
-        each: What a dot is, for the key.
-        missing: The word for values that are NaN; they are counted at the row's end.
-        examples: Of how many examples an accuracy is a share.
-
-    Returns:
-        A single view as wide as its container, a row a category.
-    """
-    check_array("values", values, {"category": category})
-    check_axis("", scale, Y_SCALES, domain)
-    check_references(references)
-    if possible is not None:
-        check_ends("possible", possible)
-    whole = values.transpose(category, "member")
-    names = series_names(whole, category)
-    raw = np.asarray(whole.values, dtype=float)
-    drawn = drawable(raw, scale, examples)
-    endless = np.isinf(raw)
-    none = np.full(len(names), np.nan)
-    limits = none if bounds is None else drawable(_bounds(bounds, category, names), scale, examples)
-    lines = [Reference(place_of(line, scale, examples), line.label, "x") for line in references]
-    centres = [
-        _nothing(members) if gone.any() else centre(members[:, None], scale)
-        for members, gone in zip(drawn, endless, strict=True)
-    ]
-    if possible is not None:
-        centres = [replace(one, low=np.clip(one.low, *possible), high=np.clip(one.high, *possible)) for one in centres]
-
-    every = np.concatenate([drawn.ravel(), limits, [line.value for line in lines], *(c.low for c in centres)])
-    every = np.concatenate([every, *(c.high for c in centres)])
-    x_channel = alt.X("x:Q", **y_axis(scale, title, every, domain, examples))
-    top = -0.95 if references else -0.65
-    y_channel = alt.Y("y:Q", scale=alt.Scale(domain=[len(names) - 0.6, top], nice=False, zero=False), axis=None)
-    row = np.arange(len(names))
-    fill = [SERIES[place % len(SERIES)] for place in row]
-    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=fill), legend=None)
-
-    spread = ((np.arange(drawn.shape[1]) * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
-    layers: list[alt.Chart] = reference_layers(lines, x_channel, y_channel, "linear")
-    member_data = rows(
-        {
-            "x": drawn,
-            "y": row[:, None] + _DOTS + spread,
-            "series": np.array(names)[:, None],
-            "member": np.arange(drawn.shape[1])[None, :],
-        }
-    )
-    layers.append(
-        alt.Chart(member_data, name="members")
-        .transform_filter("isValid(datum.x)")
-        .transform_calculate(told=text("x", scale, examples))
-        .mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=True)
-        .encode(
-            x=x_channel,
-            y=y_channel,
-            color=colour,
-            tooltip=["series:N", "member:O", alt.Tooltip("told:N", title=title)],
-        )
-    )
-    summary = rows(
-        {
-            "x": np.array([line.middle[0] for line in centres]),
-            "low": np.array([line.low[0] for line in centres]),
-            "high": np.array([line.high[0] for line in centres]),
-            "bound": limits,
-            "y": row + _DOTS,
-            "series": np.array(names),
-        }
-    )
-    base = alt.Chart(summary).encode(y=y_channel)
-    told = base.transform_filter("isValid(datum.x)").transform_calculate(
-        told=text("x", scale, examples),
-        interval=f"{text('low', scale, examples)} + ' to ' + {text('high', scale, examples)}",
-    )
-    tooltip = [
-        "series:N", alt.Tooltip("told:N", title="mean"), alt.Tooltip("interval:N", title="95 % interval")
-    ]  # fmt: skip
-    whisker = told.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=True)
-    layers.append(whisker.encode(x=alt.X("low:Q", **y_axis(scale, title, every, domain, examples)), x2="high:Q"))
-    diamond = told.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=True)
-    layers.append(diamond.encode(x=x_channel, tooltip=tooltip))
-    if bounds is not None:
-        bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(told=text("bound", scale, examples))
-        stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
-        bound_channel = alt.X("bound:Q", **y_axis(scale, title, every, domain, examples))
-        layers.append(stroke.encode(x=bound_channel, tooltip=["series:N", alt.Tooltip("told:N", title=bounds_label)]))
-    notes = [_note(own, members, never, missing) for own, members in zip(raw, drawn, strict=True)]
-    words = alt.Chart(rows({"y": row + _NAME, "series": np.array(names), "note": np.array(notes)})).encode(y=y_channel)
-    name = words.mark_text(align="left", baseline="middle", color=INK, fontSize=12.5)
-    layers.append(name.encode(x=alt.value(0), text="series:N"))
-    note = words.mark_text(align="right", baseline="middle", color=MUTED, fontSize=12)
-    layers.append(note.encode(x=alt.value("width"), text="note:N"))
-
-    key = [Entry(f"one {each}", MUTED, (), series=False, shape="dot", opacity=0.6)]
-    key.append(Entry("mean with 95 % interval", INK, (), series=False, shape="mean"))
-    if bounds is not None:
-        key.append(Entry(bounds_label, MUTED, (), series=False, shape="stroke"))
-    return view(
-        layers,
-        key=key,
-        height=round(_ROW * (len(names) - 0.6 - top)),
-        clipped=leaves(every, scale, domain, examples),
-        description=_words(title, each, names, centres, notes, limits, bounds_label, scale, examples),
-    )
-
-
-def _bounds(bounds: xr.DataArray, category: str, names: Sequence[str]) -> "np.ndarray":
-    # Take each row's bound by its name.
-    check_array("bounds", bounds, {"category": category}, fixed=())
-    known = dict(zip(series_names(bounds, category), bounds.values.tolist(), strict=True))
-    lacking = [name for name in names if name not in known]
-    if lacking:
-        raise InputError("bounds", f"none for {lacking[0]}", f"expected one for each {category}")
-    return np.array([known[name] for name in names], dtype=float)
-
-
-def _nothing(members: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Centre:
-    # Stand in for a mean that would leave out the members that never got there, and so mislead.
-    gap = np.array([np.nan])
-    return Centre(gap, gap, gap, ~np.isfinite(members))
-
-
-def _note(
-    raw: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    drawn: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    never: str,
-    missing: str,
-) -> str:
-    # Count the members that have no dot; on a logarithmic axis zero has no place either.
-    off = np.isfinite(raw) & ~np.isfinite(drawn)
-    gone = ((np.isinf(raw), never), (np.isnan(raw), missing))
-    counts = (*gone, (off & (raw == 0), "zero"), (off & (raw < 0), "negative"))
-    return ", ".join(f"{int(one.sum())} of {len(raw)} {word}" for one, word in counts if one.any())
-
-
-def _words(
-    title: str,
-    each: str,
-    names: Sequence[str],
-    centres: Sequence[Centre],
-    notes: Sequence[str],
-    limits: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    bounds_label: str,
-    scale: YScale,
-    examples: int | None,
-) -> str:
-    # Say what the rows show.
-    sentences = [f"{title}, one dot for each of {len(centres[0].diverged)} {each}s."]
-    for name, line, note, limit in zip(names, centres, notes, limits, strict=True):
-        told = []
-        if np.isfinite(line.middle[0]):
-            told.append(f"mean {value(float(natural(line.middle, scale, examples)[0]), scale)}")
-        if np.isfinite(line.low[0]):
-            low, high = (value(float(natural(end, scale, examples)[0]), scale) for end in (line.low, line.high))
-            told.append(f"95 % interval {low} to {high}")
-        if np.isfinite(limit):
-            told.append(f"{bounds_label} {value(float(natural(np.array(limit), scale, examples)), scale)}")
-        sentences.append(f"{name}: {', '.join([*told, *([note] if note else [])])}.")
-    return " ".join(sentences)
-
-
-_SHAPES: tuple[Shape, ...] = ("dot", "diamond", "square", "triangle-up", "cross", "triangle-down")
-
+_SHAPES = ("dot", "diamond", "square", "triangle-up", "cross", "triangle-down")
 _VEGA = {"dot": "circle"}  # where Vega has another name
-
-
-def scatter_chart(
-    x: xr.DataArray,
-    y: xr.DataArray,
-    *,
-    group: str,
-    x_title: str,
-    y_title: str,
-    x_scale: YScale = "linear",
-    y_scale: YScale = "linear",
-    x_domain: tuple[float, float] | None = None,
-    y_domain: tuple[float, float] | None = None,
-    references: Sequence[Reference] = (),
-    height: int = 340,
-) -> alt.LayerChart:
-    """Draw every member as a point.
-
-    Args:
-        x: Dims (group, member), with a coordinate for the group. NaN where there is nothing to draw.
-        y: The same dims.
-        group: The dimension whose entries are told apart.
-        x_title: What is on the horizontal axis, with its unit.
-        y_title: What is on the vertical axis, with its unit.
-        x_scale: "linear" or "log".
-        y_scale: "linear" or "log".
-        x_domain: From where to where, so that panels can share it.
-        y_domain: The same for the vertical axis.
-        references: Labelled lines to read the points against.
-        height: In pixels.
-
-    Returns:
-        A single view as wide as its container.
-
-    Raises:
-        InputError: If the arrays do not fit each other.
-    """
-    check_array("x", x, {"group": group})
-    check_array("y", y, {"group": group})
-    if x.sizes != y.sizes:
-        raise InputError("y", f"sizes {dict(y.sizes)}", f"expected those of x, {dict(x.sizes)}")
-    check_axis("x_", x_scale, Y_SCALES, x_domain)
-    check_axis("y_", y_scale, Y_SCALES, y_domain)
-    check_references(references)
-    check_height(height)
-    names = series_names(x, group)
-    if series_names(y, group) != names:
-        raise InputError("y", f"another {group}", f"expected the same {group} as in x, in the same order")
-    across = drawable(np.asarray(x.transpose(group, "member").values, dtype=float), x_scale)
-    up = drawable(np.asarray(y.transpose(group, "member").values, dtype=float), y_scale)
-    drawn = np.isfinite(across) & np.isfinite(up)
-    across, up = np.where(drawn, across, np.nan), np.where(drawn, up, np.nan)
-    shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(names))]
-    colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
-    x_channel = alt.X("x:Q", **y_axis(x_scale, x_title, across, x_domain))
-    y_channel = alt.Y("y:Q", **y_axis(y_scale, y_title, up, y_domain))
-    drawn_as = [_VEGA.get(shape, shape) for shape in shapes]
-    legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
-    data = rows(
-        {"x": across, "y": up, "series": np.array(names)[:, None], "member": np.arange(across.shape[1])[None, :]}
-    )
-    points = (
-        alt.Chart(data, name="members")
-        .transform_filter("isValid(datum.x) && isValid(datum.y)")
-        .transform_calculate(across=text("x", x_scale), up=text("y", y_scale))
-        .mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
-        .encode(
-            x=x_channel,
-            y=y_channel,
-            color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
-            shape=alt.Shape("series:N", scale=alt.Scale(domain=names, range=drawn_as), legend=legend),
-            tooltip=[
-                "series:N", "member:O", alt.Tooltip("across:N", title=x_title), alt.Tooltip("up:N", title=y_title)
-            ],
-        )
-    )  # fmt: skip
-    key = [
-        Entry(name, colour, (), series=False, shape=shape)
-        for name, colour, shape in zip(names, colours, shapes, strict=True)
-    ]
-    counts = [f"{int(own.sum())} of {len(own)} {name}" for name, own in zip(names, drawn, strict=True)]
-    return view(
-        [*reference_layers(references, x_channel, y_channel, y_scale), points],
-        key=key if len(names) > 1 else [],
-        height=height,
-        clipped=x_domain is not None or y_domain is not None,
-        description=f"{y_title} against {x_title}, one point a member: {', '.join(counts)} are drawn."
-        + "".join(_ranges(name, a[own], b[own]) for name, own, a, b in zip(names, drawn, across, up, strict=True)),
-    )
-
-
-def _ranges(name: str, across: "np.ndarray", up: "np.ndarray") -> str:
-    if not across.size:
-        return ""
-    return f" {name}: from {across.min():.3g} to {across.max():.3g} across, from {up.min():.3g} to {up.max():.3g} up."
-
-
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
-
-
-def path_chart(
-    points: xr.DataArray,
-    colour: xr.DataArray,
-    *,
-    titles: tuple[str, str],
-    colour_title: str = "loss",
-    height: int = 360,
-) -> alt.LayerChart:
-    """Draw every member's path in a plane.
-
-    Args:
-        points: Dims (member, snapshot, component) with two components. NaN where a member diverged.
-        colour: Dims (member, snapshot): what the points are coloured by, on a logarithmic scale; positive.
-        titles: What the two axes are.
-        colour_title: What the colour is.
-        height: In pixels.
-
-    Returns:
-        A single view as wide as its container.
-
-    Raises:
-        InputError: If the arrays do not fit each other.
-    """
-    check_array("points", points, {}, ("member", "snapshot", "component"))
-    check_array("colour", colour, {}, ("member", "snapshot"))
-    if points.sizes["component"] != 2:
-        raise InputError("points", f"{points.sizes['component']} components", "expected two")
-    for dim in ("member", "snapshot"):
-        if colour.sizes[dim] != points.sizes[dim]:
-            raise InputError(
-                "colour", f"{colour.sizes[dim]} along {dim}", f"expected {points.sizes[dim]}, as of points"
-            )
-    check_height(height)
-    placed = drawable(points.transpose("member", "snapshot", "component").values, "linear")
-    worth = drawable(colour.transpose("member", "snapshot").values, "log")
-    members, snapshots, _ = placed.shape
-    order = np.arange(snapshots)[None, :]
-    role = np.where(order == 0, "start", np.where(order == snapshots - 1, "end", "between"))
-    snapshot = np.asarray(points["snapshot"].values)
-    data = rows({
-        "x": placed[..., 0], "y": placed[..., 1], "worth": worth, "order": order, "role": role,
-        "snapshot": snapshot[None, :], "member": np.arange(members)[:, None],
-    })  # fmt: skip
-    x_channel = alt.X("x:Q", **_axis(titles[0], placed[..., 0]))
-    y_channel = alt.Y("y:Q", **_axis(titles[1], placed[..., 1]))
-    base = alt.Chart(data).transform_filter("isValid(datum.x) && isValid(datum.y)")
-    lines = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(
-        x=x_channel, y=y_channel, detail="member:O", order="order:Q"
-    )
-    known = worth[np.isfinite(worth)]
-    told = "without any {0}" if not known.size else "coloured by {0} from {1:.3g} to {2:.3g}"
-    low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
-    scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
-    ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
-    legend = alt.Legend(title=colour_title, gradientLength=160, values=ticks, format=".2~g") if known.size else None
-    shade = alt.Color("worth:Q", scale=scale, legend=legend)
-    tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=colour_title, format=".3g")]
-    dots = (
-        base.mark_circle(size=34, opacity=1, clip=True)
-        .encode(x=x_channel, y=y_channel, color=shade, tooltip=tooltip)
-        .properties(name="members")
-    )
-    begun = base.transform_filter("datum.role == 'start'").mark_point(
-        shape="circle", size=120, filled=False, color=INK, strokeWidth=1.5, clip=True
-    )
-    ended = base.transform_filter("datum.role == 'end'").mark_point(
-        shape="diamond", size=130, filled=True, opacity=1, stroke=INK, strokeWidth=1, clip=True
-    )
-    key = [
-        Entry(f"{colour_title} {low:.2g}", _LOW, (), series=False, shape="dot", printed=False),
-        Entry(f"{colour_title} {high:.2g}", _HIGH, (), series=False, shape="dot", printed=False),
-        Entry("start", INK, (), series=False, shape="ring"),
-        Entry("end", INK, (), series=False, shape="diamond"),
-    ]
-    layers = [
-        lines, dots, begun.encode(x=x_channel, y=y_channel),
-        ended.encode(x=x_channel, y=y_channel, color=shade, tooltip=tooltip),
-    ]  # fmt: skip
-    return view(
-        layers,
-        key=key,
-        height=height,
-        clipped=False,
-        description=f"The paths of {members} members over {snapshots} snapshots, {titles[0]} against {titles[1]}, "
-        f"{told.format(colour_title, low, high)}.",
-    )
-
-
-def _axis(title: str, values: "np.ndarray") -> dict[str, Any]:
-    return y_axis("linear", title, values)
 
 
 def dots(
@@ -458,18 +70,94 @@ def dots(
     Returns:
         One panel, or one for each value of `facet`.
     """
+    whole = arranged("values", values, {"facet": facet, "rows": rows, "member": "member"})
+    check_references(references)
+    names = series_names(whole, rows)
+    limits = None if bounds is None else _bounds(bounds, rows, facet, names)
+    low, high = check_ends("possible", possible) or (-np.inf, np.inf)
+    lines = [replace(line, axis="x", at="start") for line in references]
+    top = -0.95 if references else -0.65
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[len(names) - 0.6, top], nice=False, zero=False), axis=None)
+    row, labels, members = np.arange(len(names)), np.array(names), np.arange(whole.sizes["member"])
+    spread = ((members * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
+    fill = alt.Scale(domain=names, range=[SERIES[k % len(SERIES)] for k in row])
+    panels = []
+    for place, (head, one) in enumerate(facets(whole, facet, title)):
+        axis = axis_of(one, scale, domain)
+        drawn = axis.drawn(one.values)
+        limit = axis.drawn(np.full(len(names), np.nan) if limits is None else piece_of(limits, facet, place).values)
+        # A mean that left out the members that never got there would mislead.
+        reached = np.where(np.isinf(one.values).any(axis=1, keepdims=True), np.nan, drawn)
+        centres = [axis.centre(own[:, None]) for own in reached]
+        means, lows, highs = (np.array([getattr(one, end)[0] for one in centres]) for end in ("middle", "low", "high"))
+        lows, highs = np.clip(lows, low, high), np.clip(highs, low, high)
+        every = np.concatenate([drawn.ravel(), limit, [line.place(axis) for line in lines], lows, highs])
+        described = axis.channel(every)
+        x = alt.X("x:Q", **described)
 
-    def draw(one: xr.DataArray, _: int) -> alt.LayerChart:
-        whole = labelled(along(one, "rows", rows), rows)
-        row_scale = scale or scale_of(whole)
-        return dot_chart(
-            whole, category=rows, title=words_of(one), scale=row_scale, domain=domain, possible=possible,
-            bounds=None if bounds is None else labelled(along(bounds, "rows", rows), rows), bounds_label=bounds_label,
-            references=references, never=never, each=each, missing=missing,
-            examples=num_examples(one) if row_scale == "accuracy" else None,
-        )  # fmt: skip
+        layers = reference_layers(lines, x, y, {"x": axis})
+        data = inline(x=drawn, y=row[:, None] + _DOTS + spread, series=labels[:, None], member=members)
+        dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
+        dot = dot.transform_calculate(told=axis.expression("x")).mark_circle(
+            size=46, fillOpacity=0.4, opacity=1, clip=True
+        )
+        colour = alt.Color("series:N", scale=fill, legend=None)
+        tooltip = ["series:N", "member:O", alt.Tooltip("told:N", title=axis.title)]
+        layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
+        base = alt.Chart(inline(x=means, low=lows, high=highs, bound=limit, y=row + _DOTS, series=labels)).encode(y=y)
+        interval = f"{axis.expression('low')} + ' to ' + {axis.expression('high')}"
+        mean = base.transform_filter("isValid(datum.x)")
+        mean = mean.transform_calculate(told=axis.expression("x"), interval=interval)
+        whisker = mean.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=True)
+        layers.append(whisker.encode(x=alt.X("low:Q", **described), x2="high:Q"))
+        diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=True)
+        tooltip = ["series:N", alt.Tooltip("told:N", title="mean"), alt.Tooltip("interval:N", title="95 % interval")]
+        layers.append(diamond.encode(x=x, tooltip=tooltip))
+        if limits is not None:
+            bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(told=axis.expression("bound"))
+            stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
+            tooltip = ["series:N", alt.Tooltip("told:N", title=bounds_label)]
+            layers.append(stroke.encode(x=alt.X("bound:Q", **described), tooltip=tooltip))
+        notes = [_note(own, placed, never, missing) for own, placed in zip(one.values, drawn, strict=True)]
+        words = alt.Chart(inline(y=row + _NAME, series=labels, note=np.array(notes))).encode(y=y)
+        name = words.mark_text(align="left", baseline="middle", color=INK, fontSize=12.5)
+        layers.append(name.encode(x=alt.value(0), text="series:N"))
+        note = words.mark_text(align="right", baseline="middle", color=MUTED, fontSize=12)
+        layers.append(note.encode(x=alt.value("width"), text="note:N"))
 
-    return panels(values, facet, draw, title)
+        key = [Entry(f"one {each}", MUTED, "dot", opacity=0.6), Entry("mean with 95 % interval", INK, "mean")]
+        if limits is not None:
+            key.append(Entry(bounds_label, MUTED, "stroke"))
+        said = [f"{axis.title}, one dot for each of {len(members)} {each}s."]
+        for k, name in enumerate(names):
+            told = [f"mean {axis.words(means[k])}"] if np.isfinite(means[k]) else []
+            if np.isfinite(lows[k]):
+                told.append(f"95 % interval {axis.words(lows[k])} to {axis.words(highs[k])}")
+            if np.isfinite(limit[k]):
+                told.append(f"{bounds_label} {axis.words(limit[k])}")
+            said.append(f"{name}: {', '.join([*told, *filter(None, [notes[k]])])}.")
+        height = round(_ROW * (len(names) - 0.6 - top))
+        panels.append(view(head, layers, " ".join(said), height, key, clipped=axis.clips(every)))
+    return panels
+
+
+def _bounds(bounds: object, rows: str, facet: str | None, names: Sequence[str]) -> xr.DataArray:
+    """Take each row's bound by its name."""
+    by_facet = facet if facet in getattr(bounds, "dims", ()) else None
+    known = arranged("bounds", bounds, {"facet": by_facet, "rows": rows})
+    places = {name: place for place, name in enumerate(series_names(known, rows))}
+    lacking = [name for name in names if name not in places]
+    if lacking:
+        raise InputError("bounds", f"none for {lacking[0]}", f"expected one for each {rows}")
+    return known.isel({rows: [places[name] for name in names]})
+
+
+def _note(values: Array, drawn: Array, never: str, missing: str) -> str:
+    """Count the members that have no dot; on a logarithmic axis zero has no place either."""
+    off = np.isfinite(values) & ~np.isfinite(drawn)
+    gone = [(np.isinf(values), never), (np.isnan(values), missing)]
+    gone += [(off & (values == 0), "zero"), (off & (values < 0), "negative")]
+    return ", ".join(f"{int(one.sum())} of {len(values)} {word}" for one, word in gone if one.any())
 
 
 def scatter(
@@ -501,18 +189,54 @@ def scatter(
 
     Returns:
         One panel, or one for each value of `facet`.
+
+    Raises:
+        InputError: If an argument does not fit the others.
     """
-    beside = along(x, "facet", facet)
+    dims = {"facet": facet, "series": series, "member": "member"}
+    across, up = arranged("x", x, dims), arranged("y", y, dims)
+    names = series_names(across, series)
+    if across.sizes != up.sizes:
+        raise InputError("y", f"sizes {dict(up.sizes)}", f"expected those of x, {dict(across.sizes)}")
+    if series_names(up, series) != names:
+        raise InputError("y", f"another {series}", f"expected the same {series} as in x, in the same order")
+    check_references(references)
+    check_height(height)
+    key = [Entry(name, SERIES[k % len(SERIES)], _SHAPES[k % len(_SHAPES)]) for k, name in enumerate(names)]
+    legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
+    colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
+    shapes = alt.Scale(domain=names, range=[_VEGA.get(entry.shape, entry.shape) for entry in key])
+    colour = alt.Color("series:N", scale=colours, legend=legend)
+    shape = alt.Shape("series:N", scale=shapes, legend=legend)
+    labels, members = np.array(names)[:, None], np.arange(across.sizes["member"])
+    panels = []
+    for place, (head, one) in enumerate(facets(up, facet, title)):
+        other = piece_of(across, facet, place)
+        x_axis, y_axis = axis_of(other, None, x_domain, "x_"), axis_of(one, None, y_domain, "y_")
+        points = np.stack([x_axis.drawn(other.values), y_axis.drawn(one.values)])
+        points = np.where(np.isfinite(points).all(axis=0), points, np.nan)
+        x_channel = alt.X("x:Q", **x_axis.channel(points[0]))
+        y_channel = alt.Y("y:Q", **y_axis.channel(points[1]))
+        layers = reference_layers(references, x_channel, y_channel, {"x": x_axis, "y": y_axis})
+        data = inline(x=points[0], y=points[1], series=labels, member=members)
+        dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x) && isValid(datum.y)")
+        dot = dot.transform_calculate(across=x_axis.expression("x"), up=y_axis.expression("y"))
+        dot = dot.mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
+        told = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
+        dot = dot.encode(x=x_channel, y=y_channel, color=colour, shape=shape)
+        layers.append(dot.encode(tooltip=["series:N", "member:O", *told]))
 
-    def draw(one: xr.DataArray, place: int) -> alt.LayerChart:
-        other = beside if facet is None else beside.isel({facet: place})
-        across, up = (labelled(along(part, "series", series), series) for part in (other, one))
-        return scatter_chart(
-            across, up, group=series, x_title=words_of(other), y_title=words_of(one), x_scale=scale_of(other),
-            y_scale=scale_of(one), x_domain=x_domain, y_domain=y_domain, references=references, height=height,
-        )  # fmt: skip
-
-    return panels(y, facet, draw, title)
+        counts, ranges = [], ""
+        for name, own in zip(names, points.swapaxes(0, 1), strict=True):
+            own = own[:, np.isfinite(own[0])]
+            counts.append(f"{own.shape[1]} of {len(members)} {name}")
+            if own.size:
+                (left, down), (right, top) = own.min(axis=1), own.max(axis=1)
+                ranges += f" {name}: from {left:.3g} to {right:.3g} across, from {down:.3g} to {top:.3g} up."
+        words = f"{y_axis.title} against {x_axis.title}, one point a member: {', '.join(counts)} are drawn.{ranges}"
+        clipped = x_domain is not None or y_domain is not None
+        panels.append(view(head, layers, words, height, key if len(names) > 1 else [], clipped=clipped))
+    return panels
 
 
 def paths(
@@ -530,14 +254,53 @@ def paths(
 
     Returns:
         One panel, or one for each value of `facet`.
+
+    Raises:
+        InputError: If an argument does not fit the others.
     """
-    shades = along(colour, "facet", facet)
-
-    def draw(one: xr.DataArray, place: int) -> alt.LayerChart:
-        shade = shades if facet is None else shades.isel({facet: place})
-        names = one["component"].values.tolist()
-        first, second = (name if isinstance(name, str) else f"Component {name}" for name in names)
-        words = long_name(shade).partition(" (")[0]
-        return path_chart(one, shade, titles=(first, second), colour_title=words, height=height)
-
-    return panels(points, facet, draw, title)
+    dims = {"facet": facet, "member": "member", "snapshot": "snapshot"}
+    plane = arranged("points", points, {**dims, "component": "component"})
+    shades = arranged("colour", colour, dims)
+    if plane.sizes["component"] != 2:
+        raise InputError("points", f"{plane.sizes['component']} components", "expected two")
+    for dim, count in shades.sizes.items():
+        if count != plane.sizes[dim]:
+            raise InputError("colour", f"{count} along {dim}", f"expected {plane.sizes[dim]}, as of points")
+    check_height(height)
+    names = plane["component"].values.tolist()
+    first, second = (Axis(name if isinstance(name, str) else f"Component {name}") for name in names)
+    what = long_name(shades).partition(" (")[0]
+    order = np.arange(plane.sizes["snapshot"])
+    role = np.where(order == 0, "start", np.where(order == order[-1], "end", "between"))
+    times, members = plane["snapshot"].values, np.arange(plane.sizes["member"])[:, None]
+    panels = []
+    for place, (head, one) in enumerate(facets(plane, facet, title)):
+        x, y = first.drawn(one.values[..., 0]), second.drawn(one.values[..., 1])
+        worth = Axis(what, "log").drawn(piece_of(shades, facet, place).values)
+        data = inline(x=x, y=y, worth=worth, order=order, role=role, snapshot=times, member=members)
+        base = alt.Chart(data).transform_filter("isValid(datum.x) && isValid(datum.y)")
+        at: dict[str, Any] = {"x": alt.X("x:Q", **first.channel(x)), "y": alt.Y("y:Q", **second.channel(y))}
+        known = worth[np.isfinite(worth)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
+        scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
+        ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
+        legend = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g") if known.size else None
+        tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=what, format=".3g")]
+        shaded: dict[str, Any] = {**at, "color": alt.Color("worth:Q", scale=scale, legend=legend), "tooltip": tooltip}
+        line = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(detail="member:O", order="order:Q", **at)
+        dot = base.mark_circle(size=34, opacity=1, clip=True).encode(**shaded).properties(name="members")
+        begun = base.transform_filter("datum.role == 'start'")
+        begun = begun.mark_point(shape="circle", size=120, filled=False, color=INK, strokeWidth=1.5, clip=True)
+        ended = base.transform_filter("datum.role == 'end'")
+        ended = ended.mark_point(
+            shape="diamond", size=130, filled=True, opacity=1, stroke=INK, strokeWidth=1, clip=True
+        )
+        layers = [line, dot, begun.encode(**at), ended.encode(**shaded)]
+        ends = ((low, _LOW), (high, _HIGH))
+        key = [Entry(f"{what} {end:.2g}", shade, "dot", printed=False) for end, shade in ends]
+        key += [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
+        told = f"coloured by {what} from {low:.3g} to {high:.3g}" if known.size else f"without any {what}"
+        axes = f"{first.title} against {second.title}"
+        words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {told}."
+        panels.append(view(head, layers, words, height, key))
+    return panels

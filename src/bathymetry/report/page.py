@@ -19,8 +19,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from bathymetry.charts.figure import Figure
-from bathymetry.charts.key import sample
-from bathymetry.charts.theme import PALETTE, configuration, twins
+from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.core.showing import printable
 from bathymetry.report.content import ClaimRow, Report
 from bathymetry.report.sections import chance, columns, effects

@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from bathymetry.charts import Figure, Panel, curves, panel
-from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.explicit import dot_chart as dots
 from bathymetry.studies.wording import joined, number
 
 _HALVES = {"train": "training", "test": "test"}

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel
-from bathymetry.charts.line_charts import prediction_chart as predictions
-from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.explicit import dot_chart as dots
+from bathymetry.charts.explicit import prediction_chart as predictions
 from bathymetry.data import FUNCTIONS
 from bathymetry.stats import LOG, mean_interval
 from bathymetry.studies.wording import joined, number

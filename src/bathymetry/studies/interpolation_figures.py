@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from bathymetry.charts import Figure, Panel, Reference, curves, panel
-from bathymetry.charts.point_charts import dot_chart as dots
+from bathymetry.charts.explicit import dot_chart as dots
 from bathymetry.studies.wording import joined, number
 
 _HALVES = {"train": "training", "test": "test"}

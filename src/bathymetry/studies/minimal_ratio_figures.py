@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, panel
-from bathymetry.charts.point_charts import dot_chart as dots
-from bathymetry.charts.point_charts import scatter_chart as scatter
+from bathymetry.charts.explicit import dot_chart as dots
+from bathymetry.charts.explicit import scatter_chart as scatter
 from bathymetry.studies.minimal_ratio import NAMES, STATUSES
 from bathymetry.studies.wording import joined, number
 

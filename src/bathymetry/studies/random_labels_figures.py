@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel
-from bathymetry.charts.point_charts import scatter_chart as scatter
+from bathymetry.charts.explicit import scatter_chart as scatter
 from bathymetry.studies.random_labels import ENOUGH
 from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Panel, panel
-from bathymetry.charts.point_charts import dot_chart as dots
-from bathymetry.charts.point_charts import path_chart as paths
+from bathymetry.charts.explicit import dot_chart as dots
+from bathymetry.charts.explicit import path_chart as paths
 from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number
 

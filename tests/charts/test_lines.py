@@ -2,16 +2,22 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
-from bathymetry.charts import Reference, curves
+from bathymetry.charts import Reference
+from bathymetry.charts import lines as line_panels
 from charts.cases import NETWORKS, accuracies, losses
-from charts.specification import axis_titles, centre_rows, layers, lines, member_rows, rows_of
+from charts.specification import axis_titles, centre_rows, chart_of, layers, lines, member_rows, rows_of
+
+
+def curves(values, x, series=None, **options):
+    return chart_of(line_panels(values, x, series, **options))
 
 
 @pytest.fixture(scope="module")
 def chart():
-    return curves(losses(), x="epoch", series="network", x_title="Epoch", y_title="Training loss")
+    return curves(losses(), "epoch", "network")
 
 
 def test_every_member_of_every_network_has_a_line_of_at_most_200_points(chart):
@@ -49,20 +55,12 @@ def test_a_diverged_member_is_drawn_as_far_as_it_goes_and_left_out_of_the_centre
 
 
 def test_without_divergence_none_is_told_of():
-    calm = curves(losses(diverged=False), x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    calm = curves(losses(diverged=False), "epoch", "network")
     assert "diverged" not in calm.description
 
 
 def test_accuracies_are_averaged_as_logits():
-    chart = curves(
-        accuracies(),
-        x="epoch",
-        series="network",
-        x_title="Epoch",
-        y_title="Accuracy",
-        y_scale="accuracy",
-        examples=60_000,
-    )
+    chart = curves(accuracies(), "epoch", "network")
     correct = accuracies().values[0, :, -1] * 60_000
     logits = np.log((correct + 0.5) / (60_000 - correct + 0.5))
     row = next(row for row in centre_rows(chart) if row["x"] == 120 and row["series"] == NETWORKS[0])
@@ -70,8 +68,8 @@ def test_accuracies_are_averaged_as_logits():
 
 
 def test_an_accuracy_of_one_has_its_place_on_the_axis():
-    perfect = accuracies() * 0 + 1.0
-    chart = curves(perfect, x="epoch", series="network", x_title="Epoch", y_title="Accuracy", y_scale="accuracy")
+    perfect = xr.ones_like(accuracies())
+    chart = curves(perfect, "epoch", "network")
     assert all(np.isfinite(line).all() for line in lines(member_rows(chart)).values())
     assert "to 100 % at 120" in chart.description
 
@@ -88,24 +86,23 @@ def test_series_differ_in_colour_and_in_dash(chart):
 
 def test_dims_may_come_in_any_order(chart):
     turned = losses().transpose("epoch", "member", "network")
-    again = curves(turned, x="epoch", series="network", x_title="Epoch", y_title="Training loss")
+    again = curves(turned, "epoch", "network")
     assert json.dumps(again.to_dict(), sort_keys=True) == json.dumps(chart.to_dict(), sort_keys=True)
 
 
 def test_one_network_alone_needs_no_key():
-    chart = curves(losses().isel(network=0, drop=True), x="epoch", x_title="Epoch", y_title="Loss")
+    chart = curves(losses().isel(network=0, drop=True), "epoch")
     assert chart.usermeta["key"] == []
     assert len(lines(member_rows(chart))) == 10
 
 
 def test_a_single_member_has_a_line_but_no_interval():
-    chart = curves(losses(members=1, diverged=False), x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    chart = curves(losses(members=1, diverged=False), "epoch", "network")
     assert all(row["low"] is None and row["y"] is not None for row in centre_rows(chart))
 
 
 def test_references_carry_their_labels(chart):
-    marked = curves(
-        losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss",
+    marked = curves(losses(), "epoch", "network",
         references=[Reference(0.005, "1 % of the variance"), Reference(1000, "as far as the report", "x")],
     )  # fmt: skip
     told = {row.get("label") for layer in layers(marked) for row in rows_of(marked, layer)}
@@ -114,9 +111,7 @@ def test_references_carry_their_labels(chart):
 
 def test_what_stands_behind_is_drawn_first_and_named():
     noisy = losses().isel(member=0) * 1.3
-    chart = curves(
-        losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss", behind=noisy, behind_label="last batch"
-    )
+    chart = curves(losses(), "epoch", "network", behind=noisy, behind_label="last batch")
     assert layers(chart)[0]["name"] == "behind"
     assert chart.usermeta["key"][-1]["label"] == "last batch"
 
@@ -124,14 +119,14 @@ def test_what_stands_behind_is_drawn_first_and_named():
 def test_drawing_changes_nothing_that_is_handed_in():
     values = losses()
     before = values.copy(deep=True)
-    curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    curves(values, "epoch", "network")
     assert values.identical(before)
 
 
 def test_a_network_of_which_every_member_diverged_has_no_centre_and_says_so():
     values = losses()
     values[1, :, 700:] = np.nan
-    chart = curves(values, x="epoch", series="network", x_title="Epoch", y_title="Loss")
+    chart = curves(values, "epoch", "network")
     assert all(row["y"] is None for row in centre_rows(chart) if row["series"] == NETWORKS[1])
     assert f"10 of 10 members of {NETWORKS[1]} diverged" in chart.description
 
@@ -139,6 +134,6 @@ def test_a_network_of_which_every_member_diverged_has_no_centre_and_says_so():
 @pytest.mark.parametrize(("at", "side"), [("start", "right"), ("end", "left")])
 def test_the_label_of_an_upright_line_stands_before_or_behind_it(at, side):
     here = Reference(3, "here", "x", at)
-    chart = curves(losses(), x="epoch", series="network", x_title="Epoch", y_title="Loss", references=[here])
+    chart = curves(losses(), "epoch", "network", references=[here])
     words = [one for one in layers(chart) if one["mark"]["type"] == "text"]
     assert {one["mark"].get("align") for one in words} == {side}
