@@ -12,7 +12,7 @@ def unit(members: range, epochs: int = 3) -> Unit:
     record = xr.Dataset(
         {"train_loss": (("member", "epoch"), losses), "diverged": ("member", numbers < 0)},
         {"member": numbers, "epoch": np.arange(epochs + 1)},
-        {"path": "made"},
+        {"backend": "made"},
     )
     weights = {"0.weight": np.float32(numbers[:, None, None] * np.ones((1, 2, 3)))}
     return Unit(members, record, {0: weights, epochs: {"0.weight": -weights["0.weight"]}}, {"seconds": 1.0})

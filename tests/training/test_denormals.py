@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.training.mlp_backend import Batch, PerceptronStack, stack
+from bathymetry.training.ensemble import Batch, StackedTensors
+from bathymetry.training.mlp_backend import MLPBackend
 from bathymetry.training.optimizers import Stepper
 
 STEPS = 1_500
@@ -21,12 +22,12 @@ def sparse_gradient(step: int) -> torch.Tensor:
 def test_a_weight_whose_gradient_ceased_keeps_no_denormal_moment_and_moves_as_in_torch():
     parameter = nn.Parameter(torch.ones(4))
     theirs = torch.optim.Adam([parameter], lr=1e-2)
-    ours = stack([{"weight": torch.ones(4)}], torch.float32, torch.device("cpu"))
+    ours = StackedTensors.of([{"weight": torch.ones(4)}], torch.float32, torch.device("cpu"))
     gradients = ours.zeros_like()
-    stepper = Stepper(bm.Adam(lr=1e-2), ours, gradients)
+    stepper = Stepper(bm.Adam(lr=1e-2), None, ours, gradients)
     for step in range(STEPS):
         gradients.flat.copy_(sparse_gradient(step))
-        stepper.step()
+        stepper.step(0.0, lambda member: lambda: torch.zeros(()))
         parameter.grad = sparse_gradient(step)
         theirs.step()
     left = theirs.state[parameter]["exp_avg"]
@@ -38,12 +39,12 @@ def test_a_weight_whose_gradient_ceased_keeps_no_denormal_moment_and_moves_as_in
 
 
 def test_what_is_no_number_stays_none():
-    ours = stack([{"weight": torch.ones(2)}], torch.float32, torch.device("cpu"))
+    ours = StackedTensors.of([{"weight": torch.ones(2)}], torch.float32, torch.device("cpu"))
     gradients = ours.zeros_like()
-    stepper = Stepper(bm.Adam(), ours, gradients)
+    stepper = Stepper(bm.Adam(), None, ours, gradients)
     for _ in range(64):
         gradients.flat.copy_(torch.tensor([float("nan"), 1.0]))
-        stepper.step()
+        stepper.step(0.0, lambda member: lambda: torch.zeros(()))
     assert stepper.moments["exp_avg"].flat[0].isnan()
     assert ours.flat.isfinite().tolist() == [False, True]
 
@@ -52,9 +53,9 @@ def test_what_is_long_ruled_out_makes_no_denormal_gradient():
     """Of the classes that lie far behind, some have probabilities too small for a normal number."""
     logits = torch.tensor([0.0, -60.0, -88.0, -95.0, -101.0])
     weight = torch.cat([logits[:, None], torch.zeros(5, 1)], dim=1)
-    parameters = stack([{"0.weight": weight, "0.bias": torch.zeros(5)}], torch.float32, torch.device("cpu"))
+    parameters = StackedTensors.of([{"0.weight": weight, "0.bias": torch.zeros(5)}], torch.float32, torch.device("cpu"))
     gradients = parameters.zeros_like()
-    network = PerceptronStack(parameters, gradients, [], "cross_entropy")
+    network = MLPBackend(parameters, gradients, [], "cross_entropy")
     network.differentiate(Batch(torch.tensor([[1.0, 0.0]]), torch.tensor([[0]]), True))
     module = nn.Linear(2, 5)
     module.weight.data, module.bias.data = weight.clone(), torch.zeros(5)

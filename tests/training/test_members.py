@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.training import TrainingConfig, members, train
+from bathymetry.training import TrainingConfig, ensemble, train
 from training import cases
 
 DATA = cases.classification(24)
@@ -139,9 +139,12 @@ class LazyNorm(nn.Module):
         (lambda: nn.DataParallel(nn.Linear(3, 2)), r"build = a DataParallel: .* `\.module`"),
         (lambda: torch.compile(nn.Linear(3, 2)), r"build = a OptimizedModule: .* `\._orig_mod`"),
         (lambda: torch.jit.script(nn.Linear(3, 2)), "build = a RecursiveScriptModule: "),
-        (lambda: nn.Linear(3, 2, device="meta"), "build = Linear on the meta device"),
-        (lambda: nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2)), "build = Sequential: its lazy layers"),
-        (LazyNorm, "build = LazyNorm: its lazy layers"),
+        (lambda: nn.Linear(3, 2, device="meta"), "build = weight on the meta device"),
+        (
+            lambda: nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2)),
+            r"build = 0\.weight that is not initialised: its lazy layers",
+        ),
+        (LazyNorm, r"build = norm\.running_mean that is not initialised: its lazy layers"),
         (fails, r"build = fails: it fails .*weights\.pt is not there"),
         (nn.Linear, "build = Linear: it fails when it is called without arguments"),
         (lambda: nn.Linear(3, 2).state_dict(), "build = OrderedDict"),
@@ -169,7 +172,7 @@ class Heavy(nn.Module):
         ({"epochs": 10**13}, "record_at = 10,000,000,000,001 epochs"),
         ({"epochs": 10**30}, "epochs = 10+: expected at most"),
         ({"epochs": 10**13, "record_at": (), "snapshots": range(10**13)}, "snapshots = 10,000,000,000,000 epochs"),
-        ({"record_at": range(10**12)}, "record_at = 999999999999: give epochs from 0 to 1"),
+        ({"record_at": range(10**12)}, "record_at = 999999999999: expected epochs from 0 to 1"),
         ({"steps": 10**14, "epochs": None}, "record_at = "),
     ],
 )
@@ -180,7 +183,7 @@ def test_what_no_machine_can_hold_is_refused_before_it_is_allocated(given, words
 
 
 def test_what_an_ensemble_takes_is_compared_with_what_is_free(monkeypatch, unchecked):
-    monkeypatch.setattr(members, "free_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(ensemble, "free_bytes", lambda: 1_000_000)
     train(cases.perceptron, cases.regression(), members=2, epochs=1)
     with pytest.raises(InputError, match=r"members = 100: networks of 80 parameters take about 4 MB and 1 MB are free"):
         train(cases.perceptron, cases.regression(), members=100, epochs=1)
@@ -213,8 +216,8 @@ FINE = {("progress", "a network"), ("checkpoint", "a network"), ("checkpoint_eve
         ("loss", "a network")}  # fmt: skip
 ARGUMENTS = [
     "build", "data", "members", "seed", "same_start", "optimizer", "loss", "epochs", "steps", "batch_size", "schedule",
-    "stop", "targets", "evaluate_on", "record_at", "measurements", "snapshots", "dtype", "device", "path", "progress",
-    "checkpoint", "checkpoint_every", "resume",
+    "stop", "targets", "evaluate_on", "record_at", "measurements", "snapshots", "dtype", "device", "backend",
+    "progress", "checkpoint", "checkpoint_every", "resume",
 ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_counts_are_targets_of_a_loss_of_ones_own():
 
 DATA = {
     "targets without an axis": ((X, Y[:, 0]), "mse", r"y_train = float32 of shape \(20,\), .* gives \(20, 2\)"),
-    "targets that PyTorch would broadcast": ((X, Y[:, :1]), "mse", "y_train = .* give both the same shape"),
+    "targets that PyTorch would broadcast": ((X, Y[:, :1]), "mse", "y_train = .* of the same shape"),
     "classes as values": ((X, CLASSES), "mse", 'y_train = int64 .* loss="cross_entropy" if they are classes'),
     "values as classes": ((X, Y), "cross_entropy", 'y_train = .* loss="mse" for values'),
     "classes with an axis": ((X, CLASSES[:, None]), "cross_entropy", r"y_train = int64 of shape \(20, 1\)"),
@@ -102,10 +102,10 @@ DATA = {
 
 
 @pytest.mark.parametrize(("given", "loss", "words"), DATA.values(), ids=DATA)
-@pytest.mark.parametrize("path", ["auto", "functional"])
-def test_what_does_not_fit_is_named(given, loss, words, path, unchecked):
+@pytest.mark.parametrize("backend", ["auto", "vmap"])
+def test_what_does_not_fit_is_named(given, loss, words, backend, unchecked):
     with pytest.raises(InputError, match=words):
-        train(cases.perceptron, made(*given), members=2, epochs=1, loss=loss, path=path)
+        train(cases.perceptron, made(*given), members=2, epochs=1, loss=loss, backend=backend)
 
 
 def test_a_word_beyond_the_vocabulary_is_named_wherever_it_stands(unchecked):
@@ -139,7 +139,7 @@ class Several(nn.Linear):
     ("build", "given", "words"),
     [
         (lambda: Several(3, 2), {}, "build = a network that gives a tuple"),
-        (lambda: nn.LazyLinear(2), {}, "build = LazyLinear: its lazy layers"),
+        (lambda: nn.LazyLinear(2), {}, "build = weight that is not initialised: its lazy layers"),
         (lambda: nn.Sequential(nn.Linear(3, 2), nn.Flatten(0)), {}, r"build = a network that gives \(16,\) for 8"),
         (None, {}, "build = None"),
         ("mlp", {}, "build = mlp"),
@@ -158,7 +158,7 @@ def test_a_network_that_can_not_be_trained_is_named(build, given, words, uncheck
         ({"members": True}, "members = True"),
         ({"epochs": True}, "epochs = True"),
         ({"seed": True}, "seed = True"),
-        ({"record_at": 5}, "record_at = 5: give a list"),
+        ({"record_at": 5}, "record_at = 5: expected a list"),
         ({"record_at": [0.5]}, "record_at = 0.5"),
         ({"snapshots": None}, "snapshots = None"),
         ({"measurements": [1]}, "measurements = list"),
@@ -173,14 +173,14 @@ def test_a_network_that_can_not_be_trained_is_named(build, given, words, uncheck
         ({"evaluate_on": {"a": EvaluationSet(bm.Examples(X, Y), torch.zeros(3, 20, 2))}}, r"evaluate_on\[a\] = shape"),
         ({"targets": Y.numpy()}, "targets = ndarray"),
         ({"targets": torch.zeros(2, 20, 5)}, r"targets = float32 of shape \(20, 5\)"),
-        ({"loss": nn.MSELoss}, r"loss = MSELoss: .* give MSELoss\(\)"),
+        ({"loss": nn.MSELoss}, r"loss = MSELoss: .* expected MSELoss\(\)"),
         ({"device": 3.5}, "device = 3.5"),
         ({"progress": 3}, "progress = 3"),
         ({"checkpoint": 3}, "checkpoint = 3"),
         ({"checkpoint_every": "a"}, "checkpoint_every = a"),
         ({"resume": "x"}, "resume = x"),
         ({"data": (X, Y, X)}, r"data = a tuple of 3: .* \(x, y, x_test, y_test\)"),
-        ({"data": 3}, "data = 3: give what"),
+        ({"data": 3}, "data = 3: expected what"),
     ],
 )  # fmt: skip
 def test_an_argument_of_another_kind_is_named(given, words, unchecked):

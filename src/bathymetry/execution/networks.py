@@ -12,7 +12,7 @@ from bathymetry.core.networks import running_statistics
 from bathymetry.store import collect, config_hash
 from bathymetry.studies.plan import Coordinate, Plan, PlannedEnsemble
 from bathymetry.studies.study import Study
-from bathymetry.training.members import build_members
+from bathymetry.training.ensemble import build_members
 
 
 def stored_networks(

@@ -207,14 +207,9 @@ def _measuring_seconds(config: TrainingConfig) -> float:
     return seconds
 
 
-def _recorded(config: TrainingConfig) -> float:
+def _recorded(config: TrainingConfig) -> int:
     """Give how many epochs are recorded."""
-    if config.record_at is not None:
-        return len(config.record_at)
-    if config.epochs is not None:
-        return config.epochs
-    examples = len(config.data.train)
-    return (config.steps or 0) / -(-examples // (config.batch_size or examples))
+    return config.num_epochs if config.record_at is None else len(config.record_at)
 
 
 def estimated_seconds(config: TrainingConfig, members: int) -> float:
@@ -227,20 +222,18 @@ def estimated_seconds(config: TrainingConfig, members: int) -> float:
     Returns:
         Seconds, right within a factor of about two.
     """
-    examples = len(config.data.train)
+    examples = len(config.train_examples)
     batch = config.batch_size or examples
-    steps_an_epoch = -(-examples // batch)
-    steps = config.steps if config.steps is not None else (config.epochs or 0) * steps_an_epoch
     shapes = [p.shape for p in config.network().parameters()]
     entries = sum(prod(shape) for shape in shapes)
     units = sum(shape[0] for shape in shapes if len(shape) > 1)
-    judged = examples + len(config.data.test)
+    judged = examples + len(config.test_examples or ())
 
     def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
         return members * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
     step = 3 * pass_seconds(batch) + members * entries * 28 / 25e9 + 5e-6 * (len(shapes) * 6 + 10)
-    return steps * step + _recorded(config) * pass_seconds(judged)
+    return config.num_steps * step + _recorded(config) * pass_seconds(judged)
 
 
 def estimated_bytes(planned: PlannedEnsemble) -> int:
@@ -253,15 +246,15 @@ def estimated_bytes(planned: PlannedEnsemble) -> int:
         Bytes: the program itself, the data, and one unit's parameters, moments and activations.
     """
     config = planned.config
-    data = config.data
-    tensors = (data.train.inputs, data.train.targets, data.test.inputs, data.test.targets)
+    train, test = config.train_examples, config.test_examples or config.train_examples
+    tensors = (train.inputs, train.targets, test.inputs, test.targets)
     members = min(10, len(planned.members))
     shapes = [p.shape for p in config.network().parameters()]
     entries = sum(prod(shape) for shape in shapes)
     units = sum(shape[0] for shape in shapes if len(shape) > 1)
-    rows = min(config.batch_size or len(data.train), len(data.train))
+    rows = config.batch_size or len(train)
     examples_bytes = sum(t.numel() * t.element_size() for t in tensors)
-    whole_batch = data.train.inputs.numel() * 4 if config.batch_size is None else 0
+    whole_batch = train.inputs.numel() * 4 if config.batch_size is None else 0
     return 450_000_000 + examples_bytes + whole_batch + members * (entries * 16 + 8 * rows * units)
 
 
@@ -290,7 +283,7 @@ def train_unit(
         begun = time.perf_counter()
         place = unit_path(out, work.name, members)
         trained = _trained(work.planned.config, members, out, device, progress, place, say or (lambda _: None))
-        machine = {**provenance(device), "seconds": time.perf_counter() - begun, "path": trained.path}
+        machine = {**provenance(device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
         snapshots = {
             epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
             for epoch, parameters in trained.snapshots.items()
@@ -330,31 +323,14 @@ def _train_config(
     resume: Checkpoint | None,
 ) -> Trained:
     """Train members under a config; checkpoints stand beside the place where the unit will stand."""
-    sets = config.evaluate_on
 
     def keep_checkpoint(checkpoint: Checkpoint) -> None:
         arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
         write_checkpoint(place, arrays, checkpoint.state)
 
     return train(
-        config.network,
-        config.data,
+        replace(config, measurements={name: _on_one_thread(one) for name, one in config.measurements.items()}),
         members=members,
-        seed=config.seed,
-        same_start=config.same_start,
-        optimizer=config.optimizer,
-        loss=config.loss,
-        epochs=config.epochs,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        schedule=config.schedule,
-        stop=config.stop,
-        targets=config.targets(members) if config.targets else None,
-        evaluate_on={name: one(members) if callable(one) else one for name, one in sets.items()} if sets else None,
-        record_at=config.record_at,
-        measurements={name: _on_one_thread(measurement) for name, measurement in config.measurements.items()},
-        snapshots=config.snapshots,
-        dtype=config.dtype,
         device=device,
         progress=progress,
         checkpoint=keep_checkpoint,

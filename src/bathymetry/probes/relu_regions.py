@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, check_dense
 from bathymetry.core.showing import readable
-from bathymetry.training.trained import StackedParameters
+from bathymetry.training.result import StackedParameters
 
 _TOLERANCE = 2.0**-40  # of the size of their terms: slopes and roots that are closer are equal
 _INPUTS_AT_ONCE = 4096
@@ -48,7 +48,8 @@ def mlp_layers(networks: Perceptrons) -> list[Layer]:
     """
     kind = type(networks).__name__
     if isinstance(networks, StackedParameters):
-        _parameters(networks.network)
+        if networks.network is not None:
+            _parameters(networks.network)
     elif not isinstance(networks, nn.Module | Mapping):
         raise InputError("networks", kind, "expected an nn.Sequential, or trained.parameters")
     tensors = _parameters(networks) if isinstance(networks, nn.Module) else list(networks.values())

@@ -1,4 +1,4 @@
-"""Training whole ensembles: optimisers, schedules, stop rules, records, and the ways to stack networks."""
+"""Training ensembles of networks: configuration, optimizers, backends, records and results."""
 
 import lazy_loader as lazy
 

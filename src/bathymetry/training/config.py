@@ -1,321 +1,317 @@
-"""A training setting: all that decides an ensemble's numbers, so that stored members can be known again."""
+"""The training configuration: everything that determines an ensemble's numbers, validated once."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from bathymetry.core.errors import InputError, check_dense, whole_number
+from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
 from bathymetry.core.identity import Description, describe
-from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.data.examples import Data, Examples
-from bathymetry.training.checkpoint import Checkpoint
-from bathymetry.training.loss import Loss
-from bathymetry.training.module_backends import Path
-from bathymetry.training.optimizers import Adam, Constant, Cosine, Optimizer, Schedule, Step
-from bathymetry.training.records import EvaluationSet, Measure, Measurement
+from bathymetry.training.ensemble import EvaluationSet
+from bathymetry.training.loss import Criterion, Loss
+from bathymetry.training.optimizers import (
+    Adam,
+    Optimizer,
+    OptimizerFactory,
+    Schedule,
+    check_optimizer,
+    check_schedule,
+)
+from bathymetry.training.records import Measure, Measurement
+
+_MOST = 10**15  # epochs, steps or examples
+_RESERVED = ("diverged", "stopped_at", "member", "epoch", "step")  # names in a record
+_DATA = "expected what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test)"
+_COLLATE = (
+    "each member draws its own batches from tensors; expected (x, y), for example "
+    "torch.utils.data.default_collate(list(loader.dataset)), where dataset[i] is (x, y)"
+)
 
 
 @dataclass(frozen=True)
 class StopWhen:
-    """Stop a member when a recorded quantity reaches a level; its parameters stay as they are then."""
+    """Stop a member when a recorded quantity reaches a level; its parameters stay as they are then.
 
-    quantity: str  # "train_accuracy", "train_loss", …
+    Args:
+        quantity: Its name in the record, such as "train_accuracy".
+        at_least: The level, if it is reached from below.
+        at_most: The level, if it is reached from above.
+
+    Raises:
+        InputError: If there is not exactly one level, or it is no number.
+    """
+
+    quantity: str
     at_least: float | None = None
     at_most: float | None = None
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
-            raise InputError("stop", self.quantity, "give one level, at_least or at_most")
+            raise InputError("stop", self.quantity, "expected one level, at_least or at_most")
         level = self.at_most if self.at_least is None else self.at_least
         if isinstance(level, bool) or not isinstance(level, Real) or math.isnan(float(level)):
-            raise InputError("stop", level, f"give the level of {self.quantity} as a number")
+            raise InputError("stop", level, f"expected the level of {self.quantity} as a number")
 
     def reached(self, recorded: Mapping[str, Float[Tensor, " member"]]) -> Bool[Tensor, " member"]:
-        """Tell which members have reached the level.
-
-        Args:
-            recorded: This epoch's records.
-
-        Returns:
-            One answer a member; NaN reaches nothing.
-
-        Raises:
-            InputError: If the quantity is not recorded.
-        """
+        """Return which members have reached the level; NaN reaches none."""
         if self.quantity not in recorded:
-            raise InputError("stop", self.quantity, f"name one of {', '.join(recorded)}")
+            raise InputError("stop", self.quantity, f"expected one of {', '.join(recorded)}")
         values = recorded[self.quantity]
         return values >= self.at_least if self.at_least is not None else values <= torch.as_tensor(self.at_most)
 
 
-OwnTargets = Callable[[range], Shaped[Tensor, "member example *target"]]
-OwnSet = Callable[[range], EvaluationSet]
-
-
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What `train` is given, but for the members: those come by range, and each range is a unit of its own.
+    """Everything that determines an ensemble's numbers, except which members are trained.
 
-    Whatever is computed for each member, such as labels of its own, is a function of the members' numbers.
+    Args:
+        network: Makes one network with random weights: `MLPConfig`, or a function. It is called once per member, under
+            the member's own random stream.
+        data: What to train and evaluate on: what `bm.load` returns, or tensors (x, y) or (x, y, x_test, y_test).
+        seed: With a member's number it determines its initialisation, data order and dropout.
+        optimizer: `Adam`, `AdamW` or `SGD`, which step all members at once and take one value per member for any
+            hyperparameter; or a class or function that makes an optimizer of PyTorch from a list of parameters, such as
+            `functools.partial(torch.optim.RMSprop, lr=1e-3)`, with which members are trained one by one. Adam if None.
+        loss: "mse", "cross_entropy", a loss of PyTorch, or a function of (output, target) that returns the mean over
+            its batch.
+        epochs: How often each example is used; either this or `steps`.
+        steps: Number of steps.
+        batch_size: Examples per batch; None for all of them in every step, one step per epoch.
+        schedule: Factor of the learning rate as a function of the progress from 0 to 1, such as `Cosine()`; or what
+            makes a scheduler of PyTorch from `optimizer`, such as `functools.partial(torch.optim.lr_scheduler.StepLR,
+            step_size=100)`, which is stepped after every step. Constant if None.
+        clip_norm: Largest norm of a member's gradient; a larger gradient is scaled down to it. None for no clipping.
+        stop: When a member stops early.
+        targets: Training targets of every member, (member, example, *target), or a function of the members' numbers
+            that returns them.
+        evaluate_on: Sets to evaluate on by name, each `Examples`, an `EvaluationSet`, or a function of the members'
+            numbers that returns one; the training and test set of `data` if None.
+        record_at: Epochs to record besides the first and the last; None for all.
+        measurements: Functions of a `TrainingState`, or `Measurement`s, by name.
+        snapshots: Epochs at which all parameters are kept.
+        dtype: torch.float32 or torch.float64.
+        same_start: Whether members may begin with equal parameters, as where `network` copies one network. It is
+            refused otherwise, because such members say nothing about other initialisations.
+
+    Raises:
+        InputError: If a field is not what is expected.
     """
 
-    network: Callable[[], nn.Module]  # a frozen dataclass such as `MLPConfig`, or a function; makes one network
-    data: Data
+    network: Callable[[], nn.Module]
+    data: Data | Sequence[Tensor]
     seed: int = 0
-    optimizer: Optimizer = field(default_factory=Adam)
+    optimizer: Optimizer | OptimizerFactory = field(default_factory=Adam)
     loss: Loss = "mse"
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
     schedule: Schedule | None = None
     stop: StopWhen | None = None
-    targets: OwnTargets | None = None
-    evaluate_on: Mapping[str, Examples | OwnSet] | None = None
+    targets: Tensor | Callable[[range], Shaped[Tensor, "member example *target"]] | None = None
+    evaluate_on: Mapping[str, Examples | EvaluationSet | Callable[[range], EvaluationSet]] | None = None
     record_at: Sequence[int] | None = None
     measurements: Mapping[str, Measure | Measurement] = field(default_factory=dict)
     snapshots: Sequence[int] = ()
     dtype: torch.dtype = torch.float32
     same_start: bool = False
+    clip_norm: float | None = None
 
-    version: ClassVar[int] = 1  # of the algorithm: raised when the same setting would give other numbers
+    version: ClassVar[int] = 1  # of the algorithm: raised when the same config would give other numbers
+    _undescribed: ClassVar[Mapping[str, object]] = {"same_start": False, "clip_norm": None}  # newer than stored chunks
 
     def __post_init__(self) -> None:
-        for name, value in self.optimizer.hyperparameters().items():
-            if isinstance(value, Sequence):
-                remedy = "a setting has one value for all members; make a setting for each value"
-                raise InputError(name, tuple(value), remedy)
+        for name, default in (("optimizer", Adam()), ("measurements", {})):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        self._check_functions()
+        self._check_data()
+        self._check_length()
+        self._check_records()
+        if self.stop is not None and not isinstance(self.stop, StopWhen):
+            raise InputError("stop", _shown(self.stop), "expected bm.StopWhen(...)")
+        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
+            raise InputError("dtype", self.dtype, "expected torch.float32 or torch.float64")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
+            raise InputError("seed", self.seed, "expected a whole number")
+        if not isinstance(self.same_start, bool):
+            raise InputError("same_start", self.same_start, "expected True or False")
+        if self.clip_norm is not None:
+            positive_number("clip_norm", self.clip_norm)
+
+    def _check_functions(self) -> None:
+        network = self.network
+        if isinstance(network, nn.Module):
+            remedy = "expected a function that makes one, such as lambda: bm.mlp([1, 8, 1]): each member needs its own"
+            raise InputError("build", f"a {type(network).__name__}", remedy)
+        if not callable(network) or (isinstance(network, type) and not issubclass(network, nn.Module)):
+            raise InputError("build", _shown(network), "expected a function that makes one network")
+        Criterion(self.loss)
+        check_optimizer(self.optimizer)
+        check_schedule(self.schedule)
+
+    def _check_data(self) -> None:
+        data, targets, sets = self.data, self.targets, self.evaluate_on
+        if isinstance(data, DataLoader | Dataset):
+            raise InputError("data", f"a {type(data).__name__}", _COLLATE)
+        if not isinstance(data, Data | tuple | list):
+            raise InputError("data", _shown(data), _DATA)
+        if not isinstance(data, Data) and len(data) not in (2, 4):
+            raise InputError("data", f"a {type(data).__name__} of {len(data)}", _DATA)
+        assert self.train_examples is not None  # which checks the tensors
+        if isinstance(targets, Tensor):
+            check_dense("targets", targets)
+        elif targets is not None and not _is_function(targets):
+            raise InputError("targets", _shown(targets), "expected a tensor with a row for each member")
+        if sets is not None and not isinstance(sets, Mapping):
+            raise InputError("evaluate_on", _shown(sets), 'expected sets by name, such as {"test": data.test}')
+        for name, one in (sets or {}).items():
+            if not isinstance(one, Examples | EvaluationSet) and not _is_function(one):
+                remedy = "expected examples: data.test, or bm.Examples(inputs, targets)"
+                raise InputError(f"evaluate_on[{name}]", f"a {type(one).__name__}", remedy)
+
+    def _check_length(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise InputError("epochs", self.epochs, "expected epochs or steps, one of the two")
+        for name in ("epochs", "steps", "batch_size"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1, _MOST)
+        examples = len(self.train_examples)
+        if self.batch_size is not None and self.batch_size > examples > 0:
+            raise InputError("batch_size", self.batch_size, f"expected at most the {examples} examples there are")
+
+    def _check_records(self) -> None:
+        if self.record_at is not None:
+            _check_epochs("record_at", self.record_at, self.num_epochs)
+        _check_epochs("snapshots", self.snapshots, self.num_epochs)
+        if not isinstance(self.measurements, Mapping):
+            remedy = 'expected functions by name, such as {"norm": norm}'
+            raise InputError("measurements", _shown(self.measurements), remedy)
+        names = ("train", "test") if self.evaluate_on is None else tuple(self.evaluate_on)
+        reserved = {*_RESERVED, *(f"{name}_{quantity}" for name in names for quantity in ("loss", "accuracy"))}
+        for name, one in self.named_measurements.items():
+            if not callable(one.function):
+                remedy = "expected a function of a TrainingState"
+                raise InputError(f"measurements[{name}]", one.function, remedy)
+            if name in reserved:
+                raise InputError(f"measurements[{name}]", name, "choose another name: this one is recorded anyway")
+            if one.epochs is not None:
+                _check_epochs(f"measurements[{name}].epochs", one.epochs, self.num_epochs)
+
+    @cached_property
+    def train_examples(self) -> Examples:
+        """The examples to train on."""
+        return self.data.train if isinstance(self.data, Data) else Examples(self.data[0], self.data[1])
+
+    @cached_property
+    def test_examples(self) -> Examples | None:
+        """The test set of `data`; None for tensors (x, y)."""
+        if isinstance(self.data, Data):
+            return self.data.test
+        return Examples(self.data[2], self.data[3]) if len(self.data) == 4 else None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches that hold every example once."""
+        return 1 if self.batch_size is None else -(-max(len(self.train_examples), 1) // int(self.batch_size))
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of the whole training."""
+        return int(self.steps) if self.steps is not None else int(self.epochs or 0) * self.steps_per_epoch
+
+    @property
+    def num_epochs(self) -> int:
+        """Number of epochs, of which the last may be cut short by `steps`."""
+        return int(self.epochs) if self.epochs is not None else -(-self.num_steps // self.steps_per_epoch)
+
+    @property
+    def recorded_epochs(self) -> Sequence[int]:
+        """The epochs of `record_at`; all if it is None."""
+        return range(self.num_epochs + 1) if self.record_at is None else self.record_at
+
+    @property
+    def named_measurements(self) -> dict[str, Measurement]:
+        """The measurements by name."""
+        named = self.measurements.items()
+        return {name: one if isinstance(one, Measurement) else Measurement(one) for name, one in named}
+
+    def train_set(self, members: range) -> EvaluationSet:
+        """Training examples and targets of these members."""
+        own = self.targets if self.targets is None or isinstance(self.targets, Tensor) else self.targets(members)
+        return EvaluationSet(self.train_examples, own)
+
+    def evaluation_sets(self, members: range) -> dict[str, EvaluationSet]:
+        """The sets of `evaluate_on` for these members."""
+        sets: dict[str, EvaluationSet] = {}
+        for name, one in (self.evaluate_on or {}).items():
+            found = one if isinstance(one, Examples | EvaluationSet) else one(members)
+            sets[name] = EvaluationSet(found) if isinstance(found, Examples) else found
+        return sets
 
     def description(self) -> Description:
-        """Describe the setting, for its hash.
+        """Describe the config in plain JSON; its hash names stored members.
 
         Returns:
-            Plain JSON; of the data, their digest.
+            Every field; of the data, their digest. Fields that belong to certain members are refused.
         """
-        described = {one.name: describe(getattr(self, one.name)) for one in fields(self) if one.name != "data"}
-        if not self.same_start:  # units stored before there was such a choice keep their names
-            del described["same_start"]
-        return {"version": self.version, "data": self.data.digest, **described}
+        self._check_shareable()
+        data = self.data
+        if not isinstance(data, Data):
+            data = Data("tensors", self.train_examples, self.test_examples or self.train_examples)
+        left_out = ("data", "loss")
+        described = {one.name: describe(getattr(self, one.name)) for one in fields(self) if one.name not in left_out}
+        for name, default in self._undescribed.items():
+            if getattr(self, name) == default:
+                del described[name]
+        return {"version": self.version, "data": data.digest, "loss": describe(self._loss()), **described}
+
+    def _loss(self) -> Loss:
+        """The loss, by name where it is a loss of PyTorch that "mse" or "cross_entropy" stands for."""
+        criterion = Criterion(self.loss)
+        usual = criterion.plain == "mse" or getattr(criterion.loss, "ignore_index", None) == -100
+        return criterion.plain if criterion.plain is not None and usual else self.loss  # type: ignore[return-value]
+
+    def _check_shareable(self) -> None:
+        """Refuse what would have to differ from one range of members to the next."""
+        if isinstance(self.optimizer, Optimizer):
+            for name, value in self.optimizer.hyperparameters().items():
+                if isinstance(value, Sequence):
+                    remedy = "a stored config has one value for all members; make a config for each value"
+                    raise InputError(name, tuple(value), remedy)
+        remedy = "a stored config is of any members; expected a function of their numbers"
+        if isinstance(self.targets, Tensor):
+            raise InputError("targets", "a tensor", remedy)
+        for name, one in (self.evaluate_on or {}).items():
+            if isinstance(one, EvaluationSet) and one.own_targets is not None:
+                raise InputError(f"evaluate_on[{name}]", "targets of certain members", remedy)
+        for name in ("optimizer", "schedule"):
+            made = getattr(self, name)
+            while isinstance(made, partial):
+                made = made.func
+            if isinstance(made, type) and made.__module__.partition(".")[0] != "torch":
+                remedy = "its source is not part of the config; expected a function that makes it, or a class of torch"
+                raise InputError(name, made.__name__, remedy)
 
 
-_OWN_DATA = "tensors: (x, y), or (x, y, x_test, y_test)"
-_WHOLE = (
-    "each member draws its own batches from tensors; expected (x, y), for example "
-    "torch.utils.data.default_collate(list(loader.dataset)), where dataset[i] is (x, y)"
-)
-_KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "data": ((Data, tuple, list), f"give what bm.load gives, or {_OWN_DATA}"),
-    "optimizer": (Optimizer, "give an optimiser of bathymetry, such as bm.Adam(lr=1e-3)"),
-    "schedule": ((Constant, Cosine, Step), "give Constant(), Cosine(...) or Step(...) of bathymetry.training"),
-    "stop": (StopWhen, "give bm.StopWhen(...)"),
-    "evaluate_on": (Mapping, 'give sets by name, such as {"test": data.test}'),
-    "measurements": (Mapping, 'give functions by name, such as {"norm": norm}'),
-    "targets": (Tensor, "give a tensor with a row for each member"),
-    "resume": (Checkpoint, "give what `checkpoint` was given"),
-}
-_CALLED = {
-    "build": "a function that makes one network",
-    "progress": "a function of a share",
-    "checkpoint": "a function",
-}
-_ROW_BYTES = 1_000  # what Python keeps for a few tensors
-_MOST_MEMBERS = 10**12
-_RECORDED = ("diverged", "stopped_at", "member", "epoch", "step")
-
-
-def check_kinds(**given: Any) -> None:
-    """Insist that each argument is of its kind; None is left to others.
-
-    Args:
-        **given: Arguments of `train` by their names.
-
-    Raises:
-        InputError: If one is of another kind.
-    """
-    if isinstance(given["data"], DataLoader | Dataset):
-        raise InputError("data", f"a {type(given['data']).__name__}", _WHOLE)
-    for name, value in given.items():
-        if name in _KINDS and value is not None and not isinstance(value, _KINDS[name][0]):
-            raise InputError(name, value if isinstance(value, str | int) else type(value).__name__, _KINDS[name][1])
-        if name in _CALLED and value is not None and not callable(value):
-            raise InputError(name, value, f"give {_CALLED[name]}")
-    for name in ("build", "data"):
-        if given[name] is None:
-            raise InputError(name, None, f"give {_CALLED['build']}" if name == "build" else _KINDS["data"][1])
-    if not isinstance(given["dtype"], torch.dtype) or given["dtype"] not in (torch.float32, torch.float64):
-        raise InputError("dtype", given["dtype"], "give torch.float32 or torch.float64")
-    if not isinstance(given["path"], str) or given["path"] not in get_args(Path):
-        raise InputError("path", given["path"], f"give one of {', '.join(get_args(Path))}")
-    if not isinstance(given["checkpoint_every"], Real) or not float(given["checkpoint_every"]) >= 0:
-        raise InputError("checkpoint_every", given["checkpoint_every"], "give seconds, from 0")
-    if isinstance(given["seed"], bool) or not isinstance(given["seed"], Integral):
-        raise InputError("seed", given["seed"], "give a whole number")
-    if not isinstance(given["same_start"], bool):
-        raise InputError("same_start", given["same_start"], "expected True or False")
-    if isinstance(given["loss"], type):
-        name = given["loss"].__name__
-        raise InputError("loss", name, f"a class is no loss yet: give {name}()")
-    if given["targets"] is not None:
-        check_dense("targets", given["targets"])
-    for name in ("build", "progress", "checkpoint"):
-        if isinstance(given[name], type) and not (name == "build" and issubclass(given[name], nn.Module)):
-            raise InputError(name, given[name].__name__, f"a class is not yet called: give {_CALLED[name]}")
-
-
-def as_data(given: Any) -> tuple[Data, dict[str, Examples]]:
-    """Give data, and the sets to judge by that they bring.
-
-    Args:
-        given: Data, or tensors: (x, y), or (x, y, x_test, y_test).
-
-    Returns:
-        The data, and their training and test set; without test tensors the training set alone.
-
-    Raises:
-        InputError: If they are neither.
-    """
-    if isinstance(given, Data):
-        return given, {"train": given.train, "test": given.test}
-    if len(given) not in (2, 4):
-        raise InputError("data", f"a {type(given).__name__} of {len(given)}", _KINDS["data"][1])
-    train = Examples(given[0], given[1])
-    if len(given) == 2:
-        return Data("own", train, train), {"train": train}
-    test = Examples(given[2], given[3])
-    return Data("own", train, test), {"train": train, "test": test}
-
-
-def numbered(members: int | range) -> range:
-    """Give the members' numbers.
-
-    Args:
-        members: How many, or their numbers.
-
-    Returns:
-        Their numbers.
-
-    Raises:
-        InputError: If there is none, or they do not follow one another.
-    """
-    given = members
-    if not isinstance(members, range):
-        members = range(whole_number("members", members, 1))
-    if members.stop - members.start > _MOST_MEMBERS:
-        raise InputError("members", given, f"expected at most {_MOST_MEMBERS:,}")
-    if len(members) < 1 or members.step != 1 or members.start < 0:
-        raise InputError("members", members, "give at least 1, in steps of 1 from 0 or above")
-    return members
-
-
-def check_room(field: str, count: int, members: int, bytes_each: int) -> None:
-    """Insist that what is kept at so many epochs fits into memory.
-
-    Args:
-        field: The argument that decides how many.
-        count: At how many epochs something is kept.
-        members: How many members there are.
-        bytes_each: What is kept of a member at an epoch.
-
-    Raises:
-        InputError: If there is not enough memory.
-    """
-    needed, free = count * (members * bytes_each + _ROW_BYTES), free_bytes()
-    if needed > free:
-        told = f"what is kept at {count:,} epochs takes about {gigabytes(needed)} and {gigabytes(free)} are free"
-        raise InputError(field, f"{count:,} epochs", f"{told}; expected a list of fewer epochs")
-
-
-def as_epochs(field: str, chosen: Any, epochs: int) -> Sequence[int]:
-    """Insist on epochs of the training.
-
-    Args:
-        field: The argument's name.
-        chosen: What was given.
-        epochs: The last epoch.
-
-    Returns:
-        The epochs; a range stays one, however long.
-
-    Raises:
-        InputError: If they are no whole numbers, or lie outside.
-    """
+def _check_epochs(field: str, chosen: Any, epochs: int) -> None:
     if isinstance(chosen, str | bytes) or not isinstance(chosen, Iterable):
-        raise InputError(field, chosen, f"give a list of epochs from 0 to {epochs}")
-    kept = chosen if isinstance(chosen, range) else list(chosen)
-    for epoch in (kept[0], kept[-1]) if isinstance(kept, range) and kept else kept:
+        raise InputError(field, chosen, f"expected a list of epochs from 0 to {epochs}")
+    for epoch in (chosen[0], chosen[-1]) if isinstance(chosen, range) and chosen else chosen:
         if isinstance(epoch, bool) or not isinstance(epoch, Integral) or not 0 <= int(epoch) <= epochs:
-            raise InputError(field, epoch, f"give epochs from 0 to {epochs}")
-    return kept if isinstance(kept, range) else [int(epoch) for epoch in kept]
+            raise InputError(field, epoch, f"expected epochs from 0 to {epochs}")
 
 
-def as_measurements(given: Mapping[str, Any], sets: Iterable[str], epochs: int) -> dict[str, Measurement]:
-    """Insist on measurements that can be made and told apart from what is recorded anyway.
-
-    Args:
-        given: Functions or measurements by name.
-        sets: Names of the sets that losses and accuracies are recorded of.
-        epochs: The last epoch.
-
-    Returns:
-        The measurements.
-
-    Raises:
-        InputError: If one is no function, has a name that is taken, or an epoch that never comes.
-    """
-    taken = {*_RECORDED, *(f"{name}_{quantity}" for name in sets for quantity in ("loss", "accuracy"))}
-    made = {}
-    for name, one in given.items():
-        field = f"measurements[{name}]"
-        measurement = one if isinstance(one, Measurement) else Measurement(one)
-        if not callable(measurement.function):
-            raise InputError(field, measurement.function, "give a function of the moment")
-        if name in taken:
-            raise InputError(field, name, "give it another name: this one is recorded anyway")
-        if measurement.epochs is not None:
-            as_epochs(f"{field}.epochs", measurement.epochs, epochs)
-        made[name] = measurement
-    return made
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type | nn.Module)
 
 
-def as_set(name: str, one: Any) -> EvaluationSet:
-    """Insist on a set to judge by.
-
-    Args:
-        name: Its name.
-        one: Examples, or a set with targets of each member's own.
-
-    Returns:
-        The set.
-
-    Raises:
-        InputError: If it is neither.
-    """
-    if isinstance(one, EvaluationSet):
-        return one
-    if not isinstance(one, Examples):
-        remedy = "give examples: data.test, or bm.Examples(inputs, targets)"
-        raise InputError(f"evaluate_on[{name}]", f"a {type(one).__name__}", remedy)
-    return EvaluationSet(one)
-
-
-def check_own_targets(name: str, one: EvaluationSet, members: int) -> None:
-    """Insist that targets of each member's own have a row for each member and example.
-
-    Args:
-        name: What the targets are called.
-        one: The set.
-        members: How many members there are.
-
-    Raises:
-        InputError: If they have not.
-    """
-    own, wanted = one.own_targets, (members, len(one.examples))
-    if own is not None and tuple(own.shape[:2]) != wanted:
-        remedy = f"give ({members}, {wanted[1]}, …): a row for each member"
-        raise InputError(name, f"shape {tuple(own.shape)}", remedy)
+def _shown(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int) else type(value).__name__

@@ -1,62 +1,80 @@
-"""Optimisers for a whole ensemble: PyTorch's own, stepping all members at once, each with its own hyperparameters.
+"""Optimizers and learning-rate schedules, and the step that moves all members.
 
-Members that share their hyperparameters are stepped together by PyTorch's fused kernels, so an ensemble's step is by
-construction the step of `torch.optim`. The moments lie in buffers of ours, laid out like the parameters, where
-measurements and checkpoints can read them.
+Adam, AdamW and SGD step all members at once with PyTorch's fused kernels; members with equal hyperparameters share a
+parameter group. Any other optimizer of PyTorch gets one instance per member.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from math import cos, pi
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from bathymetry.core.errors import InputError
-from bathymetry.training.denormals import drop_nothing
-from bathymetry.training.mlp_backend import StackedTensors
+from bathymetry.core.errors import InputError, first_line, positive_number
+from bathymetry.training.ensemble import StackedTensors, flush_denormals
 
 Hyperparameter = float | Sequence[float]
+
+_FLUSHED_EVERY = 64  # steps
+_SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
+_LONG_NAMES = {"lr": "learning_rate"}
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all optimisers have: a learning rate, and rules for what a hyperparameter may be."""
+    """Base class of the optimizers that step all members at once."""
 
     lr: Hyperparameter = 1e-3
     weight_decay: Hyperparameter = 0.0
 
     _below_one: ClassVar[frozenset[str]] = frozenset()
     _moments: ClassVar[tuple[str, ...]] = ()
+    _torch: ClassVar[type[torch.optim.Optimizer] | None] = None
 
     def __post_init__(self) -> None:
         for name, value in self.hyperparameters().items():
+            limit = 1.0 if name in self._below_one else float("inf")
             for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-                limit = 1.0 if name in self._below_one else float("inf")
-                if isinstance(one, bool) or not isinstance(one, Real) or not 0 <= float(one) < limit:
+                if not _is_number(one) or not 0 <= float(one) < limit:
                     below = ", below 1" if limit == 1.0 else ""
-                    remedy = f"give a finite number from 0{below}, or a list with one for each member"
+                    remedy = f"expected a finite number from 0{below}, or a list with one for each member"
                     raise InputError(_LONG_NAMES.get(name, name), one, remedy)
 
     def hyperparameters(self) -> dict[str, Hyperparameter]:
-        """Give every hyperparameter by PyTorch's name for it.
-
-        Returns:
-            A number for all members, or a sequence with one number a member.
-        """
+        """Each hyperparameter by name: one number, or a sequence with one number per member."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def _torch(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-        raise TypeError(f"{type(self).__name__} has no step for {len(groups)} groups: use Adam, AdamW or SGD.")
-
-
-_LONG_NAMES = {"lr": "learning_rate"}
+    def rows(self, members: int) -> list[dict[str, float]]:
+        """The hyperparameters of every member."""
+        rows: list[dict[str, float]] = [{} for _ in range(members)]
+        for name, value in self.hyperparameters().items():
+            values = value if isinstance(value, Sequence) else [value] * members
+            if len(values) != members:
+                remedy = f"expected one number, or one for each of the {members} members"
+                raise InputError(_LONG_NAMES.get(name, name), tuple(values), remedy)
+            for row, one in zip(rows, values, strict=True):
+                row[name] = float(one)
+        return rows
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam, Kingma and Ba 2015, arXiv:1412.6980; any hyperparameter may be a sequence with one value a member."""
+    """Adam, Kingma and Ba 2015, arXiv:1412.6980.
+
+    Args:
+        lr: Learning rate; any hyperparameter may be a sequence with one value per member.
+        weight_decay: Factor of the parameters that is added to the gradient.
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        eps: Added to the root of the second moment.
+    """
 
     beta1: Hyperparameter = 0.9
     beta2: Hyperparameter = 0.999
@@ -64,194 +82,372 @@ class Adam(Optimizer):
 
     _below_one: ClassVar[frozenset[str]] = frozenset({"beta1", "beta2"})
     _moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
-
-    def _torch(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-        for group in groups:
-            group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-        return torch.optim.Adam(groups, fused=True)
+    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.Adam
 
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, Loshchilov and Hutter 2019, arXiv:1711.05101."""
+    """Adam with decoupled weight decay, Loshchilov and Hutter 2019, arXiv:1711.05101; arguments as of `Adam`."""
 
     weight_decay: Hyperparameter = 1e-2
 
-    def _torch(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-        for group in groups:
-            group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-        return torch.optim.AdamW(groups, fused=True)
+    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.AdamW
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with heavy-ball momentum if asked."""
+    """Stochastic gradient descent.
+
+    Args:
+        lr: Learning rate; any hyperparameter may be a sequence with one value per member.
+        weight_decay: Factor of the parameters that is added to the gradient.
+        momentum: Heavy-ball momentum.
+    """
 
     lr: Hyperparameter = 1e-2
     momentum: Hyperparameter = 0.0
 
     _below_one: ClassVar[frozenset[str]] = frozenset({"momentum"})
     _moments: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
-
-    def _torch(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(groups, fused=True)
-
-
-_SWEPT_EVERY = 64  # steps
-_SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
-
-
-class Stepper:
-    """An optimiser at work on one ensemble: the moments of all members and the step that moves them.
-
-    Args:
-        optimizer: Which optimiser, with its hyperparameters.
-        parameters: The ensemble's parameters, moved in place.
-        gradients: Where the gradients will be.
-    """
-
-    def __init__(self, optimizer: Optimizer, parameters: StackedTensors, gradients: StackedTensors) -> None:
-        members = parameters.members
-        self.moments = {name: parameters.zeros_like() for name in optimizer._moments}
-        rows = _member_rows(optimizer.hyperparameters(), members)
-        distinct = list(dict.fromkeys(rows))
-        keys = list(optimizer.hyperparameters())
-        groups: list[dict[str, object]] = []
-        self._steps: list[torch.Tensor] = []
-        pieces: list[tuple[torch.Tensor, dict[str, torch.Tensor]]] = []
-        for values in distinct:
-            chosen = [member for member, row in enumerate(rows) if row == values] if len(distinct) > 1 else None
-            tensors = parameters.pieces(chosen)
-            for tensor, gradient in zip(tensors, gradients.pieces(chosen), strict=True):
-                tensor.grad = gradient
-            moments = zip(*(moment.pieces(chosen) for moment in self.moments.values()), strict=True)
-            pieces += [(t, dict(zip(self.moments, m, strict=True))) for t, m in zip(tensors, moments, strict=True)]
-            groups.append({"params": tensors, **dict(zip(keys, values, strict=True))})
-        self._optimizer = optimizer._torch(groups)
-        self._rates = [float(group["lr"]) for group in self._optimizer.param_groups]
-        self._made = 0
-        for tensor, state in pieces:
-            step = torch.tensor(0.0, device=tensor.device)
-            self._steps.append(step)
-            self._optimizer.state[tensor] = {"step": step, **state}
-
-    def step(self, rate_factor: float = 1.0) -> None:
-        """Move every member once along its gradient.
-
-        Args:
-            rate_factor: What the schedule makes of the learning rate now.
-        """
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * rate_factor
-        self._optimizer.step()
-        self._made += 1
-        if self._made % _SWEPT_EVERY == 0:
-            self._sweep()
-
-    def resume(self, moments: Mapping[str, torch.Tensor], steps: int) -> None:
-        """Go on from stored moments.
-
-        Args:
-            moments: Flat moments by name, as `moments[name].flat` had them.
-            steps: How many steps had been made.
-        """
-        for name, flat in moments.items():
-            self.moments[name].flat.copy_(flat)
-        for step in self._steps:
-            step.fill_(float(steps))
-        self._made = steps
-
-    def _sweep(self) -> None:
-        for moment in self.moments.values():
-            drop_nothing(moment.flat, _SHRINKING)
-
-
-def _member_rows(hyperparameters: Mapping[str, Hyperparameter], members: int) -> list[tuple[float, ...]]:
-    columns = []
-    for name, value in hyperparameters.items():
-        if isinstance(value, Sequence):
-            if len(value) != members:
-                remedy = f"give one number, or one for each of the {members} members"
-                raise InputError(_LONG_NAMES.get(name, name), tuple(value), remedy)
-            columns.append([float(one) for one in value])
-        else:
-            columns.append([float(value)] * members)
-    return list(zip(*columns, strict=True))
+    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.SGD
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The learning rate stays as it is."""
+    """A constant learning rate."""
 
-    def factor(self, progress: float) -> float:  # noqa: ARG002 - every schedule is asked the same question
-        """Give what to multiply the learning rate by.
-
-        Args:
-            progress: Share of all steps that are done, from 0 to 1.
-
-        Returns:
-            1.
-        """
+    def __call__(self, progress: float) -> float:  # noqa: ARG002 - all schedules have this signature
+        """Return 1, whatever the progress."""
         return 1.0
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from the full rate to a last share of it; Loshchilov and Hutter 2017, arXiv:1608.03983."""
+    """Half a cosine from the full learning rate to a fraction of it; Loshchilov and Hutter 2017, arXiv:1608.03983.
+
+        last + (1 − last)(1 + cos(π · progress)) / 2
+
+    Args:
+        last: The fraction at the end, from 0 to 1.
+
+    Raises:
+        InputError: If it is outside.
+
+    Example:
+        >>> Cosine(last=0.5)(0.0), Cosine(last=0.5)(1.0)
+        (1.0, 0.5)
+    """
 
     last: float = 0.0
 
     def __post_init__(self) -> None:
         if not _is_number(self.last) or not 0 <= self.last <= 1:
-            raise InputError("last", self.last, "give a share of the learning rate, from 0 to 1")
+            raise InputError("last", self.last, "expected a fraction of the learning rate, from 0 to 1")
 
-    def factor(self, progress: float) -> float:
-        """Give what to multiply the learning rate by.
-
-        Args:
-            progress: Share of all steps that are done, from 0 to 1.
-
-        Returns:
-            last + (1 − last)(1 + cos(π · progress)) / 2.
-
-        Example:
-            >>> Cosine(last=0.5).factor(0.0), Cosine(last=0.5).factor(1.0)
-            (1.0, 0.5)
-        """
+    def __call__(self, progress: float) -> float:
+        """Return the factor of the learning rate at a progress from 0 to 1."""
         return self.last + (1 - self.last) * (1 + cos(pi * progress)) / 2
 
 
 @dataclass(frozen=True)
 class Step:
-    """The learning rate is multiplied by `by` as training passes each of the shares `at`."""
+    """The learning rate is multiplied by `by` as training passes each of the fractions `at`.
+
+    Args:
+        at: Fractions of the training, from 0 to 1.
+        by: The factor.
+
+    Raises:
+        InputError: If a fraction is outside, or the factor is not positive.
+
+    Example:
+        >>> Step(at=(0.5, 0.75), by=0.1)(0.5)
+        0.1
+    """
 
     at: tuple[float, ...] = (0.5, 0.75)
     by: float = 0.1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.at, Sequence) or any(not _is_number(share) or not 0 <= share <= 1 for share in self.at):
-            raise InputError("at", self.at, "give shares of the training, from 0 to 1")
+        if not isinstance(self.at, Sequence) or any(not _is_number(one) or not 0 <= one <= 1 for one in self.at):
+            raise InputError("at", self.at, "expected fractions of the training, from 0 to 1")
         if not _is_number(self.by) or not self.by > 0:
-            raise InputError("by", self.by, "give a positive factor")
+            raise InputError("by", self.by, "expected a positive factor")
 
-    def factor(self, progress: float) -> float:
-        """Give what to multiply the learning rate by.
-
-        Args:
-            progress: Share of all steps that are done, from 0 to 1.
-
-        Returns:
-            `by` to the power of the number of shares passed.
-
-        Example:
-            >>> Step(at=(0.5, 0.75), by=0.1).factor(0.5)
-            0.1
-        """
-        return self.by ** sum(progress >= share for share in self.at)
+    def __call__(self, progress: float) -> float:
+        """Return the factor of the learning rate at a progress from 0 to 1."""
+        return self.by ** sum(progress >= fraction for fraction in self.at)
 
 
-Schedule = Constant | Cosine | Step
+OptimizerFactory = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
+Schedule = Callable[[float], float] | Callable[[torch.optim.Optimizer], LRScheduler]
+
+
+def makes_scheduler(schedule: Any) -> bool:
+    """Whether it is an `LRScheduler` class, a partial of one, or a function of `optimizer`."""
+    while isinstance(schedule, partial):
+        schedule = schedule.func
+    if isinstance(schedule, type):
+        return issubclass(schedule, LRScheduler) and not issubclass(schedule, ReduceLROnPlateau)
+    return inspect.isfunction(schedule) and next(iter(inspect.signature(schedule).parameters), "") == "optimizer"
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Accept an `Optimizer`, or a class or function that makes an optimizer of PyTorch from a list of parameters."""
+    if isinstance(optimizer, Optimizer) and optimizer._torch is not None:
+        return
+    expected = "expected bm.Adam(lr=1e-3) or the like, or functools.partial(torch.optim.RMSprop, lr=1e-3)"
+    own = isinstance(optimizer, type) and not issubclass(optimizer, torch.optim.Optimizer)
+    if own or isinstance(optimizer, nn.Module | Optimizer | torch.optim.Optimizer) or not callable(optimizer):
+        name = optimizer.__name__ if isinstance(optimizer, type) else optimizer
+        raise InputError("optimizer", name if isinstance(name, str) else type(name).__name__, expected)
+    made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
+    if not isinstance(made, torch.optim.Optimizer):
+        raise InputError("optimizer", f"a function that returns a {type(made).__name__}", expected)
+
+
+def check_schedule(schedule: Any) -> None:
+    """Accept None, a function of the progress, or one that makes an `LRScheduler`."""
+    expected = "expected Cosine(...) or the like, a function of the progress from 0 to 1, or a scheduler of PyTorch"
+    if schedule is None:
+        return
+    if makes_scheduler(schedule):
+        made = _call("schedule", schedule, torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0, momentum=0.5))
+        if isinstance(made, LRScheduler):
+            return
+    elif callable(schedule) and not isinstance(schedule, type | nn.Module):
+        made = _call("schedule", schedule, 0.0)
+        if _is_number(made):
+            return
+    else:
+        name = schedule.__name__ if isinstance(schedule, type) else schedule
+        raise InputError("schedule", name, expected)
+    raise InputError("schedule", f"a function that returns a {type(made).__name__}", expected)
+
+
+def _call(field: str, function: Any, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except Exception as error:
+        name = getattr(function, "__name__", function)
+        remedy = f"it fails when it is called ({first_line(error)}); name its other arguments with functools.partial"
+        raise InputError(field, name, remedy) from error
+
+
+class Stepper:
+    """Steps all members; the moments of Adam, AdamW and SGD are stacked like the parameters."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer | OptimizerFactory,
+        schedule: Schedule | None,
+        parameters: StackedTensors,
+        gradients: StackedTensors,
+    ) -> None:
+        self.moments: dict[str, StackedTensors] = {}
+        self._count = 0
+        if isinstance(optimizer, Optimizer):
+            self._optimizers = [self._stacked(optimizer, parameters, gradients)]
+        else:
+            self._optimizers = [_of_member(optimizer, parameters, gradients, k) for k in range(parameters.members)]
+        self._factor: Callable[[float], Any] = Constant() if schedule is None else schedule  # type: ignore[assignment]
+        self._schedulers: list[Any] = []
+        if makes_scheduler(schedule):
+            self._schedulers = [self._factor(one) for one in self._optimizers]  # type: ignore[arg-type]
+        groups = [group for one in self._optimizers for group in one.param_groups if "lr" in group]
+        self._rates = [(group, group["lr"]) for group in groups]
+        step = type(self._optimizers[0]).step
+        self._needs_closure = inspect.signature(step).parameters["closure"].default is inspect.Parameter.empty
+
+    def _stacked(
+        self, optimizer: Optimizer, parameters: StackedTensors, gradients: StackedTensors
+    ) -> torch.optim.Optimizer:
+        """One fused optimizer; the state of its tensors lies in `moments`."""
+        rows = optimizer.rows(parameters.members)
+        self.moments = {name: parameters.zeros_like() for name in optimizer._moments}
+        distinct = [row for position, row in enumerate(rows) if row not in rows[:position]]
+        groups, states = [], []
+        for row in distinct:
+            chosen = [position for position, other in enumerate(rows) if other == row] if len(distinct) > 1 else None
+            tensors = _pieces(parameters, chosen)
+            for tensor, gradient in zip(tensors, _pieces(gradients, chosen), strict=True):
+                tensor.grad = gradient
+            moments = {name: _pieces(moment, chosen) for name, moment in self.moments.items()}
+            states += [(one, {name: m[place] for name, m in moments.items()}) for place, one in enumerate(tensors)]
+            group: dict[str, Any] = dict(row)
+            if "beta1" in group:
+                group["betas"] = (group.pop("beta1"), group.pop("beta2"))
+            groups.append({"params": tensors, **group})
+        assert optimizer._torch is not None
+        made = optimizer._torch(groups, fused=True)  # type: ignore[call-arg]
+        for tensor, state in states:
+            made.state[tensor] = {"step": torch.tensor(0.0, device=tensor.device), **state}
+        return made
+
+    @property
+    def name(self) -> str:
+        """Name of the optimizer's class in PyTorch."""
+        return type(self._optimizers[0]).__name__
+
+    def step(self, progress: float, closure: Callable[[int], Callable[[], Tensor]]) -> None:
+        """Move every member once along its gradient; `closure` gives what LBFGS calls to evaluate a member again."""
+        if not self._schedulers:
+            factor = self._factor(progress)
+            for group, rate in self._rates:
+                group["lr"] = rate * factor
+        for position, optimizer in enumerate(self._optimizers):
+            if self._needs_closure:
+                optimizer.step(closure(position))  # type: ignore[arg-type]
+            else:
+                optimizer.step()
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._count += 1
+        if self._count % _FLUSHED_EVERY == 0:
+            for moment in self.moments.values():
+                flush_denormals(moment.flat, _SHRINKING)
+
+    def state(self) -> tuple[dict[str, Tensor], list[Any]]:
+        """Tensors by name, and plain JSON for what else an optimizer of PyTorch keeps."""
+        tensors = {f"moment/{name}": moment.flat for name, moment in self.moments.items()}
+        others = [] if self.moments else [one.state_dict()["state"] for one in self._optimizers]
+        return tensors, [_packed(state, f"optimizer/{place}", tensors) for place, state in enumerate(others)]
+
+    def resume(self, tensors: Mapping[str, Tensor], states: Sequence[Any], steps: int) -> None:
+        """Go on from a state after so many steps."""
+        self._count = steps
+        with warnings.catch_warnings():  # PyTorch expects a step of the optimizer before each of its schedule
+            warnings.simplefilter("ignore")
+            for scheduler in self._schedulers:
+                for _ in range(steps):
+                    scheduler.step()
+        for name, moment in self.moments.items():
+            moment.flat.copy_(tensors[f"moment/{name}"])
+        if self.moments:
+            for state in self._optimizers[0].state.values():
+                state["step"].fill_(float(steps))
+        for optimizer, state in zip(self._optimizers, states, strict=False):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": _unpacked(state, tensors), "param_groups": groups})
+
+
+def _pieces(stacked: StackedTensors, chosen: Sequence[int] | None) -> list[Tensor]:
+    """Contiguous views that hold the chosen members' entries; the whole buffer if None."""
+    return [stacked.flat] if chosen is None else [view[k] for k in chosen for view in stacked.views.values()]
+
+
+def _of_member(
+    factory: OptimizerFactory, parameters: StackedTensors, gradients: StackedTensors, position: int
+) -> torch.optim.Optimizer:
+    own = {name: nn.Parameter(view) for name, view in parameters.member(position).items()}
+    for name, gradient in gradients.member(position).items():
+        own[name].grad = gradient
+    made: torch.optim.Optimizer = _call("optimizer", factory, list(own.values()))
+    return made
+
+
+def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Turn nested state into JSON; its tensors go into `tensors` and leave their names."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"entries": [[key, _packed(one, f"{name}/{key}", tensors)] for key, one in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_packed(one, f"{name}/{place}", tensors) for place, one in enumerate(value)]
+    return value
+
+
+def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(one, tensors) for one in value]
+    if isinstance(value, Mapping):
+        if "tensor" in value:
+            return tensors[value["tensor"]].clone()
+        return {key: _unpacked(one, tensors) for key, one in value["entries"]}
+    return value
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+_KNOWN = "a threshold is known for SGD, Adam and AdamW, and for torch.optim's SGD, Adam, AdamW and RMSprop"
+
+
+def stability_threshold(optimizer: Optimizer | torch.optim.Optimizer) -> float:
+    """Return the largest curvature at which an optimizer is stable.
+
+    On a quadratic, a direction of curvature λ is stable up to
+
+        gradient descent            λ = 2/η
+        with momentum β             λ = 2(1 + β)/((1 − d)η), d the dampening
+        with Nesterov's momentum    λ = (2 + 2β)/((1 + 2β)η)
+        Adam, preconditioned λ      λ = (2 + 2β₁)/((1 − β₁)η)     38/η at β₁ = 0.9
+        RMSprop, preconditioned λ   λ = 2(1 + β)/η
+
+    Weight decay ω lowers the first three by ω; AdamW's leaves (1 + β₁)(2 − ηω)/((1 − β₁)η). Cohen et al. 2021,
+    arXiv:2103.00065, and 2022, arXiv:2207.14484.
+
+    Args:
+        optimizer: SGD, Adam or AdamW with one value for each hyperparameter; or PyTorch's own SGD, Adam, AdamW or
+            RMSprop, whose parameter groups agree.
+
+    Returns:
+        The threshold on the largest eigenvalue of the Hessian; for Adam, AdamW and RMSprop on that of the
+        preconditioned Hessian.
+
+    Raises:
+        InputError: If a hyperparameter differs between members or groups, or no threshold is known.
+
+    Example:
+        >>> stability_threshold(SGD(lr=0.1)), round(stability_threshold(Adam(lr=1e-3)))
+        (20.0, 38000)
+        >>> stability_threshold(torch.optim.SGD([torch.zeros(1)], lr=0.1, momentum=0.5))
+        30.0
+    """
+    if isinstance(optimizer, Optimizer) and optimizer._torch is not None:
+        kind, groups = optimizer._torch, [dict[str, Any](optimizer.hyperparameters())]
+        for name, value in groups[0].items():
+            if isinstance(value, Sequence):
+                raise InputError(name, tuple(value), "expected one value: each has a threshold of its own")
+    elif type(optimizer) in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        kind, groups = type(optimizer), [_plain(group) for group in optimizer.param_groups]
+    else:
+        of_torch = "torch.optim's " if isinstance(optimizer, torch.optim.Optimizer) else ""
+        raise InputError("optimizer", f"{of_torch}{type(optimizer).__name__}", _KNOWN)
+    for name, value in groups[0].items():
+        if any(group.get(name) != value for group in groups):
+            shown = ", ".join(str(group.get(name)) for group in groups)
+            raise InputError(name, shown, "expected one value in all groups: each has a threshold of its own")
+    return _threshold(kind, groups[0])
+
+
+def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
+    own = {
+        name: value.item() if isinstance(value, Tensor) else value for name, value in group.items() if name != "params"
+    }
+    if "betas" in own:
+        own["beta1"] = float(group["betas"][0])
+    return own
+
+
+def _threshold(kind: type[torch.optim.Optimizer], group: Mapping[str, Any]) -> float:
+    rate, decay, beta1 = positive_number("lr", group["lr"]), float(group["weight_decay"]), group.get("beta1", 0.0)
+    if group.get("maximize"):
+        raise InputError("maximize", True, "a threshold is one of descent: expected maximize=False")
+    if issubclass(kind, torch.optim.AdamW) or group.get("decoupled_weight_decay"):  # θ ← (1 − ηω)θ − ηm/D
+        return float((1 + beta1) * (2 - rate * decay) / ((1 - beta1) * rate))
+    if decay and not issubclass(kind, torch.optim.SGD):
+        raise InputError("weight_decay", decay, "it is preconditioned with the gradient: expected AdamW, or no decay")
+    if issubclass(kind, torch.optim.Adam):
+        return float((2 + 2 * beta1) / ((1 - beta1) * rate))
+    momentum, dampening = float(group["momentum"]), float(group.get("dampening", 0.0))
+    if group.get("nesterov"):
+        return (2 + 2 * momentum) / ((1 + 2 * momentum) * rate) - decay
+    if momentum == 0:  # without a buffer nothing is damped
+        return 2 / rate - decay
+    if dampening >= 1:
+        raise InputError("dampening", dampening, "expected less than 1, or no gradient moves anything")
+    return 2 * (1 + momentum) / ((1 - dampening) * rate) - decay

@@ -1,0 +1,296 @@
+"""The result of a training: records of every member and the trained parameters, in memory and in a file."""
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bathymetry.core.errors import DamagedError, InputError, path_of
+from bathymetry.core.identity import canonical, digest
+from bathymetry.core.networks import fixed_tensors, running_statistics
+from bathymetry.core.showing import short
+from bathymetry.core.storage import get, put
+from bathymetry.models.mlp import MLPConfig
+from bathymetry.training.ensemble import build_members
+
+_FORMAT = 1
+
+
+class StackedParameters(dict[str, Tensor]):
+    """Parameters of all members, name → (member, *shape), with one of the networks; None if it is not known."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], network: nn.Module | None) -> None:
+        super().__init__(tensors)
+        self.network = network
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the networks were built, so that they can be built again from a file."""
+
+    architecture: str
+    seed: int
+    mlp: MLPConfig | None
+    bare: bool  # whether the networks hold nothing but their parameters
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """An ensemble after training.
+
+    Args:
+        record: What was recorded, over (member, epoch): `train_loss`, `test_loss`, accuracies where there are classes,
+            and every measurement by its name; NaN from where a member diverged. `diverged` and `stopped_at` (an epoch,
+            −1 for never) say how each member ended.
+        parameters: The trained parameters, name → (member, *shape).
+        snapshots: Parameters at the epochs asked for and at the end: epoch → name → (member, *shape).
+        members: Numbers of the members.
+        backend: How they were trained: "stacked", "vmap" or "loop".
+        note: Why they were trained one by one, where the optimizer decided that; empty otherwise.
+
+    Example:
+        >>> from bathymetry.data import function
+        >>> from bathymetry.models import mlp
+        >>> from bathymetry.training import train
+        >>> trained = train(lambda: mlp([1, 8, 1]), function("cos"), members=3, epochs=20, snapshots=[0, 10])
+        >>> trained.theta.shape, trained.trajectory.shape
+        (torch.Size([3, 25]), torch.Size([3, 3, 25]))
+        >>> trained.model(2)(torch.zeros(1, 1)).shape  # member 2 as an ordinary network
+        torch.Size([1, 1])
+    """
+
+    record: xr.Dataset
+    parameters: Mapping[str, Tensor]
+    snapshots: Mapping[int, Mapping[str, Tensor]]
+    members: range
+    backend: str
+    note: str
+    _origin: Origin
+    _modules: tuple[nn.Module, ...]  # empty if the networks can't be built
+
+    def __post_init__(self) -> None:
+        network = self._modules[0] if self._modules else None
+        object.__setattr__(self, "parameters", StackedParameters(self.parameters, network))
+        snapshots = {epoch: StackedParameters(one, network) for epoch, one in self.snapshots.items()}
+        object.__setattr__(self, "snapshots", snapshots)
+
+    def __repr__(self) -> str:
+        first, count = self.members.start, len(self.members)
+        who = f"{count} members" if count > 1 else f"member {first}"
+        numbers = f" ({first} to {first + count - 1})" if first > 0 and count > 1 else ""
+        size = sum(stacked[0].numel() for stacked in self.parameters.values())
+        what = f"{self._origin.architecture}, {size:,} parameters"
+        return f"Trained({who}{numbers} of {what}, {int(self.record.epoch[-1]):,} epochs{self._ended()})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.record._repr_html_()}"
+
+    @property
+    def theta(self) -> Float[Tensor, "member parameter"]:
+        """Every member's trained parameters as one vector, as `LossSurface` lays them out.
+
+        Refused if members differ in anything else, such as the running statistics of BatchNorm: a surface would
+        evaluate all of them with those of one.
+        """
+        self._check_parameters_suffice()
+        return _flat(self.parameters, tuple(self.parameters))
+
+    @property
+    def trajectory(self) -> Float[Tensor, "member snapshot parameter"]:
+        """Every member's θ at each snapshot, in the order of `snapshots`."""
+        if not self.snapshots:
+            raise InputError("snapshots", "none", "train with snapshots=range(0, epochs + 1, 10) or the like")
+        self._check_parameters_suffice()
+        return torch.stack([_flat(one, tuple(self.parameters)) for one in self.snapshots.values()], dim=1)
+
+    def model(self, member: int) -> nn.Module:
+        """Return a copy of a member as an ordinary network, in evaluation mode.
+
+        Args:
+            member: Its number.
+
+        Returns:
+            The network with the parameters it ended with.
+
+        Raises:
+            InputError: If there is no such member, or the networks can't be built.
+        """
+        if member not in self.members:
+            raise InputError("member", member, f"expected one from {self.members.start} to {self.members.stop - 1}")
+        self._check_networks()
+        position = self.members.index(member)
+        module = copy.deepcopy(self._modules[position])
+        own = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, stacked in self.parameters.items():
+                own[name].copy_(stacked[position])
+        return module.eval()
+
+    def networks(self) -> list[nn.Module]:
+        """Return `model(member)` of every member."""
+        return [self.model(member) for member in self.members]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save to a safetensors file, whole or not at all; `bm.load_trained` reads it.
+
+        The file holds the record, parameters, snapshots, and buffers and frozen parameters of every member, with a
+        digest of them all. Networks are built again when it is loaded.
+
+        Args:
+            path: Where; a file that is there is replaced.
+        """
+        tensors = {f"parameter/{name}": one for name, one in self.parameters.items()}
+        for epoch, snapshot in self.snapshots.items():
+            tensors |= {f"snapshot/{epoch}/{name}": one for name, one in snapshot.items()}
+        for place, module in enumerate(self._modules):
+            tensors |= {f"constant/{place}/{name}": one for name, one in _constants(module, self.parameters).items()}
+        variables = {str(name): one for name, one in self.record.variables.items()}
+        tensors |= {f"record/{name}": torch.as_tensor(np.array(one.values)) for name, one in variables.items()}
+        tensors = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
+        header: dict[str, Any] = {
+            "format": _FORMAT,
+            "record": {name: list(map(str, one.dims)) for name, one in variables.items()},
+            "coordinates": list(map(str, self.record.coords)),
+            "attributes": dict(self.record.attrs),
+            "parameters": list(self.parameters),
+            "snapshots": list(self.snapshots),
+            "members": [self.members.start, self.members.stop],
+            "backend": self.backend,
+            "note": self.note,
+            "origin": asdict(self._origin),
+        }
+        text = canonical(header).decode()
+        metadata = {"bathymetry": text, "digest": _digest(text, tensors)}
+        put(path_of("path", path), safetensors.torch.save(tensors, metadata))
+
+    def _check_networks(self) -> None:
+        if not self._modules:
+            raise InputError("build", None, "expected bm.load_trained(path, build) with the function that makes one")
+
+    def _check_parameters_suffice(self) -> None:
+        if self._origin.bare:
+            return
+        self._check_networks()
+        fixed = [fixed_tensors(module, self.parameters) for module in self._modules]
+        names = [f"{name}.running_mean" if name else "running_mean" for name in running_statistics(self._modules[0])]
+        names += [name for name, one in fixed[0].items() if any(not _same(one, other.get(name)) for other in fixed[1:])]
+        if names:
+            remedy = (
+                "a surface would measure all members with those of one network: expected a surface for each, "
+                "bm.LossSurface(trained.model(0), …), or, where they play no part, surface.flatten(trained.model(0)); "
+                "weights alone are in trained.parameters and trained.snapshots"
+            )
+            raise InputError("theta", f"parameters without {names[0]}, in which members differ", remedy)
+
+    def _ended(self) -> str:
+        """In a few words, how training ended."""
+        losses = [name for name in ("train_loss", *map(str, self.record)) if name.endswith("_loss")]
+        diverged = int(self.record.diverged.sum())
+        words = [f"{diverged} diverged"] if diverged else []
+        for name in losses[:2]:
+            if name in self.record and diverged < len(self.members):
+                last = short(float(np.nanmedian(self.record[name].isel(epoch=-1))))
+                words.insert(0, f"last {name} {'median ' if len(self.members) > 1 else ''}{last}")
+                break
+        return f"; {', '.join(words)}" if words else ""
+
+
+def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | None = None) -> Trained:
+    """Load what `Trained.save` wrote.
+
+    Args:
+        path: The file.
+        build: Makes one network, as it did for the training; `model` and `networks` need it, and others are refused.
+            Networks that were made by an `MLPConfig` are built without it.
+
+    Returns:
+        The ensemble; records, parameters and snapshots are those that were saved, bit for bit.
+
+    Raises:
+        DamagedError: If the file is not what was saved.
+    """
+    place = path_of("path", path)
+    content = get(place)
+    try:
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        tensors = safetensors.torch.load(content)
+        header = json.loads(metadata["bathymetry"])
+        intact = metadata["digest"] == _digest(metadata["bathymetry"], tensors)
+    except Exception as error:  # a file can be damaged in any way
+        raise DamagedError(f"{place} can't be read: it is damaged, or no file of Trained.save.") from error
+    if not intact:
+        raise DamagedError(f"{place} can't be read: it is damaged, for its digest differs.")
+    if header["format"] != _FORMAT:
+        raise DamagedError(f"{place} can't be read: it has format {header['format']} instead of {_FORMAT}.")
+    mlp = header["origin"]["mlp"]
+    config = MLPConfig(tuple(mlp["widths"]), mlp["activation"]) if mlp else None
+    origin = Origin(**{**header["origin"], "mlp": config})
+    members = range(*header["members"])
+    parameters = {name: tensors[f"parameter/{name}"] for name in header["parameters"]}
+    variables = {name: (dims, tensors[f"record/{name}"].numpy()) for name, dims in header["record"].items()}
+    coordinates = {name: variables.pop(name) for name in header["coordinates"]}
+    snapshots = {
+        epoch: {name: tensors[f"snapshot/{epoch}/{name}"] for name in parameters} for epoch in header["snapshots"]
+    }
+    maker = build if build is not None else config
+    modules = () if maker is None else _rebuilt(maker, members, origin.seed, parameters, tensors)
+    record = xr.Dataset(variables, coordinates, header["attributes"])
+    return Trained(record, parameters, snapshots, members, header["backend"], header["note"], origin, modules)
+
+
+def _rebuilt(
+    build: Callable[[], nn.Module],
+    members: range,
+    seed: int,
+    parameters: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+) -> tuple[nn.Module, ...]:
+    """Build the members as for the training, with the buffers and frozen parameters that were saved."""
+    dtype = next(iter(parameters.values())).dtype
+    modules = tuple(module.to(dtype) for module in build_members(build, members, seed, same_start=True))
+    for place, module in enumerate(modules):
+        own = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        constants = _constants(module, parameters)
+        prefix = f"constant/{place}/"
+        saved = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+        wanted = {name: one[0].shape for name, one in parameters.items()} | {n: t.shape for n, t in saved.items()}
+        if {name: one.shape for name, one in {**own, **constants}.items()} != wanted:
+            remedy = "expected the function that made the networks of this training"
+            raise InputError("build", f"a function that makes another {type(module).__name__}", remedy)
+        with torch.no_grad():
+            for name, one in saved.items():
+                constants[name].copy_(one)
+    return modules
+
+
+def _constants(module: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    frozen = {name: p.detach() for name, p in module.named_parameters() if name not in parameters}
+    return frozen | dict(module.named_buffers())
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    parts = [header.encode()]
+    for name, one in sorted(tensors.items()):
+        numbers = one.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        parts += [f"{name}{one.dtype}{tuple(one.shape)}".encode(), numbers]
+    return digest(b"".join(parts))
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    # where nothing is a number, there is nothing to compare
+    return other is not None and one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def _flat(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+    return torch.cat([tensors[name].reshape(len(tensors[name]), -1) for name in names], dim=1)
