@@ -136,6 +136,10 @@ def with_a_stranger(tensors, epochs):
     epochs["record/other"] = epochs["record/train_loss"]
 
 
+def with_a_tensor_of_its_own(tensors, epochs):
+    tensors["record/other"] = tensors["record/train_loss"].clone()
+
+
 def at_one_epoch(tensors, epochs):
     epochs["record/test_accuracy"] = [9] * len(epochs["record/test_accuracy"])
 
@@ -158,6 +162,7 @@ def at_another_step(tensors, epochs):
     [
         (without_loss, "without the rows of record/train_loss"),
         (with_a_stranger, r"with record/other at epochs \[0, 1, 2\] instead of None"),
+        (with_a_tensor_of_its_own, "with record/other, which this training does not have"),
         (without_measurement, r"with record/norm at epochs None instead of \[0, 1, 2\]"),
         (at_one_epoch, r"with record/test_accuracy at epochs \[9, 9, 9\] instead of \[0, 1, 2\]"),
         (at_another_step, "without the rows of record/norm"),

@@ -390,7 +390,11 @@ class TrainingRun:
                 return f"with {name} at epochs {state['epochs'].get(name)} instead of {due.get(name)}"
         views = self._parameters.views.items()
         snapshots = {f"snapshot/{epoch}/{name}": view for epoch in due["snapshot"] for name, view in views}
-        for name, one in {**own.tensors, **snapshots}.items():
+        fixed = {**own.tensors, **snapshots}
+        for name in tensors:
+            if name not in fixed and name not in due and not name.startswith("optimizer/"):
+                return f"with {name}, which this training does not have"
+        for name, one in fixed.items():
             other = tensors.get(name)
             if not isinstance(other, Tensor) or other.shape != one.shape or other.dtype != one.dtype:
                 found = f"{tuple(other.shape)} {other.dtype}" if isinstance(other, Tensor) else "nothing"
