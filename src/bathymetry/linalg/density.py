@@ -11,11 +11,11 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from scipy import stats
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.showing import readable
+from bathymetry.linalg.estimates import few_samples
 from bathymetry.linalg.lanczos import Krylov
 from bathymetry.linalg.operator import SymmetricOperator, check_operator
 
@@ -87,7 +87,7 @@ class SpectralDensity:
             InputError: If the width is not positive.
         """
         if not width > 0:
-            raise InputError("width", width, "give a positive standard deviation")
+            raise InputError("width", width, "expected a positive standard deviation")
         distance = (grid.double()[:, None, None] - self.nodes.unsqueeze(-3)) / width
         bumps = torch.exp(-distance.square() / 2) / (width * math.sqrt(2 * math.pi))
         return (bumps * self.weights.unsqueeze(-3)).sum(-1).mean(-1)
@@ -98,9 +98,7 @@ class SpectralDensity:
             return each.mean(-1), torch.zeros_like(each[..., 0])
         if probes == 1:
             return each.mean(-1), torch.full_like(each[..., 0], math.nan)
-        # of a few probes the spread is known badly: as much wider as Student's interval is than the Gaussian one
-        few = float(stats.t.ppf(0.975, probes - 1) / stats.norm.ppf(0.975))
-        return each.mean(-1), few * each.std(-1) / math.sqrt(probes)
+        return each.mean(-1), few_samples(probes) * each.std(-1) / math.sqrt(probes)
 
 
 def spectral_density(
@@ -149,7 +147,7 @@ def spectral_density(
 
 
 def _quadrature(run: Krylov, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give nodes, weights and residuals after some of the steps."""
+    """Compute nodes, weights and residuals after some of the steps."""
     values, coordinates = torch.linalg.eigh(run.small[:, :size, :size])
     coupling = run.last if size == run.size else run.small[:, size, size - 1]
     return values, coordinates[:, 0].square(), coupling.abs()[:, None] * coordinates[:, -1].abs()

@@ -2,12 +2,12 @@
 
     residual = ‖Hv − λv‖ for a unit vector v: an eigenvalue of H lies within that of λ
 
-Small matrices are diagonalised whole. Of large ones, a Lanczos run grows until the residuals wanted are below the
-tolerance. A run sees one vector of each eigenspace only and would miss the second 5 of diag(5, 5, 1); so it then looks
-in a random direction orthogonal to all that it found, and again as long as that brings something to light. A look ends
-when the next eigenvalue has converged too, or when a larger one would have shown with a probability of 99.9 %:
-for m steps in n dimensions, one that is ε of the spectrum's width away stays hidden with a probability of at most
-1.648 √n exp(−√ε (2m − 1)). Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4).
+Small matrices are diagonalised whole. For large ones, a Lanczos run grows until the residuals are below the tolerance.
+A run finds one vector of each eigenspace only and would miss the second 5 of diag(5, 5, 1); so it continues in a random
+direction orthogonal to all that it found, until such a search finds nothing new. A search ends when the next eigenvalue
+has converged too, or when a larger one would have been found with a probability of 99.9 %: for m steps in n dimensions,
+one that is ε of the spectrum's width away stays hidden with a probability of at most 1.648 √n exp(−√ε (2m − 1)).
+Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4).
 """
 
 import math
@@ -30,9 +30,9 @@ from bathymetry.linalg.operator import SymmetricOperator, check_operator, whole_
 Which = Literal["largest", "smallest", "both", "magnitude"]
 
 _WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
-_HIDDEN = 1e-3  # the probability with which an eigenvalue may stay hidden from a look in a new direction
-_EVERY = 2  # steps between two looks at the residuals
-_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters, beside the one that comes next
+_HIDDEN = 1e-3  # the probability with which a search in a new direction may miss an eigenvalue
+_EVERY = 2  # steps between two checks of the residuals
+_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters, besides the next
 
 
 class NotConverged(UserWarning):
@@ -41,7 +41,7 @@ class NotConverged(UserWarning):
 
 @readable
 class Eigenpairs:
-    """Eigenvalues with their vectors, and how right they are."""
+    """Eigenvalues with their vectors and residuals."""
 
     values: Float[Tensor, " pair"]  # descending, float64; for "magnitude" by magnitude
     vectors: Float[Tensor, "pair dimension"]  # unit vectors
@@ -58,7 +58,7 @@ def eigenpairs(
     *,
     tolerance: float = 1e-3,
     max_matvecs: int = 2000,
-    most_vectors: int = 120,
+    max_vectors: int = 120,
     start: Float[Tensor, "*vector dimension"] | None = None,
     seconds: float | None = None,
     certify: bool = True,
@@ -71,13 +71,13 @@ def eigenpairs(
         k: How many; for "both", how many at each end.
         which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
         tolerance: Of the residuals, relative to the largest |λ|.
-        max_matvecs: When to stop all the same, with a warning.
-        most_vectors: How many vectors to keep; fewer where they would take more than 5.5 GB.
-        start: Where to begin, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
+        max_matvecs: Largest number of matrix–vector products, after which it stops with a warning.
+        max_vectors: Largest size of the basis; less where it would take more than 5.5 GB.
+        start: Where to start, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
             taken. None for a random direction.
-        seconds: About when to stop all the same, with a warning. At least as many products are made as eigenvalues are
-            wanted, and one more for the residual of each.
-        certify: Whether to look for eigenvalues that the run has missed, in directions of which it has seen nothing.
+        seconds: About when to stop, with a warning. At least as many products are made as eigenvalues are wanted, and
+            one more for the residual of each.
+        certify: Whether to search for eigenvalues that the run has missed, in random orthogonal directions.
         generator: Draws the start; a fixed one if None.
 
     Returns:
@@ -98,12 +98,12 @@ def eigenpairs(
         return _of_whole(operator, k, which, tolerance)
     if first is None:
         first = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
-    run = Krylov(operator, first, min(max(most_vectors, 3 * wanted + 10), _room(operator, wanted)), generator)
-    complete = _grow_until_converged(run, k, which, tolerance, limit, looking=False)
+    run = Krylov(operator, first, min(max(max_vectors, 3 * wanted + 10), _room(operator, wanted)), generator)
+    complete = _converges(run, k, which, tolerance, limit, certifying=False)
     while certify and complete and run.size < operator.dimension:
         before = _chosen_values(run, k, which)
-        run.restart(_chosen(run.ritz()[0][0], k, which), afresh=True)
-        complete = _grow_until_converged(run, k, which, tolerance, limit, looking=True)
+        run.restart(_chosen(run.ritz()[0][0], k, which), new_direction=True)
+        complete = _converges(run, k, which, tolerance, limit, certifying=True)
         if complete and _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
             break
     values, coordinates = run.ritz()
@@ -113,20 +113,20 @@ def eigenpairs(
 
 @dataclass(frozen=True)
 class _Limit:
-    """When a search gives up."""
+    """When a search ends without having converged."""
 
-    products: int
+    max_matvecs: int
     begun: float  # on the clock of `time.monotonic`
     seconds: float | None
 
-    def reached(self, products: int, wanted: int) -> bool:
-        """Tell whether another product, and those for the residuals wanted, would go beyond it."""
-        if products >= self.products:
+    def reached(self, num_matvecs: int, wanted: int) -> bool:
+        """Tell whether another product, and those for the residuals of the eigenvalues wanted, would go beyond it."""
+        if num_matvecs >= self.max_matvecs:
             return True
         if self.seconds is None:
             return False
         passed = time.monotonic() - self.begun
-        return passed + (1 + wanted) * passed / max(1, products) > self.seconds
+        return passed + (1 + wanted) * passed / max(1, num_matvecs) > self.seconds
 
     def allows_whole(self, operator: SymmetricOperator) -> bool:
         """Tell whether there is time for as many products as dimensions."""
@@ -157,7 +157,7 @@ def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float)
 
 
 def _room(operator: SymmetricOperator, wanted: int) -> int:
-    """Tell how many vectors to keep: as many as fit, and in any case enough to restart with."""
+    """Compute how many vectors to keep: as many as fit, and in any case enough to restart with."""
     each = operator.dimension * torch.finfo(operator.dtype).bits // 8
     return max(int(_BASIS // each), 2 * wanted + 6)
 
@@ -178,31 +178,31 @@ def _start(operator: SymmetricOperator, start: Tensor) -> Float[Tensor, "1 dimen
     return total
 
 
-def _grow_until_converged(run: Krylov, k: int, which: Which, tolerance: float, limit: _Limit, *, looking: bool) -> bool:
-    # While looking in a new direction, the next eigenvalue at each end that is wanted has to converge as well.
+def _converges(run: Krylov, k: int, which: Which, tolerance: float, limit: _Limit, *, certifying: bool) -> bool:
+    """Grow a run; in a new direction the next eigenvalue at each end has to converge as well."""
     found = run.size
-    more = k + 1 if looking else k
+    more = k + 1 if certifying else k
     wanted = 2 * more if which == "both" else more
-    least = k if looking else wanted  # without as many vectors there are no values to give
-    while run.size < least or not limit.reached(run.products, wanted):
+    least = k if certifying else wanted  # without as many vectors there are no values to give
+    while run.size < least or not limit.reached(run.num_matvecs, wanted):
         run.grow()
-        if run.size >= min(wanted, run.most) and (run.size % _EVERY == 0 or run.full):
+        if run.size >= min(wanted, run.max_size) and (run.size % _EVERY == 0 or run.full):
             values, coordinates = run.ritz()
             chosen = _chosen(values[0], more, which)
             bounds = run.last[0] * coordinates[0][-1, chosen].abs()
             if bool((bounds <= 0.5 * tolerance * values.abs().max()).all()):
                 return True
-            if looking and _nothing_hides(values[0], k, which, run.size - found, run.dimension):
+            if certifying and _nothing_hides(values[0], k, which, run.size - found, run.dimension):
                 return True
             if run.full:
                 kept = _chosen(values[0], min(more + (run.size - wanted) // 4, run.size // 3), which)
-                run.restart(kept, afresh=False)
+                run.restart(kept, new_direction=False)
                 found = min(found, run.size)
     return False
 
 
 def _nothing_hides(values: Float[Tensor, " size"], k: int, which: Which, steps: int, dimension: int) -> bool:
-    """Tell whether an eigenvalue beyond those chosen would have shown in so many steps of a new direction."""
+    """Tell whether an eigenvalue beyond those chosen would have been found in so many steps of a new direction."""
     if len(values) <= 2 * k:
         return False
     match which:
@@ -265,7 +265,7 @@ def _checked(
             f"{missing} above {tolerance:g} of the largest; allow more products or seconds", NotConverged, stacklevel=3
         )
     elif not complete:
-        message = f"the search ended after {run.products if run else 0} products and may have missed eigenvalues"
+        message = f"the search ended after {run.num_matvecs if run else 0} products and may have missed eigenvalues"
         warnings.warn(f"{message}; allow more products or seconds", NotConverged, stacklevel=3)
-    made = operator.dimension if run is None else run.products
+    made = operator.dimension if run is None else run.num_matvecs
     return Eigenpairs(values, vectors, residuals, converged & complete, tolerance, made + len(values))

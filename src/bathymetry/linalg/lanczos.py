@@ -24,7 +24,7 @@ class Krylov:
     Args:
         operator: The matrix.
         starts: The first vector of each run, of any length but zero.
-        most: The largest size a basis may grow to.
+        max_size: The largest size a basis may grow to.
         generator: Draws a new direction where a run has exhausted its own.
     """
 
@@ -32,42 +32,37 @@ class Krylov:
         self,
         operator: SymmetricOperator,
         starts: Float[Tensor, "run dimension"],
-        most: int,
+        max_size: int,
         generator: torch.Generator,
     ) -> None:
         self._operator, self._generator = operator, generator
         runs = len(starts)
         self.dimension = operator.dimension
-        self.most = min(most, operator.dimension)
+        self.max_size = min(max_size, operator.dimension)
         # one block where it is small, else blocks of a few vectors each, made as the basis grows
-        self._rows = min(self.most, max(_FEW, _BLOCK // (runs * operator.dimension * starts.element_size())))
+        self._rows = min(self.max_size, max(_FEW, _BLOCK // (runs * operator.dimension * starts.element_size())))
         self._blocks: list[Tensor] = []
         self._set(0, starts / norms(starts)[:, None])
-        self._small = torch.zeros(runs, self.most, self.most, dtype=torch.float64)
+        self._small = torch.zeros(runs, self.max_size, self.max_size, dtype=torch.float64)
         self.size = 0  # how many vectors have been multiplied
-        self.products = 0
+        self.num_matvecs = 0
         self.last = torch.zeros(runs, dtype=torch.float64)  # what is left of the newest product: its coupling
         self._following: Tensor | None = None  # the next vectors, while the basis has no room for them
 
     @property
     def full(self) -> bool:
-        """Whether the basis can't grow."""
-        return self.size == self.most
+        return self.size == self.max_size
 
     @property
     def small(self) -> Float[Tensor, "run size size"]:
-        """T."""
+        """T of each run."""
         return self._small[:, : self.size, : self.size]
 
     def grow(self) -> None:
-        """Multiply the newest vector of each run and make the next.
-
-        Raises:
-            NotFiniteError: If a product is not finite.
-        """
+        """Multiply the newest vector of each run and make the next."""
         place = self.size
         product = self._operator(self._vector(place))
-        self.products += len(product)
+        self.num_matvecs += len(product)
         size = norms(product).double().cpu()
         if not bool(size.isfinite().all()):
             raise NotFiniteError
@@ -88,23 +83,12 @@ class Krylov:
             self._set(self.size, following)
 
     def ritz(self) -> tuple[Float[Tensor, "run size"], Float[Tensor, "run size size"]]:
-        """Diagonalise T.
-
-        Returns:
-            Ritz values, ascending, and their coordinates on the basis, a column each.
-        """
+        """Compute Ritz values, ascending, and their coordinates on the basis, a column each."""
         values, coordinates = torch.linalg.eigh(self.small)
         return values, coordinates
 
     def vectors(self, coordinates: Float[Tensor, "size chosen"]) -> Float[Tensor, "chosen dimension"]:
-        """Give Ritz vectors of the first run.
-
-        Args:
-            coordinates: On the basis, a column each.
-
-        Returns:
-            Unit vectors.
-        """
+        """Compute unit Ritz vectors of the first run from their coordinates."""
         blocks = self._basis(self.size)
         places = torch.split(coordinates.T.to(blocks[0]), [block.shape[1] for block in blocks], dim=1)
         found: Tensor = places[0] @ blocks[0][0]
@@ -112,16 +96,11 @@ class Krylov:
             found.addmm_(place, block[0])
         return found.div_(norms(found)[:, None])
 
-    def restart(self, chosen: Tensor, *, afresh: bool) -> None:
-        """Shrink the first run's basis to some Ritz vectors and go on from there.
-
-        Args:
-            chosen: Which Ritz vectors.
-            afresh: Go on in a random direction, to find what the run can't see; else where it was.
-        """
+    def restart(self, chosen: Tensor, *, new_direction: bool) -> None:
+        """Shrink the first run's basis to some Ritz vectors; continue from there or in a random direction."""
         values, coordinates = self.ritz()
         self._turn(coordinates[0][:, chosen])
-        following = None if afresh else self._following if self.full else self._vector(self.size)
+        following = None if new_direction else self._following if self.full else self._vector(self.size)
         self.size, self._following = len(chosen), None
         following = self._fresh(self._basis(self.size))[None] if following is None else following
         self._set(self.size, following / norms(following)[:, None])
@@ -129,7 +108,7 @@ class Krylov:
         self._small[0, : self.size, : self.size] = torch.diag(values[0, chosen])
 
     def _turn(self, coordinates: Float[Tensor, "size chosen"]) -> None:
-        """Put Ritz vectors in the place of the first vectors of the basis, a piece of all of them at a time."""
+        """Replace the first vectors of the basis by Ritz vectors, a slice of all of them at a time."""
         blocks, count = self._basis(self.size), coordinates.shape[1]
         turn = coordinates.T.to(blocks[0])
         columns = max(1, _BLOCK // (self.size * blocks[0].element_size()))
@@ -145,12 +124,11 @@ class Krylov:
 
     def _set(self, place: int, vectors: Float[Tensor, "run dimension"]) -> None:
         if place // self._rows == len(self._blocks):
-            rows = min(self._rows, self.most - place)
+            rows = min(self._rows, self.max_size - place)
             self._blocks.append(vectors.new_empty(len(vectors), rows, self.dimension))
         self._vector(place).copy_(vectors)
 
     def _basis(self, size: int) -> list[Float[Tensor, "run _ dimension"]]:
-        """Give the first vectors of the basis, in blocks."""
         starts = range(0, size, self._rows)
         return [block[:, : size - start] for start, block in zip(starts, self._blocks, strict=False)]
 
@@ -162,9 +140,11 @@ class Krylov:
 def _orthogonal(
     vectors: Float[Tensor, "run dimension"], basis: list[Float[Tensor, "run _ dimension"]]
 ) -> tuple[Tensor, Float[Tensor, "run size"]]:
-    # Take out of each vector what lies in its basis; give the rest and what was taken out. The newest two directions,
-    # in which nearly all of it lies, go first. A second pass over all of them is made only where the first took out so
-    # much that rounding shows: Kahan and Parlett's "twice is enough".
+    """Subtract from each vector its projection on its basis; return the rest and the coefficients.
+
+    The newest two directions, in which nearly all of it lies, go first. A second pass over all of them is made only
+    where the first subtracted so much that rounding shows: Kahan and Parlett's "twice is enough".
+    """
     total = [torch.zeros(block.shape[:2], dtype=vectors.dtype, device=vectors.device) for block in basis]
     rest = vectors.unsqueeze(2).clone()
     newest = slice(max(0, basis[-1].shape[1] - 2), None)

@@ -1,10 +1,10 @@
-"""The one thing that an algorithm here gets to see: a symmetric matrix that multiplies vectors."""
+"""Symmetric matrices, known through their products with vectors."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
@@ -18,7 +18,7 @@ class NotFiniteError(InputError):
     """
 
     def __init__(self, what: str = "product") -> None:
-        super().__init__(what, "not finite", "give a point where the loss and its second derivatives are finite")
+        super().__init__(what, "not finite", "expected a point where the loss and its second derivatives are finite")
 
 
 @runtime_checkable
@@ -33,14 +33,6 @@ class SymmetricOperator(Protocol):
 
 
 def check_operator(operator: SymmetricOperator) -> None:
-    """Insist on something that multiplies vectors.
-
-    Args:
-        operator: What was given.
-
-    Raises:
-        InputError: If it is something else, such as a matrix.
-    """
     if not isinstance(operator, SymmetricOperator):
         remedy = "expected one with dimension, dtype and device, as surface.product() or MatrixOperator(matrix) gives"
         raise InputError("operator", type(operator).__name__, remedy)
@@ -48,7 +40,7 @@ def check_operator(operator: SymmetricOperator) -> None:
 
 @dataclass(frozen=True)
 class MatrixOperator:
-    """A matrix that is there, as an operator.
+    """A matrix in memory as an operator.
 
     Args:
         matrix: Symmetric.
@@ -66,36 +58,25 @@ class MatrixOperator:
     def __post_init__(self) -> None:
         shape = tuple(self.matrix.shape)
         if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
-            raise InputError("matrix", f"shape {shape}", "give a square one")
+            raise InputError("matrix", f"shape {shape}", "expected a square one")
         if not bool(self.matrix.isfinite().all()):
-            raise InputError("matrix", "with NaN or infinite entries", "give finite ones")
+            raise InputError("matrix", "with NaN or infinite entries", "expected finite entries")
         if not torch.allclose(self.matrix, self.matrix.T, rtol=1e-5, atol=1e-6 * float(self.matrix.abs().max())):
-            raise InputError("matrix", "not symmetric", "give one that equals its transpose")
+            raise InputError("matrix", "not symmetric", "expected a matrix that equals its transpose")
 
     @property
     def dimension(self) -> int:
-        """Its number of rows."""
         return len(self.matrix)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its entries."""
         return self.matrix.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
         return self.matrix.device
 
     def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
-        """Multiply vectors.
-
-        Args:
-            vectors: A row each.
-
-        Returns:
-            Their products.
-        """
         return vectors @ self.matrix
 
 
@@ -117,30 +98,20 @@ class ScaledOperator:
         self.dimension, self.dtype, self.device = operator.dimension, operator.dtype, operator.device
 
     def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
-        """Multiply vectors.
-
-        Args:
-            vectors: A row each.
-
-        Returns:
-            Their products.
-        """
         return self._scale * self._operator(self._scale * vectors)
 
 
-def whole_matrix(operator: SymmetricOperator) -> Float[Tensor, "dimension dimension"]:
-    """Multiply every unit vector, which gives the matrix itself.
-
-    Args:
-        operator: Of a dimension whose square fits into memory.
-
-    Returns:
-        The matrix in float64, symmetric to the last bit.
-
-    Raises:
-        NotFiniteError: If a product is not finite.
-    """
-    rows = operator(torch.eye(operator.dimension, dtype=operator.dtype, device=operator.device)).double()
-    if not bool(rows.isfinite().all()):
+def multiply(
+    operator: SymmetricOperator, vectors: Real[Tensor, "vector dimension"]
+) -> Float[Tensor, "vector dimension"]:
+    """Multiply vectors in the operator's dtype; the products are finite, in float64."""
+    products = operator(vectors.to(operator.device, operator.dtype)).double()
+    if not bool(products.isfinite().all()):
         raise NotFiniteError
+    return products
+
+
+def whole_matrix(operator: SymmetricOperator) -> Float[Tensor, "dimension dimension"]:
+    """Multiply every unit vector, which gives the matrix itself, symmetric to the last bit."""
+    rows = multiply(operator, torch.eye(operator.dimension))
     return (rows + rows.T) / 2
