@@ -17,6 +17,8 @@ from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
+from .surface import Fisher as Fisher
+from .surface import GaussNewton as GaussNewton
 from .surface import LossSurface as LossSurface
 from .training import SGD as SGD
 from .training import Adam as Adam

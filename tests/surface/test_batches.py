@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
@@ -204,3 +204,30 @@ def test_targets_in_one_buffer_are_warned_of_and_a_shared_constant_is_not():
         LossSurface(nn.Linear(3, 3), "mse", batches[:2])
     zeros = torch.zeros(4, 3)
     assert LossSurface(nn.Linear(3, 3), "mse", [(x, zeros) for x, _ in batches]).num_examples == 12
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("own_generator", [False, True])
+def test_a_loader_that_shuffles_is_read_in_the_order_of_its_data_set(own_generator, workers):
+    x, y = drawn(23)
+    generator = torch.Generator().manual_seed(3) if own_generator else None
+    model, data = network(), TensorDataset(x, y)
+    shuffled = DataLoader(data, batch_size=5, shuffle=True, generator=generator, num_workers=workers)
+    states = torch.get_rng_state(), None if generator is None else generator.get_state()
+    surface = LossSurface(model, "cross_entropy", shuffled)
+    ordered = LossSurface(model, "cross_entropy", DataLoader(data, batch_size=5))
+    vector = torch.ones(surface.dimension)
+    for measure in (LossSurface.loss, LossSurface.gradient, LossSurface.example_gradient_norms):
+        assert torch.equal(measure(surface), measure(ordered))
+    assert torch.equal(surface @ vector, ordered @ vector)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert generator is None or torch.equal(generator.get_state(), states[1])
+
+
+def test_a_loader_that_shuffles_a_part_of_its_data_set_is_read_in_order():
+    x, y = drawn(23)
+    loader = DataLoader(TensorDataset(x, y), batch_size=4, sampler=SubsetRandomSampler([7, 2, 19, 11, 4]))
+    surface = LossSurface(network(), "cross_entropy", loader)
+    part = LossSurface(network(), "cross_entropy", (x[[2, 4, 7, 11, 19]], y[[2, 4, 7, 11, 19]]))
+    assert surface.num_examples == 5
+    torch.testing.assert_close(surface.example_gradient_norms(), part.example_gradient_norms())

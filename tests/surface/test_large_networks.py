@@ -6,7 +6,6 @@ from torch import nn
 from torch.autograd.graph import Node
 
 from bathymetry import LossSurface, probes
-from bathymetry.surface.product import Again
 
 
 class Tied(nn.Module):
@@ -68,14 +67,14 @@ def test_the_memory_of_an_example_is_that_of_its_activations(dtype):
     for model in (nn.Linear(1000, 3), nn.Linear(1000, 3).bfloat16(), nn.Linear(1000, 3).double()):
         surface = LossSurface(model, lambda out, y: out.mean(), (torch.ones(4, 1000), torch.ones(4)), dtype=dtype)
         points = surface.parameters[None]
-        bytes_each = surface.automatic.bytes_an_example(points, surface._placed(surface._batches.first))
+        bytes_each = surface._bytes(points, surface._batches.first)
         assert bytes_each <= 1000 * points.element_size() + 64
 
 
 def test_the_memory_of_an_example_is_measured_once_for_batches_of_one_shape(monkeypatch):
     surface, asked = language_surface(), []
-    measured = surface.automatic._saved_bytes
-    monkeypatch.setattr(surface.automatic, "_saved_bytes", lambda *given: asked.append(1) or measured(*given))
+    measured = surface._derivatives._saved_bytes
+    monkeypatch.setattr(surface._derivatives, "_saved_bytes", lambda *given: asked.append(1) or measured(*given))
     for _ in range(3):
         surface.gradient()
         surface.loss()
@@ -89,8 +88,8 @@ def test_products_of_a_network_with_more_parameters_than_activations_are_kept():
     data = torch.randint(0, 50_000, (6, 3)), torch.randint(0, 3, (6,))
     surface = LossSurface(model, "cross_entropy", data, max_bytes=2**22)
     product = surface.product()
-    assert not isinstance(product._pieces, Again)
-    assert len(product._pieces) == 1  # and the batch is one piece, not six
+    assert product._prepared() is product._prepared()
+    assert len(product._prepared()) == 1  # and the batch is one piece, not six
     vector = torch.randn(surface.dimension)
     torch.testing.assert_close(product(vector), LossSurface(model, "cross_entropy", data).hvp(vector))
 
@@ -100,7 +99,8 @@ def test_many_batches_whose_products_would_not_fit_are_prepared_anew():
     model = nn.Sequential(nn.Embedding(50_000, 8), nn.Flatten(), nn.Linear(24, 3))
     batches = [(torch.randint(0, 50_000, (2, 3)), torch.randint(0, 3, (2,))) for _ in range(4)]
     small, large = (LossSurface(model, "cross_entropy", batches, max_bytes=memory) for memory in (2**22, 2**31))
-    assert isinstance(small.product()._pieces, Again)
+    product = small.product()
+    assert product._prepared() is not product._prepared()
     vector = torch.randn(small.dimension)
     torch.testing.assert_close(small.hvp(vector), large.hvp(vector))
 

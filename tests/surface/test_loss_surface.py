@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
 import bathymetry as bm
 from bathymetry import LossSurface
@@ -186,7 +186,7 @@ def test_a_perceptrons_formulas_are_those_of_automatic_differentiation(sizes, dt
     batches = list(zip(torch.split(x, sizes), torch.split(y, sizes), strict=True))
     fast = LossSurface(model, loss, batches, dtype=dtype)
     slow = LossSurface(nn.Sequential(model), loss, (x, y), dtype=dtype)
-    assert fast.path != slow.path
+    assert fast.backend != slow.backend
     theta = fast.parameters + torch.randn(members, fast.dimension, dtype=dtype)
     vectors = torch.randn(members, 2, fast.dimension, dtype=dtype)
     tolerance = {"rtol": 1e-3, "atol": 1e-3} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-11}
@@ -279,6 +279,12 @@ class Noisy(Dataset):
 
 
 EXAMPLES = TensorDataset(torch.randn(10, 3), torch.randn(10, 1))
+DRAWN = RandomSampler(EXAMPLES, replacement=True)
+WEIGHTED = WeightedRandomSampler(torch.ones(10), 10)
+
+
+def normalised():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
 
 
 def functional_dropout():
@@ -292,7 +298,11 @@ def functional_dropout():
 @pytest.mark.parametrize(
     ("model", "loss", "data", "sentence"),
     [
-        (nn.Linear(3, 1), "mse", DataLoader(EXAMPLES, batch_size=4, shuffle=True), "shuffle=True"),
+        (nn.Linear(3, 1), "mse", DataLoader(EXAMPLES, batch_size=4, sampler=DRAWN), "with replacement, or a part"),
+        (nn.Linear(3, 1), "mse", DataLoader(EXAMPLES, batch_size=4, sampler=WEIGHTED), "second pass differs"),
+        (normalised(), "mse", DataLoader(EXAMPLES, batch_size=5, shuffle=True), "shuffle=True: which examples share"),
+        (nn.Linear(3, 1), "mse", DataLoader(Noisy(), batch_size=2, shuffle=True), "second pass differs"),
+        (nn.Linear(3, 1), "mse", DataLoader(EXAMPLES, 4, shuffle=True, drop_last=True), "drops 2 of 10 examples"),
         (nn.Linear(3, 1), "mse", DataLoader(EXAMPLES, batch_size=4, drop_last=True), "drops 2 of 10 examples"),
         (nn.Linear(3, 1), "mse", DataLoader(Noisy(), batch_size=2), "second pass differs"),
         (

@@ -26,8 +26,8 @@ from bathymetry.core.showing import readable
 from bathymetry.probes.points import as_point, as_points, check_surface, one_of
 from bathymetry.stats import CONFIDENCE
 from bathymetry.stats.per_member import from_left_out
-from bathymetry.surface import LossSurface, example_slopes, example_weights, input_derivative_norms
-from bathymetry.surface.automatic import InputDerivative
+from bathymetry.surface import LossSurface
+from bathymetry.surface.derivatives import InputDerivative
 from bathymetry.surface.outputs import Output, Wrt
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -104,7 +104,7 @@ def example_gradient_norms(
         tensor([2., 6.], dtype=torch.float64)
     """
     surface, point = as_point(surface, theta)
-    return ExampleGradientNorms(surface.example_gradient_norms(point), surface.path)
+    return ExampleGradientNorms(surface.example_gradient_norms(point), surface.backend)
 
 
 @readable
@@ -146,7 +146,7 @@ def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] 
     check_surface(surface)
     if surface.num_examples < 3:
         raise InputError("data", f"{surface.num_examples} examples", "expected at least 3, for a jackknife")
-    weights = example_weights(surface)
+    weights = surface.example_weights()
     if not bool((weights == weights[0]).all()):
         remedy = "expected a plain mean over examples: a loss without class weights or ignored targets"
         raise InputError("loss", "counts some examples more than others", remedy)
@@ -160,7 +160,7 @@ def _noise_scale(surface: LossSurface, point: Tensor) -> Float[Tensor, " quantit
     count = surface.num_examples
     mean = surface.gradient(point).double() / (1 if surface.criterion.is_mean else count)
     squares = surface.example_gradient_norms(point).square().cpu().numpy()
-    products = example_slopes(surface, mean.to(surface.dtype), point).cpu().numpy()
+    products = surface.example_slopes(mean.to(surface.dtype), point).cpu().numpy()
     square = float(mean.square().sum())
     rounding = float(torch.finfo(surface.dtype).eps)
 
@@ -237,7 +237,7 @@ def sensitivity(
     surface, points = as_points(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
-        return input_derivative_norms(surface, of, point, output=output, wrt=wrt).cpu()
+        return surface.input_derivative_norms(of, point, output=output, wrt=wrt).cpu()
 
     norms = points.table(measure, surface.num_examples)
     return Sensitivity(norms.mean(-1), norms, of)

@@ -22,7 +22,6 @@ from bathymetry.linalg import eigenpairs
 from bathymetry.probes.points import as_point, check_seed, check_surface, one_of
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
-from bathymetry.surface.along import along
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
 from bathymetry.surface.outputs import Output
 
@@ -98,7 +97,7 @@ def interpolate(
         raise InputError("b", f"shape {shapes[1]}", f"expected the shape of a, {shapes[0]}")
     points = _as_alphas(alphas)
     line = FixedTensorsOnLine(surface, fixed_a, fixed_b, statistics, data)
-    quick = None if output is not None or line.varies else along(surface, starts, ends, points)
+    quick = None if output is not None or line.varies else surface.along(starts, ends, points)
     loss, accuracy = quick or _measure(surface, line, starts, ends, points, output)
     inside = (points >= 0) & (points <= 1)
 

@@ -134,7 +134,7 @@ def eigenvalues(
         converged=points.stack(one.converged for one in found),
         tolerance=tolerance,
         num_matvecs=sum(one.num_matvecs for one in found),
-        backend=surface.path,
+        backend=surface.backend,
     )
 
 

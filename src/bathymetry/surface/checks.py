@@ -40,6 +40,7 @@ def check_surface(
     theta: Float[Tensor, " parameter"],
     batches: Callable[[], Iterable[Batch]],
     *,
+    several: bool,
     has_formulas: bool,
 ) -> Callable[[], None] | None:
     """Refuse what makes no loss surface; find out how examples are coupled and counted.
@@ -49,7 +50,8 @@ def check_surface(
         criterion: The loss; learns the mean count of a loss that returns (sum, count).
         selection: The parameters.
         theta: Their values.
-        batches: Gives the data, on the network's device.
+        batches: Gives the data on the network's device, cut to fit into memory.
+        several: Whether the data have several batches before they are cut.
         has_formulas: Whether derivatives come from formulas, which need no check.
 
     Returns:
@@ -74,7 +76,7 @@ def check_surface(
         padded = next((one for batch in batches() if (one := padded_examples(network.module, batch))), None)
         if padded is not None:
             check_gradient(replace(trial, batch=padded.map(trial.network.cast)))
-        _check_weights(trial, batches)
+        _check_weights(trial, batches, several=several)
         criterion.mean_count = _mean_count(trial, batches)
     _check_hidden_randomness(network, partial(ask, few))
     # in float32 a step may cross kinks, so that only large differences mean something
@@ -156,13 +158,12 @@ def _check_hidden_randomness(network: Network, ask: Callable[[], Any]) -> None:
     warnings.warn(message, HiddenRandomness, stacklevel=4)
 
 
-def _check_weights(trial: Trial, batches: Callable[[], Iterable[Batch]]) -> None:
+def _check_weights(trial: Trial, batches: Callable[[], Iterable[Batch]], *, several: bool) -> None:
     """Find out whether a batch's loss is the weighted mean over its parts."""
     # A network that couples its examples, as BatchNorm does, keeps its batches whole. A loss that does is refused where
     # there are several batches: their means would not make the loss of all data.
     network, criterion = trial.network, trial.criterion
     is_known = criterion.is_known or trial.returns_pair
-    several = len(list(islice(batches(), 2))) > 1
     for batch in islice(batches(), 1) if is_known else _telling_batches(batches(), criterion.name):
         for parts in _cuts(batch.map(network.cast), known=criterion.is_known):
             try:

@@ -1,38 +1,391 @@
-"""What every way of differentiating offers: the loss of one batch, its gradient, and products with its Hessian."""
+"""Derivatives of one batch's loss by automatic differentiation, batched over members and vectors where possible.
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+A product with the Hessian differentiates the kept graph of the gradient once more, H v = ∂(g·v)/∂θ (Pearlmutter 1994,
+Neural Computation 6(1)), which works for every layer that can be differentiated twice, LSTMs and attention among them.
+(`torch.func.linearize` costs as much, fails on those layers, and crashes on `mse_loss` in PyTorch 2.13.) Likewise
+J v = ∂(Jᵀu·v)/∂u, because Jᵀu is linear in u.
+"""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import grad, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bathymetry.surface.batches import Batch
+from bathymetry.core.errors import InputError
+from bathymetry.core.networks import norms, power_of_two
+from bathymetry.surface.batches import Batch, map_tensors, tensors_of
+from bathymetry.surface.derivative_checks import check_input_derivative, graph_nodes
+from bathymetry.surface.network import Network
+from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input
+from bathymetry.surface.parameters import Selection
+from bathymetry.training.loss import Criterion
 
+InputDerivative = Literal["loss", "logits", "probabilities"]
 Product = Callable[[Float[Tensor, "member vector parameter"]], Float[Tensor, "member vector parameter"]]
 
+_TOGETHER = 2**25  # bytes of activations above which vectors are faster one after another
+_UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, TypeError)
 
-@runtime_checkable
-class Derivatives(Protocol):
-    """One batch's loss as a function of θ, for several θ at once."""
+
+class Derivatives:
+    """The loss of one batch as a function of θ, for several θ at once, with its derivatives."""
+
+    def __init__(self, network: Network, criterion: Criterion, selection: Selection) -> None:
+        self.network, self.criterion, self.selection = network, criterion, selection
+        self.before_products: Callable[[], None] | None = None  # a check, called once before the first product
+        # until a network shows that they can't be
+        self._members_batched = self._vectors_batched = self._examples_batched = True
+        self._symmetric = False  # whether a Hessian was checked for symmetry
+        self._bytes: dict[tuple[Any, ...], int] = {}  # of an example, by the shapes of a batch's tensors
 
     @property
-    def path(self) -> str:
-        """Which way runs, in words."""
+    def backend(self) -> str:
+        """How derivatives are computed, in words."""
+        return "double backward" if self._vectors_batched else "double backward, one vector after another"
 
-    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]: ...
+    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
+        """Compute each member's loss."""
+        with torch.no_grad():
+            return self._each(self._loss_of(batch), theta)
 
     def outputs(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch
-    ) -> Float[Tensor, "member example *output"]: ...
+        self, theta: Float[Tensor, "member parameter"], batch: Batch, output: Output = None
+    ) -> Float[Tensor, "member example *output"]:
+        """Compute one of each member's outputs."""
+        with torch.no_grad():
+            return self._each(lambda point: chosen_output(self._output(point, batch), output), theta)
 
-    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]: ...
+    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
+        """Compute each member's gradient."""
+        return self._differentiated(theta, batch)[1].detach()
 
-    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product: ...
+    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+        """Prepare products with each member's Hessian."""
+        self._check_second_derivatives(theta, batch)
+        together = self._vectors_together(theta, batch)
+        point, gradient = self._differentiated(theta, batch, create_graph=True)
+
+        def product(vectors: Tensor) -> Tensor:
+            if not gradient.requires_grad:  # a loss that is linear in θ
+                return torch.zeros_like(vectors)
+            return self._pulled(gradient, point, vectors.transpose(0, 1), together).transpose(0, 1)
+
+        return product
 
     def hessian(
         self, theta: Float[Tensor, "member parameter"], batch: Batch
-    ) -> Float[Tensor, "member parameter parameter"] | None: ...  # None: only through products
+    ) -> Float[Tensor, "member parameter parameter"] | None:
+        """Compute each member's Hessian; None where nothing is faster than products with all unit vectors."""
+        del theta, batch
+        return None
 
-    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]: ...
+    def gauss_newton(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+        """Prepare products with Jᵀ (∂²ℓ/∂z²) J, where z are the network's outputs and J = ∂z/∂θ."""
 
-    def bytes_an_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int: ...
+        def outputs(point: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            answer = self._output(point, batch)
+            flat = torch.cat([one.reshape(-1) for one in tensors_of(answer)])
+            leaf = flat.detach().requires_grad_()
+            pieces = iter(torch.split(leaf, [one.numel() for one in tensors_of(answer)]))
+            again = map_tensors(answer, lambda one: next(pieces).view(one.shape))
+            loss = self.criterion.value(self.criterion.raw(again, *batch.targets), batch.rows)
+            (slope,) = torch.autograd.grad(loss, leaf, create_graph=True, materialize_grads=True)
+            if not slope.requires_grad:
+                remedy = "it is linear in the network's outputs, so the Gauss-Newton matrix is zero: expected one that"
+                raise InputError("loss", self.criterion.name, f"{remedy} computes the loss from outputs and targets")
+            return flat, lambda moved: self._pulled(slope, leaf, moved, len(moved))
+
+        if self.criterion.takes_model:
+            remedy = "its outputs are not known: expected a loss of (output, *targets)"
+            raise InputError("loss", self.criterion.name, remedy)
+        return self._sandwich(theta, batch, outputs)
+
+    def fisher(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+        """Prepare products with Σᵢ wᵢ gᵢgᵢᵀ / Σᵢ wᵢ, where gᵢ is example i's gradient; Σᵢ gᵢgᵢᵀ for a sum."""
+        if self.network.couples_examples:
+            raise self.network.coupling_error()
+        weights = self.criterion.weights(batch.targets, batch.rows)
+        weights = (weights / weights.sum() if self.criterion.is_mean else weights).to(theta)
+
+        def losses(point: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+            values = self._by_example(lambda loss: loss, lambda one: self._loss_of(one)(point), point, batch)
+            return values.masked_fill(weights == 0, 0.0), lambda moved: moved * weights
+
+        return self._sandwich(theta, batch, losses)
+
+    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]:
+        """Compute the norm of each example's own gradient."""
+        lengths = torch.cat([norms(part) for part in self._example_gradients(theta, batch)])
+        return self._counted(lengths, batch)
+
+    def example_slopes(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
+    ) -> Float[Tensor, " example"]:
+        """Multiply each example's own gradient by a direction."""
+        scale = power_of_two(direction.abs().amax())  # the product of two small numbers may underflow
+        slopes = torch.cat([part @ (direction / scale).to(part) for part in self._example_gradients(theta, batch)])
+        return self._counted(slopes.double() * scale.double(), batch)
+
+    def input_norms(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
+    ) -> Float[Tensor, " example"]:
+        """Compute the Frobenius norm of a derivative with respect to each example's input."""
+        inputs, put = derived_input(batch, wrt)
+        inputs = inputs.detach().clone().requires_grad_()
+        squares = torch.zeros(batch.rows, dtype=torch.float64, device=inputs.device)
+        for column in self._columns(theta, put(inputs), of, output):
+            if column.requires_grad:
+                (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
+                squares += slope.flatten(1).double().square().sum(1)
+        return self._counted(squares.sqrt(), batch) if of == "loss" else squares.sqrt()
+
+    def check_input_norms(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
+    ) -> None:
+        """Compare the derivative with respect to the input with differences, in float64 if the network runs in it."""
+        exact = Derivatives(
+            self.network.double(),
+            Criterion(self.criterion.loss, torch.float64),
+            replace(self.selection, dtype=torch.float64),
+        )
+        exact.criterion.mean_count = self.criterion.mean_count
+        try:
+            with exact.network.measuring():
+                exact.loss(theta[None].double(), batch.map(exact.network.cast))
+        except InputError:  # float64 does not suit it
+            exact = self
+        inputs, put = derived_input(batch.map(exact.network.cast), wrt)
+
+        def function(tensor: Tensor) -> Tensor:
+            columns = torch.stack(exact._columns(theta, put(tensor), of, output))
+            generator = torch.Generator().manual_seed(1)
+            return columns @ torch.randn(len(columns), generator=generator, dtype=torch.float64).to(columns)
+
+        with exact.network.measuring():
+            check_input_derivative(function, inputs, self.network.kind)
+
+    def bytes_per_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
+        """Measure on two examples what one example of one member keeps in memory for a backward pass."""
+        few = batch if self.network.couples_examples else next(batch.split(2))
+        key = self.network.behaviour.writes, *(tuple(tensor.shape) for tensor in few.tensors())
+        if key not in self._bytes:
+            with self.network.measuring():
+                self._bytes[key] = max(1, self._saved_bytes(theta[0], few) // few.rows)
+        return self._bytes[key]
+
+    def _saved_bytes(self, theta: Float[Tensor, " parameter"], batch: Batch) -> int:
+        """Measure what a batch keeps for a backward pass, without the parameters and buffers."""
+        every = self.network.constants({})
+        point = self.selection.split(theta.detach().requires_grad_())
+        own = {name: part.to(every[name].dtype) for name, part in point.items()}
+        constants = {name: tensor for name, tensor in every.items() if name not in own}
+        known = {_storage(tensor) for tensor in (theta, *own.values(), *constants.values())}
+        saved: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            # a sparse one has no bytes of its own to ask for
+            if tensor.layout == torch.strided and _storage(tensor) not in known:
+                saved[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        try:
+            with saved_tensors_hooks(keep, lambda tensor: tensor):
+                self.network.raw_loss(own, constants, self.criterion, batch)
+        except RuntimeError:  # torch.func in the network, inside which nothing says what is saved
+            made = _Made()
+            with made:
+                self.network.raw_loss(own, constants, self.criterion, batch)
+            return made.bytes
+        return sum(saved.values())
+
+    def _output(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
+        constants = self.network.constants(self.selection.shapes)  # anew for each member: a pass may write
+        return self.network.output(self.selection.split(theta), constants, batch.inputs)
+
+    def _loss_of(self, batch: Batch) -> Callable[[Float[Tensor, " parameter"]], Float[Tensor, ""]]:
+        def loss(theta: Tensor) -> Tensor:
+            constants = self.network.constants(self.selection.shapes)  # anew for each member: a pass may write
+            raw = self.network.raw_loss(self.selection.split(theta), constants, self.criterion, batch)
+            return self.criterion.value(raw, batch.rows)
+
+        return loss
+
+    def _each(self, function: Callable[[Tensor], Tensor], theta: Float[Tensor, "member parameter"]) -> Tensor:
+        """Apply a function to every member, batched where the network allows it."""
+        if len(theta) > 1 and self._members_batched:
+            try:
+                batched: Tensor = vmap(function)(theta)
+            except _UNSUPPORTED:
+                self._members_batched = False
+            else:
+                return batched
+        if len(theta) == 1:  # without the copy of θ that a stack makes in the backward pass
+            return function(theta.squeeze(0)).unsqueeze(0)
+        return torch.stack([function(row) for row in theta])
+
+    def _differentiated(
+        self, theta: Float[Tensor, "member parameter"], batch: Batch, *, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the gradient, and the point that it can be differentiated by once more."""
+        # members are independent, so the gradient of the sum of their losses holds the gradient of each
+        point = theta.detach().clone().requires_grad_()
+        total = self._each(self._loss_of(batch), point).sum()
+        if not total.requires_grad:
+            return point, torch.zeros_like(point)
+        (gradient,) = torch.autograd.grad(total, point, create_graph=create_graph, materialize_grads=True)
+        return point, gradient
+
+    def _pulled(self, value: Tensor, by: Tensor, vectors: Tensor, together: int) -> Tensor:
+        """Compute ∂(value·v)/∂by for vectors along the first axis, batched where the network allows it."""
+        parts = []
+        for some in torch.split(vectors, max(1, together)):
+            if len(some) > 1 and self._vectors_batched:
+                try:
+                    parts.append(_backward(value, by, some, is_grads_batched=True))
+                    continue
+                except _UNSUPPORTED:
+                    self._vectors_batched = False
+            each = [_backward(value, by, vector) for vector in some]
+            parts.append(each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _vectors_together(self, theta: Tensor, batch: Batch) -> int:
+        each = batch.rows * self.bytes_per_example(theta, batch) + theta[0].nbytes
+        return max(1, _TOGETHER // (len(theta) * each))
+
+    def _sandwich(
+        self,
+        theta: Float[Tensor, "member parameter"],
+        batch: Batch,
+        inner: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]],
+    ) -> Product:
+        """Prepare products with JᵀSJ, given for a point the vector z with J = ∂z/∂θ and the products with S."""
+        together = self._vectors_together(theta, batch)
+
+        def prepared(row: Tensor) -> Callable[[Tensor], Tensor]:
+            point = row.detach().clone().requires_grad_()
+            value, inner_product = inner(point)
+            if not value.requires_grad:
+                return torch.zeros_like
+            weights = torch.zeros_like(value, requires_grad=True)
+            pulled = _backward(value, point, weights, create_graph=True)
+            _refuse_operations_without_a_second_derivative(pulled, self.network.kind)
+
+            def product(vectors: Tensor) -> Tensor:
+                moved = self._pulled(pulled, weights, vectors, together)
+                return self._pulled(value, point, inner_product(moved.detach()), together)
+
+            return product
+
+        members = [prepared(row) for row in theta]
+        return lambda vectors: torch.stack([one(own) for one, own in zip(members, vectors, strict=True)])
+
+    def _by_example(
+        self,
+        transform: Callable[[Callable[..., Tensor]], Callable[..., Tensor]],
+        alone: Callable[[Batch], Tensor],
+        theta: Float[Tensor, " parameter"],
+        batch: Batch,
+    ) -> Float[Tensor, "example *each"]:
+        """Apply a transform of the loss to every example by itself: batched where possible, else by `alone`."""
+
+        def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
+            return self._loss_of(Batch(inputs[None], tuple(target[None] for target in targets), 1))(point)
+
+        if self._examples_batched and all(isinstance(one, Tensor) for one in (batch.inputs, *batch.targets)):
+            axes = (None, 0, *(0 for _ in batch.targets))
+            try:
+                batched: Tensor = vmap(transform(loss), in_dims=axes)(theta, batch.inputs, *batch.targets)
+            except _UNSUPPORTED:
+                self._examples_batched = False
+            else:
+                return batched
+        return torch.stack([alone(one) for one in batch.split(1)])
+
+    def _example_gradients(
+        self, theta: Float[Tensor, " parameter"], batch: Batch
+    ) -> Iterator[Float[Tensor, "example parameter"]]:
+        """Compute each example's own gradient, some examples at a time."""
+        for piece in batch.split(max(1, _TOGETHER // (8 * theta.numel()))):
+            alone = lambda one: self._differentiated(theta[None], one)[1][0]  # noqa: E731
+            yield self._by_example(grad, alone, theta, piece).detach()
+
+    def _columns(
+        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output
+    ) -> list[Tensor]:
+        """Sum over examples what is differentiated by the inputs: as they are independent, it keeps each derivative."""
+        point = theta.detach()
+        if of == "loss":  # without the batch's weighting, which would make it another function in another batch
+            weight = self.criterion.weight(batch.targets, batch.rows)
+            return [self._loss_of(batch)(point) * weight / self.criterion.terms(batch.targets, batch.rows)]
+        answer = chosen_output(self._output(point, batch), output)
+        if of == "probabilities":
+            self.criterion.check_softmax(answer)
+            answer = answer.softmax(1)
+        return list(answer.reshape(batch.rows, -1).sum(0))
+
+    def _counted(self, values: Float[Tensor, " example"], batch: Batch) -> Float[Tensor, " example"]:
+        # alone, an example that the loss ignores has a loss of 0/0
+        weights = self.criterion.weights(batch.targets, batch.rows).to(values.device)
+        return values.masked_fill(weights == 0, 0.0)
+
+    def _check_second_derivatives(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> None:
+        """Refuse second derivatives that are wrong: those of a wrong formula are, as a rule, not symmetric."""
+        if self._symmetric:
+            return
+        few = batch if self.network.couples_examples else next(batch.split(4))
+        point, gradient = self._differentiated(theta[:1], few, create_graph=True)
+        _refuse_operations_without_a_second_derivative(gradient, self.network.kind)
+        if self.before_products is not None:
+            self.before_products()
+            self.before_products = None
+        if gradient.requires_grad and bool(gradient.isfinite().all()):
+            generator = torch.Generator().manual_seed(0)
+            pair = [torch.randn(point.shape, generator=generator, dtype=point.dtype).to(point) for _ in range(2)]
+            products = [_backward(gradient, point, vector) for vector in pair]
+            difference = (pair[0] * products[1]).sum() - (pair[1] * products[0]).sum()
+            size = sum(norms(vector) * norms(product) for vector, product in zip(pair, products, strict=True))
+            if bool((difference.abs() > size * self.network.precision**0.5).any()):
+                remedy = "one of its operations has a wrong second derivative: the Hessian is not symmetric"
+                raise InputError("model", self.network.kind, remedy)
+        self._symmetric = True
+
+
+class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all that operations return, the most that a graph may keep."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        parts = made if isinstance(made, tuple | list) else (made,)
+        self.bytes += sum(one.numel() * one.element_size() for one in parts if isinstance(one, Tensor))
+        return made
+
+
+def _refuse_operations_without_a_second_derivative(gradient: Tensor, kind: str) -> None:
+    # behind such an operation PyTorch puts a node that fails when it is reached, and never reaches it, so that a
+    # missing derivative would come out as zero
+    if any(node.name().endswith("Error") for node in graph_nodes(gradient)):
+        remedy = "one of its operations has no second derivative (once_differentiable), and so has no Hessian"
+        raise InputError("model", kind, remedy)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _backward(value: Tensor, by: Tensor, vectors: Tensor, **options: bool) -> Tensor:
+    """Compute ∂(value·v)/∂by, and keep the graph."""
+    (product,) = torch.autograd.grad(value, by, vectors, retain_graph=True, materialize_grads=True, **options)
+    return product

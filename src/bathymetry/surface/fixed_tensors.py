@@ -135,10 +135,10 @@ class FixedTensorsOnLine:
 def _changes_the_loss(surface: "LossSurface", theta: Tensor, tensors: dict[str, Tensor]) -> bool:
     # any batch may be the one in which they take part, such as the row of a table that only its words look up
     with surface._network.measuring():
-        for _, batch in surface.batches(theta[None], 1):
-            without = surface.automatic.loss(theta[None], batch)
+        for _, batch in surface.parts(theta[None], 1):
+            without = surface._derivatives.loss(theta[None], batch)
             with surface._network.carrying(tensors):
-                if not same_numbers(without, surface.automatic.loss(theta[None], batch)):
+                if not same_numbers(without, surface._derivatives.loss(theta[None], batch)):
                     return True
     return False
 

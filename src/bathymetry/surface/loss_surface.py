@@ -1,7 +1,7 @@
-"""The loss surface of a network: parameters θ ↦ loss, for one network, one loss function and one set of data."""
+"""The loss surface of a network: θ ↦ loss, for one network, one loss function and one set of data."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 import torch
@@ -12,24 +12,24 @@ from torch.nn.modules.loss import _Loss
 
 from bathymetry.core.errors import InputError, positive_number
 from bathymetry.core.networks import unwrapped
-from bathymetry.surface.answers import right_answers
-from bathymetry.surface.automatic import AutomaticDerivatives
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.checks import check_surface
-from bathymetry.surface.derivatives import Derivatives
+from bathymetry.surface.curvature import HessianProduct, Matrix, weighted_sum
+from bathymetry.surface.derivatives import Derivatives, InputDerivative, Product
 from bathymetry.surface.fixed_tensors import differing_tensors
-from bathymetry.surface.formulas import perceptron_formulas
+from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
-from bathymetry.surface.outputs import Output
+from bathymetry.surface.outputs import Output, Wrt, are_correct
 from bathymetry.surface.parameters import select
-from bathymetry.surface.product import Again, HessianProduct, weighted_sum
 from bathymetry.surface.randomness import HiddenRandomness
-from bathymetry.training.loss import Criterion, Loss
+from bathymetry.surface.trial import FEW
+from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
-_TRIED = 8  # batches in which a finite loss is looked for
-_GRAPHS = 5  # a linearized gradient keeps about this many times what a forward pass does
+_GRAPHS = 5  # the graph of a gradient keeps about this many times what a forward pass does
 _VECTORS = 3  # and about this many vectors of the length of θ
+
+Prepared = tuple[float, Product, int]  # the share of a part of the data, its products, and how many vectors at once
 
 
 class LossSurface:
@@ -37,20 +37,22 @@ class LossSurface:
 
     Everywhere, θ is None for the network's own parameters as they are at that moment, (P,) for one point, or (M, P) for
     the points of an ensemble; results gain its leading member axis. Sums over batches are in float64 and weighted by
-    what each batch's mean was divided by. The network is left as it was found.
+    what each batch's mean was divided by. The network is left as it was found. `surface @ v` is the product of the
+    Hessian at the network's own parameters with a vector (P,) or with the columns of (P, K).
 
     Args:
         model: Any network. Layers stay in the mode they are in; random ones are refused.
         loss: A loss module with reduction mean or sum; a function of (output, *targets) that returns the mean over its
             batch or (sum, count); a function of (model, batch) that returns the same; or "mse" or "cross_entropy".
-        data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader in a fixed order;
-            or what `bm.load` gives, whose training set is meant (its `.test` is the other). A loss of the outputs alone
-            takes batches (inputs,); a batch may be a mapping, whose entries the network takes by name.
+        data: (inputs, targets) as tensors; an iterable of such batches, of any sizes; a DataLoader, which is read in
+            the order of its data set if it shuffles; or what `bm.load` returns, whose training set is meant (its
+            `.test` is the other). A loss of the outputs alone takes batches (inputs,); a batch may be a mapping, whose
+            entries the network takes by name.
         mode: "as_is" for layers in the modes they are in; "no_dropout" for evaluation mode in all but normalisations,
             which stay in theirs: in a network that trains, random layers are off and BatchNorm uses its batch.
         params: Parameters or layers to measure, by name; the others stay fixed. None for all that are trainable.
         dtype: What to measure in, for example `torch.float64`; None for the network's own.
-        max_bytes: About how many bytes to use at once.
+        max_bytes: About how many bytes to use at once, from construction on: data are cut to fit.
 
     Raises:
         InputError: If the data, the loss or the network can't make a surface; the sentence says why.
@@ -63,6 +65,8 @@ class LossSurface:
         >>> surface = LossSurface(model, "mse", (torch.tensor([[3.0]]), torch.tensor([[0.0]])))
         >>> surface.loss().item(), surface.gradient().tolist(), surface.hessian().tolist()
         (36.0, [36.0], [[18.0]])
+        >>> surface @ torch.tensor([2.0])
+        tensor([36.])
     """
 
     def __init__(
@@ -86,65 +90,72 @@ class LossSurface:
         self._model, self._max_bytes, self._mode = model, int(max_bytes), mode
         self.selection = select(model, params, dtype)
         self.params = None if params is None else list(self.selection.shapes)
+        self.dimension, self.dtype = self.selection.dimension, self.selection.dtype
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.num_examples = self._batches.num_examples
-        formulas = perceptron_formulas(model, self.criterion, self.selection, self._batches)
-        self.automatic = AutomaticDerivatives(self._network, self.criterion, self.selection)
-        self._derivatives: Derivatives = formulas or self.automatic
-        first = self._placed(self._batches.first)
-        if isinstance(self.criterion.loss, _Loss) and (not first.targets or first.targets[0] is None):
-            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
-            raise InputError("loss", self.criterion.name, remedy)
-        self.automatic.before_products = check_surface(
+        self._moved: list[Batch] | None = None  # the data on the network's device in its dtype
+        self._moved_to: torch.device | None = None
+        self._cut: dict[tuple[Any, ...], Any] = {}  # the moved data in parts
+        self._first_parameter = next(iter(self.selection.shapes))
+        self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
+        self._check_data()
+        self._derivatives.before_products = check_surface(
             self._network,
             self.criterion,
             self.selection,
             self.parameters,
-            lambda: map(self._placed, self._batches),
-            has_formulas=formulas is not None,
+            lambda: self._pieces(self.parameters[None], _GRAPHS, FEW),
+            several=self._batches.count > 1,
+            has_formulas=isinstance(self._derivatives, MLPDerivatives),
         )
+        if self._batches.is_shuffled and self._network.couples_examples:
+            remedy = "which examples share a batch changes the loss of this network: expected shuffle=False"
+            raise InputError("data", "a DataLoader with shuffle=True", remedy)
         weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
-        self._whole = sum(weights) if self.criterion.is_mean else 1.0
-        if self._whole <= 0:
-            raise InputError("data", f"targets that weigh {self._whole:g} in all", "give targets that the loss counts")
+        self._total_weight = sum(weights) if self.criterion.is_mean else 1.0
+        if self._total_weight <= 0:
+            weight = f"targets that weigh {self._total_weight:g} in all"
+            raise InputError("data", weight, "give targets that the loss counts")
+
+    def _check_data(self) -> None:
+        target, *_ = self._batches.first.targets or (None,)
+        if isinstance(self.criterion.loss, _Loss) and target is None:
+            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
+            raise InputError("loss", self.criterion.name, remedy)
 
     def __repr__(self) -> str:
         what = f"{self._network.kind}, {self.dimension:,} parameters, {self.criterion.name}"
         batches = f"{self._batches.count:,} batches" if self._batches.count > 1 else "1 batch"
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"LossSurface({what} over {self.num_examples:,} examples in {batches}, {dtype}; {self.path})"
+        return f"LossSurface({what} over {self.num_examples:,} examples in {batches}, {dtype}; {self.backend})"
 
     @property
-    def dimension(self) -> int:
-        """P, the number of coordinates of θ."""
-        return self.selection.dimension
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What θ is measured in."""
-        return self.selection.dtype
+    def shape(self) -> tuple[int, int]:
+        """(P, P), the shape of the Hessian."""
+        return self.dimension, self.dimension
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(p.device for name, p in self._model.named_parameters() if name in self.selection.shapes)
+        return self._model.get_parameter(self._first_parameter).device
 
     @property
-    def path(self) -> str:
+    def backend(self) -> str:
         """How derivatives are computed, in words."""
-        return self._derivatives.path
+        return self._derivatives.backend
 
     @property
     def has_classes(self) -> bool:
         """Whether the targets are classes: one an example, or several under a loss of classes."""
-        first, *_ = self._batches.first.targets or (None,)
-        whole = isinstance(first, Tensor) and first.dtype == torch.int64
-        return whole and (first.ndim == 1 or (first.ndim > 1 and self.criterion.by_class))
+        target, *_ = self._batches.first.targets or (None,)
+        if not isinstance(target, Tensor) or target.dtype != torch.int64:
+            return False
+        return target.ndim == 1 or (target.ndim > 1 and self.criterion.by_class)
 
     @property
     def parameters(self) -> Float[Tensor, " parameter"]:
-        """The network's own θ as it is now, a copy."""
+        """A copy of the network's own θ as it is now."""
         return self.selection.join(dict(self._model.named_parameters()))
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
@@ -160,14 +171,14 @@ class LossSurface:
         """Give the parameters of another network as a point of this surface.
 
         Args:
-            network: Of the same architecture, for example another member or what `bm.align` gives.
+            network: Of the same architecture, for example another member or what `bm.align` returns.
 
         Returns:
             Its θ, a copy, on this surface's device.
 
         Raises:
-            InputError: If it lacks a parameter or has it in another shape, or has something beside θ that this
-                surface's network has otherwise and that changes the loss, such as BatchNorm's running statistics.
+            InputError: If it lacks a parameter or has it in another shape, or if it has tensors that are not in θ,
+                differ from those of this surface's network and change the loss, such as BatchNorm's running statistics.
         """
         theta, beside = self.place(network, "network")
         if beside:
@@ -179,47 +190,47 @@ class LossSurface:
         return theta
 
     def place(self, network: nn.Module, field: str) -> tuple[Float[Tensor, " parameter"], dict[str, Tensor]]:
-        """Find a network's point, and what the surface needs beside it to give the network's own loss.
-
-        Args:
-            network: Of the same architecture.
-            field: What to call it in a complaint.
-
-        Returns:
-            Its θ on this surface's device; and its running statistics and other fixed tensors, by name, if they are
-            not those of this surface's network and change the loss.
-        """
+        """Give another network's θ, and by name its other tensors if they differ and change the loss."""
         network = unwrapped(network, field)
         theta = self.selection.of(network).to(self.device)
         return theta, differing_tensors(self, network, theta, field)
 
+    def points(
+        self, theta: Float[Tensor, "*member parameter"] | None, field: str = "theta"
+    ) -> tuple[Float[Tensor, "member parameter"], bool]:
+        """Check θ; give it with a member axis, and whether it came without."""
+        if theta is None:
+            return self.parameters[None], True
+        return self.selection.points(theta, self.device, field)
+
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
-        """Give the loss over all data.
+        """Compute the loss over all data, in float64; NaN where it is.
 
         Args:
-            theta: Where.
+            theta: One point, one for each member, or None for the network's own parameters.
 
         Returns:
-            The loss, float64; NaN where it is.
+            The loss, one for each member.
         """
         points, single = self.points(theta)
         total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for share, batch in self._shares(points, 1):
-                total += share * self._derivatives.loss(points, batch).detach().double()
+            for share, batch in self.parts(points, 1):
+                if share > 0:
+                    total += share * self._derivatives.loss(points, batch).detach().double()
         return total[0] if single else total
 
     def accuracy(
         self, theta: Float[Tensor, "*member parameter"] | None = None, *, output: Output = None
     ) -> Float[Tensor, "*member"]:
-        """Give the share of labels whose largest output is that of their class; those that the loss ignores aside.
+        """Compute the share of labels whose class has the largest output, without those that the loss ignores.
 
         Args:
-            theta: Where.
+            theta: One point, one for each member, or None for the network's own parameters.
             output: Which of several outputs: a name, a position, or a function of the network's output.
 
         Returns:
-            The accuracy, float64; an output that is not a number is no answer.
+            The accuracy, float64; an output that is not a finite number is never correct.
 
         Raises:
             InputError: If the targets are not classes.
@@ -228,73 +239,198 @@ class LossSurface:
         correct = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         labels = 0
         with self._network.measuring():
-            for _, batch in self._pieces(points, 1):
+            for _, batch in self.parts(points, 1):
                 target, *_ = batch.targets or (None,)
                 if not isinstance(target, Tensor) or target.is_floating_point() or target.ndim == 0:
                     raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
-                if output is None:
-                    outputs = self._derivatives.outputs(points, batch)
-                else:
-                    outputs = self.automatic.outputs(points, batch, output)
+                outputs = self._derivatives.outputs(points, batch, output)
                 counted = self.criterion.counted(target)
-                right = right_answers(outputs, target, by_class=self.criterion.by_class) & counted
+                right = are_correct(outputs, target, by_class=self.criterion.by_class) & counted
                 correct += right.flatten(1).sum(1)
                 labels += int(counted.sum())
         share = correct / labels
         return share[0] if single else share
 
     def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
-        """Give the gradient of the loss over all data.
+        """Compute the gradient of the loss over all data.
 
         Args:
-            theta: Where.
+            theta: One point, one for each member, or None for the network's own parameters.
 
         Returns:
             ∂L/∂θ, of the shape of θ.
         """
         points, single = self.points(theta)
         with self._network.measuring():
-            shares = self._shares(points, 2)
-            total = weighted_sum((share, self._derivatives.gradient(points, batch).detach()) for share, batch in shares)
+            total = weighted_sum(
+                (share, self._derivatives.gradient(points, batch).detach())
+                for share, batch in self.parts(points, 2)
+                if share > 0  # a part that weighs nothing may well have a loss of 0/0
+            )
         return total[0] if single else total
 
-    def example_gradient_norms(self, theta: Float[Tensor, " parameter"] | None = None) -> Float[Tensor, " example"]:
-        """Give the norm of each example's own gradient.
+    def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
+        """Prepare products with the Hessian.
 
         Args:
-            theta: Where, one point.
+            theta: One point, one for each member, or None for the network's own parameters.
+
+        Returns:
+            An operator to call with vectors as often as needed. What fits into memory is computed once.
+        """
+        return HessianProduct(self, theta)
+
+    def hvp(
+        self, v: Float[Tensor, "*vector parameter"], theta: Float[Tensor, "*member parameter"] | None = None
+    ) -> Float[Tensor, "*vector parameter"]:
+        """Multiply vectors by the Hessian. For many calls at one θ, `product` saves the preparation.
+
+        Args:
+            v: (P,) or (K, P); for an ensemble (M, P), one vector for each member, or (M, K, P).
+            theta: One point, one for each member, or None for the network's own parameters.
+
+        Returns:
+            Hv, of the shape of v.
+        """
+        return HessianProduct(self, theta)(v)
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        """Multiply a vector (P,), or the columns of (P, K), by the Hessian at the network's own parameters."""
+        return HessianProduct(self) @ v
+
+    def hessian(
+        self, theta: Float[Tensor, "*member parameter"] | None = None
+    ) -> Float[Tensor, "*member parameter parameter"]:
+        """Compute the whole Hessian of the loss over all data, symmetric to the last bit.
+
+        Args:
+            theta: One point, one for each member, or None for the network's own parameters.
+
+        Returns:
+            ∂²L/∂θ², (P, P) or (M, P, P).
+
+        Raises:
+            InputError: If it needs more than four times `max_bytes`.
+        """
+        points, single = self.points(theta)
+        size = 2 * len(points) * self.dimension**2 * 8
+        if size > 4 * self._max_bytes:
+            remedy = "use products, or probes that need nothing else, or give the surface more max_bytes"
+            raise InputError("max_bytes", f"{self._max_bytes} bytes for Hessians that need {size}", remedy)
+        total = self._hessian_by_formula(points)
+        if total is None:
+            identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
+            total = HessianProduct(self, points)(identity.expand(len(points), -1, -1)).double()
+        total = ((total + total.transpose(1, 2)) / 2).to(self.dtype)
+        return total[0] if single else total
+
+    def linear_operator(self, theta: Float[Tensor, " parameter"] | None = None) -> LinearOperator:
+        """Make a SciPy operator of the Hessian.
+
+        Args:
+            theta: One point, or None for the network's own parameters.
+
+        Returns:
+            A symmetric `LinearOperator`.
+        """
+        return HessianProduct(self, theta).linear_operator()
+
+    def example_gradient_norms(self, theta: Float[Tensor, " parameter"] | None = None) -> Float[Tensor, " example"]:
+        """Compute the norm of each example's own gradient.
+
+        Args:
+            theta: One point, or None for the network's own parameters.
 
         Returns:
             ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data, ℓᵢ the loss of a batch of that example alone; 0 for one that
             the loss ignores.
         """
-        return self.by_example(self._derivatives.example_norms, theta)
+        return self._by_example(self._derivatives.example_norms, theta)
 
-    def by_example(
-        self,
-        measure: Callable[[Float[Tensor, " parameter"], Batch], Float[Tensor, " example"]],
-        theta: Float[Tensor, " parameter"] | None = None,
+    def example_slopes(
+        self, direction: Float[Tensor, " parameter"], theta: Float[Tensor, " parameter"] | None = None
     ) -> Float[Tensor, " example"]:
-        """Measure each example by itself, some at a time.
+        """Multiply each example's own gradient by a direction.
 
         Args:
-            measure: What to measure at a point, of each example in a batch; a batch may be a part of one of the data's.
-            theta: Where, one point.
+            direction: A vector v of the length of θ.
+            theta: One point, or None for the network's own parameters.
 
         Returns:
-            What was measured, float64, in the order of the data.
-
-        Raises:
-            InputError: If examples depend on one another, as in BatchNorm while training, or θ is several points.
+            ∂ℓᵢ/∂θ·v, float64, in the order of the data; 0 for an example that the loss ignores.
         """
-        if self._network.couples_examples:
-            raise self._network.coupling_error()
-        points, single = self.points(theta)
-        if not single:
-            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
+        derivatives = self._derivatives
+        return self._by_example(
+            lambda point, batch: derivatives.example_slopes(point, batch, direction.to(point)), theta
+        )
+
+    def example_weights(self) -> Float[Tensor, " example"]:
+        """Compute how much each example counts: what the mean of the example alone would be divided by.
+
+        Returns:
+            Weights, float64, in the order of the data: all the same for a plain mean, 0 for an example that the loss
+            ignores, 1 under a loss that is a sum.
+        """
+        return self._by_example(lambda point, batch: self.criterion.weights(batch.targets, batch.rows).to(point.device))
+
+    def input_derivative_norms(
+        self,
+        of: InputDerivative = "loss",
+        theta: Float[Tensor, " parameter"] | None = None,
+        *,
+        output: Output = None,
+        wrt: Wrt = None,
+    ) -> Float[Tensor, " example"]:
+        """Compute the Frobenius norm of a derivative with respect to each example's own input.
+
+        Args:
+            of: What is differentiated: the example's "loss", the network's outputs ("logits"), or their softmax
+                ("probabilities").
+            theta: One point, or None for the network's own parameters.
+            output: Which of several outputs: a name, a position, or a function of the network's output.
+            wrt: Which of several inputs: a name or a position.
+
+        Returns:
+            A norm for each example, float64, in the order of the data.
+        """
+        unchecked = [True]
+
+        def norms(point: Tensor, batch: Batch) -> Tensor:
+            measured = self._derivatives.input_norms(point, batch, of, output, wrt)
+            if unchecked:
+                unchecked.clear()
+                self._derivatives.check_input_norms(point, next(batch.split(FEW)), of, output, wrt)
+            return measured
+
+        return self._by_example(norms, theta)
+
+    def along(
+        self,
+        starts: Float[Tensor, "member parameter"],
+        ends: Float[Tensor, "member parameter"],
+        alphas: Float[Tensor, " point"],
+    ) -> tuple[Float[Tensor, "member point"], Float[Tensor, "member point"] | None] | None:
+        """Compute losses and accuracies (if there are classes) on straight lines; None if no way beats point by point.
+
+        Args:
+            starts: θ at α = 0.
+            ends: θ at α = 1.
+            alphas: Where on the lines.
+
+        Returns:
+            Losses and accuracies, float64.
+        """
+        if not isinstance(self._derivatives, MLPDerivatives):
+            return None
+        losses = torch.zeros(len(starts), len(alphas), dtype=torch.float64, device=starts.device)
+        correct = losses.clone() if self.has_classes else None
         with self._network.measuring():
-            parts = [measure(points[0], batch) for _, batch in self._pieces(points, _GRAPHS)]
-        return torch.cat(parts).detach().double()
+            for share, batch in self.parts(starts, 1):
+                for member, piece, loss, outputs in self._derivatives.along(starts, ends, alphas.tolist(), batch):
+                    losses[member] += share * piece.rows / batch.rows * loss.double()
+                    if correct is not None:
+                        correct[member] += is_correct(outputs, piece.targets[0].expand(len(alphas), -1)).sum(1)
+        return losses.cpu(), None if correct is None else (correct / self.num_examples).cpu()
 
     def double(self) -> "LossSurface":
         """Measure the same surface in float64.
@@ -322,163 +458,134 @@ class LossSurface:
         return self._in(torch.float32)
 
     def _in(self, dtype: torch.dtype) -> "LossSurface":
+        names, loss = list(self.selection.shapes), self.criterion.loss
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HiddenRandomness)  # said when this one was made
+            warnings.simplefilter("ignore", HiddenRandomness)  # warned of when this surface was made
             surface = LossSurface(
-                self._model, self.criterion.loss, self._batches, params=list(self.selection.shapes), dtype=dtype,
-                max_bytes=self._max_bytes, mode=self._mode,
-            )  # fmt: skip
+                self._model, loss, self._batches, params=names, dtype=dtype, max_bytes=self._max_bytes, mode=self._mode
+            )
         surface.params = self.params
         return surface
 
-    def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
-        """Prepare products with the Hessian at one place.
+    def prepared(self, matrix: Matrix, points: Float[Tensor, "member parameter"]) -> Callable[[], Iterable[Prepared]]:
+        """Prepare products: all at once if they fit into half of max_bytes, else part by part in each call."""
+        prepare = {
+            "hessian": self._derivatives.product,
+            "gauss_newton": self._derivatives.gauss_newton,
+            "fisher": self._derivatives.fisher,
+        }[matrix]
 
-        Args:
-            theta: Where.
-
-        Returns:
-            An operator: call it with vectors as often as you like. What fits into memory is computed once.
-        """
-        points, single = self.points(theta)
-        kept: list[tuple[float, Callable[[Tensor], Tensor], int]] = []
-        room = self._max_bytes // 2
-        needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in self._batches)
-        needed += (self._batches.count - 1) * _VECTORS * points.nbytes  # beside those of the first
-        if needed > room:
-            return HessianProduct(points, Again(lambda: self._prepared(points)), lambda: self.path, single=single)
         with self._network.measuring():
-            for share, batch in self._shares(points, _GRAPHS):
-                block = self._vectors_at_once(points, batch, room)
-                kept.append((share, self._guarded(self._derivatives.product(points, batch)), block))
-        return HessianProduct(points, kept, lambda: self.path, single=single)
+            fit_together, parts = self._parts_of_products(points)
+            if fit_together:
+                kept = [(share, prepare(points, batch), vectors) for share, batch, vectors in parts]
+                return lambda: kept
+        return lambda: (
+            (share, prepare(points, batch), vectors) for share, batch, vectors in self._parts_of_products(points)[1]
+        )
 
-    def hvp(
-        self, v: Float[Tensor, "*vector parameter"], theta: Float[Tensor, "*member parameter"] | None = None
-    ) -> Float[Tensor, "*vector parameter"]:
-        """Multiply one vector or several by the Hessian. For many calls at one θ, `product` saves the preparation.
+    def parts(self, points: Float[Tensor, "member parameter"], copies: int) -> Iterable[tuple[float, Batch]]:
+        """Cut the data into parts for which max_bytes hold so many copies of the activations; give (share, part)."""
+        key = len(points), copies, self._network.couples_examples
+        self._current_batches()
+        if key in self._cut:
+            found: list[tuple[float, Batch]] = self._cut[key]
+            return found
+        weights = self.criterion.weight
+        parts = ((weights(part.targets, part.rows) / self._total_weight, part) for part in self._pieces(points, copies))
+        if self._moved is None:
+            return parts
+        cut = self._cut[key] = list(parts)
+        return cut
 
-        Args:
-            v: (P,) or (K, P); for an ensemble (M, P), a vector each, or (M, K, P).
-            theta: Where.
+    def _parts_of_products(self, points: Tensor) -> tuple[bool, Iterable[tuple[float, Batch, int]]]:
+        """Give whether products with all parts fit into half of max_bytes; the parts; how many vectors each takes."""
+        key = len(points), "products", self._network.couples_examples
+        batches, room = self._current_batches(), self._max_bytes // 2
+        if key in self._cut:
+            found: tuple[bool, list[tuple[float, Batch, int]]] = self._cut[key]
+            return found
+        needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in batches)
+        needed += (self._batches.count - 1) * _VECTORS * points.nbytes  # besides those of the first
+        fit_together = needed <= room
 
-        Returns:
-            Hv, of the shape of v.
-        """
-        return self.product(theta)(v)
+        def parts() -> Iterator[tuple[float, Batch, int]]:
+            for share, batch in self.parts(points, _GRAPHS if fit_together else 2 * _GRAPHS):
+                if share > 0:  # a part that weighs nothing may well have a loss of 0/0
+                    vectors = room // (3 * (batch.rows * self._bytes(points, batch) + points.nbytes))
+                    yield share, batch, max(1, vectors)
 
-    def hessian(
-        self, theta: Float[Tensor, "*member parameter"] | None = None
-    ) -> Float[Tensor, "*member parameter parameter"]:
-        """Give the whole Hessian of the loss over all data, symmetric to the last bit.
+        if self._moved is None:
+            return fit_together, parts()
+        cut = self._cut[key] = fit_together, list(parts())
+        return cut
 
-        Args:
-            theta: Where.
+    def _pieces(self, points: Tensor, copies: int, at_least: int = 1) -> Iterator[Batch]:
+        """Cut the data into parts that fit into memory, as far as the network takes parts of a batch."""
+        rows: int | None = None
+        for batch in self._current_batches():
+            if rows is None:
+                rows = max(at_least, self._rows_at_once(points, batch, copies))
+            yield from map(self._placed, batch.split(rows) if rows < batch.rows else [batch])
 
-        Returns:
-            ∂²L/∂θ², (P, P) or (M, P, P).
+    def _rows_at_once(self, points: Tensor, batch: Batch, copies: int) -> int:
+        if self._network.couples_examples:
+            return self.num_examples
+        try:
+            return max(1, self._max_bytes // (self._bytes(points, batch) * copies))
+        except InputError:  # it takes no part of a batch
+            return self.num_examples
 
-        Raises:
-            InputError: If it does not fit into the memory allowed.
-        """
-        points, single = self.points(theta)
-        size = 2 * len(points) * self.dimension**2 * 8
-        if size > 4 * self._max_bytes:
-            remedy = "use products, or probes that need nothing else, or give the surface more max_bytes"
-            raise InputError("max_bytes", f"{self._max_bytes} bytes for Hessians that need {size}", remedy)
-        whole = self._hessians(points)
-        return (whole[0] if single else whole).to(self.dtype)
+    def _bytes(self, points: Tensor, batch: Batch) -> int:
+        """Measure what one example of all members keeps in memory for a backward pass."""
+        few = batch if self._network.couples_examples else next(batch.split(2))
+        return len(points) * self._derivatives.bytes_per_example(points, self._placed(few))
 
-    def linear_operator(self, theta: Float[Tensor, " parameter"] | None = None) -> LinearOperator:
-        """Give the Hessian as an operator of SciPy.
-
-        Args:
-            theta: Where, one point.
-
-        Returns:
-            A symmetric `LinearOperator`.
-        """
-        return self.product(theta).linear_operator()
-
-    def batches(self, theta: Float[Tensor, "member parameter"], copies: int) -> Iterator[tuple[float, Batch]]:
-        """Give the data in parts that fit into memory, each with its share of the loss.
-
-        Args:
-            theta: Parameters, whose members are computed at once.
-            copies: How many times a forward pass's activations will be held.
-
-        Yields:
-            (share, batch) with shares that make a mean of means, on the network's device.
-        """
-        yield from self._shares(theta, copies)
-
-    def points(
-        self, theta: Float[Tensor, "*member parameter"] | None, field: str = "theta"
-    ) -> tuple[Float[Tensor, "member parameter"], bool]:
-        """Lay out where to measure.
-
-        Args:
-            theta: One point, one a member, or None for the network's own parameters.
-            field: What to call it in a complaint.
-
-        Returns:
-            The points, and whether there was one, without a member axis.
-        """
-        if theta is None:
-            return self.parameters[None], True
-        return self.selection.points(theta, self.device, field)
+    def _current_batches(self) -> Iterable[Batch]:
+        """Give the data on the network's device in its dtype if copies fit into max_bytes, else as they are."""
+        self._batches.check_unchanged()
+        if self.device != self._moved_to:
+            self._moved_to, self._moved, self._cut = self.device, None, {}
+            batches = self._batches.kept
+            if batches is not None and sum(map(self._copied_bytes, batches)) <= self._max_bytes:
+                self._moved = [self._placed(batch) for batch in batches]
+        return self._batches if self._moved is None else self._moved
 
     def _placed(self, batch: Batch) -> Batch:
         device = self.device
         return batch.map(lambda tensor: self._network.cast(tensor.detach().to(device)))
 
-    def _bytes(self, points: Tensor, batch: Batch) -> int:
+    def _copied_bytes(self, batch: Batch) -> int:
+        """Compute the size of the copies that `_placed` makes."""
+        size = 0
+        for tensor in batch.tensors():
+            dtype = self._network.cast(torch.empty(0, dtype=tensor.dtype)).dtype
+            if dtype != tensor.dtype or tensor.device != self.device:
+                size += tensor.numel() * dtype.itemsize
+        return size
+
+    def _by_example(
+        self,
+        measure: Callable[[Float[Tensor, " parameter"], Batch], Float[Tensor, " example"]],
+        theta: Float[Tensor, " parameter"] | None = None,
+    ) -> Float[Tensor, " example"]:
+        """Measure each example by itself, some at a time, in float64 and in the order of the data."""
+        if self._network.couples_examples:
+            raise self._network.coupling_error()
+        points, single = self.points(theta)
+        if not single:
+            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
         with self._network.measuring():
-            return len(points) * self._derivatives.bytes_an_example(points, self._placed(batch))
+            parts = [measure(points[0], batch) for _, batch in self.parts(points, _GRAPHS)]
+        return torch.cat(parts).detach().double()
 
-    def _pieces(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
-        rows: int | None = None
-        for batch in self._batches:
-            placed = self._placed(batch)
-            if rows is None:
-                each = len(points) * self._derivatives.bytes_an_example(points, placed) * copies
-                rows = max(1, self._max_bytes // each)
-            whole = self._network.couples_examples or placed.rows <= rows
-            for piece in [placed] if whole else placed.split(rows):
-                yield self.criterion.weight(piece.targets, piece.rows) / self._whole, piece
-
-    def _shares(self, points: Tensor, copies: int) -> Iterator[tuple[float, Batch]]:
-        # a piece that weighs nothing may well have a loss of 0/0
-        return ((share, piece) for share, piece in self._pieces(points, copies) if share > 0)
-
-    def _guarded(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def guarded(vectors: Tensor) -> Tensor:
-            with self._network.measuring():
-                return product(vectors).detach()
-
-        return guarded
-
-    def _hessians(self, points: Tensor) -> Float[Tensor, "member parameter parameter"]:
+    def _hessian_by_formula(self, points: Tensor) -> Float[Tensor, "member parameter parameter"] | None:
         total = torch.zeros((), dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for share, batch in self._shares(points, _GRAPHS):
-                own = self._derivatives.hessian(points, batch)
-                if own is None:
-                    return self._by_products(points)
-                total = total + share * own.double()
-        return (total + total.transpose(1, 2)) / 2
-
-    def _by_products(self, points: Tensor) -> Tensor:
-        product = self.product(points)
-        identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
-        columns = product(identity.expand(len(points), -1, -1)).double()
-        return (columns + columns.transpose(1, 2)) / 2
-
-    def _vectors_at_once(self, points: Tensor, batch: Batch, room: int) -> int:
-        return max(1, room // (3 * (batch.rows * self._bytes(points, batch) + points.nbytes)))
-
-    def _prepared(self, points: Tensor) -> Iterator[tuple[float, Callable[[Tensor], Tensor], int]]:
-        room = self._max_bytes // 2
-        with self._network.measuring():
-            for share, batch in self._shares(points, 2 * _GRAPHS):
-                yield share, self._derivatives.product(points, batch), self._vectors_at_once(points, batch, room)
+            for share, batch in self.parts(points, _GRAPHS):
+                if share > 0:
+                    own = self._derivatives.hessian(points, batch)
+                    if own is None:
+                        return None
+                    total = total + share * own.double()
+        return total
