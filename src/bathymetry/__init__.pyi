@@ -27,4 +27,5 @@ from .training import Measurement as Measurement
 from .training import StopWhen as StopWhen
 from .training import Trained as Trained
 from .training import TrainingConfig as TrainingConfig
+from .training import load_trained as load_trained
 from .training import train as train
