@@ -1,5 +1,6 @@
 """Networks, losses and data that a loss surface must take, and the slow truth about each."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -136,9 +137,9 @@ CASES = {
 }  # fmt: skip
 
 
-def built(case: Case) -> nn.Module:
+def built(case: Case, device: torch.device | str = "cpu") -> nn.Module:
     torch.manual_seed(0)
-    return case.build().double()
+    return case.build().double().to(device)
 
 
 def joined(case: Case, batches: list[Any]) -> Any:
@@ -154,12 +155,22 @@ def _cat(parts):
     return tuple(_cat(list(some)) for some in zip(*parts, strict=True))
 
 
+def moved(tree: Any, device: torch.device) -> Any:
+    """Data or a loss on a device."""
+    if isinstance(tree, Tensor | nn.Module):
+        return copy.deepcopy(tree).to(device)
+    if isinstance(tree, dict):
+        return {key: moved(part, device) for key, part in tree.items()}
+    return tuple(moved(part, device) for part in tree) if isinstance(tree, tuple) else tree
+
+
 def truth(model: nn.Module, case: Case, whole: Any) -> Callable[[Tensor], Tensor]:
-    """The loss over all data in one piece, by PyTorch alone."""
-    inputs, *targets = whole
+    """The loss over all data in one piece, by PyTorch alone, on the model's device."""
+    device = next(model.parameters()).device
+    inputs, *targets = moved(whole, device)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     named = {"mse": nn.functional.mse_loss, "cross_entropy": nn.functional.cross_entropy}
-    function = named.get(case.loss, case.loss) if isinstance(case.loss, str) else case.loss
+    function = named.get(case.loss, case.loss) if isinstance(case.loss, str) else moved(case.loss, device)
 
     def loss(theta):
         pieces = torch.split(theta, [p.numel() for p in trainable.values()])

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import eigsh
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
 import bathymetry as bm
@@ -21,14 +22,14 @@ def slope(function, theta, direction, step=1e-6):
     return (function(theta + step * direction) - function(theta - step * direction)) / (2 * step)
 
 
-def linear_regression(examples=7, features=3):
+def linear_regression(examples=7, features=3, device="cpu"):
     torch.manual_seed(3)
     x, y = torch.randn(examples, features).double(), torch.randn(examples, 1).double()
-    return nn.Linear(features, 1, bias=False).double(), x, y
+    return nn.Linear(features, 1, bias=False).double().to(device), x.to(device), y.to(device)
 
 
-def test_linear_regression_has_its_closed_form():
-    model, x, y = linear_regression()
+def test_linear_regression_has_its_closed_form(device):
+    model, x, y = linear_regression(device=device)
     surface = LossSurface(model, "mse", (x, y))
     residual = x @ surface.parameters[:, None] - y
     torch.testing.assert_close(surface.loss(), residual.square().mean())
@@ -36,10 +37,10 @@ def test_linear_regression_has_its_closed_form():
     torch.testing.assert_close(surface.hessian(), 2 / 7 * x.T @ x)
 
 
-def test_softmax_regression_has_its_closed_form():
+def test_softmax_regression_has_its_closed_form(device):
     torch.manual_seed(0)
-    x, y = torch.randn(9, 4).double(), torch.randint(0, 3, (9,))
-    surface = LossSurface(nn.Sequential(nn.Linear(4, 3)).double(), "cross_entropy", (x, y))
+    x, y = torch.randn(9, 4).double().to(device), torch.randint(0, 3, (9,)).to(device)
+    surface = LossSurface(nn.Sequential(nn.Linear(4, 3)).double().to(device), "cross_entropy", (x, y))
     weight = surface.parameters[:12].view(3, 4)
     p = (x @ weight.T + surface.parameters[12:]).softmax(1)
     outer = sum(
@@ -78,22 +79,23 @@ def test_a_product_of_two_weights_has_its_saddle_and_its_valley(at, eigenvalues)
 
 
 @EVERY
-def test_batches_of_unequal_sizes_amount_to_all_the_data_at_once(name):
+def test_batches_of_unequal_sizes_amount_to_all_the_data_at_once(name, device):
     case = cases.CASES[name]
-    model, batches = cases.built(case), case.batches()
+    model, batches = cases.built(case, device), case.batches()
     surface = LossSurface(model, case.loss, batches)
     whole = cases.truth(model, case, cases.joined(case, batches))
     theta = surface.parameters
-    torch.testing.assert_close(surface.loss(), whole(theta), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(surface.loss(), whole(theta).detach(), rtol=1e-12, atol=1e-12)
     expected = torch.autograd.grad(whole(theta.requires_grad_()), theta)[0]
     torch.testing.assert_close(surface.gradient(), expected, rtol=1e-10, atol=1e-12)
 
 
 @EVERY
-def test_products_are_differences_of_gradients_and_columns_of_the_hessian(name):
+def test_products_are_differences_of_gradients_and_columns_of_the_hessian(name, device):
     case = cases.CASES[name]
-    surface = LossSurface(cases.built(case), case.loss, case.batches())
+    surface = LossSurface(cases.built(case, device), case.loss, case.batches())
     vectors = torch.randn(3, surface.dimension, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    vectors = vectors.to(device)
     products = surface.hvp(vectors)
     differences = torch.stack([slope(surface.gradient, surface.parameters, vector) for vector in vectors])
     torch.testing.assert_close(products, differences, rtol=1e-4, atol=1e-5)
@@ -101,13 +103,28 @@ def test_products_are_differences_of_gradients_and_columns_of_the_hessian(name):
     torch.testing.assert_close(surface.hvp(vectors[0]), products[0], rtol=1e-10, atol=1e-12)
 
 
-@EVERY
-def test_an_ensemble_is_its_members_one_by_one(name):
+@pytest.mark.parametrize("name", ["tanh perceptron", "convolution", "lstm", "attention"])
+def test_the_hessian_is_that_of_the_loss_of_all_data_at_once(name, device):
     case = cases.CASES[name]
-    surface = LossSurface(cases.built(case), case.loss, case.batches())
+    model, batches = cases.built(case, device), case.batches()
+    surface, theta = LossSurface(model, case.loss, batches), LossSurface(model, case.loss, batches).parameters
+    whole = cases.truth(model, case, cases.joined(case, batches))
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        torch.backends.cudnn.flags(enabled=False),
+    ):  # the others have no second derivative
+        expected = torch.autograd.functional.hessian(whole, theta)
+    torch.testing.assert_close(surface.hessian(), expected, rtol=1e-9, atol=1e-11)
+
+
+@EVERY
+def test_an_ensemble_is_its_members_one_by_one(name, device):
+    case = cases.CASES[name]
+    surface = LossSurface(cases.built(case, device), case.loss, case.batches())
     chance = torch.Generator().manual_seed(6)
-    theta = surface.parameters + 0.1 * torch.randn(3, surface.dimension, dtype=torch.float64, generator=chance)
-    vectors = torch.randn(3, 2, surface.dimension, dtype=torch.float64, generator=chance)
+    shift = torch.randn(3, surface.dimension, dtype=torch.float64, generator=chance).to(device)
+    theta = surface.parameters + 0.1 * shift
+    vectors = torch.randn(3, 2, surface.dimension, dtype=torch.float64, generator=chance).to(device)
     for together, alone in [
         (surface.loss(theta), [surface.loss(one) for one in theta]),
         (surface.gradient(theta), [surface.gradient(one) for one in theta]),

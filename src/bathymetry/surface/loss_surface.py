@@ -98,6 +98,7 @@ class LossSurface:
         self._moved_to: torch.device | None = None
         self._cut: dict[tuple[Any, ...], Any] = {}  # the moved data in parts
         self._first_parameter = next(iter(self.selection.shapes))
+        self.criterion.to(self.device)
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
         self._check_data()
         self._derivatives.before_products = check_surface(

@@ -68,6 +68,7 @@ class Network:
         self._passed: list[Tensor] | None = None  # copies that watched passes may write into
         self._carried: Mapping[str, Tensor] = {}
         self._has_weight_norm = any("WeightNorm" in _norms(layer) for layer in self.twin.modules())
+        self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in self.twin.modules())
 
     @property
     def twin(self) -> nn.Module:
@@ -249,7 +250,7 @@ class Network:
                 kept = self._phase == "estimating" or not own.training
                 own.track_running_stats = bool(theirs.track_running_stats) and kept
         devices = {parameter.device.type for parameter in self.module.parameters()}
-        with twice_differentiable(devices, weight_norm=self._has_weight_norm):
+        with twice_differentiable(devices, weight_norm=self._has_weight_norm, recurrent=self._is_recurrent):
             yield
 
     def _trains(self, layer: nn.Module) -> bool:

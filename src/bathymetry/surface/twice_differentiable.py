@@ -14,8 +14,8 @@ from torch.utils import checkpoint
 
 
 @contextmanager
-def twice_differentiable(devices: Collection[str], *, weight_norm: bool) -> Iterator[None]:
-    """Enable gradients; replace fused attention, weight normalisation, checkpoints, compiled parts and autocast."""
+def twice_differentiable(devices: Collection[str], *, weight_norm: bool, recurrent: bool) -> Iterator[None]:
+    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast."""
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -30,6 +30,8 @@ def twice_differentiable(devices: Collection[str], *, weight_norm: bool) -> Iter
         stack.enter_context(_without_checkpointing())
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
+        if recurrent:  # cuDNN's recurrent layers have no second derivative
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         if weight_norm:
             stack.enter_context(_PlainWeightNorm())
         yield
