@@ -19,11 +19,20 @@ from bathymetry.surface.trial import FEW, Trial
 
 _FEWER = 4  # examples for a Hessian product
 _LAYERS = 200  # checked one by one for the one whose gradient is wrong
-_STEPS, _TOLERANCE = (1e-5, 1e-6, 1e-7, 1e-9), 1e-4  # in float64, relative to the parameters
-_COARSE_STEPS, _COARSE_TOLERANCE = (1e-2, 3e-3, 1e-3), 2e-2  # where anything is computed in float32
-_INPUT_STEPS, _COARSE_INPUT_STEPS = (1e-2, 1e-4, 1e-6), (1e-1, 1e-2, 1e-3)  # relative to the input
-_INPUT_TOLERANCE = 1e-2
 _ROUNDING = 50.0  # rounding units by which each end of a difference may be off
+
+
+class Steps(NamedTuple):
+    """Step sizes of differences, relative to the parameters or the input, and the relative tolerance."""
+
+    sizes: Sequence[float]
+    tolerance: float
+
+
+_FINE = Steps((1e-5, 1e-6, 1e-7, 1e-9), 1e-4)  # in float64
+_COARSE = Steps((1e-2, 3e-3, 1e-3), 2e-2)  # where anything is computed in float32
+_COARSE_PRODUCT = Steps(_COARSE.sizes, 0.2)
+_INPUT, _COARSE_INPUT = Steps((1e-2, 1e-4, 1e-6), 1e-2), Steps((1e-1, 1e-2, 1e-3), 1e-2)
 
 
 class Disagreement(NamedTuple):
@@ -37,27 +46,25 @@ class Disagreement(NamedTuple):
 def disagreement(
     derivative: Tensor,
     function: Callable[[float], Tensor],
-    steps: Sequence[float],
-    tolerance: float,
+    steps: Steps,
     rounding: float,
-    *,
     scale: float = 0.0,
+    *,
     kinks: bool = True,
 ) -> Disagreement | None:
     """Compare a derivative by a step at 0 with central differences; None if one of the steps confirms it."""
-    # The tolerance is relative to derivative, difference and `scale`; the rounding of the function comes on top. ReLU
-    # and max-pooling have kinks, and low precision has jumps: with `kinks`, a derivative counts as wrong only if two of
-    # the smallest steps agree with each other.
+    # ReLU and max-pooling have kinks, and low precision has jumps: with `kinks`, a derivative counts as wrong only if
+    # two of the smallest steps agree with each other.
     found: list[Disagreement] = []
     last = derivative
-    for position, step in enumerate(steps):
+    for position, step in enumerate(steps.sizes):
         ahead, behind = function(step), function(-step)
         value = (ahead - behind) / (2 * step)
         if not bool(value.isfinite().all()):
             return None
         noise = _ROUNDING * rounding * float(ahead.norm() + behind.norm()) / step
         off = float((value - derivative).norm())
-        if off <= tolerance * max(float(value.norm()), float(derivative.norm()), scale) + noise:
+        if off <= steps.tolerance * max(float(value.norm()), float(derivative.norm()), scale) + noise:
             return None
         if not kinks or (position >= 2 and off > 10 * float((value - last).norm()) + noise):
             found.append(Disagreement(off, *(float(one.norm() if one.ndim else one) for one in (derivative, value))))
@@ -91,14 +98,12 @@ def check_product(trial: Trial) -> None:
         product = torch.zeros_like(point)
         if gradient.requires_grad:
             (product,) = torch.autograd.grad(gradient, point, trial.direction, materialize_grads=True)
-    wrong = _compared(trial, product, gradient_at, coarse_tolerance=0.2)
+    wrong = _compared(trial, product, gradient_at, _COARSE_PRODUCT)
     if wrong is not None:
         numbers = f"norm {wrong.derivative:.4g} where differences of gradients give {wrong.difference:.4g}"
-        remedy = (
-            f"its second derivative is not that of its gradient ({numbers}), so only its gradients can be measured: "
-            f"{_reason(trial.network.module, [], loss)}, or an operation that PyTorch differentiates twice wrongly"
-        )
-        raise InputError("model", trial.network.kind, remedy)
+        what = f"its second derivative is not that of its gradient ({numbers}), so only its gradients can be measured"
+        cause = f"{_reason(trial.network.module, [], loss)}, or an operation that PyTorch differentiates twice wrongly"
+        raise InputError("model", trial.network.kind, f"{what}: {cause}")
 
 
 def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kind: str) -> None:
@@ -108,8 +113,8 @@ def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kin
     slope = torch.zeros_like(point)
     if value.requires_grad:
         (slope,) = torch.autograd.grad(value, point, materialize_grads=True)
-    is_fine, norm = point.dtype == torch.float64, float(slope.norm())
-    if norm > 0 and not is_fine:
+    is_fine = point.dtype == torch.float64
+    if not is_fine and bool(slope.norm() > 0):
         return  # differences are too coarse to tell more than that there is no derivative
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)
@@ -118,18 +123,16 @@ def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kin
         with torch.no_grad():
             return function(at + step * direction).double()
 
-    size, rounding = float(at.detach().abs().mean()) or 1.0, torch.finfo(at.dtype).eps
-    steps = [size * step for step in (_INPUT_STEPS if is_fine else _COARSE_INPUT_STEPS)]
+    steps, size = _INPUT if is_fine else _COARSE_INPUT, float(point.detach().abs().mean()) or 1.0
+    steps = Steps([size * step for step in steps.sizes], steps.tolerance)
     own = (slope * direction).sum().double()
-    wrong = disagreement(own, value_at, steps, _INPUT_TOLERANCE, rounding, scale=norm, kinks=False)
+    wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, float(slope.norm()), kinks=False)
     if wrong is not None:
-        numbers = f"changes by {wrong.difference:.4g} and PyTorch's derivative is {wrong.derivative:.4g}"
-        remedy = (
-            f"along one direction its output {numbers}, as where it detaches its input, leaves PyTorch "
-            "(torch.no_grad, NumPy) or has an operation with a derivative of its own; expected a forward pass that "
-            "PyTorch can differentiate"
-        )
-        raise InputError("model", f"{kind}, whose derivative by its input is not that of its output", remedy)
+        what = f"{kind}, whose derivative by its input is not that of its output"
+        numbers = f"its output changes by {wrong.difference:.4g} and PyTorch's derivative is {wrong.derivative:.4g}"
+        cause = "as where it detaches its input, leaves PyTorch (torch.no_grad, NumPy) or has a derivative of its own"
+        expected = "expected a forward pass that PyTorch can differentiate"
+        raise InputError("model", what, f"along one direction {numbers}, {cause}; {expected}")
 
 
 def padded_examples(model: nn.Module, batch: Batch) -> Batch | None:
@@ -158,18 +161,17 @@ def graph_nodes(value: Tensor) -> Iterator[Any]:
 
 
 def _compared(
-    trial: Trial, derivative: Tensor, function: Callable[[float], Tensor], coarse_tolerance: float
+    trial: Trial, derivative: Tensor, function: Callable[[float], Tensor], coarse: Steps
 ) -> Disagreement | None:
     """Compare with differences in the precision of a trial, if that is enough to tell."""
     if trial.rounding > 1e-5 or not bool(derivative.isfinite().all()):
         return None
-    steps, tolerance = (_STEPS, _TOLERANCE) if trial.is_fine else (_COARSE_STEPS, coarse_tolerance)
-    return disagreement(derivative, function, steps, tolerance, trial.rounding)
+    return disagreement(derivative, function, _FINE if trial.is_fine else coarse, trial.rounding)
 
 
 def _wrong_slope(trial: Trial, gradient: Tensor, direction: Tensor) -> Disagreement | None:
     slope = (gradient * direction).sum().double()
-    return _compared(trial, slope, lambda step: trial.loss(trial.theta + step * direction), _COARSE_TOLERANCE)
+    return _compared(trial, slope, lambda step: trial.loss(trial.theta + step * direction), _COARSE)
 
 
 def _parameters_behind(values: Iterable[Tensor]) -> list[nn.Parameter]:
@@ -235,10 +237,8 @@ def _reason(model: nn.Module, layers: list[str], loss: Tensor) -> str:
     functions = sorted({type(node).__name__.removesuffix("Backward") for node in graph_nodes(loss) if _is_custom(node)})
     if functions:
         return f"check the backward of the autograd function {_listed(functions)}"
-    return (
-        "look in the forward pass for detach(), torch.no_grad(), a gradient hook, a straight-through step, or "
-        "re-entrant checkpointing (use checkpoint(..., use_reentrant=False))"
-    )
+    cuts = "detach(), torch.no_grad(), a gradient hook, a straight-through step, or re-entrant checkpointing"
+    return f"look in the forward pass for {cuts} (use checkpoint(..., use_reentrant=False))"
 
 
 def _listed(names: list[str]) -> str:
