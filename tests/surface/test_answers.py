@@ -44,5 +44,5 @@ def test_a_function_of_ones_own_has_its_classes_last_if_only_that_fits(positions
 @pytest.mark.parametrize("loss", ["mse", nn.MSELoss(), nn.functional.mse_loss, nn.L1Loss(), nn.HuberLoss()])
 def test_targets_of_another_shape_than_the_outputs_are_refused(shape, loss):
     for model in (nn.Linear(2, 3), nn.Sequential(nn.Linear(2, 4), nn.Softplus(), nn.Linear(4, 3))):
-        with pytest.raises(InputError, match=r"targets of shape .*give targets of the outputs' shape, \(20, 3\)"):
+        with pytest.raises(InputError, match=r"targets of shape .*expected the outputs' shape, \(20, 3\)"):
             LossSurface(model, loss, (torch.randn(20, 2), torch.randn(shape)))
