@@ -98,7 +98,6 @@ class LossSurface:
         self._moved_to: torch.device | None = None
         self._cut: dict[tuple[Any, ...], Any] = {}  # the moved data in parts
         self._first_parameter = next(iter(self.selection.shapes))
-        self.criterion.to(self.device)
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
         self._check_data()
         self._derivatives.before_products = check_surface(
@@ -547,6 +546,7 @@ class LossSurface:
         self._batches.check_unchanged()
         if self.device != self._moved_to:
             self._moved_to, self._moved, self._cut = self.device, None, {}
+            self.criterion.to(self.device)
             batches = self._batches.kept
             if batches is not None and sum(map(self._copied_bytes, batches)) <= self._max_bytes:
                 self._moved = [self._placed(batch) for batch in batches]
