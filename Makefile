@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test test-slow bench lint wheel clean
+.PHONY: report test test-slow coverage bench lint wheel clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -20,6 +20,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto
+
+# by hand: line and branch coverage of the quick tests; a page for each file in build/coverage
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --cov --cov-report=term --cov-report=html
 
 bench: $(READY)
 	mkdir -p benchmarks/results
