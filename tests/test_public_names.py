@@ -1,9 +1,17 @@
-"""What the documentation calls `bm.…` is there in a fresh process, right after `import bathymetry as bm`."""
+"""Public names: those in the documentation exist in a fresh process, and each is documented."""
 
+import dataclasses
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
+
+import pytest
+from pydantic import BaseModel
+
+import bathymetry as bm
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*.py"))]
@@ -33,3 +41,46 @@ def test_every_name_in_the_documentation_is_there_in_a_fresh_process():
     assert {"training.stability_threshold", "probes.eigenvalues", "train", "LossSurface"} <= names
     found = subprocess.run([sys.executable, "-c", CHECK, *sorted(names)], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def public_packages():
+    """The package and its public subpackages."""
+    inside = [getattr(bm, name) for name in bm.__all__]
+    return [bm, *(one for one in inside if inspect.ismodule(one) and hasattr(one, "__path__"))]
+
+
+def exported():
+    """Every public function and class, once."""
+    found = {
+        id(value): pytest.param(value, id=f"{package.__name__}.{name}")
+        for package in public_packages()
+        for name in package.__all__
+        if inspect.isfunction(value := getattr(package, name)) or inspect.isclass(value)
+        if value.__module__ != "bathymetry.charts.explicit"  # which only the studies use
+    }
+    return list(found.values())
+
+
+def lacking(value, *, described_by=None):
+    """What a docstring does not have: a text, an entry for each argument, what is returned."""
+    documented = inspect.getdoc(value) if described_by is None else inspect.getdoc(described_by)
+    if not documented:
+        return ["a docstring"]
+    signature = inspect.signature(value)
+    named = [one.name for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    lacks = [f"Args: {name}" for name in named if not re.search(rf"^ +\**{name}( \(.*\))?: ", documented, re.MULTILINE)]
+    returned = signature.return_annotation not in (None, "None", inspect.Signature.empty)
+    if returned and described_by is None and not re.search(r"^(Returns|Yields):$", documented, re.MULTILINE):
+        lacks.append("Returns")
+    return lacks
+
+
+@pytest.mark.parametrize("value", exported())
+def test_an_exported_function_or_class_says_what_it_takes_and_returns(value):
+    if inspect.isfunction(value):
+        assert lacking(value) == []
+    elif "__init__" in vars(value) and not (dataclasses.is_dataclass(value) or issubclass(value, BaseModel | Protocol)):
+        assert lacking(vars(value)["__init__"], described_by=value) == []
+    else:  # a record, whose fields say what they are, or an error
+        assert value.__doc__
+        assert not value.__doc__.startswith(f"{value.__name__}("), "dataclass wrote this docstring"

@@ -130,8 +130,16 @@ def too_few(members: int) -> str:
 def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
     """Make the part of a claim that was not run, so that the claim cannot be supported without it.
 
-    >>> not_run("was not run", {"network": "deep"}).decision
-    'not tested'
+    Args:
+        reason: Why it was not tested.
+        coordinates: Which network, function or quantity it is about.
+
+    Returns:
+        A part without numbers.
+
+    Example:
+        >>> not_run("was not run", {"network": "deep"}).decision
+        'not tested'
     """
     text(reason=reason)
     nan = float("nan")
