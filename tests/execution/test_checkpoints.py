@@ -13,7 +13,7 @@ from bathymetry.execution.work import EnsembleWork
 from bathymetry.store import checkpoint_path, config_hash, read_unit, unit_path, write_checkpoint
 from bathymetry.store.results import seal, unseal
 from bathymetry.studies import PlannedEnsemble
-from bathymetry.training import loop
+from bathymetry.training import checkpoint
 
 MEMBERS = range(2, 5)
 DATA = bm.data.function("sin", samples=20)
@@ -43,7 +43,7 @@ def interrupted(out, one, members=MEMBERS, steps=13):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution, "CHECKPOINT_EVERY", 0.0)
-        patch.setattr(loop, "_PROGRESS_EVERY", 0.0)
+        patch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
         with pytest.raises(Stopped):
             execution.train_unit(one, members, out, "cpu", stop)
     return checkpoint_path(unit_path(out, one.name, members))
@@ -83,7 +83,7 @@ def place_in(out):
 def test_a_whole_checkpoint_is_gone_on_from_bit_for_bit(tmp_path, whole, monkeypatch):
     place_in(tmp_path).write_bytes(whole[1])
     heard = []
-    monkeypatch.setattr(loop, "_PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
     assert ends(tmp_path, whole[0], heard.append) == []
     assert heard[0] == pytest.approx(14 / 24)  # 13 steps of 24 were stored
     assert not (tmp_path / "damaged").exists()

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from bathymetry.training import Measurement, loop, train
+from bathymetry.training import Measurement, checkpoint, train
 from training import cases
 
 SETTINGS = {"build": cases.with_dropout, "data": cases.regression(), "members": 2, "epochs": 6, "batch_size": 7}
@@ -103,7 +103,7 @@ def test_other_threads_leave_signals_alone(handlers):
 @pytest.mark.parametrize(("every", "steps"), [(60.0, [15, 75, 135]), (5.0, [5, 10, 15])])
 def test_the_first_checkpoint_comes_after_fifteen_seconds_and_then_at_the_usual_rhythm(every, steps, monkeypatch):
     clock, kept = [0.0], []
-    monkeypatch.setattr(loop, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(checkpoint, "perf_counter", lambda: clock[0])
 
     def second(moment):
         clock[0] += 1.0

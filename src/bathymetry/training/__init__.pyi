@@ -1,7 +1,7 @@
+from .checkpoint import Checkpoint as Checkpoint
 from .config import StopWhen as StopWhen
 from .config import TrainingConfig as TrainingConfig
 from .ensemble import EvaluationSet as EvaluationSet
-from .loop import Checkpoint as Checkpoint
 from .loop import train as train
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam

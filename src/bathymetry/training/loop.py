@@ -1,10 +1,7 @@
 """Training an ensemble: the loop over epochs and steps, early stopping, and checkpoints to go on from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Real
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -12,36 +9,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import HeldSignals, free_bytes, gigabytes
-from bathymetry.core.showing import readable
+from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
+from bathymetry.training.checkpoint import Checkpoint, Clock, check_same_training
 from bathymetry.training.config import TrainingConfig
 from bathymetry.training.ensemble import Batch, EvaluationSet, StackedTensors, build_members, check_fit
 from bathymetry.training.loss import Criterion
-from bathymetry.training.module_backends import BACKENDS, BackendName, LoopBackend, choose_backend
+from bathymetry.training.module_backends import BACKENDS, BackendName, Ensemble, LoopBackend, choose_backend
 from bathymetry.training.optimizers import Optimizer, Stepper
 from bathymetry.training.records import Recorder, TrainingState, evaluate
 from bathymetry.training.result import Origin, Trained
 
-_FIRST_CHECKPOINT = 15.0  # seconds; a short training has one too
-_PROGRESS_EVERY = 0.2  # seconds
 _ROW_BYTES = 1_000  # Python's overhead for a few tensors
 _MOST_MEMBERS = 10**12
-
-
-@readable
-class Checkpoint:
-    """What a training needs to go on; random streams have no state, so it is numbers only.
-
-    Args:
-        tensors: Contiguous tensors on the CPU, by name.
-        state: Plain JSON.
-    """
-
-    tensors: Mapping[str, Tensor]
-    state: Mapping[str, Any]
 
 
 def train(
@@ -140,18 +122,17 @@ class TrainingRun:
         if not stacked and backend in ("stacked", "vmap"):
             remedy = "this optimizer steps one network at a time; expected auto or loop, or bm.Adam, bm.AdamW or bm.SGD"
             raise InputError("backend", backend, remedy)
-        self._backend = choose_backend(
-            backend if stacked else "loop",
+        ensemble = Ensemble(
             self._modules,
             self._parameters,
             self._gradients,
             self._criterion,
             self._formula,
-            self._first_rows(3),
-            (config.batch_size or len(config.train_examples)) * self._train_set.examples.inputs[0].numel(),
             members,
             int(config.seed),
         )
+        batch_numbers = (config.batch_size or len(config.train_examples)) * config.train_examples.inputs[0].numel()
+        self._backend = choose_backend(backend if stacked else "loop", ensemble, self._first_rows(3), batch_numbers)
         self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped)
         self._recorder = Recorder(members, config.named_measurements)
         self._full_batch = self._first_rows(None) if config.batch_size is None else None
@@ -179,7 +160,7 @@ class TrainingRun:
         inputs = examples.scaled(examples.inputs[rows], self._dtype)
         return Batch(inputs, self._train_set.targets(len(self._members), rows), shared=True)
 
-    def run(self, clock: "Clock") -> Trained:
+    def run(self, clock: Clock) -> Trained:
         """Train to the end."""
         with clock.holding_signals():
             for epoch in range(self._epoch, self._config.num_epochs + 1):
@@ -343,9 +324,8 @@ class TrainingRun:
         """Go on from a checkpoint of this training."""
         if not isinstance(checkpoint, Checkpoint):
             raise InputError("resume", checkpoint, "expected what `checkpoint` was called with")
-        difference = self._difference(checkpoint)
-        if difference is not None:
-            raise InputError("resume", f"a checkpoint {difference}", "expected one of this very training")
+        config, views = self._config, self._parameters.views
+        check_same_training(checkpoint, self.checkpoint(), config.steps_per_epoch, config.num_steps, self._due, views)
         state, tensors, device = checkpoint.state, checkpoint.tensors, self._parameters.flat.device
         self._parameters.flat.copy_(tensors["parameters"])
         self._gradients.flat.copy_(tensors["gradients"])
@@ -368,43 +348,6 @@ class TrainingRun:
         self._stopped, self._stopped_at = tensors["stopped"].clone(), tensors["stopped_at"].clone()
         if bool(self._stopped.any()):
             self._freeze()
-
-    def _difference(self, checkpoint: Checkpoint) -> str | None:
-        """What keeps this training from going on from a checkpoint; None if nothing does."""
-        state, tensors, own = checkpoint.state, checkpoint.tensors, self.checkpoint()
-        if not isinstance(state, Mapping) or not isinstance(tensors, Mapping):
-            return "without state or tensors"
-        if not isinstance(state.get("training"), Mapping) or not isinstance(state.get("epochs"), Mapping):
-            return "of another version of Bathymetry"
-        for name, value in own.state["training"].items():
-            if state["training"].get(name) != value:
-                return f"of a training with {name} {state['training'].get(name)} instead of {value}"
-        step, epoch, batches = (state.get(name) for name in ("step", "epoch", "batches"))
-        done = [one for one in (step, epoch, batches) if type(one) is int and one >= 0]
-        per_epoch, num_steps = self._config.steps_per_epoch, self._config.num_steps
-        if len(done) < 3 or done[2] > per_epoch or done[0] != min(done[1] * per_epoch + done[2], num_steps):
-            return f"at step {step} after {batches} batches of epoch {epoch}"
-        due = self._due(done[1], done[2])
-        for name in (*due, *state["epochs"]):
-            if state["epochs"].get(name) != due.get(name):
-                return f"with {name} at epochs {state['epochs'].get(name)} instead of {due.get(name)}"
-        views = self._parameters.views.items()
-        snapshots = {f"snapshot/{epoch}/{name}": view for epoch in due["snapshot"] for name, view in views}
-        fixed = {**own.tensors, **snapshots}
-        for name in tensors:
-            if name not in fixed and name not in due and not name.startswith("optimizer/"):
-                return f"with {name}, which this training does not have"
-        for name, one in fixed.items():
-            other = tensors.get(name)
-            if not isinstance(other, Tensor) or other.shape != one.shape or other.dtype != one.dtype:
-                found = f"{tuple(other.shape)} {other.dtype}" if isinstance(other, Tensor) else "nothing"
-                return f"with {found} for {name} instead of {tuple(one.shape)} {one.dtype}"
-        for name, epochs in due.items():
-            rows = tensors.get(name)
-            fits = isinstance(rows, Tensor) and rows.shape[:2] == (len(self._members), len(epochs))
-            if name != "snapshot" and not fits:
-                return f"without the rows of {name}"
-        return None
 
     def _due(self, epoch: int, batches: int) -> dict[str, list[int]]:
         """At which epochs everything was recorded by the time that so many batches of an epoch are done."""
@@ -438,52 +381,6 @@ class TrainingRun:
             _origin=Origin(type(module).__name__, int(self._config.seed), mlp, bare),
             _modules=tuple(self._modules),
         )
-
-
-class Clock:
-    """Reports progress and takes checkpoints when they are due; while it does, signals wait for the next checkpoint."""
-
-    def __init__(
-        self,
-        progress: Callable[[float], None] | None,
-        checkpoint: Callable[[Checkpoint], None] | None,
-        checkpoint_every: Any,
-    ) -> None:
-        for name, function in (("progress", progress), ("checkpoint", checkpoint)):
-            if function is not None and (not callable(function) or isinstance(function, type)):
-                raise InputError(name, function, "expected a function")
-        if not isinstance(checkpoint_every, Real) or not float(checkpoint_every) >= 0:
-            raise InputError("checkpoint_every", checkpoint_every, "expected seconds, from 0")
-        self._progress = progress
-        self._checkpoint = checkpoint
-        self._every = float(checkpoint_every)
-        self._reported: float = perf_counter()
-        self._due: float = self._reported + min(self._every, _FIRST_CHECKPOINT)
-        self._signals = HeldSignals()
-
-    @contextmanager
-    def holding_signals(self) -> Iterator[None]:
-        """Hold back Ctrl-C and SIGTERM inside, if there is a checkpoint to take."""
-        if self._checkpoint is None:
-            yield
-            return
-        with HeldSignals() as signals:
-            self._signals = signals
-            yield
-
-    def tick(self, share: float, take: Callable[[], Checkpoint]) -> None:
-        """Report that a share of the steps is done, and take what is due."""
-        now = perf_counter()
-        if self._progress is not None and now - self._reported >= _PROGRESS_EVERY:
-            self._progress(share)
-            self._reported = now
-        if self._checkpoint is None:
-            return
-        if now >= self._due or self._signals.received is not None:
-            self._checkpoint(take())
-            self._due = perf_counter() + self._every
-        if self._signals.received is not None:
-            self._signals.release()
 
 
 def _formula(criterion: Criterion, sets: Sequence[EvaluationSet]) -> str | None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,16 +23,28 @@ VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a 
 _FALLBACKS = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)  # which vmap does not batch
 
 
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks of one architecture and their stacked tensors, to be trained with one loss."""
+
+    modules: Sequence[nn.Module]
+    parameters: StackedTensors
+    gradients: StackedTensors
+    criterion: Criterion
+    formula: str | None  # "mse" or "cross_entropy" if the loss is just that
+    members: range
+    seed: int
+
+
 class VmapBackend:
     """Any architecture without random layers or running statistics, batched by `torch.func`."""
 
     name = "vmap"
 
-    def __init__(
-        self, modules: Sequence[nn.Module], parameters: StackedTensors, gradients: StackedTensors, criterion: Criterion
-    ) -> None:
-        self._parameters, self._gradients, self._constants = parameters, gradients, _constants(modules)
-        module = modules[0]
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._parameters, self._gradients = ensemble.parameters, ensemble.gradients
+        self._constants = _constants(ensemble.modules)
+        module, criterion = ensemble.modules[0], ensemble.criterion
 
         def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Tensor:
             output: Tensor = functional_call(module, (own, constant), (inputs,))
@@ -66,22 +79,16 @@ class LoopBackend:
 
     name = "loop"
 
-    def __init__(
-        self,
-        modules: Sequence[nn.Module],
-        parameters: StackedTensors,
-        gradients: StackedTensors,
-        criterion: Criterion,
-        members: range,
-        seed: int,
-    ) -> None:
-        self._modules, self._criterion, self._members, self._seed = modules, criterion, members, seed
-        for position, module in enumerate(modules):
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._modules, self._criterion = ensemble.modules, ensemble.criterion
+        self._members, self._seed = ensemble.members, ensemble.seed
+        for position, module in enumerate(self._modules):
             module.train()
             trainable = dict(module.named_parameters())
-            for name, own in parameters.member(position).items():
+            gradients = ensemble.gradients.member(position)
+            for name, own in ensemble.parameters.member(position).items():
                 trainable[name].data = own
-                trainable[name].grad = gradients.member(position)[name]
+                trainable[name].grad = gradients[name]
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
         """Write every member's gradient; return the losses, float64."""
@@ -119,41 +126,31 @@ class LoopBackend:
 Backend = MLPBackend | VmapBackend | LoopBackend
 
 
-def choose_backend(
-    requested: BackendName,
-    modules: Sequence[nn.Module],
-    parameters: StackedTensors,
-    gradients: StackedTensors,
-    criterion: Criterion,
-    formula: str | None,  # "mse" or "cross_entropy" if the loss is just that
-    trial: Batch,
-    batch_numbers: int,  # input numbers per batch
-    members: range,
-    seed: int,
-) -> Backend:
-    """Choose how to differentiate, by the rule in the docstring of `train`; `trial` has a few examples."""
-    activations = activations_of(modules[0])
-    alike = activations is not None and all(activations_of(module) == activations for module in modules)
-    if requested in ("auto", "stacked") and alike and activations is not None and formula and trial.inputs.ndim == 2:
-        return MLPBackend(parameters, gradients, activations, formula)
+def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> Backend:
+    """Choose by the rule in the docstring of `train`; `trial` has a few examples, a batch so many input numbers."""
+    activations = [activations_of(module) for module in ensemble.modules]
+    first, alike = activations[0], all(one == activations[0] for one in activations)
+    if requested in ("auto", "stacked") and first is not None and alike and ensemble.formula and trial.inputs.ndim == 2:
+        return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula)
     if requested == "stacked":
         remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
         raise InputError("backend", requested, f"{remedy}, and no label of −100")
-    small = parameters.flat.is_cuda or batch_numbers <= VMAP_NUMBERS
+    small = ensemble.parameters.flat.is_cuda or batch_numbers <= VMAP_NUMBERS
     if requested == "vmap" or (requested == "auto" and small):
-        batched = VmapBackend(modules, parameters, gradients, criterion)
-        problem = _problem(batched, modules, gradients, trial)
+        batched = VmapBackend(ensemble)
+        problem = _problem(batched, ensemble, trial)
         if problem is None:
             return batched
         if requested == "vmap":
             raise InputError("backend", requested, f"{problem}; expected auto or loop")
-    return LoopBackend(modules, parameters, gradients, criterion, members, seed)
+    return LoopBackend(ensemble)
 
 
-def _problem(batched: VmapBackend, modules: Sequence[nn.Module], gradients: StackedTensors, trial: Batch) -> str | None:
+def _problem(batched: VmapBackend, ensemble: Ensemble, trial: Batch) -> str | None:
     """Say why `torch.func` can't stand in for the networks; None if it can."""
-    alike = all(_differ_by_state_only(modules[0], one) for one in modules[1:])
-    if not (_can_be_batched(modules[0]) and alike and _is_steady(modules[0], trial.inputs)):
+    first, *others = ensemble.modules
+    alike = all(_differ_by_state_only(first, one) for one in others)
+    if not (alike and _can_be_batched(first) and _is_steady(first, trial.inputs)):
         return "torch.func can't batch a network that is random, keeps statistics, recurs or knows its mode"
     try:
         outputs = batched.outputs(trial.inputs)
@@ -161,9 +158,9 @@ def _problem(batched: VmapBackend, modules: Sequence[nn.Module], gradients: Stac
     except TRIAL_ERRORS as error:  # such as `if h.sum() > 0` in the network or the loss
         return f"torch.func can't batch the network or the loss ({first_line(error)})"
     finally:
-        gradients.flat.zero_()
+        ensemble.gradients.flat.zero_()
     with torch.no_grad():
-        alone = torch.stack([module(trial.inputs) for module in modules])
+        alone = torch.stack([module(trial.inputs) for module in ensemble.modules])
     close = torch.allclose(outputs, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
     return None if close else "torch.func gives other outputs than the networks alone"
 

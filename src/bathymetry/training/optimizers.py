@@ -130,9 +130,6 @@ class Cosine:
     Args:
         last: The fraction at the end, from 0 to 1.
 
-    Raises:
-        InputError: If it is outside.
-
     Example:
         >>> Cosine(last=0.5)(0.0), Cosine(last=0.5)(1.0)
         (1.0, 0.5)
@@ -156,9 +153,6 @@ class Step:
     Args:
         at: Fractions of the training, from 0 to 1.
         by: The factor.
-
-    Raises:
-        InputError: If a fraction is outside, or the factor is not positive.
 
     Example:
         >>> Step(at=(0.5, 0.75), by=0.1)(0.5)
