@@ -5,7 +5,7 @@ what diverged (NaN) is ranked last, together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import confidence_level, coordinates_of, flag, groups, numbers, one_of, text
+from bathymetry.stats.checks import confidence_level, flag, groups, numbers, one_of, text
 from bathymetry.stats.intervals import superiority_interval
 from bathymetry.stats.verdict import (
     CONFIDENCE,
@@ -22,10 +22,11 @@ from bathymetry.stats.verdict import (
     Direction,
     Part,
     agreeing,
-    decide,
+    decided,
+    decision_of,
     doubt,
+    is_clear,
     side_of,
-    too_few,
 )
 from bathymetry.stats.wording import level, percent, percent_range, with_p
 
@@ -142,33 +143,33 @@ def stochastic_order(
     members = min(len(a), len(b))
     p = test.p if members >= MINIMUM_MEMBERS else None
     direction = side_of(test.superiority, 0.5)
-    decision = decide(p, direction, confidence)
     interval = superiority_interval(test.superiority, len(a), len(b), confidence)
-    interval = agreeing(interval, 0.5, test.superiority, clear=test.p < doubt(confidence))
+    interval = agreeing(interval, 0.5, test.superiority, clear=is_clear(test.p, confidence))
     ends = f"{level(confidence)} {percent_range(*interval)}{with_p(p)}"
     summary = f"{first} {relation} {second} in {percent(test.superiority)} % of pairs ({ends})"
     summary += _without_a_number(a, b, first, second, last)
-    finding = _finding(decision, first, relation, second, test.superiority)
-    reason = too_few(members) or f"neither is {relation} the other clearly enough"
+    finding = _finding(decision_of(p, direction, confidence), first, relation, second, test.superiority)
+    obstacle = f"neither is {relation} the other clearly enough"
+    never = members > 0 and bool((a == last).all() and (b == last).all())
     if not members:
         finding = summary = "no members"
-    elif bool((a == last).all() and (b == last).all()):
+    elif never:
         finding = summary = f"nothing to compare: it happened in none of {len(a)} {first} and none of {len(b)} {second}"
-        reason = "it happened in no member of either"
-    return Part(
-        decision=decision,
-        estimate=test.superiority,
-        interval=interval,
-        p=p,
-        members=members,
+    part = decided(
+        test.superiority,
+        interval,
+        p,
+        members,
+        direction,
+        confidence,
         summary=summary,
-        coordinates=coordinates_of(coordinates),
-        reason=reason if decision == "undecided" else "",
         finding=finding,
+        obstacle=obstacle,
         rule=f"Supported if Mann and Whitney's two-sided test at {doubt(confidence) * 100:.4g} % finds {first} "
         f"{relation} {second}, contradicted if it finds the opposite.",
-        direction=direction,
+        coordinates=coordinates,
     )
+    return replace(part, reason="it happened in no member of either") if never else part
 
 
 def _relation(relation: str | None, *, larger_is_better: bool) -> str:
@@ -266,24 +267,22 @@ def best_of(
         shown = max(hardest, key=lambda part: part.estimate)
     p = p if members >= MINIMUM_MEMBERS else None
     direction: Direction = "for" if ahead else "against" if behind else "neither"
-    decision = decide(p, direction, confidence)
     single = len(candidates) == len(others) == 1
     relation = _RELATIONS[larger_is_better][0]
     leader = next(name for name, row in pairs.items() if any(part is shown for part in row.values()))
     unbeaten = [rival for rival, part in pairs[leader].items() if part.decision != "supported"]
-    reason = too_few(members) or f"whether {leader} beats {', '.join(unbeaten)} stays open"
-    return Part(
-        decision=decision,
-        estimate=shown.estimate,
-        interval=shown.interval,
-        p=p,
-        members=members,
+    return decided(
+        shown.estimate,
+        shown.interval,
+        p,
+        members,
+        direction,
+        confidence,
         summary=shown.summary if single else _summary(pairs, relation, levels),
-        coordinates=coordinates_of(coordinates),
-        reason=reason if decision == "undecided" else "",
         finding=shown.finding if single else _outcomes(pairs, relation),
+        obstacle=f"whether {leader} beats {', '.join(unbeaten)} stays open",
         rule=_rule(list(candidates), list(others), relation, levels),
-        direction=direction,
+        coordinates=coordinates,
     )
 
 

@@ -50,24 +50,13 @@ def logit(
 ) -> Float[np.ndarray, "*shape"]:
     """Give the logit of an accuracy, finite even when all or none are right.
 
-        ln((c + ½) / (n − c + ½))
+    ln((c + ½) / (n − c + ½))
 
     The two halves remove most of the bias of the plain logit. Haldane 1956, Annals of Human Genetics 20:309;
     Anscombe 1956, Biometrika 43:461.
 
-    Args:
-        correct: c, how many are right; a mean of counts need not be whole.
-        total: n, of how many.
-
-    Returns:
-        The logit, of the shape of `correct`; NaN where `correct` is.
-
-    Raises:
-        InputError: If a total is below 1, or more are right than there are.
-
-    Example:
-        >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
-        (0.0, True)
+    >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
+    (0.0, True)
     """
     count = numbers("correct", correct, axes=None)
     of = _totals(total, count)
@@ -81,21 +70,10 @@ def accuracy(
 ) -> Float[np.ndarray, "*shape"]:
     """Take a logit back to the accuracy it came from.
 
-        c/n = ((n + 1) / (1 + e^−z) − ½) / n
+    c/n = ((n + 1) / (1 + e^−z) − ½) / n
 
-    Args:
-        logits: z, as from `logit`.
-        total: n, the number of examples.
-
-    Returns:
-        The share of examples that are right, clipped to 0 and 1.
-
-    Raises:
-        InputError: If a total is below 1.
-
-    Example:
-        >>> round(float(accuracy(logit(97, 100), 100)), 12)
-        0.97
+    >>> round(float(accuracy(logit(97, 100), 100)), 12)
+    0.97
     """
     z = numbers("logits", logits, axes=None)
     of = _totals(total, z)
@@ -185,26 +163,15 @@ def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
 def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Give Student's interval of the mean.
 
-        x̄ ± t(n − 1) s / √n
+    x̄ ± t(n − 1) s / √n
 
     Student 1908, Biometrika 6:1.
 
-    Args:
-        values: One finite number a member.
-        confidence: Two-sided, from 0 to 1.
+    Mean 3, standard error √0.5, t(4) = 2.7764.
 
-    Returns:
-        The lower and the upper end: one point where all values are equal, NaN with fewer than two.
-
-    Raises:
-        InputError: If a value is not finite.
-
-    Example:
-        Mean 3, standard error √0.5, t(4) = 2.7764.
-
-        >>> low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-        >>> round(low, 4), round(high, 4)
-        (1.0368, 4.9632)
+    >>> low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    >>> round(low, 4), round(high, 4)
+    (1.0368, 4.9632)
     """
     confidence = confidence_level(confidence)
     mean, error = mean_and_error(values)
@@ -217,24 +184,12 @@ def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDEN
 def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, float]:
     """Give the p values of the two one-sided t tests of a mean against a line.
 
-        P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s, T of n − 1 degrees of freedom
+    P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s, T of n − 1 degrees of freedom
 
     Student 1908, Biometrika 6:1.
 
-    Args:
-        values: One finite number a member.
-        line: The value that the mean is compared with.
-
-    Returns:
-        The first is small when the mean lies below the line, the second when above. Equal values are certain, and
-        fewer than two say nothing (½, ½).
-
-    Raises:
-        InputError: If a value is not finite.
-
-    Example:
-        >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
-        (1.0, 0.0)
+    >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
+    (1.0, 0.0)
     """
     line = number("line", line)
     mean, error = mean_and_error(values)
@@ -251,7 +206,7 @@ def superiority_interval(
 
     The θ with |θ̂ − θ| ≤ z √V(θ), where with N = (m + n)/2 − 1
 
-        V(θ) = θ (1 − θ) [1 + N (1 − θ)/(2 − θ) + N θ/(1 + θ)] / (m n)
+    V(θ) = θ (1 − θ) [1 + N (1 − θ)/(2 − θ) + N θ/(1 + θ)] / (m n)
 
     Method 5 of Newcombe 2006, Statistics in Medicine 25:559 (doi 10.1002/sim.2324): Hanley and McNeil's variance with
     the two sizes evened out, taken at θ and not at its estimate. So it stays inside 0 to 1 and keeps a width at
@@ -259,24 +214,11 @@ def superiority_interval(
     Whitney's test, so that leaving out ½ and rejecting by its normal approximation are one and the same. With ties it
     is on the wide side.
 
-    Args:
-        estimate: θ̂, from 0 to 1.
-        first: m, the size of A.
-        second: n, the size of B.
-        confidence: Two-sided, from 0 to 1.
+    One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
 
-    Returns:
-        The lower and the upper end; NaN if a group is empty.
-
-    Raises:
-        InputError: If the estimate is not from 0 to 1.
-
-    Example:
-        One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
-
-        >>> low, high = superiority_interval(1.0, 1, 1)
-        >>> round(low, 4), high
-        (0.2065, 1.0)
+    >>> low, high = superiority_interval(1.0, 1, 1)
+    >>> round(low, 4), high
+    (0.2065, 1.0)
     """
     first, second = whole_number("first", first, 0, 2**53), whole_number("second", second, 0, 2**53)
     confidence = confidence_level(confidence)

@@ -174,21 +174,10 @@ def from_left_out(
 
     Formula and source as in `jackknife`.
 
-    Args:
-        value: The statistic of all observations.
-        left_out: The statistic without each one, along the first axis.
+    The variance with divisor n, of 0 and 2, is 1; each alone has 0. The correction gives the unbiased 2.
 
-    Returns:
-        The statistic, its bias-corrected mean, standard error and pseudo-values.
-
-    Raises:
-        InputError: If there are fewer than two observations, or shapes that do not fit.
-
-    Example:
-        The variance with divisor n, of 0 and 2, is 1; each alone has 0. The correction gives the unbiased 2.
-
-        >>> float(from_left_out(1.0, np.array([0.0, 0.0])).mean)
-        2.0
+    >>> float(from_left_out(1.0, np.array([0.0, 0.0])).mean)
+    2.0
     """
     without, whole = numbers("left_out", left_out, axes=None), numbers("value", value, axes=None)
     n = without.shape[0] if without.ndim else 0

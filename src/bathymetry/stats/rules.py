@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -37,12 +38,13 @@ from bathymetry.stats.verdict import (
     Direction,
     Part,
     agreeing,
-    decide,
+    decided,
     doubt,
+    is_clear,
     side_of,
     too_few,
 )
-from bathymetry.stats.wording import count_of_members, level, percent, percent_range, with_interval, with_p
+from bathymetry.stats.wording import count_of_members, described, level, percent, percent_range
 
 Side = Literal["above", "below"]
 _OTHER: Final[Mapping[str, Side]] = {"above": "below", "below": "above"}
@@ -76,23 +78,21 @@ def majority(
     holds, confidence = booleans("holds", holds), confidence_level(confidence)
     members, count = len(holds), int(holds.sum())
     p = float(stats.binomtest(count, members).pvalue) if members >= MINIMUM_MEMBERS else None
-    direction = side_of(2 * count, members)
-    decision = decide(p, direction, confidence)
     estimate = count / members if members else math.nan
     interval = clopper_pearson(count, members, confidence)
     shown = f"{percent(estimate)} %, {level(confidence)} {percent_range(*interval)}"
-    return Part(
-        decision=decision,
-        estimate=estimate,
-        interval=interval,
-        p=p,
-        members=members,
+    return decided(
+        estimate,
+        interval,
+        p,
+        members,
+        side_of(2 * count, members),
+        confidence,
         summary=f"{count} of {count_of_members(members)} ({shown})" if members else "no members",
-        coordinates=coordinates_of(coordinates),
-        reason=_open(decision, too_few(members) or "the interval of the share holds one half"),
-        rule=f"Supported if the {confidence * 100:.4g} % interval of the share of members lies above one half, "
+        obstacle="the interval of the share holds one half",
+        rule=f"Supported if the {level(confidence)} of the share of members lies above one half, "
         "contradicted if below.",
-        direction=direction,
+        coordinates=coordinates,
     )
 
 
@@ -146,32 +146,28 @@ def mean_sign(
     mean, _ = mean_and_error(usable)
     p = min(1.0, 2 * min(t_tails(usable, 0.0))) if members >= MINIMUM_MEMBERS else None
     direction = side_of(mean, 0.0, expect_above=expected == "above")
-    decision = decide(p, direction, confidence)
     interval = t_interval(usable, confidence)
     if p is not None:
-        interval = agreeing(interval, 0.0, mean, clear=decision != "undecided")
-    estimate, low, high = (float(one) for one in np.clip([mean, *interval], *ends))
-    centre, *limits = (float(one) for one in shown.backward(np.array([estimate, low, high])))
+        interval = agreeing(interval, 0.0, mean, clear=is_clear(p, confidence))
+    estimate, *kept = (float(one) for one in np.clip([mean, *interval], *ends))
+    centre, low, high = (float(one) for one in shown.backward(np.array([estimate, *kept])))
     line = float(shown.backward(np.array(0.0)))
-    number_words, interval_words = with_interval(centre, (limits[0], limits[1]), confidence, lines=[line], unit=unit)
-    finding, summary = f"{quantity} {number_words} ({interval_words})", "no members with a number"
-    if members:
-        summary = f"{quantity} {number_words} ({interval_words}{with_p(p)}, {count_of_members(members)})"
-        left_out = len(values) - members
-        summary += f"; {left_out} of {len(values)} without a number, left out" if left_out else ""
-    return Part(
-        decision=decision,
-        estimate=estimate,
-        interval=(low, high),
-        p=p,
-        members=members,
-        summary=summary,
-        coordinates=coordinates_of(coordinates),
-        reason=_open(decision, too_few(members) or "the interval of the mean holds 0"),
+    finding, summary = described(quantity, centre, (low, high), confidence, p, members, [line], unit)
+    left_out = len(values) - members
+    summary += f"; {left_out} of {len(values)} without a number, left out" if left_out else ""
+    return decided(
+        estimate,
+        (kept[0], kept[1]),
+        p,
+        members,
+        direction,
+        confidence,
+        summary=summary if members else "no members with a number",
         finding=finding if members else "",
+        obstacle="the interval of the mean holds 0",
         rule=f"Supported if the {confidence * 100:.4g} % t interval of the mean over members lies {expected} "
         f"{f'{line:g}{unit}' if line else 'zero'}, contradicted if {_OTHER[expected]}.",
-        direction=direction,
+        coordinates=coordinates,
     )
 
 
@@ -231,34 +227,30 @@ def mean_in_interval(
     mean, _ = mean_and_error(usable)
     inside = low <= mean <= high
     p = _p_of_region(usable, low, high, inside=inside) if members >= MINIMUM_MEMBERS else None
-    if lost and p is not None and (inside or p >= doubt(confidence)):
+    if lost and (inside or not is_clear(p, confidence)):
         p = None
-    direction: Direction = "neither" if not members else "for" if inside else "against"
-    decision = decide(p, direction, confidence)
     ends = t_interval(usable, confidence)
     interval = (float(np.clip(ends[0], 0, 1)), float(np.clip(ends[1], 0, 1))) if as_percent else ends
-    edge = "the interval of the mean reaches over an edge of the region"
-    obstacle = f"{lost} of {len(values)} members diverged" if lost and inside else edge
     scale, unit = (100, " %") if as_percent else (1, "")
-    centre, limits = with_interval(
-        mean * scale, (interval[0] * scale, interval[1] * scale), confidence, [low * scale, high * scale], unit
-    )
-    summary = f"{quantity} {centre} ({limits}{with_p(p)}, {count_of_members(members)}); "
-    summary += f"the region is {low * scale:g} to {high * scale:g}{unit}".replace("-", "−")
+    edges = [low * scale, high * scale]
+    shown = (interval[0] * scale, interval[1] * scale)
+    _, summary = described(quantity, mean * scale, shown, confidence, p, members, edges, unit)
+    summary += f"; the region is {edges[0]:g} to {edges[1]:g}{unit}".replace("-", "−")
     if not members:
         summary = "no members with a number" if lost else "no members"
-    return Part(
-        decision=decision,
-        estimate=mean,
-        interval=interval,
-        p=p,
-        members=members,
+    edge = "the interval of the mean reaches over an edge of the region"
+    return decided(
+        mean,
+        interval,
+        p,
+        members,
+        "neither" if not members else "for" if inside else "against",
+        confidence,
         summary=summary + (f"; diverged: {lost} of {len(values)}" if lost else ""),
-        coordinates=coordinates_of(coordinates),
-        reason=_open(decision, too_few(members) or obstacle),
+        obstacle=f"{lost} of {len(values)} members diverged" if lost and inside else edge,
         rule=f"Supported if the {confidence * 100:.4g} % t interval of the mean over members lies wholly inside the "
         "region, contradicted if wholly outside.",
-        direction=direction,
+        coordinates=coordinates,
     )
 
 
@@ -318,12 +310,12 @@ def correlation(
     x, y = x[both], y[both]
     members = len(x)
     p = 1.0 if members >= least else None
-    reason = "the interval of the correlation holds 0"
+    obstacle = "the interval of the correlation holds 0"
     constant = [name for name, values in ((first, x), (second, y)) if members and np.ptp(values) == 0]
     if members < least:
-        reason = f"{count_of_members(members)}, where this verdict needs {least}"
+        obstacle = f"{count_of_members(members)}, where this verdict needs {least}"
     elif constant:
-        reason = f"all {count_of_members(members)} have the same {' and the same '.join(constant)}"
+        obstacle = f"all {count_of_members(members)} have the same {' and the same '.join(constant)}"
     estimate, interval = math.nan, NO_INTERVAL
     if members >= 3 and not constant:
         estimate = float(stats.spearmanr(x, y).statistic)
@@ -333,30 +325,28 @@ def correlation(
         if p is not None:
             tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
             p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
-    direction = side_of(estimate, 0.0, expect_above=expected == "above")
-    decision = decide(p, direction, confidence)
     if p is not None:
-        interval = agreeing(interval, 0.0, estimate, clear=decision != "undecided")
-    shown, ends = with_interval(estimate, interval, confidence)
+        interval = agreeing(interval, 0.0, estimate, clear=is_clear(p, confidence))
     what = f"rank correlation of {first} and {second}"
-    finding = f"{what} {shown} ({ends})"
-    summary = f"{what} {shown} ({ends}{with_p(p)}, {count_of_members(members)})"
+    finding, summary = described(what, estimate, interval, confidence, p, members)
     if math.isnan(estimate):
-        finding = summary = f"no {what}: {reason}"
-    return Part(
-        decision=decision,
-        estimate=estimate,
-        interval=interval,
-        p=p,
-        members=members,
+        finding = summary = f"no {what}: {obstacle}"
+    direction = side_of(estimate, 0.0, expect_above=expected == "above")
+    part = decided(
+        estimate,
+        interval,
+        p,
+        members,
+        direction,
+        confidence,
         summary=summary,
-        coordinates=coordinates_of(coordinates),
-        reason=_open(decision, reason),
         finding=finding,
+        obstacle=obstacle,
         rule=f"Supported if the correlation's {confidence * 100:.4g} % bootstrap interval over members lies {expected} "
         f"zero, contradicted if {_OTHER[expected]}; undecided under {least} members.",
-        direction=direction,
+        coordinates=coordinates,
     )
+    return part if members >= least else replace(part, reason=obstacle)
 
 
 def _resampled(x: Float[np.ndarray, " member"], y: Float[np.ndarray, " member"]) -> Float[np.ndarray, " resample"]:
@@ -445,7 +435,7 @@ def exists(
         members=members,
         summary=summary,
         coordinates=coordinates_of(coordinates),
-        reason=_open(decision, reason),
+        reason=reason if decision == "undecided" else "",
         rule=f"{rule}.",
         direction=direction,
     )
@@ -453,7 +443,3 @@ def exists(
 
 def _any(cells: Mapping[str, Bool[np.ndarray, " _"]]) -> bool:
     return any(bool(values.any()) for values in cells.values())
-
-
-def _open(decision: Decision, reason: str) -> str:
-    return reason if decision == "undecided" else ""

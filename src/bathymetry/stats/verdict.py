@@ -97,11 +97,38 @@ class Verdict:
         return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
-def decide(p: float | None, direction: Direction, confidence: float) -> Decision:
-    """Decide a part: its p against the level, on the side of the claim on which its estimate lies."""
-    if p is None or direction == "neither" or p >= doubt(confidence):
+def decided(
+    estimate: float,
+    interval: tuple[float, float],
+    p: float | None,
+    members: int,
+    direction: Direction,
+    confidence: float,
+    *,
+    summary: str,
+    obstacle: str,
+    rule: str,
+    coordinates: Mapping[str, str] | None,
+    finding: str = "",
+) -> Part:
+    """Make a part, decided by its p on the side of the claim on which its estimate lies.
+
+    The obstacle is why it is undecided, where it is and there are members enough.
+    """
+    decision = decision_of(p, direction, confidence)
+    reason = (too_few(members) or obstacle) if decision == "undecided" else ""
+    about = coordinates_of(coordinates)
+    return Part(decision, estimate, interval, p, members, summary, about, reason, finding, rule, direction)
+
+
+def decision_of(p: float | None, direction: Direction, confidence: float) -> Decision:
+    if direction == "neither" or not is_clear(p, confidence):
         return "undecided"
     return "supported" if direction == "for" else "contradicted"
+
+
+def is_clear(p: float | None, confidence: float) -> bool:
+    return p is not None and p < doubt(confidence)
 
 
 def doubt(confidence: float) -> float:

@@ -26,19 +26,8 @@ def percent(share: float) -> str:
 def percent_range(low: float, high: float) -> str:
     """Write an interval of shares in percent.
 
-    Args:
-        low: Its lower end, from 0 to 1.
-        high: Its upper end.
-
-    Returns:
-        Both ends and one sign.
-
-    Raises:
-        InputError: If an end is not a number.
-
-    Example:
-        >>> percent_range(0.4439, 0.9748)
-        '44–97 %'
+    >>> percent_range(0.4439, 0.9748)
+    '44–97 %'
     """
     return f"{percent(number('low', low, nan=True))}–{percent(number('high', high, nan=True))} %"
 
@@ -86,6 +75,22 @@ def with_interval(
     if len(values) < 3:
         return words[0] + unit, f"no {level(confidence)}"
     return words[0] + unit, f"{level(confidence)} {words[1]} to {words[2]}{unit}"
+
+
+def described(
+    quantity: str,
+    estimate: float,
+    interval: tuple[float, float],
+    confidence: float,
+    p: float | None,
+    members: int,
+    lines: Sequence[float] = (0.0,),
+    unit: str = "",
+) -> tuple[str, str]:
+    """Write a quantity with its interval, and once more with p and the number of members."""
+    number_words, interval_words = with_interval(estimate, interval, confidence, lines, unit)
+    told = f"{quantity} {number_words} ({interval_words}"
+    return f"{told})", f"{told}{with_p(p)}, {count_of_members(members)})"
 
 
 def count_of_members(members: int) -> str:
