@@ -25,7 +25,7 @@ from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
 from bathymetry.core.streams import stream
 from bathymetry.linalg import NotFiniteError
-from bathymetry.probes.points import Points, as_points, check_seed, check_surface
+from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
 _RECENT = 10  # norms with which that of a step is compared
@@ -62,7 +62,7 @@ class CriticalPoint:
 
 def critical_point(
     surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
+    theta: Theta = None,
     *,
     tolerance: float = 1e-8,
     iterations: int = 200,

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from bathymetry.core.errors import whole_number
 from bathymetry.core.showing import readable
 from bathymetry.linalg import NotConverged, spectral_density
-from bathymetry.probes.points import as_points, check_seed
+from bathymetry.probes.points import Theta, as_points, check_seed
 from bathymetry.probes.spectra import dense_eigenvalues
 from bathymetry.surface import LossSurface
 
@@ -41,12 +41,7 @@ class CurvatureIndex:
 
 
 def curvature_index(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    probes: int = 20,
-    steps: int = 100,
-    seed: int = 0,
+    surface: LossSurface, theta: Theta = None, *, probes: int = 20, steps: int = 100, seed: int = 0
 ) -> CurvatureIndex:
     """Count positive, zero and negative eigenvalues of the Hessian, in float64.
 

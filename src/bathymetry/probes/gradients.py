@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
-from bathymetry.probes.points import as_point, as_points, check_surface, one_of
+from bathymetry.probes.points import Theta, as_points, check_surface, one_of
 from bathymetry.stats import CONFIDENCE
 from bathymetry.stats.per_member import from_left_out
 from bathymetry.surface import LossSurface
@@ -43,7 +43,7 @@ class GradientNorm:
     loss: Float[Tensor, "*member"]
 
 
-def gradient_norm(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> GradientNorm:
+def gradient_norm(surface: LossSurface, theta: Theta = None) -> GradientNorm:
     """Measure the gradient norm, in total and by layer.
 
     Args:
@@ -82,9 +82,7 @@ class ExampleGradientNorms:
     backend: str  # how they were computed
 
 
-def example_gradient_norms(
-    surface: LossSurface, theta: Float[Tensor, " parameter"] | None = None
-) -> ExampleGradientNorms:
+def example_gradient_norms(surface: LossSurface, theta: Theta = None) -> ExampleGradientNorms:
     """Measure the norm of each example's own gradient.
 
     Args:
@@ -103,8 +101,8 @@ def example_gradient_norms(
         >>> example_gradient_norms(LossSurface(model, "mse", data)).value
         tensor([2., 6.], dtype=torch.float64)
     """
-    surface, point = as_point(surface, theta)
-    return ExampleGradientNorms(surface.example_gradient_norms(point), surface.backend)
+    surface, points = as_points(surface, theta)
+    return ExampleGradientNorms(surface.example_gradient_norms(points.one()), surface.backend)
 
 
 @readable
@@ -119,7 +117,7 @@ class NoiseScale:
     num_examples: int
 
 
-def noise_scale(surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None = None) -> NoiseScale:
+def noise_scale(surface: LossSurface, theta: Theta = None) -> NoiseScale:
     """Estimate the gradient noise scale.
 
     Args:
@@ -205,12 +203,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    of: InputDerivative = "loss",
-    output: Output = None,
-    wrt: Wrt = None,
+    surface: LossSurface, theta: Theta = None, *, of: InputDerivative = "loss", output: Output = None, wrt: Wrt = None
 ) -> Sensitivity:
     """Measure the sensitivity to the input.
 

@@ -19,7 +19,7 @@ from bathymetry.core.errors import InputError, check_dense, positive_number, who
 from bathymetry.core.networks import norms
 from bathymetry.core.showing import readable
 from bathymetry.linalg import eigenpairs
-from bathymetry.probes.points import as_point, check_seed, check_surface, one_of
+from bathymetry.probes.points import Theta, as_points, check_seed, check_surface, one_of
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
@@ -213,7 +213,7 @@ class Landscape:
 
 def landscape(
     surface: LossSurface,
-    theta: Float[Tensor, " parameter"] | None = None,
+    theta: Theta = None,
     *,
     directions: Directions = "filter",
     dimensions: Literal[1, 2] = 2,
@@ -250,7 +250,8 @@ def landscape(
     """
     points, radius = whole_number("points", points, 2, _MAX_ON_AXIS[1]), positive_number("radius", radius)
     seed = check_seed(seed)
-    surface, centre = as_point(surface, theta, "float32")
+    surface, where = as_points(surface, theta, "float32")
+    centre = where.one()
     along = _directions(surface, centre, directions, dimensions, seed)
     whole_number("points", points, 2, _MAX_ON_AXIS[len(along)])
     lengths = norms(along)

@@ -13,6 +13,7 @@ from bathymetry.linalg import NotFiniteError
 from bathymetry.surface import LossSurface
 
 T = TypeVar("T")
+Theta = Float[Tensor, "*member parameter"] | None  # one point, one per member, or the model's current parameters
 Precision = Literal["own", "float32", "float64"]
 
 
@@ -28,6 +29,12 @@ class Points:
     def squeeze(self, results: Shaped[Tensor, "member *rest"]) -> Tensor:
         """Drop the member axis if the points came without one."""
         return results[0] if self.single else results
+
+    def one(self) -> Float[Tensor, " parameter"]:
+        """The only point."""
+        if not self.single:
+            raise InputError("theta", f"{len(self.theta)} members", "expected one point, (parameter,)")
+        return self.theta[0]
 
     def stack(self, rows: Iterable[Tensor]) -> Tensor:
         """Stack one result per member."""
@@ -56,9 +63,7 @@ def check_surface(surface: object) -> None:
         raise InputError("surface", kind, "expected a bm.LossSurface(model, loss, data)")
 
 
-def as_points(
-    surface: LossSurface, theta: Float[Tensor, "*member parameter"] | None, precision: Precision = "own"
-) -> tuple[LossSurface, Points]:
+def as_points(surface: LossSurface, theta: Theta, precision: Precision = "own") -> tuple[LossSurface, Points]:
     """Check where a probe is to measure, and in which precision: the surface's own, at least float32, or float64."""
     check_surface(surface)
     if precision == "float32":
@@ -70,16 +75,6 @@ def as_points(
     if single and not bool(loss.isfinite()):
         raise InputError("loss", float(loss), "expected a point where the loss is finite")
     return surface, Points(points, single, loss, loss.isfinite().cpu())
-
-
-def as_point(
-    surface: LossSurface, theta: Float[Tensor, " parameter"] | None, precision: Precision = "own"
-) -> tuple[LossSurface, Float[Tensor, " parameter"]]:
-    """Check where a probe of one point is to measure."""
-    surface, points = as_points(surface, theta, precision)
-    if not points.single:
-        raise InputError("theta", f"{len(points.theta)} members", "expected one point, (parameter,)")
-    return surface, points.theta[0]
 
 
 def one_of(field: str, value: object, options: Any) -> None:

@@ -20,7 +20,7 @@ from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.networks import norms
 from bathymetry.core.showing import readable
 from bathymetry.linalg import NotFiniteError, ScaledOperator, eigenpairs
-from bathymetry.probes.points import as_points, check_seed, one_of
+from bathymetry.probes.points import Theta, as_points, check_seed, one_of
 from bathymetry.surface import LossSurface
 
 _MAX_STEPS = 10**6
@@ -45,7 +45,7 @@ class Sharpness:
 
 def sharpness(
     surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
+    theta: Theta = None,
     *,
     kind: Kind = "keskar",
     epsilon: float = 1e-3,

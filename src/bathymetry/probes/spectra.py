@@ -24,7 +24,7 @@ from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.linalg import NotConverged as NotConverged
 from bathymetry.linalg import NotFiniteError, ScaledOperator, SpectralDensity, SymmetricOperator, Which
-from bathymetry.probes.points import Points, as_points, check_seed, check_surface
+from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
 _DENSE = 1000  # parameters up to which the preconditioned eigenvalue comes from a dense Hessian
@@ -45,7 +45,7 @@ class Eigenvalues:
 
 def eigenvalues(
     surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
+    theta: Theta = None,
     *,
     k: int = 5,
     which: Which = "largest",
@@ -182,10 +182,7 @@ def dense_eigenvalues(
 
 
 def preconditioned_eigenvalue(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    preconditioner: Float[Tensor, "*member parameter"],
+    surface: LossSurface, theta: Theta = None, *, preconditioner: Float[Tensor, "*member parameter"]
 ) -> Float[Tensor, "*member"]:
     """Measure the largest eigenvalue of D^(−½) H D^(−½).
 
@@ -272,12 +269,7 @@ def _divisor(state: dict[str, Tensor], group: dict[str, object]) -> Tensor:
 
 
 def spectral_density(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    probes: int = 10,
-    steps: int = 80,
-    seed: int = 0,
+    surface: LossSurface, theta: Theta = None, *, probes: int = 10, steps: int = 80, seed: int = 0
 ) -> SpectralDensity:
     """Estimate the distribution of the Hessian's eigenvalues by stochastic Lanczos quadrature.
 
@@ -337,13 +329,7 @@ class Trace:
     num_matvecs: int  # Hessian-vector products for each member
 
 
-def trace(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    num_matvecs: int = 60,
-    seed: int = 0,
-) -> Trace:
+def trace(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 60, seed: int = 0) -> Trace:
     """Estimate the trace of the Hessian by Hutch++.
 
     Args:
@@ -380,13 +366,7 @@ class Diagonal:
     num_matvecs: int  # Hessian-vector products for each member
 
 
-def diagonal(
-    surface: LossSurface,
-    theta: Float[Tensor, "*member parameter"] | None = None,
-    *,
-    num_matvecs: int = 100,
-    seed: int = 0,
-) -> Diagonal:
+def diagonal(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 100, seed: int = 0) -> Diagonal:
     """Estimate the diagonal of the Hessian.
 
     Args:
