@@ -42,7 +42,7 @@ def test_examples_of_a_perceptron_whose_squares_underflow_have_their_norms():
         model[0].bias.zero_()
     surface = LossSurface(model, "cross_entropy", (x, torch.tensor([1, 0])))
     certain = LossSurface(model, "cross_entropy", (x, torch.tensor([0, 1])))
-    assert "formulas" in certain.path
+    assert "formulas" in certain.backend
     torch.testing.assert_close(surface.example_gradient_norms(), torch.full((2,), 2.0).double())  # √2 · √(1 + 1)
     torch.testing.assert_close(
         certain.example_gradient_norms(), certain.double().example_gradient_norms(), rtol=1e-5, atol=1e-40

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.linalg import NotFiniteError
+from bathymetry.linalg import NotFiniteError, SymmetricOperator
 from bathymetry.surface import LossSurface
 
 T = TypeVar("T")
@@ -63,11 +63,13 @@ def check_surface(surface: object) -> None:
         raise InputError("surface", kind, "expected a bm.LossSurface(model, loss, data)")
 
 
-def as_points(surface: LossSurface, theta: Theta, precision: Precision = "own") -> tuple[LossSurface, Points]:
+def as_points(
+    surface: LossSurface, theta: Theta, precision: Precision = "own", *, stacklevel: int = 4
+) -> tuple[LossSurface, Points]:
     """Check where a probe is to measure, and in which precision: the surface's own, at least float32, or float64."""
     check_surface(surface)
     if precision == "float32":
-        surface = surface.at_least_float32(stacklevel=4)
+        surface = surface.at_least_float32(stacklevel=stacklevel)
     elif precision == "float64":
         surface = surface.double()
     points, single = surface.points(theta)
@@ -75,6 +77,30 @@ def as_points(surface: LossSurface, theta: Theta, precision: Precision = "own") 
     if single and not bool(loss.isfinite()):
         raise InputError("loss", float(loss), "expected a point where the loss is finite")
     return surface, Points(points, single, loss, loss.isfinite().cpu())
+
+
+class FixedOperator:
+    """An operator in place of a surface and its Hessian at one point."""
+
+    def __init__(self, operator: SymmetricOperator) -> None:
+        self.dimension, self.dtype, self.device = operator.dimension, operator.dtype, operator.device
+        self.backend, self._operator = type(operator).__name__, operator
+
+    def product(self, theta: Tensor) -> SymmetricOperator:  # noqa: ARG002 - as a surface takes it
+        return self._operator
+
+
+def as_hessians(surface: LossSurface | SymmetricOperator, theta: Theta) -> tuple[LossSurface | FixedOperator, Points]:
+    """Check where a probe of products is to measure: on a surface in at least float32, or on an operator."""
+    if isinstance(surface, LossSurface | type) or not isinstance(surface, SymmetricOperator):
+        return as_points(surface, theta, "float32", stacklevel=5)
+    if theta is not None:
+        raise InputError("theta", "a point", "expected None, as an operator is made at its own point")
+    shape = getattr(surface, "shape", ())
+    if len(shape) > 2:
+        raise InputError("surface", f"an operator of shape {shape}", "expected one at one point, of shape (P, P)")
+    theta = torch.zeros((), dtype=surface.dtype, device=surface.device).expand(1, surface.dimension)
+    return FixedOperator(surface), Points(theta, True, torch.zeros(1), torch.ones(1, dtype=torch.bool))
 
 
 def one_of(field: str, value: object, options: Any) -> None:

@@ -24,7 +24,7 @@ from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.linalg import NotConverged as NotConverged
 from bathymetry.linalg import NotFiniteError, ScaledOperator, SpectralDensity, SymmetricOperator, Which
-from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
+from bathymetry.probes.points import Points, Theta, as_hessians, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
 _DENSE = 1000  # parameters up to which the preconditioned eigenvalue comes from a dense Hessian
@@ -44,7 +44,7 @@ class Eigenvalues:
 
 
 def eigenvalues(
-    surface: LossSurface,
+    surface: LossSurface | SymmetricOperator,
     theta: Theta = None,
     *,
     k: int = 5,
@@ -60,7 +60,7 @@ def eigenvalues(
     """Find eigenvalues at the ends of the Hessian's spectrum.
 
     Args:
-        surface: Loss surface.
+        surface: Loss surface, or an operator such as `bm.GaussNewton(surface)` in place of its Hessian.
         theta: One point or one per member. Defaults to the model's current parameters.
         k: Number of eigenvalues; for "both", at each end.
         which: "largest", "smallest", "both" or "magnitude".
@@ -93,17 +93,19 @@ def eigenvalues(
     seconds = None if seconds is None else positive_number("seconds", seconds)
     if not isinstance(certify, bool):
         raise InputError("certify", certify, "expected True or False")
-    surface, points = as_points(surface, theta, "float32")
+    hessians, points = as_hessians(surface, theta)
     starts = _starts(points, start)
     scales: Sequence[Tensor | None] = [None] * len(points.theta)
     if preconditioner is not None:
-        divisor, points = _with_preconditioner(surface, points, preconditioner)
+        if not isinstance(hessians, LossSurface):
+            raise InputError("preconditioner", "for an operator", "expected linalg.ScaledOperator(operator, D**-0.5)")
+        divisor, points = _with_preconditioner(hessians, points, preconditioner)
         scales = list(divisor.rsqrt())
     remaining = points.finite.flip(0).cumsum(0).flip(0).tolist()  # members still to be measured
 
     def search(point: Tensor, start: Tensor | None, scale: Tensor | None, members: int) -> linalg.Eigenpairs:
         before = time.monotonic()
-        operator: SymmetricOperator = surface.product(point)
+        operator: SymmetricOperator = hessians.product(point)
         if scale is not None:
             operator = ScaledOperator(operator, scale)
         left = None
@@ -123,7 +125,7 @@ def eigenvalues(
 
     pairs = 2 * k if which == "both" else k
     nan = torch.tensor(torch.nan, dtype=torch.float64)
-    vectors = nan.to(surface.device, surface.dtype).expand(pairs, surface.dimension)
+    vectors = nan.to(hessians.device, hessians.dtype).expand(pairs, hessians.dimension)
     never = torch.tensor(False).expand(pairs)
     missing = linalg.Eigenpairs(nan.expand(pairs), vectors, nan.expand(pairs), never, tolerance, num_matvecs=0)
     found = points.each(search, missing, starts, scales, remaining)
@@ -134,7 +136,7 @@ def eigenvalues(
         converged=points.stack(one.converged for one in found),
         tolerance=tolerance,
         num_matvecs=sum(one.num_matvecs for one in found),
-        backend=surface.backend,
+        backend=hessians.backend,
     )
 
 
@@ -269,12 +271,12 @@ def _divisor(state: dict[str, Tensor], group: dict[str, object]) -> Tensor:
 
 
 def spectral_density(
-    surface: LossSurface, theta: Theta = None, *, probes: int = 10, steps: int = 80, seed: int = 0
+    surface: LossSurface | SymmetricOperator, theta: Theta = None, *, probes: int = 10, steps: int = 80, seed: int = 0
 ) -> SpectralDensity:
     """Estimate the distribution of the Hessian's eigenvalues by stochastic Lanczos quadrature.
 
     Args:
-        surface: Loss surface.
+        surface: Loss surface, or an operator such as `bm.GaussNewton(surface)` in place of its Hessian.
         theta: One point or one per member. Defaults to the model's current parameters.
         probes: Number of random first vectors.
         steps: Lanczos steps from each; eigenvalues closer than about the spectrum's width over this are one.
@@ -292,16 +294,16 @@ def spectral_density(
         1.0
     """
     seed, probes, steps = check_seed(seed), whole_number("probes", probes, 1), whole_number("steps", steps, 1)
-    surface, points = as_points(surface, theta, "float32")
-    shape = min(probes, surface.dimension), min(steps, surface.dimension)
+    hessians, points = as_hessians(surface, theta)
+    shape = min(probes, hessians.dimension), min(steps, hessians.dimension)
 
     def measure(point: Tensor) -> SpectralDensity | None:
-        return linalg.spectral_density(surface.product(point), *shape, Generator().manual_seed(seed))
+        return linalg.spectral_density(hessians.product(point), *shape, Generator().manual_seed(seed))
 
     found = points.each(measure, None)
     nan = torch.full(shape, torch.nan, dtype=torch.float64)
-    exact = shape == (surface.dimension, surface.dimension)
-    like = next((one for one in found if one), SpectralDensity(nan, nan, nan, surface.dimension, exact))
+    exact = shape == (hessians.dimension, hessians.dimension)
+    like = next((one for one in found if one), SpectralDensity(nan, nan, nan, hessians.dimension, exact))
     return _stacked(points, [one or _undefined(like) for one in found])
 
 
@@ -329,11 +331,13 @@ class Trace:
     num_matvecs: int  # Hessian-vector products for each member
 
 
-def trace(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 60, seed: int = 0) -> Trace:
+def trace(
+    surface: LossSurface | SymmetricOperator, theta: Theta = None, *, num_matvecs: int = 60, seed: int = 0
+) -> Trace:
     """Estimate the trace of the Hessian by Hutch++.
 
     Args:
-        surface: Loss surface.
+        surface: Loss surface, or an operator such as `bm.GaussNewton(surface)` in place of its Hessian.
         theta: One point or one per member. Defaults to the model's current parameters.
         num_matvecs: Hessian-vector products for each member, at least 6; exact from the number of parameters on.
         seed: Seed of the random vectors.
@@ -347,14 +351,14 @@ def trace(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 60, s
         tensor(2., dtype=torch.float64)
     """
     num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 6), check_seed(seed)
-    surface, points = as_points(surface, theta, "float32")
+    hessians, points = as_hessians(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.trace(surface.product(point), num_matvecs, Generator().manual_seed(seed))
+        found = linalg.trace(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
 
     value, error = points.table(measure, 2).unbind(-1)
-    return Trace(value, error, min(num_matvecs, surface.dimension))
+    return Trace(value, error, min(num_matvecs, hessians.dimension))
 
 
 @readable
@@ -366,11 +370,13 @@ class Diagonal:
     num_matvecs: int  # Hessian-vector products for each member
 
 
-def diagonal(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 100, seed: int = 0) -> Diagonal:
+def diagonal(
+    surface: LossSurface | SymmetricOperator, theta: Theta = None, *, num_matvecs: int = 100, seed: int = 0
+) -> Diagonal:
     """Estimate the diagonal of the Hessian.
 
     Args:
-        surface: Loss surface.
+        surface: Loss surface, or an operator such as `bm.GaussNewton(surface)` in place of its Hessian.
         theta: One point or one per member. Defaults to the model's current parameters.
         num_matvecs: Hessian-vector products for each member, at least 2; exact from the number of parameters on.
         seed: Seed of the random vectors.
@@ -384,11 +390,11 @@ def diagonal(surface: LossSurface, theta: Theta = None, *, num_matvecs: int = 10
         tensor([1., 1.], dtype=torch.float64)
     """
     num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 2), check_seed(seed)
-    surface, points = as_points(surface, theta, "float32")
+    hessians, points = as_hessians(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.diagonal(surface.product(point), num_matvecs, Generator().manual_seed(seed))
+        found = linalg.diagonal(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.stack([found.value, found.standard_error]).cpu()
 
-    value, error = points.table(measure, 2, surface.dimension).unbind(-2)
-    return Diagonal(value, error, min(num_matvecs, surface.dimension))
+    value, error = points.table(measure, 2, hessians.dimension).unbind(-2)
+    return Diagonal(value, error, min(num_matvecs, hessians.dimension))
