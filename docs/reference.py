@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bathymetry.claims import Claim
 from bathymetry.stats import Part, combine, holm
 from bathymetry.stats.verdict import RENAMED
-from bathymetry.studies import Claim, shipped
-from bathymetry.studies.judging import finding
+from bathymetry.studies import SHIPPED, find
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-PACKAGED = ROOT / "src" / "bathymetry" / "studies" / "kept_claims.json"
+PACKAGED = ROOT / "src" / "bathymetry" / "studies" / "reference_claims.json"
 NEUTRAL = {"majority": 0.5, "stochastic_order": 0.5, "best_of": 0.5, "mean_sign": 0.0, "correlation": 0.0}
 # The side of 0 that a claim expects, for parts which were stored before their direction was
 EXPECTED = {("capacity.a", "loss"): -1, ("capacity.a", "accuracy"): 1, ("capacity.b", "loss"): -1,
@@ -71,7 +71,7 @@ def combined(stored: dict[str, Any], claim: Claim) -> dict[str, Any]:
         "members": verdict.members, "p": verdict.p, "parts": kept,
     }  # fmt: skip
     if claim.kind == "majority":  # all that the sentence says stands in the parts
-        changed["finding"] = finding(claim, verdict)
+        changed["finding"] = claim.decided.finding(verdict)
     return stored | changed
 
 
@@ -94,6 +94,12 @@ def written(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def versions() -> dict[str, str]:
+    """The version of Bathymetry that ran each study."""
+    provenance = json.loads((RESULTS / "provenance.json").read_text(encoding="utf-8"))
+    return {name: one["provenance"]["versions"]["bathymetry"] for name, one in provenance.items()}
+
+
 def main(folders: list[Path]) -> None:
     """Make results/claims.json again, and the copy of it in the package."""
     claims = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
@@ -101,14 +107,15 @@ def main(folders: list[Path]) -> None:
     for folder in folders:
         claims = taken_over(folder, claims)
     stored = {one["id"]: one for one in claims}
-    named = {f"{study.name}.{claim.letter}": claim for study in shipped() for claim in study.claims}
+    studies = [find(name) for name in SHIPPED]
+    named = {f"{study.name}.{claim.letter}": claim for study in studies for claim in study.claims()}
     made = [combined(stored[name], claim) for name, claim in named.items()]
     for one, p_holm in zip(made, holm([one["p"] for one in made]), strict=True):
         if one["verdict"] != before.get(one["id"]):
             sys.stdout.write(f"{one['id']}: {before.get(one['id'], 'nothing')} before, {one['verdict']} now\n")
         one["p_holm"] = p_holm
     written(RESULTS / "claims.json", made)
-    written(PACKAGED, made)
+    written(PACKAGED, {"versions": versions(), "claims": made})
 
 
 if __name__ == "__main__":

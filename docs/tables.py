@@ -10,8 +10,7 @@ else.
 import tomllib
 from pathlib import Path
 
-from bathymetry.studies import shipped
-from bathymetry.studies.kept import kept_verdicts
+from bathymetry.studies import SHIPPED, find, reference_verdicts
 
 DOCS = Path(__file__).parent
 SYMBOLS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "undecided": "? undecided"}
@@ -20,33 +19,33 @@ _BEGIN, _END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 
 def overview() -> str:
     """Give the README's table: every claim with its verdict."""
-    kept = kept_verdicts()
+    kept = reference_verdicts()
     rows = ["| study | as the homework report has it | verdict |", "|---|---|---|"]
-    for study in shipped():
-        for claim in study.claims:
+    for study in map(find, SHIPPED):
+        for claim in study.claims():
             name = f"`{study.name}`" if claim.letter == "a" else ""
-            rows.append(f"| {name} | {claim.text} | {SYMBOLS[kept[f'{study.name}.{claim.letter}'].verdict]} |")
+            rows.append(f"| {name} | {claim.text} | {SYMBOLS[kept[f'{study.name}.{claim.letter}'].decision]} |")
     return "\n".join(rows)
 
 
 def explained() -> str:
     """Give the table of docs/claims.md: what was said, what many members say, and why they differ."""
-    kept = kept_verdicts()
+    kept = reference_verdicts()
     why = tomllib.loads((DOCS / "claims.toml").read_text(encoding="utf-8"))
     parts = []
-    for study in shipped():
+    for study in map(find, SHIPPED):
         parts += [
             f"## {study.question}",
             "",
             "| as the homework report has it | what many members say | why |",
             "|---|---|---|",
         ]
-        for claim in study.claims:
+        for claim in study.claims():
             one, reason = kept[f"{study.name}.{claim.letter}"], why[study.name][claim.letter]
-            if reason["explains"] != one.verdict:
-                wrong = f"{study.name}.{claim.letter} is {one.verdict} now; claims.toml explains why it was"
+            if reason["explains"] != one.decision:
+                wrong = f"{study.name}.{claim.letter} is {one.decision} now; claims.toml explains why it was"
                 raise SystemExit(f"{wrong} {reason['explains']}: look at it again")
-            said = f"{SYMBOLS[one.verdict]} ({one.members} members). {one.finding}".replace("|", "\\|")
+            said = f"{SYMBOLS[one.decision]} ({one.members} members). {one.finding}".replace("|", "\\|")
             parts.append(f"| {claim.text} | {said} | {reason['why']} |")
         parts.append("")
     return "\n".join(parts).rstrip()

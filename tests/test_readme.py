@@ -49,7 +49,7 @@ def test_the_tutorials_study_works_from_the_command_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "learning_rate.py").write_text(blocks("docs/tutorials/your-own-study.md")[0], encoding="utf-8")
     assert main(["run", "learning_rate.py", "--preset", "smoke", "--rates", "0.001", "0.01", "0.03"]) == 0
-    assert "The larger learning rate ends lower." in capsys.readouterr().out
+    assert "The larger rate ends lower." in capsys.readouterr().out
     assert main(["run", "depth-function", "--preset", "smoke"]) == 0
     page = (tmp_path / "bathymetry-report" / "report.html").read_text(encoding="utf-8")
     assert "Does a larger learning rate end lower?" in page

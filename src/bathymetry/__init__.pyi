@@ -1,4 +1,5 @@
 from . import charts as charts
+from . import claims as claims
 from . import data as data
 from . import linalg as linalg
 from . import models as models
@@ -7,6 +8,7 @@ from . import stats as stats
 from . import studies as studies
 from . import surface as surface
 from . import training as training
+from .claims import claim as claim
 from .data import Data as Data
 from .data import Examples as Examples
 from .data import load as load
@@ -17,6 +19,8 @@ from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
+from .studies import Study as Study
+from .studies import figure as figure
 from .surface import Fisher as Fisher
 from .surface import GaussNewton as GaussNewton
 from .surface import LossSurface as LossSurface

@@ -18,17 +18,17 @@ MISTAKES = {
     "run depth_function": "did you mean depth-function?",
     "run Depth-Functoin": "did you mean depth-function?",
     "run ''": "study = nothing",
-    "run cos": "study = cos: give one of depth-function",
-    "run trajectory,capacity": "several stand apart: trajectory capacity",
-    "run 'trajectory capacity'": "several stand apart: trajectory capacity",
+    "run cos": "study = cos: expected one of depth-function",
+    "run trajectory,capacity": "several are separate arguments: trajectory capacity",
+    "run 'trajectory capacity'": "several are separate arguments: trajectory capacity",
     "run all nothing": "study = nothing",
     "run depth-function capacitty": "did you mean capacity?",
     "run depth-function --preset quick trajectory": "name all studies before the first option",
     "run --preset quick depth-function": "name the study first",
     "run missing.py": "there is no such file",
     "run folder.py": "it is no file",
-    "run mine": "give its whole name: mine.py",
-    "run mine.py": "the file must define STUDY",
+    "run mine": "expected the file's whole name, mine.py",
+    "run mine.py": "expected one subclass of bathymetry.Study, found 0",
     "run unclosed.py": "SyntaxError",
     "run leaves.py": "the file can't be run (SystemExit: 3)",
     "run one.py two.py": "one.py is called own too",
@@ -60,32 +60,32 @@ MISTAKES = {
     "run depth-function --functions y": "functions = y",
     "run depth-function --functions cos cos": "name each only once",
     "run depth-function --networks '10 18 15 4'": "10 18 15 4: separate widths by commas, such as 10,18,15,4",
-    "run batch-size --network 99999999999999999999": "network = 99999999999999999999: give at most 100000",
+    "run batch-size --network 99999999999999999999": "network = 99999999999999999999: expected at most 100000",
     "run depth-function --networks 10,a": "networks = ",
     "run depth-function --networks ''": "networks = ",
-    "run depth-function --members 0": "members = 0: give a number above 0",
-    "run depth-function --members -1": "members = -1: give a number above 0",
-    "run depth-function --members 1e9": "members = 1e9: give a whole number",
-    "run depth-function --members 1000000000": "members = 1000000000: give at most 100000",
-    "run depth-function --members abc": "members = abc: give a whole number",
+    "run depth-function --members 0": "members = 0: expected a number above 0",
+    "run depth-function --members -1": "members = -1: expected a number above 0",
+    "run depth-function --members 1e9": "members = 1e9: expected a whole number",
+    "run depth-function --members 1000000000": "members = 1000000000: expected at most 100000",
+    "run depth-function --members abc": "members = abc: expected a whole number",
     "run depth-function --members 6 7": "members = 6 7: expected one value",
     "run depth-function --members=6 7": "members = 6 7: expected one value",
     "run depth-function --members": "members = nothing: give a value",
-    "run depth-function --seed -1": "seed = -1: give at least 0",
-    "run depth-function --seed 1.5": "seed = 1.5: give a whole number",
-    "run depth-function --seed abc": "seed = abc: give a whole number",
-    "run depth-function --epochs 1e3": "epochs = 1e3: give a whole number",
-    "run depth-function --epochs 0": "epochs = 0: give a number above 0",
-    "run depth-function --learning-rate nan": "learning_rate = nan: give a finite number",
-    "run depth-function --learning-rate 0,001": "learning_rate = 0,001: give a number",
+    "run depth-function --seed -1": "seed = -1: expected at least 0",
+    "run depth-function --seed 1.5": "seed = 1.5: expected a whole number",
+    "run depth-function --seed abc": "seed = abc: expected a whole number",
+    "run depth-function --epochs 1e3": "epochs = 1e3: expected a whole number",
+    "run depth-function --epochs 0": "epochs = 0: expected a number above 0",
+    "run depth-function --learning-rate nan": "learning_rate = nan: expected a finite number",
+    "run depth-function --learning-rate 0,001": "learning_rate = 0,001: expected a number",
     "run depth-function --low 5 --high 5": "low = 5 must be below high = 5",
-    "run depth-function --samples 0": "samples = 0: give a number above 0",
-    "run depth-function --device gpu": "device = gpu: give 'cpu' or 'cuda'",
+    "run depth-function --samples 0": "samples = 0: expected a number above 0",
+    "run depth-function --device gpu": "device = gpu: expected 'cpu' or 'cuda'",
     "run depth-classification --data missing": "data = missing",
     "run depth-classification --data empty": "data = empty",
     "run depth-classification --data mnst": "data = mnst",
     "run depth-classification --data ''": "data = ",
-    "run capacity --data digits --label-noise 2": "label_noise = 2.0: give shares from 0 to 1",
+    "run capacity --data digits --label-noise 2": "label_noise = 2.0: expected shares from 0 to 1",
     # folders and data
     "report": "folder = bathymetry-report",
     "report depth-function": "expected the output folder",
@@ -99,8 +99,10 @@ MISTAKES = {
     "data fetch mnst": "data = mnst: it can't be fetched",
 }
 STUDY_FILE = """
-from bathymetry.studies import Plan, Study, StudySettings
-STUDY = Study("own", "?", "", "", (), StudySettings, lambda settings: Plan(()), lambda results: ())
+import bathymetry as bm
+
+class Own(bm.Study):
+    "?"
 """
 
 
@@ -135,7 +137,9 @@ def test_a_mistake_is_answered_with_one_sentence_and_status_2(folder, capsys, li
 def test_cuda_without_a_gpu_is_refused_before_anything_is_written(folder, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["run", "depth-function", "--preset", "smoke", "--device", "cuda"]) == 2
-    assert capsys.readouterr().err == "bathymetry: device = cuda: this machine has no usable CUDA device; give cpu.\n"
+    assert (
+        capsys.readouterr().err == "bathymetry: device = cuda: this machine has no usable CUDA device; expected cpu.\n"
+    )
     assert not (folder / "bathymetry-report").exists()
 
 

@@ -1,68 +1,52 @@
 """A study of somebody's own: does a wider network end lower?"""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
 import bathymetry as bm
-from bathymetry.charts import Figure, panel
-from bathymetry.charts.explicit import dot_chart as dots
-from bathymetry.studies import Claim, JointMeasurement, Plan, PlannedEnsemble, Study, StudySettings, Widths
+from bathymetry.charts import dots
+from bathymetry.claims import stochastic_order
+from bathymetry.store import Chunk
+from bathymetry.studies import Drawn, JointMeasurement, Planned, Widths
 
 
-class Settings(StudySettings):
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"epochs": 5}}
+def distances(chunks: Sequence[Chunk]) -> xr.Dataset:
+    """How much farther the last bias of a member of the second ensemble moved than that of the first."""
+    moved = [
+        np.abs(chunk.snapshots[max(chunk.snapshots)]["2.bias"] - chunk.snapshots[0]["2.bias"])[:, 0] for chunk in chunks
+    ]
+    return xr.Dataset({"difference": ("member", moved[1] - moved[0])}, {"member": list(chunks[0].members)})
+
+
+class OwnWidth(bm.Study):
+    """Does a wider network end lower?
+
+    Two widths.
+    """
+
+    presets = {"smoke": {"epochs": 5}}
     widths: tuple[Widths, ...] = Field(((2,), (8,)), description="hidden widths")
     epochs: int = Field(20, gt=0, description="steps")
 
-
-def plan(settings: Settings) -> Plan:
-    data = bm.data.function("sin", samples=50, seed=settings.seed)
-    ensembles = tuple(
-        PlannedEnsemble(
-            {"network": "-".join(map(str, hidden))},
-            bm.TrainingConfig(
-                network=bm.MLPConfig((1, *hidden, 1)), data=data, seed=settings.seed, epochs=settings.epochs,
+    def plan(self) -> Planned:
+        data = bm.data.function("sin", samples=50, seed=self.seed)
+        ensembles = [
+            self.ensemble(
+                {"network": "-".join(map(str, hidden))}, bm.MLPConfig((1, *hidden, 1)), data=data, epochs=self.epochs,
                 snapshots=(0,),
-            ),
-            range(settings.members),
-        )
-        for hidden in settings.widths
-    )  # fmt: skip
-    travelled = JointMeasurement({}, ensembles, distances, group="between")
-    return Plan(ensembles, joints=(travelled,), data={"sin": data.source})
+            )
+            for hidden in self.widths
+        ]  # fmt: skip
+        yield from ensembles
+        yield JointMeasurement({}, tuple(ensembles), distances, group="between")
 
+    @bm.claim("Wider is lower.", stochastic_order("final training loss", "8", "2", dim="network", relation="below"))
+    def a(self, r: xr.Dataset) -> xr.DataArray:
+        return r["loss"].sel(split="train").isel(epoch=-1)
 
-def distances(units):
-    """How much farther the last bias of a member of the second ensemble moved than that of the first."""
-    moved = [
-        np.abs(unit.snapshots[max(unit.snapshots)]["2.bias"] - unit.snapshots[0]["2.bias"])[:, 0] for unit in units
-    ]
-    return xr.Dataset({"difference": ("member", moved[1] - moved[0])}, {"member": list(units[0].members)})
-
-
-def figures(results):
-    last = results.to_dataset()["train_loss"].isel(epoch=-1)
-    chart = dots(last, category="network", title="Final training loss", scale="log")
-    return (Figure("final-loss", "Which width ends lowest?", (panel(chart, "Loss"),), "Seen.", "One dot a member."),)
-
-
-def wider_is_lower(results):
-    last = results.to_dataset()["train_loss"].isel(epoch=-1)
-    return [bm.stats.stochastic_order(*last.values[::-1], larger_is_better=False, first="wide", second="narrow")]
-
-
-STUDY = Study(
-    name="own-width",
-    question="Does a wider network end lower?",
-    about="Two widths.",
-    reading="Dots.",
-    shows=("final losses",),
-    settings=Settings,
-    plan=plan,
-    figures=figures,
-    claims=(Claim("a", "Wider is lower.", "stochastic_order", "final training loss", wider_is_lower),),
-)
+    @bm.figure("Final training loss by width", reading="One dot per member.")
+    def final_loss(self, r: xr.Dataset) -> Drawn:
+        return dots(r["loss"].sel(split="train").isel(epoch=-1), "network"), "Seen."

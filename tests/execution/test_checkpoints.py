@@ -8,31 +8,40 @@ import pytest
 import torch
 
 import bathymetry as bm
-from bathymetry.execution import work as execution
-from bathymetry.execution.work import EnsembleWork
-from bathymetry.store import checkpoint_path, config_hash, read_unit, unit_path, write_checkpoint
-from bathymetry.store.results import seal, unseal
-from bathymetry.studies import PlannedEnsemble
+from bathymetry.execution import train_chunk, training
+from bathymetry.store import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint
+from bathymetry.store.chunks import _seal as seal
+from bathymetry.store.chunks import _unseal as unseal
 from bathymetry.training import checkpoint
 
 MEMBERS = range(2, 5)
 DATA = bm.data.function("sin", samples=20)
 
 
+class Checkpointed(bm.Study):
+    """Does it continue?"""
+
+    hidden: int = 4
+
+    def plan(self):
+        yield self.ensemble(
+            {}, bm.MLPConfig((1, self.hidden, 1)), data=DATA, epochs=6, batch_size=5, snapshots=(0, 2),
+            optimizer=bm.Adam(lr=1e-2), stop=bm.StopWhen("train_loss", at_most=0.48),
+        )  # fmt: skip
+
+
+STUDY = Checkpointed(seed=3)
+
+
+def name_of(study):
+    return config_hash(study.planned.ensembles[0].config.description())
+
+
 class Stopped(Exception):  # noqa: N818 - it is no error
     pass
 
 
-def work(network=(1, 4, 1), seed=3, members=MEMBERS):
-    config = bm.TrainingConfig(
-        network=bm.MLPConfig(network), data=DATA, seed=seed, epochs=6, batch_size=5, snapshots=(0, 2),
-        optimizer=bm.Adam(lr=1e-2), stop=bm.StopWhen("train_loss", at_most=0.48),
-    )  # fmt: skip
-    description = config.description()
-    return EnsembleWork(PlannedEnsemble({}, config, members), config_hash(description), description, (members,))
-
-
-def interrupted(out, one, members=MEMBERS, steps=13):
+def interrupted(out, study=STUDY, members=MEMBERS, steps=13):
     """Train for some steps, leave a checkpoint after each, and stop as a killed process does."""
     done = []
 
@@ -42,31 +51,31 @@ def interrupted(out, one, members=MEMBERS, steps=13):
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "CHECKPOINT_EVERY", 0.0)
+        patch.setattr(training, "CHECKPOINT_EVERY", 0.0)
         patch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
         with pytest.raises(Stopped):
-            execution.train_unit(one, members, out, "cpu", stop)
-    return checkpoint_path(unit_path(out, one.name, members))
+            train_chunk(study, 0, name_of(study), members, out, stop)
+    return checkpoint_path(chunk_path(out, name_of(study), members))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The unit as it is without interruption, and the bytes of a checkpoint half way."""
+    """The chunk as it is without interruption, and the bytes of a checkpoint half way."""
     out = tmp_path_factory.mktemp("whole")
-    execution.train_unit(work(), MEMBERS, out, "cpu")
-    left = interrupted(tmp_path_factory.mktemp("left"), work())
-    return read_unit(unit_path(out, work().name, MEMBERS)), left.read_bytes()
+    train_chunk(STUDY, 0, name_of(STUDY), MEMBERS, out)
+    left = interrupted(tmp_path_factory.mktemp("left"))
+    return read_chunk(chunk_path(out, name_of(STUDY), MEMBERS)), left.read_bytes()
 
 
 def ends(out, whole, progress=None):
-    """Train again; give what was said, after holding the unit to the uninterrupted one."""
+    """Train again; give what was said, after comparing the chunk with the uninterrupted one."""
     said = []
-    execution.train_unit(work(), MEMBERS, out, "cpu", progress, said.append)
-    place = unit_path(out, work().name, MEMBERS)
-    unit = read_unit(place)
-    assert unit.record.drop_attrs().identical(whole.record.drop_attrs())
+    train_chunk(STUDY, 0, name_of(STUDY), MEMBERS, out, progress, said.append)
+    place = chunk_path(out, name_of(STUDY), MEMBERS)
+    chunk = read_chunk(place)
+    assert chunk.record.drop_attrs().identical(whole.record.drop_attrs())
     assert all(
-        (unit.snapshots[epoch][name] == values).all()
+        (chunk.snapshots[epoch][name] == values).all()
         for epoch, one in whole.snapshots.items()
         for name, values in one.items()
     )
@@ -75,7 +84,7 @@ def ends(out, whole, progress=None):
 
 
 def place_in(out):
-    path = checkpoint_path(unit_path(out, work().name, MEMBERS))
+    path = checkpoint_path(chunk_path(out, name_of(STUDY), MEMBERS))
     path.parent.mkdir(parents=True)
     return path
 
@@ -117,7 +126,7 @@ def test_a_damaged_checkpoint_is_said_and_set_aside_and_training_begins_anew(dam
     (sentence,) = ends(tmp_path, whole[0])
     (aside,) = (tmp_path / "damaged").iterdir()
     assert str(aside) in sentence
-    assert "training begins anew" in sentence
+    assert "training starts again" in sentence
     assert aside.read_bytes() == damaged
 
 
@@ -157,11 +166,13 @@ def test_a_whole_file_that_is_no_checkpoint_of_this_training_is_set_aside(change
     path.write_bytes(whole[1])
     changed(path, change)
     (sentence,) = ends(tmp_path, whole[0])
-    assert "can't be gone on from" in sentence
+    assert "can't continue from" in sentence
     assert len(list((tmp_path / "damaged").iterdir())) == 1
 
 
-@pytest.mark.parametrize("other", [work(network=(1, 5, 1)), work(seed=4)], ids=["another architecture", "another seed"])
+@pytest.mark.parametrize(
+    "other", [Checkpointed(seed=3, hidden=5), Checkpointed(seed=4)], ids=["another architecture", "another seed"]
+)
 def test_a_checkpoint_of_another_config_is_set_aside(other, tmp_path, whole):
     shutil.copy(interrupted(tmp_path / "other", other), place_in(tmp_path))
     (sentence,) = ends(tmp_path, whole[0])
@@ -172,7 +183,7 @@ def test_a_folder_and_an_earlier_format_are_set_aside(tmp_path, whole):
     place_in(tmp_path).mkdir()
     (sentence,) = ends(tmp_path, whole[0])
     assert "it is a folder" in sentence
-    place = unit_path(tmp_path, work().name, MEMBERS)
+    place = chunk_path(tmp_path, name_of(STUDY), MEMBERS)
     place.unlink()
     checkpoint_path(place).write_bytes(seal({"parameters": torch.zeros(3).numpy()}, {"record": {}, "step": 1}))
     (sentence,) = ends(tmp_path, whole[0])

@@ -1,4 +1,4 @@
-"""The program stops at a signal with what it has, and goes on from there."""
+"""The program stops at a signal with what it has, and continues from there."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp
         assert ended == status
         assert said.strip() == (
             f"Interrupted: 0 of the 2 chunks of waiting that were to be trained are stored in {out}, and a checkpoint "
-            "of the training under way; the same command goes on from there."
+            "of the training under way; the same command continues from there."
         )
         (_,) = out.rglob("*.checkpoint")
         end = run_study(WAITING, preset="smoke", out=out)

@@ -12,7 +12,7 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.execution import look, run_study
+from bathymetry.execution import compare, run_study
 from bathymetry.store import read_results
 
 OWN = str(Path(__file__).with_name("own_study.py"))
@@ -58,11 +58,11 @@ def test_members_that_are_stored_are_not_trained_again(tmp_path):
     after = units_in(tmp_path)
     assert all(after[path] == stamp for path, stamp in before.items())
     assert {path.stem for path in after} >= {"0-5", "6-9"}
-    old, new = (one.results.to_dataset()["train_loss"] for one in (first, second))
+    old, new = (one.results["main"].to_dataset()["loss"].sel(split="train") for one in (first, second))
     xr.testing.assert_equal(old, new.sel(member=range(6)))
     third = run(tmp_path, again, members=10)
     assert again.begun == []
-    xr.testing.assert_equal(third.results.to_dataset(), second.results.to_dataset())
+    xr.testing.assert_equal(third.results["main"].to_dataset(), second.results["main"].to_dataset())
 
 
 def test_other_settings_stand_beside_and_the_earlier_ones_come_back_without_training(tmp_path):
@@ -71,7 +71,7 @@ def test_other_settings_stand_beside_and_the_earlier_ones_come_back_without_trai
     listener = Listener()
     back = run(tmp_path, listener, members=6)
     assert listener.begun == []
-    xr.testing.assert_equal(back.results.to_dataset(), first.results.to_dataset())
+    xr.testing.assert_equal(back.results["main"].to_dataset(), first.results["main"].to_dataset())
 
 
 @pytest.mark.parametrize("which", [max, min], ids=["an ensemble", "a joint measurement"])
@@ -83,7 +83,7 @@ def test_a_damaged_unit_is_said_set_aside_and_computed_again(tmp_path, which):
     again = run(tmp_path, listener, members=6)
     assert "damaged" in listener.said[0]
     assert len(list((tmp_path / "damaged").iterdir())) == 1
-    xr.testing.assert_equal(again.results.to_dataset(), first.results.to_dataset())
+    xr.testing.assert_equal(again.results["main"].to_dataset(), first.results["main"].to_dataset())
 
 
 def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
@@ -101,7 +101,7 @@ def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
 def test_what_training_and_measuring_took_is_kept_and_added_up(tmp_path):
     begun = time.perf_counter()
     first = run(tmp_path, members=12).results.attrs["seconds"]
-    assert first.keys() == {"", "between"}
+    assert first.keys() == {"main", "between"}
     assert 0 < sum(first.values()) < time.perf_counter() - begun + 0.01  # rounded to thousandths
     assert run(tmp_path, members=12).results.attrs["seconds"] == first
 
@@ -115,9 +115,9 @@ def test_every_unit_has_a_name_where_an_ensemble_has_no_coordinates(tmp_path):
 def test_ranges_of_members_are_listed_where_ensembles_share_a_setting(tmp_path):
     fields = {"data": "digits", "members": 2, "epochs": 1, "train_examples": 60, "test_examples": 20}
     same = run_study("interpolation", preset="smoke", out=tmp_path, **fields, second_rate=1e-3)
-    assert sorted(same.results.attrs["units"].values()) == [[[0, 2], [0, 2], [2, 4]]]
+    assert sorted(same.results.attrs["chunks"].values()) == [[[0, 2], [0, 2], [2, 4]]]
     other = run_study("interpolation", preset="smoke", out=tmp_path, **fields, second_rate=1e-2)
-    assert sorted(other.results.attrs["units"].values()) == [[[0, 2]], [[0, 2], [2, 4]]]
+    assert sorted(other.results.attrs["chunks"].values()) == [[[0, 2]], [[0, 2], [2, 4]]]
 
 
 def test_a_run_gives_its_trained_networks(tmp_path):
@@ -126,7 +126,7 @@ def test_a_run_gives_its_trained_networks(tmp_path):
     for loaded in (results, bm.load_study(tmp_path / "own-width", study=OWN)):
         wide = loaded.networks(network="8")
         assert len(wide) == 12
-        losses = results.results.to_dataset()["train_loss"].sel(network="8").isel(epoch=-1).values
+        losses = results.results["main"].to_dataset()["loss"].sel(split="train").sel(network="8").isel(epoch=-1).values
         for network, loss in zip(wide, losses, strict=True):
             assert not network.training
             assert torch.nn.functional.mse_loss(network(data.x_train), data.y_train).item() == pytest.approx(
@@ -140,10 +140,14 @@ def test_a_run_gives_its_trained_networks(tmp_path):
 @pytest.mark.parametrize(
     ("group", "coordinates", "words"),
     [
-        ("", {}, "no coordinates: 2 ensembles are there; expected the coordinates of one: network='2'; network='8'"),
-        ("", {"network": "9"}, "network='9': 0 ensembles are there"),
+        (
+            "main",
+            {},
+            "no coordinates: 2 ensembles are there; expected the coordinates of one: network='2'; network='8'",
+        ),
+        ("main", {"network": "9"}, "network='9': 0 ensembles are there"),
         ("between", {}, "group='between': 0 ensembles are there"),
-        ("", {"depth": 1}, "depth=1: 0 ensembles are there"),
+        ("main", {"depth": 1}, "depth=1: 0 ensembles are there"),
     ],
 )
 def test_coordinates_of_no_ensemble_are_answered_with_those_there_are(group, coordinates, words, tmp_path):
@@ -166,8 +170,8 @@ def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, mo
 
 def test_looking_changes_nothing(tmp_path):
     study = bm.studies.find(OWN)
-    work = look(tmp_path / "nowhere", study.plan(study.settings.preset("smoke", members=25)))
-    assert (work.units, work.members, work.reused) == (6, 50, 0)
+    work = compare(tmp_path / "nowhere", study.preset("smoke", members=25).planned)
+    assert (work.num_chunks, work.members, work.reused) == (6, 50, 0)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -182,9 +186,9 @@ def test_stored_results_are_judged_and_drawn_without_training(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("x = 1", "must define STUDY"),
+        ("x = 1", "expected one subclass of bathymetry.Study, found 0"),
         ("1/0", "ZeroDivisionError"),
-        ("STUDY = 3", "must define STUDY"),
+        ("from bathymetry import Study", "found 0"),
         (None, "no such"),
     ],
 )
@@ -205,8 +209,8 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
 
 KILLED = """
 import sys
-import bathymetry.execution.work as units
-units.CHECKPOINT_EVERY = 0.05
+import bathymetry.execution.training as training
+training.CHECKPOINT_EVERY = 0.05
 import bathymetry as bm
 bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)
 """
@@ -228,7 +232,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path)
     listener = Listener()
     end = run_study(OWN, preset="smoke", out=tmp_path / "out", progress=listener, members=12, epochs=4000)
     assert not any("damaged" in sentence for sentence in listener.said)
-    xr.testing.assert_equal(end.results.to_dataset(), whole.results.to_dataset())
+    xr.testing.assert_equal(end.results["main"].to_dataset(), whole.results["main"].to_dataset())
     assert not list((tmp_path / "out").rglob("*.checkpoint"))
 
 
@@ -243,7 +247,7 @@ def test_a_result_with_another_seed_does_not_overwrite_the_first(tmp_path):
     assert stored_seeds(tmp_path) == [0, 1]
     assert sum("an earlier result with other settings is now own-width/result-" in one for one in listener.said) == 1
     (apart,) = (tmp_path / "own-width").glob("result-*.nc")
-    xr.testing.assert_equal(read_results(apart).to_dataset(), first.results.to_dataset())
+    xr.testing.assert_equal(read_results(apart)["main"].to_dataset(), first.results["main"].to_dataset())
     run(tmp_path, members=6, seed=2)
     run(tmp_path, members=6, seed=0)
     assert set(stored_seeds(tmp_path)) == {0, 1, 2}

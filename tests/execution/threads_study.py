@@ -1,25 +1,20 @@
 """A study that writes down with how many threads each of its parts runs."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import JointMeasurement, Plan, PlannedEnsemble, Study, StudySettings
+from bathymetry.studies import JointMeasurement, Planned
 
 
 def note(word):
     with Path(os.environ["THREADS"]).open("a") as file:
         file.write(f"{word} {torch.get_num_threads()}\n")
-
-
-class Settings(StudySettings):
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"members": 2}}
 
 
 @dataclass(frozen=True)
@@ -40,33 +35,23 @@ class Measured:
         return torch.zeros(len(moment.members))
 
 
-def joint(units):
+def joint(chunks):
     note("joint")
-    return xr.Dataset({"nothing": ("member", [0.0, 0.0])}, {"member": list(units[0].members)})
+    return xr.Dataset({"nothing": ("member", [0.0, 0.0])}, {"member": list(chunks[0].members)})
 
 
-def plan(settings: Settings) -> Plan:
-    data = bm.data.function("sin", samples=20)
-    config = bm.TrainingConfig(
-        network=Network(), data=data, seed=settings.seed, epochs=2, measurements={"measured": Measured()}
-    )
-    ensemble = PlannedEnsemble({}, config, range(settings.members))
-    return Plan((ensemble,), (JointMeasurement({}, (ensemble,), joint, "joint"),), data={"sin": "sin"})
+class Threads(bm.Study):
+    """How many threads?"""
 
+    presets = {"smoke": {"members": 2}}
 
-def derive(settings, records):
-    note("derived")
-    return records
+    def plan(self) -> Planned:
+        ensemble = self.ensemble(
+            {}, Network(), data=bm.data.function("sin", samples=20), epochs=2, measurements={"measured": Measured()}
+        )
+        yield ensemble
+        yield JointMeasurement({}, (ensemble,), joint, "joint")
 
-
-STUDY = Study(
-    name="threads",
-    question="How many threads?",
-    about="It counts.",
-    reading="Nothing.",
-    shows=(),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    figures=lambda results: (),
-)
+    def derive(self, results):
+        note("derived")
+        return results

@@ -2,19 +2,14 @@
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 import bathymetry as bm
-from bathymetry.studies import Plan, PlannedEnsemble, Study, StudySettings
-
-
-class Settings(StudySettings):
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": {"members": 12}}
+from bathymetry.studies import Planned
 
 
 @dataclass(frozen=True)
@@ -31,21 +26,18 @@ class Wait:
         return torch.zeros(len(moment.members))
 
 
-def plan(settings: Settings) -> Plan:
-    config = bm.TrainingConfig(
-        network=bm.MLPConfig((1, 4, 1)), data=bm.data.function("sin", samples=20), seed=settings.seed, epochs=40,
-        batch_size=5, measurements={"wait": Wait()},
-    )  # fmt: skip
-    return Plan((PlannedEnsemble({"network": "4"}, config, range(settings.members)),), data={"sin": "sin"})
+class Waiting(bm.Study):
+    """Does it stop?"""
 
+    presets = {"smoke": {"members": 12}}
 
-STUDY = Study(
-    name="waiting",
-    question="Does it stop?",
-    about="It waits.",
-    reading="Nothing.",
-    shows=(),
-    settings=Settings,
-    plan=plan,
-    figures=lambda results: (),
-)
+    def plan(self) -> Planned:
+        data = bm.data.function("sin", samples=20)
+        yield self.ensemble(
+            {"network": "4"},
+            bm.MLPConfig((1, 4, 1)),
+            data=data,
+            epochs=40,
+            batch_size=5,
+            measurements={"wait": Wait()},
+        )

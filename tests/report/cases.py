@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Panel, Reference, attrs, dots, lines, paths, predictions, scatter
-from bathymetry.report import ClaimRow, Kept, Report, StudySection
+from bathymetry.claims import Judged, ReferenceVerdict
+from bathymetry.report import Report, StudySection
 from bathymetry.stats import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times
 from charts.cases import predictions as prediction_cases
@@ -16,7 +17,7 @@ def part(decision, estimate, interval, p, summary, **coordinates):
     return Part(decision, estimate, interval, p, 10, summary, coordinates)
 
 
-def claims(study: str) -> tuple[ClaimRow, ...]:
+def claims(study: str) -> tuple[Judged, ...]:
     mixed = Verdict(
         "majority",
         "contradicted",
@@ -37,7 +38,7 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
         0.6,
     )
     return (
-        ClaimRow(
+        Judged(
             f"{study}.a",
             "all networks converge",
             "Share of members that fit.",
@@ -45,15 +46,15 @@ def claims(study: str) -> tuple[ClaimRow, ...]:
             "1 of 10 shallow ones fit.",
             0.08,
         ),
-        ClaimRow(
+        Judged(
             f"{study}.b",
             "all converge at about 250 epochs",
             "Share of members that fit by epoch 275.",
             Verdict("majority", "not tested", (), 0, None, "the claim needs MNIST; this run used strokes"),
             "Not tested: the claim needs MNIST; this run used strokes.",
-            kept=Kept("supported", "In that run 10 of 10 fit.", "The reference run"),
+            reference=ReferenceVerdict("supported", "In that run 10 of 10 fit.", 10, "0.1.0"),
         ),
-        ClaimRow(f"{study}.c", "deep is faster", "Difference of log loss.", slope, "The difference is 0.12.", 0.6),
+        Judged(f"{study}.c", "deep is faster", "Difference of log loss.", slope, "The difference is 0.12.", 0.6),
     )
 
 

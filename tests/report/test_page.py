@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bathymetry.report import ClaimRow, page
+from bathymetry.claims import Judged
+from bathymetry.report import page
 from bathymetry.stats import Verdict
 from report.browsing import until
 from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, part, report, section
@@ -336,7 +337,7 @@ def test_claims_that_could_not_be_tested_say_why_and_show_the_reference_run(html
 
 def test_a_finding_that_gives_its_reason_is_not_told_it_twice():
     unjudged = Verdict("majority", "not tested", (), 0, None, "those networks were not run")
-    row = ClaimRow("depth-function.c", "Deep is faster.", "Epochs to fit.", unjudged, "Those networks were not run.")
+    row = Judged("depth-function.c", "Deep is faster.", "Epochs to fit.", unjudged, "Those networks were not run.")
     told = page(replace(report(), studies=(replace(section("depth-function", (loss_figure(1),)), claims=(row,)),)))
     assert told.count("hose networks were not run") == 1
 
@@ -359,7 +360,7 @@ def test_the_rule_of_a_claim_is_that_of_the_parts_that_decided_it():
     below = replace(
         part("supported", -0.8, (-0.9, -0.6), 0.001, "−0.8"), rule="Supported if the interval lies below zero."
     )
-    row = ClaimRow(
+    row = Judged(
         "x.b", "It falls.", "a slope", Verdict("mean_sign", "supported", (below,), 10, 0.001), "It falls.", 0.001
     )
     told = page(replace(report(), studies=(replace(section("x", (loss_figure(1),)), claims=(row,)),)))
@@ -374,7 +375,7 @@ def test_words_that_hold_for_every_claim_are_said_once(html):
 
 def test_no_line_breaks_within_a_p_or_before_a_per_cent_sign():
     finding = "All 100 % (p < 0.01, p = 1)."
-    row = ClaimRow("x.a", "It is.", "a share", Verdict("majority", "supported", (), 6, 0.03), finding)
+    row = Judged("x.a", "It is.", "a share", Verdict("majority", "supported", (), 6, 0.03), finding)
     told = page(replace(report(), studies=(replace(section("x", (loss_figure(1),)), claims=(row,)),)))
     assert "All 100\u00a0% (p\u00a0&lt;\u00a00.01, p\u00a0=\u00a01)." in told
 

@@ -13,7 +13,8 @@ STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
 
 def run(name, preset="quick", data=None, **changes):
     tree = xr.DataTree()
-    settings = find(name).settings.preset(preset, **changes).model_dump(mode="json")
+    study = find(name).preset(preset, **changes)
+    settings = study.model_dump(mode="json")
     part = "3,000 training and 1,000 test examples, drawn by seed 0"
     sources = data or {"strokes": f"{STROKES}; of these {part}, digest 0"}
     tree.attrs = {
@@ -23,7 +24,7 @@ def run(name, preset="quick", data=None, **changes):
         "provenance": {"time": "2026-11-25T01:00"},
         "notes": [],
     }
-    return StudyRun(find(name), tree, None)
+    return StudyRun(study, tree, None)
 
 
 def test_studies_with_one_preset_are_one_sentence_even_where_presets_coincide():

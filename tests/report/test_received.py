@@ -143,15 +143,16 @@ def test_hostile_words_in_every_stored_text_stay_words(out, browser_visit):
     words = hostile({"a": "b"})
     with_attributes(
         out / "own-width", study=HOSTILE, question=HOSTILE, notes=[HOSTILE], settings=words, data=words,
-        provenance={"versions": words, "python": HOSTILE, "time": HOSTILE}, found_as="/tmp/evil.py", units=words,
+        provenance={"versions": words, "python": HOSTILE, "time": HOSTILE}, found_as="/tmp/evil.py", chunks=words,
     )  # fmt: skip
     with_attributes(
         out / "depth-function", notes=[HOSTILE], data=words, question=HOSTILE, found_as="/tmp/evil.py",
         provenance={"versions": words, "python": HOSTILE, "time": HOSTILE},
     )  # fmt: skip
     results = read_results(out / "depth-function" / "result.nc")
-    results["extra"] = xr.DataArray([1.0], {HOSTILE.replace("/", "|"): [HOSTILE]}, attrs={"units": HOSTILE})
-    results.dataset = results.to_dataset().assign_coords(network=[HOSTILE, "b" + HOSTILE]).assign_attrs(results.attrs)
+    results["main/extra"] = xr.DataArray([1.0], {HOSTILE.replace("/", "|"): [HOSTILE]}, attrs={"units": HOSTILE})
+    main = results["main"]
+    main.dataset = main.to_dataset().assign_coords(network=[HOSTILE, "b" + HOSTILE])
     write_results(out / "depth-function" / "result.nc", results)
     publish(out)
     seen = browser_visit(out / "report.html")
@@ -217,8 +218,8 @@ def test_results_of_another_version_are_shown_as_far_as_they_are_understood(out,
     with_attributes(folder, settings={name: settings[name] for name in settings if name != "low"} | {"later": [1]})
     publish(out)
     page = html_of(out)
-    assert "does not know their setting later" in page
-    assert "without the setting low (here" in page
+    assert "does not know their settings later" in page
+    assert "without the settings low (here" in page
     results["later"] = xr.DataArray([1.0, 2.0], dims="later_axis")
     write_results(folder / "result.nc", results)
     before = claims_in(out)
@@ -228,7 +229,7 @@ def test_results_of_another_version_are_shown_as_far_as_they_are_understood(out,
 
 def test_missing_attributes_keep_no_study_from_the_page(out, undrawn):
     whole = read_results(out / "depth-function" / "result.nc")
-    others = ["data", "provenance", "notes", "units", "seconds", "question", "found_as"]
+    others = ["data", "provenance", "notes", "chunks", "seconds", "question", "found_as"]
     for absent in ([one] for one in others):
         with_attributes(out / "depth-function", **dict.fromkeys(absent))
         loaded = bm.load_study(out / "depth-function")
@@ -243,7 +244,7 @@ def test_missing_attributes_keep_no_study_from_the_page(out, undrawn):
 def test_results_that_lack_what_their_study_shows_leave_the_page_before_in_place(out):
     before = claims_in(out)
     results = read_results(out / "depth-function" / "result.nc")
-    results.dataset = results.to_dataset().drop_vars("train_loss").assign_attrs(results.attrs)
+    results["main"].dataset = results["main"].to_dataset().drop_vars("train_loss")
     write_results(out / "depth-function" / "result.nc", results)
     publish(out)
     page = html_of(out)
@@ -294,18 +295,18 @@ def test_a_folder_without_stored_pages_is_read_as_an_earlier_version_left_it(out
 
 
 @pytest.mark.parametrize("damage", ["flip", "gone"])
-def test_a_damaged_result_is_put_together_again_from_its_units(out, damage, undrawn):
+def test_a_damaged_result_is_put_together_again_from_its_chunks(out, damage, undrawn):
     path = out / "depth-function" / "result.nc"
     content, before, claims = path.read_bytes(), read_results(path), claims_in(out)
     path.unlink() if damage == "gone" else path.write_bytes(content[:900] + b"\xff" + content[901:])
     publish(out)
-    assert "put together again from the units" in html_of(out)
+    assert "put together again from the chunks" in html_of(out)
     after = read_results(path)
-    xr.testing.assert_identical(after.to_dataset().drop_attrs(), before.to_dataset().drop_attrs())
+    xr.testing.assert_identical(after["main"].to_dataset(), before["main"].to_dataset())
     assert claims_in(out) == claims
 
 
-def test_a_damaged_result_without_its_units_is_said_and_keeps_no_other_from_the_page(out, undrawn):
+def test_a_damaged_result_without_its_chunks_is_said_and_keeps_no_other_from_the_page(out, undrawn):
     shutil.rmtree(out / "units")
     for name in ("depth-function", "own-width"):
         path = out / name / "result.nc"

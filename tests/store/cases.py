@@ -1,12 +1,12 @@
-"""Units whose every number says whose it is."""
+"""Chunks whose every number says whose it is."""
 
 import numpy as np
 import xarray as xr
 
-from bathymetry.store import Unit
+from bathymetry.store import Chunk
 
 
-def unit(members: range, epochs: int = 3) -> Unit:
+def chunk(members: range, epochs: int = 3) -> Chunk:
     numbers = np.arange(members.start, members.stop)
     losses = numbers[:, None] + np.arange(epochs + 1) / 10
     record = xr.Dataset(
@@ -15,4 +15,4 @@ def unit(members: range, epochs: int = 3) -> Unit:
         {"backend": "made"},
     )
     weights = {"0.weight": np.float32(numbers[:, None, None] * np.ones((1, 2, 3)))}
-    return Unit(members, record, {0: weights, epochs: {"0.weight": -weights["0.weight"]}}, {"seconds": 1.0})
+    return Chunk(members, record, {0: weights, epochs: {"0.weight": -weights["0.weight"]}}, {"seconds": 1.0})

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.identity import digest
-from bathymetry.store import export, read_results, write_results
+from bathymetry.store import OutdatedError, export, read_results, write_results
 
 
 def results():
@@ -22,11 +22,11 @@ def results():
             "train_loss": (("network", "member", "epoch"), np.arange(12.0).reshape(2, 2, 3)),
             "test_loss": (("network", "member", "epoch"), -np.arange(12.0).reshape(2, 2, 3)),
             "epochs_to_fit": (("network", "member"), [[1.0, np.inf], [np.nan, 2.0]]),
-            "examples": ((), 7),
+            "parameters": ((), 7),
         },
         {"network": ["shallow", "deep"], "member": [0, 1], "epoch": [0, 1, 2]},
     )
-    tree = xr.DataTree.from_dict({"/": main, "/grid": xr.Dataset({"share": ("images", [0.5])}, {"images": [500]})})
+    tree = xr.DataTree.from_dict({"/main": main, "/grid": xr.Dataset({"share": ("images", [0.5])}, {"images": [500]})})
     tree.attrs = {"settings": {"members": 2, "names": ["ü"]}, "study": "made"}
     return tree
 
@@ -39,14 +39,14 @@ def stored_by_an_earlier_version(path):
 
 
 def same_numbers(one, other):
-    return all(one[group].to_dataset().equals(other[group].to_dataset()) for group in ("/", "grid"))
+    return all(one[group].to_dataset().equals(other[group].to_dataset()) for group in ("main", "grid"))
 
 
 def test_results_come_back_with_their_groups_and_attributes(tmp_path):
     write_results(tmp_path / "result.nc", results())
     back = read_results(tmp_path / "result.nc")
     assert back.attrs == results().attrs
-    xr.testing.assert_equal(back.to_dataset(), results().to_dataset())
+    xr.testing.assert_equal(back["main"].to_dataset(), results()["main"].to_dataset())
     xr.testing.assert_equal(back["grid"].to_dataset(), results()["grid"].to_dataset())
 
 
@@ -55,7 +55,7 @@ def test_other_programs_read_the_file_as_netcdf(tmp_path):
     with xr.open_datatree(tmp_path / "result.nc", engine="h5netcdf") as opened:
         assert same_numbers(opened, results())
     with h5py.File(tmp_path / "result.nc") as opened:
-        assert opened["examples"][()] == 7
+        assert opened["main/parameters"][()] == 7
 
 
 def damages(content):
@@ -104,17 +104,25 @@ def test_the_hdf5_library_never_sees_a_damaged_file(tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_a_file_of_an_earlier_version_is_read_and_says_that_it_has_no_digest(tmp_path):
+def test_a_file_of_an_earlier_schema_is_said_and_read_as_it_is_where_asked_for(tmp_path):
     path = tmp_path / "result.nc"
     stored_by_an_earlier_version(path)
-    back = read_results(path)
-    assert same_numbers(back, results())
-    assert "without a digest" in back.attrs["notes"][0]
+    with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry \(schema 1\): run the study again"):
+        read_results(path)
+    assert same_numbers(read_results(path, earlier=True), results())
     content = path.read_bytes()
     for damaged in (content[:-1], content + b"\0"):
         path.write_bytes(damaged)
         with pytest.raises(DamagedError):
-            read_results(path)
+            read_results(path, earlier=True)
+
+
+def test_a_file_of_this_schema_without_its_digest_is_damaged(tmp_path):
+    path = tmp_path / "result.nc"
+    write_results(path, results())
+    path.write_bytes(path.read_bytes()[:-51])
+    with pytest.raises(DamagedError, match="lacks its digest"):
+        read_results(path)
 
 
 def sealed(content):
@@ -198,11 +206,11 @@ def test_results_are_written_without_a_temporary_folder(tmp_path, monkeypatch):
 def test_tables_hold_every_number_beside_its_coordinates(tmp_path, kind, read):
     paths = export(results(), tmp_path, kind)
     tables = {path.stem: read(path) for path in paths}
-    assert set(tables) == {"network-member-epoch", "network-member", "whole", "grid-images"}
-    table = tables["network-member-epoch"].set_index(["network", "member", "epoch"])
+    assert set(tables) == {"main-network-member-epoch", "main-network-member", "main-whole", "grid-images"}
+    table = tables["main-network-member-epoch"].set_index(["network", "member", "epoch"])
     assert table.loc[("deep", 1, 2)].tolist() == [11.0, -11.0]
-    assert np.isinf(tables["network-member"]["epochs_to_fit"][1])
-    assert tables["whole"]["examples"].tolist() == [7]
+    assert np.isinf(tables["main-network-member"]["epochs_to_fit"][1])
+    assert tables["main-whole"]["parameters"].tolist() == [7]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry import models
 from bathymetry.core.errors import InputError
-from bathymetry.studies import judge
+from bathymetry.studies.arrays import at_the_end
 from bathymetry.studies.batch_size import MATCHINGS, SENSITIVITIES, STUDY
 from bathymetry.studies.batch_size_figures import trained
-from bathymetry.studies.records import at_the_end
-from bathymetry.studies.results import group_of
+from bathymetry.studies.legacy import _tree, group_of
+from studies.before import judge
 
 SIZES = (5, 25, 125, 500, 1_500)
 
@@ -27,7 +27,7 @@ def results(accuracy, sensitivity=(5.0, 4.0, 3.0, 2.0, 1.0), sizes=SIZES):
     named["sensitivity"] = (("matching", "batch_size", "member", "of"), slopes)
     axes = {"matching": list(MATCHINGS), "batch_size": list(sizes), "member": range(10), "of": list(SENSITIVITIES)}
     tree = xr.DataTree(xr.Dataset(named, axes).assign(train_examples=60_000, test_examples=10_000))
-    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
+    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
     return tree
 
 
@@ -79,7 +79,7 @@ def test_other_batches_do_not_judge_the_claims_about_these():
 
 
 def test_the_full_preset_is_the_protocols():
-    given = STUDY.settings.preset("full")
+    given = STUDY.preset("full")
     assert models.parameter_count([784, *given.network, 10]) == 16_640
     assert (given.batch_sizes, given.epochs, given.steps, given.members) == (SIZES, 50, 10_000, 10)
 
@@ -90,7 +90,7 @@ def run(tmp_path_factory):
 
 
 def test_results_have_what_the_schema_promises(run):
-    root = run.results.to_dataset()
+    root = run.results["main"].to_dataset()
     for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "noise_scale", "last_gradient_norm"):
         assert set(root[name].dims) == {"matching", "batch_size", "member"}, name
         assert root[name].notnull().all(), name
@@ -100,13 +100,16 @@ def test_results_have_what_the_schema_promises(run):
 
 
 def test_equal_steps_are_equal_steps():
-    planned = STUDY.plan(STUDY.settings.preset("smoke")).ensembles
+    planned = STUDY.preset("smoke").planned.ensembles
     lengths = {(one.coordinates["matching"], one.config.steps, one.config.epochs) for one in planned}
     assert lengths == {("epochs", None, 2), ("steps", 20, None)}
 
 
 def test_what_was_measured_afterwards_is_what_training_recorded(run):
-    root, recorded = run.results.to_dataset(), group_of(run.results, "training")["test_loss"].sel(matching="epochs")
+    root, recorded = (
+        run.results["main"].to_dataset(),
+        group_of(_tree(run.results), "training")["test_loss"].sel(matching="epochs"),
+    )
     last = at_the_end(recorded).transpose("batch_size", "member").values
     values = root["test_loss"].sel(matching="epochs").transpose("batch_size", "member").values
     np.testing.assert_allclose(values, last, rtol=1e-4)
@@ -117,9 +120,9 @@ def test_its_figures_are_numbered(run):
 
 
 def test_sensitivity_is_that_of_the_trained_network(run):
-    assert bool((torch.from_numpy(run.results["sensitivity"].values) > 0).all())
+    assert bool((torch.from_numpy(run.results["main/sensitivity"].values) > 0).all())
 
 
 def test_a_spread_wants_three_examples(tmp_path):
-    with pytest.raises(InputError, match="curvature_examples = 2: give at least 3"):
+    with pytest.raises(InputError, match="curvature_examples = 2: expected at least 3"):
         bm.run_study(STUDY, preset="smoke", out=tmp_path, curvature_examples=2)

@@ -7,30 +7,37 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry import models
 from bathymetry.core.errors import InputError
-from bathymetry.studies import judge
-from bathymetry.studies.capacity import STUDY
-from bathymetry.studies.capacity_figures import _highest, _lowest
-from bathymetry.studies.networks import network_name
+from bathymetry.studies.capacity import Capacity
+from bathymetry.studies.wording import network_name
 
-FULL = STUDY.settings.preset("full")
+FULL = Capacity.preset("full")
 COUNTS = [models.parameter_count([784, *hidden, 10]) for hidden in FULL.networks]
+KNOWN = {"loss": {"scale": "log"}, "accuracy": {"scale": "accuracy"}}
 
 
-def verdicts(train_loss, test_loss, train_accuracy, test_accuracy):
-    """What is judged of functions of the number of parameters, members a hair apart."""
+def made(train_loss, test_loss, train_accuracy, test_accuracy):
+    """Results as functions of the number of parameters, members a hair apart."""
     hair = np.linspace(1, 1.001, 10)
-    given = {"train_loss": train_loss, "test_loss": test_loss, "train_accuracy": train_accuracy}
-    given |= {"test_accuracy": test_accuracy}
-    named = {
-        name: (("network", "member"), np.array([function(count) for count in COUNTS])[:, None] * hair)
-        for name, function in given.items()
+    given = {"loss": (train_loss, test_loss), "accuracy": (train_accuracy, test_accuracy)}
+    values = {
+        name: [np.array([function(count) for count in COUNTS])[:, None] * hair for function in functions]
+        for name, functions in given.items()
     }
     names = [network_name(hidden) for hidden in FULL.networks]
-    whole = xr.Dataset(named, {"network": names, "member": range(10)})
-    whole = whole.assign(parameter_count=("network", COUNTS), train_examples=60_000, test_examples=10_000)
-    tree = xr.DataTree(whole)
-    tree.attrs = {"settings": FULL.model_dump(mode="json"), "data": {"mnist": ""}}
-    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+    whole = xr.Dataset(
+        {name: (("split", "network", "member"), np.array(one), KNOWN[name]) for name, one in values.items()},
+        {
+            "network": names, "member": range(10), "split": ["train", "test"], "parameters": ("network", COUNTS),
+            "examples": ("split", [60_000, 10_000]),
+        },
+    )  # fmt: skip
+    tree = xr.DataTree.from_dict({"main": whole})
+    tree.attrs = {"data": {"mnist": ""}}
+    return tree
+
+
+def verdicts(*functions):
+    return {one.id[-1]: one.verdict.decision for one in FULL.judge(made(*functions))}
 
 
 def test_networks_that_gain_from_every_parameter_support_all():
@@ -46,21 +53,17 @@ def test_networks_that_lose_from_every_parameter_contradict_all():
 
 
 @pytest.mark.parametrize(
-    ("losses", "words"),
+    ("loss", "words"),
     [
-        ([3.0, 2.0, 1.0], "The largest network (952,410 parameters) has the lowest median test loss, 1.0."),
-        ([3.0, 0.5, 1.0], "The network with 8,280 parameters has the lowest median test loss, 0.50; the largest "
-         "(952,410) has 1.0."),
+        (lambda p: 1e6 / p, "The largest network (952,410 parameters) has the lowest median test loss, 1.1."),
+        (lambda p: 0.5 if p == 8_280 else 1.0, "The network with 8,280 parameters has the lowest median test loss, "
+         "0.50; the largest (952,410) has 1.0."),
     ],
 )  # fmt: skip
-def test_the_best_network_is_named_once(losses, words):
-    counts = [1_645, 8_280, 952_410]
-    whole = xr.Dataset(
-        {"test_loss": (("parameters", "member"), np.array(losses)[:, None] * np.ones(6))}, {"parameters": counts}
-    )
-    assert _lowest(whole) == words
-    turned = whole.rename(test_loss="test_accuracy") / -10 + 1
-    assert _highest(turned).count("952,410") == 1
+def test_the_best_network_is_named_once(loss, words):
+    whole = made(loss, loss, lambda p: 0.9, lambda p: 0.9 - loss(p) / 1e4)["main"].to_dataset()
+    assert FULL.loss_by_parameters(whole)[1] == words
+    assert FULL.accuracy_by_parameters(whole)[1].count("952,410") == 1
 
 
 def test_a_gap_that_opens_is_seen_over_all_networks():
@@ -77,21 +80,24 @@ def test_the_full_preset_is_the_protocols():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return bm.run_study(STUDY, preset="smoke", out=tmp_path_factory.mktemp("capacity"))
+    return bm.run_study(Capacity, preset="smoke", out=tmp_path_factory.mktemp("capacity"))
 
 
 def test_results_have_what_the_schema_promises(run):
-    root = run.results.to_dataset()
-    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
-        assert root[name].dims == ("network", "member"), name
-        assert root[name].notnull().all(), name
+    main = run.results["main"].to_dataset()
+    for name in ("loss", "accuracy"):
+        assert main[name].dims == ("network", "split", "member"), name
+        assert main[name].notnull().all(), name
+        assert {"long_name", "units", "scale"} <= main[name].attrs.keys()
+    assert main["split"].values.tolist() == ["train", "test"]
     few = run.results["regime"]
-    assert set(few["test_loss"].dims) == {"label_noise", "hidden", "member"}
+    assert set(few["loss"].dims) == {"label_noise", "hidden", "split", "member"}
+    assert "network" not in few.coords
     assert few["label_noise"].values.tolist() == [0.0, 0.2]
 
 
 def test_a_share_of_the_labels_is_drawn_anew():
-    noisy = STUDY.plan(STUDY.settings.preset("smoke")).ensembles[-1].config
+    noisy = Capacity.preset("smoke").planned.ensembles[-1].config
     changed = (noisy.targets(range(4)) != noisy.data.train.targets).double().mean(1)
     assert (changed <= 0.2).all()
     assert (changed > 0.1).all()  # a tenth of the draws are the true label again
@@ -103,4 +109,4 @@ def test_its_figures_are_numbered(run):
 
 def test_shares_of_labels_are_shares(tmp_path):
     with pytest.raises(InputError, match="label_noise"):
-        bm.run_study(STUDY, preset="smoke", out=tmp_path, label_noise=(2.0,))
+        bm.run_study(Capacity, preset="smoke", out=tmp_path, label_noise=(2.0,))

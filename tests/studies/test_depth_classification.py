@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
+from studies.before import judge
 
 STUDY = find("depth-classification")
 NETWORKS = ("shallow", "middle", "deep")
@@ -13,7 +14,7 @@ NETWORKS = ("shallow", "middle", "deep")
 
 def made(train, test, epochs=120, members=8, data="mnist", fall=0.99):
     """Results with constant accuracies a network, members a hair apart, and a loss that falls at the end by `fall`."""
-    given = STUDY.settings.preset("full", members=members, epochs=epochs)
+    given = STUDY.preset("full", members=members, epochs=epochs)
     hair = np.arange(members)[:, None] * 1e-5 + np.zeros(epochs + 1)
     loss = np.where(np.arange(epochs + 1) <= 100, 1.0, fall) * np.ones((3, members, 1))
     dims = ("network", "member", "epoch")
@@ -63,7 +64,7 @@ def test_a_diverged_member_keeps_the_region_from_being_supported():
 
 
 def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
-    plan = STUDY.plan(STUDY.settings.preset("smoke"))
+    plan = STUDY.preset("smoke").planned
     assert len(plan.notes) == 3
     for ensemble, note, budget in zip(plan.ensembles, plan.notes, (23_860, 23_893, 23_890), strict=True):
         count = sum(p.numel() for p in ensemble.config.network().parameters())
@@ -73,17 +74,17 @@ def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
 
 def test_a_batch_of_more_than_the_data_have_is_refused():
     with pytest.raises(InputError, match="batch_size = 2000"):
-        STUDY.plan(STUDY.settings.preset("smoke", batch_size=2000))
+        list(STUDY.preset("smoke", batch_size=2000).plan())
 
 
 def test_a_preset_that_draws_more_than_the_data_have_takes_them_all():
-    plan = STUDY.plan(STUDY.settings.preset("quick", data="digits"))
+    plan = STUDY.preset("quick", data="digits").planned
     assert (len(plan.ensembles[0].config.data.train), len(plan.ensembles[0].config.data.test)) == (1500, 297)
 
 
 def test_networks_of_ones_own_are_trained_as_they_were_given():
     study = find("depth-classification")
-    plan = study.plan(study.settings.preset("smoke", networks=((100,), (20, 20))))
+    plan = study.preset("smoke", networks=((100,), (20, 20))).planned
     assert [ensemble.config.network.widths for ensemble in plan.ensembles] == [(64, 100, 10), (64, 20, 20, 10)]
     assert plan.notes == (
         "These networks have 1,930 to 7,510 parameters, so depth is not all that differs between them.",
@@ -92,7 +93,7 @@ def test_networks_of_ones_own_are_trained_as_they_were_given():
 
 def test_the_best_of_three_is_not_judged_between_two():
     study = find("depth-classification")
-    (claim,) = (one for one in study.claims if one.letter == "b")
+    (claim,) = (one for one in study.claims() if one.letter == "b")
     places = {"network": ["shallow", "middle"], "epoch": range(5)}
     accuracy = xr.DataArray(np.full((2, 8, 5), 0.9), dims=("network", "member", "epoch"), coords=places)
     (part,) = claim.decide(xr.DataTree(xr.Dataset({"test_accuracy": accuracy})))

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
+from studies.before import judge
 
 STUDY = find("depth-function")
 NETWORKS = ("shallow", "middle", "deep")
@@ -15,7 +16,7 @@ def made(fit_at, epochs=1500, members=8, networks=NETWORKS, widths=None, last=No
     """Results in which a network's members fit a function at the epochs given, member m one epoch later each."""
     if widths is not None:
         settings["networks"] = widths
-    given = STUDY.settings.preset("full", members=members, epochs=epochs, **settings)
+    given = STUDY.preset("full", members=members, epochs=epochs, **settings)
     epoch = np.arange(epochs + 1)
     functions = list(given.functions)
     times = np.array([[[fit_at[f][n] + m for m in range(members)] for n in networks] for f in functions], float)
@@ -37,7 +38,7 @@ def made(fit_at, epochs=1500, members=8, networks=NETWORKS, widths=None, last=No
             "last_epoch": [epochs],
         },
     )
-    tree = STUDY.derive(given, xr.DataTree(records))
+    tree = STUDY.old.derive(given, xr.DataTree(records))
     tree.attrs = {"settings": given.model_dump(mode="json"), "data": {}}
     return tree
 
@@ -180,18 +181,18 @@ def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     for name in ("dead_share", "linear_pieces", "linear_pieces_line"):
         results[name] = (("function", "network", "member"), np.full((2, 3, 8), 0.5))
     tree.dataset = results
-    figures = STUDY.figures(tree)
+    figures = STUDY.old.figures(tree)
     assert [figure.number for figure in figures[:2]] == [1, 4]
     assert len({figure.name for figure in figures}) == len(figures) == 7
     assert "0.0010" in figures[0].finding
-    assert all(sentence for sentence in STUDY.seen(tree))
+    assert all(sentence for sentence in STUDY.old.seen(tree))
 
 
 def test_a_function_without_a_value_somewhere_is_learned_and_drawn_with_a_gap(tmp_path):
     run = bm.run_study(
         "depth-function", preset="smoke", out=tmp_path, functions=("sin(3*x)/x",), networks=((8,),), epochs=5
     )
-    target = run.results["target"].sel(function="sin(3*x)/x")
+    target = run.results["main/target"].sel(function="sin(3*x)/x")
     assert target.isnull().sum() == 1
     assert bool(target.sel(x=0.0, method="nearest").isnull())
     assert [figure.name for figure in run.figures]

@@ -7,9 +7,10 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import LossSurface
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
 from bathymetry.studies.gradient_norm import bends, log_odds_ratio, spikes
 from bathymetry.studies.gradient_norm_figures import largest_layer
+from studies.before import judge
 
 STUDY = find("gradient-norm")
 EPOCHS = np.arange(1501)
@@ -22,7 +23,7 @@ def verdicts(norm, loss):
             {"member": range(len(norm)), "epoch": EPOCHS},
         )
     )
-    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {}}
+    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {}}
     return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
 
 
@@ -76,7 +77,7 @@ def test_where_the_norm_is_large_the_loss_falls_fast_or_slowly(sign, decision):
 
 def test_norm_and_loss_belong_to_the_same_point(tmp_path):
     run = bm.run_study("gradient-norm", preset="smoke", out=tmp_path)
-    results = run.results.to_dataset()
+    results = run.results["main"].to_dataset()
     data = bm.data.function("cos", samples=60)
     trained = bm.train(bm.MLPConfig((1, 5, 10, 5, 1)), data, members=6, epochs=80, snapshots=(0, 40))
     surface = LossSurface(trained.model(0), "mse", data, dtype=torch.float64)

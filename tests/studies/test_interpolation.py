@@ -9,10 +9,11 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import models
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
 from bathymetry.studies.interpolation import ALPHAS, PAIRINGS, Between
-from bathymetry.studies.results import group_of
+from bathymetry.studies.legacy import _tree, group_of
 from bathymetry.studies.wording import number
+from studies.before import judge
 
 STUDY = find("interpolation")
 
@@ -22,7 +23,7 @@ def verdicts(accuracy):
     values = np.broadcast_to(np.array([accuracy(alpha) for alpha in ALPHAS]), (len(PAIRINGS), 8, len(ALPHAS)))
     named = {f"{half}_accuracy": (("pairing", "member", "alpha"), values) for half in ("train", "test")}
     tree = xr.DataTree(xr.Dataset(named, {"pairing": list(PAIRINGS), "member": range(8), "alpha": list(ALPHAS)}))
-    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
+    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
     return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
 
 
@@ -46,7 +47,7 @@ def run(tmp_path_factory):
 
 
 def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
-    results, trained = run.results.to_dataset(), group_of(run.results, "training")
+    results, trained = run.results["main"].to_dataset(), group_of(_tree(run.results), "training")
     first = trained["test_accuracy"].sel(end="first").isel(epoch=-1).dropna("member").values
     for pairing in PAIRINGS:
         here = results["test_accuracy"].sel(pairing=pairing)
@@ -62,7 +63,7 @@ def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
 
 
 def test_lines_from_the_start_begin_there(run):
-    lines, trained = run.results["from_start"].to_dataset(), group_of(run.results, "training")
+    lines, trained = run.results["from_start"].to_dataset(), group_of(_tree(run.results), "training")
     begun = trained["train_loss"].sel(end="first").isel(epoch=0).dropna("member").values
     np.testing.assert_allclose(lines["train_loss"].isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
 
@@ -89,7 +90,7 @@ def test_the_figures_are_drawn(run):
 
 def test_a_barrier_is_told_above_the_line_first_for_above_the_mean_even_a_slope_has_one(run):
     told = next(sentence for sentence in run.seen if "barrier" in sentence)
-    rise = run.results["barrier"].median("member")
+    rise = run.results["main/barrier"].median("member")
     for quantity, over in (("loss, line", "the straight line between the ends is"), ("loss, mean", "their mean is")):
         value = number(float(rise.sel(quantity=quantity, pairing="independent")))
         assert f"above {over} {value} for independent pairs" in told

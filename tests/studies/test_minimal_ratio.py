@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
 from bathymetry.studies.minimal_ratio import ACTIVATIONS, PHASES, STATUSES
+from studies.before import judge
 
 STUDY = find("minimal-ratio")
 DIMS = ("activation", "phase", "member")
@@ -25,7 +26,7 @@ def made(loss, ratio, status, norms=(1.0, 0.5, 0.0), members=30):
             {"activation": list(ACTIVATIONS), "phase": list(PHASES), "member": range(members)},
         )
     )
-    tree.attrs = {"settings": STUDY.settings.preset("full").model_dump(mode="json"), "data": {}}
+    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {}}
     return {one.id[-1]: one.verdict for one in judge(STUDY, tree)}
 
 
@@ -58,7 +59,7 @@ def test_the_gradient_after_training_is_compared_with_that_before(norm, decision
 
 def test_a_small_run_counts_every_eigenvalue_once(tmp_path):
     run = bm.run_study("minimal-ratio", preset="smoke", out=tmp_path, descent=20)
-    results = run.results.to_dataset()
+    results = run.results["main"].to_dataset()
     assert results["eigenvalues"].sizes == {"activation": 2, "phase": 3, "member": 6, "index": 32}
     shares = results["minimal_ratio"] + results["zero_share"] + results["negative_share"]
     np.testing.assert_allclose(shares.values, 1)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.studies import find, judge, shipped
-from bathymetry.studies.judging import departure
+from bathymetry.studies import SHIPPED, find
+
+STUDIES = [find(name) for name in SHIPPED]
 
 # letter: rule, and † where the claim has an absolute number or speaks of where training ends
 TABLE = {
@@ -26,45 +27,50 @@ TABLE = {
 
 def test_there_are_33_claims_with_the_rules_and_marks_of_the_table():
     found = {
-        study.name: ", ".join(f"{one.letter} {one.kind}{'†' if one.absolute else ''}" for one in study.claims)
-        for study in shipped()
+        study.name: ", ".join(f"{one.letter} {one.kind}{'†' if one.absolute else ''}" for one in study.claims())
+        for study in STUDIES
     }
     assert found == TABLE
-    assert sum(len(study.claims) for study in shipped()) == 33
+    assert sum(len(study.claims()) for study in STUDIES) == 33
 
 
 def test_claims_about_all_networks_say_that_they_ask_for_most_trainings_of_each():
-    for study in shipped():
-        for claim in study.claims:
+    for study in STUDIES:
+        for claim in study.claims():
             about_all = any(word in claim.text.lower().split() for word in ("all", "every"))
             assert about_all == ("(each network, in most trainings)" in claim.text), claim.text
 
 
 def results(study, preset="full", data=None, **changes):
     tree = xr.DataTree()
-    settings = study.settings.preset(preset, **changes)
+    settings = study.preset(preset, **changes)
     sources = {study.protocol_data: ""} if study.protocol_data and data is None else {data or "cos": ""}
     tree.attrs = {"settings": settings.model_dump(mode="json"), "data": sources}
-    return tree
+    return settings, tree
 
 
-@pytest.mark.parametrize("study", shipped(), ids=lambda study: study.name)
+def departure_of(made):
+    settings, tree = made
+    return settings.departure(tree)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_the_protocols_own_settings_with_any_members_and_seed_depart_from_nothing(study):
-    assert departure(study, results(study)) == ""
-    assert departure(study, results(study, members=37, seed=5)) == ""
+    assert departure_of(results(study)) == ""
+    assert departure_of(results(study, members=37, seed=5)) == ""
 
 
 @pytest.mark.parametrize("name", ["depth-classification", "random-labels", "capacity", "interpolation", "batch-size"])
 def test_other_images_and_a_quick_run_depart(name):
     study = find(name)
-    assert departure(study, results(study, data="strokes")) == "the claim needs MNIST; this run used strokes"
-    assert " epochs; this run used " in departure(study, results(study, "quick"))
+    assert departure_of(results(study, data="strokes")) == "the claim needs MNIST; this run used strokes"
+    assert " epochs; this run used " in departure_of(results(study, "quick"))
 
 
 @pytest.mark.parametrize("name", ["depth-function", "gradient-norm"])
 def test_a_quick_run_with_the_protocols_data_and_epochs_does_not_depart(name):
     study = find(name)
-    assert departure(study, results(study, "quick")) == ""
+    assert departure_of(results(study, "quick")) == ""
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_a_quick_run_with_the_protocols_data_and_epochs_does_not_depart(name):
     ],
 )
 def test_settings_that_no_marked_claim_is_about_do_not_keep_it_from_being_tested(name, changes):
-    assert departure(find(name), results(find(name), **changes)) == ""
+    assert departure_of(results(find(name), **changes)) == ""
 
 
 @pytest.mark.parametrize(
@@ -92,21 +98,24 @@ def test_settings_that_no_marked_claim_is_about_do_not_keep_it_from_being_tested
     ],
 )  # fmt: skip
 def test_what_a_claim_needs_and_what_was_run_is_said(name, changes, words):
-    assert departure(find(name), results(find(name), **changes)) == words
+    assert departure_of(results(find(name), **changes)) == words
 
 
 def test_a_claim_that_is_not_tested_has_no_parts_and_no_p_and_says_why():
-    study = find("gradient-norm")
-    rng = np.random.default_rng(0)
-    tree = results(study, epochs=80)
-    tree.dataset = xr.Dataset(
-        {name: (("member", "epoch"), np.exp(rng.normal(size=(6, 81)))) for name in ("gradient_norm", "loss")},
-        {"epoch": range(81)},
+    study, tree = results(find("capacity"), epochs=40)
+    losses = xr.DataArray(np.ones((2, 10, 6)), dims=("split", "network", "member"))
+    tree["main"] = xr.DataTree(
+        xr.Dataset({"loss": losses}, {"split": ["train", "test"], "parameters": ("network", np.arange(1, 11))})
     )
-    tree.attrs = results(study, epochs=80).attrs
-    judged = judge(study, tree)
-    assert judged[2].verdict.decision == "not tested"
-    assert (judged[2].verdict.parts, judged[2].verdict.p) == ((), None)
-    assert judged[2].finding == "Not tested: the claim needs 1,500 epochs; this run used 80 epochs."
-    assert "<td>gradient-norm.c</td>" in judged._repr_html_()
+    judged = study.judge(tree)
+    assert judged[0].verdict.decision == "not tested"
+    assert (judged[0].verdict.parts, judged[0].verdict.p) == ((), None)
+    assert judged[0].finding == "Not tested: the claim needs 50 epochs; this run used 40 epochs."
+    assert "<td>capacity.b</td>" in judged._repr_html_()
     assert judged[0]._repr_html_().count("<tr>") == 1
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_the_table_of_shipped_studies_says_what_the_classes_say(study):
+    entry = SHIPPED[study.name]
+    assert (entry.where, entry.part, entry.question) == (study.where, study.part, study.question)

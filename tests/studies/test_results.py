@@ -1,38 +1,76 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.studies.results import assemble
+import bathymetry as bm
+from bathymetry.studies import JointMeasurement, PlannedEnsemble, assemble
+from bathymetry.studies.results import with_split
 
 
 def record(value, members=2, epochs=2):
     values = np.full((members, epochs), float(value))
-    return xr.Dataset({"loss": (("member", "epoch"), values)}, {"member": range(members), "epoch": range(epochs)})
+    return xr.Dataset({"norm": (("member", "epoch"), values)}, {"member": range(members), "epoch": range(epochs)})
+
+
+def placed(coordinates, value, group="main"):
+    return JointMeasurement(coordinates, (), len, group), record(value)
 
 
 def test_records_stand_along_their_coordinates_in_the_order_of_the_plan():
-    placed = [
-        ({"function": f, "network": n}, record(10 * i + j))
+    groups = assemble(
+        placed({"function": f, "network": n}, 10 * i + j)
         for i, f in enumerate(("sin", "cos"))
         for j, n in enumerate(("wide", "deep", "a"))
-    ]
-    whole = assemble({"": placed}, {"study": "made"})
-    loss = whole.to_dataset()["loss"]
-    assert loss.dims == ("function", "network", "member", "epoch")
-    assert loss["function"].values.tolist() == ["sin", "cos"]
-    assert loss["network"].values.tolist() == ["wide", "deep", "a"]
-    assert loss.sel(function="cos", network="deep").values.tolist() == [[11, 11], [11, 11]]
-    assert whole.attrs == {"study": "made"}
+    )
+    norm = groups["main"]["norm"]
+    assert norm.dims == ("function", "network", "member", "epoch")
+    assert norm["function"].values.tolist() == ["sin", "cos"]
+    assert norm["network"].values.tolist() == ["wide", "deep", "a"]
+    assert norm.sel(function="cos", network="deep").values.tolist() == [[11, 11], [11, 11]]
 
 
 def test_what_was_not_planned_is_nan_and_moves_nothing():
-    placed = [({"a": "z", "b": "y"}, record(1)), ({"a": "z", "b": "x"}, record(2)), ({"a": "k", "b": "x"}, record(3))]
-    loss = assemble({"": placed}, {}).to_dataset()["loss"]
-    assert loss["b"].values.tolist() == ["y", "x"]
-    assert loss.sel(a="k", b="y").isnull().all()
-    assert (loss.sel(a="k", b="x") == 3).all()
+    groups = assemble([
+        placed({"a": "z", "b": "y"}, 1),
+        placed({"a": "z", "b": "x"}, 2),
+        placed({"a": "k", "b": "x"}, 3),
+    ])  # fmt: skip
+    norm = groups["main"]["norm"]
+    assert norm["b"].values.tolist() == ["y", "x"]
+    assert norm.sel(a="k", b="y").isnull().all()
+    assert (norm.sel(a="k", b="x") == 3).all()
 
 
-def test_groups_stand_apart():
-    tree = assemble({"": [({}, record(1))], "grid": [({"images": 500}, record(2)), ({"images": 1000}, record(3))]}, {})
-    assert tree.to_dataset()["loss"].dims == ("member", "epoch")
-    assert tree["grid"].to_dataset()["loss"].sel(images=1000).values.tolist() == [[3, 3], [3, 3]]
+def test_groups_are_siblings_with_axes_of_their_own():
+    groups = assemble([placed({}, 1), placed({"images": 500}, 2, "grid"), placed({"images": 1000}, 3, "grid")])
+    assert groups["main"]["norm"].dims == ("member", "epoch")
+    assert groups["grid"]["norm"].sel(images=1000).values.tolist() == [[3, 3], [3, 3]]
+    tree = xr.DataTree.from_dict(groups)
+    assert "images" not in tree["main"].to_dataset().coords
+
+
+def test_sets_of_examples_are_one_axis_that_knows_how_many_there_are():
+    data = bm.data.function("sin", samples=20)
+    few = bm.Examples(data.x_test[:7], data.y_test[:7])
+    planned = [
+        PlannedEnsemble(
+            {"network": name}, bm.TrainingConfig(bm.MLPConfig((1, 2, 1)), data, epochs=1, evaluate_on=sets), range(2)
+        )
+        for name, sets in (("a", {"train": data.train, "few": few}), ("b", {"train": data.train, "few": few}))
+    ]
+    flat = xr.Dataset(
+        {
+            name: (("member", "epoch"), np.full((2, 1), value))
+            for name, value in {"train_loss": 1.0, "few_loss": 2.0}.items()
+        },
+        {"member": range(2), "epoch": [0]},
+    )
+    loss = assemble([(one, flat) for one in planned])["main"]["loss"]
+    assert loss.dims == ("network", "split", "member", "epoch")
+    assert loss["split"].values.tolist() == ["train", "few"]
+    assert loss["examples"].values.tolist() == [20, 7]
+    assert (loss.sel(split="few") == 2).all()
+
+
+def test_records_that_have_the_axis_already_stay_as_they_are():
+    made = xr.Dataset({"loss": (("split", "member"), np.ones((2, 3)))}, {"split": ["train", "test"]})
+    assert with_split(made, ["train", "test"]).identical(made)

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, find, shipped
+from bathymetry.studies import PRESETS, SHIPPED, find
 
-DEPTH = find("depth-function").settings
-IMAGES = find("depth-classification").settings
+STUDIES = [find(name) for name in SHIPPED]
+DEPTH = find("depth-function")
+IMAGES = find("depth-classification")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("study", shipped(), ids=lambda study: study.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_preset_of_every_study_is_valid_and_can_be_written_down(study, preset):
-    settings = study.settings.preset(preset)
+    settings = study.preset(preset)
     assert type(settings).model_validate(settings.model_dump(mode="json")) == settings
     assert settings.members >= 6
 
@@ -37,24 +38,24 @@ def test_values_may_be_typed_as_text():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"members": 0}, "members = 0: give a number above 0."),
-        ({"members": "many"}, "members = many: give a whole number."),
-        ({"seed": -1}, "seed = -1: give at least 0."),
-        ({"device": "tpu"}, "device = tpu: give 'cpu' or 'cuda'."),
-        ({"learning_rate": float("nan")}, "learning_rate = nan: give"),
-        ({"learning_rate": -1}, "learning_rate = -1: give a number above 0."),
-        ({"functions": ()}, "functions = (): give at least 1."),
+        ({"members": 0}, "members = 0: expected a number above 0."),
+        ({"members": "many"}, "members = many: expected a whole number."),
+        ({"seed": -1}, "seed = -1: expected at least 0."),
+        ({"device": "tpu"}, "device = tpu: expected 'cpu' or 'cuda'."),
+        ({"learning_rate": float("nan")}, "learning_rate = nan: expected"),
+        ({"learning_rate": -1}, "learning_rate = -1: expected a number above 0."),
+        ({"functions": ()}, "functions = (): expected at least 1."),
         ({"functions": ("cos", "cos")}, "name each only once"),
-        ({"networks": ("250,0",)}, "give a number above 0"),
+        ({"networks": ("250,0",)}, "expected a number above 0"),
         ({"low": 10, "high": 10}, "low = 10 must be below high = 10"),
         ({"networks": ("10 18 15 4",)}, "networks = 10 18 15 4: separate widths by commas, such as 10,18,15,4."),
         ({"networks": ("10-18",)}, "networks = 10-18: separate widths by commas, such as 10,18."),
         ({"networks": ("10;18", "3")}, "such as 10,18."),
         ({"networks": ("[10, 18]",)}, "such as 10,18."),
         ({"networks": ("10,18,",)}, "such as 10,18."),
-        ({"networks": ("-3",)}, "networks = -3: give a number above 0."),
-        ({"networks": ("1e3",)}, "networks = 1e3: give a whole number."),
-        ({"networks": ("99999999999999999999",)}, "give at most 100000."),
+        ({"networks": ("-3",)}, "networks = -3: expected a number above 0."),
+        ({"networks": ("1e3",)}, "networks = 1e3: expected a whole number."),
+        ({"networks": ("99999999999999999999",)}, "expected at most 100000."),
         ({"networks": ("250", "250")}, "name each only once"),
         ({"networks": ("10,18", "10, 18")}, "name each only once"),
         ({"networks": "250"}, "networks = 250: expected a tuple or list of values."),
@@ -65,13 +66,13 @@ def test_values_may_be_typed_as_text():
         ({"epochs": 10**20}, "epochs = 100000000000000000000: expected at most 1,000,000,000."),
         ({"epochs": "9" * 5000}, "expected a whole number of fewer digits."),
         ({"epochs": True}, "epochs = True: expected a number"),
-        ({"epochs": "1e400"}, "epochs = 1e400: give a whole number."),
-        ({"samples": 2.5}, "samples = 2.5: give a whole number."),
-        ({"seed": 2**63}, "seed = 9223372036854775808: give at most 9223372036854775807."),
-        ({"learning_rate": "1e400"}, "learning_rate = 1e400: give a finite number."),
-        ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: give 'cpu' or 'cuda'."),
-        ({"members": ""}, "members = '': give a whole number."),
-        ({"depth": 3}, "depth = 3: there is no such field; give one of members, seed"),
+        ({"epochs": "1e400"}, "epochs = 1e400: expected a whole number."),
+        ({"samples": 2.5}, "samples = 2.5: expected a whole number."),
+        ({"seed": 2**63}, "seed = 9223372036854775808: expected at most 9223372036854775807."),
+        ({"learning_rate": "1e400"}, "learning_rate = 1e400: expected a finite number."),
+        ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: expected 'cpu' or 'cuda'."),
+        ({"members": ""}, "members = '': expected a whole number."),
+        ({"depth": 3}, "depth = 3: there is no such field; expected one of members, seed"),
     ],
 )
 def test_bad_values_are_answered_with_one_sentence(fields, words):
@@ -90,13 +91,13 @@ ODD = [None, "", " ", "a\nb", "\x1b[31m", "x" * 5000, "9" * 5000, 10**400, float
        b"1", True, [[[1]]], ("a\nb",), (None,), ("\0",), -1, 0, "-1"]  # fmt: skip
 
 
-@pytest.mark.parametrize("study", shipped(), ids=lambda study: study.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_any_odd_value_of_any_setting_is_taken_or_answered_in_one_short_line(study):
-    for field in study.settings.model_fields:
+    for field in study.model_fields:
         for value in ODD:
             said = ""
             try:
-                study.settings.preset("smoke", **{field: value})
+                study.preset("smoke", **{field: value})
             except InputError as error:
                 said = str(error)
             assert said.isprintable()
@@ -105,9 +106,8 @@ def test_any_odd_value_of_any_setting_is_taken_or_answered_in_one_short_line(stu
 
 @pytest.mark.parametrize("functions", [("cos", "cos(x)"), ("x*2", "2*x", "sin"), ("sgn(x)", "sin", "sign(x)")])
 def test_one_function_by_two_names_is_refused(functions):
-    study = find("depth-function")
     with pytest.raises(InputError, match=f"it is the same function as {re.escape(functions[0])}; name each only once"):
-        study.plan(DEPTH.preset("smoke", functions=functions))
+        list(DEPTH.preset("smoke", functions=functions).plan())
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_an_impossible_preset_is_answered_with_those_there_are(name):
     [("depth-function", ("1,250,1",), "250"), ("depth-classification", ((784, 30, 20, 10),), "30,20")],
 )
 def test_inputs_and_outputs_among_the_hidden_widths_are_answered_by_the_hidden_ones(study, networks, inner):
-    with pytest.raises(InputError, match=f"give the hidden widths alone, {inner}"):
-        find(study).settings.preset("smoke", networks=networks)
+    with pytest.raises(InputError, match=f"expected the hidden widths alone, {inner}"):
+        find(study).preset("smoke", networks=networks)
 
 
 def test_a_constant_function_is_nothing_to_fit():
     study = find("depth-function")
     with pytest.raises(InputError, match="constant on the interval"):
-        study.plan(study.settings.preset("smoke", functions=("5",)))
+        list(study.preset("smoke", functions=("5",)).plan())

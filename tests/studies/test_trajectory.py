@@ -6,7 +6,8 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.studies import find, judge
+from bathymetry.studies import find
+from studies.before import judge
 
 STUDY = find("trajectory")
 
@@ -20,7 +21,7 @@ def judged(weights):
             {"member": range(members), "snapshot": range(snapshots)},
         )
     )
-    tree.attrs = {"settings": STUDY.settings.preset("full", members=members).model_dump(mode="json"), "data": {}}
+    tree.attrs = {"settings": STUDY.preset("full", members=members).model_dump(mode="json"), "data": {}}
     return judge(STUDY, tree)[0].verdict
 
 
@@ -55,7 +56,7 @@ def test_a_share_of_the_variance_has_no_negative_bound():
 
 def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
     run = bm.run_study("trajectory", preset="smoke", out=tmp_path)
-    results = run.results.to_dataset()
+    results = run.results["main"].to_dataset()
     assert results["weights"].sizes == {"member": 6, "snapshot": 11, "coordinate": 23}
     assert set(results["projection"].dims) == {"scope", "member", "snapshot", "component"}
     assert results["explained_variance_ratio"].dims == results["random_walk_ratio"].dims == ("scope", "component")
@@ -69,7 +70,7 @@ def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
 
 def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_the_same(tmp_path):
     run = bm.run_study("trajectory", preset="smoke", out=tmp_path, members=2, long_epochs=10, learning_rate=1e30)
-    results = run.results.to_dataset()
+    results = run.results["main"].to_dataset()
     assert results["diverged"].all()
     assert np.isnan(results["projection"]).all()
     assert np.isnan(results["plane_loss"]).all()
@@ -81,5 +82,5 @@ def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_
 @pytest.mark.parametrize("network", ["1", "1,1"])
 def test_a_second_layer_of_one_weight_has_no_plane_and_is_refused(network):
     with pytest.raises(InputError, match=r"network = .* two weights in the second layer"):
-        STUDY.settings.preset("smoke", network=network)
-    assert STUDY.settings.preset("smoke", network="1,2").network == (1, 2)
+        STUDY.preset("smoke", network=network)
+    assert STUDY.preset("smoke", network="1,2").network == (1, 2)

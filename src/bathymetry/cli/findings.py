@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from bathymetry.cli.parsing import say
 
 if TYPE_CHECKING:
-    from bathymetry.report import ClaimRow
+    from bathymetry.claims import Judged
 
 
-def tell(claims: "Sequence[ClaimRow]") -> None:
+def tell(claims: "Sequence[Judged]") -> None:
     """Print every claim with its verdict and finding.
 
     Args:
@@ -20,5 +20,5 @@ def tell(claims: "Sequence[ClaimRow]") -> None:
         say(f"  {claim.verdict.decision.upper()}  {claim.finding}")
         for remark in claim.remarks:
             say(f"  {remark}")
-        if claim.kept is not None:
-            say(f"  The reference run: {claim.kept.decision}. {claim.kept.finding}")
+        if claim.reference is not None:
+            say(f"  The reference run: {claim.reference.decision}. {claim.reference.finding}")

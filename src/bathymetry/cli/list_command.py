@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bathymetry.cli.parsing import parse, say
-from bathymetry.studies import studies
+from bathymetry.studies import listed
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> None:
     """
     parse(ListCommand, "list", arguments)
     part = ""
-    for study in studies().values():
+    for name, study in listed().items():
         if study.part != part:
             say(f"{'' if not part else chr(10)}{study.part}")
             part = study.part
-        say(f"  {study.name:<22} {study.question}")
+        say(f"  {name:<22} {study.question}")

@@ -118,9 +118,9 @@ def _run(given: list[str]) -> int:
 
 def _instead(given: list[str]) -> str:
     """Say which command may have been meant."""
-    from bathymetry.studies import studies
+    from bathymetry.studies import listed
 
-    if given[0] in (*studies(), "all"):
+    if given[0] in (*listed(), "all"):
         return f"that is a study; to run it: bathymetry run {given[0]}"
     alike = did_you_mean(given[0].lower(), (*_COMMANDS, "--version", "--help"))
     return f"{alike}give one of {', '.join(_COMMANDS)}; bathymetry --help explains them"

@@ -8,7 +8,7 @@ import tyro
 
 from bathymetry.cli.parsing import parse, say
 from bathymetry.core.errors import InputError
-from bathymetry.studies import studies
+from bathymetry.studies import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
         InputError: If a study is named instead of a folder.
     """
     given = parse(ReportCommand, "report", arguments)
-    if str(given.folder) in studies() and not given.folder.exists():
+    if str(given.folder) in SHIPPED and not given.folder.exists():
         raise InputError("folder", given.folder, "expected the output folder, whose page has all of its studies")
     from bathymetry.cli.findings import tell
     from bathymetry.report import publish

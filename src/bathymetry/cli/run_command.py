@@ -10,10 +10,12 @@ import tyro
 
 from bathymetry.cli.parsing import Values, as_text, did_you_mean, parse, say
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, Preset, Study, StudySettings, find, joined, shipped, studies
+from bathymetry.core.showing import joined
+from bathymetry.studies import PRESETS, SHIPPED, Preset, find, listed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # so that listing the studies need not wait for xarray and PyTorch
     from bathymetry.execution import Work
+    from bathymetry.studies import Study
 
 _FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
 _OWN: Mapping[str, Values] = {"--preset": "one", "--out": "one", "--plan": "none"}
@@ -38,86 +40,82 @@ def main(arguments: list[str]) -> None:
             "study", arguments[0], "name the study first: bathymetry run depth-function, or bathymetry run all"
         )
     chosen = _chosen(names)
-    late = [one for before, one in pairwise(rest) if one in studies() and not before.startswith("--")]
+    late = [one for before, one in pairwise(rest) if one in listed() and not before.startswith("--")]
     if late:
         raise InputError("study", late[0], "name all studies before the first option")
     preset = _preset(rest)
-    fields = list(dict.fromkeys(field for _, study in chosen for field in study.settings.model_fields))
+    fields = list(dict.fromkeys(field for study in chosen for field in study.model_fields))
     title = " ".join(names)
-    command = _command([study for _, study in chosen], fields, preset)
-    given = parse(command, f"run {title}", rest, _flags([study for _, study in chosen], fields))
+    command = _command(chosen, fields, preset)
+    given = parse(command, f"run {title}", rest, _flags(chosen, fields))
     if not given.out.strip():
         raise InputError("out", "nothing", "expected the path of a folder")
     changes = {field: _stripped(value) for field in fields if (value := getattr(given, field)) is not None}
-    settings = [
-        study.settings.preset(preset, **{field: value for field, value in changes.items() if _has(study, field)})
-        for _, study in chosen
+    studies = [
+        study.preset(preset, **{field: value for field, value in changes.items() if _has(study, field)})
+        for study in chosen
     ]
     for field in changes:
-        lacking = [study.name for _, study in chosen if not _has(study, field)]
+        lacking = [study.name for study in chosen if not _has(study, field)]
         if lacking:
             have, run = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {have} no setting {_flag(field)} and {run} without it.")
-    planned = [(found_as, study, one) for (found_as, study), one in zip(chosen, settings, strict=True)]
-    _run(planned, preset, Path(given.out.strip()), given.plan)
+    _run(studies, preset, Path(given.out.strip()), given.plan)
 
 
-def _chosen(names: Sequence[str]) -> list[tuple[str, Study]]:
-    """Find the studies, each once, with the names under which they are found again."""
-    found: dict[str, tuple[str, Study]] = {}
+def _chosen(names: Sequence[str]) -> "list[type[Study]]":
+    """Find the studies, each once."""
+    found: dict[str, type[Study]] = {}
     for name in names:
-        named = studies().values() if name == "all" else [find(name)]
-        for study in named:
-            found_as = study.name if name == "all" else name
-            earlier, other = found.setdefault(study.name, (found_as, study))
+        for study in [find(one) for one in listed()] if name == "all" else [find(name)]:
+            other = found.setdefault(study.name, study)
             if other is not study:
-                raise InputError("study", name, f"{earlier} is called {study.name} too; run one of them at a time")
+                remedy = f"{other.where} is called {study.name} too; run one of them at a time"
+                raise InputError("study", name, remedy)
     return list(found.values())
 
 
-def _run(chosen: Sequence[tuple[str, Study, StudySettings]], preset: str, out: Path, plan_only: bool) -> None:
+def _run(studies: "Sequence[Study]", preset: str, out: Path, plan_only: bool) -> None:
     from bathymetry.cli.findings import tell
     from bathymetry.cli.terminal import Terminal
-    from bathymetry.execution import look, run_study
+    from bathymetry.execution import compare, run_study
     from bathymetry.report import StudyCodeError, publish
     from bathymetry.store import check_folder
 
     check_folder(out)
-    plans = [(study, study.plan(settings)) for _, study, settings in chosen]
-    sources = {name: source for _, plan in plans for name, source in plan.data.items()}
+    sources = {name: source for study in studies for name, source in study.planned.data.items()}
     named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
     say(f"Data: {'; '.join(named)}.")
-    works = [(study, look(out, plan)) for study, plan in plans]
+    works = [(study, compare(out, study.planned)) for study in studies]
     for study, work in works:
-        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_told(work)}.")
+        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
     training, measuring = (sum(getattr(work, name) for _, work in works) for name in ("seconds", "measuring_seconds"))
-    drawing = _FIGURE_SECONDS * sum(len(study.shows) for study, _ in works)
+    drawing = _FIGURE_SECONDS * sum(len(study.figures()) for study in studies)
     parts = f"training {_duration(training)}, measuring {_duration(measuring)}, drawing {_duration(drawing)}"
     say(f"In all about {_duration(training + measuring + drawing)}: {parts}.")
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")
-    for found_as, _, settings in chosen:
-        changes = settings.model_dump()
-        run_study(found_as, preset=preset, out=out, progress=Terminal(), **changes)
+    for study in studies:
+        run_study(study, out=out, progress=Terminal())
     say("Drawing the figures and writing the page.")
     problem: StudyCodeError | None = None
     try:
-        page, claims = publish(out, [found_as for found_as, study, _ in chosen if study not in shipped()])
+        page, claims = publish(out, [type(study) for study in studies if study.name not in SHIPPED])
     except StudyCodeError as error:
         page, claims, problem = error.page, error.claims, error
-    names = {study.name for _, study, _ in chosen}
+    names = {study.name for study in studies}
     tell([claim for claim in claims if claim.id.rpartition(".")[0] in names])
     say(f"\nPage: {page}")
     if problem is not None:
         raise problem
 
 
-def _told(work: "Work") -> str:
+def _words(work: "Work") -> str:
     """Say what a study has to do, about how long it takes and how much memory."""
     memory = f"up to {work.bytes / 1e9:.1f} GB of memory"
-    units = f"{work.units} chunk{'' if work.units == 1 else 's'} to train, about {_duration(work.seconds)}"
-    done = [units if work.units else "nothing to train"]
+    chunks = f"{work.num_chunks} chunk{'' if work.num_chunks == 1 else 's'} to train, about {_duration(work.seconds)}"
+    done = [chunks if work.num_chunks else "nothing to train"]
     if work.measurements:
         each = f"{work.measurements} measurement{'' if work.measurements == 1 else 's'}"
         done.append(f"{each}, about {_duration(work.measuring_seconds)}")
@@ -137,7 +135,7 @@ def _preset(arguments: Sequence[str]) -> str:
     return "quick"
 
 
-def _command(chosen: Sequence[Study], fields: Sequence[str], preset: str) -> type[Any]:
+def _command(chosen: "Sequence[type[Study]]", fields: Sequence[str], preset: str) -> type[Any]:
     """Make the dataclass that tyro reads: every setting as text, for the settings themselves to check."""
     columns: list[Any] = [
         ("preset", Annotated[Literal["quick", "full", "smoke"], tyro.conf.arg(help="what the defaults are")], preset),
@@ -157,27 +155,27 @@ def _command(chosen: Sequence[Study], fields: Sequence[str], preset: str) -> typ
     return dataclasses.make_dataclass("Run", columns, frozen=True, namespace={"__doc__": documentation})
 
 
-def _described(field: str, having: Sequence[Study], count: int, preset: str) -> str:
+def _described(field: str, having: "Sequence[type[Study]]", count: int, preset: str) -> str:
     """Explain a setting: what it is, the default of the preset, and which studies have it if others do not."""
-    words = dict.fromkeys(study.settings.model_fields[field].description or "" for study in having)
-    texts = [as_text(getattr(study.settings.preset(preset), field)) for study in having]
+    words = dict.fromkeys(study.model_fields[field].description or "" for study in having)
+    texts = [as_text(getattr(study.preset(preset), field)) for study in having]
     defaults = {" ".join(text) if isinstance(text, tuple) else text for text in texts}
     default = defaults.pop() if len(defaults) == 1 else "each study's own"
     only = f"; {joined([study.name for study in having])} only" if len(having) < count else ""
     return f"{'; '.join(words)}{only} (default: {'all' if default == 'None' else default})"
 
 
-def _takes_several(study: Study, field: str) -> bool:
-    return isinstance(as_text(getattr(study.settings.preset("full"), field)), tuple)
+def _takes_several(study: "type[Study]", field: str) -> bool:
+    return isinstance(as_text(getattr(study.preset("full"), field)), tuple)
 
 
-def _metavar(study: Study, field: str) -> str:
-    annotation = study.settings.model_fields[field].annotation
+def _metavar(study: "type[Study]", field: str) -> str:
+    annotation = study.model_fields[field].annotation
     words: Mapping[Any, str] = {int: "INT", float: "FLOAT"}
     return words.get(annotation, "TEXT [TEXT ...]" if "tuple" in str(annotation) else "TEXT")
 
 
-def _flags(chosen: Sequence[Study], fields: Sequence[str]) -> dict[str, Values]:
+def _flags(chosen: "Sequence[type[Study]]", fields: Sequence[str]) -> dict[str, Values]:
     having = {field: next(study for study in chosen if _has(study, field)) for field in fields}
     several = {_flag(field): _takes_several(study, field) for field, study in having.items()}
     return {**_OWN, **{flag: "several" if one else "one" for flag, one in several.items()}}
@@ -191,8 +189,8 @@ def _stripped(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else tuple(one.strip() for one in value)
 
 
-def _has(study: Study, field: str) -> bool:
-    return field in study.settings.model_fields
+def _has(study: "type[Study]", field: str) -> bool:
+    return field in study.model_fields
 
 
 def _duration(seconds: float) -> str:
@@ -202,7 +200,7 @@ def _duration(seconds: float) -> str:
 
 
 def _help() -> str:
-    lines = [f"  {study.name:<22} {study.question}" for study in studies().values()]
+    lines = [f"  {name:<22} {study.question}" for name, study in listed().items()]
     return "\n".join(
         [
             "usage: bathymetry run STUDY [STUDY ...] [SETTINGS]",

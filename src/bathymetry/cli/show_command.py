@@ -30,29 +30,29 @@ def main(arguments: list[str]) -> None:
     say("\nSettings (for each preset)")
     _settings(study)
     say("\nClaims")
-    for claim in study.claims:
+    for claim in study.claims():
         mark = " †" if claim.absolute else ""
         say(f"  {study.name}.{claim.letter}{mark}  {claim.text}")
         say(_wrapped(f"{_named(claim.kind)}: {claim.rule}", "      "))
     say("\nHow a kind of claim is decided, from at least 6 members")
-    for kind in dict.fromkeys(claim.kind for claim in study.claims):
+    for kind in dict.fromkeys(claim.kind for claim in study.claims()):
         say(_wrapped(f"{_named(kind)}: {RULES[kind]}", "  "))
-    if study.claims:
+    if study.claims():
         say(_wrapped(SEVERAL, "  "))
-    if any(claim.absolute for claim in study.claims):
+    if any(claim.absolute for claim in study.claims()):
         say("  † is tested only on the protocol's own data and schedule.")
     say("\nFigures")
-    for line in study.shows:
-        say(f"  {line}")
+    for figure in study.figures():
+        say(f"  {figure.words}")
 
 
 def _named(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _settings(study: Study) -> None:
-    each = {name: study.settings.preset(name) for name in PRESETS}
-    for field, description in study.settings.model_fields.items():
+def _settings(study: type[Study]) -> None:
+    each = {name: study.preset(name) for name in PRESETS}
+    for field, description in study.model_fields.items():
         values = {name: _typed(getattr(settings, field)) for name, settings in each.items()}
         shown = values["full"]
         others = [f"{name}: {value}" for name, value in values.items() if value != shown]

@@ -7,7 +7,7 @@ larger one by its shape and dtype, after all that can be read at a glance.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
 from typing import Any, TypeVar, dataclass_transform
@@ -113,3 +113,8 @@ def _number(value: Any) -> str:
     if value == round(value, 0) and abs(value) < 1e7:
         return str(int(value))
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Join words into a list: "one, two and three"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

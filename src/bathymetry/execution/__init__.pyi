@@ -1,11 +1,12 @@
-from .earlier import others as others
 from .run import OUT as OUT
-from .run import RESULT as RESULT
 from .run import Progress as Progress
 from .run import StudyRun as StudyRun
 from .run import run_study as run_study
+from .stored import RESULT as RESULT
 from .stored import load_study as load_study
+from .stored import others as others
 from .stored import rebuild_study as rebuild_study
 from .stored import understood as understood
+from .training import train_chunk as train_chunk
 from .work import Work as Work
-from .work import look as look
+from .work import compare as compare

@@ -1,6 +1,6 @@
-"""Running a study: its plan compared with what is stored, the missing units trained, the results put together."""
+"""Running a study: its plan compared with what is stored, the missing chunks trained, the results put together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -9,114 +9,104 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from bathymetry.claims import Judgements
 from bathymetry.core.errors import InputError, path_of
 from bathymetry.core.resources import one_thread
-from bathymetry.execution.earlier import set_apart
-from bathymetry.execution.networks import stored_networks
-from bathymetry.execution.work import EnsembleWork, Work, inspect, joint, train_unit
-from bathymetry.store import Unit, checkpoint_path, collect, output_folder, unit_path, write_results
-from bathymetry.store.folder import provenance
-from bathymetry.studies.catalogue import find
-from bathymetry.studies.judging import Judged, judge
-from bathymetry.studies.plan import Coordinate, Plan
-from bathymetry.studies.results import Placed, assemble
-from bathymetry.studies.settings import StudySettings
-from bathymetry.studies.study import Study
+from bathymetry.execution.stored import RESULT, set_apart
+from bathymetry.execution.training import measure, train_chunk
+from bathymetry.execution.work import Task, Work, compare, light, training_seconds
+from bathymetry.store import checkpoint_path, chunk_path, output_folder, provenance, write_results
+from bathymetry.studies import MAIN, Coordinate, PlannedEnsemble, Study, assemble, find
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bathymetry.charts import Figure
+    from bathymetry.studies import FigureMark
 
 
 class Progress:
-    """Hears how a run goes, and says nothing of it; inherit from it to say something."""
+    """No-op progress callback; subclass it to report progress."""
 
     def say(self, sentence: str) -> None:
-        """Hear a sentence.
+        """Called with a sentence that a reader should know."""
 
-        Args:
-            sentence: What a reader should know.
-        """
+    def begin(self, study: str, chunks: int, seconds: float) -> None:
+        """Called before chunks are trained, with their number and about how long they take."""
 
-    def begin(self, study: str, units: int, seconds: float) -> None:
-        """Hear that units are about to be trained.
-
-        Args:
-            study: Which study.
-            units: How many units.
-            seconds: About how long they take.
-        """
-
-    def advance(self, unit: str, seconds: float) -> None:
-        """Hear how far a unit has come.
-
-        Args:
-            unit: Which unit.
-            seconds: How many of the estimated seconds of the study are done.
-        """
+    def advance(self, label: str, seconds: float) -> None:
+        """Called with the chunk being trained and how many of the study's estimated seconds are done."""
 
     def end(self) -> None:
-        """Hear that the study's units are done."""
+        """Called when the study's chunks are trained."""
 
 
 OUT = Path("bathymetry-report")
-RESULT = "result.nc"
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A study with its results; charts and verdicts are made from them when they are asked for."""
+    """A study with its results; charts and verdicts are made when they are asked for."""
 
     study: Study
     results: xr.DataTree
     out: Path
-    found_as: str = ""  # the name or file that its caller gave, for the command that makes it again
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{one.id} {one.verdict.decision}" for one in self.claims)
-        return f"StudyRun({self.study.name!r}, out={str(self.out)!r}: {told or 'no claims'})"
+        verdicts = ", ".join(f"{one.id} {one.verdict.decision}" for one in self.claims)
+        return f"StudyRun({self.study.name!r}, out={str(self.out)!r}: {verdicts or 'no claims'})"
 
     def _repr_html_(self) -> str:
-        """Show the verdicts in a notebook."""
         rows = "".join(
             f"<tr><td>{escape(one.text)}</td><td><b>{one.verdict.decision}</b></td><td>{escape(one.finding)}</td></tr>"
             for one in self.claims
         )
         return f"<p><b>{escape(self.study.question)}</b></p><table>{rows}</table>"
 
+    @property
+    def found_as(self) -> str:
+        """The name or file under which the study is found again."""
+        return self.study.where if self.study.where.endswith(".py") else self.study.name
+
     @cached_property
-    def claims(self) -> tuple[Judged, ...]:
+    def claims(self) -> Judgements:
         """Every claim with its verdict and finding."""
-        return judge(self.study, self.results)
+        return self.study.judge(self.results)
+
+    @cached_property
+    def drawn(self) -> "list[tuple[FigureMark, Figure]]":
+        """The charts with what the study says of them."""
+        return self.study.draw(self.results)
 
     @cached_property
     def figures(self) -> "Sequence[Figure]":
         """The charts, in the order of the page."""
         from bathymetry.charts.figure import Figures
 
-        return Figures(self.study.figures(self.results))
+        return Figures(one for _, one in self.drawn)
 
     @cached_property
     def seen(self) -> Sequence[str]:
-        """What was seen, in plain words."""
-        return tuple(self.study.seen(self.results))
+        """The main findings."""
+        return self.study.summary(self.results, self.drawn)
 
-    def networks(self, group: str = "", **coordinates: Coordinate) -> "list[nn.Module]":
-        """Read the trained networks of one ensemble, as they were at the end.
+    def networks(self, group: str = MAIN, **coordinates: Coordinate) -> "list[nn.Module]":
+        """Read the trained networks of one ensemble.
 
         Args:
-            group: The group of the results that the ensemble's records are in; "" for the results proper.
+            group: The group of the results that the ensemble's records are in.
             **coordinates: Its coordinates in the results, such as function="cos", network="deep".
 
         Returns:
-            A network for each member, in evaluation mode.
+            A network for each member as it was at the end, in evaluation mode.
         """
-        return stored_networks(self.study, self.results.attrs["settings"], self.out, group, coordinates)
+        from bathymetry.execution.stored import stored_networks
+
+        return stored_networks(self.study, self.out, group, coordinates)
 
 
 def run_study(
-    study: str | Study,
+    study: str | Path | type[Study] | Study,
     *,
     preset: str = "quick",
     out: Path | str = OUT,
@@ -126,156 +116,118 @@ def run_study(
     """Run a study, training only what is not stored yet.
 
     Args:
-        study: Its name, a path to a file that defines one, or the study itself.
+        study: Its name, a path to a file that defines one, its class, or the class with settings.
         preset: "quick", "full" or "smoke".
         out: The output folder; several studies may share one.
-        progress: Who hears how it goes.
-        **fields: Settings that differ from the preset.
+        progress: Receives how it goes.
+        **fields: Settings that differ from the preset, or from those of the instance.
 
     Returns:
         The study with its results.
 
     Raises:
-        InputError: If there is no such study, preset or config, or the progress is none.
+        InputError: If there is no such study, preset or setting, or the progress is none.
     """
-    one = study if isinstance(study, Study) else find(study)
-    heard = Progress() if progress is None else progress
-    if not all(callable(getattr(heard, one, None)) for one in ("say", "begin", "advance", "end")):
+    if progress is not None and not all(
+        callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")
+    ):
         raise InputError("progress", progress, "expected an object with the methods of execution.Progress")
-    settings = one.settings.preset(preset, **fields)
-    _check_device(settings)
+    if isinstance(study, Study):
+        one = study.model_copy(update=fields) if fields else study
+    else:
+        one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
+    _check_device(one)
     with output_folder(path_of("out", out)) as folder:
-        return _run(one, settings, folder, str(study) if not isinstance(study, Study) else one.name, progress)
+        return _run(one, folder, progress or Progress())
 
 
-def _run(study: Study, settings: StudySettings, out: Path, found_as: str, progress: Progress | None) -> StudyRun:
-    heard = progress or Progress()
-    plan = study.plan(settings)
-    for note in plan.notes:
-        heard.say(note)
-    work = inspect(out, plan)
-    for sentence in work.set_aside:
-        heard.say(sentence)
+def _run(study: Study, out: Path, progress: Progress) -> StudyRun:
+    for note in study.planned.notes:
+        progress.say(note)
+    work = compare(out, study.planned, read=True)
+    for sentence in work.damaged:
+        progress.say(sentence)
     if work.reused:
-        heard.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
-    _train(study, work, out, settings.device, heard)
-    return put_together(study, settings, plan, work, out, found_as, heard)
+        progress.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
+    _train(study, work, out, progress)
+    return put_together(study, work, out, progress)
 
 
-def put_together(
-    study: Study,
-    settings: StudySettings,
-    plan: Plan,
-    work: Work,
-    out: Path,
-    found_as: str,
-    heard: Progress | None = None,
-) -> StudyRun:
-    """Make a study's results from its units, all of which are stored, and store them.
-
-    Args:
-        study: The study.
-        settings: Its settings.
-        plan: Its plan.
-        work: The plan's ensembles with their names in the store.
-        out: The output folder.
-        found_as: The name or file under which the study was found.
-        heard: Who hears if an earlier result is moved out of the way.
-
-    Returns:
-        The study with its results.
-    """
-    records, seconds = _records(plan, work, out, settings.device)
-    attributes = {
-        "study": study.name,
-        "found_as": str(Path(found_as).resolve()) if found_as.endswith(".py") else found_as,
-        "question": study.question,
-        "settings": settings.model_dump(mode="json"),
-        "data": dict(plan.data),
-        "notes": list(plan.notes),
-        "units": _ranges(work),
-        "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
-        "provenance": dict(provenance(settings.device)),
-    }
-    with one_thread():
-        results = study.derive(settings, assemble(records, attributes))
-    results.attrs = attributes
-    moved = set_apart(out / study.name / RESULT, attributes)
-    if moved and heard is not None:
-        heard.say(moved)
-    write_results(out / study.name / RESULT, results)
-    return StudyRun(study, results, out, found_as)
-
-
-def _train(study: Study, work: Work, out: Path, device: str, heard: Progress) -> None:
-    if not work.units:
+def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
+    todo = [(task, members) for task in work.ensembles for members in task.missing]
+    if not todo:
         return
-    heard.begin(study.name, work.units, work.seconds)
+    progress.begin(study.name, len(todo), work.seconds)
+    with_parameters = {id(ensemble) for joint in study.planned.joints for ensemble in joint.of}
+    names = {task.name for task in work.ensembles if id(task.planned) in with_parameters}
     done, trained = 0.0, 0
     try:
-        for one in work.ensembles:
-            for members in one.missing:
-                label = ", ".join(map(str, one.planned.coordinates.values())) or _numbers(members)
-                whole = Work((EnsembleWork(one.planned, one.name, one.description, (members,)),)).seconds
-                begun = done
+        for task, members in todo:
+            begun, seconds, label = done, training_seconds(task, members), _label(task, members)
 
-                def hear(share: float, label: str = label, begun: float = begun, whole: float = whole) -> None:
-                    heard.advance(label, begun + share * whole)
+            def report(share: float, begun: float = begun, seconds: float = seconds, label: str = label) -> None:
+                progress.advance(label, begun + share * seconds)
 
-                hear(0.0)
-                train_unit(one, members, out, device, hear, heard.say)
-                done, trained = done + whole, trained + 1
+            report(0.0)
+            chunk = train_chunk(study, task.place, task.name, members, out, report, progress.say)
+            task.chunks[members] = chunk if task.name in names else light(chunk)
+            done, trained = done + seconds, trained + 1
     except KeyboardInterrupt as stopped:
-        stopped.args = (_what_is_stored(study, work, out, trained),)
+        begun_too = any(checkpoint_path(chunk_path(out, task.name, members)).exists() for task, members in todo)
+        checkpoint = ", and a checkpoint of the training under way" if begun_too else ""
+        stored = f"{trained} of the {len(todo)} chunks of {study.name} that were to be trained"
+        stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
         raise
     finally:
-        heard.end()
+        progress.end()
 
 
-def _ranges(work: Work) -> dict[str, list[list[int]]]:
-    """Give the members by the hash of their config, which several ensembles may share."""
-    ranges: dict[str, list[list[int]]] = {}
-    for one in work.ensembles:
-        ranges.setdefault(one.name, []).append([one.planned.members.start, one.planned.members.stop])
-    return ranges
+def _label(task: Task, members: range) -> str:
+    numbers = f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
+    return ", ".join(map(str, task.planned.coordinates.values())) or numbers
 
 
-def _numbers(members: range) -> str:
-    return f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
-
-
-def _what_is_stored(study: Study, work: Work, out: Path, trained: int) -> str:
-    """Say what an interrupted run leaves, and how to go on."""
-    units = [(one.name, members) for one in work.ensembles for members in one.missing]
-    begun = sum(checkpoint_path(unit_path(out, name, members)).exists() for name, members in units)
-    checkpoint = ", and a checkpoint of the training under way" if begun else ""
-    stored = f"{trained} of the {len(units)} chunks of {study.name} that were to be trained"
-    return f"{stored} are stored in {out}{checkpoint}; the same command goes on from there"
-
-
-def _records(
-    plan: Plan, work: Work, out: Path, device: str
-) -> tuple[Mapping[str, Sequence[Placed]], Mapping[str, float]]:
-    """Read all records, make the joint measurements that are missing, and add up the seconds that each group took."""
-    names = {id(one.planned): one.name for one in work.ensembles}
-    placed: dict[str, list[Placed]] = {"": []}
+def put_together(study: Study, work: Work, out: Path, progress: Progress | None = None) -> StudyRun:
+    """Make a study's results from its chunks, all of which are stored, and store them."""
     seconds: dict[str, float] = {}
+    records, ensembles = [], {id(task.planned): task for task in work.ensembles}
+    ranges: dict[str, list[list[int]]] = {}  # by the hash of their config, which several ensembles may share
+    for task in (*work.ensembles, *work.joints):
+        planned = task.planned
+        if isinstance(planned, PlannedEnsemble):
+            chunk = task.chunk(out)
+            ranges.setdefault(task.name, []).append([task.members.start, task.members.stop])
+        else:
+            if task.missing:
+                of = [ensembles[id(one)].chunk(out) for one in planned.of]
+                task.chunks[task.members] = measure(task, of, out, study.device)
+            chunk = task.chunks[task.members]
+        records.append((planned, chunk.record))
+        seconds[planned.group] = seconds.get(planned.group, 0.0) + chunk.provenance.get("seconds", 0.0)
+    attributes = {
+        "study": study.name,
+        "found_as": study.where if study.where.endswith(".py") else study.name,
+        "question": study.question,
+        "settings": study.model_dump(mode="json"),
+        "data": dict(study.planned.data),
+        "notes": list(study.planned.notes),
+        "chunks": ranges,
+        "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
+        "provenance": dict(provenance(study.device)),
+    }
+    with one_thread():
+        results = xr.DataTree.from_dict(study.described(study.derive(assemble(records))))
+    results.attrs = attributes
+    moved = set_apart(out / study.name / RESULT, attributes)
+    if moved and progress is not None:
+        progress.say(moved)
+    write_results(out / study.name / RESULT, results)
+    return StudyRun(study, results, out)
 
-    def put(group: str, coordinates: Mapping[str, Coordinate], unit: Unit) -> None:
-        placed.setdefault(group, []).append((coordinates, unit.record))
-        seconds[group] = seconds.get(group, 0.0) + unit.provenance.get("seconds", 0.0)
 
-    for one in work.ensembles:
-        put(one.planned.group, one.planned.coordinates, collect(out, one.name, one.planned.members))
-    for measurement in plan.joints:
-        of = tuple(names[id(one)] for one in measurement.of)
-        put(measurement.group, measurement.coordinates, joint(measurement, of, out, device))
-    return {name: some for name, some in placed.items() if some}, seconds
-
-
-def _check_device(settings: StudySettings) -> None:
-    if settings.device == "cuda":
+def _check_device(study: Study) -> None:
+    if study.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise InputError("device", "cuda", "this machine has no usable CUDA device; give cpu")
+            raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")

@@ -1,5 +1,3 @@
-from .content import ClaimRow as ClaimRow
-from .content import Kept as Kept
 from .content import Report as Report
 from .content import StudySection as StudySection
 from .page import page as page

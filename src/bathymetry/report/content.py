@@ -4,47 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bathymetry.charts.figure import Figure
-from bathymetry.stats.verdict import CONFIDENCE, Decision, Verdict
-
-_LEVEL = round(1 - CONFIDENCE, 12)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the reference run says of a claim, to be shown where this run cannot test it or says otherwise."""
-
-    decision: Decision
-    finding: str
-    source: str = "The reference run says otherwise"  # which run, in words
-
-
-@dataclass(frozen=True)
-class ClaimRow:
-    """One claim with what became of it."""
-
-    id: str  # "depth-function.a"
-    text: str  # as the homework report has it
-    rule: str  # how it is decided, in words
-    verdict: Verdict
-    finding: str  # one sentence with numbers from the data
-    p_holm: float | None = None  # adjusted over all claims of the page; None where there is no p
-    kept: Kept | None = None
-
-    @property
-    def light(self) -> bool:
-        """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
-        return self.verdict.decision in ("supported", "contradicted") and (self.p_holm or 0.0) > _LEVEL
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the finding: why it is not decided, or that Holm's correction undoes it."""
-        remarks = []
-        reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
-        if reason and reason.lower() not in self.finding.lower():
-            remarks.append(f"{reason}.")
-        if self.light:
-            remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
-        return tuple(remarks)
+from bathymetry.claims import Judged
 
 
 @dataclass(frozen=True)
@@ -69,7 +29,7 @@ class StudySection:
     reading: str  # how to read its charts
     seen: tuple[str, ...]  # what was seen, sentence by sentence
     figures: tuple[Figure, ...]
-    claims: tuple[ClaimRow, ...]
+    claims: tuple[Judged, ...]
     settings: Mapping[str, str]
     code: str  # the few lines of Python that make it
     warnings: tuple[str, ...] = ()  # for example who diverged

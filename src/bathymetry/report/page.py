@@ -20,8 +20,9 @@ from markupsafe import Markup, escape
 
 from bathymetry.charts.figure import Figure
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
+from bathymetry.claims import Judged
 from bathymetry.core.showing import printable
-from bathymetry.report.content import ClaimRow, Report
+from bathymetry.report.content import Report
 from bathymetry.report.sections import chance, columns, effects
 from bathymetry.stats.verdict import Decision, decided_by
 
@@ -168,7 +169,7 @@ def _drop_legends(view: dict[str, Any]) -> None:
                 channel["legend"] = None
 
 
-def _tally(claims: Sequence[ClaimRow]) -> list[tuple[Decision, int, int]]:
+def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
     # Count the verdicts, in the order in which a reader wants them, and those of each that chance could do.
     counted = []
     for decision in _SYMBOLS:

@@ -8,16 +8,18 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bathymetry.charts import Figure, save
 from bathymetry.charts.figure import check_addresses
+from bathymetry.claims import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
+from bathymetry.core.showing import joined
 from bathymetry.core.storage import get, put
 from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
-from bathymetry.report.content import ClaimRow, Kept, Report, StudySection
+from bathymetry.report.content import Report, StudySection
 from bathymetry.report.page import page
 from bathymetry.report.sections import common_first, opening, reproduce, section, stored_section
 from bathymetry.report.stored import (
@@ -30,10 +32,9 @@ from bathymetry.report.stored import (
     read_page,
     write_page,
 )
-from bathymetry.stats import Decision, holm
-from bathymetry.store import is_output_folder, output_folder, read_results
-from bathymetry.studies import Judged, Study, find, joined, shipped
-from bathymetry.studies.kept import kept_verdicts
+from bathymetry.stats import holm
+from bathymetry.store import OutdatedError, is_output_folder, output_folder, read_results
+from bathymetry.studies import SHIPPED, Study, find, reference_verdicts
 
 PAGE = "report.html"
 _NOTES = (
@@ -72,12 +73,12 @@ class StudyCodeError(BathymetryError):
         claims: All claims on it.
     """
 
-    def __init__(self, text: str, page: Path, claims: "tuple[ClaimRow, ...]") -> None:
+    def __init__(self, text: str, page: Path, claims: "tuple[Judged, ...]") -> None:
         super().__init__(text)
         self.page, self.claims = page, claims
 
 
-def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple[ClaimRow, ...]]:
+def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tuple[Path, tuple[Judged, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
     Args:
@@ -95,13 +96,12 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
     out = path_of("folder", out)
     if not is_output_folder(out):
         raise InputError("folder", out, "it is no output folder of Bathymetry; give one that `bathymetry run` wrote")
-    found = [(one if isinstance(one, Study) else find(one), one) for one in studies]
-    named = {study.name: (study, study.name if isinstance(given, Study) else given) for study, given in found}
+    named = {one.name: one for one in (given if isinstance(given, type) else find(given) for given in studies)}
     with output_folder(out):
         shown, unread = _read(out, named)
-        for name, (_, given) in named.items():
+        for name, study in named.items():
             if name not in {one.name for one in shown}:
-                raise InputError("study", given, f"{out} holds no results of the study {name} that it defines")
+                raise InputError("study", study.where, f"{out} holds no results of the study {name} that it defines")
         if not shown:
             remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
             raise InputError("folder", out, remedy)
@@ -112,7 +112,7 @@ def publish(out: Path, studies: Sequence[str | Study] = ()) -> tuple[Path, tuple
     return where, rows
 
 
-def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[ClaimRow, ...]]:
+def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Path, tuple[Judged, ...]]:
     check_addresses()
     rows = _rows(shown)
     runs = [one.run for one in shown if one.run is not None]
@@ -153,17 +153,16 @@ def _drop_others(folder: Path, written: Sequence[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read(out: Path, named: Mapping[str, tuple[Study, str]]) -> tuple[list[_Shown], list[str]]:
+def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
     """Read every study's results; one that can't be read is said on the page and keeps no other from it."""
-    known = {study.name: (study, study.name) for study in shipped()} | dict(named)
-    order = list(known)
+    order = [*SHIPPED, *named]
     folders = [folder for folder in out.iterdir() if any(os.path.lexists(folder / one) for one in (RESULT, PAGE_FILE))]
     folders.sort(key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name))
     shown: dict[str, _Shown] = {}
     unread = []
     for folder in folders:
         try:
-            one = _one(folder, known)
+            one = _one(folder, named)
             if one.name in shown:
                 raise StorageError(f"it holds results of {one.name} as another folder does")
             shown[one.name] = one
@@ -172,40 +171,44 @@ def _read(out: Path, named: Mapping[str, tuple[Study, str]]) -> tuple[list[_Show
     return list(shown.values()), unread
 
 
-def _one(folder: Path, known: Mapping[str, tuple[Study, str]]) -> _Shown:
+def _one(folder: Path, named: Mapping[str, type[Study]]) -> _Shown:
     """Judge and draw one study's results as far as that can be done; take the rest from the page before."""
     stored = read_page(folder)
     try:
         results = read_results(folder / RESULT)
-    except DamagedError as error:
-        return _again(folder, known, stored, error)
+    except (DamagedError, OutdatedError) as error:
+        return _again(folder, named, stored, error)
     except StorageError as error:
         if os.path.lexists(folder / RESULT):
             raise
-        return _again(folder, known, stored, error)
+        return _again(folder, named, stored, error)
     name = str(results.attrs.get("study") or folder.name)
-    if name not in known:
+    study = _known(name, named)
+    if study is None:
         return _as_stored(folder, stored, results.attrs, _not_named(name, folder))
-    study, found_as = known[name]
     try:
-        results.attrs = understood(study, results.attrs)
+        settings, results.attrs = understood(study, results.attrs)
     except BathymetryError as error:
         return _as_stored(folder, stored, results.attrs, str(error))
-    return _live(StudyRun(study, results, folder.parent, found_as), stored)
+    return _live(StudyRun(settings, results, folder.parent), stored)
 
 
-def _again(folder: Path, known: Mapping[str, tuple[Study, str]], stored: StoredPage, cause: StorageError) -> _Shown:
-    """Put results that are damaged or gone together again from the units that are stored."""
-    study, found_as = known.get(folder.name, (None, ""))
+def _known(name: str, named: Mapping[str, type[Study]]) -> type[Study] | None:
+    return named.get(name) or (find(name) if name in SHIPPED else None)
+
+
+def _again(folder: Path, named: Mapping[str, type[Study]], stored: StoredPage, cause: StorageError) -> _Shown:
+    """Put results that are damaged, outdated or gone together again from the chunks that are stored."""
+    study = _known(folder.name, named)
     settings = stored.settings or _settings_in_provenance(folder)
     if study is not None and settings is not None:
         try:
             run = rebuild_study(study, settings, folder.parent)
         except BathymetryError as error:
-            cause = StorageError(f"{cause} They could not be put together again from stored units. {error}")
+            cause = StorageError(f"{cause} They could not be put together again from stored chunks. {error}")
         else:
-            shown = _live(StudyRun(run.study, run.results, run.out, found_as), stored)
-            shown.notes.insert(0, f"{cause} The results were put together again from the units that are stored.")
+            shown = _live(run, stored)
+            shown.notes.insert(0, f"{cause} The results were put together again from the chunks that are stored.")
             return shown
     if not (stored.claims or stored.pictures):
         raise cause
@@ -213,7 +216,7 @@ def _again(folder: Path, known: Mapping[str, tuple[Study, str]], stored: StoredP
 
 
 def _settings_in_provenance(folder: Path) -> Mapping[str, Any] | None:
-    """Find the settings where earlier versions left them; the names of the units say whether they are right."""
+    """Find the settings where earlier versions left them; the names of the chunks say whether they are right."""
     try:
         settings = json.loads(get(folder.parent / "provenance.json"))[folder.name]["settings"]
     except (StorageError, ValueError, KeyError, TypeError, RecursionError):
@@ -235,7 +238,7 @@ def _live(run: StudyRun, stored: StoredPage) -> _Shown:
             where = f"{type(error).__name__}: {first_line(error)}, in {Path(place.filename).name}, line {place.lineno}"
             shown.notes.append(f"The {what} could not be made from these results ({where}){_those_before(have)}.")
             shown.failed = True
-            if run.study not in shipped():
+            if run.study.name not in SHIPPED:
                 shown.broken.append(f"The {what} of {run.study.name} could not be made ({where}).")
             return instead
 
@@ -268,7 +271,7 @@ def _not_named(name: str, folder: Path) -> str:
     )
 
 
-def _section(one: _Shown, rows: Sequence[ClaimRow], out: Path, rather: Sequence[str]) -> StudySection:
+def _section(one: _Shown, rows: Sequence[Judged], out: Path, rather: Sequence[str]) -> StudySection:
     if one.run is None:
         return stored_section(one.name, one.attributes, one.stored, rows, one.notes)
     pictures = one.stored.pictures if one.failed and not one.figures else ()
@@ -277,29 +280,16 @@ def _section(one: _Shown, rows: Sequence[ClaimRow], out: Path, rather: Sequence[
     )
 
 
-def _rows(shown: Sequence[_Shown]) -> list[tuple[ClaimRow, ...]]:
+def _rows(shown: Sequence[_Shown]) -> list[tuple[Judged, ...]]:
     judged = [claim for one in shown for claim in one.claims]
     adjusted = iter(holm([claim.verdict.p for claim in judged]))
     return [tuple(_row(claim, next(adjusted), own=one.run is not None) for claim in one.claims) for one in shown]
 
 
-def _row(claim: Judged, p_holm: float | None, *, own: bool) -> ClaimRow:
-    beside = kept_verdicts().get(claim.id) if own else None
-    if beside is not None and beside.verdict == claim.verdict.decision:
-        beside = None
-    return ClaimRow(
-        id=claim.id,
-        text=claim.text,
-        rule=claim.rule,
-        verdict=claim.verdict,
-        finding=claim.finding,
-        p_holm=p_holm,
-        kept=None if beside is None else Kept(beside.verdict, beside.finding, _beside(claim.verdict.decision)),
-    )
-
-
-def _beside(decision: Decision) -> str:
-    return "The reference run" if decision == "not tested" else "The reference run says otherwise"
+def _row(claim: Judged, p_holm: float | None, *, own: bool) -> Judged:
+    reference = reference_verdicts().get(claim.id) if own else None
+    same = reference is not None and reference.decision == claim.verdict.decision
+    return replace(claim, p_holm=p_holm, reference=None if same else reference)
 
 
 def _title(questions: Sequence[str]) -> str:
@@ -312,7 +302,7 @@ def _title(questions: Sequence[str]) -> str:
 
 def _provenance(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: attributes[name] for name in ("settings", "data", "units", "seconds", "provenance") if name in attributes
+        name: attributes[name] for name in ("settings", "data", "chunks", "seconds", "provenance") if name in attributes
     }
 
 

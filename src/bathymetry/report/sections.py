@@ -9,32 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from bathymetry.charts import Figure
+from bathymetry.claims import Judged
 from bathymetry.core.errors import StorageError
+from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution import OUT, StudyRun, others, understood
-from bathymetry.report.content import ClaimRow, Picture, StudySection
+from bathymetry.report.content import Picture, StudySection
 from bathymetry.report.stored import StoredPage
 from bathymetry.stats.verdict import Decision, Kind, Part, Verdict
-from bathymetry.studies import PRESETS, Preset, StudySettings
-from bathymetry.studies.kept import kept_verdicts
-from bathymetry.studies.wording import field_name, joined, shown
+from bathymetry.studies import PRESETS, Preset, Study, reference_verdicts
+from bathymetry.studies.wording import field_name, shown
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
 
 
-def settings_of(run: StudyRun) -> StudySettings:
-    """Read the settings that a run had.
-
-    Args:
-        run: The run.
-
-    Returns:
-        The settings.
-    """
-    return run.study.settings.model_validate(run.results.attrs["settings"])
-
-
-def differences(settings: StudySettings, preset: str) -> dict[str, Any]:
+def differences(settings: Study, preset: str) -> dict[str, Any]:
     """Find in which fields settings differ from a preset.
 
     Args:
@@ -48,7 +37,7 @@ def differences(settings: StudySettings, preset: str) -> dict[str, Any]:
     return {field: value for field, value in settings.model_dump().items() if value != usual[field]}
 
 
-def nearest_preset(settings: StudySettings, rather: Sequence[str] = PRESETS) -> tuple[str, dict[str, Any]]:
+def nearest_preset(settings: Study, rather: Sequence[str] = PRESETS) -> tuple[str, dict[str, Any]]:
     """Find the preset that settings differ from in the fewest fields.
 
     Args:
@@ -70,11 +59,11 @@ def common_first(runs: Sequence[StudyRun]) -> list[Preset]:
     Returns:
         All presets; the one to name where several are the same for a study comes first.
     """
-    fitting = [one for run in runs for one in _exact(settings_of(run))]
+    fitting = [one for run in runs for one in _exact(run.study)]
     return sorted(PRESETS, key=lambda one: -fitting.count(one))
 
 
-def _exact(settings: StudySettings) -> list[Preset]:
+def _exact(settings: Study) -> list[Preset]:
     return [one for one in PRESETS if not differences(settings, one)]
 
 
@@ -87,7 +76,7 @@ def presets_in_words(runs: Sequence[StudyRun]) -> str:
     Returns:
         A sentence a preset, the most common first, and one for studies whose presets are the same.
     """
-    each = {run.study.name: settings_of(run) for run in runs}
+    each = {run.study.name: run.study for run in runs}
     exact, rather = {name: _exact(given) for name, given in each.items()}, common_first(runs)
     groups: dict[str, list[str]] = {}
     for name, given in each.items():
@@ -114,9 +103,9 @@ def compared(run: StudyRun) -> str:
     Returns:
         A sentence; empty if there is no reference run, or nothing differs.
     """
-    if not any(name.startswith(f"{run.study.name}.") for name in kept_verdicts()):
+    if not any(name.startswith(f"{run.study.name}.") for name in reference_verdicts()):
         return ""
-    settings = settings_of(run)
+    settings = run.study
     usual = type(settings).preset("full").model_dump()
     fields = [field for field in differences(settings, "full") if field not in (*_FREE, "data")]
     given = settings.model_dump()
@@ -139,7 +128,7 @@ _SETTINGS_TOLD = 3  # that differ between two results, before the others are onl
 
 def section(
     run: StudyRun,
-    claims: Sequence[ClaimRow],
+    claims: Sequence[Judged],
     out: Path,
     *,
     figures: Sequence[Figure],
@@ -174,15 +163,15 @@ def section(
         figures=tuple(figures),
         pictures=tuple(pictures),
         claims=tuple(claims),
-        settings={field_name(name).capitalize(): shown(value) for name, value in settings_of(run).model_dump().items()},
+        settings={field_name(name).capitalize(): shown(value) for name, value in run.study.model_dump().items()},
         code=_code(run, out, rather),
         warnings=(*notes, *run.results.attrs["notes"], *diverged(run), *other_results(run, out)),
-        compared=compared(run) if any(claim.kept for claim in claims) else "",
+        compared=compared(run) if any(claim.reference for claim in claims) else "",
     )
 
 
 def stored_section(
-    name: str, attributes: Mapping[str, Any], stored: StoredPage, claims: Sequence[ClaimRow], notes: Sequence[str]
+    name: str, attributes: Mapping[str, Any], stored: StoredPage, claims: Sequence[Judged], notes: Sequence[str]
 ) -> StudySection:
     """Make the section of a study that is shown as an earlier page left it.
 
@@ -250,12 +239,12 @@ def other_results(run: StudyRun, out: Path) -> tuple[str, ...]:
         A sentence for each, with the settings that differ and the command that shows it.
     """
     sentences = []
-    here = settings_of(run).model_dump()
+    here = run.study.model_dump()
     for results in others(out / run.study.name, run.results.attrs):
-        other = StudyRun(run.study, results, out, run.found_as)
         try:
-            results.attrs = understood(run.study, results.attrs)
-            there = settings_of(other).model_dump()
+            settings, results.attrs = understood(type(run.study), results.attrs)
+            other = StudyRun(settings, results, out)
+            there = settings.model_dump()
         except StorageError:  # settings of another version of the study
             sentences.append("Another result of this study, by another version, is stored in its folder.")
             continue
@@ -324,8 +313,8 @@ def reproduce(run: StudyRun, out: Path, rather: Sequence[str] = PRESETS) -> str:
 
 def _named_data(run: StudyRun, rather: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Name the data that "auto" stood for, so that the same are taken again."""
-    preset, changes = nearest_preset(settings_of(run), rather)
-    if getattr(settings_of(run), "data", None) == "auto":
+    preset, changes = nearest_preset(run.study, rather)
+    if getattr(run.study, "data", None) == "auto":
         changes["data"] = next(iter(run.results.attrs["data"]), "auto")
     return preset, changes
 
@@ -410,7 +399,7 @@ def _scale(kind: Kind, parts: list[Part]) -> tuple[float, float, float | None]:
     return (low, high, None) if high > low else (low - 1, high + 1, None)
 
 
-def chance(claims: Sequence[ClaimRow]) -> tuple[str, ...]:
+def chance(claims: Sequence[Judged]) -> tuple[str, ...]:
     """Say what a verdict is worth, alone and among the others.
 
     Args:
@@ -432,7 +421,7 @@ _PARTS = (
 )
 
 
-def _many(claims: Sequence[ClaimRow]) -> str:
+def _many(claims: Sequence[Judged]) -> str:
     tested = [claim for claim in claims if claim.verdict.p is not None]
     if len(tested) < 2:
         return "Only one claim on this page has a p, so there is nothing to adjust for." if tested else ""
@@ -446,7 +435,7 @@ def _many(claims: Sequence[ClaimRow]) -> str:
     return words + _too_few_for_a_share(claims)
 
 
-def _too_few_for_a_share(claims: Sequence[ClaimRow]) -> str:
+def _too_few_for_a_share(claims: Sequence[Judged]) -> str:
     # Where even all members are no more than chance could do, a reader should not look for the fault in the data.
     clearest = [
         claim

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from bathymetry.claims import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
-from bathymetry.report.content import ClaimRow, Picture, StudySection
+from bathymetry.report.content import Picture, StudySection
 from bathymetry.stats.verdict import RENAMED, Decision, Direction, Part, Verdict
-from bathymetry.studies import Judged
 
 PAGE_FILE = "page.json"
 CLAIMS_FILE = "claims.json"
@@ -104,7 +104,7 @@ def read_page(folder: Path) -> StoredPage:
     )
 
 
-def claim_fields(row: ClaimRow) -> dict[str, Any]:
+def claim_fields(row: Judged) -> dict[str, Any]:
     """Write a claim with its verdict as plain fields, as `claims.json` has them.
 
     Args:

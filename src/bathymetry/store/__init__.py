@@ -1,4 +1,4 @@
-"""What is kept: units by the hash of what decides their numbers, results with a schema, provenance and exports."""
+"""What is stored: chunks by the hash of their config, results with a schema, provenance and tables."""
 
 import lazy_loader as lazy
 

@@ -1,5 +1,6 @@
-"""A unit: up to ten members of one network under one training config, measured, with their parameters."""
+"""Chunks: up to ten members of one config with their records and parameters, stored under the hash of the config."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,22 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import xarray as xr
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import Description, canonical, digest
 from bathymetry.core.showing import readable
-from bathymetry.core.storage import names, put
-from bathymetry.store.results import Arrays, seal, unseal
+from bathymetry.core.storage import get, names, put
+
+Arrays = Mapping[str, NDArray[Any]]
 
 CHUNK_MEMBERS = 10
+_FOLDER = "units"  # as the first version called chunks, which are still found there
 _RECORD, _SNAPSHOT = "record", "snapshot"
-_FORMAT = 1  # how the words of a unit's file are laid out; a file that does not say has this one
+_FORMAT = 1  # how a chunk's file is laid out; a file that does not say has this one
+_NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
 
 
 @readable
-class Unit:
+class Chunk:
     """Members that were trained and measured."""
 
     members: range
@@ -33,43 +38,26 @@ class Unit:
     snapshots: Mapping[int, Mapping[str, NDArray[Any]]]  # epoch → parameter name → (member, *shape)
     provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, threads, device, seconds
 
-    def select(self, members: range) -> "Unit":
-        """Take some of the members.
-
-        Args:
-            members: Numbers of members that the unit has.
-
-        Returns:
-            Their records and parameters.
-
-        Raises:
-            DamagedError: If the unit does not have them.
-        """
+    def select(self, members: range) -> "Chunk":
+        """Take some of the members."""
         if members.start < self.members.start or members.stop > self.members.stop:
             have, want = (f"{one.start} to {one.stop - 1}" for one in (self.members, members))
-            raise DamagedError(f"A unit is damaged: it holds members {have} where it should hold {want}.")
+            raise DamagedError(f"A chunk is damaged: it holds members {have} where it should hold {want}.")
         start = members.start - self.members.start
         rows = slice(start, start + len(members))
         snapshots = {
             epoch: {name: array[rows] for name, array in arrays.items()} for epoch, arrays in self.snapshots.items()
         }
-        return Unit(members, self.record.isel(member=rows), snapshots, self.provenance)
+        return Chunk(members, self.record.isel(member=rows), snapshots, self.provenance)
 
 
-def join(units: Sequence[Unit]) -> Unit:
-    """Put units of one config together, in the order of their members.
-
-    Args:
-        units: Units whose members follow each other without a gap.
-
-    Returns:
-        One unit, with the machine of the last and the seconds of all; records that end early, because every member of
-        theirs stopped, are filled up with NaN.
-    """
-    if len(units) == 1:
-        return units[0]
+def join(chunks: Sequence[Chunk]) -> Chunk:
+    """Put chunks of one config together, whose members follow each other without a gap."""
+    if len(chunks) == 1:
+        return chunks[0]
+    # a record that ends early, because every member stopped, is filled up with NaN
     record = xr.concat(
-        [unit.record for unit in units],
+        [chunk.record for chunk in chunks],
         dim="member",
         join="outer",
         data_vars="minimal",
@@ -77,67 +65,141 @@ def join(units: Sequence[Unit]) -> Unit:
         compat="equals",
         combine_attrs="override",
     )
-    epochs = sorted(set.intersection(*(set(unit.snapshots) for unit in units)))
+    epochs = sorted(set.intersection(*(set(chunk.snapshots) for chunk in chunks)))
     snapshots = {
         epoch: {
-            name: np.concatenate([unit.snapshots[epoch][name] for unit in units]) for name in units[0].snapshots[epoch]
+            name: np.concatenate([chunk.snapshots[epoch][name] for chunk in chunks])
+            for name in chunks[0].snapshots[epoch]
         }
         for epoch in epochs
     }
-    provenance = {**units[-1].provenance, "seconds": sum(unit.provenance.get("seconds", 0.0) for unit in units)}
-    return Unit(range(units[0].members.start, units[-1].members.stop), record, snapshots, provenance)
+    provenance = {**chunks[-1].provenance, "seconds": sum(chunk.provenance.get("seconds", 0.0) for chunk in chunks)}
+    return Chunk(range(chunks[0].members.start, chunks[-1].members.stop), record, snapshots, provenance)
 
 
-def write_unit(path: Path, unit: Unit) -> None:
-    """Store a unit, whole or not at all.
+def config_hash(description: Description) -> str:
+    """Name a config by the digest of its description, 32 hexadecimal digits."""
+    return digest(canonical(description))
 
-    Args:
-        path: Its place.
-        unit: The unit.
-    """
+
+def chunk_path(out: Path, config: str, members: range) -> Path:
+    """Where a chunk is stored, whether or not it exists."""
+    return out / _FOLDER / config / f"{members.start}-{members.stop - 1}.safetensors"
+
+
+def stored(out: Path, config: str) -> list[range]:
+    """The stored ranges of members, in the order of their first member, the longest first among equals."""
+    found = [_NAME.fullmatch(name) for name in names(out / _FOLDER / config)]
+    ranges = [range(int(one[1]), int(one[2]) + 1) for one in found if one]
+    return sorted((one for one in ranges if len(one)), key=lambda one: (one.start, -one.stop))
+
+
+def missing(have: Sequence[range], wanted: range) -> list[range]:
+    """The ranges of at most ten members that together with `have` cover what is wanted."""
+    covered = {member for one in have for member in one}
+    gaps: list[range] = []
+    for member in wanted:
+        if member in covered:
+            continue
+        last = gaps[-1] if gaps else range(0)
+        if len(last) and last.stop == member and len(last) < CHUNK_MEMBERS:
+            gaps[-1] = range(last.start, member + 1)
+        else:
+            gaps.append(range(member, member + 1))
+    return gaps
+
+
+def save(out: Path, config: str, description: Description, chunk: Chunk) -> Path:
+    """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it."""
+    path = chunk_path(out, config, chunk.members)
+    words = path.with_name("config.json")
+    if not words.exists():
+        put(words, json.dumps(description, indent=1, sort_keys=True).encode())
+    write_chunk(path, chunk)
+    return path
+
+
+def load(out: Path, config: str, wanted: range) -> Chunk:
+    """Read the members wanted from the chunks that have them."""
+    have = stored(out, config)
+    return assembled(out, config, wanted, {one: read_chunk(chunk_path(out, config, one)) for one in have})
+
+
+def assembled(out: Path, config: str, wanted: range, chunks: Mapping[range, Chunk]) -> Chunk:
+    """Put the members wanted together from chunks that were read."""
+    pieces, member = [], wanted.start
+    for have in sorted(chunks, key=lambda one: (one.start, -one.stop)):
+        if have.start <= member < have.stop and member < wanted.stop:
+            taken = range(member, min(have.stop, wanted.stop))
+            pieces.append(chunks[have].select(taken))
+            member = taken.stop
+    if member < wanted.stop:
+        raise StorageError(f"{out / _FOLDER / config} has no member {member}: run the study again.")
+    return join(pieces)
+
+
+def verify(out: Path, config: str) -> tuple[dict[range, Chunk], list[str]]:
+    """Read all stored chunks of a config; quarantine those that are damaged, with a sentence for each."""
+    # a file that can't be read, or that another version wrote, stays where it is: its StorageError says why
+    whole, said = {}, []
+    for members in stored(out, config):
+        path = chunk_path(out, config, members)
+        try:
+            whole[members] = read_chunk(path).select(members)
+        except DamagedError as error:
+            said.append(f"{error} It was moved to {quarantine(out, path)} and its members are computed again.")
+    return whole, said
+
+
+def quarantine(out: Path, path: Path) -> Path:
+    """Move a file that can't be used out of the way; nothing is deleted."""
+    place = out / "damaged" / f"{path.parent.name}-{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"
+    copy, first = 1, place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        while os.path.lexists(place):
+            copy += 1
+            place = first.with_name(f"{first.stem}-{copy}{first.suffix}")
+        return path.rename(place)
+    except OSError as error:
+        remedy = f"move {path} away, or what is in the way"
+        raise StorageError(f"{place} can't be made ({error.strerror or error}): {remedy}.") from error
+
+
+def write_chunk(path: Path, chunk: Chunk) -> None:
+    """Store a chunk in a file."""
     arrays: dict[str, NDArray[Any]] = {}
     variables = {}
-    for name, variable in unit.record.variables.items():
-        values = variable.values
-        if values.dtype.kind in "US":
-            variables[str(name)] = {"dims": list(variable.dims), "text": values.tolist()}
+    for name, variable in chunk.record.variables.items():
+        variables[str(name)] = {"dims": list(variable.dims)}
+        if variable.dtype.kind in "US":
+            variables[str(name)]["text"] = variable.values.tolist()
         else:
-            variables[str(name)] = {"dims": list(variable.dims)}
-            arrays[f"{_RECORD}/{name}"] = values
-    for epoch, snapshot in unit.snapshots.items():
+            arrays[f"{_RECORD}/{name}"] = variable.values
+    for epoch, snapshot in chunk.snapshots.items():
         arrays |= {f"{_SNAPSHOT}/{epoch}/{name}": array for name, array in snapshot.items()}
     words = {
         "format": _FORMAT,
-        "members": [unit.members.start, unit.members.stop],
+        "members": [chunk.members.start, chunk.members.stop],
         "variables": variables,
-        "coordinates": [str(name) for name in unit.record.coords],
-        "attributes": dict(unit.record.attrs),
-        "provenance": dict(unit.provenance),
+        "coordinates": [str(name) for name in chunk.record.coords],
+        "attributes": dict(chunk.record.attrs),
+        "provenance": dict(chunk.provenance),
     }
-    put(path, seal(arrays, words))
+    put(path, _seal(arrays, words))
 
 
-def read_unit(path: Path) -> Unit:
-    """Read a unit and check that it is what was stored.
-
-    Args:
-        path: Its place.
-
-    Returns:
-        The unit.
-
-    Raises:
-        StorageError: If it is damaged, or another version of Bathymetry wrote it in another way.
-    """
-    arrays, words = unseal(path)
+def read_chunk(path: Path) -> Chunk:
+    """Read a chunk and check that it is what was stored."""
+    arrays, words = _unseal(path)
     try:
         return _unpacked(arrays, words)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        remedy = "use the version of Bathymetry that wrote it, or give another folder"
-        raise StorageError(f"{path} is whole but no unit that this version understands: {remedy}.") from error
+        remedy = "use the version of Bathymetry that wrote it, or another folder"
+        raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
 
 
-def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Unit:
+def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Chunk:
     if words.get("format", _FORMAT) != _FORMAT:
         raise ValueError(f"format {words['format']}")
     variables = {
@@ -152,221 +214,59 @@ def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Unit:
         if kind == _SNAPSHOT:
             epoch, _, name = rest.partition("/")
             snapshots.setdefault(int(epoch), {})[name] = array
-    return Unit(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
+    return Chunk(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
 
 
-_NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
+def checkpoint_path(chunk: Path) -> Path:
+    """Where a chunk's checkpoint is stored."""
+    return chunk.with_suffix(".checkpoint")
 
 
-def config_hash(description: Description) -> str:
-    """Name a config by the digest of its description.
-
-    Args:
-        description: All that decides the numbers, as `describe` gives it.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    return digest(canonical(description))
+def write_checkpoint(chunk: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
+    """Store a chunk's checkpoint in place of the one before."""
+    put(checkpoint_path(chunk), _seal(arrays, {"config": chunk.parent.name, "state": state}))
 
 
-def unit_path(out: Path, config: str, members: range) -> Path:
-    """Say where a unit stands.
-
-    Args:
-        out: The output folder.
-        config: The hash of its config.
-        members: Its members.
-
-    Returns:
-        The path, whether or not it exists.
-    """
-    return out / "units" / config / f"{members.start}-{members.stop - 1}.safetensors"
-
-
-def stored(out: Path, config: str) -> list[range]:
-    """List the ranges of members that are stored.
-
-    Args:
-        out: The output folder.
-        config: The hash of their config.
-
-    Returns:
-        Ranges in the order of their first member, the longest first among equals.
-    """
-    found = [_NAME.fullmatch(name) for name in names(out / "units" / config)]
-    ranges = [range(int(one[1]), int(one[2]) + 1) for one in found if one]
-    return sorted((one for one in ranges if len(one)), key=lambda one: (one.start, -one.stop))
-
-
-def gaps(have: Sequence[range], wanted: range) -> list[range]:
-    """Find what is still to be trained.
-
-    Args:
-        have: Ranges that are stored.
-        wanted: The members wanted.
-
-    Returns:
-        Ranges of at most ten members that together with `have` cover what is wanted.
-
-    Example:
-        >>> gaps([range(0, 6)], range(0, 10))
-        [range(6, 10)]
-        >>> gaps([], range(0, 25))
-        [range(0, 10), range(10, 20), range(20, 25)]
-    """
-    covered = {member for one in have for member in one}
-    missing: list[range] = []
-    for member in wanted:
-        if member in covered:
-            continue
-        last = missing[-1] if missing else range(0)
-        if len(last) and last.stop == member and len(last) < CHUNK_MEMBERS:
-            missing[-1] = range(last.start, member + 1)
-        else:
-            missing.append(range(member, member + 1))
-    return missing
-
-
-def sound(out: Path, config: str) -> tuple[list[range], list[str]]:
-    """List the stored ranges that are whole; set aside those that are damaged.
-
-    Args:
-        out: The output folder.
-        config: The hash of their config.
-
-    Returns:
-        The ranges that are whole, and a sentence for each file that was set aside. A file that can't be read, or that
-        another version wrote, is no damaged one: it stays where it is, and a StorageError says why it is in the way.
-    """
-    whole, said = [], []
-    for members in stored(out, config):
-        path = unit_path(out, config, members)
-        try:
-            read_unit(path).select(members)
-            whole.append(members)
-        except DamagedError as error:
-            said.append(f"{error} It was moved to {set_aside(out, path)} and its members are computed again.")
-    return whole, said
-
-
-def set_aside(out: Path, path: Path) -> Path:
-    """Move a file that can't be used out of the way; nothing is deleted.
-
-    Args:
-        out: The output folder.
-        path: The file.
-
-    Returns:
-        Where it is now.
-
-    Raises:
-        StorageError: If there is no place for it.
-    """
-    place = out / "damaged" / f"{path.parent.name}-{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"
-    copy, first = 1, place
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        while os.path.lexists(place):
-            copy += 1
-            place = first.with_name(f"{first.stem}-{copy}{first.suffix}")
-        return path.rename(place)
-    except OSError as error:
-        remedy = f"move {path} away, or what stands in the way"
-        raise StorageError(f"{place} can't be made ({error.strerror or error}): {remedy}.") from error
-
-
-def keep(out: Path, config: str, description: Description, unit: Unit) -> Path:
-    """Store a unit under its name, with the config in words beside it.
-
-    Args:
-        out: The output folder.
-        config: The hash of the config.
-        description: The config.
-        unit: The unit.
-
-    Returns:
-        Its path.
-    """
-    path = unit_path(out, config, unit.members)
-    words = path.with_name("config.json")
-    if not words.exists():
-        put(words, json.dumps(description, indent=1, sort_keys=True).encode())
-    write_unit(path, unit)
-    return path
-
-
-def collect(out: Path, config: str, wanted: range) -> Unit:
-    """Read the members wanted from the units that have them.
-
-    Args:
-        out: The output folder.
-        config: The hash of their config.
-        wanted: The members.
-
-    Returns:
-        One unit with these members.
-
-    Raises:
-        StorageError: If some are not stored, or a unit is damaged.
-    """
-    pieces, member = [], wanted.start
-    for have in stored(out, config):
-        if have.start <= member < have.stop and member < wanted.stop:
-            taken = range(member, min(have.stop, wanted.stop))
-            pieces.append(read_unit(unit_path(out, config, have)).select(taken))
-            member = taken.stop
-    if member < wanted.stop:
-        raise StorageError(f"{out / 'units' / config} has no member {member}: run the study again.")
-    return join(pieces)
-
-
-_CONFIG, _STATE = "config", "state"
-
-
-def checkpoint_path(unit: Path) -> Path:
-    """Say where a unit's checkpoint stands.
-
-    Args:
-        unit: The unit's place.
-
-    Returns:
-        The path.
-    """
-    return unit.with_suffix(".checkpoint")
-
-
-def write_checkpoint(unit: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
-    """Store a unit's checkpoint in place of the one before.
-
-    Args:
-        unit: The unit's place.
-        arrays: Its numbers.
-        state: Its words, plain JSON.
-    """
-    put(checkpoint_path(unit), seal(arrays, {_CONFIG: unit.parent.name, _STATE: state}))
-
-
-def read_checkpoint(unit: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Read a unit's checkpoint.
-
-    Args:
-        unit: The unit's place.
-
-    Returns:
-        Its numbers and words; None if there is none.
-
-    Raises:
-        DamagedError: If it is not what was stored, or was stored for other units.
-    """
-    path = checkpoint_path(unit)
+def read_checkpoint(chunk: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Read the arrays and state of a chunk's checkpoint; None if there is none."""
+    path = checkpoint_path(chunk)
     if not path.exists() and not path.is_symlink():
         return None
     if path.is_dir():
         raise DamagedError(f"{path} is no checkpoint: it is a folder.")
-    arrays, words = unseal(path)
-    if _CONFIG not in words or _STATE not in words:
+    arrays, words = _unseal(path)
+    if "config" not in words or "state" not in words:
         raise DamagedError(f"{path} is no checkpoint of this version.")
-    if words[_CONFIG] != unit.parent.name:
-        raise DamagedError(f"{path} is a checkpoint of another config, {words[_CONFIG]}.")
-    return arrays, words[_STATE]
+    if words["config"] != chunk.parent.name:
+        raise DamagedError(f"{path} is a checkpoint of another config, {words['config']}.")
+    return arrays, words["state"]
+
+
+def _seal(arrays: Arrays, words: Mapping[str, Any]) -> bytes:
+    """Pack arrays and words together with their digest."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(words, sort_keys=True)
+    return safetensors.numpy.save(whole, metadata={"words": text, "digest": _digest(whole, text)})
+
+
+def _unseal(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read a sealed file and check its digest."""
+    content = get(path)
+    try:
+        arrays = safetensors.numpy.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        text, expected = header["words"], header["digest"]
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: it can't be read as what it should be.") from error
+    if _digest(arrays, text) != expected:
+        raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with.")
+    return arrays, json.loads(text)
+
+
+def _digest(arrays: Arrays, text: str) -> str:
+    state = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        state.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        state.update(np.ascontiguousarray(array).data if array.size else b"")
+    return state.hexdigest()

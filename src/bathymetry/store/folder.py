@@ -23,27 +23,18 @@ _FORMAT = 1
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
-    """Open a folder to write results into, made if it does not exist, and hold it while the context lasts.
-
-    Args:
-        path: The folder.
-
-    Yields:
-        The folder, marked as ours and locked against other processes.
-
-    Raises:
-        InputError: If it holds files of others, is no folder, or another process is working in it.
-        StorageError: If it can't be written.
-    """
+    """Open a folder to write results into, made if it does not exist, and hold it while the context lasts."""
     check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / _LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError("out", path, "another process is working in it; wait for it or give another folder") from error
+        raise InputError(
+            "out", path, "another process is working in it; wait for it, or choose another folder"
+        ) from error
     except OSError as error:
-        raise StorageError(f"{path} can't be written ({error.strerror or error}): give a folder that can.") from error
+        raise StorageError(f"{path} can't be written ({error.strerror or error}): choose another folder.") from error
     try:
         if not (path / MARKER).exists():
             _mark(path)
@@ -56,52 +47,34 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that is not ours to write into.
-
-    Args:
-        path: The folder; it need not exist.
-
-    Raises:
-        InputError: If it is no folder, holds files of others, or was made by a later version.
-        StorageError: If it can't be looked into.
-    """
+    """Refuse a folder that is not ours to write into."""
     try:
         exists, is_folder = path.exists(), path.is_dir()
     except (OSError, ValueError) as error:  # a name that no file system takes
-        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error}); give another") from error
+        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
     if path.is_symlink() and not exists:
-        raise InputError("out", path, "this is a link that leads nowhere; give a folder")
+        raise InputError("out", path, "this is a link that leads nowhere; expected a folder")
     if exists and not is_folder:
-        raise InputError("out", path, "this is a file; give a folder")
+        raise InputError("out", path, "this is a file; expected a folder")
     if not exists:
         return
     try:
         entries = sorted(entry for entry in os.listdir(path) if not entry.startswith("."))
     except OSError as error:
-        raise StorageError(f"{path} can't be read ({error.strerror or error}): give a folder that can.") from error
+        raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
     if entries and MARKER not in entries:
-        remedy = f"it holds files that are not Bathymetry's ({entries[0]}); give a new or an empty folder"
+        remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)
     if entries:
         _check_marker(path)
 
 
 def is_output_folder(path: Path) -> bool:
-    """Tell whether a folder holds results of ours.
-
-    Args:
-        path: The folder.
-
-    Returns:
-        Whether it bears our mark.
-
-    Raises:
-        StorageError: If it can't be looked into.
-    """
+    """Tell whether a folder holds results of ours."""
     try:
         return (path / MARKER).is_file()
     except OSError as error:
-        raise StorageError(f"{path} can't be read ({error.strerror or error}): give a folder that can.") from error
+        raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
 
 
 def _mark(path: Path) -> None:
@@ -114,7 +87,7 @@ def _check_marker(path: Path) -> None:
     except (StorageError, ValueError, AttributeError):
         return  # a marker that can't be read is written again; what matters is in the other files
     if isinstance(written, int) and written > _FORMAT:
-        remedy = "a later version of Bathymetry made it; give another folder, or install that version"
+        remedy = "a later version of Bathymetry made it; choose another folder, or install that version"
         raise InputError("out", path, remedy)
 
 
@@ -122,14 +95,7 @@ _PACKAGES = ("bathymetry", "torch", "numpy", "scipy", "xarray", "pydantic", "alt
 
 
 def provenance(device: str) -> Mapping[str, Any]:
-    """Write down versions, threads, processor and device.
-
-    Args:
-        device: Where the tensors lie.
-
-    Returns:
-        Plain JSON.
-    """
+    """Write down versions, threads, processor and device."""
     import torch
 
     return {

@@ -8,15 +8,10 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.cells import missing_part
-from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import ImageSettings, classes_of
+from bathymetry.studies.legacy import Claim, ImageSettings, Study, at_the_end, classes_of, group_of, later, missing_part
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end
-from bathymetry.studies.results import group_of
 from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.snapshots import vectors
-from bathymetry.studies.study import Study, later
 from bathymetry.studies.wording import joined
 
 if TYPE_CHECKING:
@@ -24,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bathymetry.data import Data
-    from bathymetry.store import Unit
+    from bathymetry.store import Chunk
 
 MATCHINGS = ("epochs", "steps")
 SENSITIVITIES = ("loss", "logits", "probabilities")
@@ -94,7 +89,7 @@ class Trained:
         rows = len(self.examples.train) + len(self.examples.test)
         return 2e-9 * rows * models.parameter_count(self.network.widths)
 
-    def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
+    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
         """Measure the members.
 
         Args:

@@ -1,67 +1,84 @@
-"""Where studies come from: those that ship, those of installed packages, and files of one's own."""
+"""Where studies come from: a static table of those that ship, installed packages, and files.
+
+Listing them loads none of them, nor PyTorch. A test compares the table with the classes.
+"""
 
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.studies.study import Study
+from bathymetry.core.identity import digest
 
-_SHIPPED = (
-    "depth_function",
-    "depth_classification",
-    "trajectory",
-    "gradient_norm",
-    "minimal_ratio",
-    "random_labels",
-    "capacity",
-    "interpolation",
-    "batch_size",
-)
+if TYPE_CHECKING:  # the base class imports this module
+    from bathymetry.studies.base import Study
+
+
+class Entry(NamedTuple):
+    """What a list of studies says of one."""
+
+    where: str
+    part: str
+    question: str
+
+
+_PARTS = ("Part 1: depth", "Part 2: optimisation", "Part 3: generalisation")
+SHIPPED = {
+    "depth-function": Entry(
+        "bathymetry.studies.depth_function:STUDY", _PARTS[0],
+        "At equal parameters, do deep networks fit a function better than shallow ones?",
+    ),
+    "depth-classification": Entry(
+        "bathymetry.studies.depth_classification:STUDY", _PARTS[0],
+        "At equal parameters, do deep networks classify images better than shallow ones?",
+    ),
+    "trajectory": Entry(
+        "bathymetry.studies.trajectory:STUDY", _PARTS[1], "Where do the weights go while a network learns?"
+    ),
+    "gradient-norm": Entry(
+        "bathymetry.studies.gradient_norm:STUDY", _PARTS[1],
+        "What does the gradient norm say while a network trains?",
+    ),
+    "minimal-ratio": Entry(
+        "bathymetry.studies.minimal_ratio:STUDY", _PARTS[1], "What kind of points does training stop at?"
+    ),
+    "random-labels": Entry(
+        "bathymetry.studies.random_labels:STUDY", _PARTS[2], "Can a network fit labels that mean nothing?"
+    ),
+    "capacity": Entry(
+        "bathymetry.studies.capacity:Capacity", _PARTS[2], "Do more parameters generalise better?"
+    ),
+    "interpolation": Entry(
+        "bathymetry.studies.interpolation:STUDY", _PARTS[2], "What lies between two solutions?"
+    ),
+    "batch-size": Entry(
+        "bathymetry.studies.batch_size:STUDY", _PARTS[2], "Does the batch size decide sensitivity and accuracy?"
+    ),
+}  # fmt: skip
 _ENTRY_POINTS = "bathymetry.studies"
 
 
-def shipped() -> tuple[Study, ...]:
-    """Give the studies that come with Bathymetry, in the order in which they are read.
-
-    Returns:
-        The studies.
-    """
-    return tuple(import_module(f"bathymetry.studies.{name}").STUDY for name in _SHIPPED)
+def listed() -> dict[str, Entry]:
+    """The studies that have a name here: those that ship, then those of installed packages."""
+    offered = {one.name: one.value for one in entry_points(group=_ENTRY_POINTS)}
+    others = {name: _found(where) for name, where in offered.items() if name not in SHIPPED}
+    return SHIPPED | {name: Entry(offered[name], one.part, one.question) for name, one in others.items()}
 
 
-def studies() -> dict[str, Study]:
-    """Give all studies that have a name here: those that ship, then those of installed packages.
-
-    Returns:
-        The studies by name.
-
-    Raises:
-        InputError: If a package offers something that is no study.
-    """
-    named = {study.name: study for study in shipped()}
-    for point in entry_points(group=_ENTRY_POINTS):
-        study = point.load()
-        if not isinstance(study, Study):
-            raise InputError("study", point.value, f"the entry point {point.name} must name a bathymetry Study")
-        named.setdefault(study.name, study)
-    return named
-
-
-def find(name: str | Path) -> Study:
-    """Find a study by its name, or in a Python file that defines `STUDY`.
+def find(name: str | Path) -> "type[Study]":
+    """Find a study.
 
     Args:
-        name: "depth-function", or a path that ends in .py.
+        name: "depth-function", the path of a Python file that defines one, or "module:class".
 
     Returns:
-        The study.
+        The study's class.
 
     Raises:
         InputError: If there is none.
@@ -71,40 +88,66 @@ def find(name: str | Path) -> Study:
     name = str(name)
     if name.endswith(".py"):
         return _from_file(Path(name).absolute())
-    known = studies()
-    if name not in known:
-        raise InputError("study", name.strip() or "nothing", _instead(name, known))
-    return known[name]
+    if name in SHIPPED:
+        return _found(SHIPPED[name].where)
+    points = {one.name: one.value for one in entry_points(group=_ENTRY_POINTS)}
+    if name in points:
+        return _found(points[name])
+    if ":" in name:
+        return _found(name)
+    raise InputError("study", name.strip() or "nothing", _instead(name, [*SHIPPED, *points]))
 
 
-def _instead(name: str, known: Mapping[str, Study]) -> str:
+def _instead(name: str, known: list[str]) -> str:
     """Say which study may have been meant."""
     several = name.replace(",", " ").split()
     if len(several) > 1 and all(one in known for one in several):
-        return f"expected one name; several stand apart: {' '.join(several)}"
+        return f"expected one name; several are separate arguments: {' '.join(several)}"
     if name.strip() and os.path.isfile(f"{name}.py"):
-        return f"to use the file, give its whole name: {name}.py"
+        return f"expected the file's whole name, {name}.py"
     alike = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
     meant = f"did you mean {alike[0]}? " if alike else ""
-    return f"{meant}give one of {', '.join(known)}, or a path to a file of your own (.py)"
+    return f"{meant}expected one of {', '.join(known)}, or a path to a file of your own (.py)"
 
 
 @cache
-def _from_file(path: Path) -> Study:
+def _found(where: str) -> "type[Study]":
+    module, _, attribute = where.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError("study", where, f"it can't be imported ({first_line(error)})") from error
+    if not _is_study(found):
+        raise InputError("study", where, "expected a subclass of bathymetry.Study")
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def _from_file(path: Path) -> "type[Study]":
     if not os.path.isfile(path):
         raise InputError("study", path, "it is no file" if os.path.exists(path) else "there is no such file")
     path = path.resolve()
-    specification = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own, so that neither another file of that name nor a package is taken for it. Its head is the same
+    # wherever the file lies, because chunks are known by the names of what made them.
+    name = f"own_studies.{path.stem}_{digest(str(path).encode())[:8]}"
+    specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
     assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules.setdefault(path.stem, module)
+    module = sys.modules[name] = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         remedy = f"the file can't be run ({type(error).__name__}: {first_line(error)})"
         raise InputError("study", path, remedy) from error
-    study = getattr(module, "STUDY", None)
-    if not isinstance(study, Study):
-        raise InputError("study", path, "the file must define STUDY, a bathymetry Study")
-    return study
+    own = [one for one in vars(module).values() if _is_study(one) and one.__module__ == name]
+    if len(own) != 1:
+        raise InputError("study", path, f"expected one subclass of bathymetry.Study, found {len(own)}")
+    own[0].where = str(path)
+    return own[0]  # type: ignore[no-any-return]
+
+
+def _is_study(found: object) -> bool:
+    from bathymetry.studies.base import Study
+
+    return isinstance(found, type) and issubclass(found, Study)

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import models, stats, training
-from bathymetry.studies.cells import missing_part, parts_of, without_diverged
-from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import ImageSettings, classes_of
-from bathymetry.studies.networks import network_names, unequal_parameters
+from bathymetry.studies.legacy import (
+    Claim,
+    ImageSettings,
+    Study,
+    StudySettings,
+    classes_of,
+    later,
+    missing_part,
+    parts_of,
+    without_diverged,
+)
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
-from bathymetry.studies.study import Study, later
+from bathymetry.studies.settings import Distinct, Widths
+from bathymetry.studies.wording import network_names, unequal_parameters
 
 if TYPE_CHECKING:
     import torch

@@ -11,12 +11,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bathymetry import data, models, probes, stats, training
 from bathymetry.core.errors import InputError
-from bathymetry.studies.cells import missing_part, parts_of, without_diverged
-from bathymetry.studies.claim import Claim
-from bathymetry.studies.networks import network_names, unequal_parameters
+from bathymetry.studies.legacy import Claim, Study, StudySettings, later, missing_part, parts_of, without_diverged
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import Distinct, StudySettings, Widths
-from bathymetry.studies.study import Study, later
+from bathymetry.studies.settings import Distinct, Widths
+from bathymetry.studies.wording import network_names, unequal_parameters
 
 if TYPE_CHECKING:
     import torch

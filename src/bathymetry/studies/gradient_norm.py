@@ -8,11 +8,9 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.cells import without_diverged
-from bathymetry.studies.claim import Claim
+from bathymetry.studies.legacy import Claim, Study, StudySettings, later, without_diverged
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.settings import StudySettings, Widths
-from bathymetry.studies.study import Study, later
+from bathymetry.studies.settings import Widths
 from bathymetry.studies.surfaces import surface_of
 
 if TYPE_CHECKING:

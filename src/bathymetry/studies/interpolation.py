@@ -8,19 +8,17 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import models, probes, stats, training
-from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import Classes, ImageSettings, classes_of
+from bathymetry.studies.legacy import Claim, Classes, ImageSettings, Study, classes_of, later
 from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
 from bathymetry.studies.settings import Widths
 from bathymetry.studies.snapshots import vectors
-from bathymetry.studies.study import Study, later
 
 if TYPE_CHECKING:
     import torch
     import xarray as xr
 
     from bathymetry.data import Data
-    from bathymetry.store import Unit
+    from bathymetry.store import Chunk
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
 PAIRINGS = ("independent", "shared", "aligned")
@@ -58,7 +56,7 @@ class Between:
         """About how long a pair takes."""
         return _line_seconds(self.network, self.examples)
 
-    def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
+    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
         """Walk them.
 
         Args:
@@ -90,7 +88,7 @@ class FromTheStart:
         """About how long a member takes."""
         return _line_seconds(self.network, self.examples)
 
-    def __call__(self, units: "Sequence[Unit]") -> "xr.Dataset":
+    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
         """Walk the lines.
 
         Args:

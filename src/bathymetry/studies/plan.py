@@ -4,23 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
-    import xarray as xr
+import xarray as xr
 
-    from bathymetry.store import Unit
+if TYPE_CHECKING:  # PyTorch takes seconds to load
+    from bathymetry.store import Chunk
     from bathymetry.training import TrainingConfig
 
 Coordinate = str | int | float
+MAIN = "main"
 
 
 @dataclass(frozen=True)
 class PlannedEnsemble:
-    """Members to train under one setting, and where their records go in the study's results."""
+    """Members to train with one config, and where their records go in the study's results."""
 
     coordinates: Mapping[str, Coordinate]  # {"function": "cos", "network": "deep"}
     config: "TrainingConfig"
     members: range
-    group: str = ""  # the group of the results; "" for the results proper
+    group: str = MAIN
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class JointMeasurement:
 
     coordinates: Mapping[str, Coordinate]
     of: tuple[PlannedEnsemble, ...]
-    function: "Callable[[Sequence[Unit]], xr.Dataset]"  # gets a unit with all members of each ensemble
-    group: str = ""
+    function: "Callable[[Sequence[Chunk]], xr.Dataset]"  # receives one chunk with all members of each ensemble
+    group: str = MAIN
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,5 @@ class Plan:
 
     ensembles: tuple[PlannedEnsemble, ...]
     joints: tuple[JointMeasurement, ...] = ()
-    notes: tuple[str, ...] = field(default=())  # what was chosen for the user, such as widths for another input size
+    notes: tuple[str, ...] = ()  # what was chosen for the user, such as widths for another input size
     data: Mapping[str, str] = field(default_factory=dict)  # name → source and digest in words

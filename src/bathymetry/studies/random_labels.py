@@ -9,15 +9,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from bathymetry import data, models, stats, training
 from bathymetry.core.errors import InputError
-from bathymetry.studies.claim import Claim
-from bathymetry.studies.images import ImageSettings, classes_of
 from bathymetry.studies.labels import NoisyLabels, NoisyTraining
-from bathymetry.studies.networks import network_name
+from bathymetry.studies.legacy import Claim, ImageSettings, Study, at_the_end, classes_of, group_of, later, put_group
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.records import at_the_end
-from bathymetry.studies.results import group_of, put_group
 from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.study import Study, later
+from bathymetry.studies.wording import network_name
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,8 +7,8 @@ import xarray as xr
 
 from bathymetry.charts import Figure, Reference, curves, panel
 from bathymetry.charts.explicit import scatter_chart as scatter
+from bathymetry.studies.legacy import group_of
 from bathymetry.studies.random_labels import ENOUGH
-from bathymetry.studies.results import group_of
 from bathymetry.studies.wording import joined, number
 
 

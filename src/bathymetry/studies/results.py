@@ -1,81 +1,57 @@
-"""From the records of many ensembles to one labelled dataset a group."""
+"""From the records of many ensembles to one labelled dataset per group."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from bathymetry.studies.plan import Coordinate
+import xarray as xr
 
-if TYPE_CHECKING:  # so that listing the studies need not wait for it
-    import xarray as xr
+from bathymetry.studies.plan import Coordinate, JointMeasurement, PlannedEnsemble
 
-Placed: TypeAlias = "tuple[Mapping[str, Coordinate], xr.Dataset]"
-
-
-def assemble(groups: Mapping[str, Sequence[Placed]], attributes: Mapping[str, Any]) -> "xr.DataTree":
-    """Put records together along their coordinates, in the order of the plan.
-
-    Args:
-        groups: For each group ("" for the results proper) the records with their coordinates.
-        attributes: What to say of the whole, plain JSON.
-
-    Returns:
-        A tree with a dataset for each group; NaN where a combination was not planned. A group's axes that differ from
-        those of the results proper carry the group's name before their own.
-    """
-    import xarray as xr
-
-    tree = xr.DataTree()
-    for name, placed in sorted(groups.items(), key=lambda one: one[0] != ""):
-        dims = list(dict.fromkeys(dim for coordinates, _ in placed for dim in coordinates))
-        dataset = _joined([(dict(coordinates), record.drop_attrs()) for coordinates, record in placed], dims)
-        if name:
-            tree[name] = xr.DataTree(_told_apart(dataset, name, tree.to_dataset()))
-        else:
-            tree.dataset = dataset
-    tree.attrs = dict(attributes)
-    return tree
+Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
+Groups = dict[str, xr.Dataset]
 
 
-def group_of(results: "xr.DataTree", name: str) -> "xr.Dataset":
-    """Take a group by itself.
-
-    Args:
-        results: A study's results.
-        name: The group's.
-
-    Returns:
-        The group, its axes without its name before their own.
-    """
-    whole = results.children[name].to_dataset()
-    own = [str(one) for one in whole.variables if str(one).startswith(f"{name}_")]
-    names = {one: one.removeprefix(f"{name}_") for one in own}
-    alone: xr.Dataset = whole.drop_vars(list(names.values()), errors="ignore").rename(names)
-    return alone
-
-
-def put_group(results: "xr.DataTree", name: str, group: "xr.Dataset") -> None:
-    """Put a group back that was taken by itself.
-
-    Args:
-        results: A study's results, which get it in the place of what they had.
-        name: The group's.
-        group: The group, its axes under their plain names.
-    """
-    results.children[name].dataset = _told_apart(group, name, results.to_dataset())
+def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Dataset]]) -> Groups:
+    """Put records together along their coordinates, in the order of the plan; NaN where none was planned."""
+    placed: dict[str, list[Placed]] = {}
+    sizes: dict[str, list[Mapping[str, int]]] = {}
+    for planned, record in records:
+        if isinstance(planned, PlannedEnsemble):
+            sizes.setdefault(planned.group, []).append(_sizes(planned))
+            record = with_split(record, list(sizes[planned.group][-1]))
+        placed.setdefault(planned.group, []).append((planned.coordinates, record.drop_attrs()))
+    groups = {}
+    for name, some in placed.items():
+        group = _joined(some, list(dict.fromkeys(dim for coordinates, _ in some for dim in coordinates)))
+        known = sizes.get(name, [])
+        if "split" in group.dims and all(one == known[0] for one in known):
+            group = group.assign_coords(examples=("split", [known[0][one] for one in group["split"].values.tolist()]))
+        groups[name] = group
+    return groups
 
 
-def _told_apart(group: "xr.Dataset", name: str, above: "xr.Dataset") -> "xr.Dataset":
-    """Rename a group's axes that are not those of the results above it: `epoch` of `long` becomes `long_epoch`."""
-    shared = [one for one in group.coords if one in above.coords]
-    other = [one for one in shared if not group[one].identical(above[one])]
-    return group.rename({one: f"{name}_{one}" for one in other})
+def with_split(record: xr.Dataset, sets: Sequence[str]) -> xr.Dataset:
+    """Put losses and accuracies of several sets along one axis `split`, where they are variables of their own."""
+    for quantity in ("loss", "accuracy"):
+        names = [f"{one}_{quantity}" for one in sets if f"{one}_{quantity}" in record]
+        if names:
+            axis = xr.Variable("split", [name.removesuffix(f"_{quantity}") for name in names])
+            record = record.assign({quantity: xr.concat([record[name] for name in names], axis)}).drop_vars(names)
+    return record
 
 
-def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> "xr.Dataset":
+def _sizes(planned: PlannedEnsemble) -> dict[str, int]:
+    """How many examples each set has by which the members are evaluated."""
+    config = planned.config
+    if config.evaluate_on is not None:
+        return {name: len(one.examples) for name, one in config.evaluation_sets(planned.members[:1]).items()}
+    test = {} if config.test_examples is None else {"test": len(config.test_examples)}
+    return {"train": len(config.train_examples), **test}
+
+
+def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
     if not dims:
         return placed[0][1]
-    import xarray as xr
-
     along, rest = dims[0], dims[1:]
     values = list(dict.fromkeys(coordinates[along] for coordinates, _ in placed))
     pieces = [_joined([one for one in placed if one[0][along] == value], rest) for value in values]
@@ -86,5 +62,5 @@ def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> "xr.Dataset":
     return joined.reindex({dim: _in_order(labelled, dim) for dim in rest}) if rest else joined
 
 
-def _in_order(pieces: "Sequence[xr.Dataset]", dim: str) -> list[Any]:
+def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
     return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     import torch
 
     from bathymetry.models import MLPConfig
-    from bathymetry.store import Unit
+    from bathymetry.store import Chunk
 
 
-def vectors(network: "MLPConfig", unit: "Unit", epoch: int) -> "torch.Tensor":
+def vectors(network: "MLPConfig", unit: "Chunk", epoch: int) -> "torch.Tensor":
     """Give the members' parameters as rows.
 
     Args:

@@ -9,11 +9,9 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.claim import Claim
+from bathymetry.studies.legacy import Claim, Study, StudySettings, group_of, later, put_group
 from bathymetry.studies.plan import Plan, PlannedEnsemble
-from bathymetry.studies.results import group_of, put_group
-from bathymetry.studies.settings import StudySettings, Widths
-from bathymetry.studies.study import Study, later
+from bathymetry.studies.settings import Widths
 from bathymetry.studies.surfaces import surface_of
 from bathymetry.studies.wording import joined, number
 
@@ -84,7 +82,7 @@ def plan(settings: Settings) -> Plan:
     """
     examples = examples_of(settings)
     ensembles = []
-    for group, epochs, count in (("", settings.epochs, 11), ("long", settings.long_epochs, 61)):
+    for group, epochs, count in (("main", settings.epochs, 11), ("long", settings.long_epochs, 61)):
         shots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
         config = training.TrainingConfig(
             network=network_of(settings),

@@ -8,7 +8,7 @@ import xarray as xr
 from bathymetry.charts import Figure, Panel, panel
 from bathymetry.charts.explicit import dot_chart as dots
 from bathymetry.charts.explicit import path_chart as paths
-from bathymetry.studies.results import group_of
+from bathymetry.studies.legacy import group_of
 from bathymetry.studies.wording import joined, number
 
 _FIGURES = {"layer 2": (7, "layer-2"), "network": (8, "network")}

@@ -1,8 +1,13 @@
-"""Numbers and lists in sentences."""
+"""Numbers, lists, settings and networks in sentences."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
+
+from bathymetry import models
+from bathymetry.core.showing import joined as joined
+
+_ALIKE = 1.1  # the largest ratio of parameter counts that are called equal
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -39,48 +44,47 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def field_name(field: str) -> str:
-    """Write the name of a setting as words.
-
-    Args:
-        field: Its name.
-
-    Returns:
-        The name as prose has it.
-
-    Example:
-        >>> field_name("train_examples")
-        'training examples'
-    """
+    """Write the name of a setting as words: "training examples"."""
     return field.replace("_", " ").replace("train ", "training ")
 
 
-def joined(words: Sequence[str]) -> str:
-    """Join words into a list.
-
-    Args:
-        words: What to list.
-
-    Returns:
-        Commas between them, and an "and" before the last.
-
-    Example:
-        >>> joined(["one", "two", "three"])
-        'one, two and three'
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
 def shown(value: Any) -> str:
-    """Write a setting's value for a reader.
-
-    Args:
-        value: The value.
-
-    Returns:
-        Tuples as lists, numbers with thousands told apart, "all" for no limit.
-    """
+    """Write a setting's value for a reader: tuples as lists, thousands separated, "all" for no limit."""
     if isinstance(value, tuple):
         return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
     if value is None:
         return "all"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def setting(field: str, value: object) -> str:
+    """Write a setting with its value, as "120 epochs" or "learning rate 0.01"."""
+    name = field_name(field)
+    if value is None:
+        return f"all {name}"
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"{len(value)} {name}"
+    words = shown(value).replace(", ", "/") if isinstance(value, tuple) else shown(value)
+    return f"{words} {name}" if name.endswith("s") and not isinstance(value, tuple) else f"{name} {words}"
+
+
+def network_name(hidden: Sequence[int]) -> str:
+    """Name a network by its hidden widths: "800-400"."""
+    return "-".join(map(str, hidden))
+
+
+def network_names(
+    networks: Sequence[Sequence[int]], usual: Sequence[Sequence[int]], words: Sequence[str]
+) -> tuple[str, ...]:
+    """Name networks by words where they are the usual ones, by their hidden widths otherwise."""
+    known = {tuple(widths): word for widths, word in zip(usual, words, strict=True)}
+    return tuple(known.get(tuple(widths), network_name(widths)) for widths in networks)
+
+
+def unequal_parameters(networks: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """Say so where networks that are compared have unequal numbers of parameters."""
+    counts = [models.parameter_count(widths) for widths in networks]
+    low, high = min(counts), max(counts)
+    if high <= _ALIKE * low:
+        return ()
+    return (f"These networks have {low:,} to {high:,} parameters, so depth is not all that differs between them.",)

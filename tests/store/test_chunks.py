@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.core.errors import DamagedError, StorageError
-from bathymetry.store import collect, config_hash, gaps, keep, read_unit, sound, stored, unit_path
-from bathymetry.store.results import seal, unseal
+from bathymetry.store import chunk_path, config_hash, load, missing, read_chunk, save, stored, verify
+from bathymetry.store.chunks import _seal as seal
+from bathymetry.store.chunks import _unseal as unseal
 from store import cases
 
 SETTING = {"epochs": 3}
@@ -17,14 +18,14 @@ NAME = config_hash(SETTING)
 
 def kept(folder, *ranges):
     for members in ranges:
-        keep(folder, NAME, SETTING, cases.unit(members))
+        save(folder, NAME, SETTING, cases.chunk(members))
 
 
-def test_a_unit_comes_back_as_it_was_stored(tmp_path):
-    whole = cases.unit(range(4, 9))
-    path = keep(tmp_path, NAME, SETTING, whole)
+def test_a_chunk_comes_back_as_it_was_stored(tmp_path):
+    whole = cases.chunk(range(4, 9))
+    path = save(tmp_path, NAME, SETTING, whole)
     assert path == tmp_path / "units" / NAME / "4-8.safetensors"
-    back = read_unit(path)
+    back = read_chunk(path)
     assert back.members == whole.members
     assert back.record.identical(whole.record)
     assert back.provenance == whole.provenance
@@ -34,33 +35,33 @@ def test_a_unit_comes_back_as_it_was_stored(tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10))), st.integers(0, 20), st.integers(1, 40))
-def test_gaps_and_what_is_stored_cover_exactly_what_is_wanted(have, first, count):
+def test_missing_ranges_and_what_is_stored_cover_exactly_what_is_wanted(have, first, count):
     ranges = [range(start, start + length) for start, length in have]
     wanted = range(first, first + count)
-    missing = gaps(ranges, wanted)
-    members = [member for one in missing for member in one]
+    absent = missing(ranges, wanted)
+    members = [member for one in absent for member in one]
     assert members == [member for member in wanted if not any(member in one for one in ranges)]
-    assert all(1 <= len(one) <= 10 for one in missing)
+    assert all(1 <= len(one) <= 10 for one in absent)
 
 
 def test_a_run_of_ten_after_a_run_of_six_wants_four():
-    assert gaps([range(6)], range(10)) == [range(6, 10)]
+    assert missing([range(6)], range(10)) == [range(6, 10)]
 
 
 @pytest.mark.parametrize("wanted", [range(6), range(2, 5), range(3, 14), range(16)])
-def test_members_are_collected_from_overlapping_units(tmp_path, wanted):
+def test_members_are_loaded_from_overlapping_units(tmp_path, wanted):
     kept(tmp_path, range(6), range(4, 10), range(2), range(10, 16))
-    unit = collect(tmp_path, NAME, wanted)
-    assert unit.members == wanted
-    assert unit.record["member"].values.tolist() == list(wanted)
-    assert unit.record["train_loss"].sel(epoch=2).values.tolist() == [member + 0.2 for member in wanted]
-    assert unit.snapshots[0]["0.weight"][:, 0, 0].tolist() == list(wanted)
+    chunk = load(tmp_path, NAME, wanted)
+    assert chunk.members == wanted
+    assert chunk.record["member"].values.tolist() == list(wanted)
+    assert chunk.record["train_loss"].sel(epoch=2).values.tolist() == [member + 0.2 for member in wanted]
+    assert chunk.snapshots[0]["0.weight"][:, 0, 0].tolist() == list(wanted)
 
 
-def test_units_that_ended_early_are_filled_up_with_nan(tmp_path):
-    keep(tmp_path, NAME, SETTING, cases.unit(range(2), epochs=3))
-    keep(tmp_path, NAME, SETTING, cases.unit(range(2, 4), epochs=1))
-    record = collect(tmp_path, NAME, range(4)).record
+def test_chunks_that_ended_early_are_filled_up_with_nan(tmp_path):
+    save(tmp_path, NAME, SETTING, cases.chunk(range(2), epochs=3))
+    save(tmp_path, NAME, SETTING, cases.chunk(range(2, 4), epochs=1))
+    record = load(tmp_path, NAME, range(4)).record
     assert record["epoch"].values.tolist() == [0, 1, 2, 3]
     assert record["train_loss"].isnull().sum("epoch").values.tolist() == [0, 0, 2, 2]
 
@@ -68,22 +69,22 @@ def test_units_that_ended_early_are_filled_up_with_nan(tmp_path):
 def test_a_member_that_is_not_stored_is_said(tmp_path):
     kept(tmp_path, range(3))
     with pytest.raises(StorageError, match="no member 3"):
-        collect(tmp_path, NAME, range(5))
+        load(tmp_path, NAME, range(5))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "foreign", "renamed"])
-def test_a_damaged_unit_is_said_and_set_aside_and_nothing_is_deleted(tmp_path, damage):
+def test_a_damaged_chunk_is_said_and_quarantined_and_nothing_is_deleted(tmp_path, damage):
     kept(tmp_path, range(3), range(3, 6))
-    path = unit_path(tmp_path, NAME, range(3))
+    path = chunk_path(tmp_path, NAME, range(3))
     content = path.read_bytes()
     if damage == "renamed":
-        path = path.rename(unit_path(tmp_path, NAME, range(5)))
+        path = path.rename(chunk_path(tmp_path, NAME, range(5)))
     else:
         flipped = content[:-9] + bytes([content[-9] ^ 4]) + content[-8:]
-        path.write_bytes({"cut": content[:-20], "empty": b"", "flip": flipped, "foreign": b"not a unit"}[damage])
+        path.write_bytes({"cut": content[:-20], "empty": b"", "flip": flipped, "foreign": b"not a chunk"}[damage])
     before = path.read_bytes()
-    whole, said = sound(tmp_path, NAME)
-    assert whole == [range(3, 6)] == stored(tmp_path, NAME)
+    whole, said = verify(tmp_path, NAME)
+    assert list(whole) == [range(3, 6)] == stored(tmp_path, NAME)
     assert len(said) == 1
     assert "damaged" in said[0]
     aside = list((tmp_path / "damaged").iterdir())
@@ -91,9 +92,9 @@ def test_a_damaged_unit_is_said_and_set_aside_and_nothing_is_deleted(tmp_path, d
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link", "permission"])
-def test_a_unit_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, monkeypatch, obstacle):
+def test_a_chunk_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, monkeypatch, obstacle):
     kept(tmp_path, range(3))
-    path = unit_path(tmp_path, NAME, range(3))
+    path = chunk_path(tmp_path, NAME, range(3))
     if obstacle == "permission":
 
         def refuse(self):
@@ -105,13 +106,13 @@ def test_a_unit_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, mo
         path.mkdir() if obstacle == "folder" else path.symlink_to(tmp_path / "unmounted")
     assert stored(tmp_path, NAME) == [range(3)]
     with pytest.raises(StorageError, match=r"0-2\.safetensors can't be read") as caught:
-        sound(tmp_path, NAME)
+        verify(tmp_path, NAME)
     assert not isinstance(caught.value, DamagedError)
     assert os.path.lexists(path)
     assert not (tmp_path / "damaged").exists()
 
 
-def test_a_folder_of_units_that_can_not_be_looked_into_is_not_an_empty_one(tmp_path):
+def test_a_folder_of_chunks_that_can_not_be_looked_into_is_not_an_empty_one(tmp_path):
     (tmp_path / "units").mkdir()
     (tmp_path / "units" / NAME).symlink_to(tmp_path / "unmounted")
     with pytest.raises(StorageError, match="a link that leads nowhere"):
@@ -132,35 +133,35 @@ def test_a_folder_of_units_that_can_not_be_looked_into_is_not_an_empty_one(tmp_p
         [],
     ],
 )
-def test_a_whole_unit_of_another_version_is_not_called_damaged_and_stays(tmp_path, words):
-    path = unit_path(tmp_path, NAME, range(3))
+def test_a_whole_chunk_of_another_version_is_not_called_damaged_and_stays(tmp_path, words):
+    path = chunk_path(tmp_path, NAME, range(3))
     path.parent.mkdir(parents=True)
     path.write_bytes(seal({"record/loss": np.zeros(3)}, words))
-    with pytest.raises(StorageError, match="is whole but no unit that this version understands") as caught:
-        sound(tmp_path, NAME)
+    with pytest.raises(StorageError, match="is whole but no chunk that this version understands") as caught:
+        verify(tmp_path, NAME)
     assert not isinstance(caught.value, DamagedError)
     assert path.is_file()
 
 
 def test_words_that_a_later_version_adds_are_passed_over(tmp_path):
     kept(tmp_path, range(3))
-    path = unit_path(tmp_path, NAME, range(3))
+    path = chunk_path(tmp_path, NAME, range(3))
     arrays, words = unseal(path)
     path.write_bytes(seal({**arrays, "later/numbers": np.zeros(2)}, {**words, "later": 1}))
-    assert read_unit(path).record.identical(cases.unit(range(3)).record)
+    assert read_chunk(path).record.identical(cases.chunk(range(3)).record)
 
 
 @pytest.mark.slow
-def test_every_flipped_bit_of_a_unit_is_noticed(tmp_path):
-    path = keep(tmp_path, NAME, SETTING, cases.unit(range(2), epochs=1))
+def test_every_flipped_bit_of_a_chunk_is_noticed(tmp_path):
+    path = save(tmp_path, NAME, SETTING, cases.chunk(range(2), epochs=1))
     content = path.read_bytes()
     unnoticed = []
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ (1 << (place % 8))]) + content[place + 1 :])
         try:
-            same = read_unit(path)
+            same = read_chunk(path)
             # white space between the header and the numbers carries nothing
-            if not same.record.identical(cases.unit(range(2), epochs=1).record):
+            if not same.record.identical(cases.chunk(range(2), epochs=1).record):
                 unnoticed.append(place)
         except StorageError:
             continue

@@ -1,0 +1,15 @@
+from .judging import Claim as Claim
+from .judging import Judged as Judged
+from .judging import Judgements as Judgements
+from .judging import ReferenceVerdict as ReferenceVerdict
+from .judging import claim as claim
+from .judging import judge as judge
+from .rules import Evidence as Evidence
+from .rules import Rule as Rule
+from .rules import best_of as best_of
+from .rules import correlation as correlation
+from .rules import exists as exists
+from .rules import majority as majority
+from .rules import mean_in_interval as mean_in_interval
+from .rules import mean_sign as mean_sign
+from .rules import stochastic_order as stochastic_order

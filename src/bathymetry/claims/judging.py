@@ -1,0 +1,138 @@
+"""A claim of a study, and the one record of what became of it: its verdict and its finding."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, TypeVar
+
+from bathymetry import stats
+from bathymetry.claims.rules import Evidence, Rule
+from bathymetry.stats import CONFIDENCE, Decision, Kind, Verdict
+
+ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that a study can support or contradict."""
+
+    letter: str  # "a": the claim is known as STUDY.a
+    text: str
+    decided: Rule
+    group: str  # of the results that its evidence is taken from
+    absolute: bool  # † in the protocol: tested only on the protocol's own data and schedule
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the seven rules decides."""
+        return self.decided.kind
+
+    @property
+    def rule(self) -> str:
+        """How it is decided, in words."""
+        return self.decided.words
+
+    def _repr_html_(self) -> str:
+        mark = " †" if self.absolute else ""
+        return (
+            f"<p><b>{escape(self.letter)}{mark}</b> {escape(self.text)}<br>{escape(self.kind)}: {escape(self.rule)}</p>"
+        )
+
+
+def claim(
+    text: str, rule: Rule, *, group: str = "main", absolute: bool = False
+) -> Callable[[ClaimMethod], ClaimMethod]:
+    """Mark a method of a study as the evidence for a claim. Its name is the claim's letter.
+
+    The method receives a group of the results, members that diverged as NaN. It returns labelled arrays over `member`
+    (one part per cell of their other axes) or parts, alone or with a sentence that the finding would mislead without.
+
+    Args:
+        text: What is claimed.
+        rule: How it is decided.
+        group: The group of the results.
+        absolute: Whether the claim contains an absolute number or speaks of where training ends, and so is tested only
+            with the data and schedule of the preset `full`.
+
+    Returns:
+        A decorator that returns the method itself.
+    """
+
+    def mark(method: ClaimMethod) -> ClaimMethod:
+        method.__dict__["mark"] = Claim(method.__name__, text, rule, group, absolute)
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True)
+class ReferenceVerdict:
+    """What the reference run says of a claim."""
+
+    decision: Decision
+    finding: str
+    members: int
+    version: str  # of Bathymetry, that made it
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict: all that a page says of it."""
+
+    id: str  # "depth-function.a"
+    text: str
+    rule: str
+    verdict: Verdict
+    finding: str  # one sentence, its numbers taken from the results
+    p_holm: float | None = None  # adjusted over all claims of a page; None where there is no p
+    reference: ReferenceVerdict | None = None  # where it says otherwise than this run
+
+    @property
+    def light(self) -> bool:
+        """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
+        decided = self.verdict.decision in ("supported", "contradicted")
+        return decided and (self.p_holm or 0.0) > round(1 - CONFIDENCE, 12)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know next to the finding: why it is undecided, or that Holm's correction undoes it."""
+        remarks = []
+        reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
+        if reason and reason.lower() not in self.finding.lower():
+            remarks.append(f"{reason}.")
+        if self.light:
+            remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
+        return tuple(remarks)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.verdict.decision}: {self.finding}"
+
+    def _repr_html_(self) -> str:
+        return f"<table>{self._row()}</table>"
+
+    def _row(self) -> str:
+        cells = (escape(self.id), escape(self.text), f"<b>{escape(self.verdict.decision)}</b>", escape(self.finding))
+        return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+class Judgements(tuple[Judged, ...]):
+    """All claims of a study with their verdicts: a tuple that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<table>{''.join(one._row() for one in self)}</table>"
+
+
+def judge(study: str, one: Claim, evidence: Callable[[], Any], obstacle: str = "") -> Judged:
+    """Decide a claim from its evidence, which is looked at only if nothing stands in the way of testing it."""
+    caveat, parts = "", list[stats.Part]()
+    if obstacle:
+        verdict = Verdict(one.kind, "not tested", (), 0, None, obstacle)
+    else:
+        found = evidence()
+        values, caveat = found if isinstance(found, tuple) else (found, "")
+        parts = one.decided(values) or [stats.not_run("this run has nothing to test it by", {})]
+        verdict = stats.combine(one.kind, tuple(parts))
+    words: Sequence[str] = [one.decided.finding(verdict), caveat if verdict.decision != "not tested" else ""]
+    return Judged(f"{study}.{one.letter}", one.text, one.rule, verdict, " ".join(filter(None, words)))

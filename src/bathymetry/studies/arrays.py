@@ -1,0 +1,81 @@
+"""Small functions of labelled arrays that several studies need."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bathymetry import stats
+from bathymetry.charts import attrs
+from bathymetry.studies.wording import number
+
+
+def without_diverged(whole: xr.Dataset) -> xr.Dataset:
+    """NaN for members that diverged at any time: they count as failures."""
+    if "diverged" not in whole:
+        return whole
+    sound = ~whole["diverged"].fillna(False).astype(bool)
+    with_members = {
+        str(name): one.where(sound)
+        for name, one in whole.data_vars.items()
+        if one.dtype.kind == "f" and set(sound.dims) <= set(one.dims)
+    }
+    return whole.assign(with_members)
+
+
+def last(records: xr.Dataset) -> xr.Dataset:
+    """Keep where training ended, NaN for members that diverged."""
+    names = [name for name in records.data_vars if "epoch" in records[name].dims]
+    ends = {name: at_the_end(records[name]).where(~records["diverged"]) for name in names}
+    return records.drop_dims("epoch").assign(ends)
+
+
+def at_the_end(values: xr.DataArray) -> xr.DataArray:
+    """The last records there are; NaN follows the last epoch of ensembles that ended before others."""
+    known = values.notnull()
+    numbered = (known.any("split") if "split" in known.dims else known) * (1 + values["epoch"])
+    return values.isel(epoch=numbered.argmax("epoch")).drop_vars("epoch")
+
+
+def on_scale(values: xr.DataArray) -> xr.DataArray:
+    """The scale on which a mean is taken: logarithms of losses, logits of accuracies (which know their `examples`)."""
+    name = str(values.attrs.get("long_name", values.name)).partition(" (")[0]
+    match values.attrs.get("scale"):
+        case "accuracy":
+            transform = stats.logit_accuracy(int(values["examples"]))
+            return values.copy(data=transform.forward(values.values)).assign_attrs(attrs(f"logit {name}"))
+        case "log":
+            return values.copy(data=stats.LOG.forward(values.values)).assign_attrs(attrs(f"log {name}"))
+    return values
+
+
+def slopes(values: xr.DataArray, over: xr.DataArray, largest: int | None = None) -> xr.DataArray:
+    """Each member's slope of a straight line over the logarithm of `over`, at its largest values."""
+    (dim,) = over.dims
+    chosen = np.argsort(over.values)[-(largest or over.size) :]
+    logs = np.log(over.values[chosen].astype(float))
+    centred = logs - logs.mean()
+    rows = values.transpose(dim, "member").values[chosen]
+    name = f"mean slope of {values.attrs.get('long_name', values.name)}"
+    return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=attrs(name))
+
+
+def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:
+    """The pieces along a dimension, with their names."""
+    return [(name, values.sel({dim: name})) for name in values[dim].values.tolist()]
+
+
+def lowest(values: xr.DataArray) -> xr.DataArray:
+    """The smallest of a row of numbers, with its coordinates."""
+    return values[int(values.values.argmin())]
+
+
+def highest(values: xr.DataArray) -> xr.DataArray:
+    """The largest of a row of numbers, with its coordinates."""
+    return values[int(values.values.argmax())]
+
+
+def centre(values: xr.DataArray) -> str:
+    """The geometric mean over members with its 95 % interval, in words."""
+    band = stats.mean_interval(values.values, transform=stats.LOG)
+    return f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"

@@ -1,0 +1,336 @@
+"""A study is one class: its fields are the settings, its methods the plan, the claims and the figures."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
+
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+
+from bathymetry.charts import Figure, Panel, attrs
+from bathymetry.claims import Claim, Judged, Judgements, judge
+from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
+from bathymetry.studies.arrays import without_diverged
+from bathymetry.studies.plan import MAIN, Coordinate, JointMeasurement, Plan, PlannedEnsemble
+from bathymetry.studies.settings import MOST, PRESETS, complaint
+from bathymetry.studies.wording import setting
+
+if TYPE_CHECKING:  # PyTorch takes seconds to load
+    from torch import nn
+
+Groups = dict[str, xr.Dataset]
+Planned = Iterator[PlannedEnsemble | JointMeasurement | str]  # what is to be done, and notes for the reader
+Drawn = tuple[Sequence[Panel], str]  # the panels, and what they show in one sentence
+FigureMethod = TypeVar("FigureMethod", bound=Callable[..., Drawn])
+
+
+@dataclass(frozen=True)
+class FigureMark:
+    """What `@figure` keeps of a method."""
+
+    method: str
+    title: str
+    reading: str
+    number: int | Mapping[str, int] | None
+    groups: tuple[str, ...]
+    each: str | None
+    key: bool
+
+    @property
+    def words(self) -> str:
+        """Number and title."""
+        numbers = list(self.number.values()) if isinstance(self.number, Mapping) else [self.number] * bool(self.number)
+        name = f"Figure{'s' if len(numbers) > 1 else ''} {joined([*map(str, numbers)])}: " if numbers else ""
+        return f"{name}{self.title}"
+
+
+def figure(
+    title: str, *, reading: str = "", number: int | Mapping[str, int] | None = None,
+    group: str | tuple[str, ...] = MAIN, each: str | None = None, key: bool = False,
+) -> Callable[[FigureMethod], FigureMethod]:  # fmt: skip
+    """Mark a method of a study as a figure. Its name is the figure's.
+
+    The method receives a group of the results and returns the panels, and what they show in one sentence.
+
+    Args:
+        title: The quantity or the finding; {function} stands for a scalar coordinate of that name.
+        reading: How to read it.
+        number: Its number in the homework report; with `each`, by value.
+        group: The group of the results, or several, each an argument of the method.
+        each: A coordinate; one figure is drawn for each of its values.
+        key: Whether its sentence is among the first of the study.
+
+    Returns:
+        A decorator that returns the method itself.
+    """
+    groups = (group,) if isinstance(group, str) else group
+
+    def mark(method: FigureMethod) -> FigureMethod:
+        method.__dict__["mark"] = FigureMark(method.__name__, title, reading, number, groups, each, key)
+        return method
+
+    return mark
+
+
+class Study(BaseModel):
+    """One question. A subclass adds settings as fields, and the methods `plan`, `derive`, claims and figures.
+
+    The docstring's first line is the question, the rest says what is done and measured. An instance is a set of
+    settings: the defaults are those of the preset `full`.
+
+    Example:
+        >>> class Depth(Study):
+        ...     '''Do deeper networks end lower?'''
+        ...     presets = {"smoke": {"epochs": 5}}
+        ...     epochs: int = Field(500, gt=0, description="steps on the full batch")
+        >>> Depth.name, Depth.question, Depth.preset("smoke", members=6).epochs
+        ('depth', 'Do deeper networks end lower?', 5)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: ClassVar[str]  # from the class's name unless given
+    where: ClassVar[str]  # module:class, or the path of a file: by this and its settings other processes know it
+    question: ClassVar[str]
+    about: ClassVar[str]
+    part: ClassVar[str] = "Studies of your own"
+    reading: ClassVar[str] = (
+        "Each faint line or dot is one member, the strong line their mean on the axis's own scale, its band the "
+        "pointwise 95 % interval."
+    )
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
+    protocol_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
+    free: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # settings such claims do not depend on
+
+    members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="decides every start, order and draw")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
+
+    def plan(self) -> Planned:
+        """Yield ensembles to train, measurements over several of them, and notes for the reader."""
+        raise NotImplementedError
+
+    def derive(self, results: Groups) -> Groups:
+        """Add what follows from the records.
+
+        Args:
+            results: The records, one dataset per group.
+
+        Returns:
+            The results, one dataset per group.
+        """
+        return results
+
+    def training(self) -> Mapping[str, Any]:
+        """Fields of `TrainingConfig` that its ensembles have unless they say otherwise."""
+        return {}
+
+    def ensemble(
+        self,
+        at: Mapping[str, Coordinate],
+        network: "Callable[[], nn.Module]",
+        *,
+        group: str = MAIN,
+        members: range | None = None,
+        **training: Any,
+    ) -> PlannedEnsemble:
+        """Plan the members of one network.
+
+        Args:
+            at: Its coordinates in the results.
+            network: Builds one member.
+            group: The group of the results.
+            members: Their numbers. Defaults to as many as the settings ask for.
+            **training: Fields of `TrainingConfig` that differ from `training()`.
+
+        Returns:
+            The ensemble, to be yielded by `plan`.
+        """
+        from bathymetry.training import TrainingConfig  # PyTorch takes seconds to load
+
+        config = TrainingConfig(network=network, **{"seed": self.seed, **self.training(), **training})
+        return PlannedEnsemble(at, config, members or range(self.members), group)
+
+    @classmethod
+    def preset(cls, name: str = "full", **changes: Any) -> Self:
+        """Make settings from a preset.
+
+        Args:
+            name: "full", "quick" or "smoke".
+            **changes: Fields that differ from it.
+
+        Returns:
+            The study with these settings.
+
+        Raises:
+            InputError: If there is no such preset or field, or a value is not what the field takes.
+        """
+        if not isinstance(name, str) or name not in PRESETS:
+            raise InputError("preset", name, f"expected one of {', '.join(PRESETS)}")
+        for field in changes:
+            if field not in cls.model_fields:
+                remedy = f"there is no such field; expected one of {', '.join(cls.model_fields)}"
+                raise InputError(field, changes[field], remedy)
+        try:
+            return cls.model_validate({**cls.presets.get(name, {}), **changes})
+        except ValidationError as error:
+            raise InputError(*complaint(error)) from error
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Copy with changes, validated; nothing computed from the old settings is kept."""
+        return type(self).model_validate({**self.model_dump(), **(update or {})})
+
+    def __reduce__(self) -> Any:
+        """Travel as the place of the class and the settings as JSON: without data or a module that exists only here."""
+        return _found, (self.where, self.model_dump_json())
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        words = inspect.cleandoc(cls.__doc__ or cls.__name__)
+        own = vars(cls)
+        cls.name = own.get("name", re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower())
+        cls.where = own.get("where", f"{cls.__module__}:{cls.__qualname__}")
+        cls.question = own.get("question", words.partition("\n")[0])
+        cls.about = own.get("about", " ".join(words.partition("\n")[2].split()))
+        for field, info in cls.model_fields.items():
+            if inspect.isfunction(info.default):  # a later def of the same name has become the field's default
+                raise TypeError(f"{cls.__name__}.{field} is a setting and a method: rename the method")
+            if any(callable(vars(base).get(field)) for base in cls.__mro__[1:]):
+                raise TypeError(f"{cls.__name__}.{field} is a setting here and a method of a base class: rename it")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, field: ValidationInfo) -> object:
+        # pydantic would take True for a number and bytes for text
+        annotation = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(value, bool | bytes) and type(value).__name__ not in str(annotation):
+            raise ValueError("expected a number or text")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _is_bounded(cls, value: object, field: ValidationInfo) -> object:
+        for one in value if isinstance(value, tuple) else (value,):
+            if field.field_name != "seed" and isinstance(one, int) and one > MOST:
+                raise ValueError(f"expected at most {MOST:,}")
+        return value
+
+    @classmethod
+    def _marked(cls, kind: type[Any]) -> list[Any]:
+        found = {name: None for one in reversed(cls.__mro__) for name in vars(one)}
+        methods = (inspect.getattr_static(cls, name, None) for name in found)
+        return [mark for one in methods if isinstance(mark := getattr(one, "mark", None), kind)]
+
+    @classmethod
+    def claims(cls) -> Sequence[Claim]:
+        """The claims, in the order in which they are written."""
+        return cls._marked(Claim)
+
+    @classmethod
+    def figures(cls) -> Sequence[FigureMark]:
+        """The figures, in the order in which they are written."""
+        return cls._marked(FigureMark)
+
+    @cached_property
+    def planned(self) -> Plan:
+        """The plan of these settings, made once."""
+        from bathymetry.data import Data
+
+        items = list(self.plan())
+        ensembles = tuple(one for one in items if isinstance(one, PlannedEnsemble))
+        joints = tuple(one for one in items if isinstance(one, JointMeasurement))
+        notes = tuple(one for one in items if isinstance(one, str))
+        data: dict[str, str] = {}
+        for one in ensembles:
+            if isinstance(one.config.data, Data):
+                data.setdefault(one.config.data.name, one.config.data.origin)
+        return Plan(ensembles, joints, notes, data)
+
+    def described(self, results: Groups) -> Groups:
+        """Give every variable its attributes."""
+        known = dict(_KNOWN)
+        for one in reversed(type(self).__mro__):
+            known |= vars(one).get("variables", {})
+        for group, dataset in results.items():
+            for name, variable in dataset.variables.items():
+                variable.attrs |= {**known.get(str(name), {}), **known.get(f"{group}/{name}", {})}
+        return results
+
+    def judge(self, results: xr.DataTree) -> Judgements:
+        """Decide every claim.
+
+        Args:
+            results: Its results.
+
+        Returns:
+            Each claim with its verdict and its finding in one sentence.
+        """
+        departure = self.departure(results)
+
+        def judged(one: Claim) -> Judged:
+            def evidence() -> Any:
+                return getattr(self, one.letter)(without_diverged(results[one.group].to_dataset()))
+
+            return judge(self.name, one, evidence, departure if one.absolute else "")
+
+        return Judgements(map(judged, self.claims()))
+
+    def departure(self, results: xr.DataTree) -> str:
+        """Say what a claim about the protocol's data and schedule needs and what this run had instead."""
+        usual, ignored = self.preset("full"), self.free | ({"data"} if self.protocol_data else set())
+        fields = [one for one in type(self).model_fields if one not in ignored]
+        differing = [one for one in fields if getattr(self, one) != getattr(usual, one)]
+        needed, had = ([setting(field, getattr(one, field)) for field in differing] for one in (usual, self))
+        if self.protocol_data and self.protocol_data not in results.attrs["data"]:
+            needed.insert(0, self.protocol_data.upper() if self.protocol_data == "mnist" else self.protocol_data)
+            had.insert(0, joined(list(results.attrs["data"])) or "other data")
+        return f"the claim needs {joined(needed)}; this run used {joined(had)}" if needed else ""
+
+    def summary(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:  # noqa: ARG002
+        """The main findings: the sentences of the key figures."""
+        return tuple(one.finding for mark, one in drawn if mark.key)
+
+    def draw(self, results: xr.DataTree) -> list[tuple[FigureMark, Figure]]:
+        """Draw every figure, those with a number first."""
+        drawn = [one for mark in self.figures() for one in self._drawn(mark, results)]
+        return sorted(drawn, key=lambda one: (one[1].number is None, one[1].number or 0))
+
+    def _drawn(self, mark: FigureMark, results: xr.DataTree) -> Iterator[tuple[FigureMark, Figure]]:
+        first, *others = (results[group].to_dataset() for group in mark.groups)
+        values = [None] if mark.each is None else first[mark.each].values.tolist()
+        for place, value in enumerate(values):
+            one = first if value is None else first.sel({mark.each: value})
+            panels, finding = getattr(self, mark.method)(one, *others)
+            number = mark.number.get(str(value)) if isinstance(mark.number, Mapping) else mark.number
+            name = mark.method.replace("_", "-")
+            if value is not None:
+                name += f"-{value}" if str(value).isalnum() else f"-{mark.each}-{place + 1}"
+            named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
+            title, reading = mark.title.format(**named), mark.reading.format(**named)
+            yield (
+                mark,
+                Figure(f"{number:02d}-{name}" if number else name, title, tuple(panels), finding, reading, number),
+            )
+
+
+_KNOWN: Mapping[str, Mapping[str, str]] = {
+    "epoch": attrs("epoch", "epoch"),
+    "accuracy": attrs("accuracy", "accuracy"),
+    "loss": {"scale": "log"},
+    "parameters": attrs("parameters", "log"),
+    "examples": attrs("examples"),
+    "member": attrs("member"),
+    "split": attrs("examples of"),
+    "diverged": attrs("whether a member diverged"),
+}
+
+
+def _found(where: str, settings: str) -> Study:
+    from bathymetry.studies.catalogue import find  # which finds what this file defines
+
+    return find(where).model_validate_json(settings)

@@ -1,0 +1,81 @@
+"""What studies of images, and of functions of one variable, have in common."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from bathymetry import data, models, training
+from bathymetry.charts import attrs
+from bathymetry.core.errors import InputError
+from bathymetry.data import Data
+from bathymetry.models import MLPConfig
+from bathymetry.studies.base import Study
+from bathymetry.training import Measurement
+
+LearningRate = Annotated[PositiveFloat, Field(description="of Adam")]
+BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
+Epochs = Annotated[PositiveInt, Field(description="passes over the training examples")]
+Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
+
+
+class ImageStudy(Study):
+    """Networks that learn to tell classes apart."""
+
+    part = "Part 3: generalisation"
+    protocol_data = "mnist"
+    variables = {"loss": attrs("loss (cross-entropy)", "log")}
+
+    data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
+    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
+    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
+
+    @cached_property
+    def images(self) -> Data:
+        """The examples that the settings ask for. For `plan` and `derive` only: stored results need no data."""
+        whole = data.load(self.data)
+        if whole.classes is None:
+            raise InputError("data", self.data, "its targets are values; expected class numbers, stored as integers")
+        train = min(self.train_examples or len(whole.train), len(whole.train))
+        test = min(self.test_examples or len(whole.test), len(whole.test))
+        return data.subset(whole, train, test, self.seed)
+
+    def mlp(self, hidden: Sequence[int]) -> MLPConfig:
+        """A network for these images."""
+        assert self.images.classes is not None
+        return models.MLPConfig((self.images.train.inputs.shape[1], *hidden, self.images.classes))
+
+
+class FunctionStudy(Study):
+    """Networks that learn functions of one variable, by Adam on the full batch."""
+
+    variables = {"loss": attrs("loss (mean squared error)", "log"), "x": attrs("x")}
+
+    low: float = Field(-10.0, description="lower end of the inputs")
+    high: float = Field(10.0, description="upper end of the inputs")
+    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
+    learning_rate: LearningRate = 1e-3
+    epochs: Steps = 1500
+
+    @model_validator(mode="after")
+    def _interval(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
+        return self
+
+    def examples(self, function: str) -> Data:
+        """Examples of a function."""
+        return data.function(function, self.low, self.high, self.samples, self.seed)
+
+    def mlp(self, hidden: Sequence[int], activation: str = "relu") -> MLPConfig:
+        """A network of one input and one output."""
+        return models.MLPConfig((1, *hidden, 1), activation)
+
+    def at_end(self, function: Any, *axes: str) -> Measurement:
+        """A measurement made once, after the last epoch."""
+        return training.Measurement(function, epochs=(self.epochs,), dimension="last_epoch", axes=axes)
+
+    def training(self) -> Mapping[str, Any]:
+        """Adam on the full batch."""
+        return {"optimizer": training.Adam(lr=self.learning_rate), "epochs": self.epochs}

@@ -1,0 +1,143 @@
+"""A study is a class: its fields, its presets, how it travels, and what it refuses."""
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from pydantic import Field
+
+import bathymetry as bm
+from bathymetry.charts import attrs
+from bathymetry.core.errors import InputError, StorageError
+from bathymetry.execution import compare, run_study, train_chunk
+from bathymetry.studies import SHIPPED, ImageStudy, find
+
+OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
+
+
+class TwoWords(bm.Study):
+    """Is it named?
+
+    It is, and
+    described.
+    """
+
+    presets = {"smoke": {"epochs": 2}}
+    variables = {"gap": attrs("the gap", "log"), "few/gap": attrs("the gap of few")}
+    epochs: int = Field(5, gt=0)
+
+
+def test_the_name_follows_from_the_class_and_question_and_text_from_its_docstring():
+    assert (TwoWords.name, TwoWords.question, TwoWords.about) == ("two-words", "Is it named?", "It is, and described.")
+
+
+def test_an_instance_is_a_set_of_settings_and_a_copy_with_changes_is_validated():
+    study = TwoWords.preset("smoke", members=7)
+    assert (study.epochs, study.members) == (2, 7)
+    assert study.model_copy(update={"epochs": 9}) == TwoWords(epochs=9, members=7)
+    with pytest.raises(ValueError, match="greater than 0"):
+        study.model_copy(update={"epochs": 0})
+
+
+def test_a_copy_with_other_settings_keeps_no_data_of_the_old_ones():
+    study = ImageStudy.preset("full", data="digits", train_examples=100)
+    assert len(study.images.train) == 100
+    assert len(study.model_copy(update={"train_examples": 50}).images.train) == 50
+
+
+@pytest.mark.filterwarnings("ignore:Field name")
+def test_a_setting_and_a_method_of_one_name_are_refused():
+    with pytest.raises(TypeError, match=r"Bad\.epochs is a setting and a method"):
+
+        class Bad(bm.Study):
+            epochs: int = 5
+
+            def epochs(self):  # noqa: F811
+                return 3
+
+    with pytest.raises(TypeError, match=r"Worse\.ensemble is a setting here and a method of a base class"):
+
+        class Worse(bm.Study):
+            ensemble: int = 5
+
+
+def test_attributes_say_what_each_variable_is_and_a_group_may_say_it_otherwise():
+    groups = {name: xr.Dataset({"gap": ("member", [1.0]), "loss": ("member", [2.0])}) for name in ("main", "few")}
+    described = TwoWords().described(groups)
+    assert described["main"]["gap"].attrs == attrs("the gap", "log")
+    assert described["few"]["gap"].attrs["long_name"] == "the gap of few"
+    assert described["main"]["loss"].attrs["scale"] == "log"
+
+
+def test_a_study_is_pickled_as_its_place_and_its_settings_without_its_data():
+    study = ImageStudy.preset("full", data="digits")
+    assert len(study.images.train) > 1000
+    assert len(pickle.dumps(study)) < 1000
+    assert pickle.loads(pickle.dumps(study)) == study
+
+
+def test_a_study_in_a_file_trains_the_same_chunk_in_a_spawned_process(tmp_path):
+    study = find(OWN).preset("smoke", members=3)
+    (first, second), _ = (compare(tmp_path, study.planned).ensembles, None)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = pool.submit(train_chunk, study, 0, first.name, range(3), tmp_path / "there").result()
+    here = train_chunk(study, 0, first.name, range(3), tmp_path / "here")
+    assert there.record.drop_attrs().identical(here.record.drop_attrs())
+    with pytest.raises(StorageError, match="code or data are not the same"):
+        train_chunk(study, 0, second.name, range(3), tmp_path / "here")
+
+
+def test_two_files_of_one_name_are_two_studies(tmp_path):
+    for folder, default in (("a", 3), ("b", 4)):
+        (tmp_path / folder).mkdir()
+        source = OWN.read_text().replace("Field(20, gt=0", f"Field({default}, gt=0")
+        (tmp_path / folder / "own_study.py").write_text(source)
+    first, second = (find(tmp_path / folder / "own_study.py") for folder in ("a", "b"))
+    assert (first().epochs, second().epochs) == (3, 4)
+    assert pickle.loads(pickle.dumps(first())).epochs == 3
+
+
+def test_what_is_stored_is_judged_and_drawn_without_data(tmp_path):
+    run_study("capacity", preset="smoke", out=tmp_path)
+    loaded = bm.load_study(tmp_path / "capacity")
+    elsewhere = loaded.study.model_copy(update={"data": "/nowhere.npz"})
+    assert [one.id for one in elsewhere.judge(loaded.results)] == ["capacity.a", "capacity.b", "capacity.c"]
+    assert len(elsewhere.draw(loaded.results)) == 4
+
+
+def test_a_plan_is_made_once(tmp_path, monkeypatch):
+    study, calls = find(OWN), []
+    plan = study.plan
+    monkeypatch.setattr(study, "plan", lambda self: calls.append(1) or plan(self))
+    settings = study.preset("smoke", members=2)
+    compare(tmp_path, settings.planned)
+    run_study(settings, out=tmp_path)
+    assert len(calls) == 1
+
+
+def test_each_stored_chunk_is_read_once(tmp_path, monkeypatch):
+    run_study("interpolation", preset="smoke", out=tmp_path, data="digits", members=2, epochs=1)
+    from bathymetry.store import chunks
+
+    read, opened = chunks._unseal, []
+    monkeypatch.setattr(chunks, "_unseal", lambda path: opened.append(path) or read(path))
+    run_study("interpolation", preset="smoke", out=tmp_path, data="digits", members=2, epochs=1)
+    assert len(opened) == len(set(opened)) == len(list(tmp_path.rglob("*.safetensors")))
+
+
+def test_listing_loads_no_study():
+    code = "import sys; from bathymetry.studies import listed; listed(); print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not any(name in loaded for name in ("'torch'", "'xarray'", "'pydantic'", "bathymetry.studies.capacity"))
+    assert SHIPPED["capacity"].question == "Do more parameters generalise better?"
+
+
+@pytest.mark.parametrize("where", ["json:loads", "json:nothing", "no_such_module:Study"])
+def test_an_import_that_is_no_study_is_said(where):
+    with pytest.raises(InputError, match="study = "):
+        find(where)
