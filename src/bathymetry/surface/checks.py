@@ -73,7 +73,7 @@ def check_surface(
     if trial is not None:
         _check_repeats_elsewhere(trial)
         has_functions = check_gradient(trial)
-        padded = next((one for batch in batches() if (one := padded_examples(network.module, batch))), None)
+        padded = padded_examples(network.module, batches)
         if padded is not None:
             check_gradient(replace(trial, batch=padded.map(trial.network.cast)))
         _check_weights(trial, batches, several=several)

@@ -135,11 +135,13 @@ def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kin
         raise InputError("model", what, f"along one direction {numbers}, {cause}; {expected}")
 
 
-def padded_examples(model: nn.Module, batch: Batch) -> Batch | None:
-    """A few examples that hold the padding of an embedding, whose row has no gradient."""
+def padded_examples(model: nn.Module, batches: Callable[[], Iterable[Batch]]) -> Batch | None:
+    """A few examples of the first batch that holds the padding of an embedding, whose row has no gradient."""
     paddings = {one.padding_idx for one in model.modules() if isinstance(one, nn.Embedding)} - {None}
-    for words in tensors_of(batch.inputs) if paddings else ():
-        if words.ndim > 0 and len(words) == batch.rows and not words.is_floating_point() and words.dtype != torch.bool:
+    for batch in batches() if paddings else ():
+        for words in tensors_of(batch.inputs):
+            if words.ndim == 0 or len(words) != batch.rows or words.is_floating_point() or words.dtype == torch.bool:
+                continue
             padding = torch.tensor(sorted(paddings), device=words.device)
             held = torch.isin(words, padding).reshape(batch.rows, -1).any(1)
             if bool(held.any()):
