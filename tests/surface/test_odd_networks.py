@@ -347,3 +347,32 @@ def test_a_layer_without_a_second_derivative_in_pytorch_is_named_and_has_its_gra
     gradient, value = surface.gradient(), nn.MSELoss() if loss == "mse" else loss
     twin = torch.autograd.grad(value(model(inputs), targets), list(model.parameters()))
     torch.testing.assert_close(gradient, torch.cat([one.flatten() for one in twin]))
+
+
+class Measured(nn.Linear):
+    """Notes how many examples a pass has."""
+
+    rows = 0
+
+    def forward(self, x):
+        type(self).rows = max(self.rows, len(x))
+        return super().forward(x)
+
+
+def test_a_surface_is_checked_on_eight_examples():
+    data = drawn(1000, 3), torch.arange(1000) % 2
+    LossSurface(nn.Sequential(Measured(3, 4), nn.GELU(), nn.Linear(4, 2)), "cross_entropy", data)
+    assert Measured.rows == 8
+
+
+class SeldomDropped(nn.Linear):
+    """Leaves out about one example in a hundred."""
+
+    def forward(self, x):
+        return super().forward(x * (torch.rand(len(x), 1) > 0.01))
+
+
+def test_randomness_of_few_examples_is_found_in_a_large_batch():
+    data = drawn(1000, 3), drawn(1000, 1, seed=1)
+    with pytest.raises(InputError, match="would differ at each evaluation"):
+        LossSurface(SeldomDropped(3, 1), "mse", data)
