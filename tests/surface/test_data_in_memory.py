@@ -1,0 +1,111 @@
+"""Data move to the dtype once, and max_bytes holds from construction on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import bathymetry as bm
+from bathymetry import GaussNewton, LossSurface
+from bathymetry.core.errors import InputError
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Conversions(TorchDispatchMode):
+    """Counts conversions of tensors with at least so many entries."""
+
+    def __init__(self, entries):
+        super().__init__()
+        self.entries, self.count = entries, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and args[0].numel() >= self.entries:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
+def test_float32_data_are_converted_to_float64_once(activation):
+    x, y = drawn(400, 30), drawn(400, 3, seed=1)
+    model = nn.Sequential(nn.Linear(30, 4), activation(), nn.Linear(4, 3))
+    batches = list(zip(x.split(150), y.split(150), strict=True))
+    surface = LossSurface(model, "mse", batches, dtype=torch.float64)
+    vector = torch.ones(surface.dimension, dtype=torch.float64)
+    with Conversions(100 * 30) as first:
+        surface.loss()
+    with Conversions(100 * 30) as later:
+        surface.loss(), surface.gradient(), surface @ vector, GaussNewton(surface) @ vector
+        surface.example_gradient_norms()
+    assert first.count in (0, 3)  # unless they were converted when the surface was made
+    assert later.count == 0
+
+
+def test_data_too_large_for_a_copy_are_converted_part_by_part():
+    x, y = drawn(400, 30), drawn(400, 3, seed=1)
+    model = nn.Sequential(nn.Linear(30, 4), nn.GELU(), nn.Linear(4, 3))
+    small, large = (LossSurface(model, "mse", (x, y), dtype=torch.float64, max_bytes=size) for size in (50_000, 2**31))
+    vector = torch.ones(small.dimension, dtype=torch.float64)
+    with Conversions(400 * 30) as whole:
+        torch.testing.assert_close(small.gradient(), large.gradient(), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(small @ vector, large @ vector, rtol=1e-12, atol=1e-14)
+    assert whole.count == 0
+
+
+def test_data_that_are_written_into_are_refused_although_a_copy_is_kept():
+    x, y = drawn(40, 3), drawn(40, 1, seed=1)
+    surface = LossSurface(nn.Linear(3, 1), "mse", (x, y), dtype=torch.float64)
+    surface.gradient()
+    x.mul_(2)
+    with pytest.raises(InputError, match="written into since the surface was made"):
+        surface.gradient()
+
+
+LARGE = """
+import resource, torch
+from torch import nn
+from bathymetry import LossSurface
+
+torch.set_num_threads(1)
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.second(self.first(x).relu()).relu()
+
+model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+x, y = torch.rand(COUNT, 3, 32, 32), torch.randint(0, 10, (COUNT,))
+warm = LossSurface(model, "cross_entropy", (x[:16], y[:16]), dtype=DTYPE)
+warm @ warm.parameters
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+loss = LOSS
+surface = LossSurface(model, loss, (x, y), dtype=DTYPE, max_bytes=2**25)
+made = peak()
+surface.loss(), surface.gradient(), surface @ surface.parameters
+print(made - before, peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["torch.float32", "torch.float64"])
+@pytest.mark.parametrize("loss", ['"cross_entropy"', "lambda output, y: nn.functional.cross_entropy(output, y)"])
+def test_max_bytes_holds_from_construction_on(dtype, loss):
+    """The activations of all images would take 800 MB."""
+    program = LARGE.replace("COUNT", "1000").replace("DTYPE", dtype).replace("LOSS", loss)
+    source = str(Path(bm.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
+    )
+    made, measured = map(int, run.stdout.split())
+    assert made <= 100 * 2**20
+    assert measured <= 300 * 2**20
