@@ -82,7 +82,8 @@ class Block(nn.Module):
     def forward(self, x):
         return x + self.second(self.first(x).relu()).relu()
 
-model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+first, last = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 10)
+model = nn.Sequential(first, Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
 x, y = torch.rand(COUNT, 3, 32, 32), torch.randint(0, 10, (COUNT,))
 warm = LossSurface(model, "cross_entropy", (x[:16], y[:16]), dtype=DTYPE)
 warm @ warm.parameters
