@@ -17,6 +17,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.network import Network
 from bathymetry.surface.parameters import Selection
+from bathymetry.surface.randomness import random_states
 from bathymetry.training.loss import Criterion
 
 FEW = 8  # examples
@@ -36,6 +37,7 @@ class Trial:
     direction: Float[Tensor, " parameter"]  # random, each parameter in the size of its tensor
     rounding: float = 1.0  # of the coarsest dtype that is computed in
     value: Any = None  # what the loss returns: a number, or (sum, count)
+    draws: bool = False  # whether random numbers were drawn for it
 
     @property
     def is_fine(self) -> bool:
@@ -108,16 +110,17 @@ def _moves(theta: Tensor, selection: Selection) -> Iterator[Tensor]:
 
 def _evaluated(trial: Trial) -> Trial | None:
     """Add the loss and the precision of its computation; None if it fails or is not finite."""
-    dtypes = _Dtypes()
+    dtypes, before = _Dtypes(), random_states()
     try:
         with trial.network.measuring(), torch.no_grad():
             with dtypes:
                 value = trial.raw(trial.theta, trial.batch)
+            draws = random_states() != before
             trial.criterion.value(value)  # raises if the loss returns neither a number nor (sum, count)
             finite = bool(trial.number(value).isfinite())
     except InputError:  # attributes of another dtype, or no value near these parameters
         return None
-    return replace(trial, rounding=dtypes.rounding, value=value) if finite else None
+    return replace(trial, rounding=dtypes.rounding, value=value, draws=draws) if finite else None
 
 
 class _Dtypes(TorchFunctionMode):  # a TorchDispatchMode sees more, and loads the compiler: a second more at first use
