@@ -14,7 +14,7 @@ import xarray as xr
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import check_addresses, drawing
 from bathymetry.cli.main import main
-from bathymetry.cli.parsing import say
+from bathymetry.cli.terminal import say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.storage import put
@@ -99,11 +99,11 @@ def test_neither_list_nor_help_waits_for_pytorch_or_xarray():
         (["run", "depth-of-the-sea"], "study = depth-of-the-sea: expected one of depth-function"),
         (["run", "missing.py"], "no such file"),
         (["show", "nothing"], "study = nothing"),
-        (["run", "all", "--preset", "huge"], "preset = huge: give one of full, quick, smoke"),
+        (["run", "all", "--preset", "huge"], "preset = huge: expected one of full, quick, smoke"),
         ([*SMOKE, "--learningrate", "1"], "--learning-rate"),
         ([*SMOKE, "--members", "0"], "members = 0: expected a number above 0"),
         ([*SMOKE, "--members", "six"], "members = six: expected a whole number"),
-        ([*SMOKE, "--members"], "members = nothing: give a value"),
+        ([*SMOKE, "--members"], "members = nothing: expected a value"),
         ([*SMOKE, "--learning-rate", "-0.1"], "learning_rate = -0.1: expected a number above 0"),
         ([*SMOKE, "--device", "tpu"], "device = tpu: expected 'cpu' or 'cuda'"),
         ([*SMOKE, "--functions", "cos("], "functions = cos("),
@@ -299,7 +299,7 @@ def test_memory_that_runs_out_is_one_sentence(capsys, monkeypatch, error):
     def fail(arguments):
         raise error
 
-    monkeypatch.setattr("bathymetry.cli.list_command.main", fail)
+    monkeypatch.setattr("bathymetry.cli.commands.list_", fail)
     assert "memory = less than this needs" in refused(capsys, "list")
 
 

@@ -8,7 +8,7 @@ from bathymetry.cli.main import main
 
 MISTAKES = {
     # the command
-    "frobnicate": "command = frobnicate: give one of list, show, run",
+    "frobnicate": "command = frobnicate: expected one of list, show, run",
     "runn all": "did you mean run?",
     "depth-function": "to run it: bathymetry run depth-function",
     "all": "to run it: bathymetry run all",
@@ -46,7 +46,7 @@ MISTAKES = {
     "run depth-function -- --epochs 3": "option = --",
     "run depth-function --plan yes": "plan = yes: it takes no value",
     "run depth-function --plan=yes": "plan = yes: it takes no value",
-    "run depth-function --preset": "preset = nothing: give one of full, quick, smoke",
+    "run depth-function --preset": "preset = nothing: expected one of full, quick, smoke",
     "run depth-function --preset Quick": "did you mean quick?",
     "run all --preset quikc": "did you mean quick?",
     "run depth-function --preset quick --preset huge": "invalid choice 'huge'",
@@ -54,7 +54,7 @@ MISTAKES = {
     "run depth-function --out file.txt": "this is a file",
     "run depth-function --out file.txt/below": "file.txt/below",
     # values
-    "run depth-function --functions": "functions = nothing: give a value",
+    "run depth-function --functions": "functions = nothing: expected a value",
     "run depth-function --functions ''": "functions = ",
     "run depth-function --functions 'sin(x'": "functions = sin(x",
     "run depth-function --functions y": "functions = y",
@@ -70,7 +70,7 @@ MISTAKES = {
     "run depth-function --members abc": "members = abc: expected a whole number",
     "run depth-function --members 6 7": "members = 6 7: expected one value",
     "run depth-function --members=6 7": "members = 6 7: expected one value",
-    "run depth-function --members": "members = nothing: give a value",
+    "run depth-function --members": "members = nothing: expected a value",
     "run depth-function --seed -1": "seed = -1: expected at least 0",
     "run depth-function --seed 1.5": "seed = 1.5: expected a whole number",
     "run depth-function --seed abc": "seed = abc: expected a whole number",

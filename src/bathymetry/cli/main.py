@@ -1,11 +1,10 @@
-"""The program `bathymetry`: finds the command, and says every error in one sentence."""
+"""The program `bathymetry`: runs a command and reports every error in one sentence."""
 
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
 from types import FrameType
@@ -21,7 +20,7 @@ _COMMANDS = {
     "run": "run one study, several or all of them, and write the page",
     "report": "write the page again from what is stored",
     "export": "write stored results as plain tables",
-    "data": "the data sets that are at hand, and fetching others",
+    "data": "the data sets that are present, and downloading others",
 }
 
 # Words of PyTorch, the C++ library, the dynamic linker and the threading module where memory or addresses run out.
@@ -31,23 +30,15 @@ _OUT_OF_MEMORY = ("allocat", "bad_alloc", "failed to map", "map segment", "start
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
-    Args:
-        arguments: What stands behind the program's name; the command line's own if None.
-
     Returns:
-        0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
-
-    Raises:
-        MemoryError: Never: it is told in one sentence.
-        RuntimeError: If PyTorch fails for another reason than memory, which is a fault of ours.
-        ImportError: If a package is missing or broken.
+        Exit status: 0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     _share_the_cores()
     _print_what_can_be_printed()
     before = _end_on_sigterm()
     try:
-        return _run(given)
+        return _dispatch(words)
     except BathymetryError as error:
         print(f"bathymetry: {error}", file=sys.stderr)
         return 2
@@ -101,17 +92,23 @@ def _share_the_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
-def _run(given: list[str]) -> int:
-    if not given or given[0] in ("--help", "-h", "help"):
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
         print(_help())
         return 0
-    if given[0] == "--version":
+    if words[0] == "--version":
         print(f"bathymetry {version('bathymetry')}")
         return 0
-    name, rest = given[0], given[1:]
+    name, *rest = words
     if name not in _COMMANDS:
-        raise InputError("command", name or "nothing", _instead(given))
-    command: Callable[[list[str]], None] = import_module(f"bathymetry.cli.{name}_command").main
+        raise InputError("command", name or "nothing", _instead(words))
+    command: Callable[[list[str]], None]
+    if name == "run":
+        from bathymetry.cli.run import run as command
+    else:
+        from bathymetry.cli import commands
+
+        command = getattr(commands, "list_" if name == "list" else name)
     command(rest)
     return 0
 
@@ -122,28 +119,24 @@ def _instead(given: list[str]) -> str:
 
     if given[0] in (*listed(), "all"):
         return f"that is a study; to run it: bathymetry run {given[0]}"
-    alike = did_you_mean(given[0].lower(), (*_COMMANDS, "--version", "--help"))
-    return f"{alike}give one of {', '.join(_COMMANDS)}; bathymetry --help explains them"
+    similar = did_you_mean(given[0].lower(), (*_COMMANDS, "--version", "--help"))
+    return f"{similar}expected one of {', '.join(_COMMANDS)}; bathymetry --help explains them"
 
 
 def _help() -> str:
-    width = max(map(len, _COMMANDS))
-    lines = [f"  {name:<{width}}  {words}" for name, words in _COMMANDS.items()]
-    return "\n".join(
-        [
-            "bathymetry: controlled experiments on families of neural networks",
-            "",
-            "usage: bathymetry COMMAND [OPTIONS]",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "bathymetry COMMAND --help explains a command. To begin:",
-            "",
-            "  bathymetry run depth-function      train, measure, judge, and write bathymetry-report/report.html",
-            "  bathymetry run all --preset quick  every study, in a few minutes",
-        ]
-    )
+    commands = "\n".join(f"  {name:<6}  {words}" for name, words in _COMMANDS.items())
+    return f"""\
+bathymetry: controlled experiments on families of neural networks
+
+usage: bathymetry COMMAND [OPTIONS]
+
+commands:
+{commands}
+
+bathymetry COMMAND --help explains a command. To begin:
+
+  bathymetry run depth-function      train, measure, judge, and write bathymetry-report/report.html
+  bathymetry run all --preset quick  every study, in a few minutes"""
 
 
 if __name__ == "__main__":

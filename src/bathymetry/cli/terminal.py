@@ -1,70 +1,37 @@
-"""Progress on the terminal: which study, which unit, and how long it still takes."""
+"""What the program prints: lines, counts, durations and verdicts."""
 
-import time
-
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bathymetry.core.showing import printable
-from bathymetry.execution import Progress
 
-_EVERY = 10.0  # seconds between lines where no bar can be drawn
+if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
+    from bathymetry.claims import Judged
 
 
-class Terminal(Progress):
-    """Tells how a run goes: a bar where there is a screen, a line now and then where there is none."""
+def say(words: str) -> None:
+    """Print a line at once."""
+    print(printable(words), flush=True)
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-        self._study, self._seconds, self._begun, self._said = "", 1.0, 0.0, 0.0
 
-    def say(self, sentence: str) -> None:
-        """Print a sentence.
+def duration(seconds: float) -> str:
+    """Write a duration in seconds or minutes."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s" if seconds > 0 else "0 s"
+    return f"{seconds / 60:.0f} min"
 
-        Args:
-            sentence: What a reader should know.
-        """
-        self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
-    def begin(self, study: str, units: int, seconds: float) -> None:
-        """Show that a study begins.
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun, such as "2 chunks"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
-        Args:
-            study: Which study.
-            units: How many units it trains.
-            seconds: About how long that takes.
-        """
-        self._study, self._seconds, self._begun = study, max(seconds, 1e-9), time.perf_counter()
-        self._said = self._begun
-        if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
-            self._bar = Bar(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task(study, total=self._seconds, left="")
-            self._bar.start()
-        else:
-            self.say(f"{study}: training {units} chunk{'' if units == 1 else 's'}")
 
-    def advance(self, unit: str, seconds: float) -> None:
-        """Show how far it has come.
-
-        Args:
-            unit: Which unit is being trained.
-            seconds: How many of the estimated seconds are done.
-        """
-        now = time.perf_counter()
-        share = min(seconds / self._seconds, 1.0)
-        left = f"about {(now - self._begun) * (1 / share - 1):.0f} s left" if share > 0.02 else ""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=seconds, description=f"{self._study}: {unit}", left=left)
-        elif now - self._said >= _EVERY:
-            self._said = now
-            self.say(f"{self._study}: {unit}, {share:.0%} done{f', {left}' if left else ''}")
-
-    def end(self) -> None:
-        """Show that a study's units are done."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+def print_verdicts(claims: "Sequence[Judged]") -> None:
+    """Print each claim with its verdict, its finding and that of the reference run."""
+    for claim in claims:
+        say(f"\n{claim.id}  {claim.text}")
+        say(f"  {claim.verdict.decision.upper()}  {claim.finding}")
+        for remark in claim.remarks:
+            say(f"  {remark}")
+        if claim.reference is not None:
+            say(f"  The reference run: {claim.reference.decision}. {claim.reference.finding}")

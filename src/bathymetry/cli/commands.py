@@ -1,0 +1,162 @@
+"""The commands that train nothing: list, show, report, export and data."""
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from bathymetry.cli.parsing import as_text, flag_of, parse
+from bathymetry.cli.terminal import print_verdicts, say
+from bathymetry.core.errors import InputError
+from bathymetry.studies import PRESETS, find, listed
+
+if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
+    from bathymetry.studies import Study
+
+_DOWNLOADS = ("mnist", "fashion-mnist", "kmnist")
+_Folder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR", help="the output folder")]]
+
+
+@dataclass(frozen=True)
+class ListCommand:
+    """List the studies with their questions."""
+
+
+def list_(arguments: list[str]) -> None:
+    """`bathymetry list`: the studies with their questions."""
+    parse(ListCommand, "list", arguments)
+    part = ""
+    for name, study in listed().items():
+        if study.part != part:
+            say(f"\n{study.part}" if part else study.part)
+            part = study.part
+        say(f"  {name:<22} {study.question}")
+
+
+@dataclass(frozen=True)
+class ShowCommand:
+    """Show a study's settings, its claims and how each is decided, and its figures."""
+
+    study: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="STUDY", help="its name, or a file of your own")]]
+
+
+def show(arguments: list[str]) -> None:
+    """`bathymetry show STUDY`: its settings, its claims and how each is decided, its figures."""
+    from bathymetry.stats.verdict import RULES, SEVERAL
+
+    study = find(parse(ShowCommand, "show", arguments).study)
+    say(f"{study.name}: {study.question}\n")
+    say(_wrapped(study.about))
+    say("\nSettings (for each preset)")
+    _show_settings(study)
+    claims = study.claims()
+    say("\nClaims")
+    for claim in claims:
+        say(f"  {study.name}.{claim.letter}{' †' if claim.absolute else ''}  {claim.text}")
+        say(_wrapped(f"{claim.kind.replace('_', ' ')}: {claim.rule}", "      "))
+    say("\nHow a kind of claim is decided, from at least 6 members")
+    for kind in dict.fromkeys(claim.kind for claim in claims):
+        say(_wrapped(f"{kind.replace('_', ' ')}: {RULES[kind]}", "  "))
+    if claims:
+        say(_wrapped(SEVERAL, "  "))
+    if any(claim.absolute for claim in claims):
+        say("  † is tested only on the protocol's own data and schedule.")
+    say("\nFigures")
+    for figure in study.figures():
+        say(f"  {figure.words}")
+
+
+def _show_settings(study: "type[Study]") -> None:
+    presets = {name: study.preset(name) for name in PRESETS}
+    for field, info in study.model_fields.items():
+        values = {name: " ".join(as_text(getattr(settings, field))) for name, settings in presets.items()}
+        others = [f"{name}: {value}" for name, value in values.items() if value != values["full"]]
+        differing = f"   ({', '.join(others)})" if others else ""
+        say(f"  {flag_of(field):<20} {values['full']}{differing}")
+        say(_wrapped(info.description or "", " " * 23))
+
+
+def _wrapped(words: str, indent: str = "") -> str:
+    return textwrap.fill(words, 100, initial_indent=indent, subsequent_indent=indent)
+
+
+@dataclass(frozen=True)
+class ReportCommand:
+    """Write the page, claims.json, provenance.json and the figures again from what is stored, without training.
+
+    Studies that do not come with Bathymetry are shown as they were stored. To judge and draw one again, name the file
+    that defines it with --study, which runs the code in it.
+    """
+
+    folder: _Folder = Path("bathymetry-report")
+    study: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        tyro.conf.arg(metavar="FILE", help="a study of your own, whose code is run; may be repeated"),
+    ] = ()
+
+
+def report(arguments: list[str]) -> None:
+    """`bathymetry report DIR`: the page again, from what is stored."""
+    command = parse(ReportCommand, "report", arguments)
+    if str(command.folder) in listed() and not command.folder.exists():
+        raise InputError("folder", command.folder, "expected the output folder, whose page has all of its studies")
+    from bathymetry.report import publish
+
+    page, claims = publish(command.folder, command.study)
+    print_verdicts(claims)
+    say(f"\nPage: {page}")
+
+
+@dataclass(frozen=True)
+class ExportCommand:
+    """Write stored results as plain tables, one for all quantities that share their dimensions."""
+
+    folder: _Folder
+    format: Annotated[Literal["csv", "parquet"], tyro.conf.arg(help="file format of the tables")] = "csv"
+
+
+def export(arguments: list[str]) -> None:
+    """`bathymetry export DIR --format csv|parquet`: stored results as plain tables."""
+    command = parse(ExportCommand, "export", arguments)
+    from bathymetry.store import export, is_output_folder, read_results
+
+    results = sorted(command.folder.glob("*/result*.nc")) if is_output_folder(command.folder) else []
+    if not results:
+        raise InputError("folder", command.folder, "it holds no results; expected a folder that a run wrote")
+    for path in results:  # a result with other settings is `result-HASH.nc`, and has a folder of its own
+        folder = command.folder / "tables" / (path.parent.name + path.stem.removeprefix("result"))
+        for table in export(read_results(path), folder, command.format):
+            say(str(table))
+
+
+@dataclass(frozen=True)
+class DataCommand:
+    """List the data sets with where they are and their digests, or fetch one: bathymetry data fetch mnist."""
+
+    action: tyro.conf.Positional[
+        Annotated[Literal["list", "fetch"], tyro.conf.arg(help="list the data sets, or download one")]
+    ] = "list"
+    name: tyro.conf.Positional[
+        Annotated[str, tyro.conf.arg(metavar="NAME", help="which: mnist, fashion-mnist or kmnist")]
+    ] = ""
+
+
+def data(arguments: list[str]) -> None:
+    """`bathymetry data`: the data sets with their digests; `bathymetry data fetch NAME` downloads one."""
+    if arguments and arguments[0].lower() in _DOWNLOADS:
+        raise InputError("action", arguments[0], f"to download it: bathymetry data fetch {arguments[0].lower()}")
+    command = parse(DataCommand, "data", arguments)
+    from bathymetry.data import available, fetch
+
+    if command.action == "fetch":
+        if not command.name:
+            raise InputError("name", "nothing", f"expected one of {', '.join(_DOWNLOADS)}: bathymetry data fetch mnist")
+        say(f"Stored in {fetch(command.name)}")
+        return
+    for one in available():
+        say(f"{one.name:<15} {'present' if one.at_hand else 'missing':<8} {one.source}")
+        if one.digest:
+            say(f"{'':<15} {'':<8} digest {one.digest}")
+    say("A folder with four files in MNIST's format and a .npz file work as well: --data PATH.")

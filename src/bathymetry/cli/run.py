@@ -1,0 +1,185 @@
+"""`bathymetry run STUDY ... [settings]`: train what is missing, measure, judge, and write the page."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from bathymetry.cli.parsing import Arity, as_text, did_you_mean, flag_of, parse
+from bathymetry.cli.terminal import counted, duration, print_verdicts, say
+from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
+from bathymetry.studies import PRESETS, SHIPPED, Preset, find, listed
+
+if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
+    from bathymetry.execution import Work
+    from bathymetry.studies import Study
+
+_FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
+_OWN: Mapping[str, Arity] = {"--preset": "one", "--out": "one", "--plan": "none"}
+
+
+def run(arguments: list[str]) -> None:
+    """Run studies with the settings that the command line names."""
+    if not arguments or arguments[0] in ("--help", "-h"):
+        say(_help())
+        return
+    first = next((at for at, one in enumerate(arguments) if one.startswith("-")), len(arguments))
+    names, rest = arguments[:first], arguments[first:]
+    if not names:
+        remedy = "name the study first: bathymetry run depth-function, or bathymetry run all"
+        raise InputError("study", arguments[0], remedy)
+    chosen = _chosen(names)
+    late = [one for before, one in pairwise(rest) if one in listed() and not before.startswith("--")]
+    if late:
+        raise InputError("study", late[0], "name all studies before the first option")
+    preset = _preset(rest)
+    having = {
+        field: [study for study in chosen if field in study.model_fields]
+        for field in dict.fromkeys(field for study in chosen for field in study.model_fields)
+    }
+    options = {**_OWN, **{flag_of(field): _arity(studies[0], field) for field, studies in having.items()}}
+    command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest, options)
+    if not command.out.strip():
+        raise InputError("out", "nothing", "expected the path of a folder")
+    changes = {field: _stripped(value) for field in having if (value := getattr(command, field)) is not None}
+    studies = [
+        study.preset(preset, **{field: value for field, value in changes.items() if study in having[field]})
+        for study in chosen
+    ]
+    for field in changes:
+        lacking = [study.name for study in chosen if study not in having[field]]
+        if lacking:
+            verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
+            say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
+    _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
+
+
+def _chosen(names: Sequence[str]) -> "list[type[Study]]":
+    """Find the studies, each once."""
+    found: dict[str, type[Study]] = {}
+    for name in names:
+        for study in [find(one) for one in listed()] if name == "all" else [find(name)]:
+            other = found.setdefault(study.name, study)
+            if other is not study:
+                raise InputError("study", name, f"{other.where} is called {study.name} too; run one of them at a time")
+    return list(found.values())
+
+
+def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
+    from bathymetry.cli.progress import TerminalProgress
+    from bathymetry.execution import compare, run_study
+    from bathymetry.report import StudyCodeError, publish
+    from bathymetry.store import check_folder
+
+    check_folder(out)
+    sources = {name: source for study in studies for name, source in study.planned.data.items()}
+    named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
+    say(f"Data: {'; '.join(named)}.")
+    works = [compare(out, study.planned) for study in studies]
+    for study, work in zip(studies, works, strict=True):
+        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
+    training, measuring = sum(work.seconds for work in works), sum(work.measuring_seconds for work in works)
+    drawing = _FIGURE_SECONDS * sum(len(study.figures()) for study in studies)
+    parts = f"training {duration(training)}, measuring {duration(measuring)}, drawing {duration(drawing)}"
+    say(f"In all about {duration(training + measuring + drawing)}: {parts}.")
+    if plan_only:
+        return
+    say(f"Preset {preset}; results go to {out}.")
+    for study in studies:
+        run_study(study, out=out, progress=TerminalProgress())
+    say("Drawing the figures and writing the page.")
+    problem: StudyCodeError | None = None
+    try:
+        page, claims = publish(out, [type(study) for study in studies if study.name not in SHIPPED])
+    except StudyCodeError as error:
+        page, claims, problem = error.page, error.claims, error
+    names = {study.name for study in studies}
+    print_verdicts([claim for claim in claims if claim.id.rpartition(".")[0] in names])
+    say(f"\nPage: {page}")
+    if problem is not None:
+        raise problem
+
+
+def _words(work: "Work") -> str:
+    """What a study has to do, about how long it takes and how much memory."""
+    parts = ["nothing to train"]
+    if work.num_chunks:
+        parts = [f"{counted(work.num_chunks, 'chunk')} to train, about {duration(work.seconds)}"]
+    if work.measurements:
+        parts.append(f"{counted(work.measurements, 'measurement')}, about {duration(work.measuring_seconds)}")
+    return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])
+
+
+def _preset(arguments: Sequence[str]) -> str:
+    """Find the preset first: it decides the defaults of all other settings."""
+    for argument, following in pairwise([*arguments, ""]):
+        option, equals, value = argument.partition("=")
+        if option == "--preset":
+            name = value if equals else following
+            if name not in PRESETS:
+                remedy = f"{did_you_mean(name.lower(), PRESETS)}expected one of {', '.join(PRESETS)}"
+                raise InputError("preset", name or "nothing", remedy)
+            return name
+    return "quick"
+
+
+def _command(chosen: "Sequence[type[Study]]", having: "Mapping[str, Sequence[type[Study]]]", preset: str) -> type[Any]:
+    """Make the dataclass that tyro reads: every setting as text, which the study validates."""
+    columns: list[Any] = [
+        ("preset", Annotated[Preset, tyro.conf.arg(help="the defaults of all other settings")], preset),
+        ("out", Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder")], "bathymetry-report"),
+        ("plan", Annotated[bool, tyro.conf.arg(help="print what would be done, and stop")], False),
+    ]
+    for field, studies in having.items():
+        several = _arity(studies[0], field) == "several"
+        option = tyro.conf.arg(
+            help=_description(field, studies, len(chosen), preset),
+            metavar=_metavar(studies[0], field),
+            help_behavior_hint="",
+        )
+        kind = (tuple[str, ...] if several else str) | None
+        columns.append((field, Annotated[kind, option], None))
+    question = chosen[0].question if len(chosen) == 1 else f"Run {joined([study.name for study in chosen])}."
+    documentation = f"{question}\n\nWhat is stored in the output folder is used again; only what is missing is trained."
+    return dataclasses.make_dataclass("Run", columns, frozen=True, namespace={"__doc__": documentation})
+
+
+def _description(field: str, studies: "Sequence[type[Study]]", count: int, preset: str) -> str:
+    """A setting, its default in the preset, and the studies that have it if others do not."""
+    words = dict.fromkeys(study.model_fields[field].description or "" for study in studies)
+    defaults = {" ".join(as_text(getattr(study.preset(preset), field))) for study in studies}
+    default = defaults.pop() if len(defaults) == 1 else "each study's own"
+    only = f"; {joined([study.name for study in studies])} only" if len(studies) < count else ""
+    return f"{'; '.join(words)}{only} (default: {'all' if default == 'None' else default})"
+
+
+def _arity(study: "type[Study]", field: str) -> Arity:
+    return "several" if isinstance(getattr(study.preset("full"), field), tuple) else "one"
+
+
+def _metavar(study: "type[Study]", field: str) -> str:
+    annotation = study.model_fields[field].annotation
+    words: Mapping[Any, str] = {int: "INT", float: "FLOAT"}
+    return words.get(annotation, "TEXT [TEXT ...]" if "tuple" in str(annotation) else "TEXT")
+
+
+def _stripped(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return value.strip() if isinstance(value, str) else tuple(one.strip() for one in value)
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:<22} {study.question}" for name, study in listed().items())
+    return f"""\
+usage: bathymetry run STUDY [STUDY ...] [SETTINGS]
+
+Train what is missing, measure, judge, and write the page. STUDY is one or several of
+
+{lines}
+  {"all":<22} every study; a setting applies to those that have it
+  {"PATH.py":<22} a study of your own
+
+bathymetry run STUDY --help lists its settings."""
