@@ -95,7 +95,7 @@ MISTAKES = {
     "export empty": "folder = empty",
     "export empty --format xlsx": "invalid choice 'xlsx'",
     "data mnist": "to download it: bathymetry data fetch mnist",
-    "data fetch": "say which: bathymetry data fetch mnist",
+    "data fetch": "expected one of mnist, fashion-mnist, kmnist: bathymetry data fetch mnist",
     "data fetch mnst": "data = mnst: it can't be fetched",
 }
 STUDY_FILE = """
