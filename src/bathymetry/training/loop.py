@@ -46,9 +46,8 @@ def train(
     "auto" takes the first backend that suits: "stacked" for plain multilayer perceptrons on rows of numbers with mean
     squared error or cross-entropy; "vmap" for other networks with up to 8,192 input numbers per batch on a CPU, and any
     number on a GPU, where `torch.func` gives what the networks give, so not if a layer is random, recurs or keeps
-    running statistics; else "loop", one network after another. Larger batches are faster in a loop (by 2.2 for a
-    GroupNorm ResNet at 24,576 numbers; docs/decisions.md has the table). Optimizers other than Adam, AdamW and SGD need
-    "loop".
+    running statistics; else "loop", one network after another, which is up to twice as fast with larger batches
+    (docs/decisions.md has the table). Optimizers other than Adam, AdamW and SGD need "loop".
 
     Args:
         build: A `TrainingConfig`, or what makes one network.
