@@ -60,7 +60,10 @@ def train_chunk(
     config = study.planned.ensembles[place].config
     description = config.description()
     if config_hash(description) != name:
-        raise StorageError(f"Ensemble {place} of {study.name} has another config here: code or data are not the same.")
+        cause = (
+            "code or data differ, or a function changes a global value that it reads: keep such a value in the function"
+        )
+        raise StorageError(f"Ensemble {place} of {study.name} has another config than planned ({cause}).")
     with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
         begun = time.perf_counter()
         path = chunk_path(out, name, members)
