@@ -1,4 +1,4 @@
-"""Data move to the dtype once, and max_bytes holds from construction on."""
+"""Data move to the dtype once, max_bytes holds from construction on, and a product takes few calls."""
 
 import subprocess
 import sys
@@ -110,3 +110,35 @@ def test_max_bytes_holds_from_construction_on(dtype, loss):
     made, measured = map(int, run.stdout.split())
     assert made <= 100 * 2**20
     assert measured <= 300 * 2**20
+
+
+def calls_before(work, arithmetic):
+    """Calls of the package's functions until one is called so; comprehensions do not count."""
+    package, found, done = str(Path(bm.__file__).parent), [], []
+
+    def profile(frame, event, _):
+        code = frame.f_code
+        if event == "call" and not done and code.co_filename.startswith(package) and not code.co_name.startswith("<"):
+            (done if code.co_qualname == arithmetic else found).append((Path(code.co_filename).stem, code.co_qualname))
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    assert done
+    return found
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
+def test_a_product_takes_few_calls_before_the_arithmetic(activation, unchecked):
+    """At most 12 besides those that put the network into the context of a measurement, which grow with its layers."""
+    model = nn.Sequential(nn.Linear(4, 5), activation(), nn.Linear(5, 3))
+    surface = LossSurface(model, "mse", (drawn(8, 4), drawn(8, 3, seed=1)))
+    vector = torch.ones(surface.dimension)
+    surface.hvp(vector)
+    kind = type(surface._derivatives).__name__
+    calls = calls_before(lambda: surface.hvp(vector), f"{kind}.product")
+    context = {"network", "networks", "twice_differentiable", "randomness"}
+    assert len([name for file, name in calls if file not in context]) <= 12
+    assert len(calls) <= 50

@@ -67,7 +67,7 @@ def test_the_memory_of_an_example_is_that_of_its_activations(dtype):
     for model in (nn.Linear(1000, 3), nn.Linear(1000, 3).bfloat16(), nn.Linear(1000, 3).double()):
         surface = LossSurface(model, lambda out, y: out.mean(), (torch.ones(4, 1000), torch.ones(4)), dtype=dtype)
         points = surface.parameters[None]
-        bytes_each = surface._bytes(points, surface._batches.first)
+        bytes_each = surface._parts.bytes_per_example(points, surface._batches.first)
         assert bytes_each <= 1000 * points.element_size() + 64
 
 

@@ -88,7 +88,9 @@ class Batches:
             self.kept = [batch for batch in map(_batch, _raw_batches(data)) if batch.rows > 0]
             sizes = [batch.rows for batch in self.kept]
             _refuse_shared_memory(self.kept)
-        self._versions = _versions(self.kept or [])
+        tensors = [tensor for batch in self.kept or [] for tensor in batch.tensors()]
+        self._tensors = [tensor for tensor in tensors if not tensor.is_inference()]
+        self._versions = [tensor._version for tensor in self._tensors]
         self.num_examples, self.count = sum(sizes), len(sizes)
         if self.num_examples == 0:
             raise InputError("data", "no batch or no example", "give at least one example")
@@ -103,7 +105,7 @@ class Batches:
 
     def check_unchanged(self) -> None:
         """Refuse data that were written into."""
-        if self.kept is not None and _versions(self.kept) != self._versions:
+        if [tensor._version for tensor in self._tensors] != self._versions:
             remedy = "make a new surface, or give it copies (x.clone()) when you make it"
             raise InputError("data", "tensors that were written into since the surface was made", remedy)
 
@@ -159,11 +161,6 @@ def _batch(raw: Any) -> Batch:
             remedy = "give one target for each input; a single example needs a batch axis, (x[None], y[None])"
             raise InputError("data", f"{rows} inputs and {len(tensor)} targets", remedy)
     return Batch(inputs, targets, rows)
-
-
-def _versions(batches: list[Batch]) -> list[int]:
-    """List PyTorch's counts of how often each tensor was written into."""
-    return [tensor._version for batch in batches for tensor in batch.tensors() if not tensor.is_inference()]
 
 
 def _refuse_shared_memory(batches: list[Batch]) -> None:

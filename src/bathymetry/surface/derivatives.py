@@ -68,12 +68,12 @@ class Derivatives:
     def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
         """Prepare products with each member's Hessian."""
         self._check_second_derivatives(theta, batch)
-        together = self._vectors_together(theta, batch)
         point, gradient = self._differentiated(theta, batch, create_graph=True)
 
         def product(vectors: Tensor) -> Tensor:
             if not gradient.requires_grad:  # a loss that is linear in θ
                 return torch.zeros_like(vectors)
+            together = self._vectors_together(theta, batch, vectors.shape[1])
             return self._pulled(gradient, point, vectors.transpose(0, 1), together).transpose(0, 1)
 
         return product
@@ -255,7 +255,10 @@ class Derivatives:
             parts.append(each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _vectors_together(self, theta: Tensor, batch: Batch) -> int:
+    def _vectors_together(self, theta: Tensor, batch: Batch, count: int) -> int:
+        """Decide how many vectors are multiplied at once."""
+        if count == 1:
+            return 1
         each = batch.rows * self.bytes_per_example(theta, batch) + theta[0].nbytes
         return max(1, _TOGETHER // (len(theta) * each))
 
@@ -266,7 +269,6 @@ class Derivatives:
         inner: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]],
     ) -> Product:
         """Prepare products with JᵀSJ, given for a point the vector z with J = ∂z/∂θ and the products with S."""
-        together = self._vectors_together(theta, batch)
 
         def prepared(row: Tensor) -> Callable[[Tensor], Tensor]:
             point = row.detach().clone().requires_grad_()
@@ -278,6 +280,7 @@ class Derivatives:
             _refuse_operations_without_a_second_derivative(pulled, self.network.kind)
 
             def product(vectors: Tensor) -> Tensor:
+                together = self._vectors_together(theta, batch, len(vectors))
                 moved = self._pulled(pulled, weights, vectors, together)
                 return self._pulled(value, point, inner_product(moved.detach()), together)
 

@@ -127,15 +127,15 @@ class FixedTensorsOnLine:
     def _pieces(self, theta: Tensor) -> Iterator[Batch]:
         """The data in parts that fit into memory, those of a batch of about the same size."""
         for batch in self._data:
-            placed = self._surface._placed(batch)
-            most = max(2, self._surface._max_bytes // self._surface._bytes(theta[None], placed))
+            placed = self._surface._parts.place(batch)
+            most = max(2, self._surface._parts.max_bytes // self._surface._parts.bytes_per_example(theta[None], placed))
             yield from placed.split(ceil(placed.rows / ceil(placed.rows / most)))
 
 
 def _changes_the_loss(surface: "LossSurface", theta: Tensor, tensors: dict[str, Tensor]) -> bool:
     # any batch may be the one in which they take part, such as the row of a table that only its words look up
     with surface._network.measuring():
-        for _, batch in surface.parts(theta[None], 1):
+        for _, batch in surface._parts.weighted(theta[None], 1):
             without = surface._derivatives.loss(theta[None], batch)
             with surface._network.carrying(tensors):
                 if not same_numbers(without, surface._derivatives.loss(theta[None], batch)):

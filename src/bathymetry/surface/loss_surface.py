@@ -1,7 +1,7 @@
 """The loss surface of a network: θ ↦ loss, for one network, one loss function and one set of data."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 import torch
@@ -21,13 +21,12 @@ from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.outputs import Output, Wrt, are_correct
 from bathymetry.surface.parameters import select
+from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.surface.randomness import HiddenRandomness
 from bathymetry.surface.trial import FEW
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
-_GRAPHS = 5  # the graph of a gradient keeps about this many times what a forward pass does
-_VECTORS = 3  # and about this many vectors of the length of θ
 
 Prepared = tuple[float, Product, int]  # the share of a part of the data, its products, and how many vectors at once
 
@@ -87,38 +86,32 @@ class LossSurface:
             raise InputError("mode", mode, f"expected one of {', '.join(get_args(Mode))}")
         model = unwrapped(model)
         self._network = Network(model, dtype, mode)
-        self._model, self._max_bytes, self._mode = model, int(max_bytes), mode
+        self._model = model
+        self._options: dict[str, Any] = {"max_bytes": max_bytes, "mode": mode}
         self.selection = select(model, params, dtype)
         self.params = None if params is None else list(self.selection.shapes)
         self.dimension, self.dtype = self.selection.dimension, self.selection.dtype
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.num_examples = self._batches.num_examples
-        self._moved: list[Batch] | None = None  # the data on the network's device in its dtype
-        self._moved_to: torch.device | None = None
-        self._cut: dict[tuple[Any, ...], Any] = {}  # the moved data in parts
-        self._first_parameter = next(iter(self.selection.shapes))
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
-        self._check_data()
+        self._parts = Parts(self._batches, self._derivatives, int(max_bytes))
+        self._check_targets()
         self._derivatives.before_products = check_surface(
             self._network,
             self.criterion,
             self.selection,
             self.parameters,
-            lambda: self._pieces(self.parameters[None], _GRAPHS, FEW),
+            lambda: self._parts.cut(self.parameters[None], GRAPHS, FEW),
             several=self._batches.count > 1,
             has_formulas=isinstance(self._derivatives, MLPDerivatives),
         )
         if self._batches.is_shuffled and self._network.couples_examples:
             remedy = "which examples share a batch changes the loss of this network: expected shuffle=False"
             raise InputError("data", "a DataLoader with shuffle=True", remedy)
-        weights = [self.criterion.weight(batch.targets, batch.rows) for batch in self._batches]
-        self._total_weight = sum(weights) if self.criterion.is_mean else 1.0
-        if self._total_weight <= 0:
-            weight = f"targets that weigh {self._total_weight:g} in all"
-            raise InputError("data", weight, "give targets that the loss counts")
+        _ = self._parts.total_weight  # refused if it is 0
 
-    def _check_data(self) -> None:
+    def _check_targets(self) -> None:
         target, *_ = self._batches.first.targets or (None,)
         if isinstance(self.criterion.loss, _Loss) and target is None:
             remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
@@ -138,7 +131,7 @@ class LossSurface:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self._model.get_parameter(self._first_parameter).device
+        return self._parts.device
 
     @property
     def backend(self) -> str:
@@ -168,18 +161,7 @@ class LossSurface:
         return {name: own[name] for name in self.selection.shapes}
 
     def flatten(self, network: nn.Module) -> Float[Tensor, " parameter"]:
-        """Give the parameters of another network as a point of this surface.
-
-        Args:
-            network: Of the same architecture, for example another member or what `bm.align` returns.
-
-        Returns:
-            Its θ, a copy, on this surface's device.
-
-        Raises:
-            InputError: If it lacks a parameter or has it in another shape, or if it has tensors that are not in θ,
-                differ from those of this surface's network and change the loss, such as BatchNorm's running statistics.
-        """
+        """Give the parameters of another network of this architecture, such as another member, as a point θ."""
         theta, beside = self.place(network, "network")
         if beside:
             remedy = (
@@ -204,18 +186,11 @@ class LossSurface:
         return self.selection.points(theta, self.device, field)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
-        """Compute the loss over all data, in float64; NaN where it is.
-
-        Args:
-            theta: One point, one for each member, or None for the network's own parameters.
-
-        Returns:
-            The loss, one for each member.
-        """
+        """Compute the loss over all data, one for each member, in float64; NaN where it is."""
         points, single = self.points(theta)
         total = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for share, batch in self.parts(points, 1):
+            for share, batch in self._parts.weighted(points, 1):
                 if share > 0:
                     total += share * self._derivatives.loss(points, batch).detach().double()
         return total[0] if single else total
@@ -239,7 +214,7 @@ class LossSurface:
         correct = torch.zeros(len(points), dtype=torch.float64, device=points.device)
         labels = 0
         with self._network.measuring():
-            for _, batch in self.parts(points, 1):
+            for _, batch in self._parts.weighted(points, 1):
                 target, *_ = batch.targets or (None,)
                 if not isinstance(target, Tensor) or target.is_floating_point() or target.ndim == 0:
                     raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
@@ -252,32 +227,18 @@ class LossSurface:
         return share[0] if single else share
 
     def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
-        """Compute the gradient of the loss over all data.
-
-        Args:
-            theta: One point, one for each member, or None for the network's own parameters.
-
-        Returns:
-            ∂L/∂θ, of the shape of θ.
-        """
+        """Compute the gradient ∂L/∂θ of the loss over all data, of the shape of θ."""
         points, single = self.points(theta)
         with self._network.measuring():
             total = weighted_sum(
                 (share, self._derivatives.gradient(points, batch).detach())
-                for share, batch in self.parts(points, 2)
+                for share, batch in self._parts.weighted(points, 2)
                 if share > 0  # a part that weighs nothing may well have a loss of 0/0
             )
         return total[0] if single else total
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
-        """Prepare products with the Hessian.
-
-        Args:
-            theta: One point, one for each member, or None for the network's own parameters.
-
-        Returns:
-            An operator to call with vectors as often as needed. What fits into memory is computed once.
-        """
+        """Prepare products with the Hessian: an operator to call with vectors as often as needed."""
         return HessianProduct(self, theta)
 
     def hvp(
@@ -301,22 +262,12 @@ class LossSurface:
     def hessian(
         self, theta: Float[Tensor, "*member parameter"] | None = None
     ) -> Float[Tensor, "*member parameter parameter"]:
-        """Compute the whole Hessian of the loss over all data, symmetric to the last bit.
-
-        Args:
-            theta: One point, one for each member, or None for the network's own parameters.
-
-        Returns:
-            ∂²L/∂θ², (P, P) or (M, P, P).
-
-        Raises:
-            InputError: If it needs more than four times `max_bytes`.
-        """
+        """Compute the Hessian ∂²L/∂θ², (P, P) or (M, P, P), symmetric to the last bit."""
         points, single = self.points(theta)
         size = 2 * len(points) * self.dimension**2 * 8
-        if size > 4 * self._max_bytes:
+        if size > 4 * self._parts.max_bytes:
             remedy = "use products, or probes that need nothing else, or give the surface more max_bytes"
-            raise InputError("max_bytes", f"{self._max_bytes} bytes for Hessians that need {size}", remedy)
+            raise InputError("max_bytes", f"{self._parts.max_bytes} bytes for Hessians that need {size}", remedy)
         total = self._hessian_by_formula(points)
         if total is None:
             identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
@@ -325,52 +276,24 @@ class LossSurface:
         return total[0] if single else total
 
     def linear_operator(self, theta: Float[Tensor, " parameter"] | None = None) -> LinearOperator:
-        """Make a SciPy operator of the Hessian.
-
-        Args:
-            theta: One point, or None for the network's own parameters.
-
-        Returns:
-            A symmetric `LinearOperator`.
-        """
+        """Make a SciPy operator of the Hessian at one θ, for its solvers."""
         return HessianProduct(self, theta).linear_operator()
 
     def example_gradient_norms(self, theta: Float[Tensor, " parameter"] | None = None) -> Float[Tensor, " example"]:
-        """Compute the norm of each example's own gradient.
-
-        Args:
-            theta: One point, or None for the network's own parameters.
-
-        Returns:
-            ‖∂ℓᵢ/∂θ‖₂, float64, in the order of the data, ℓᵢ the loss of a batch of that example alone; 0 for one that
-            the loss ignores.
-        """
+        """Compute ‖∂ℓᵢ/∂θ‖₂ at one θ for each example by itself, in order, float64; 0 for ignored examples."""
         return self._by_example(self._derivatives.example_norms, theta)
 
     def example_slopes(
         self, direction: Float[Tensor, " parameter"], theta: Float[Tensor, " parameter"] | None = None
     ) -> Float[Tensor, " example"]:
-        """Multiply each example's own gradient by a direction.
-
-        Args:
-            direction: A vector v of the length of θ.
-            theta: One point, or None for the network's own parameters.
-
-        Returns:
-            ∂ℓᵢ/∂θ·v, float64, in the order of the data; 0 for an example that the loss ignores.
-        """
+        """Compute ∂ℓᵢ/∂θ·v at one θ for each example by itself, in order, float64; 0 for ignored examples."""
         derivatives = self._derivatives
         return self._by_example(
             lambda point, batch: derivatives.example_slopes(point, batch, direction.to(point)), theta
         )
 
     def example_weights(self) -> Float[Tensor, " example"]:
-        """Compute how much each example counts: what the mean of the example alone would be divided by.
-
-        Returns:
-            Weights, float64, in the order of the data: all the same for a plain mean, 0 for an example that the loss
-            ignores, 1 under a loss that is a sum.
-        """
+        """Compute what the mean of each example alone would be divided by, in order, float64; 1 under a sum."""
         return self._by_example(lambda point, batch: self.criterion.weights(batch.targets, batch.rows).to(point.device))
 
     def input_derivative_norms(
@@ -425,7 +348,7 @@ class LossSurface:
         losses = torch.zeros(len(starts), len(alphas), dtype=torch.float64, device=starts.device)
         correct = losses.clone() if self.has_classes else None
         with self._network.measuring():
-            for share, batch in self.parts(starts, 1):
+            for share, batch in self._parts.weighted(starts, 1):
                 for member, piece, loss, outputs in self._derivatives.along(starts, ends, alphas.tolist(), batch):
                     losses[member] += share * piece.rows / batch.rows * loss.double()
                     if correct is not None:
@@ -433,11 +356,7 @@ class LossSurface:
         return losses.cpu(), None if correct is None else (correct / self.num_examples).cpu()
 
     def double(self) -> "LossSurface":
-        """Measure the same surface in float64.
-
-        Returns:
-            This surface if it is in float64 already, else another of the same network, loss and data.
-        """
+        """Measure the same surface in float64: this one if it is in float64 already, else another."""
         return self if self.dtype == torch.float64 else self._in(torch.float64)
 
     def at_least_float32(self, stacklevel: int = 2) -> "LossSurface":
@@ -458,12 +377,10 @@ class LossSurface:
         return self._in(torch.float32)
 
     def _in(self, dtype: torch.dtype) -> "LossSurface":
-        names, loss = list(self.selection.shapes), self.criterion.loss
+        given = self._model, self.criterion.loss, self._batches
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HiddenRandomness)  # warned of when this surface was made
-            surface = LossSurface(
-                self._model, loss, self._batches, params=names, dtype=dtype, max_bytes=self._max_bytes, mode=self._mode
-            )
+            surface = LossSurface(*given, params=list(self.selection.shapes), dtype=dtype, **self._options)
         surface.params = self.params
         return surface
 
@@ -474,96 +391,14 @@ class LossSurface:
             "gauss_newton": self._derivatives.gauss_newton,
             "fisher": self._derivatives.fisher,
         }[matrix]
-
         with self._network.measuring():
-            fit_together, parts = self._parts_of_products(points)
+            fit_together, parts = self._parts.for_products(points)
             if fit_together:
                 kept = [(share, prepare(points, batch), vectors) for share, batch, vectors in parts]
                 return lambda: kept
         return lambda: (
-            (share, prepare(points, batch), vectors) for share, batch, vectors in self._parts_of_products(points)[1]
+            (share, prepare(points, batch), vectors) for share, batch, vectors in self._parts.for_products(points)[1]
         )
-
-    def parts(self, points: Float[Tensor, "member parameter"], copies: int) -> Iterable[tuple[float, Batch]]:
-        """Cut the data into parts for which max_bytes hold so many copies of the activations; give (share, part)."""
-        key = len(points), copies, self._network.couples_examples
-        self._current_batches()
-        if key in self._cut:
-            found: list[tuple[float, Batch]] = self._cut[key]
-            return found
-        weights = self.criterion.weight
-        parts = ((weights(part.targets, part.rows) / self._total_weight, part) for part in self._pieces(points, copies))
-        if self._moved is None:
-            return parts
-        cut = self._cut[key] = list(parts)
-        return cut
-
-    def _parts_of_products(self, points: Tensor) -> tuple[bool, Iterable[tuple[float, Batch, int]]]:
-        """Give whether products with all parts fit into half of max_bytes; the parts; how many vectors each takes."""
-        key = len(points), "products", self._network.couples_examples
-        batches, room = self._current_batches(), self._max_bytes // 2
-        if key in self._cut:
-            found: tuple[bool, list[tuple[float, Batch, int]]] = self._cut[key]
-            return found
-        needed = sum(batch.rows * self._bytes(points, batch) * _GRAPHS for batch in batches)
-        needed += (self._batches.count - 1) * _VECTORS * points.nbytes  # besides those of the first
-        fit_together = needed <= room
-
-        def parts() -> Iterator[tuple[float, Batch, int]]:
-            for share, batch in self.parts(points, _GRAPHS if fit_together else 2 * _GRAPHS):
-                if share > 0:  # a part that weighs nothing may well have a loss of 0/0
-                    vectors = room // (3 * (batch.rows * self._bytes(points, batch) + points.nbytes))
-                    yield share, batch, max(1, vectors)
-
-        if self._moved is None:
-            return fit_together, parts()
-        cut = self._cut[key] = fit_together, list(parts())
-        return cut
-
-    def _pieces(self, points: Tensor, copies: int, at_least: int = 1) -> Iterator[Batch]:
-        """Cut the data into parts that fit into memory, as far as the network takes parts of a batch."""
-        rows: int | None = None
-        for batch in self._current_batches():
-            if rows is None:
-                rows = max(at_least, self._rows_at_once(points, batch, copies))
-            yield from map(self._placed, batch.split(rows) if rows < batch.rows else [batch])
-
-    def _rows_at_once(self, points: Tensor, batch: Batch, copies: int) -> int:
-        if self._network.couples_examples:
-            return self.num_examples
-        try:
-            return max(1, self._max_bytes // (self._bytes(points, batch) * copies))
-        except InputError:  # it takes no part of a batch
-            return self.num_examples
-
-    def _bytes(self, points: Tensor, batch: Batch) -> int:
-        """Measure what one example of all members keeps in memory for a backward pass."""
-        few = batch if self._network.couples_examples else next(batch.split(2))
-        return len(points) * self._derivatives.bytes_per_example(points, self._placed(few))
-
-    def _current_batches(self) -> Iterable[Batch]:
-        """Give the data on the network's device in its dtype if copies fit into max_bytes, else as they are."""
-        self._batches.check_unchanged()
-        if self.device != self._moved_to:
-            self._moved_to, self._moved, self._cut = self.device, None, {}
-            self.criterion.to(self.device)
-            batches = self._batches.kept
-            if batches is not None and sum(map(self._copied_bytes, batches)) <= self._max_bytes:
-                self._moved = [self._placed(batch) for batch in batches]
-        return self._batches if self._moved is None else self._moved
-
-    def _placed(self, batch: Batch) -> Batch:
-        device = self.device
-        return batch.map(lambda tensor: self._network.cast(tensor.detach().to(device)))
-
-    def _copied_bytes(self, batch: Batch) -> int:
-        """Compute the size of the copies that `_placed` makes."""
-        size = 0
-        for tensor in batch.tensors():
-            dtype = self._network.cast(torch.empty(0, dtype=tensor.dtype)).dtype
-            if dtype != tensor.dtype or tensor.device != self.device:
-                size += tensor.numel() * dtype.itemsize
-        return size
 
     def _by_example(
         self,
@@ -577,13 +412,13 @@ class LossSurface:
         if not single:
             raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
         with self._network.measuring():
-            parts = [measure(points[0], batch) for _, batch in self.parts(points, _GRAPHS)]
+            parts = [measure(points[0], batch) for _, batch in self._parts.weighted(points, GRAPHS)]
         return torch.cat(parts).detach().double()
 
     def _hessian_by_formula(self, points: Tensor) -> Float[Tensor, "member parameter parameter"] | None:
         total = torch.zeros((), dtype=torch.float64, device=points.device)
         with self._network.measuring():
-            for share, batch in self.parts(points, _GRAPHS):
+            for share, batch in self._parts.weighted(points, GRAPHS):
                 if share > 0:
                     own = self._derivatives.hessian(points, batch)
                     if own is None:
