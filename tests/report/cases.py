@@ -5,7 +5,8 @@ import xarray as xr
 
 from bathymetry.charts import Figure, Panel, Reference, attrs, dots, lines, paths, predictions, scatter
 from bathymetry.claims import Judged, ReferenceVerdict
-from bathymetry.report import Report, StudySection
+from bathymetry.report.page import Report
+from bathymetry.report.sections import StudySection
 from bathymetry.stats import Part, Verdict
 from charts.cases import NETWORKS, accuracies, losses, times
 from charts.cases import predictions as prediction_cases
@@ -130,7 +131,7 @@ def section(name: str, figures: tuple[Figure, ...], question: str = "Do deep net
         seen=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
         figures=figures,
         claims=claims(name),
-        settings={"Epochs": "1,500", "Networks": ", ".join(NETWORKS)},
+        settings={"epochs": 1_500, "networks": NETWORKS},
         code='import bathymetry as bm\nresult = bm.run_study("depth-function")\nassert 7 % 4 == 3 and 1 < 2',
         warnings=("1 of 10 members diverged.",),
     )
@@ -156,8 +157,9 @@ def hostile_report() -> Report:
         (HOSTILE,),
         (
             StudySection(
-                "depth-function", HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (hostile_figure(),), claims("x"),
-                {HOSTILE: HOSTILE}, HOSTILE, (HOSTILE,),
+                "depth-function", part=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE, seen=(HOSTILE,),
+                figures=(hostile_figure(),), claims=claims("x"), settings={HOSTILE: HOSTILE}, code=HOSTILE,
+                warnings=(HOSTILE,),
             ),
         ),
         {HOSTILE: HOSTILE},

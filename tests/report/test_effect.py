@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bathymetry.report.sections import effects
+from bathymetry.report.page import effects
 from bathymetry.stats import Part, Verdict
 
 
@@ -17,7 +17,7 @@ def test_a_share_of_one_half_lies_in_the_middle_where_nothing_is_said():
     (effect,) = effects(verdict("majority", (0.5, (0.0, 1.0))))
     assert effect.middle == effect.neutral == 50
     assert effect.low == 100 - effect.high
-    assert effect.label == "deep"
+    assert effect.part.coordinates == {"network": "deep"}
 
 
 def test_parts_of_one_claim_share_their_scale():

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bathymetry.claims import Judged
-from bathymetry.report import page
+from bathymetry.report.page import page
 from bathymetry.stats import Verdict
 from report.browsing import until
 from report.cases import HOSTILE, figures_of_every_kind, hostile_report, loss_figure, part, report, section
@@ -314,7 +314,7 @@ def test_nothing_but_the_page_itself_is_named_as_a_source(outline):
 
 def test_findings_and_verdicts_come_before_the_studies_and_the_provenance_last(html):
     text = html[html.index("<main") :]
-    order = ["What was found", "1 of 10 shallow ones fit.", 'id="study-depth-function"', "What it measures"]
+    order = ["Findings</h2>", "1 of 10 shallow ones fit.", 'id="study-depth-function"', "What it measures"]
     order += [
         "Figure 1. How fast",
         "Finding of figure 1.",

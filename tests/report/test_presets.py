@@ -24,7 +24,7 @@ def run(name, preset="quick", data=None, **changes):
         "provenance": {"time": "2026-11-25T01:00"},
         "notes": [],
     }
-    return StudyRun(study, tree, None)
+    return StudyRun(study, tree, Path("out"))
 
 
 def test_studies_with_one_preset_are_one_sentence_even_where_presets_coincide():
@@ -41,9 +41,9 @@ def test_studies_are_grouped_by_their_presets_and_changed_fields_named():
 
 def test_where_presets_are_the_same_the_one_of_the_page_is_named():
     quick = [run("trajectory"), run("gradient-norm"), run("batch-size")]
-    assert "--preset quick" in reproduce(quick[0], Path("out"), common_first(quick))
+    assert "--preset quick" in reproduce(quick[0], common_first(quick))
     full = [run("trajectory"), run("gradient-norm", "full"), run("depth-function", "full")]
-    assert "--preset full" in reproduce(full[0], Path("out"), common_first(full))
+    assert "--preset full" in reproduce(full[0], common_first(full))
 
 
 def test_what_the_reference_run_had_more_of_follows_from_the_settings():

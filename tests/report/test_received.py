@@ -14,8 +14,8 @@ import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, digest
-from bathymetry.report import publish
-from bathymetry.report.stored import _claim, read_page
+from bathymetry.report.publishing import publish
+from bathymetry.report.stored import _claim, read_section
 from bathymetry.store import read_results, write_results
 from report.cases import HOSTILE
 
@@ -184,14 +184,14 @@ def test_a_stored_figure_that_is_no_plain_picture_is_not_shown(out, figure):
     content = page_content(folder)
     content["figures"][0]["files"] = {f"figure-final-loss.{kind}": digest(figure)}
     seal_page(folder, content)
-    page = read_page(folder)
+    page = read_section(folder)
     assert page.pictures == ()
-    assert "is not shown" in page.notes[0]
+    assert "is not shown" in page.warnings[0]
 
 
 def test_every_damage_of_a_stored_page_or_figure_is_noticed(out):
     folder = out / "own-width"
-    whole = read_page(folder)
+    whole = read_section(folder)
     assert len(whole.claims) == len(whole.pictures) == 1
     chance = random.Random(0)
     for path in (folder / "page.json", folder / "figures" / "figure-final-loss.png"):
@@ -204,9 +204,9 @@ def test_every_damage_of_a_stored_page_or_figure_is_noticed(out):
                 kind
             ]
             path.write_bytes(damaged)
-            back = read_page(folder)
+            back = read_section(folder)
             same = back.claims == whole.claims and back.pictures == whole.pictures
-            told = any("damaged" in note or "is not shown" in note for note in back.notes)
+            told = any("damaged" in note or "is not shown" in note for note in back.warnings)
             assert told or same, (path.name, place, kind)
         path.write_bytes(content)
 

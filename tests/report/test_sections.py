@@ -23,13 +23,13 @@ def out(tmp_path, monkeypatch):
 def test_a_result_alone_in_its_folder_has_no_other_beside_it(out):
     run_study(OWN, preset="smoke", out=out, members=2)
     run_study(OWN, preset="smoke", out=out, members=3)
-    assert other_results(shown(out), out) == ()
+    assert other_results(shown(out)) == []
 
 
 def test_the_page_names_a_result_with_another_seed_and_the_command_that_shows_it(out, monkeypatch, capsys):
     run_study(OWN, preset="smoke", out=out, members=2)
     run_study(OWN, preset="smoke", out=out, members=2, seed=7)
-    (sentence,) = other_results(shown(out), out)
+    (sentence,) = other_results(shown(out))
     told, _, command = sentence.partition(" To show that one: bathymetry ")
     assert told == "This folder also holds a result of this study with seed 0 (here 7)."
 
@@ -38,7 +38,7 @@ def test_the_page_names_a_result_with_another_seed_and_the_command_that_shows_it
     assert main(shlex.split(command)) == 0
     assert "nothing to train" in capsys.readouterr().out
     assert shown(out).results.attrs["settings"]["seed"] == 0
-    (sentence,) = other_results(shown(out), out)
+    (sentence,) = other_results(shown(out))
     assert sentence.startswith("This folder also holds a result of this study with seed 7 (here 0).")
     assert sentence in (out / "report.html").read_text()
 

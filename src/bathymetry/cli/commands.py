@@ -102,7 +102,7 @@ def report(arguments: list[str]) -> None:
     command = parse(ReportCommand, "report", arguments)
     if str(command.folder) in listed() and not command.folder.exists():
         raise InputError("folder", command.folder, "expected the output folder, whose page has all of its studies")
-    from bathymetry.report import publish
+    from bathymetry.report.publishing import publish
 
     page, claims = publish(command.folder, command.study)
     print_verdicts(claims)

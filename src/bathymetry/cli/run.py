@@ -72,7 +72,7 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
     from bathymetry.cli.progress import TerminalProgress
     from bathymetry.execution import compare, run_study
-    from bathymetry.report import StudyCodeError, publish
+    from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store import check_folder
 
     check_folder(out)

@@ -1,5 +1,1 @@
 """The page: one self-contained file that says what was found."""
-
-import lazy_loader as lazy
-
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,12 +1,13 @@
 """The page: one HTML file that holds all it needs, and says what was found as it loads.
 
-The charting scripts stand in it once, all chart data once and by column (`columns.py`); each chart is a short
-description that refers to its data by name. Nothing is fetched, so it works from a mailbox or a memory stick.
+The charting scripts stand in it once, all chart data once and by column; each chart is a short description that refers
+to its data by name. Nothing is fetched, so it works from a mailbox or a memory stick.
 """
 
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,78 +19,77 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
-from bathymetry.charts.figure import Figure
+from bathymetry.charts import Figure
+from bathymetry.charts.figure import common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims import Judged
 from bathymetry.core.showing import printable
-from bathymetry.report.content import Report
-from bathymetry.report.sections import chance, columns, effects
-from bathymetry.stats.verdict import Decision, decided_by
+from bathymetry.report.sections import StudySection
+from bathymetry.stats.verdict import Decision, Kind, Part, Verdict, decided_by
+from bathymetry.studies.wording import field_name, shown
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
-
-
 _PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off
+_ROOM = 4.0  # per cent left free at both ends of a drawn effect
 
 
 @dataclass(frozen=True)
-class _Chart:
-    """One panel's place on the page."""
+class Report:
+    """All that the page says."""
 
-    id: str
     title: str
-    description: str
-    height: int
-    key: tuple[Mapping[str, Any], ...]  # empty where the figure's key says it for all its panels
+    opening: tuple[str, ...]  # first lines: the data, when, what was run
+    studies: tuple[StudySection, ...]
+    provenance: Mapping[str, str]
+    reproduce: str  # the commands that reproduce it
+    notes: tuple[str, ...] = ()  # for example what could not be read
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A figure's place on the page."""
+class Effect:
+    """Where one part's effect is drawn, in per cent of the width."""
 
-    figure: Figure
-    id: str
-    title: str
-    key: tuple[Mapping[str, Any], ...]
-    charts: tuple[_Chart, ...]
+    part: Part
+    decision: Decision  # of the part; "not tested" where the whole claim is not
+    middle: float
+    low: float
+    high: float
+    neutral: float | None  # where no effect would be; None where there is no such value
 
 
 def page(report: Report) -> str:
-    """Write the page.
-
-    Args:
-        report: All that it says.
-
-    Returns:
-        HTML, to be stored as one file.
-    """
+    """Write the page as HTML, to be stored as one file."""
     datasets: dict[str, Any] = {}
-    specifications: dict[str, Any] = {}
+    charts: dict[str, Any] = {}
     drawn = {
-        study.name: [_drawn(figure, study.name, datasets, specifications) for figure in study.figures]
+        study.name: [_drawn(figure, study.name, datasets, charts) for figure in study.figures]
         for study in report.studies
     }
     claims = [claim for study in report.studies for claim in study.claims]
-    style = _style({chart.height for some in drawn.values() for one in some for chart in one.charts})
+    style = _style({chart["height"] for some in drawn.values() for one in some for chart in one["charts"]})
     scripts = [f"(() => {{\n{_inside_script(_library())}\n}})();", f"\n{_inside_script(_read('page.js'))}\n"]
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
-        "charts": specifications,
+        "charts": charts,
         "config": configuration(),
         "twins": twins(),
     }
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined, finalize=_held_together,
-    )  # fmt: skip
-    environment.filters.update(p=_p, sentence=_sentence, code=_code)
+        loader=jinja2.FunctionLoader(_read),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_held_together,
+    )
+    environment.filters.update(p=_p, sentence=_sentence, code=escape, setting=field_name, shown=shown)
     environment.globals.update(effects=effects, symbols=_SYMBOLS, decided_by=decided_by, in_key=_in_key)
     return environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,
         tally=_tally(claims),
-        claims=len(claims),
-        chance=chance(claims),
+        claims=claims,
+        fewest=_too_few(claims),
         colour_name={light: name for name, (light, _) in PALETTE.items()},
         policy=Markup(_policy(scripts, [style, _PLAIN_STYLE])),
         style=Markup(style),
@@ -133,44 +133,95 @@ def _read(name: str) -> str:
     return files("bathymetry.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _drawn(figure: Figure, study: str, datasets: dict[str, Any], specifications: dict[str, Any]) -> _Drawn:
-    # Take a figure apart into data, descriptions of charts, and words.
-    anchor = f"figure-{figure.name}"
-    views = []
+def _drawn(figure: Figure, study: str, datasets: dict[str, Any], charts: dict[str, Any]) -> dict[str, Any]:
+    """Take a figure apart into data, descriptions of charts, and what the page says around them."""
+    panels: list[dict[str, Any]] = []
+    keys = []
     for place, panel in enumerate(figure.panels):
         view: dict[str, Any] = panel.chart.to_dict()
         datasets.update(view.pop("datasets", {}))
         for name in ("$schema", "config", "description"):
             view.pop(name, None)
-        meta = view.pop("usermeta", {})
-        _drop_legends(view)
+        keys.append(tuple(view.pop("usermeta", {}).get("key", ())))
+        for layer in view.get("layer", [view]):  # its key is made of buttons that wrap
+            for channel in layer.get("encoding", {}).values():
+                if isinstance(channel, dict) and "legend" in channel:
+                    channel["legend"] = None
         chart = f"{study}-{figure.name}-{place}"
-        specifications[chart] = view
-        views.append((chart, panel, int(view.get("height", 300)), tuple(meta.get("key", ()))))
-    keys = [key for *_, key in views]
-    common = keys[0] if keys and all(key == keys[0] for key in keys) else ()
-    return _Drawn(
-        figure=figure,
-        id=anchor,
-        title=f"Figure {figure.number}. {figure.title}" if figure.number is not None else figure.title,
-        key=common,
-        charts=tuple(
-            _Chart(chart, panel.title, panel.description, height, () if common else key)
-            for chart, panel, height, key in views
-        ),
+        charts[chart] = view
+        words = {"title": panel.title, "description": panel.description}
+        panels.append({"id": chart, "height": int(view.get("height", 300)), **words})
+    common, own = common_key(keys)
+    charted = [one | {"key": key} for one, key in zip(panels, own, strict=True)]
+    return {"figure": figure, "key": common, "charts": charted}
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write rows by column: values, or `levels` with the `place` of each row's, or held for `each` rows in turn."""
+    names = list(rows[0]) if rows else []
+    return {"rows": len(rows), "columns": {name: _small([_short(row[name]) for row in rows]) for name in names}}
+
+
+def _small(column: list[Any]) -> Any:
+    levels = list(dict.fromkeys(column))
+    if len(levels) * 2 > len(column) and len(column) > 2:
+        return column
+    each = next((place for place, value in enumerate(column) if value != column[0]), len(column))
+    if all(value == levels[place // each % len(levels)] for place, value in enumerate(column)):
+        return {"levels": levels, "each": each}
+    if len(levels) * 4 > len(column):
+        return column
+    places = {value: place for place, value in enumerate(levels)}
+    return {"levels": levels, "place": [places[value] for value in column]}
+
+
+def _short(value: Any) -> Any:
+    """Write 3.0 as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
+def effects(verdict: Verdict) -> tuple[Effect, ...]:
+    """Lay out the effects of a verdict's parts on one scale, of those that have an estimate and an interval."""
+    parts = [part for part in verdict.parts if all(map(math.isfinite, (part.estimate, *part.interval)))]
+    if not parts:
+        return ()
+    start, end, neutral = _scale(verdict.kind, parts)
+
+    def place(value: float) -> float:
+        share = min(max((value - start) / (end - start), 0.0), 1.0)
+        return round(_ROOM + (100 - 2 * _ROOM) * share, 2)
+
+    middle = None if neutral is None else place(neutral)
+    untested = verdict.decision == "not tested"
+    return tuple(
+        Effect(
+            part=part,
+            decision="not tested" if untested else part.decision,
+            middle=place(part.estimate),
+            low=place(part.interval[0]),
+            high=place(part.interval[1]),
+            neutral=middle,
+        )
+        for part in parts
     )
 
 
-def _drop_legends(view: dict[str, Any]) -> None:
-    """Leave a chart's key to the page, where it is made of buttons that wrap."""
-    for layer in view.get("layer", [view]):
-        for channel in layer.get("encoding", {}).values():
-            if isinstance(channel, dict) and "legend" in channel:
-                channel["legend"] = None
+def _scale(kind: Kind, parts: Sequence[Part]) -> tuple[float, float, float | None]:
+    """Choose from where to where, and what would mean nothing."""
+    if kind in ("majority", "stochastic_order", "best_of"):
+        return 0.0, 1.0, 0.5
+    if kind == "correlation":
+        return -1.0, 1.0, 0.0
+    ends = [end for part in parts for end in (part.estimate, *part.interval)]
+    if kind == "mean_sign":
+        reach = max(map(abs, ends)) or 1.0
+        return -reach, reach, 0.0
+    low, high = min(ends), max(ends)
+    return (low, high, None) if high > low else (low - 1, high + 1, None)
 
 
 def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
-    # Count the verdicts, in the order in which a reader wants them, and those of each that chance could do.
+    """Count the verdicts, in the order in which a reader wants them, and those that Holm's correction undoes."""
     counted = []
     for decision in _SYMBOLS:
         same = [claim for claim in claims if claim.verdict.decision == decision]
@@ -178,43 +229,47 @@ def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
     return [one for one in counted if one[1]]
 
 
+def _too_few(claims: Sequence[Judged]) -> int | None:
+    """Find the fewest members that all agree and still are too few for a verdict among so many claims."""
+    clearest = [
+        claim.verdict.members
+        for claim in claims
+        if claim.verdict.kind == "majority" and claim.light and claim.verdict.p == 2.0 ** (1 - claim.verdict.members)
+    ]
+    return min(clearest, default=None)
+
+
 def _p(value: float | None) -> str:
-    # Write a p-value as papers do.
+    """Write a p-value as papers do."""
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _sentence(words: str) -> str:
-    # Begin a clause as a sentence and end it as one.
+    """Begin a clause as a sentence and end it as one."""
     return words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
 
 
 def _held_together(value: object) -> object:
-    # Keep a line from breaking between a number and its per cent sign, and within "p = 0.03". Stored words may hold
-    # characters that turn the rest of a line around, which are shown instead of obeyed.
+    """Keep a line from breaking before a per cent sign and within "p = 0.03", and show what would turn it around."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     value = printable(value)
     return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=\d) %", "\u00a0%", value))
 
 
-def _code(text: str) -> Markup:
-    # Leave a program as it is, but for what HTML would take for markup.
-    return escape(text)
-
-
 def _in_key(entry: Mapping[str, Any]) -> Markup:
-    # Draw an entry of a key in the colour that its class gives it.
+    """Draw an entry of a key in the colour that its class gives it."""
     return Markup(sample(entry, "var(--colour)"))
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    # Write JSON that no HTML parser can mistake for markup.
+    """Write JSON that no HTML parser can mistake for markup."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _inside_script(source: str) -> str:
-    # Keep a script's own text from ending the element that it stands in.
+    """Keep a script's own text from ending the element that it stands in."""
     return source.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
