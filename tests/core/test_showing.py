@@ -73,9 +73,9 @@ def test_numbers_have_four_digits_and_no_needless_exponent():
 
 def test_an_ensemble_says_in_one_line_what_it_is_and_how_it_ended():
     trained = bm.train(network, COS, members=3, epochs=5, same_start=True)
-    median = float(trained.record.train_loss.isel(epoch=-1).median())
+    median = float(trained.record.loss.sel(split="train").isel(epoch=-1).median())
     assert repr(trained) == (
-        f"Trained(3 members of Sequential, 91 parameters, 5 epochs; last train_loss median {median:.4g})"
+        f"Trained(3 members of Sequential, 91 parameters, 5 epochs; last train loss median {median:.4g})"
     )
 
 
@@ -148,4 +148,4 @@ def test_records_show_themselves_in_a_notebook_as_a_table_with_every_field():
 def test_an_ensemble_shows_itself_in_a_notebook_with_what_was_recorded():
     trained = bm.train(network, COS, members=2, epochs=1, same_start=True)
     assert trained._repr_html_().startswith("<p>Trained(2 members of ")
-    assert "train_loss" in trained._repr_html_()
+    assert "split" in trained._repr_html_()

@@ -215,7 +215,7 @@ def test_an_ensemble_with_statistics_has_no_theta_that_would_lose_them():
             measure()
     assert "parameters" in repr(trained)
     losses = [LossSurface(trained.model(i), "cross_entropy", (X, Y)).loss().item() for i in trained.members]
-    assert losses == pytest.approx(trained.record.train_loss.isel(epoch=-1).values.tolist(), rel=1e-5)
+    assert losses == pytest.approx(trained.record.loss.sel(split="train").isel(epoch=-1).values.tolist(), rel=1e-5)
     surface = LossSurface(trained.model(0), "cross_entropy", (X, Y))
     line = probes.interpolate(surface, trained.model(0), trained.model(1), 5, statistics="estimate")
     assert line.loss[[0, -1]].tolist() == pytest.approx(losses, rel=1e-5)

@@ -126,8 +126,9 @@ def test_a_folder_of_chunks_that_can_not_be_looked_into_is_not_an_empty_one(tmp_
 @pytest.mark.parametrize(
     "words",
     [
-        {"format": 2, "members": [0, 3]},
-        {"members": [0, 3], "variables": []},
+        {"format": 1, "members": [0, 3], "variables": {}, "coordinates": [], "attributes": {}, "provenance": {}},
+        {"format": 3, "members": [0, 3]},
+        {"format": 2, "members": [0, 3], "variables": []},
         {"members": [0, 3]},
         {"members": "all", "variables": {}, "coordinates": [], "attributes": {}, "provenance": {}},
         [],

@@ -3,7 +3,6 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.studies import JointMeasurement, PlannedEnsemble, assemble
-from bathymetry.studies.results import with_split
 
 
 def record(value, members=2, epochs=2):
@@ -57,20 +56,17 @@ def test_sets_of_examples_are_one_axis_that_knows_how_many_there_are():
         )
         for name, sets in (("a", {"train": data.train, "few": few}), ("b", {"train": data.train, "few": few}))
     ]
-    flat = xr.Dataset(
-        {
-            name: (("member", "epoch"), np.full((2, 1), value))
-            for name, value in {"train_loss": 1.0, "few_loss": 2.0}.items()
-        },
-        {"member": range(2), "epoch": [0]},
-    )
-    loss = assemble([(one, flat) for one in planned])["main"]["loss"]
+    record = bm.train(planned[0].config, members=2).record
+    loss = assemble([(one, record) for one in planned])["main"]["loss"]
     assert loss.dims == ("network", "split", "member", "epoch")
     assert loss["split"].values.tolist() == ["train", "few"]
     assert loss["examples"].values.tolist() == [20, 7]
-    assert (loss.sel(split="few") == 2).all()
 
 
-def test_records_that_have_the_axis_already_stay_as_they_are():
-    made = xr.Dataset({"loss": (("split", "member"), np.ones((2, 3)))}, {"split": ["train", "test"]})
-    assert with_split(made, ["train", "test"]).identical(made)
+def test_a_group_of_ensembles_with_other_examples_does_not_say_how_many_there_are():
+    planned = []
+    for samples in (10, 20):
+        data = bm.data.function("sin", samples=samples)
+        config = bm.TrainingConfig(bm.MLPConfig((1, 2, 1)), data, epochs=1)
+        planned.append((PlannedEnsemble({"samples": samples}, config, range(2)), bm.train(config, members=2).record))
+    assert "examples" not in assemble(planned)["main"].coords

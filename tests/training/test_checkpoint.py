@@ -108,7 +108,10 @@ def test_the_training_loss_at_hand_is_the_loss_of_a_second_look():
     taken = train(cases.perceptron, data, members=3, epochs=9, dtype=torch.float64).record
     looked = train(cases.perceptron, data, members=3, epochs=9, dtype=torch.float64, evaluate_on=sets).record
     torch.testing.assert_close(
-        torch.tensor(taken["train_loss"].values), torch.tensor(looked["train_loss"].values), rtol=1e-12, atol=0
+        torch.tensor(taken["loss"].sel(split="train").values),
+        torch.tensor(looked["loss"].sel(split="train").values),
+        rtol=1e-12,
+        atol=0,
     )
 
 

@@ -80,7 +80,7 @@ def test_the_recorded_loss_is_that_of_the_whole_set(name, members, monkeypatch):
     for member in {0, members - 1}:
         model = trained.model(member)
         expected = truth(loss, model(data[0]), data[1]).item()
-        assert float(trained.record.train_loss[member, -1]) == pytest.approx(expected, rel=1e-12)
+        assert float(trained.record.loss.sel(split="train")[member, -1]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if not name.startswith("a function")])
@@ -91,7 +91,7 @@ def test_the_loss_surface_has_the_loss_that_was_recorded(name):
     trained = train(lambda: bm.mlp([4, 5, 3]), data, members=2, loss=loss, steps=1, dtype=torch.float64)
     batches = list(zip(data[0].split(700), data[1].split(700), strict=True))
     surface = bm.LossSurface(trained.model(1), loss, batches, dtype=torch.float64)
-    assert float(surface.loss()) == pytest.approx(float(trained.record.train_loss[1, -1]), rel=1e-12)
+    assert float(surface.loss()) == pytest.approx(float(trained.record.loss.sel(split="train")[1, -1]), rel=1e-12)
 
 
 @pytest.mark.parametrize("batch_size", [None, 500])
@@ -104,7 +104,9 @@ def test_accuracy_is_the_share_of_the_labels_that_count(loss, label, build, batc
     trained = train(build, data, members=2, loss=loss, epochs=1, batch_size=batch_size)
     counted = data[1] != label
     right = (trained.model(1)(data[0]).argmax(1) == data[1])[counted]
-    assert float(trained.record.train_accuracy[1, -1]) == pytest.approx(right.double().mean().item(), rel=1e-12)
+    assert float(trained.record.accuracy.sel(split="train")[1, -1]) == pytest.approx(
+        right.double().mean().item(), rel=1e-12
+    )
 
 
 def test_ignored_places_of_an_image_train_as_by_pytorch():
@@ -130,7 +132,7 @@ def test_ignored_places_of_an_image_train_as_by_pytorch():
     torch.testing.assert_close(trained.parameters["weight"][2], twin.weight.detach(), rtol=1e-10, atol=1e-12)
     counted = labels != 255
     right = (twin(pixels.double()).argmax(1) == labels)[counted].double().mean().item()
-    assert float(trained.record.train_accuracy[2, -1]) == pytest.approx(right)
+    assert float(trained.record.accuracy.sel(split="train")[2, -1]) == pytest.approx(right)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,9 @@ def test_a_loss_that_fits_the_shapes_itself_is_taken():
     given = {"members": 2, "epochs": 2, "dtype": torch.float64}
     flat = train(lambda: nn.Linear(4, 1), (X, X[:, 0]), loss=lambda o, t: squared(o.squeeze(1), t), **given)
     full = train(lambda: nn.Linear(4, 1), (X, X[:, :1]), loss="mse", **given)
-    assert flat.record.train_loss.values == pytest.approx(full.record.train_loss.values, rel=1e-12)
+    assert flat.record.loss.sel(split="train").values == pytest.approx(
+        full.record.loss.sel(split="train").values, rel=1e-12
+    )
 
 
 def test_each_member_is_judged_by_labels_of_its_own():
@@ -196,4 +200,4 @@ def test_each_member_is_judged_by_labels_of_its_own():
     for member in (0, 1):
         outputs = trained.model(member)(X.double())
         expected = nn.functional.cross_entropy(outputs, own[member]).item()
-        assert float(trained.record.own_loss[member, -1]) == pytest.approx(expected, rel=1e-12)
+        assert float(trained.record.loss.sel(split="own")[member, -1]) == pytest.approx(expected, rel=1e-12)

@@ -66,9 +66,9 @@ def test_copies_of_one_start_train_each_for_itself_where_that_is_meant(one):
     before = copy.deepcopy(one.state_dict())
     given = {"members": 3, "epochs": 4, "batch_size": 6, "loss": "cross_entropy", "dtype": torch.float64}
     trained = train(lambda: one, DATA, same_start=True, **given)
-    first = trained.record.train_loss.sel(epoch=0).values
+    first = trained.record.loss.sel(split="train").sel(epoch=0).values
     assert first.max() - first.min() < 1e-12
-    last = trained.record.train_loss.isel(epoch=-1).values
+    last = trained.record.loss.sel(split="train").isel(epoch=-1).values
     models = [LOSS(trained.model(member)(DATA.x_train.double()), DATA.y_train).item() for member in range(3)]
     assert last == pytest.approx(models, rel=1e-9)
     assert len(set(models)) == 3  # by the order of their batches
@@ -85,7 +85,7 @@ def test_a_layer_that_all_share_and_none_trains_stays_as_it_is():
     assert all(torch.equal(body.state_dict()[name], values) for name, values in before.items())
     for member in (0, 1):
         model = trained.model(member)
-        assert float(trained.record.train_loss[member, -1]) == pytest.approx(
+        assert float(trained.record.loss.sel(split="train")[member, -1]) == pytest.approx(
             LOSS(model(DATA.x_train.double()), DATA.y_train).item(), rel=1e-9
         )
         assert int(model[0][1].num_batches_tracked) == 9
@@ -120,7 +120,7 @@ def test_what_differs_beside_the_parameters_is_each_members_own(build):
     trained = train(build, DATA, members=6, epochs=3, loss="cross_entropy", dtype=torch.float64)
     for member in range(6):
         expected = LOSS(trained.model(member)(DATA.x_train.double()), DATA.y_train).item()
-        assert float(trained.record.train_loss[member, -1]) == pytest.approx(expected, rel=1e-9)
+        assert float(trained.record.loss.sel(split="train")[member, -1]) == pytest.approx(expected, rel=1e-9)
 
 
 def fails():

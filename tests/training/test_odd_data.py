@@ -41,7 +41,7 @@ def test_whole_numbers_reach_an_embedding_as_they_are(batch_size, dtype):
     for mine, other in zip(trained.model(1).parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
     surface = bm.LossSurface(trained.model(1), "cross_entropy", data)
-    assert float(surface.loss()) == pytest.approx(float(trained.record.train_loss[1, -1]))
+    assert float(surface.loss()) == pytest.approx(float(trained.record.loss.sel(split="train")[1, -1]))
 
 
 def alone_on_words(data, member, steps, batch_size):
@@ -56,26 +56,26 @@ def test_a_class_at_every_place_is_judged_as_by_pytorch():
     data = made(torch.randn(9, 3, 4, generator=GENERATOR), torch.randint(0, 5, (9, 4), generator=GENERATOR))
     trained = train(lambda: nn.Conv1d(3, 5, 1), data, members=2, loss="cross_entropy", epochs=2, dtype=torch.float64)
     outputs = trained.model(1)(data.x_train.double())
-    assert float(trained.record.test_loss[1, -1]) == pytest.approx(
+    assert float(trained.record.loss.sel(split="test")[1, -1]) == pytest.approx(
         nn.functional.cross_entropy(outputs, data.y_train).item()
     )
     right = (outputs.argmax(1) == data.y_train).double().mean().item()
-    assert float(trained.record.train_accuracy[1, -1]) == pytest.approx(right)
+    assert float(trained.record.accuracy.sel(split="train")[1, -1]) == pytest.approx(right)
 
 
 def test_a_perceptron_takes_inputs_of_more_axes_as_pytorch_does():
     data = made(torch.randn(9, 4, 3, generator=GENERATOR), torch.randn(9, 4, 2, generator=GENERATOR))
     trained = train(cases.perceptron, data, members=2, epochs=2, dtype=torch.float64)
     expected = nn.functional.mse_loss(trained.model(0)(data.x_train.double()), data.y_train.double()).item()
-    assert float(trained.record.train_loss[0, -1]) == pytest.approx(expected)
+    assert float(trained.record.loss.sel(split="train")[0, -1]) == pytest.approx(expected)
 
 
 def test_counts_are_targets_of_a_loss_of_ones_own():
     """Poisson's loss takes whole numbers that are no classes: there is a loss and no accuracy."""
     data = made(X, torch.randint(0, 4, (20, 2), generator=GENERATOR))
     trained = train(cases.perceptron, data, members=2, epochs=1, loss=nn.PoissonNLLLoss())
-    assert "train_accuracy" not in trained.record
-    assert bool(trained.record.train_loss.notnull().all())
+    assert "accuracy" not in trained.record
+    assert bool(trained.record.loss.sel(split="train").notnull().all())
 
 
 DATA = {
@@ -217,8 +217,8 @@ def test_tensors_of_ones_own_are_data():
     given = train(cases.perceptron, (X, Y, X + 1, Y), members=2, epochs=2)
     assert given.record.identical(named.record)
     alone_ = train(cases.perceptron, (X, Y), members=2, epochs=2)
-    assert alone_.record.train_loss.identical(named.record.train_loss)
-    assert "test_loss" not in alone_.record
+    assert alone_.record.loss.sel(split="train").identical(named.record.loss.sel(split="train"))
+    assert alone_.record.split.values.tolist() == ["train"]
 
 
 def test_numpys_whole_numbers_are_whole_numbers(unchecked):

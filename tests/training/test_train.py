@@ -130,7 +130,7 @@ def test_gradient_descent_on_a_line_follows_the_closed_form():
     one = torch.ones(1, 1)
     data = Data("line", *(cases.Examples(one, 3 * one),) * 2, source="")
     trained = train(build, data, members=4, optimizer=SGD(lr=0.1), epochs=20, dtype=torch.float64)
-    losses = trained.record.train_loss
+    losses = trained.record.loss.sel(split="train")
     expected = losses.sel(epoch=0) * 0.8 ** (2 * losses.epoch)
     torch.testing.assert_close(torch.tensor(losses.values), torch.tensor(expected.values), rtol=1e-10, atol=1e-14)
 
@@ -141,10 +141,10 @@ def test_a_diverged_member_is_marked_and_the_others_go_on():
     trained = train(cases.perceptron, data, members=3, optimizer=SGD(lr=rates), epochs=20)
     healthy = train(cases.perceptron, data, members=3, optimizer=SGD(lr=1e-2), epochs=20)
     assert trained.record.diverged.values.tolist() == [False, True, False]
-    assert bool(trained.record.train_loss.sel(member=[0, 2]).notnull().all())
+    assert bool(trained.record.loss.sel(split="train").sel(member=[0, 2]).notnull().all())
     torch.testing.assert_close(
-        torch.tensor(trained.record.train_loss.sel(member=2).values),
-        torch.tensor(healthy.record.train_loss.sel(member=2).values),
+        torch.tensor(trained.record.loss.sel(split="train").sel(member=2).values),
+        torch.tensor(healthy.record.loss.sel(split="train").sel(member=2).values),
         rtol=1e-5,
         atol=1e-7,
     )
@@ -166,9 +166,9 @@ def test_records_are_means_over_whole_sets_at_the_epochs_asked_for():
     assert trained.record.step.values.tolist() == [0, 6, 12, 18]
     outputs = trained.model(1)(data.x_train.double())
     loss = nn.functional.cross_entropy(outputs, data.y_train)
-    assert float(trained.record.train_loss.sel(member=1, epoch=6)) == pytest.approx(loss.item(), rel=1e-12)
+    assert float(trained.record.loss.sel(split="train").sel(member=1, epoch=6)) == pytest.approx(loss.item(), rel=1e-12)
     right = (outputs.argmax(1) == data.y_train).double().mean()
-    assert float(trained.record.train_accuracy.sel(member=1, epoch=6)) == pytest.approx(right.item())
+    assert float(trained.record.accuracy.sel(split="train").sel(member=1, epoch=6)) == pytest.approx(right.item())
 
 
 def test_each_member_may_have_targets_of_its_own():
@@ -190,8 +190,10 @@ def test_several_named_sets_can_be_judged_by():
         cases.perceptron, data, members=2, epochs=1, evaluate_on={"doubled": twice, "zero": own}, dtype=torch.float64
     )
     outputs = trained.model(0)(data.x_test.double())
-    assert float(trained.record.zero_loss[0, -1]) == pytest.approx(outputs.square().mean().item())
-    assert float(trained.record.doubled_loss[0, -1]) == pytest.approx(
+    assert trained.record.loss.dims == ("split", "member", "epoch")
+    assert trained.record.examples.values.tolist() == [23, 23]
+    assert float(trained.record.loss.sel(split="zero")[0, -1]) == pytest.approx(outputs.square().mean().item())
+    assert float(trained.record.loss.sel(split="doubled")[0, -1]) == pytest.approx(
         (outputs - 2 * data.y_test).square().mean().item()
     )
 
@@ -199,7 +201,7 @@ def test_several_named_sets_can_be_judged_by():
 def test_a_member_that_has_learned_enough_stops_by_itself():
     data = cases.regression()
     free = train(cases.perceptron, data, members=3, optimizer=Adam(lr=1e-2), epochs=60)
-    level = float(free.record.train_loss.sel(member=1, epoch=30))
+    level = float(free.record.loss.sel(split="train").sel(member=1, epoch=30))
     stopped = train(
         cases.perceptron,
         data,
@@ -208,11 +210,13 @@ def test_a_member_that_has_learned_enough_stops_by_itself():
         epochs=60,
         stop=StopWhen("train_loss", at_most=level),
     )
-    reached = (free.record.train_loss <= level).transpose("member", "epoch").values.tolist()
+    reached = (free.record.loss.sel(split="train") <= level).transpose("member", "epoch").values.tolist()
     expected = [row.index(True) if any(row) else -1 for row in reached]
     assert stopped.record.stopped_at.values.tolist() == expected
-    last = stopped.record.train_loss.sel(member=1)
-    assert float(last[-1]) == pytest.approx(float(free.record.train_loss.sel(member=1, epoch=expected[1])), rel=1e-5)
+    last = stopped.record.loss.sel(split="train").sel(member=1)
+    assert float(last[-1]) == pytest.approx(
+        float(free.record.loss.sel(split="train").sel(member=1, epoch=expected[1])), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("batch_size", [None, 5])
@@ -330,7 +334,7 @@ def test_what_only_looks_plain_equals_the_network_alone(build, batch_size):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
     model = trained.model(1)
     seen = nn.functional.mse_loss(model(data.x_test.double()), data.y_test.double()).item()
-    assert float(trained.record.test_loss.isel(epoch=-1).sel(member=1)) == pytest.approx(seen, rel=1e-9)
+    assert float(trained.record.loss.sel(split="test").isel(epoch=-1).sel(member=1)) == pytest.approx(seen, rel=1e-9)
 
 
 def test_batchnorm_sees_every_full_batch_once():
@@ -343,7 +347,7 @@ def test_batchnorm_sees_every_full_batch_once():
     assert mine.num_batches_tracked == other.num_batches_tracked == 10
     torch.testing.assert_close(mine.running_var, other.running_var, rtol=1e-10, atol=1e-12)
     seen = nn.functional.mse_loss(twin.eval()(data.x_test.double()), data.y_test.double()).item()
-    assert float(trained.record.test_loss.isel(epoch=-1, member=0)) == pytest.approx(seen, rel=1e-9)
+    assert float(trained.record.loss.sel(split="test").isel(epoch=-1, member=0)) == pytest.approx(seen, rel=1e-9)
 
 
 @pytest.mark.parametrize("batch_size", [None, 8])
@@ -351,10 +355,10 @@ def test_a_member_that_stopped_keeps_its_statistics(batch_size):
     data = cases.regression(24)
     given = {"batch_size": batch_size, "dtype": torch.float64, "optimizer": Adam(lr=1e-2)}
     first = train(cases.normalised, data, members=1, epochs=8, **given)
-    level = float(first.record.train_loss.isel(epoch=-1, member=0))
+    level = float(first.record.loss.sel(split="train").isel(epoch=-1, member=0))
     stop = StopWhen("train_loss", at_most=level)
     trained = train(cases.normalised, data, members=3, epochs=20, stop=stop, **given)
-    losses = trained.record.train_loss.sel(member=0)
+    losses = trained.record.loss.sel(split="train").sel(member=0)
     stopped = int(trained.record.stopped_at.sel(member=0))
     assert 0 < stopped < 20
     later = losses.sel(epoch=slice(stopped, None)).values

@@ -25,7 +25,7 @@ Arrays = Mapping[str, NDArray[Any]]
 CHUNK_MEMBERS = 10
 _FOLDER = "units"  # as the first version called chunks, which are still found there
 _RECORD, _SNAPSHOT = "record", "snapshot"
-_FORMAT = 1  # how a chunk's file is laid out; a file that does not say has this one
+_FORMAT = 2  # how a chunk's file is laid out; in 1, losses of each set were variables of their own
 _NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
 
 
@@ -200,8 +200,8 @@ def read_chunk(path: Path) -> Chunk:
 
 
 def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Chunk:
-    if words.get("format", _FORMAT) != _FORMAT:
-        raise ValueError(f"format {words['format']}")
+    if words.get("format") != _FORMAT:
+        raise ValueError(f"format {words.get('format')}")
     variables = {
         name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
         for name, one in words["variables"].items()

@@ -18,7 +18,7 @@ def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Data
     for planned, record in records:
         if isinstance(planned, PlannedEnsemble):
             sizes.setdefault(planned.group, []).append(_sizes(planned))
-            record = with_split(record, list(sizes[planned.group][-1]))
+            record = record.drop_vars("examples", errors="ignore")  # ensembles may differ in it
         placed.setdefault(planned.group, []).append((planned.coordinates, record.drop_attrs()))
     groups = {}
     for name, some in placed.items():
@@ -28,16 +28,6 @@ def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Data
             group = group.assign_coords(examples=("split", [known[0][one] for one in group["split"].values.tolist()]))
         groups[name] = group
     return groups
-
-
-def with_split(record: xr.Dataset, sets: Sequence[str]) -> xr.Dataset:
-    """Put losses and accuracies of several sets along one axis `split`, where they are variables of their own."""
-    for quantity in ("loss", "accuracy"):
-        names = [f"{one}_{quantity}" for one in sets if f"{one}_{quantity}" in record]
-        if names:
-            axis = xr.Variable("split", [name.removesuffix(f"_{quantity}") for name in names])
-            record = record.assign({quantity: xr.concat([record[name] for name in names], axis)}).drop_vars(names)
-    return record
 
 
 def _sizes(planned: PlannedEnsemble) -> dict[str, int]:

@@ -28,7 +28,17 @@ from bathymetry.training.optimizers import (
 from bathymetry.training.records import Measure, Measurement
 
 _MOST = 10**15  # epochs, steps or examples
-_RESERVED = ("diverged", "stopped_at", "member", "epoch", "step")  # names in a record
+_RESERVED = (
+    "diverged",
+    "stopped_at",
+    "member",
+    "epoch",
+    "step",
+    "split",
+    "examples",
+    "loss",
+    "accuracy",
+)  # names in a record
 _DATA = "expected what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test)"
 _COLLATE = (
     "each member draws its own batches from tensors; expected (x, y), for example "
@@ -41,7 +51,7 @@ class StopWhen:
     """Stop a member when a recorded quantity reaches a level; its parameters stay as they are then.
 
     Args:
-        quantity: Its name in the record, such as "train_accuracy".
+        quantity: Which set and what, such as "train_accuracy", or the name of a measurement.
         at_least: The level, if it is reached from below.
         at_most: The level, if it is reached from above.
 

@@ -71,7 +71,7 @@ def train(
     Example:
         >>> import bathymetry as bm
         >>> trained = train(bm.MLPConfig((1, 8, 1)), bm.data.function("cos"), members=3, epochs=20)
-        >>> trained.backend, trained.record.train_loss.shape
+        >>> trained.backend, trained.record.loss.sel(split="train").shape
         ('stacked', (3, 21))
     """
     if isinstance(build, TrainingConfig):
@@ -362,8 +362,9 @@ class TrainingRun:
         per_epoch, num_steps = self._config.steps_per_epoch, self._config.num_steps
         done = [epoch for epoch in sorted(self._recorded) if epoch <= self._epoch]
         steps = {epoch: min(epoch * per_epoch, num_steps) for epoch in done}
+        sizes = {name: len(one.examples) for name, one in self._sets.items()}
         attributes = {"backend": self._backend.name} | ({"note": note} if note else {})
-        record = self._recorder.dataset(steps, attributes)
+        record = self._recorder.dataset(steps, sizes, attributes)
         finite = self._parameters.vectors().isfinite().all(1)
         record["diverged"] = ("member", (~finite).cpu().numpy())
         record["stopped_at"] = ("member", self._stopped_at.numpy())

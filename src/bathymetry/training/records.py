@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Shaped
@@ -111,12 +112,25 @@ class Recorder:
         measured = {n: recorded if m.epochs is None else m.epochs for n, m in self._measurements.items()}
         return {name: sorted(set(epochs)) for name, epochs in {**dict.fromkeys(names, recorded), **measured}.items()}
 
-    def dataset(self, steps: Mapping[int, int], attributes: Mapping[str, str]) -> xr.Dataset:
-        """Everything recorded, over (member, epoch) and the axes that measurements name; `steps` has the epochs."""
-        variables = {}
-        coordinates: dict[str, object] = {"member": list(self._members), "epoch": list(steps)}
-        for name, rows in self.rows.items():
-            measurement = self._measurements.get(name, Measurement(lambda state: state.batch_loss))
+    def dataset(self, steps: Mapping[int, int], sets: Mapping[str, int], attributes: Mapping[str, str]) -> xr.Dataset:
+        """Everything recorded, over (member, epoch), `split` and the axes that measurements name.
+
+        `steps` has the epochs, `sets` the number of examples of each set.
+        """
+        variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        coordinates: dict[str, object] = {"member": list(self._members), "epoch": list(steps), "split": list(sets)}
+        for quantity in ("loss", "accuracy"):
+            scores = [self.rows.get(f"{name}_{quantity}") for name in sets]
+            known = [torch.stack(list(rows.values()), dim=1).cpu().numpy() for rows in scores if rows is not None]
+            if known:
+                each = iter(known)
+                nothing = np.full_like(known[0], np.nan)
+                stacked = np.stack([nothing if rows is None else next(each) for rows in scores])
+                variables[quantity] = (("split", "member", "epoch"), stacked)
+        for name, measurement in self._measurements.items():
+            rows = self.rows.get(name)
+            if rows is None:
+                continue
             along = "epoch" if measurement.epochs is None else measurement.dimension
             values = torch.stack(list(rows.values()), dim=1).cpu().numpy()
             axes = measurement.axes
@@ -125,7 +139,7 @@ class Recorder:
             if along != "epoch":
                 coordinates[along] = list(rows)
         dataset = xr.Dataset(variables, coords=coordinates, attrs=dict(attributes))
-        return dataset.assign_coords(step=("epoch", list(steps.values())))
+        return dataset.assign_coords(step=("epoch", list(steps.values())), examples=("split", list(sets.values())))
 
 
 def evaluate(

@@ -49,9 +49,9 @@ class Trained:
     """An ensemble after training.
 
     Args:
-        record: What was recorded, over (member, epoch): `train_loss`, `test_loss`, accuracies where there are classes,
-            and every measurement by its name; NaN from where a member diverged. `diverged` and `stopped_at` (an epoch,
-            −1 for never) say how each member ended.
+        record: What was recorded: `loss`, and `accuracy` where there are classes, over (split, member, epoch), where
+            split is "train" and "test" or the names of `evaluate_on`; every measurement by its name; NaN from where a
+            member diverged. `diverged` and `stopped_at` (an epoch, −1 for never) say how each member ended.
         parameters: The trained parameters, name → (member, *shape).
         snapshots: Parameters at the epochs asked for and at the end: epoch → name → (member, *shape).
         members: Numbers of the members.
@@ -194,14 +194,13 @@ class Trained:
 
     def _ended(self) -> str:
         """In a few words, how training ended."""
-        losses = [name for name in ("train_loss", *map(str, self.record)) if name.endswith("_loss")]
         diverged = int(self.record.diverged.sum())
         words = [f"{diverged} diverged"] if diverged else []
-        for name in losses[:2]:
-            if name in self.record and diverged < len(self.members):
-                last = short(float(np.nanmedian(self.record[name].isel(epoch=-1))))
-                words.insert(0, f"last {name} {'median ' if len(self.members) > 1 else ''}{last}")
-                break
+        if "loss" in self.record and diverged < len(self.members):
+            splits = self.record.split.values.tolist()
+            split = "train" if "train" in splits else splits[0]
+            last = short(float(np.nanmedian(self.record.loss.sel(split=split).isel(epoch=-1))))
+            words.insert(0, f"last {split} loss {'median ' if len(self.members) > 1 else ''}{last}")
         return f"; {', '.join(words)}" if words else ""
 
 
