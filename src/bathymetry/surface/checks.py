@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.derivative_checks import check_gradient, check_product, padded_examples
-from bathymetry.surface.network import Network, Watch
+from bathymetry.surface.network import Network, Watch, same_numbers
 from bathymetry.surface.parameters import Selection
 from bathymetry.surface.randomness import (
     HiddenRandomness,
@@ -38,6 +38,7 @@ def check_surface(
     criterion: Criterion,
     selection: Selection,
     theta: Float[Tensor, " parameter"],
+    few: Batch,
     batches: Callable[[], Iterable[Batch]],
     *,
     several: bool,
@@ -50,6 +51,7 @@ def check_surface(
         criterion: The loss; learns the mean count of a loss that returns (sum, count).
         selection: The parameters.
         theta: Their values.
+        few: At most eight examples of the first batch.
         batches: Gives the data on the network's device, cut to fit into memory.
         several: Whether the data have several batches before they are cut.
         has_formulas: Whether derivatives come from formulas, which need no check.
@@ -63,7 +65,7 @@ def check_surface(
         with torch.no_grad():
             return criterion.value(network.raw_loss(parameters, constants, criterion, batch), batch.rows)
 
-    few = _check_repeats(network, ask, next(iter(batches())))
+    used = _check_repeats(network, ask, few, batches)
     if has_formulas:
         return None
     # a batch may have no label that counts
@@ -78,32 +80,38 @@ def check_surface(
             check_gradient(replace(trial, batch=padded.map(trial.network.cast)))
         _check_weights(trial, batches, several=several)
         criterion.mean_count = _mean_count(trial, batches)
-    _check_hidden_randomness(network, partial(ask, few))
+    _check_hidden_randomness(network, partial(ask, used))
     # in float32 a step may cross kinks, so that only large differences mean something
     return partial(check_product, trial) if trial is not None and (trial.is_fine or has_functions) else None
 
 
-def _check_repeats(network: Network, ask: Callable[[Batch], Tensor], batch: Batch) -> Batch:
+def _check_repeats(
+    network: Network, ask: Callable[[Batch], Tensor], few: Batch, batches: Callable[[], Iterable[Batch]]
+) -> Batch:
     """Refuse a loss that differs between two evaluations, or a pass that keeps what it writes; return what was used."""
     # a few examples do if the network takes them, has a loss there, and draws no random numbers
-    few = batch.spread(FEW)
-    for part in [few, batch] if few.rows < batch.rows else [batch]:
-        try:
-            with network.watched() as watch, network.measuring():
-                (first, drew), (second, _) = (_seeded(seed, partial(_asked, network, ask, part)) for seed in (0, 1))
-        except InputError:
-            if part is batch:
-                raise
-            continue
-        network.behaviour.draws = drew
-        if watch.keeps:
-            remedy = "its forward pass writes into a tensor that it keeps: register that as a buffer"
-            raise InputError("model", network.kind, remedy)
-        if not torch.equal(first, second) and not bool(first.isnan() & second.isnan()):
-            raise network.unsteady_error(watch, drew, partial(_asked, network, ask, part))
-        if not drew and bool(first.isfinite()):
-            return part
-    return batch
+    try:
+        if _repeats(network, ask, few):
+            return few
+    except InputError:
+        pass
+    whole = next(iter(batches()))
+    _repeats(network, ask, whole)
+    return whole
+
+
+def _repeats(network: Network, ask: Callable[[Batch], Tensor], batch: Batch) -> bool:
+    """Evaluate twice; tell whether the loss is finite without random numbers."""
+    asked = partial(_asked, network, ask, batch)
+    with network.watched() as watch, network.measuring():
+        (first, drew), (second, _) = _seeded(0, asked), _seeded(1, asked)
+    network.behaviour.draws = drew
+    if watch.keeps:
+        remedy = "its forward pass writes into a tensor that it keeps: register that as a buffer"
+        raise InputError("model", network.kind, remedy)
+    if not same_numbers(first, second):
+        raise network.unsteady_error(watch, drew, asked)
+    return not drew and bool(first.isfinite())
 
 
 def _check_repeats_elsewhere(trial: Trial) -> None:

@@ -97,11 +97,13 @@ class LossSurface:
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
         self._parts = Parts(self._batches, self._derivatives, int(max_bytes))
         self._check_targets()
+        self.criterion.to(self.device)
         self._derivatives.before_products = check_surface(
             self._network,
             self.criterion,
             self.selection,
             self.parameters,
+            self._parts.place(self._batches.first.spread(FEW)),
             lambda: self._parts.cut(self.parameters[None], GRAPHS, FEW),
             several=self._batches.count > 1,
             has_formulas=isinstance(self._derivatives, MLPDerivatives),
