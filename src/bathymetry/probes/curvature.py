@@ -74,7 +74,7 @@ def curvature_index(
     values = None
     if surface.dimension <= _DENSE:
         values = dense_eigenvalues(surface, points)
-        table = points.stack(_count(row) for row in values)
+        table = points.squeeze(_count(values))
     else:
         table = points.table(lambda point: _estimate(surface, point, probes, steps, seed), 7)
     positive, zero, negative, low, high, tolerance, unresolved = table.unbind(-1)
@@ -95,19 +95,18 @@ def curvature_index(
     )
 
 
-def _count(eigenvalues: Float[Tensor, " parameter"]) -> Float[Tensor, " quantity"]:
-    tolerance = _zero_tolerance(len(eigenvalues), eigenvalues)
-    if not math.isfinite(tolerance):
-        return torch.full((7,), torch.nan, dtype=torch.float64)
+def _count(eigenvalues: Float[Tensor, "member parameter"]) -> Float[Tensor, "member quantity"]:
+    tolerance = _zero_tolerance(eigenvalues.shape[1], eigenvalues)
     signs = eigenvalues > tolerance, eigenvalues.abs() <= tolerance, eigenvalues < -tolerance
-    positive, zero, negative = (float(sign.sum()) for sign in signs)
-    ratio = positive / len(eigenvalues)
-    return torch.tensor([positive, zero, negative, ratio, ratio, tolerance, 0.0], dtype=torch.float64)
+    counts = torch.stack([sign.sum(1) for sign in signs], dim=1).double()
+    ratio = counts[:, :1] / eigenvalues.shape[1]
+    table = torch.cat([counts, ratio, ratio, tolerance, torch.zeros_like(tolerance)], dim=1)
+    return torch.where(tolerance.isfinite(), table, torch.nan)
 
 
 def _estimate(surface: LossSurface, point: Tensor, probes: int, steps: int, seed: int) -> Float[Tensor, " quantity"]:
     density = spectral_density(surface.product(point), probes, steps, Generator().manual_seed(seed))
-    tolerance = _zero_tolerance(surface.dimension, density.nodes)
+    tolerance = float(_zero_tolerance(surface.dimension, density.nodes.reshape(1, -1)))
     least, most = density.nodes - density.residuals, density.nodes + density.residuals
     # what Lanczos has not resolved from zero may be positive or not
     classes = least > tolerance, most < -tolerance, (most > tolerance) & (least <= tolerance)
@@ -119,6 +118,6 @@ def _estimate(surface: LossSurface, point: Tensor, probes: int, steps: int, seed
     return torch.tensor([*counts, low, high, tolerance, unresolved], dtype=torch.float64)
 
 
-def _zero_tolerance(dimension: int, eigenvalues: Tensor) -> float:
+def _zero_tolerance(dimension: int, eigenvalues: Float[Tensor, "row value"]) -> Float[Tensor, "row 1"]:
     """The magnitude below which an eigenvalue is rounding."""
-    return 10 * dimension * torch.finfo(torch.float64).eps * float(eigenvalues.abs().max())
+    return 10 * dimension * torch.finfo(torch.float64).eps * eigenvalues.abs().amax(1, keepdim=True)

@@ -150,8 +150,9 @@ def _breakpoints(layers: list[tuple[Array, Array]]) -> Array:
         refined = _distinct(np.concatenate([boundaries, roots]))
         inside = _inside(refined)
         parent = np.searchsorted(boundaries, inside)
-        active = slopes[parent] * inside[:, None] + intercepts[parent] > 0
-        slopes, intercepts, size = slopes[parent] * active, intercepts[parent] * active, size[parent] * active
+        slopes, intercepts, size = slopes[parent], intercepts[parent], size[parent]
+        active = slopes * inside[:, None] + intercepts > 0
+        slopes, intercepts, size = slopes * active, intercepts * active, size * active
         boundaries = refined
     change = np.abs(np.diff(slopes[:, 0]))
     return boundaries[change > _TOLERANCE * np.maximum(size[:-1, 0], size[1:, 0])]
