@@ -46,8 +46,8 @@ def test_an_instance_is_a_set_of_settings_and_a_copy_with_changes_is_validated()
 
 def test_a_copy_with_other_settings_keeps_no_data_of_the_old_ones():
     study = ImageStudy.preset("full", data="digits", train_examples=100)
-    assert len(study.images.train) == 100
-    assert len(study.model_copy(update={"train_examples": 50}).images.train) == 50
+    assert len(study.examples.train) == 100
+    assert len(study.model_copy(update={"train_examples": 50}).examples.train) == 50
 
 
 @pytest.mark.filterwarnings("ignore:Field name")
@@ -65,6 +65,11 @@ def test_a_setting_and_a_method_of_one_name_are_refused():
         class Worse(bm.Study):
             ensemble: int = 5
 
+    with pytest.raises(TypeError, match=r"Worst\.examples is a setting here and a method of a base class"):
+
+        class Worst(ImageStudy):
+            examples: int = 5
+
 
 def test_attributes_say_what_each_variable_is_and_a_group_may_say_it_otherwise():
     groups = {name: xr.Dataset({"gap": ("member", [1.0]), "loss": ("member", [2.0])}) for name in ("main", "few")}
@@ -76,7 +81,7 @@ def test_attributes_say_what_each_variable_is_and_a_group_may_say_it_otherwise()
 
 def test_a_study_is_pickled_as_its_place_and_its_settings_without_its_data():
     study = ImageStudy.preset("full", data="digits")
-    assert len(study.images.train) > 1000
+    assert len(study.examples.train) > 1000
     assert len(pickle.dumps(study)) < 1000
     assert pickle.loads(pickle.dumps(study)) == study
 

@@ -200,7 +200,7 @@ class Study(BaseModel):
         for field, info in cls.model_fields.items():
             if inspect.isfunction(info.default):  # a later def of the same name has become the field's default
                 raise TypeError(f"{cls.__name__}.{field} is a setting and a method: rename the method")
-            if any(callable(vars(base).get(field)) for base in cls.__mro__[1:]):
+            if any(_is_method(vars(base).get(field)) for base in cls.__mro__[1:]):
                 raise TypeError(f"{cls.__name__}.{field} is a setting here and a method of a base class: rename it")
 
     @field_validator("*", mode="before")
@@ -328,6 +328,10 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
     "split": attrs("examples of"),
     "diverged": attrs("whether a member diverged"),
 }
+
+
+def _is_method(found: object) -> bool:
+    return callable(found) or isinstance(found, property | cached_property)
 
 
 def _found(where: str, settings: str) -> Study:

@@ -83,7 +83,7 @@ class Capacity(ImageStudy):
 
     def training(self) -> Mapping[str, Any]:
         return {
-            "data": self.images,
+            "data": self.examples,
             "loss": "cross_entropy",
             "optimizer": training.Adam(lr=self.learning_rate),
             "batch_size": self.batch_size,
@@ -92,7 +92,7 @@ class Capacity(ImageStudy):
         }
 
     def plan(self) -> Planned:
-        images = self.images
+        images = self.examples
         if self.few_examples > len(images.train):
             raise InputError("few_examples", self.few_examples, f"expected at most the {len(images.train)} there are")
         for share in self.label_noise:
@@ -123,7 +123,7 @@ class Capacity(ImageStudy):
         few = few.assign_coords(parameters=("hidden", narrow), noise=("label_noise", noise))
         return {
             "main": whole.assign_coords(parameters=("network", counts)),
-            "regime": few.assign(classes=self.images.classes),
+            "regime": few.assign(classes=self.examples.classes),
         }
 
     @claim(

@@ -32,7 +32,7 @@ class ImageStudy(Study):
     test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
 
     @cached_property
-    def images(self) -> Data:
+    def examples(self) -> Data:
         """The examples that the settings ask for. For `plan` and `derive` only: stored results need no data."""
         whole = data.load(self.data)
         if whole.classes is None:
@@ -43,8 +43,8 @@ class ImageStudy(Study):
 
     def mlp(self, hidden: Sequence[int]) -> MLPConfig:
         """A network for these images."""
-        assert self.images.classes is not None
-        return models.MLPConfig((self.images.train.inputs.shape[1], *hidden, self.images.classes))
+        assert self.examples.classes is not None
+        return models.MLPConfig((self.examples.train.inputs.shape[1], *hidden, self.examples.classes))
 
 
 class FunctionStudy(Study):
