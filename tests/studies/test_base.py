@@ -93,7 +93,7 @@ def test_a_study_in_a_file_trains_the_same_chunk_in_a_spawned_process(tmp_path):
         there = pool.submit(train_chunk, study, 0, first.name, range(3), tmp_path / "there").result()
     here = train_chunk(study, 0, first.name, range(3), tmp_path / "here")
     assert there.record.drop_attrs().identical(here.record.drop_attrs())
-    with pytest.raises(StorageError, match="code or data are not the same"):
+    with pytest.raises(StorageError, match="code or data differ"):
         train_chunk(study, 0, second.name, range(3), tmp_path / "here")
 
 
