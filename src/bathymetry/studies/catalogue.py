@@ -49,7 +49,7 @@ SHIPPED = {
         "bathymetry.studies.minimal_ratio:STUDY", _PARTS[1], "What kind of points does training stop at?"
     ),
     "random-labels": Entry(
-        "bathymetry.studies.random_labels:STUDY", _PARTS[2], "Can a network fit labels that mean nothing?"
+        "bathymetry.studies.random_labels:RandomLabels", _PARTS[2], "Can a network fit labels that mean nothing?"
     ),
     "capacity": Entry(
         "bathymetry.studies.capacity:Capacity", _PARTS[2], "Do more parameters generalise better?"

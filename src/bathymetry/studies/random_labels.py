@@ -1,52 +1,89 @@
-"""Can a network fit labels that mean nothing?"""
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+import xarray as xr
+from pydantic import Field, PositiveInt
 
-from bathymetry import data, models, stats, training
+from bathymetry import data, models, training
+from bathymetry.charts import Reference, attrs, lines, scatter
+from bathymetry.claims import claim, exists, majority
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
+from bathymetry.data import Data
+from bathymetry.studies.arrays import at_the_end
+from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate
 from bathymetry.studies.labels import NoisyLabels, NoisyTraining
-from bathymetry.studies.legacy import Claim, ImageSettings, Study, at_the_end, classes_of, group_of, later, put_group
-from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import network_name
+from bathymetry.studies.wording import network_name, number
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from bathymetry.data import Data
-
-LABELS = ("random", "true")
 ENOUGH = 0.99  # training accuracy at which labels count as memorised
-_ENOUGH_IMAGES, _ABOVE_CHANCE = 1_000, 0.10
-_STOP = 0.999
-_EVERY = 5  # epochs between two looks at what is memorised
+ENOUGH_IMAGES, ABOVE_CHANCE = 1_000, 0.10
+STOP = 0.999
+EVERY = 5  # epochs between two records of what is memorised
+SETS = {"train": "training, random labels", "random": "test, random labels", "true": "test, true labels"}
 
 
-class Settings(ImageSettings):
-    """What can be varied."""
+@dataclass(frozen=True)
+class RandomTest:
+    """The test examples with labels drawn uniformly for each member."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    examples: Data
+    seed: int
+
+    def __call__(self, members: range) -> training.EvaluationSet:
+        test = self.examples.test
+        assert self.examples.classes is not None
+        # another seed, so that they are independent of the training labels
+        drawn = data.label_noise(test.targets, 1.0, self.examples.classes, members, self.seed + 1)
+        return training.EvaluationSet(test, drawn)
+
+
+class RandomLabels(ImageStudy):
+    """Can a network fit labels that mean nothing?
+
+    A small network is trained on images whose labels are drawn at random, separately for each member, and evaluated by
+    its training labels, by random labels for test images, and by the true ones. One small network cannot answer the
+    question, so networks of several sizes also memorise random labels of several numbers of images.
+    """
+
+    reading = (
+        "With ten classes, a network that gives every class the same probability has the loss ln 10. "
+        f"{ImageStudy.reading}"
+    )
+    presets = {
         "quick": {
-            "members": 6, "train_examples": 5_000, "test_examples": 2_000, "epochs": 20, "images": (500, 1_000),
-            "networks": ((16,), (64,), (512,)), "memorisation_epochs": 60,
+            "members": 6,
+            "train_examples": 5_000,
+            "test_examples": 2_000,
+            "epochs": 20,
+            "images": (500, 1_000),
+            "networks": ((16,), (64,), (512,)),
+            "memorisation_epochs": 60,
         },
         "smoke": {
-            "members": 6, "data": "digits", "epochs": 3, "images": (100, 200), "networks": ((16,), (64,)),
+            "members": 6,
+            "data": "digits",
+            "epochs": 3,
+            "images": (100, 200),
+            "networks": ((16,), (64,)),
             "memorisation_epochs": 10,
         },
-    }  # fmt: skip
-
+    }
     # the claim with a number is about the memorisation grid alone
-    free: ClassVar[frozenset[str]] = ImageSettings.free | {"network", "epochs", "test_examples", "memorisation_members"}
+    free = ImageStudy.free | {"network", "epochs", "test_examples", "memorisation_members"}
+    variables = {
+        "images": attrs("images to memorise", "log"),
+        "memorised_accuracy": attrs("training accuracy"),
+        "bits": attrs("information in the labels", "log", "bits"),
+        "classes": attrs("classes"),
+    }
 
     network: Widths = Field((10, 15), description="hidden widths, for example 10,15")
-    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
-    batch_size: PositiveInt = Field(50, description="examples a batch")
+    learning_rate: LearningRate = 1e-3
+    batch_size: BatchSize = 50
     epochs: int = Field(140, ge=2, description="passes over the training examples")
     images: Distinct[tuple[PositiveInt, ...]] = Field(
         (500, 1_000, 4_000, 10_000), min_length=1, description="how many images are to be memorised"
@@ -54,195 +91,158 @@ class Settings(ImageSettings):
     networks: Distinct[tuple[Widths, ...]] = Field(
         ((16,), (64,), (512,), (512, 512)), min_length=1, description="hidden widths of the networks that memorise"
     )
-    memorisation_members: Annotated[int, Field(ge=1)] = Field(6, description="members of each that memorises")
+    memorisation_members: PositiveInt = Field(6, description="members of each that memorises")
     memorisation_epochs: PositiveInt = Field(300, description="the most passes over the images to be memorised")
 
+    def training(self) -> Mapping[str, Any]:
+        return {"loss": "cross_entropy", "optimizer": training.Adam(lr=self.learning_rate)}
 
-@dataclass(frozen=True)
-class RandomTest:
-    """The test examples with labels drawn uniformly for each member."""
-
-    examples: "Data"
-    seed: int
-
-    def __call__(self, members: range) -> "training.EvaluationSet":
-        """Draw the labels.
-
-        Args:
-            members: The members' numbers.
-
-        Returns:
-            The test examples, with labels for each member.
-        """
-        test = self.examples.test
-        assert self.examples.classes is not None
-        # another seed, so that they have nothing to do with the training labels
-        drawn = data.label_noise(test.targets, 1.0, self.examples.classes, members, self.seed + 1)
-        return training.EvaluationSet(test, drawn)
-
-
-def plan(settings: Settings) -> Plan:
-    """Plan one ensemble on all the images, and one for each cell of the memorisation grid.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The plan.
-
-    Raises:
-        InputError: If more images are to be memorised than there are.
-    """
-    given = classes_of(settings, settings.batch_size)
-    examples = given.examples
-    if max(settings.images) > len(examples.train):
-        raise InputError("images", max(settings.images), f"give at most the {len(examples.train)} there are")
-    labels = NoisyLabels(examples, 1.0, settings.seed)
-    ensembles = [
-        PlannedEnsemble(
+    def plan(self) -> Planned:
+        examples = self.examples
+        if max(self.images) > len(examples.train):
+            raise InputError("images", max(self.images), f"expected at most the {len(examples.train)} there are")
+        labels = NoisyLabels(examples, 1.0, self.seed)
+        yield self.ensemble(
             {},
-            training.TrainingConfig(
-                network=models.MLPConfig((given.inputs, *settings.network, given.classes)),
-                data=examples,
-                seed=settings.seed,
-                optimizer=training.Adam(lr=settings.learning_rate),
-                loss="cross_entropy",
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                targets=labels,
-                evaluate_on={
-                    "train": NoisyTraining(labels),
-                    "random": RandomTest(examples, settings.seed),
-                    "true": examples.test,
-                },
-            ),
-            range(settings.members),
+            self.mlp(self.network),
+            data=examples,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            targets=labels,
+            evaluate_on={
+                "train": NoisyTraining(labels),
+                "random": RandomTest(examples, self.seed),
+                "true": examples.test,
+            },
         )
-    ]
-    for images in settings.images:
-        few = data.subset(examples, images, len(examples.test), settings.seed)
-        few_labels = NoisyLabels(few, 1.0, settings.seed)
-        ensembles += [
-            PlannedEnsemble(
-                {"images": images, "network": network_name(hidden)},
-                training.TrainingConfig(
-                    network=models.MLPConfig((given.inputs, *hidden, given.classes)),
+        for images in self.images:
+            few = data.subset(examples, images, len(examples.test), self.seed)
+            few_labels = NoisyLabels(few, 1.0, self.seed)
+            for hidden in self.networks:
+                yield self.ensemble(
+                    {"images": images, "network": network_name(hidden)},
+                    self.mlp(hidden),
+                    group="memorisation",
+                    members=range(self.memorisation_members),
                     data=few,
-                    seed=settings.seed,
-                    optimizer=training.Adam(lr=settings.learning_rate),
-                    loss="cross_entropy",
-                    epochs=settings.memorisation_epochs,
-                    batch_size=min(settings.batch_size, images),
+                    epochs=self.memorisation_epochs,
+                    batch_size=min(self.batch_size, images),
                     targets=few_labels,
                     evaluate_on={"train": NoisyTraining(few_labels)},
-                    stop=training.StopWhen("train_accuracy", at_least=_STOP),
-                    record_at=range(0, settings.memorisation_epochs + 1, _EVERY),
-                ),
-                range(settings.memorisation_members),
-                "memorisation",
-            )
-            for hidden in settings.networks
-        ]
-    return Plan(tuple(ensembles), data={examples.name: examples.origin})
+                    stop=training.StopWhen("train_accuracy", at_least=STOP),
+                    record_at=range(0, self.memorisation_epochs + 1, EVERY),
+                )
 
+    def derive(self, results: Groups) -> Groups:
+        grid, classes = results["memorisation"], self.examples.classes
+        assert classes is not None
+        counts = [models.parameter_count(self.mlp(hidden).widths) for hidden in self.networks]
+        grid = grid.assign(
+            memorised_accuracy=at_the_end(grid["accuracy"].sel(split="train", drop=True)).where(~grid["diverged"]),
+            bits=("images", [images * math.log2(classes) for images in self.images]),
+            classes=classes,
+        )
+        return {
+            "main": results["main"].assign(classes=classes),
+            "memorisation": grid.assign_coords(parameters=("network", counts)),
+        }
 
-def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
-    """Put test losses by both kinds of labels on one axis, and take what was memorised in the end.
-
-    Args:
-        settings: The study's settings.
-        records: What was measured.
-
-    Returns:
-        The results.
-    """
-    import xarray as xr
-
-    given = classes_of(settings, settings.batch_size)
-    root, axis = records.to_dataset(), xr.Variable("labels", list(LABELS))
-    for quantity in ("loss", "accuracy"):
-        root[f"test_{quantity}"] = xr.concat([root[f"{kind}_{quantity}"] for kind in LABELS], axis)
-    root = root.drop_vars([f"{kind}_{quantity}" for kind in LABELS for quantity in ("loss", "accuracy")])
-    records.dataset = root.assign(
-        classes=given.classes, train_examples=len(given.examples.train), test_examples=len(given.examples.test)
+    @claim(
+        "The training loss falls with the epochs.",
+        majority("members whose training loss at the last epoch is below that at epoch 1"),
     )
-    grid = group_of(records, "memorisation")
-    widths = [(given.inputs, *hidden, given.classes) for hidden in settings.networks]
-    grid = grid.assign(
-        memorised_accuracy=at_the_end(grid["train_accuracy"]).where(~grid["diverged"]),
-        parameter_count=("network", [models.parameter_count(one) for one in widths]),
-        bits=("images", [images * math.log2(given.classes) for images in settings.images]),
+    def a(self, r: xr.Dataset) -> xr.DataArray:
+        loss = r["loss"].sel(split="train")
+        return loss.isel(epoch=-1) < loss.sel(epoch=1)
+
+    @claim(
+        "The test loss rises with the epochs.",
+        majority("members whose loss on test examples with random labels is higher at the last epoch than at epoch 1"),
     )
-    put_group(records, "memorisation", grid)
-    return records
+    def b(self, r: xr.Dataset) -> xr.DataArray:
+        loss = r["loss"].sel(split="random")
+        return loss.isel(epoch=-1) > loss.sel(epoch=1)
 
-
-def _training_loss_falls(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    loss = results.to_dataset()["train_loss"]
-    return [stats.majority((loss.isel(epoch=-1) < loss.sel(epoch=1)).values)]
-
-
-def _test_loss_rises(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    loss = results.to_dataset()["test_loss"].sel(labels="random")
-    return [stats.majority((loss.isel(epoch=-1) > loss.sel(epoch=1)).values)]
-
-
-def _cannot_fit(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    grid, chance = group_of(results, "memorisation")["memorised_accuracy"], 1 / int(results.to_dataset()["classes"])
-    cells = {
-        f"{images:,} images, hidden {network}": grid.sel(images=images, network=network).values
-        for images in grid["images"].values.tolist()
-        for network in grid["network"].values.tolist()
-        if images >= _ENOUGH_IMAGES
-    }
-    return [
-        stats.exists(
-            {name: accuracy >= ENOUGH for name, accuracy in cells.items()},
-            decides="contradicted",
-            signs={name: accuracy > chance + _ABOVE_CHANCE for name, accuracy in cells.items()},
+    @claim(
+        "Networks cannot fit random labels.",
+        exists(
+            "the training accuracy that members reach in each cell of the memorisation grid with at least 1,000 images",
+            "contradicted",
             condition="reach 99 %",
             sign="gets 10 points above chance",
-            cell=f"cell of the memorisation grid with at least {_ENOUGH_IMAGES:,} images",
+            cell=f"cell of the memorisation grid with at least {ENOUGH_IMAGES:,} images",
+            named="{images:,} images, hidden {network}",
+        ),
+        group="memorisation",
+        absolute=True,
+    )
+    def c(self, grid: xr.Dataset) -> xr.Dataset:
+        accuracy = grid["memorised_accuracy"].sel(images=grid["images"] >= ENOUGH_IMAGES)
+        above = accuracy > 1 / int(grid["classes"]) + ABOVE_CHANCE
+        return xr.Dataset({"condition": accuracy >= ENOUGH, "sign": above})
+
+    @figure(
+        "Loss by epoch with random labels",
+        number=12,
+        key=True,
+        reading="Each member has its own random labels. Both axes are logarithmic; epoch 0 is the initialisation.",
+    )
+    def random_labels(self, r: xr.Dataset) -> Drawn:
+        classes = int(r["classes"])
+        uniform = Reference(math.log(classes), f"uniform guess, ln {classes}", "y", "end")
+        named = r["loss"].assign_coords(labels=("split", [SETS[one] for one in r["split"].values.tolist()]))
+        middle = r["loss"].isel(epoch=-1).median("member")
+        train, random, true = (number(float(middle.sel(split=one)), 3) for one in SETS)
+        return lines(named, "epoch", "labels", references=[uniform]), (
+            f"Median loss after {int(r['epoch'].max())} epochs: {train} in training, {random} on test images with "
+            f"random labels, {true} with true ones; a uniform guess has {number(math.log(classes), 3)}."
         )
-    ]
 
+    @figure(
+        "Share of random labels memorised, by number of images",
+        group="memorisation",
+        key=True,
+        reading="One dot is one member, trained until its accuracy is 99.9 % or its epochs are over.",
+    )
+    def memorisation(self, grid: xr.Dataset) -> Drawn:
+        most = int(grid["images"].max())
+        middle = grid["memorised_accuracy"].median("member").sel(images=most).sortby("parameters")
+        ends = middle if middle.size == 1 else middle[[0, -1]]
+        shares = [f"{100 * float(one):.1f} % with hidden {one['network'].item()}" for one in ends]
+        panels = lines(
+            self._named(grid)["memorised_accuracy"],
+            "images",
+            "hidden",
+            domain=(0.0, 1.0),
+            references=[self._chance(grid)],
+            members="dots",
+        )
+        return panels, f"Median share of {most:,} random labels memorised: {joined(shares)}."
 
-CLAIMS = (
-    Claim(
-        "a", "The training loss falls with the epochs.", "majority",
-        "the share of members whose training loss at the last epoch is below that at epoch 1", _training_loss_falls,
-    ),
-    Claim(
-        "b", "The test loss rises with the epochs.", "majority",
-        "the share of members whose loss on test examples with random labels is higher at the last epoch than at "
-        "epoch 1", _test_loss_rises,
-    ),
-    Claim(
-        "c", "Networks cannot fit random labels.", "exists",
-        "the training accuracy that members reach in each cell of the memorisation grid with at least 1,000 images",
-        _cannot_fit, absolute=True,
-    ),
-)  # fmt: skip
+    @figure(
+        "Share of random labels memorised, by parameters per bit of labels",
+        group="memorisation",
+        reading="One mark is one member. Storing n labels of c classes takes n log₂ c bits: 3.32 per label with ten "
+        "classes.",
+    )
+    def memorisation_by_parameters(self, grid: xr.Dataset) -> Drawn:
+        per_bit = grid["parameters"] / grid["bits"]
+        memorised = self._named(grid)["memorised_accuracy"]
+        across = per_bit.broadcast_like(memorised).assign_attrs(attrs("parameters per bit of the labels", "log"))
+        x, y = (
+            one.rename(member="seed").stack(member=("images", "seed"), create_index=False)
+            for one in (across.assign_coords(memorised.coords), memorised)
+        )
+        panels = scatter(x, y, "hidden", y_domain=(0.0, 1.03), references=[self._chance(grid)])
+        fewest = float(per_bit.where((grid["memorised_accuracy"] >= ENOUGH).all("member")).min())
+        if math.isnan(fewest):
+            return panels, "With no network and number of images did every member memorise 99 % of the labels."
+        return panels, (
+            f"The fewest parameters per bit with which every member memorised 99 % of the labels: {number(fewest)}."
+        )
 
+    def _named(self, grid: xr.Dataset) -> xr.Dataset:
+        return grid.assign_coords(hidden=("network", [f"hidden {name}" for name in grid["network"].values.tolist()]))
 
-STUDY = Study(
-    name="random-labels",
-    part="Part 3: generalisation",
-    question="Can a network fit labels that mean nothing?",
-    about="A small network is trained on images whose labels were drawn at random, each member with a draw of its own, "
-    "and judged by the labels it was given, by random labels for test images, and by the true ones. One small network "
-    "can't answer the question, so a grid of networks of several sizes memorises several numbers of images beside it.",
-    reading="A network that answers every class with the same probability has the loss ln 10 with ten classes. Each "
-    "faint line or dot is one member, the strong line their mean, its band the pointwise 95 % interval.",
-    shows=(
-        "Figure 12: training and test loss by epoch, with ln 10",
-        "how much is memorised, by images, network, and parameters for each bit",
-    ),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    claims=CLAIMS,
-    figures=later("bathymetry.studies.random_labels_figures", "figures"),
-    seen=later("bathymetry.studies.random_labels_figures", "seen"),
-    protocol_data="mnist",
-)
+    def _chance(self, grid: xr.Dataset) -> Reference:
+        return Reference(1 / int(grid["classes"]), "chance", "y")
