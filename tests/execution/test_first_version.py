@@ -37,7 +37,7 @@ def test_a_page_puts_it_together_again_from_its_chunks(out, monkeypatch):
     monkeypatch.setattr("bathymetry.report.publishing.save", lambda figure, folder: ())
     page, claims = publish(out)
     assert [one.id for one in claims] == ["capacity.a", "capacity.b", "capacity.c"]
-    assert "put together again from the chunks" in page.read_text(encoding="utf-8")
+    assert "rebuilt from the stored chunks" in page.read_text(encoding="utf-8")
     assert read_results(out / "capacity" / "result.nc")["main/loss"].dims == ("network", "split", "member")
 
 

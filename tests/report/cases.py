@@ -128,7 +128,7 @@ def section(name: str, figures: tuple[Figure, ...], question: str = "Do deep net
         question=question,
         about="Three networks of about 750 parameters.",
         reading="Each faint line is one member, the strong one their mean.",
-        seen=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
+        findings=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
         figures=figures,
         claims=claims(name),
         settings={"epochs": 1_500, "networks": NETWORKS},
@@ -157,7 +157,7 @@ def hostile_report() -> Report:
         (HOSTILE,),
         (
             StudySection(
-                "depth-function", part=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE, seen=(HOSTILE,),
+                "depth-function", part=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE, findings=(HOSTILE,),
                 figures=(hostile_figure(),), claims=claims("x"), settings={HOSTILE: HOSTILE}, code=HOSTILE,
                 warnings=(HOSTILE,),
             ),

@@ -52,7 +52,7 @@ def test_every_chart_is_drawn_within_the_page_and_nothing_is_fetched_or_complain
     assert all(across > 150 and down > 150 for across, down in sizes)
     assert seen.tab.evaluate("document.documentElement.scrollWidth") <= width
     outside = seen.tab.evaluate(
-        "[...document.querySelectorAll('main *')].filter(it => !it.closest('pre, .only-heard, thead, dl')"
+        "[...document.querySelectorAll('main *')].filter(it => !it.closest('pre, .visually-hidden, thead, dl')"
         " && it.getBoundingClientRect().right > innerWidth + 1).map(it => it.outerHTML.slice(0, 80))"
     )
     assert outside == []

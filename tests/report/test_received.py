@@ -300,7 +300,7 @@ def test_a_damaged_result_is_put_together_again_from_its_chunks(out, damage, und
     content, before, claims = path.read_bytes(), read_results(path), claims_in(out)
     path.unlink() if damage == "gone" else path.write_bytes(content[:900] + b"\xff" + content[901:])
     publish(out)
-    assert "put together again from the chunks" in html_of(out)
+    assert "rebuilt from the stored chunks" in html_of(out)
     after = read_results(path)
     xr.testing.assert_identical(after["main"].to_dataset(), before["main"].to_dataset())
     assert claims_in(out) == claims

@@ -58,7 +58,7 @@ class Figure:
 
     name: str
     title: str
-    panels: tuple[Panel, ...]
+    panels: Sequence[Panel]
     finding: str
     reading: str
     number: int | None = None

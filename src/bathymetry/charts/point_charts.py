@@ -98,9 +98,8 @@ def dots(
         layers = reference_layers(lines, x, y, {"x": axis})
         data = inline(x=drawn, y=row[:, None] + _DOTS + spread, series=labels[:, None], member=members)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
-        dot = dot.transform_calculate(told=axis.expression("x")).mark_circle(
-            size=46, fillOpacity=0.4, opacity=1, clip=True
-        )
+        dot = dot.transform_calculate(told=axis.expression("x"))
+        dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=True)
         colour = alt.Color("series:N", scale=fill, legend=None)
         tooltip = ["series:N", "member:O", alt.Tooltip("told:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
@@ -128,16 +127,16 @@ def dots(
         key = [Entry(f"one {each}", MUTED, "dot", opacity=0.6), Entry("mean with 95 % interval", INK, "mean")]
         if limits is not None:
             key.append(Entry(bounds_label, MUTED, "stroke"))
-        said = [f"{axis.title}, one dot for each of {len(members)} {each}s."]
+        sentences = [f"{axis.title}, one dot for each of {len(members)} {each}s."]
         for k, name in enumerate(names):
-            told = [f"mean {axis.words(means[k])}"] if np.isfinite(means[k]) else []
+            clauses = [f"mean {axis.words(means[k])}"] if np.isfinite(means[k]) else []
             if np.isfinite(lows[k]):
-                told.append(f"95 % interval {axis.words(lows[k])} to {axis.words(highs[k])}")
+                clauses.append(f"95 % interval {axis.words(lows[k])} to {axis.words(highs[k])}")
             if np.isfinite(limit[k]):
-                told.append(f"{bounds_label} {axis.words(limit[k])}")
-            said.append(f"{name}: {', '.join([*told, *filter(None, [notes[k]])])}.")
+                clauses.append(f"{bounds_label} {axis.words(limit[k])}")
+            sentences.append(f"{name}: {', '.join([*clauses, *filter(None, [notes[k]])])}.")
         height = round(_ROW * (len(names) - 0.6 - top))
-        panels.append(view(head, layers, " ".join(said), height, key, clipped=axis.clips(every)))
+        panels.append(view(head, layers, " ".join(sentences), height, key, clipped=axis.clips(every)))
     return panels
 
 
@@ -222,9 +221,9 @@ def scatter(
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x) && isValid(datum.y)")
         dot = dot.transform_calculate(across=x_axis.expression("x"), up=y_axis.expression("y"))
         dot = dot.mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
-        told = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
+        values = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
         dot = dot.encode(x=x_channel, y=y_channel, color=colour, shape=shape)
-        layers.append(dot.encode(tooltip=["series:N", "member:O", *told]))
+        layers.append(dot.encode(tooltip=["series:N", "member:O", *values]))
 
         counts, ranges = [], ""
         for name, own in zip(names, points.swapaxes(0, 1), strict=True):
@@ -299,8 +298,8 @@ def paths(
         ends = ((low, _LOW), (high, _HIGH))
         key = [Entry(f"{what} {end:.2g}", shade, "dot", printed=False) for end, shade in ends]
         key += [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
-        told = f"coloured by {what} from {low:.3g} to {high:.3g}" if known.size else f"without any {what}"
+        spread = f"coloured by {what} from {low:.3g} to {high:.3g}" if known.size else f"without any {what}"
         axes = f"{first.title} against {second.title}"
-        words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {told}."
+        words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {spread}."
         panels.append(view(head, layers, words, height, key))
     return panels

@@ -208,15 +208,15 @@ def _known(name: str, named: Mapping[str, type[Study]]) -> type[Study] | None:
 
 
 def _rebuilt(folder: Path, named: Mapping[str, type[Study]], before: StudySection, cause: StorageError) -> _Shown:
-    """Put results that are damaged, outdated or gone together again from the chunks that are stored."""
+    """Rebuild results that are damaged, outdated or gone from the stored chunks."""
     study = _known(folder.name, named)
     if study is not None and before.settings:
         try:
             run = rebuild_study(study, before.settings, folder.parent)
         except BathymetryError as error:
-            cause = StorageError(f"{cause} They could not be put together again from stored chunks. {error}")
+            cause = StorageError(f"{cause} They could not be rebuilt from stored chunks. {error}")
         else:
-            return _made(run, before, f"{cause} The results were put together again from the chunks that are stored.")
+            return _made(run, before, f"{cause} The results were rebuilt from the stored chunks.")
     if not (before.claims or before.pictures):
         raise cause
     return _as_stored(before, {}, str(cause))
@@ -224,23 +224,23 @@ def _rebuilt(folder: Path, named: Mapping[str, type[Study]], before: StudySectio
 
 def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
     """Judge and draw results; what can't be made of them, for they may be of another version, is that of before."""
-    failures, said = [], list(notes)
+    failures, words = [], list(notes)
 
     def made(what: str, make: Callable[[], T], instead: T, shows_before: object) -> T:
         try:
             return make()
         except Exception as error:  # noqa: BLE001
             where = f"{type(error).__name__}: {first_line(error)}, in {_place(error, run.found_as)}"
-            beside = "; those of the page before are shown" if shows_before else ""
-            said.append(f"The {what} could not be made from these results ({where}){beside}.")
+            kept = "; those of the page before are shown" if shows_before else ""
+            words.append(f"The {what} could not be made from these results ({where}){kept}.")
             failures.append(f"The {what} of {run.study.name} could not be made ({where}).")
             return instead
 
     claims = made("verdicts", lambda: tuple(run.claims), before.claims, before.claims)
     figures = made("figures", lambda: tuple(run.figures), before.figures, before.pictures)
-    seen = made("summary", lambda: tuple(run.seen), before.seen, before.seen)
+    main = made("summary", lambda: tuple(run.seen), before.findings, before.findings)
     section = section_of(run)
-    section = replace(section, claims=claims, figures=figures, seen=seen, warnings=(*said, *section.warnings))
+    section = replace(section, claims=claims, figures=figures, findings=main, warnings=(*words, *section.warnings))
     if failures and not figures:
         section = replace(section, pictures=before.pictures)
     return _Shown(section, run.results.attrs, run, failures)

@@ -39,7 +39,7 @@ class StudySection:
     question: str = ""
     about: str = ""  # what it measures
     reading: str = ""  # how to read its charts
-    seen: tuple[str, ...] = ()  # the main findings, sentence by sentence
+    findings: tuple[str, ...] = ()  # the main ones, sentence by sentence
     figures: tuple[Figure, ...] = ()
     claims: tuple[Judged, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

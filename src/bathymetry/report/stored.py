@@ -45,7 +45,7 @@ def write_section(
         for figure in section.figures
     ]
     content = plain(
-        {"format": _FORMAT, "name": section.name, "seen": section.seen, "settings": settings, "figures": figures}
+        {"format": _FORMAT, "name": section.name, "seen": section.findings, "settings": settings, "figures": figures}
         | {name: getattr(section, name) for name in _WORDS}
         | {"claims": [claim_fields(claim) for claim in section.claims]}
     )
@@ -85,7 +85,7 @@ def read_section(folder: Path) -> StudySection:
     return StudySection(
         folder.name,
         **words,
-        seen=tuple(map(_text, _list(content.get("seen")))),
+        findings=tuple(map(_text, _list(content.get("seen")))),
         claims=tuple(_claim(_mapping(one), folder.name) for one in _list(content.get("claims"))),
         pictures=tuple(one for one in pictures if one is not None),
         settings=_mapping(content.get("settings")),
