@@ -29,7 +29,7 @@ def out(tmp_path):
 
 
 def test_reading_a_result_of_the_first_version_says_in_one_sentence_what_to_do(out):
-    with pytest.raises(OutdatedError, match=r"by an earlier version .* run the study again"):
+    with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry: run the study again"):
         bm.load_study(out / "capacity")
 
 
@@ -46,4 +46,4 @@ def test_without_its_chunks_the_page_before_is_shown(out):
         path.unlink()
     page, claims = publish(out)
     assert [one.id for one in claims] == ["capacity.a", "capacity.b", "capacity.c"]
-    assert "run the study again" in page.read_text(encoding="utf-8")
+    assert "by an earlier version of Bathymetry: run the study again." in page.read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_the_hdf5_library_never_sees_a_damaged_file(tmp_path, monkeypatch):
 def test_a_file_of_an_earlier_schema_is_said_and_read_as_it_is_where_asked_for(tmp_path):
     path = tmp_path / "result.nc"
     stored_by_an_earlier_version(path)
-    with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry \(schema 1\): run the study again"):
+    with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry: run the study again"):
         read_results(path)
     assert same_numbers(read_results(path, earlier=True), results())
     content = path.read_bytes()

@@ -18,6 +18,14 @@ from bathymetry.execution import compare, run_study, train_chunk
 from bathymetry.studies import SHIPPED, ImageStudy, find
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
+ROOT = Path(__file__).parents[2]
+
+
+def tutorial(folder):
+    text = (ROOT / "docs" / "tutorials" / "your-own-study.md").read_text(encoding="utf-8")
+    path = folder / "learning_rate.py"
+    path.write_text(text.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    return path
 
 
 class TwoWords(bm.Study):
@@ -86,8 +94,8 @@ def test_a_study_is_pickled_as_its_place_and_its_settings_without_its_data():
     assert pickle.loads(pickle.dumps(study)) == study
 
 
-def test_a_study_in_a_file_trains_the_same_chunk_in_a_spawned_process(tmp_path):
-    study = find(OWN).preset("smoke", members=3)
+def test_the_study_of_the_tutorial_trains_the_same_chunk_in_a_spawned_process(tmp_path):
+    study = find(tutorial(tmp_path)).preset("smoke", members=3, epochs=3)
     (first, second), _ = (compare(tmp_path, study.planned).ensembles, None)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         there = pool.submit(train_chunk, study, 0, first.name, range(3), tmp_path / "there").result()
@@ -95,6 +103,17 @@ def test_a_study_in_a_file_trains_the_same_chunk_in_a_spawned_process(tmp_path):
     assert there.record.drop_attrs().identical(here.record.drop_attrs())
     with pytest.raises(StorageError, match="code or data differ"):
         train_chunk(study, 0, second.name, range(3), tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_the_study_of_the_tutorial_is_short_and_passes_the_strict_type_checker(tmp_path):
+    path = tutorial(tmp_path)
+    assert len(path.read_text().splitlines()) <= 35
+    ran = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(path)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
 
 
 def test_two_files_of_one_name_are_two_studies(tmp_path):

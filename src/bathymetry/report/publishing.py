@@ -214,7 +214,8 @@ def _rebuilt(folder: Path, named: Mapping[str, type[Study]], before: StudySectio
         try:
             run = rebuild_study(study, before.settings, folder.parent)
         except BathymetryError as error:
-            cause = StorageError(f"{cause} They could not be rebuilt from stored chunks. {error}")
+            if not isinstance(cause, OutdatedError):
+                cause = StorageError(f"{cause} They could not be rebuilt from stored chunks. {error}")
         else:
             return _made(run, before, f"{cause} The results were rebuilt from the stored chunks.")
     if not (before.claims or before.pictures):

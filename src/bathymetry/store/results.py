@@ -73,7 +73,7 @@ def read_results(path: Path, *, earlier: bool = False) -> xr.DataTree:
     if schema > 1 and not sealed:
         raise DamagedError(f"{path} is damaged: it lacks its digest; {_AGAIN}.")
     if schema < SCHEMA_VERSION and not earlier:
-        raise OutdatedError(f"{path} was stored by an earlier version of Bathymetry (schema {schema}): {_AGAIN}.")
+        raise OutdatedError(f"{path} was stored by an earlier version of Bathymetry: run the study again.")
     return tree
 
 
