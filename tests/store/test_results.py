@@ -32,10 +32,10 @@ def results():
 
 
 def stored_by_an_earlier_version(path):
-    """The same netCDF without a digest behind it."""
+    """A result of schema 1."""
     tree = results()
     tree.attrs = {"schema_version": 1, "study": '"made"', "notes": "[]"}
-    tree.to_netcdf(path, engine="h5netcdf")
+    path.write_bytes(sealed(bytes(tree.to_netcdf(engine="h5netcdf"))))
 
 
 def same_numbers(one, other):
@@ -110,18 +110,13 @@ def test_a_file_of_an_earlier_schema_is_said_and_read_as_it_is_where_asked_for(t
     with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry: run the study again"):
         read_results(path)
     assert same_numbers(read_results(path, earlier=True), results())
-    content = path.read_bytes()
-    for damaged in (content[:-1], content + b"\0"):
-        path.write_bytes(damaged)
-        with pytest.raises(DamagedError):
-            read_results(path, earlier=True)
 
 
-def test_a_file_of_this_schema_without_its_digest_is_damaged(tmp_path):
+def test_a_file_without_its_digest_is_damaged(tmp_path):
     path = tmp_path / "result.nc"
     write_results(path, results())
     path.write_bytes(path.read_bytes()[:-51])
-    with pytest.raises(DamagedError, match="lacks its digest"):
+    with pytest.raises(DamagedError, match="does not have the digest"):
         read_results(path)
 
 
@@ -139,7 +134,8 @@ def test_a_whole_file_that_is_not_understood_is_not_called_damaged(tmp_path):
 
 @pytest.mark.parametrize("kind", ["link", "external", "bomb"])
 def test_a_file_that_leads_to_others_or_unpacks_without_bound_is_refused(tmp_path, kind):
-    stored_by_an_earlier_version(tmp_path / "result.nc")
+    write_results(tmp_path / "result.nc", results())
+    (tmp_path / "result.nc").write_bytes((tmp_path / "result.nc").read_bytes()[:-51])
     np.arange(3.0).tofile(tmp_path / "secret")
     with h5py.File(tmp_path / "result.nc", "a") as file:
         if kind == "link":
@@ -148,9 +144,11 @@ def test_a_file_that_leads_to_others_or_unpacks_without_bound_is_refused(tmp_pat
             file.create_dataset("elsewhere", (3,), "f8", external=[(str(tmp_path / "secret"), 0, 24)])
         else:
             file.create_dataset("large", (10**6, 10**6), "f8", chunks=(1000, 1000))
-    (tmp_path / "result.nc").write_bytes(sealed((tmp_path / "result.nc").read_bytes()))
-    with pytest.raises(StorageError, match="understands"):
+    body = (tmp_path / "result.nc").read_bytes()
+    (tmp_path / "result.nc").write_bytes(sealed(body))
+    with pytest.raises(StorageError, match="understands") as caught:
         read_results(tmp_path / "result.nc")
+    assert any(word in str(caught.value.__cause__) for word in ("elsewhere is in another file", "would unpack"))
 
 
 def test_a_later_schema_and_a_missing_file_and_a_folder_in_its_place_are_said(tmp_path):

@@ -14,7 +14,7 @@ from bathymetry.core.errors import InputError, path_of
 from bathymetry.core.resources import one_thread
 from bathymetry.execution.stored import RESULT, set_apart
 from bathymetry.execution.training import measure, train_chunk
-from bathymetry.execution.work import Task, Work, compare, light, training_seconds
+from bathymetry.execution.work import Task, Work, compare, training_seconds
 from bathymetry.store import checkpoint_path, chunk_path, output_folder, provenance, write_results
 from bathymetry.studies import MAIN, Coordinate, PlannedEnsemble, Study, assemble, find
 
@@ -57,11 +57,7 @@ class StudyRun:
         return f"StudyRun({self.study.name!r}, out={str(self.out)!r}: {verdicts or 'no claims'})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(one.text)}</td><td><b>{one.verdict.decision}</b></td><td>{escape(one.finding)}</td></tr>"
-            for one in self.claims
-        )
-        return f"<p><b>{escape(self.study.question)}</b></p><table>{rows}</table>"
+        return f"<p><b>{escape(self.study.question)}</b></p>{self.claims._repr_html_()}"
 
     @property
     def found_as(self) -> str:
@@ -158,8 +154,6 @@ def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
     if not todo:
         return
     progress.begin(study.name, len(todo), work.seconds)
-    with_parameters = {id(ensemble) for joint in study.planned.joints for ensemble in joint.of}
-    names = {task.name for task in work.ensembles if id(task.planned) in with_parameters}
     done, trained = 0.0, 0
     try:
         for task, members in todo:
@@ -169,8 +163,7 @@ def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
                 progress.advance(label, begun + share * seconds)
 
             report(0.0)
-            chunk = train_chunk(study, task.place, task.name, members, out, report, progress.say)
-            task.chunks[members] = chunk if task.name in names else light(chunk)
+            task.add(train_chunk(study, task.place, task.name, members, out, report, progress.say))
             done, trained = done + seconds, trained + 1
     except KeyboardInterrupt as stopped:
         begun_too = any(checkpoint_path(chunk_path(out, task.name, members)).exists() for task, members in todo)
@@ -200,7 +193,7 @@ def put_together(study: Study, work: Work, out: Path, progress: Progress | None 
         else:
             if task.missing:
                 of = [ensembles[id(one)].chunk(out) for one in planned.of]
-                task.chunks[task.members] = measure(task, of, out, study.device)
+                task.add(measure(task, of, out, study.device))
             chunk = task.chunks[task.members]
         records.append((planned, chunk.record))
         seconds[planned.group] = seconds.get(planned.group, 0.0) + chunk.provenance.get("seconds", 0.0)

@@ -22,6 +22,11 @@ class Task:
     members: range
     chunks: dict[range, Chunk]  # read and verified; several tasks of one name share them
     missing: tuple[range, ...]
+    with_parameters: bool  # which only joint measurements need
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep a chunk that was trained or measured."""
+        self.chunks[chunk.members] = chunk if self.with_parameters else replace(chunk, snapshots={})
 
     def chunk(self, out: Path) -> Chunk:
         """All members in one chunk."""
@@ -105,17 +110,19 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
 
     def task(planned: PlannedEnsemble | JointMeasurement, place: int, description: Description, members: range) -> Task:
         name = config_hash(description)
-        if name not in found and read:
-            chunks, said = verify(out, name)
-            damaged.extend(said)
-            kept = chunks if name in with_parameters else {at: light(chunk) for at, chunk in chunks.items()}
-            found[name] = kept, list(kept)
-        elif name not in found:
-            found[name] = {}, stored(out, name)
+        verified: dict[range, Chunk] = {}
+        if name not in found:
+            if read:
+                verified, said = verify(out, name)
+                damaged.extend(said)
+            found[name] = {}, list(verified) if read else stored(out, name)
         chunks, have = found[name]
         lacking = missing(have, members) if isinstance(planned, PlannedEnsemble) else [members] * (members not in have)
         have.extend(lacking)  # two ensembles of one config are trained once
-        return Task(planned, place, name, description, members, chunks, tuple(lacking))
+        made = Task(planned, place, name, description, members, chunks, tuple(lacking), name in with_parameters)
+        for chunk in verified.values():
+            made.add(chunk)
+        return made
 
     ensembles = tuple(task(one, place, descriptions[id(one)], one.members) for place, one in enumerate(plan.ensembles))
     joints = tuple(
@@ -123,11 +130,6 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
         for place, one in enumerate(plan.joints)
     )
     return Work(ensembles, joints, tuple(damaged))
-
-
-def light(chunk: Chunk) -> Chunk:
-    """A chunk without its parameters, which only joint measurements need."""
-    return replace(chunk, snapshots={})
 
 
 def training_seconds(task: Task, members: Sequence[int]) -> float:

@@ -49,19 +49,17 @@ def output_folder(path: Path) -> Iterator[Path]:
 def check_folder(path: Path) -> None:
     """Refuse a folder that is not ours to write into."""
     try:
-        exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError) as error:  # a name that no file system takes
-        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
-    if path.is_symlink() and not exists:
-        raise InputError("out", path, "this is a link that leads nowhere; expected a folder")
-    if exists and not is_folder:
-        raise InputError("out", path, "this is a file; expected a folder")
-    if not exists:
-        return
-    try:
         entries = sorted(entry for entry in os.listdir(path) if not entry.startswith("."))
-    except OSError as error:
-        raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError("out", path, "this is a link that leads nowhere; expected a folder") from None
+        return
+    except NotADirectoryError as error:
+        raise InputError("out", path, "this is a file; expected a folder") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
+        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
     if entries and MARKER not in entries:
         remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)

@@ -52,77 +52,53 @@ def read_results(path: Path, *, earlier: bool = False) -> xr.DataTree:
         OutdatedError: If an earlier version of Bathymetry wrote it, whose chunks can still be used.
         StorageError: If it is missing, can't be read, or a later version wrote it.
     """
-    content = get(path)
-    body = _checked(path, content)
-    sealed = len(body) < len(content)
+    body = _checked(path, get(path))
     try:
         _check_inside(body)
         with xr.open_datatree(io.BytesIO(body), engine="h5netcdf") as opened:
             tree = opened.load()
         written: Mapping[str, Any] = {str(name): value for name, value in tree.attrs.items()}
         schema = int(written[_SCHEMA])
-        tree.attrs = {name: _plain(value) for name, value in written.items() if name != _SCHEMA}
+        tree.attrs = {name: json.loads(value) for name, value in written.items() if name != _SCHEMA}
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
-        if sealed:
-            raise StorageError(f"{path} is whole but no result that this version understands: {_AGAIN}.") from error
-        raise DamagedError(f"{path} is damaged: {_AGAIN}.") from error
+        raise StorageError(f"{path} is whole but no result that this version understands: {_AGAIN}.") from error
     if schema > SCHEMA_VERSION:
         raise StorageError(f"{path} has schema {schema}, this version reads up to {SCHEMA_VERSION}: update Bathymetry.")
-    if schema > 1 and not sealed:
-        raise DamagedError(f"{path} is damaged: it lacks its digest; {_AGAIN}.")
     if schema < SCHEMA_VERSION and not earlier:
         raise OutdatedError(f"{path} was stored by an earlier version of Bathymetry: run the study again.")
     return tree
 
 
 def _checked(path: Path, content: bytes) -> bytes:
-    """The netCDF of a file whose digest is right, or of schema 1 without one that is as long as it says."""
+    """The netCDF of a file whose digest is right."""
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if seal == _SEAL + digest(body).encode():
         return body
-    if _length_by_itself(content) == len(content):
-        return content
     raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
-
-
-def _length_by_itself(content: bytes) -> int:
-    """How long an HDF5 file says it is; 0 if it is none."""
-    if not content.startswith(b"\x89HDF\r\n\x1a\n") or len(content) < 48:
-        return 0
-    start = {0: 40, 1: 44, 2: 28, 3: 28}.get(content[8], 0)  # by the version of the superblock, with 8-byte offsets
-    return int.from_bytes(content[start : start + 8], "little") if start else 0
 
 
 def _check_inside(body: bytes) -> None:
     """Refuse a file that leads to other files, or that holds far more numbers than its length has room for."""
     import h5py
 
+    elsewhere, sizes = list[str](), [0]
+
+    def visit_link(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink):
+            elsewhere.append(name)
+
+    def visit_item(name: str, one: Any) -> None:
+        if isinstance(one, h5py.Dataset):
+            sizes.append(one.nbytes)
+            if one.is_virtual or one.external:
+                elsewhere.append(name)
+
     with h5py.File(io.BytesIO(body), "r") as file:
-        sizes = [0]
-
-        def check_link(name: str, link: Any) -> None:
-            if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"{name} leads elsewhere")
-
-        def check_dataset(name: str, one: Any) -> None:
-            if isinstance(one, h5py.Dataset):
-                if one.is_virtual or one.external:
-                    raise ValueError(f"the numbers of {name} are elsewhere")
-                sizes.append(one.nbytes)
-
-        file.visititems_links(check_link)
-        file.visititems(check_dataset)
+        file.visititems_links(visit_link)
+        file.visititems(visit_item)
+    if elsewhere:
+        raise ValueError(f"{elsewhere[0]} is in another file")
     if sum(sizes) > 20 * len(body) + _MOST_BYTES:
         raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
-
-
-def _plain(value: Any) -> Any:
-    """Read an attribute, which is JSON; one of another program is taken as it is."""
-    if not isinstance(value, str):
-        return value.tolist() if hasattr(value, "tolist") else value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
