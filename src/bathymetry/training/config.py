@@ -227,17 +227,17 @@ class TrainingConfig:
             return self.data.test
         return Examples(self.data[2], self.data[3]) if len(self.data) == 4 else None
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Number of batches that hold every example once."""
         return 1 if self.batch_size is None else -(-max(len(self.train_examples), 1) // int(self.batch_size))
 
-    @property
+    @cached_property
     def num_steps(self) -> int:
         """Number of steps of the whole training."""
         return int(self.steps) if self.steps is not None else int(self.epochs or 0) * self.steps_per_epoch
 
-    @property
+    @cached_property
     def num_epochs(self) -> int:
         """Number of epochs, of which the last may be cut short by `steps`."""
         return int(self.epochs) if self.epochs is not None else -(-self.num_steps // self.steps_per_epoch)

@@ -183,7 +183,8 @@ class TrainingRun:
         if self._full_batch is None:
             return {}
         before = {name: buffer.clone() for name, buffer in self._buffers().items()}
-        self._batch_loss = self._backend.differentiate(replace(self._full_batch, step=self._step))
+        self._full_batch = replace(self._full_batch, step=self._step)
+        self._batch_loss = self._backend.differentiate(self._full_batch)
         after = {name: buffer.clone() for name, buffer in self._buffers().items()}
         self._write_buffers(before)
         return after
@@ -192,7 +193,7 @@ class TrainingRun:
         """The batches of this epoch that are still to do; each member has its own order."""
         if self._full_batch is not None:
             if self._batches == 0:
-                yield replace(self._full_batch, step=self._step)
+                yield self._full_batch
             return
         examples, members = self._train_set.examples, len(self._members)
         orders = [
