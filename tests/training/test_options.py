@@ -252,7 +252,9 @@ def test_functions_of_the_members_numbers_give_each_its_own_targets():
         bm.MLPConfig((3, 5, 2)), DATA, epochs=2, targets=lambda members: own[list(members)], evaluate_on=sets
     )
     part, whole = train(config, members=range(4, 6)), train(config, members=9)
-    assert part.record.own_loss.values == pytest.approx(whole.record.own_loss.sel(member=[4, 5]).values, rel=1e-5)
+    assert part.record.loss.sel(split="own").values == pytest.approx(
+        whole.record.loss.sel(split="own", member=[4, 5]).values, rel=1e-5
+    )
 
 
 def test_training_takes_no_digest_of_the_data(monkeypatch):

@@ -155,11 +155,14 @@ class Trained:
         for place, module in enumerate(self._modules):
             tensors |= {f"constant/{place}/{name}": one for name, one in _constants(module, self.parameters).items()}
         variables = {str(name): one for name, one in self.record.variables.items()}
-        tensors |= {f"record/{name}": torch.as_tensor(np.array(one.values)) for name, one in variables.items()}
+        words = {name: one.values.tolist() for name, one in variables.items() if one.dtype.kind in "OU"}  # `split`
+        numbers = {name: np.array(one.values) for name, one in variables.items() if name not in words}
+        tensors |= {f"record/{name}": torch.as_tensor(values) for name, values in numbers.items()}
         tensors = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
         header: dict[str, Any] = {
             "format": _FORMAT,
             "record": {name: list(map(str, one.dims)) for name, one in variables.items()},
+            "words": words,
             "coordinates": list(map(str, self.record.coords)),
             "attributes": dict(self.record.attrs),
             "parameters": list(self.parameters),
@@ -237,7 +240,9 @@ def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | Non
     origin = Origin(**{**header["origin"], "mlp": config})
     members = range(*header["members"])
     parameters = {name: tensors[f"parameter/{name}"] for name in header["parameters"]}
-    variables = {name: (dims, tensors[f"record/{name}"].numpy()) for name, dims in header["record"].items()}
+    values = {name: np.array(one, dtype=str) for name, one in header["words"].items()}
+    values |= {name: tensors[f"record/{name}"].numpy() for name in header["record"] if name not in values}
+    variables = {name: (dims, values[name]) for name, dims in header["record"].items()}
     coordinates = {name: variables.pop(name) for name in header["coordinates"]}
     snapshots = {
         epoch: {name: tensors[f"snapshot/{epoch}/{name}"] for name in parameters} for epoch in header["snapshots"]
