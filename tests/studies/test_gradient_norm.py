@@ -7,24 +7,20 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import LossSurface
-from bathymetry.studies import find
-from bathymetry.studies.gradient_norm import bends, log_odds_ratio, spikes
-from bathymetry.studies.gradient_norm_figures import largest_layer
-from studies.before import judge
+from bathymetry.studies.gradient_norm import GradientNorm, bends, log_odds_ratio, spikes
 
-STUDY = find("gradient-norm")
+FULL = GradientNorm.preset("full")
 EPOCHS = np.arange(1501)
 
 
 def verdicts(norm, loss):
-    tree = xr.DataTree(
-        xr.Dataset(
-            {"gradient_norm": (("member", "epoch"), norm), "loss": (("member", "epoch"), loss)},
-            {"member": range(len(norm)), "epoch": EPOCHS},
-        )
+    whole = xr.Dataset(
+        {"gradient_norm": (("member", "epoch"), norm), "loss": (("split", "member", "epoch"), loss[None])},
+        {"member": range(len(norm)), "epoch": EPOCHS, "split": ["train"]},
     )
-    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {}}
-    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+    tree = xr.DataTree.from_dict({"main": whole})
+    tree.attrs = {"data": {}}
+    return {one.id[-1]: one.verdict.decision for one in FULL.judge(tree)}
 
 
 def test_a_spike_is_three_times_its_neighbourhood():
@@ -76,7 +72,7 @@ def test_where_the_norm_is_large_the_loss_falls_fast_or_slowly(sign, decision):
 
 
 def test_norm_and_loss_belong_to_the_same_point(tmp_path):
-    run = bm.run_study("gradient-norm", preset="smoke", out=tmp_path)
+    run = bm.run_study(GradientNorm, preset="smoke", out=tmp_path)
     results = run.results["main"].to_dataset()
     data = bm.data.function("cos", samples=60)
     trained = bm.train(bm.MLPConfig((1, 5, 10, 5, 1)), data, members=6, epochs=80, snapshots=(0, 40))
@@ -85,7 +81,7 @@ def test_norm_and_loss_belong_to_the_same_point(tmp_path):
         parameters = trained.snapshots[epoch] if epoch < 80 else trained.parameters
         theta = torch.cat([one.reshape(6, -1) for one in parameters.values()], dim=1)
         here = results.sel(epoch=epoch)
-        np.testing.assert_allclose(here["loss"].values, surface.loss(theta).numpy(), rtol=1e-4)
+        np.testing.assert_allclose(here["loss"].sel(split="train").values, surface.loss(theta).numpy(), rtol=1e-4)
         np.testing.assert_allclose(here["gradient_norm"].values, surface.gradient(theta).norm(dim=1).numpy(), rtol=2e-3)
     assert float(results["stability_threshold"]) == pytest.approx(38_000)
     assert results["layer_gradient_norm"].sizes["layer"] == 4
@@ -102,9 +98,11 @@ def layered(spread):
     return xr.Dataset({"layer_gradient_norm": (("member", "epoch", "layer"), norms)}, axes)
 
 
-@pytest.mark.parametrize(("spread", "words"), [(0.1, "apart from all other layers"), (3.0, "stays open")])
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [(0.1, "its 95 % interval lies above all others"), (3.0, "the 95 % interval of layer 1 overlaps")],
+)
 def test_the_steepest_layer_is_that_of_many_epochs_and_only_if_no_other_comes_near(spread, words):
-    told = largest_layer(layered(spread))
-    assert "over the last 10 epochs" in told
-    assert "largest in layer 2" in told
-    assert words in told
+    finding = FULL.layers(layered(spread))[1]
+    assert "Over the last 10 epochs layer 2 has the largest norm" in finding
+    assert words in finding

@@ -42,7 +42,7 @@ SHIPPED = {
         "bathymetry.studies.trajectory:STUDY", _PARTS[1], "Where do the weights go while a network learns?"
     ),
     "gradient-norm": Entry(
-        "bathymetry.studies.gradient_norm:STUDY", _PARTS[1],
+        "bathymetry.studies.gradient_norm:GradientNorm", _PARTS[1],
         "What does the gradient norm say while a network trains?",
     ),
     "minimal-ratio": Entry(

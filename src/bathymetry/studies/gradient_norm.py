@@ -1,64 +1,44 @@
-"""What does the gradient norm say while a network trains?"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+import torch
+import xarray as xr
+from pydantic import Field
+from scipy.ndimage import median_filter, uniform_filter1d
 
-from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.legacy import Claim, Study, StudySettings, later, without_diverged
-from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry import probes, stats, training
+from bathymetry.charts import Reference, attrs, lines
+from bathymetry.claims import claim, majority, mean_sign
+from bathymetry.core.showing import joined
+from bathymetry.data import Data
+from bathymetry.models import MLPConfig
+from bathymetry.studies.arrays import centre, each
+from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.families import FunctionStudy
 from bathymetry.studies.settings import Widths
 from bathymetry.studies.surfaces import surface_of
+from bathymetry.studies.wording import number
+from bathymetry.surface import LossSurface
 
-if TYPE_CHECKING:
-    import torch
-    import xarray as xr
-
-    from bathymetry.data import Data
-
-_WINDOW = 51  # epochs of the running median
-_SPIKE = 3.0  # times the running median
-_NEAR = 5  # epochs
-_SMOOTH = 5  # epochs over which log loss is averaged before it is differenced
-
-
-class Settings(StudySettings):
-    """What can be varied."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"members": 6},
-        "smoke": {"members": 6, "samples": 60, "epochs": 80},
-    }
-
-    function: str = Field("cos", description="function to learn, by name or as an expression in x")
-    network: Widths = Field((5, 10, 5), description="hidden widths, for example 5,10,5")
-    low: float = Field(-10.0, description="lower end of the inputs")
-    high: float = Field(10.0, description="upper end of the inputs")
-    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
-    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
-    epochs: PositiveInt = Field(1500, description="steps on the full batch")
+SPIKE, WINDOW = 3.0, 51  # a spike is above three times the running median of 51 epochs
+NEAR = 5  # epochs between a spike and a bend of the loss that go together
+SMOOTH = 5  # epochs over which log loss is averaged before it is differenced
+BENT = 0.9  # quantile of second differences above which the loss bends
+CURVATURES = 40  # epochs at which the Hessian is measured, at most
+LATE = 50  # epochs at the end, whose median is shown
+Row = np.ndarray[Any, np.dtype[Any]]  # one member's values by epoch
 
 
 @dataclass(frozen=True)
 class LayerGradientNorm:
-    """The norm of each layer's gradient, at the point where the loss is taken."""
+    """The norm of each layer's gradient at the point where the loss is recorded, (member, layer)."""
 
-    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
-        """Take it.
-
-        Args:
-            moment: The moment of training, on the full batch.
-
-        Returns:
-            (member, layer).
-        """
-        import torch
-
+    def __call__(self, state: training.TrainingState) -> torch.Tensor:
         squares: dict[str, torch.Tensor] = {}
-        for name, gradient in moment.gradients.views.items():
+        for name, gradient in state.gradients.views.items():
             layer = name.rpartition(".")[0]
             squares[layer] = squares.get(layer, 0.0) + gradient.double().flatten(1).square().sum(1)
         return torch.stack(list(squares.values()), dim=1).sqrt()
@@ -66,189 +46,176 @@ class LayerGradientNorm:
 
 @dataclass(frozen=True)
 class PreconditionedEigenvalue:
-    """The largest eigenvalue of the Hessian as Adam rescales it."""
+    """The largest eigenvalue of the Hessian preconditioned by Adam's second moments."""
 
-    network: "models.MLPConfig"
-    examples: "Data"
+    network: MLPConfig
+    examples: Data
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
-        """Measure it.
+    @cached_property
+    def surface(self) -> LossSurface:
+        return surface_of(self.network, self.examples)
 
-        Args:
-            moment: The moment of training, after at least one step.
-
-        Returns:
-            An eigenvalue for each member.
-        """
-        second = moment.moments["exp_avg_sq"].vectors().double() / (1 - self.beta2**moment.step)
-        surface = surface_of(self.network, self.examples)
-        theta = moment.parameters.vectors().double()
-        return probes.preconditioned_eigenvalue(surface, theta, preconditioner=second.sqrt() + self.eps)
+    def __call__(self, state: training.TrainingState) -> torch.Tensor:
+        second = state.moments["exp_avg_sq"].vectors().double() / (1 - self.beta2**state.step)
+        theta = state.parameters.vectors().double()
+        return probes.preconditioned_eigenvalue(self.surface, theta, preconditioner=second.sqrt() + self.eps)
 
 
-def plan(settings: Settings) -> Plan:
-    """Plan one ensemble.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The plan.
-    """
-    examples = data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
-    network = models.MLPConfig((1, *settings.network, 1))
-    epochs = tuple(sorted({round(one) for one in np.geomspace(1, settings.epochs, 40)}))
-    eigenvalue = PreconditionedEigenvalue(network, examples)
-    config = training.TrainingConfig(
-        network=network,
-        data=examples,
-        seed=settings.seed,
-        optimizer=training.Adam(lr=settings.learning_rate),
-        epochs=settings.epochs,
-        measurements={
-            "layer_gradient_norm": training.Measurement(LayerGradientNorm(), axes=("layer",)),
-            "preconditioned_eigenvalue": training.Measurement(eigenvalue, epochs, "curvature_epoch"),
-        },
-    )
-    ensemble = PlannedEnsemble({}, config, range(settings.members))
-    return Plan((ensemble,), data={settings.function: examples.origin})
-
-
-def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
-    """Add the whole gradient's norm, the threshold of stability, and where norms spike and losses bend.
-
-    Args:
-        settings: The study's settings.
-        records: What the ensemble recorded.
-
-    Returns:
-        The results.
-    """
-    whole = records.to_dataset()
-    layers = whole["layer_gradient_norm"]
-    norm = np.sqrt((layers**2).sum("layer", skipna=False))
-    records.dataset = whole.assign(
-        loss=whole["train_loss"],
-        gradient_norm=norm,
-        stability_threshold=training.stability_threshold(training.Adam(lr=settings.learning_rate)),
-    ).assign_coords(layer=[f"layer {place + 1}" for place in range(layers.sizes["layer"])])
-    return records
-
-
-def spikes(norm: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Find where a member's gradient norm stands out.
-
-    Args:
-        norm: By epoch.
-
-    Returns:
-        Whether it exceeds three times its running median of 51 epochs, by epoch.
-    """
-    from scipy.ndimage import median_filter
-
-    spiking: np.ndarray[Any, Any] = norm > _SPIKE * median_filter(norm, size=_WINDOW, mode="nearest")
+def spikes(norm: Row) -> Row:
+    """Epochs at which a member's gradient norm exceeds three times its running median."""
+    spiking: Row = norm > SPIKE * median_filter(norm, size=WINDOW, mode="nearest")
     return spiking
 
 
-def bends(loss: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Find where the slope of a member's log loss changes most.
-
-    Args:
-        loss: By epoch.
-
-    Returns:
-        Whether the size of the second difference of smoothed log loss is in its top tenth, by epoch.
-    """
-    from scipy.ndimage import uniform_filter1d
-
-    smooth = uniform_filter1d(np.log(np.maximum(loss, np.finfo(float).tiny)), _SMOOTH, mode="nearest")
+def bends(loss: Row) -> Row:
+    """Epochs at which the second difference of a member's smoothed log loss is in its top tenth."""
+    smooth = uniform_filter1d(np.log(np.maximum(loss, np.finfo(float).tiny)), SMOOTH, mode="nearest")
     change = np.abs(np.gradient(np.gradient(smooth)))
-    top: np.ndarray[Any, Any] = change > np.quantile(change, 0.9)
-    return top
+    bent: Row = change > np.quantile(change, BENT)
+    return bent
 
 
-def log_odds_ratio(norm: "np.ndarray[Any, Any]", loss: "np.ndarray[Any, Any]") -> float:
-    """Compare bends of the loss near spikes of the norm with bends elsewhere.
-
-    Args:
-        norm: A member's gradient norm by epoch.
-        loss: Its loss.
-
-    Returns:
-        ln of the odds ratio, ½ added to each cell; NaN where either is not finite.
-    """
+def log_odds_ratio(norm: Row, loss: Row) -> float:
+    """Log odds ratio of bends of the loss near spikes and elsewhere, ½ added to each cell; NaN if it diverged."""
     if not (np.isfinite(norm).all() and np.isfinite(loss).all()):
         return float("nan")
-    near = np.convolve(spikes(norm), np.ones(2 * _NEAR + 1))[_NEAR:-_NEAR] > 0  # as many as epochs, however few
+    near = np.convolve(spikes(norm), np.ones(2 * NEAR + 1))[NEAR:-NEAR] > 0  # as many as epochs, however few
     bent = bends(loss)
     cells = [float((a & b).sum()) + 0.5 for a in (near, ~near) for b in (bent, ~bent)]
     return float(np.log(cells[0] * cells[3] / (cells[1] * cells[2])))
 
 
-def _each_member(results: "xr.DataTree") -> "list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]":
-    whole = results.to_dataset()
-    norm, loss = (whole[name].transpose("member", "epoch").values.astype(float) for name in ("gradient_norm", "loss"))
-    return list(zip(norm, loss, strict=True))
+def rank_correlation(norm: Row, loss: Row) -> float:
+    """Fisher's z of the rank correlation of the norm and the next decrease of the loss; NaN if it diverged."""
+    return float(stats.spearman_z(norm[:-1], -np.diff(loss))) if np.isfinite(norm).all() else float("nan")
 
 
-def _spikes_bend(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    ratios = np.array([log_odds_ratio(norm, loss) for norm, loss in _each_member(results)])
-    return [stats.mean_sign(ratios, expected="above", quantity="log odds ratio")]
+class GradientNorm(FunctionStudy):
+    """What does the gradient norm say while a network trains?
 
+    A network, by default with 131 parameters, learns a function of one variable by Adam on the full batch. After every
+    epoch the loss and the gradient norm of each layer are recorded at the same parameters, and at up to 40 epochs the
+    largest eigenvalue of the preconditioned Hessian, which Adam's stability threshold applies to.
+    """
 
-def _steep_is_fast(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    values = np.array([
-        stats.spearman_z(norm[:-1], -np.diff(loss)) if np.isfinite(norm).all() else np.nan
-        for norm, loss in _each_member(results)
-    ])  # fmt: skip
-    return [stats.mean_sign(values, expected="above", quantity="rank correlation", shown=stats.FISHER)]
+    part = "Part 2: optimisation"
+    presets = {"quick": {"members": 6}, "smoke": {"members": 6, "samples": 60, "epochs": 80}}
+    variables = {
+        "layer_gradient_norm": attrs("gradient norm (L2, one layer)", "log"),
+        "gradient_norm": attrs("gradient norm (L2, all parameters)", "log"),
+        "preconditioned_eigenvalue": attrs("largest eigenvalue of the preconditioned Hessian", "log"),
+        "stability_threshold": attrs("stability threshold of Adam", "log"),
+        "curvature_epoch": attrs("epoch", "log"),
+    }
 
+    function: str = Field("cos", description="function to learn, by name or as an expression in x")
+    network: Widths = Field((5, 10, 5), description="hidden widths, for example 5,10,5")
 
-def _almost_zero(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    norm = without_diverged(results.to_dataset())["gradient_norm"]
-    late = norm.sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
-    return [stats.majority((late < 0.01 * norm.max("epoch")).values)]
+    def plan(self) -> Planned:
+        examples, network = self.examples(self.function), self.mlp(self.network)
+        epochs = tuple(sorted({round(one) for one in np.geomspace(1, self.epochs, CURVATURES)}))
+        eigenvalue = PreconditionedEigenvalue(network, examples)
+        measurements = {
+            "layer_gradient_norm": training.Measurement(LayerGradientNorm(), axes=("layer",)),
+            "preconditioned_eigenvalue": training.Measurement(eigenvalue, epochs, "curvature_epoch"),
+        }
+        yield self.ensemble({}, network, data=examples, measurements=measurements)
 
+    def derive(self, results: Groups) -> Groups:
+        layers = results["main"]["layer_gradient_norm"]
+        whole = results["main"].assign(
+            gradient_norm=np.sqrt((layers**2).sum("layer", skipna=False)),
+            stability_threshold=training.stability_threshold(training.Adam(lr=self.learning_rate)),
+        )
+        names = [f"layer {place + 1}" for place in range(layers.sizes["layer"])]
+        return {"main": whole.assign_coords(layer=names)}
 
-CLAIMS = (
-    Claim(
-        "a", "Spikes of the gradient norm go with changes in the slope of the loss.", "mean_sign",
-        "the log odds ratio between epochs within 5 of a spike (above 3 times the running median of 51 epochs) and "
-        "those in the top tenth of the smoothed log loss's second differences", _spikes_bend,
-    ),
-    Claim(
-        "b", "The loss falls faster where the gradient norm is large.", "mean_sign",
-        "the rank correlation of the norm and the loss's next decrease, over epochs", _steep_is_fast,
-    ),
-    Claim(
-        "c", "At convergence the gradient norm is almost zero.", "majority",
-        "the share of members whose median norm over epochs 951 to 1,000 is below 1 % of its largest", _almost_zero,
+    @claim(
+        "Spikes of the gradient norm go with changes in the slope of the loss.",
+        mean_sign(
+            "the log odds ratio between epochs within 5 of a spike (above 3 times the running median of 51 epochs) and "
+            "those in the top tenth of the smoothed log loss's second differences"
+        ),
+    )
+    def a(self, r: xr.Dataset) -> xr.DataArray:
+        return self._by_member(log_odds_ratio, r).assign_attrs(attrs("log odds ratio"))
+
+    @claim(
+        "The loss falls faster where the gradient norm is large.",
+        mean_sign("the rank correlation of the norm and the loss's next decrease, over epochs", shown=stats.FISHER),
+    )
+    def b(self, r: xr.Dataset) -> xr.DataArray:
+        return self._by_member(rank_correlation, r).assign_attrs(attrs("rank correlation"))
+
+    def _by_member(self, function: Callable[[Row, Row], float], r: xr.Dataset) -> xr.DataArray:
+        rows = r["gradient_norm"], r["loss"].sel(split="train", drop=True)
+        values: xr.DataArray = xr.apply_ufunc(function, *rows, input_core_dims=[["epoch"], ["epoch"]], vectorize=True)
+        return values
+
+    @claim(
+        "At convergence the gradient norm is almost zero.",
+        majority("members whose median norm over epochs 951 to 1,000 is below 1 % of its largest"),
         absolute=True,
-    ),
-)  # fmt: skip
+    )
+    def c(self, r: xr.Dataset) -> xr.DataArray:
+        late = r["gradient_norm"].sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
+        return late < 0.01 * r["gradient_norm"].max("epoch")
 
+    @figure("Training loss by epoch", number=9, reading="Both axes are logarithmic; the epochs are those of Figure 10.")
+    def loss(self, r: xr.Dataset) -> Drawn:
+        loss = r["loss"].sel(split="train")
+        words = (
+            f"After {int(r['epoch'].max()):,} epochs the geometric mean of the training loss (with its 95 % interval)"
+        )
+        return lines(loss, "epoch", height=260), f"{words} is {centre(loss.isel(epoch=-1))}."
 
-STUDY = Study(
-    name="gradient-norm",
-    part="Part 2: optimisation",
-    question="What does the gradient norm say while a network trains?",
-    about="A network with 131 parameters learns a function of one variable by Adam on the full batch. After every "
-    "epoch its loss and the norm of its gradient are taken at the same point, layer by layer, and now and then the "
-    "largest eigenvalue of the Hessian as Adam rescales it.",
-    reading="Each faint line is one member; the strong line is their mean on the axis's own scale, its band the "
-    "pointwise 95 % interval of that mean.",
-    shows=(
-        "Figure 9: loss by epoch",
-        "Figure 10: gradient norm by epoch",
-        "gradient norm of each layer",
-        "largest eigenvalue of the preconditioned Hessian, beside Adam's threshold of stability",
-    ),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    claims=CLAIMS,
-    figures=later("bathymetry.studies.gradient_norm_figures", "figures"),
-    seen=later("bathymetry.studies.gradient_norm_figures", "seen"),
-)
+    @figure(
+        "Gradient norm by epoch",
+        number=10,
+        key=True,
+        reading="Both axes are logarithmic; the norm is taken at the parameters at which Figure 9 has the loss. A "
+        "spike is an epoch at which a member's norm exceeds three times its running median over 51 epochs.",
+    )
+    def gradient_norm(self, r: xr.Dataset) -> Drawn:
+        norm = r["gradient_norm"].transpose("member", "epoch")
+        late = norm.isel(epoch=slice(-LATE, None)).median("epoch", skipna=False)
+        fall = 100 * late / norm.max("epoch", skipna=False)
+        counts = [int(spikes(one).sum()) for one in norm.values if np.isfinite(one).all()]
+        return lines(norm, "epoch", height=260), (
+            f"The median norm of the last {LATE} epochs is {number(float(fall.min()))} % to "
+            f"{number(float(fall.max()))} % of each member's largest; {min(counts, default=0)} to "
+            f"{max(counts, default=0)} of {norm.sizes['epoch']:,} epochs have spikes."
+        )
+
+    @figure(
+        "Gradient norm of each layer",
+        reading="Both axes are logarithmic. The squares of the layers' norms add up to that of the whole gradient.",
+    )
+    def layers(self, r: xr.Dataset) -> Drawn:
+        count = max(1, r.sizes["epoch"] // 10)  # the norm of a single epoch varies by chance
+        late = r["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
+        bands = {name: stats.mean_interval(one.values, transform=stats.LOG) for name, one in each(late, "layer")}
+        largest = max(bands, key=lambda name: float(bands[name].centre))
+        close = [name for name, band in bands.items() if name != largest and band.high > bands[largest].low]
+        found = f"Over the last {count:,} epochs {largest} has the largest norm, {centre(late.sel(layer=largest))}"
+        others = f"the 95 % interval{'s' * (len(close) > 1)} of {joined(close)} overlap{'s' * (len(close) == 1)}"
+        end = others if close else "its 95 % interval lies above all others"
+        return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {end}."
+
+    @figure(
+        "Largest eigenvalue of the preconditioned Hessian",
+        key=True,
+        reading="Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot "
+        "by more each time. Where one member lies far from the others, the interval of the mean is wide on both sides.",
+    )
+    def preconditioned_eigenvalue(self, r: xr.Dataset) -> Drawn:
+        eigenvalue, limit = r["preconditioned_eigenvalue"], float(r["stability_threshold"])
+        end = eigenvalue.isel(curvature_epoch=-1)
+        threshold = Reference(limit, "stability threshold")
+        return lines(eigenvalue.where(eigenvalue > 0), "curvature_epoch", references=[threshold]), (
+            f"At the end {int((end > limit).sum())} of {end.sizes['member']} members exceed Adam's threshold, "
+            f"{limit:,.0f} (median {number(float(end.median()))}); the largest value of any epoch is "
+            f"{number(float(eigenvalue.max()))}."
+        )
