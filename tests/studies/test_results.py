@@ -70,3 +70,10 @@ def test_a_group_of_ensembles_with_other_examples_does_not_say_how_many_there_ar
         config = bm.TrainingConfig(bm.MLPConfig((1, 2, 1)), data, epochs=1)
         planned.append((PlannedEnsemble({"samples": samples}, config, range(2)), bm.train(config, members=2).record))
     assert "examples" not in assemble(planned)["main"].coords
+
+
+def test_a_measurement_may_have_the_axis_split_of_its_own():
+    two = xr.Dataset({"loss": (("split", "member"), np.ones((2, 3)))}, {"split": ["train", "test"], "member": range(3)})
+    loss = assemble([(JointMeasurement({"pairing": "shared"}, (), len), two)])["main"]["loss"]
+    assert loss.dims == ("pairing", "split", "member")
+    assert "examples" not in loss.coords

@@ -24,7 +24,7 @@ def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Data
     for name, some in placed.items():
         group = _joined(some, list(dict.fromkeys(dim for coordinates, _ in some for dim in coordinates)))
         known = sizes.get(name, [])
-        if "split" in group.dims and all(one == known[0] for one in known):
+        if known and "split" in group.dims and all(one == known[0] for one in known):
             group = group.assign_coords(examples=("split", [known[0][one] for one in group["split"].values.tolist()]))
         groups[name] = group
     return groups
