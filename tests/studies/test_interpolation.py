@@ -9,22 +9,20 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import models
-from bathymetry.studies import find
-from bathymetry.studies.interpolation import ALPHAS, PAIRINGS, Between
-from bathymetry.studies.legacy import _tree, group_of
+from bathymetry.studies.interpolation import ALPHAS, Between, Interpolation
 from bathymetry.studies.wording import number
-from studies.before import judge
 
-STUDY = find("interpolation")
+FULL = Interpolation.preset("full")
+PAIRINGS = ("independent", "shared", "aligned")
 
 
 def verdicts(accuracy):
-    """What is judged of an accuracy by α, the same for all pairs."""
-    values = np.broadcast_to(np.array([accuracy(alpha) for alpha in ALPHAS]), (len(PAIRINGS), 8, len(ALPHAS)))
-    named = {f"{half}_accuracy": (("pairing", "member", "alpha"), values) for half in ("train", "test")}
-    tree = xr.DataTree(xr.Dataset(named, {"pairing": list(PAIRINGS), "member": range(8), "alpha": list(ALPHAS)}))
-    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {"mnist": ""}}
-    return {one.id[-1]: one.verdict.decision for one in judge(STUDY, tree)}
+    """What is decided from an accuracy by α, the same for all pairs."""
+    values = np.broadcast_to(np.array([accuracy(alpha) for alpha in ALPHAS]), (len(PAIRINGS), 2, 8, len(ALPHAS)))
+    axes = {"pairing": list(PAIRINGS), "split": ["train", "test"], "member": range(8), "alpha": list(ALPHAS)}
+    tree = xr.DataTree.from_dict({"main": xr.Dataset({"accuracy": (tuple(axes), values)}, axes)})
+    tree.attrs = {"data": {"mnist": ""}}
+    return {one.id[-1]: one.verdict.decision for one in FULL.judge(tree)}
 
 
 def test_both_ends_are_on_the_grid_exactly():
@@ -47,25 +45,30 @@ def run(tmp_path_factory):
 
 
 def test_the_ends_of_every_line_are_the_networks_that_were_trained(run):
-    results, trained = run.results["main"].to_dataset(), group_of(_tree(run.results), "training")
-    first = trained["test_accuracy"].sel(end="first").isel(epoch=-1).dropna("member").values
+    results, trained = (run.results[name].to_dataset() for name in ("main", "training"))
+    first = trained["accuracy"].sel(end="first", split="test").isel(epoch=-1).dropna("member").values
     for pairing in PAIRINGS:
-        here = results["test_accuracy"].sel(pairing=pairing)
+        here = results["accuracy"].sel(pairing=pairing, split="test")
         np.testing.assert_allclose(here.sel(alpha=0.0).values, first)
     for pairing, end in (
         ("shared", "second, shared"),
         ("independent", "second, independent"),
         ("aligned", "second, independent"),
     ):
-        last = trained["train_loss"].sel(end=end).isel(epoch=-1).dropna("member").values
-        there = results["train_loss"].sel(pairing=pairing, alpha=1.0).values
+        last = trained["loss"].sel(end=end, split="train").isel(epoch=-1).dropna("member").values
+        there = results["loss"].sel(pairing=pairing, split="train", alpha=1.0).values
         np.testing.assert_allclose(there, last, rtol=1e-4)
 
 
 def test_lines_from_the_start_begin_there(run):
-    lines, trained = run.results["from_start"].to_dataset(), group_of(_tree(run.results), "training")
-    begun = trained["train_loss"].sel(end="first").isel(epoch=0).dropna("member").values
-    np.testing.assert_allclose(lines["train_loss"].isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
+    lines, trained = (run.results[name]["loss"].sel(split="train") for name in ("from_start", "training"))
+    begun = trained.sel(end="first").isel(epoch=0).dropna("member").values
+    np.testing.assert_allclose(lines.isel(learning_rate=0).sel(alpha=0.0).values, begun, rtol=1e-4)
+
+
+def test_an_accuracy_knows_of_how_many_examples_it_is(run):
+    for name in ("main", "from_start"):
+        assert (run.results[name]["examples"] == run.results["training"]["examples"]).all()
 
 
 def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
@@ -76,22 +79,21 @@ def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
     units = [SimpleNamespace(members=range(2), snapshots={3: one}) for one in (good, bad)]
     monkeypatch.setattr("bathymetry.studies.interpolation.vectors", lambda network, unit, epoch: unit.snapshots[epoch])
     line = Between(network, bm.load("digits"), aligned=True)(units)
-    losses = line["train_loss"].isel(member=1)
+    train = line["loss"].sel(split="train")
+    losses = train.isel(member=1)
     assert np.isfinite(losses.sel(alpha=0.0))
     assert losses.drop_sel(alpha=0.0).isnull().all()
-    assert line["train_loss"].isel(member=0).notnull().all()
+    assert train.isel(member=0).notnull().all()
     assert line["barrier"].isnull().isel(member=1, quantity=0)
 
 
 def test_the_figures_are_drawn(run):
-    assert run.figures[0].number == 15
+    assert [one.number for one in run.figures] == [15, None, None, None]
     assert len(run.seen) == 3
 
 
-def test_a_barrier_is_told_above_the_line_first_for_above_the_mean_even_a_slope_has_one(run):
-    told = next(sentence for sentence in run.seen if "barrier" in sentence)
-    rise = run.results["main/barrier"].median("member")
-    for quantity, over in (("loss, line", "the straight line between the ends is"), ("loss, mean", "their mean is")):
-        value = number(float(rise.sel(quantity=quantity, pairing="independent")))
-        assert f"above {over} {value} for independent pairs" in told
-    assert "rate 0.01 (α = 1)" in " ".join(run.seen)
+def test_a_barrier_is_named_above_the_line_because_above_the_mean_even_a_slope_has_one(run):
+    words = next(sentence for sentence in run.seen if "barrier" in sentence)
+    rise = run.results["main/barrier"].median("member").sel(quantity="loss, line", pairing="independent")
+    assert f"above the straight line between the ends: {number(float(rise))} for independent, " in words
+    assert "(rate 0.001)" in run.seen[0]

@@ -55,7 +55,7 @@ SHIPPED = {
         "bathymetry.studies.capacity:Capacity", _PARTS[2], "Do more parameters generalise better?"
     ),
     "interpolation": Entry(
-        "bathymetry.studies.interpolation:STUDY", _PARTS[2], "What lies between two solutions?"
+        "bathymetry.studies.interpolation:Interpolation", _PARTS[2], "What lies between two solutions?"
     ),
     "batch-size": Entry(
         "bathymetry.studies.batch_size:STUDY", _PARTS[2], "Does the batch size decide sensitivity and accuracy?"

@@ -1,281 +1,280 @@
-"""What lies between two solutions?"""
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+import torch
+import xarray as xr
+from pydantic import Field, PositiveFloat
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from bathymetry import models, probes, stats, training
-from bathymetry.studies.legacy import Claim, Classes, ImageSettings, Study, classes_of, later
-from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
+from bathymetry import models, probes, training
+from bathymetry.charts import Reference, attrs, dots, lines
+from bathymetry.claims import claim, majority
+from bathymetry.core.showing import joined
+from bathymetry.data import Data
+from bathymetry.models import MLPConfig
+from bathymetry.store import Chunk
+from bathymetry.studies.arrays import each
+from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.families import BatchSize, Epochs, ImageStudy
+from bathymetry.studies.plan import JointMeasurement, PlannedEnsemble
 from bathymetry.studies.settings import Widths
 from bathymetry.studies.snapshots import vectors
-
-if TYPE_CHECKING:
-    import torch
-    import xarray as xr
-
-    from bathymetry.data import Data
-    from bathymetry.store import Chunk
+from bathymetry.studies.wording import number
+from bathymetry.surface import LossSurface
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
-PAIRINGS = ("independent", "shared", "aligned")
-_AROUND = 0.1  # how far beside an end a peak is looked for
-_HALVES = {"train": "training", "test": "test"}
-
-
-class Settings(ImageSettings):
-    """What can be varied."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"members": 6, "train_examples": 5_000, "test_examples": 2_000, "epochs": 6},
-        "smoke": {"members": 6, "data": "digits", "epochs": 2},
-    }
-
-    network: Widths = Field((30,), description="hidden widths, for example 30")
-    first_rate: PositiveFloat = Field(1e-3, description="learning rate of Adam at α = 0")
-    second_rate: PositiveFloat = Field(1e-2, description="learning rate of Adam at α = 1")
-    batch_size: PositiveInt = Field(25, description="examples a batch")
-    epochs: PositiveInt = Field(10, description="passes over the training examples")
+AROUND = 0.1  # distance from an end within which accuracy must fall for a peak
 
 
 @dataclass(frozen=True)
 class Between:
-    """Loss and accuracy on the lines between two ensembles, training and test."""
+    """Losses and accuracies on the lines between two ensembles, and barriers of the training examples."""
 
-    network: "models.MLPConfig"
-    examples: "Data"
+    network: MLPConfig
+    examples: Data
     aligned: bool
 
     version: ClassVar[int] = 2
 
     @property
     def seconds(self) -> float:
-        """About how long a pair takes."""
         return _line_seconds(self.network, self.examples)
 
-    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
-        """Walk them.
-
-        Args:
-            units: The members at α = 0, and those at α = 1, in their order.
-
-        Returns:
-            Losses, accuracies, barriers.
-        """
-        import torch
-
-        first, second = (vectors(self.network, unit, max(unit.snapshots)) for unit in units)
+    def __call__(self, chunks: Sequence[Chunk]) -> xr.Dataset:
+        first, second = (vectors(self.network, chunk, max(chunk.snapshots)) for chunk in chunks)
         if self.aligned:
             pairs = zip(first, second, strict=True)
             second = torch.stack([_aligned(self.network, one, other) for one, other in pairs])
-        return walked(self.network, self.examples, first, second, units[0].members)
+        return _on_lines(self.network, self.examples, first, second, chunks[0].members)
 
 
 @dataclass(frozen=True)
 class FromTheStart:
-    """The same between each member's start and its solution."""
+    """The same on the lines between each member's initialisation and its solution."""
 
-    network: "models.MLPConfig"
-    examples: "Data"
+    network: MLPConfig
+    examples: Data
 
     version: ClassVar[int] = 2
 
     @property
     def seconds(self) -> float:
-        """About how long a member takes."""
         return _line_seconds(self.network, self.examples)
 
-    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
-        """Walk the lines.
-
-        Args:
-            units: The members, with their starts.
-
-        Returns:
-            Losses, accuracies, barriers.
-        """
-        (unit,) = units
-        start, end = (vectors(self.network, unit, epoch) for epoch in (0, max(unit.snapshots)))
-        return walked(self.network, self.examples, start, end, unit.members)
+    def __call__(self, chunks: Sequence[Chunk]) -> xr.Dataset:
+        (chunk,) = chunks
+        start, end = (vectors(self.network, chunk, epoch) for epoch in (0, max(chunk.snapshots)))
+        return _on_lines(self.network, self.examples, start, end, chunk.members)
 
 
-def _line_seconds(network: "models.MLPConfig", examples: "Data") -> float:
+def _line_seconds(network: MLPConfig, examples: Data) -> float:
     rows = len(ALPHAS) * (len(examples.train) + len(examples.test))
     return 9e-12 * rows * models.parameter_count(network.widths)
 
 
-def walked(
-    network: "models.MLPConfig", examples: "Data", first: "torch.Tensor", second: "torch.Tensor", members: range
-) -> "xr.Dataset":
-    """Walk from one ensemble to another, on the training and on the test examples.
-
-    Args:
-        network: The network.
-        examples: The data.
-        first: Parameters at α = 0.
-        second: Parameters at α = 1.
-        members: Their numbers.
-
-    Returns:
-        Losses and accuracies by α; barriers, and whether the loss falls all the way, on the training examples.
-    """
-    import torch
-    import xarray as xr
-
-    from bathymetry.surface import LossSurface
-
-    variables: dict[str, Any] = {}
+def _module(network: MLPConfig) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
-        module = network()
-    for half, one in (("train", examples.train), ("test", examples.test)):
-        line = probes.interpolate(LossSurface(module, "cross_entropy", one), first, second, ALPHAS)
-        variables[f"{half}_loss"] = (("member", "alpha"), line.loss.numpy())
-        assert line.accuracy is not None
-        assert line.error_barrier is not None
-        assert line.error_barrier_above_line is not None
-        variables[f"{half}_accuracy"] = (("member", "alpha"), line.accuracy.numpy())
-        if half == "train":
-            rises = [line.barrier, line.barrier_above_line, line.error_barrier, line.error_barrier_above_line]
-            variables["barrier"] = (("member", "quantity"), torch.stack(rises, dim=1).numpy())
-            variables["monotone"] = ("member", line.monotone.numpy())
-    quantities = ["loss, mean", "loss, line", "error, mean", "error, line"]
-    return xr.Dataset(variables, {"member": list(members), "alpha": list(ALPHAS), "quantity": quantities})
+        return network()
 
 
-def _aligned(network: "models.MLPConfig", first: "torch.Tensor", second: "torch.Tensor") -> "torch.Tensor":
-    import torch
-    from torch.nn.utils import parameters_to_vector, vector_to_parameters
+def _on_lines(network: MLPConfig, examples: Data, first: Tensor, second: Tensor, members: range) -> xr.Dataset:
+    module = _module(network)
+    train, test = (
+        probes.interpolate(LossSurface(module, "cross_entropy", half), first, second, ALPHAS)
+        for half in (examples.train, examples.test)
+    )
+    rises = [train.barrier, train.barrier_above_line, train.error_barrier, train.error_barrier_above_line]
+    along = ("split", "member", "alpha")
+    return xr.Dataset(
+        {
+            "loss": (along, torch.stack([train.loss, test.loss]).numpy()),
+            "accuracy": (along, torch.stack([train.accuracy, test.accuracy]).numpy()),
+            "barrier": (("member", "quantity"), torch.stack(rises, dim=1).numpy()),
+            "monotone": ("member", train.monotone.numpy()),
+        },
+        {
+            "split": ["train", "test"],
+            "member": list(members),
+            "alpha": list(ALPHAS),
+            "quantity": ["loss, mean", "loss, line", "error, mean", "error, line"],
+        },
+    )
 
+
+def _aligned(network: MLPConfig, first: Tensor, second: Tensor) -> Tensor:
+    """Permute the hidden units of the second network to match those of the first."""
     if not bool(first.isfinite().all() and second.isfinite().all()):
-        return second  # a member that diverged matches nothing, and its line is NaN in any order of its units
-    modules = []
-    for row in (first, second):
-        with torch.random.fork_rng(devices=[]):
-            module = network()
+        return second  # nothing matches a member that diverged; its line is NaN in any order of its units
+    modules = _module(network), _module(network)
+    for module, row in zip(modules, (first, second), strict=True):
         vector_to_parameters(row.clone(), module.parameters())
-        modules.append(module)
     return parameters_to_vector(models.align(*modules).parameters()).detach()
 
 
-def plan(settings: Settings) -> Plan:
-    """Plan one ensemble a learning rate, and the lines between them.
+class Interpolation(ImageStudy):
+    """What lies between two solutions?
 
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The plan. The second rate has as many members again, which share nothing with the first's.
+    Networks trained at one learning rate are joined by straight lines in parameter space to networks trained at
+    another, θ(α) = (1 − α)θ₁ + αθ₂, and loss and accuracy are measured along the lines and beyond. Independent pairs
+    have nothing in common; shared pairs have the same initialisation and the same batches; aligned pairs are the
+    independent ones after the hidden units of the second network are permuted to match the first.
     """
-    given: Classes = classes_of(settings, settings.batch_size)
-    examples, count = given.examples, settings.members
-    network = models.MLPConfig((given.inputs, *settings.network, given.classes))
 
-    def ensemble(rate: float, members: range, end: str) -> PlannedEnsemble:
-        config = training.TrainingConfig(
-            network=network, data=examples, seed=settings.seed, optimizer=training.Adam(lr=rate),
-            loss="cross_entropy", epochs=settings.epochs, batch_size=settings.batch_size, snapshots=(0,),
-        )  # fmt: skip
-        return PlannedEnsemble({"end": end}, config, members, "training")
-
-    first = ensemble(settings.first_rate, range(count), "first")
-    same = ensemble(settings.second_rate, range(count), "second, shared")
-    others = ensemble(settings.second_rate, range(count, 2 * count), "second, independent")
-    lines = {
-        "independent": (Between(network, examples, aligned=False), others),
-        "shared": (Between(network, examples, aligned=False), same),
-        "aligned": (Between(network, examples, aligned=True), others),
+    reading = (
+        "α = 0 is the network of the first rate, α = 1 that of the second; both are on the grid. Each faint line is "
+        "one pair, the strong line their mean on the axis's own scale, its band the pointwise 95 % interval."
+    )
+    presets = {
+        "quick": {"members": 6, "train_examples": 5_000, "test_examples": 2_000, "epochs": 6},
+        "smoke": {"members": 6, "data": "digits", "epochs": 2},
     }
-    joints = [
-        JointMeasurement({"pairing": pairing}, (first, ends), function) for pairing, (function, ends) in lines.items()
-    ]
-    joints += [
-        JointMeasurement({"learning_rate": rate}, (one,), FromTheStart(network, examples), "from_start")
-        for rate, one in ((settings.first_rate, first), (settings.second_rate, same))
-    ]
-    return Plan((first, same, others), tuple(joints), data={examples.name: examples.origin})
+    variables = {
+        "alpha": attrs("α"),
+        "from_start/alpha": attrs("α, from start to solution"),
+        "barrier": attrs("barrier"),
+        "monotone": attrs("whether the training loss never rises from α = 0 to 1"),
+        "pairing": attrs("pairing"),
+        "quantity": attrs("quantity, and what it is above"),
+    }
 
+    network: Widths = Field((30,), description="hidden widths, for example 30")
+    first_rate: PositiveFloat = Field(1e-3, description="learning rate of Adam at α = 0")
+    second_rate: PositiveFloat = Field(1e-2, description="learning rate of Adam at α = 1")
+    batch_size: BatchSize = 25
+    epochs: Epochs = 10
 
-def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
-    """Add of how many examples an accuracy is.
+    def training(self) -> Mapping[str, Any]:
+        return {
+            "data": self.examples,
+            "loss": "cross_entropy",
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "snapshots": (0,),
+        }
 
-    Args:
-        settings: The study's settings.
-        records: What was measured.
+    def plan(self) -> Planned:
+        network, examples, count = self.mlp(self.network), self.examples, self.members
 
-    Returns:
-        The results.
-    """
-    examples = classes_of(settings, settings.batch_size).examples
-    records.dataset = records.to_dataset().assign(train_examples=len(examples.train), test_examples=len(examples.test))
-    return records
+        def trained(end: str, rate: float, members: range) -> PlannedEnsemble:
+            adam = training.Adam(lr=rate)
+            return self.ensemble({"end": end}, network, group="training", members=members, optimizer=adam)
 
+        first = trained("first", self.first_rate, range(count))
+        same = trained("second, shared", self.second_rate, range(count))
+        others = trained("second, independent", self.second_rate, range(count, 2 * count))
+        yield from (first, same, others)
+        for pairing, second in (("independent", others), ("shared", same), ("aligned", others)):
+            between = Between(network, examples, aligned=pairing == "aligned")
+            yield JointMeasurement({"pairing": pairing}, (first, second), between)
+        for rate, one in ((self.first_rate, first), (self.second_rate, same)):
+            yield JointMeasurement({"learning_rate": rate}, (one,), FromTheStart(network, examples), "from_start")
 
-def _accuracies(results: "xr.DataTree") -> "list[tuple[str, xr.DataArray]]":
-    whole = results.to_dataset().sel(pairing="independent")
-    return [(half, whole[f"{half}_accuracy"]) for half in ("train", "test")]
+    def derive(self, results: Groups) -> Groups:
+        examples = results["training"]["examples"]
+        return results | {name: results[name].assign_coords(examples=examples) for name in ("main", "from_start")}
 
+    @claim(
+        "Accuracy peaks at α = 0 and at α = 1.",
+        majority(
+            f"independent pairs whose accuracy at both ends is above that {AROUND:g} to either side; for training and "
+            "test examples"
+        ),
+        absolute=True,
+    )
+    def a(self, r: xr.Dataset) -> xr.DataArray:
+        accuracy = r["accuracy"].sel(pairing="independent")
+        places = [(end, end + side) for end in (0.0, 1.0) for side in (-AROUND, AROUND)]
+        higher = [self._at(accuracy, end) > self._at(accuracy, near) for end, near in places]
+        return xr.concat(higher, "place").all("place")
 
-def _at(accuracy: "xr.DataArray", alpha: float) -> "np.ndarray[Any, Any]":
-    values: np.ndarray[Any, Any] = accuracy.sel(alpha=alpha, method="nearest").values
-    return values
+    @claim(
+        "In between accuracy is lower.",
+        majority(
+            "independent pairs whose accuracy at α = ½ is below that at both ends; for training and test examples"
+        ),
+    )
+    def b(self, r: xr.Dataset) -> xr.DataArray:
+        first, half, second = (self._at(r["accuracy"].sel(pairing="independent"), alpha) for alpha in (0.0, 0.5, 1.0))
+        return (half < first) & (half < second)
 
+    def _at(self, values: xr.DataArray, alpha: float) -> xr.DataArray:
+        return values.sel(alpha=alpha, method="nearest", drop=True)
 
-def _peaks(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    parts = []
-    for half, accuracy in _accuracies(results):
-        higher = [_at(accuracy, end) > _at(accuracy, end + side) for end in (0.0, 1.0) for side in (-_AROUND, _AROUND)]
-        parts.append(stats.majority(np.all(higher, axis=0), coordinates={"examples": _HALVES[half]}))
-    return parts
-
-
-def _lower_between(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    return [
-        stats.majority(
-            (_at(accuracy, 0.5) < _at(accuracy, 0.0)) & (_at(accuracy, 0.5) < _at(accuracy, 1.0)),
-            coordinates={"examples": _HALVES[half]},
+    @figure(
+        "Loss and accuracy between independent solutions",
+        number=15,
+        key=True,
+        reading="The loss is on a logarithmic axis, the accuracy a share of the examples. α = 0 and α = 1 are the two "
+        "networks themselves.",
+    )
+    def between_two_solutions(self, r: xr.Dataset) -> Drawn:
+        one, ends = r.sel(pairing="independent"), self._ends()
+        first, half, second = (self._at(one["accuracy"].sel(split="test"), alpha) for alpha in (0.0, 0.5, 1.0))
+        panels = [
+            *lines(one["loss"], "alpha", "split", references=ends),
+            *lines(one["accuracy"], "alpha", "split", scale="linear", domain=(0.0, 1.0), references=ends),
+        ]
+        return panels, (
+            f"Half way between independent pairs the median test accuracy is {_percent(half)}; at the ends it is "
+            f"{_percent(first)} ({ends[0].label}) and {_percent(second)} ({ends[1].label})."
         )
-        for half, accuracy in _accuracies(results)
-    ]
+
+    @figure(
+        "Training loss and test accuracy between independent, shared and aligned pairs",
+        key=True,
+        reading="Aligning permutes hidden units: each network computes the same function as before, but the line "
+        "between the two networks is another.",
+    )
+    def pairings(self, r: xr.Dataset) -> Drawn:
+        loss, accuracy, ends = r["loss"].sel(split="train"), r["accuracy"].sel(split="test"), self._ends()
+        rise = r["barrier"].sel(quantity="loss, line").median("member")
+        words = [f"{number(float(one))} for {pairing}" for pairing, one in each(rise, "pairing")]
+        panels = [
+            *lines(loss, "alpha", "pairing", references=ends),
+            *lines(accuracy, "alpha", "pairing", scale="linear", domain=(0.0, 1.0), references=ends),
+        ]
+        return panels, (
+            f"Median barrier of the training loss above the straight line between the ends: {joined(words)} pairs."
+        )
+
+    def _ends(self) -> list[Reference]:
+        rates = (self.first_rate, self.second_rate)
+        return [Reference(float(at), f"rate {rate:g}", "x") for at, rate in enumerate(rates)]
+
+    @figure(
+        "Barriers between two solutions",
+        reading="The largest value for α between 0 and 1, above the mean of the ends or above the straight line "
+        "between them. One dot is one pair.",
+    )
+    def barriers(self, r: xr.Dataset) -> Drawn:
+        titles = {
+            "loss, mean": "loss barrier above the mean of the ends",
+            "error, line": "error barrier above the line between the ends",
+        }
+        pieces = [r["barrier"].sel(quantity=of).assign_attrs(attrs(title)) for of, title in titles.items()]
+        words = [f"{_percent(one)} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
+        panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
+        return panels, (
+            f"Median barrier of the training error above the straight line between the ends: {joined(words)} pairs."
+        )
+
+    @figure(
+        "Training loss from initialisation to solution",
+        group="from_start",
+        key=True,
+        reading="The straight line from a member's own initialisation to where training ended, on a logarithmic axis.",
+    )
+    def from_start(self, start: xr.Dataset) -> Drawn:
+        loss = start["loss"].sel(split="train", alpha=slice(-0.01, 1.01))
+        rates = [f"rate {rate:g}" for rate in start["learning_rate"].values.tolist()]
+        falls = [int(one.sum()) for _, one in each(start["monotone"].astype(bool), "learning_rate")]
+        count = start.sizes["member"]
+        words = [f"{fall} of {count} members at {rate}" for fall, rate in zip(falls, rates, strict=True)]
+        panels = lines(loss.assign_coords(rate=("learning_rate", rates)), "alpha", "rate")
+        return panels, f"From initialisation to solution the training loss never rises for {joined(words)}."
 
 
-CLAIMS = (
-    Claim(
-        "a", "Accuracy peaks at α = 0 and at α = 1.", "majority",
-        "the share of independent pairs whose accuracy at both ends is above that 0.1 to either side; for training and "
-        "test examples", _peaks, absolute=True,
-    ),
-    Claim(
-        "b", "In between accuracy is lower.", "majority",
-        "the share of independent pairs whose accuracy at α = ½ is below that at both ends; for training and test "
-        "examples", _lower_between,
-    ),
-)  # fmt: skip
-
-
-STUDY = Study(
-    name="interpolation",
-    part="Part 3: generalisation",
-    question="What lies between two solutions?",
-    about="Networks trained at one learning rate are joined by straight lines in parameter space to networks trained "
-    "at another, θ(α) = (1 − α)θ₁ + αθ₂, and loss and accuracy are measured along the lines and beyond. Independent "
-    "pairs share nothing; shared pairs have the same start and the same batches; aligned pairs are the independent "
-    "ones after the hidden units of the second were put into the order that matches the first.",
-    reading="α = 0 is the network of the first rate, α = 1 that of the second; both are on the grid. Each faint line "
-    "is one pair, the strong line their mean on the axis's own scale, its band the pointwise 95 % interval.",
-    shows=(
-        "Figure 15: loss and accuracy between independent pairs, training and test",
-        "the same for shared and aligned pairs, on the training examples",
-        "barriers of loss and of error",
-        "loss from start to solution",
-    ),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    claims=CLAIMS,
-    figures=later("bathymetry.studies.interpolation_figures", "figures"),
-    seen=later("bathymetry.studies.interpolation_figures", "seen"),
-    protocol_data="mnist",
-)
+def _percent(values: xr.DataArray) -> str:
+    return f"{100 * float(values.median()):.1f} %"
