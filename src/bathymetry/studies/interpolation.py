@@ -25,6 +25,7 @@ from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
+QUANTITIES = ["loss, mean", "loss, line", "error, mean", "error, line"]  # of barriers, and what they are above
 AROUND = 0.1  # distance from an end within which accuracy must fall for a peak
 
 
@@ -85,6 +86,10 @@ def _on_lines(network: MLPConfig, examples: Data, first: Tensor, second: Tensor,
         probes.interpolate(LossSurface(module, "cross_entropy", half), first, second, ALPHAS)
         for half in (examples.train, examples.test)
     )
+    assert train.accuracy is not None
+    assert test.accuracy is not None
+    assert train.error_barrier is not None
+    assert train.error_barrier_above_line is not None
     rises = [train.barrier, train.barrier_above_line, train.error_barrier, train.error_barrier_above_line]
     along = ("split", "member", "alpha")
     return xr.Dataset(
@@ -94,12 +99,7 @@ def _on_lines(network: MLPConfig, examples: Data, first: Tensor, second: Tensor,
             "barrier": (("member", "quantity"), torch.stack(rises, dim=1).numpy()),
             "monotone": ("member", train.monotone.numpy()),
         },
-        {
-            "split": ["train", "test"],
-            "member": list(members),
-            "alpha": list(ALPHAS),
-            "quantity": ["loss, mean", "loss, line", "error, mean", "error, line"],
-        },
+        {"split": ["train", "test"], "member": list(members), "alpha": list(ALPHAS), "quantity": QUANTITIES},
     )
 
 
@@ -268,10 +268,9 @@ class Interpolation(ImageStudy):
     )
     def from_start(self, start: xr.Dataset) -> Drawn:
         loss = start["loss"].sel(split="train", alpha=slice(-0.01, 1.01))
-        rates = [f"rate {rate:g}" for rate in start["learning_rate"].values.tolist()]
-        falls = [int(one.sum()) for _, one in each(start["monotone"].astype(bool), "learning_rate")]
-        count = start.sizes["member"]
-        words = [f"{fall} of {count} members at {rate}" for fall, rate in zip(falls, rates, strict=True)]
+        falls = each(start["monotone"].astype(bool), "learning_rate")
+        words = [f"{int(one.sum())} of {one.size} members at rate {rate:g}" for rate, one in falls]
+        rates = [f"rate {rate:g}" for rate, _ in falls]
         panels = lines(loss.assign_coords(rate=("learning_rate", rates)), "alpha", "rate")
         return panels, f"From initialisation to solution the training loss never rises for {joined(words)}."
 
