@@ -6,6 +6,7 @@ that names cells which a run did not include is not tested, and the claim cannot
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any, Literal, Self
 
@@ -76,7 +77,7 @@ class Rule:
         missing = {
             axis: [name for name in names if name not in evidence[axis].values] for axis, names in wanted.items()
         }
-        cells = [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
+        cells = _places(axes)
         run = [at for at in cells if not any(name in missing[axis] for axis, name in at.items())]
         if any(missing[axis] for axis in self.compared) or (cells and not run):
             return [stats.not_run(f"this run did not include {_listed(missing)}", coordinates)]
@@ -102,9 +103,13 @@ class Rule:
         together: dict[str, list[str]] = {}
         for part in parts:
             together.setdefault(part.finding or part.summary, []).append(" ".join(part.coordinates.values()))
-        return _sentence(
-            "; ".join(f"{joined(names)}: {told}" if any(names) else told for told, names in together.items())
-        )
+        words = [f"{joined(names)}: {told}" if any(names) else told for told, names in together.items()]
+        return _sentence("; ".join(words))
+
+
+def _places(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """All combinations of values along some axes."""
+    return [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
 
 
 def _listed(missing: Mapping[str, Sequence[Any]]) -> str:
@@ -148,13 +153,12 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
     Returns:
         A rule for numbers over `member` and `dim`, by Mann and Whitney's exact test. NaN and infinity rank last.
     """
+    larger = relation in ("above", "after")
+    test = partial(stats.stochastic_order, larger_is_better=larger, relation=relation)
 
     def judge(cell: xr.DataArray, at: Coordinates) -> Part:
         one, other = (cell.sel({dim: name}).values for name in (first, second))
-        return stats.stochastic_order(
-            one, other, larger_is_better=_larger(relation), relation=relation,
-            first=label(first), second=label(second), coordinates=at,
-        )  # fmt: skip
+        return test(one, other, first=label(first), second=label(second), coordinates=at)
 
     words = f"{quantity}, {label(first)} {relation} {label(second)}"
     return Rule("stochastic_order", words, judge, {dim: (first, second)})
@@ -181,15 +185,20 @@ def best_of(
         first, second = (
             {named.format(name): cell.sel({dim: name}).values for name in names} for names in (candidates, others)
         )
-        return stats.best_of(first, second, larger_is_better=_larger(relation), coordinates=at)
+        return stats.best_of(first, second, larger_is_better=relation == "above", coordinates=at)
 
     return Rule("best_of", what, judge, {dim: (*candidates, *others)})
 
 
 def mean_sign(
-    what: str, expected: Side = "above", *, shown: Transform = IDENTITY, unit: str = "",
-    bounds: tuple[float, float] = (-np.inf, np.inf), **by_variable: Side,
-) -> Rule:  # fmt: skip
+    what: str,
+    expected: Side = "above",
+    *,
+    shown: Transform = IDENTITY,
+    unit: str = "",
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    **by_variable: Side,
+) -> Rule:
     """The mean over members lies on one side of zero.
 
     Args:
@@ -203,12 +212,11 @@ def mean_sign(
     Returns:
         A rule for numbers over `member`, by Student's t test. Their attribute `long_name` says what they are.
     """
+    test = partial(stats.mean_sign, shown=shown, unit=unit, bounds=bounds)
 
     def judge(cell: xr.DataArray, at: Coordinates) -> Part:
-        return stats.mean_sign(
-            cell.values, expected=by_variable.get(at.get("of", ""), expected),
-            quantity=str(cell.attrs.get("long_name", "mean")), shown=shown, unit=unit, bounds=bounds, coordinates=at,
-        )  # fmt: skip
+        side, quantity = by_variable.get(at.get("of", ""), expected), str(cell.attrs.get("long_name", "mean"))
+        return test(cell.values, expected=side, quantity=quantity, coordinates=at)
 
     return Rule("mean_sign", what, judge)
 
@@ -271,23 +279,11 @@ def exists(
     """
 
     def judge(grid: xr.Dataset, at: Coordinates) -> Part:
-        axes = [dim for dim in grid["condition"].dims if dim != "member"]
-        places = [
-            dict(zip(axes, place, strict=True)) for place in product(*(grid[axis].values.tolist() for axis in axes))
-        ]
-        conditions, signs = (
-            {
-                named.format(**{str(axis): name for axis, name in place.items()}): grid[of].sel(place).values
-                for place in places
-            }
-            for of in ("condition", "sign")
-        )
+        axes = {str(dim): grid[dim].values.tolist() for dim in grid["condition"].dims if dim != "member"}
+        cells = {named.format(**place): grid.sel(place) for place in _places(axes)}
+        conditions, signs = ({name: one[of].values for name, one in cells.items()} for of in ("condition", "sign"))
         return stats.exists(
             conditions, decides=decides, signs=signs, condition=condition, sign=sign, cell=cell, coordinates=at
         )
 
     return Rule("exists", what, judge, whole=True)
-
-
-def _larger(relation: str) -> bool:
-    return relation in ("above", "after")

@@ -107,9 +107,14 @@ def _trained(
 
     measured = {name: _on_one_thread(one) for name, one in config.named_measurements.items()}
     begin = partial(
-        train, replace(config, measurements=measured), members=members, device=device, progress=progress,
-        checkpoint=keep, checkpoint_every=CHECKPOINT_EVERY,
-    )  # fmt: skip
+        train,
+        replace(config, measurements=measured),
+        members=members,
+        device=device,
+        progress=progress,
+        checkpoint=keep,
+        checkpoint_every=CHECKPOINT_EVERY,
+    )
     try:
         return begin(resume=_left(path))
     except DamagedError as error:

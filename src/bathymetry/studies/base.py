@@ -49,9 +49,14 @@ class FigureMark:
 
 
 def figure(
-    title: str, *, reading: str = "", number: int | Mapping[str, int] | None = None,
-    group: str | tuple[str, ...] = MAIN, each: str | None = None, key: bool = False,
-) -> Callable[[FigureMethod], FigureMethod]:  # fmt: skip
+    title: str,
+    *,
+    reading: str = "",
+    number: int | Mapping[str, int] | None = None,
+    group: str | tuple[str, ...] = MAIN,
+    each: str | None = None,
+    key: bool = False,
+) -> Callable[[FigureMethod], FigureMethod]:
     """Mark a method of a study as a figure. Its name is the figure's.
 
     The method receives a group of the results and returns the panels, and what they show in one sentence.
