@@ -45,7 +45,7 @@ class FigureMark:
         """Number and title."""
         numbers = list(self.number.values()) if isinstance(self.number, Mapping) else [self.number] * bool(self.number)
         name = f"Figure{'s' if len(numbers) > 1 else ''} {joined([*map(str, numbers)])}: " if numbers else ""
-        return f"{name}{self.title}"
+        return name + re.sub(r"\{\w+\}", f"each {self.each}", self.title)
 
 
 def figure(
