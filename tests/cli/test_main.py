@@ -209,10 +209,10 @@ def test_studies_share_a_folder_and_everything_is_rebuilt_from_all_of_them(capsy
 
     status, words, _ = said(capsys, "export", str(out))
     assert status == 0
-    with open(out / "tables" / "depth-classification" / "main-network-member-epoch.csv", newline="") as table:
+    with open(out / "tables" / "depth-classification" / "main-network-split-member-epoch.csv", newline="") as table:
         rows = list(csv.DictReader(table))
-    assert len(rows) == 3 * 6 * 2
-    assert {"network", "member", "epoch", "train_loss", "test_accuracy"} <= rows[0].keys()
+    assert len(rows) == 3 * 2 * 6 * 2
+    assert {"network", "split", "member", "epoch", "loss", "accuracy"} <= rows[0].keys()
 
 
 def test_a_broken_result_of_one_study_does_not_keep_the_others_from_the_page(capsys, out):

@@ -244,7 +244,7 @@ def test_missing_attributes_keep_no_study_from_the_page(out, undrawn):
 def test_results_that_lack_what_their_study_shows_leave_the_page_before_in_place(out):
     before = claims_in(out)
     results = read_results(out / "depth-function" / "result.nc")
-    results["main"].dataset = results["main"].to_dataset().drop_vars("train_loss")
+    results["main"].dataset = results["main"].to_dataset().drop_vars("loss")
     write_results(out / "depth-function" / "result.nc", results)
     publish(out)
     page = html_of(out)

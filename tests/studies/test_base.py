@@ -16,6 +16,7 @@ from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.execution import compare, run_study, train_chunk
 from bathymetry.studies import SHIPPED, ImageStudy, find
+from bathymetry.studies.arrays import listed, means
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
 ROOT = Path(__file__).parents[2]
@@ -165,3 +166,15 @@ def test_listing_loads_no_study():
 def test_an_import_that_is_no_study_is_said(where):
     with pytest.raises(InputError, match="study = "):
         find(where)
+
+
+def test_means_have_the_digits_that_their_intervals_support_and_numbers_their_names():
+    values = xr.DataArray([[0.31, 0.314, 0.312], [0.01, 0.03, 0.09]], {"network": ["a", "b"]}, ("network", "member"))
+    assert means(values, "network") == "0.31 (a) and 0.03 (b)"
+    assert listed(values.max("member"), "network") == "0.31 (a) and 0.090 (b)"
+    assert listed(values.sum("member"), "network", "{:.1f} %") == "0.9 % (a) and 0.1 % (b)"
+
+
+def test_the_words_of_a_figure_name_what_there_is_one_of_for_each():
+    first = find("depth-function").figures()[0]
+    assert first.words == "Figures 1 and 2: Training loss on each function"

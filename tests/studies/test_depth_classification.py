@@ -5,37 +5,43 @@ import pytest
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.studies import find
-from studies.before import judge
+from bathymetry.studies.depth_classification import DepthClassification
 
-STUDY = find("depth-classification")
 NETWORKS = ("shallow", "middle", "deep")
 
 
-def made(train, test, epochs=120, members=8, data="mnist", fall=0.99):
+FULL = DepthClassification.preset("full", members=8)
+
+
+def made(train, test, data="mnist", fall=0.99):
     """Results with constant accuracies a network, members a hair apart, and a loss that falls at the end by `fall`."""
-    given = STUDY.preset("full", members=members, epochs=epochs)
-    hair = np.arange(members)[:, None] * 1e-5 + np.zeros(epochs + 1)
-    loss = np.where(np.arange(epochs + 1) <= 100, 1.0, fall) * np.ones((3, members, 1))
-    dims = ("network", "member", "epoch")
-    records = xr.Dataset(
+    epoch = np.arange(FULL.epochs + 1)
+    hair = np.arange(8)[:, None] * 1e-5 + np.zeros(len(epoch))
+    accuracy = np.array([[train[name], test[name]] for name in NETWORKS])[..., None, None] + hair
+    loss = np.broadcast_to(np.where(epoch <= 100, 1.0, fall), accuracy.shape)
+    dims = ("network", "split", "member", "epoch")
+    main = xr.Dataset(
         {
-            "train_accuracy": (dims, np.array([train[n] for n in NETWORKS])[:, None, None] + hair),
-            "test_accuracy": (dims, np.array([test[n] for n in NETWORKS])[:, None, None] + hair),
-            "train_loss": (dims, loss),
-            "test_loss": (dims, loss),
-            "last_batch_loss": (dims, loss),
-            "diverged": (("network", "member"), np.zeros((3, members), bool)),
+            "accuracy": (dims, accuracy),
+            "loss": (dims, loss),
+            "last_batch_loss": (("network", "member", "epoch"), loss[:, 0]),
+            "diverged": (("network", "member"), np.zeros((3, 8), bool)),
         },
-        {"network": list(NETWORKS), "member": range(members), "epoch": np.arange(epochs + 1)},
-    ).assign(train_examples=60_000, test_examples=10_000)
-    tree = xr.DataTree(records)
-    tree.attrs = {"settings": given.model_dump(mode="json"), "data": {data: "made"}}
+        {
+            "network": list(NETWORKS),
+            "split": ["train", "test"],
+            "examples": ("split", [60_000, 10_000]),
+            "member": range(8),
+            "epoch": epoch,
+        },
+    )
+    tree = xr.DataTree.from_dict(FULL.described({"main": main}))
+    tree.attrs = {"data": {data: "made"}}
     return tree
 
 
 def verdicts(results):
-    return {claim.id[-1]: claim.verdict.decision for claim in judge(STUDY, results)}
+    return {claim.id[-1]: claim.verdict.decision for claim in FULL.judge(results)}
 
 
 def test_claims_that_hold_are_supported():
@@ -57,14 +63,12 @@ def test_numbers_are_judged_on_mnist_only():
 
 def test_a_diverged_member_keeps_the_region_from_being_supported():
     results = made(dict.fromkeys(NETWORKS, 0.99), dict.fromkeys(NETWORKS, 0.955))
-    whole = results.to_dataset()
-    whole["test_accuracy"][0, 0, 95:] = np.nan
-    results.dataset = whole
+    results["main/accuracy"][0, 1, 0, 95:] = np.nan
     assert verdicts(results)["c"] == "undecided"
 
 
 def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
-    plan = STUDY.preset("smoke").planned
+    plan = DepthClassification.preset("smoke").planned
     assert len(plan.notes) == 3
     for ensemble, note, budget in zip(plan.ensembles, plan.notes, (23_860, 23_893, 23_890), strict=True):
         count = sum(p.numel() for p in ensemble.config.network().parameters())
@@ -74,17 +78,16 @@ def test_other_inputs_keep_the_number_of_parameters_and_say_what_was_chosen():
 
 def test_a_batch_of_more_than_the_data_have_is_refused():
     with pytest.raises(InputError, match="batch_size = 2000"):
-        list(STUDY.preset("smoke", batch_size=2000).plan())
+        list(DepthClassification.preset("smoke", batch_size=2000).plan())
 
 
 def test_a_preset_that_draws_more_than_the_data_have_takes_them_all():
-    plan = STUDY.preset("quick", data="digits").planned
+    plan = DepthClassification.preset("quick", data="digits").planned
     assert (len(plan.ensembles[0].config.data.train), len(plan.ensembles[0].config.data.test)) == (1500, 297)
 
 
 def test_networks_of_ones_own_are_trained_as_they_were_given():
-    study = find("depth-classification")
-    plan = study.preset("smoke", networks=((100,), (20, 20))).planned
+    plan = DepthClassification.preset("smoke", networks=((100,), (20, 20))).planned
     assert [ensemble.config.network.widths for ensemble in plan.ensembles] == [(64, 100, 10), (64, 20, 20, 10)]
     assert plan.notes == (
         "These networks have 1,930 to 7,510 parameters, so depth is not all that differs between them.",
@@ -92,9 +95,21 @@ def test_networks_of_ones_own_are_trained_as_they_were_given():
 
 
 def test_the_best_of_three_is_not_judged_between_two():
-    study = find("depth-classification")
-    (claim,) = (one for one in study.claims() if one.letter == "b")
-    places = {"network": ["shallow", "middle"], "epoch": range(5)}
-    accuracy = xr.DataArray(np.full((2, 8, 5), 0.9), dims=("network", "member", "epoch"), coords=places)
-    (part,) = claim.decide(xr.DataTree(xr.Dataset({"test_accuracy": accuracy})))
-    assert (part.decision, part.reason) == ("not tested", "this run did not include the deep network")
+    results = made(dict.fromkeys(NETWORKS, 0.99), dict.fromkeys(NETWORKS, 0.955))
+    two = xr.DataTree.from_dict({"main": results["main"].to_dataset().sel(network=["shallow", "middle"])})
+    two.attrs = results.attrs
+    claim = next(one for one in FULL.judge(two) if one.id.endswith("b"))
+    assert claim.finding == "Not tested: this run did not include network deep."
+
+
+def test_figures_and_main_findings_say_their_numbers():
+    results = made({"shallow": 0.97, "middle": 0.98, "deep": 0.99}, dict.fromkeys(NETWORKS, 0.955))
+    drawn = FULL.draw(results)
+    assert [one.name for _, one in drawn] == ["05-training-loss", "06-accuracy"]
+    assert [panel.title for panel in drawn[1][1].panels] == ["Training accuracy", "Test accuracy"]
+    test, train, lowest = FULL.summary(results, drawn)
+    assert test == drawn[1][1].finding
+    assert test.startswith("After 120 epochs the mean test accuracy is 95.50 % (shallow, 95.50–95.51 %)")
+    assert train.startswith("After 120 epochs the mean training accuracy is 97.00 % (shallow, 97.00–97.01 %), 98.00 %")
+    assert lowest == "The mean test loss is lowest at epoch 101 (shallow), 101 (middle) and 101 (deep)."
+    assert all(len(words.split()) <= 25 for words in (drawn[0][1].finding, test, train, lowest))

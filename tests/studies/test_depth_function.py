@@ -5,20 +5,19 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import find
-from studies.before import judge
+from bathymetry.studies.depth_function import DepthFunction
 
-STUDY = find("depth-function")
 NETWORKS = ("shallow", "middle", "deep")
+COUNTS = ("dead_share", "linear_pieces", "linear_pieces_line")
 
 
 def made(fit_at, epochs=1500, members=8, networks=NETWORKS, widths=None, last=None, **settings):
-    """Results in which a network's members fit a function at the epochs given, member m one epoch later each."""
+    """A study, and results in which networks fit functions at these epochs, member m one epoch later each."""
     if widths is not None:
         settings["networks"] = widths
-    given = STUDY.preset("full", members=members, epochs=epochs, **settings)
+    study = DepthFunction.preset("full", members=members, epochs=epochs, **settings)
     epoch = np.arange(epochs + 1)
-    functions = list(given.functions)
+    functions = list(study.functions)
     times = np.array([[[fit_at[f][n] + m for m in range(members)] for n in networks] for f in functions], float)
     loss = np.where(epoch >= times[..., None], 0.001, 1.0)
     test_loss = loss.copy()
@@ -26,29 +25,34 @@ def made(fit_at, epochs=1500, members=8, networks=NETWORKS, widths=None, last=No
         test_loss[..., -1] = np.array([last[n] for n in networks])[:, None] + 1e-6 * np.arange(members)
     records = xr.Dataset(
         {
-            "train_loss": (("function", "network", "member", "epoch"), loss),
-            "test_loss": (("function", "network", "member", "epoch"), test_loss),
+            "loss": (("function", "network", "split", "member", "epoch"), np.stack([loss, test_loss], axis=2)),
             "prediction": (("function", "network", "member", "last_epoch", "x"), np.zeros((*times.shape, 1, 401))),
         },
         {
             "function": functions,
             "network": list(networks),
+            "split": ["train", "test"],
+            "examples": ("split", [study.samples] * 2),
             "member": range(members),
             "epoch": epoch,
             "last_epoch": [epochs],
         },
     )
-    tree = STUDY.old.derive(given, xr.DataTree(records))
-    tree.attrs = {"settings": given.model_dump(mode="json"), "data": {}}
-    return tree
+    return study, study.described(study.derive({"main": records}))["main"]
 
 
-def verdicts(results):
-    return {claim.id[-1]: claim.verdict.decision for claim in judge(STUDY, results)}
+def judged(study, main):
+    results = xr.DataTree.from_dict({"main": main})
+    results.attrs = {"data": {}}
+    return {claim.id[-1]: claim for claim in study.judge(results)}
+
+
+def verdicts(made):
+    return {letter: claim.verdict.decision for letter, claim in judged(*made).items()}
 
 
 def test_the_epochs_at_which_members_fit_are_found():
-    results = made({"cos": dict.fromkeys(NETWORKS, 700), "arcsinh": dict.fromkeys(NETWORKS, 1495)}).to_dataset()
+    results = made({"cos": dict.fromkeys(NETWORKS, 700), "arcsinh": dict.fromkeys(NETWORKS, 1495)})[1]
     assert results["epochs_to_fit"].sel(function="cos", network="deep").values.tolist() == list(range(700, 708))
     late = results["epochs_to_fit"].sel(function="arcsinh", network="deep").values
     assert late.tolist() == [1495, 1496, 1497, 1498, 1499, 1500, np.inf, np.inf]
@@ -95,7 +99,7 @@ def test_the_deepest_are_held_against_the_shallowest_pair_by_pair_with_their_par
     fit_at = {"cos": dict.fromkeys(names, 9)}
     last = {"4": 0.3, "6": 0.2, "3-3": 0.1, "2-2": 0.25}
     results = made(fit_at, epochs=20, networks=names, widths=widths, last=last, functions=("cos",))
-    verdict = {one.id[-1]: one for one in judge(STUDY, results)}["h"].verdict
+    verdict = judged(*results)["h"].verdict
     outcome = {part.coordinates["networks"]: part.decision for part in verdict.parts}
     assert outcome == {
         "3-3 and 4": "supported", "3-3 and 6": "supported", "2-2 and 4": "supported", "2-2 and 6": "contradicted",
@@ -107,7 +111,7 @@ def test_the_deepest_are_held_against_the_shallowest_pair_by_pair_with_their_par
 
 def test_networks_of_one_depth_are_not_compared_by_depth():
     results = made({"cos": {"4": 9, "6": 9}}, epochs=20, networks=("4", "6"), functions=("cos",), widths=((4,), (6,)))
-    (claim,) = (one for one in judge(STUDY, results) if one.id.endswith("h"))
+    claim = judged(*results)["h"]
     assert claim.verdict.decision == "not tested"
     assert claim.finding == "Not tested: all networks of this run have the same depth."
 
@@ -115,9 +119,9 @@ def test_networks_of_one_depth_are_not_compared_by_depth():
 def test_claims_of_which_only_some_networks_were_run_are_not_supported_but_can_be_contradicted():
     few = {"networks": ("shallow", "middle"), "widths": ((250,), (32, 16, 9))}
     good = {"cos": {"shallow": 500, "middle": 600}, "arcsinh": {"shallow": 200, "middle": 220}}
-    found = {one.id[-1]: one.verdict for one in judge(STUDY, made(good, **few))}
-    assert [found[letter].decision for letter in "abcfg"] == ["undecided"] * 5
-    assert "not tested for deep (was not run)" in found["c"].reason
+    found = judged(*made(good, **few))
+    assert [found[letter].verdict.decision for letter in "abcfg"] == ["undecided"] * 5
+    assert "not tested for deep (was not run)" in found["c"].verdict.reason
     late = {"cos": {"shallow": 200, "middle": 220}, "arcsinh": {"shallow": 500, "middle": 600}}
     assert verdicts(made(late, **few))["c"] == "contradicted"
 
@@ -125,12 +129,12 @@ def test_claims_of_which_only_some_networks_were_run_are_not_supported_but_can_b
 def test_networks_of_ones_own_are_what_a_claim_without_a_mark_is_about():
     own = {"networks": ("8", "5-5"), "widths": ((8,), (5, 5))}
     fit_at = {"cos": {"8": 500, "5-5": 600}, "arcsinh": {"8": 200, "5-5": 220}}
-    found = {one.id[-1]: one for one in judge(STUDY, made(fit_at, **own))}
+    found = judged(*made(fit_at, **own))
     assert {letter: found[letter].verdict.decision for letter in "abcdefg"} == {
         "a": "not tested", "b": "not tested", "c": "supported", "d": "not tested", "e": "not tested",
         "f": "not tested", "g": "supported",
     }  # fmt: skip
-    assert found["d"].finding == "Not tested: this run did not include the deep network and the shallow network."
+    assert found["d"].finding == "Not tested: this run did not include network deep and shallow."
 
 
 def test_networks_beside_those_named_change_nothing_of_a_claim_with_a_number():
@@ -142,19 +146,17 @@ def test_networks_beside_those_named_change_nothing_of_a_claim_with_a_number():
 
 def test_a_member_that_diverged_fails_even_where_it_had_fitted_before():
     fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
-    results = made(fit_at, members=6)
-    whole = results.to_dataset()
+    study, main = made(fit_at, members=6)
     gone = np.zeros((2, 3, 6), bool)
     gone[1, 2, 0] = True
-    results.dataset = whole.assign(diverged=(("function", "network", "member"), gone))
-    verdict = {one.id[-1]: one for one in judge(STUDY, results)}["b"].verdict
+    verdict = judged(study, main.assign(diverged=(("function", "network", "member"), gone)))["b"].verdict
     assert [round(part.estimate * 6) for part in verdict.parts] == [6, 6, 5]
 
 
 def test_fewer_than_six_members_decide_nothing():
     fit_at = {"cos": dict.fromkeys(NETWORKS, 500), "arcsinh": dict.fromkeys(NETWORKS, 200)}
-    judged = judge(STUDY, made(fit_at, members=5))
-    assert {(one.verdict.decision, one.verdict.p) for one in judged} == {("undecided", None)}
+    found = judged(*made(fit_at, members=5)).values()
+    assert {(one.verdict.decision, one.verdict.p) for one in found} == {("undecided", None)}
 
 
 def test_functions_that_were_not_run_leave_their_claims_unjudged():
@@ -166,26 +168,41 @@ def test_functions_that_were_not_run_leave_their_claims_unjudged():
 
 
 def test_the_straight_line_and_the_variance_are_those_of_the_training_examples():
-    results = made({"x": dict.fromkeys(NETWORKS, 5)}, functions=("x",), epochs=10).to_dataset()
+    _, results = made({"x": dict.fromkeys(NETWORKS, 5)}, functions=("x",), epochs=10)
     data = bm.data.function("x")
     assert results["straight_line_r2"].item() == pytest.approx(1.0, abs=1e-12)
     assert results["target_variance"].sel(split="train").item() == pytest.approx(np.var(data.y_train.double().numpy()))
-    assert results["parameter_count"].values.tolist() == [751, 755, 747]
+    assert results["parameters"].values.tolist() == [751, 755, 747]
     assert results["linear_pieces_bound"].values.tolist() == [251, 33 * 17 * 10, 25 * 17 * 11 * 9 * 5]
 
 
 def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     fit_at = {"x**2": dict.fromkeys(NETWORKS, 2), "cos": dict.fromkeys(NETWORKS, 2)}
-    tree = made(fit_at, functions=("x**2", "cos"), epochs=10)
-    results = tree.to_dataset()
-    for name in ("dead_share", "linear_pieces", "linear_pieces_line"):
-        results[name] = (("function", "network", "member"), np.full((2, 3, 8), 0.5))
-    tree.dataset = results
-    figures = STUDY.old.figures(tree)
+    study, main = made(fit_at, functions=("x**2", "cos"), epochs=10)
+    shares = (("function", "network", "member"), np.full((2, 3, 8), 0.5))
+    main = study.described({"main": main.assign(dict.fromkeys(COUNTS, shares))})["main"]
+    figures = [one for _, one in study.draw(xr.DataTree.from_dict({"main": main}))]
     assert [figure.number for figure in figures[:2]] == [1, 4]
-    assert len({figure.name for figure in figures}) == len(figures) == 7
-    assert "0.0010" in figures[0].finding
-    assert all(sentence for sentence in STUDY.old.seen(tree))
+    names = ["01-loss-cos", "04-prediction-cos", "loss-function-1", "prediction-function-1"]
+    assert [figure.name for figure in figures] == [*names, "epochs-to-fit", "dead-units", "linear-pieces"]
+    assert "0.0010 (shallow" in figures[0].finding
+    assert figures[1].title == "Predictions on cos(x)"
+    assert figures[2].title == "Training loss on x**2"
+    assert figures[4].finding == (
+        "Of 8 networks each, 8 (shallow), 8 (middle) and 8 (deep) fit x**2; "
+        "8 (shallow), 8 (middle) and 8 (deep) fit cos(x)."
+    )
+    assert all(len(figure.finding.split()) <= 25 for figure in figures)
+
+
+def test_stored_results_are_judged_and_drawn_without_their_examples(monkeypatch):
+    fit_at = {"cos": dict.fromkeys(NETWORKS, 2), "arcsinh": dict.fromkeys(NETWORKS, 2)}
+    study, main = made(fit_at, epochs=10)
+    monkeypatch.setattr(DepthFunction, "examples", None)
+    assert len(judged(study, main)) == 8
+    assert study.loss(main.sel(function="cos"))[1].startswith(
+        "After 10 epochs the geometric mean of the training loss is 0.0010"
+    )
 
 
 def test_a_function_without_a_value_somewhere_is_learned_and_drawn_with_a_gap(tmp_path):

@@ -7,6 +7,7 @@ import xarray as xr
 
 from bathymetry import stats
 from bathymetry.charts import attrs
+from bathymetry.core.showing import joined
 from bathymetry.studies.wording import number
 
 
@@ -79,3 +80,18 @@ def centre(values: xr.DataArray) -> str:
     """The geometric mean over members with its 95 % interval, in words."""
     band = stats.mean_interval(values.values, transform=stats.LOG)
     return f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"
+
+
+def means(values: xr.DataArray, dim: str) -> str:
+    """Geometric means over members, with the digits that their 95 % intervals support: "0.31 (shallow), 0.3 (deep)"."""
+    words = []
+    for name, one in each(values, dim):
+        band = stats.mean_interval(one.values, transform=stats.LOG)
+        words.append(f"{number(float(band.centre), 2 if band.high < 2 * band.low else 1)} ({name})")
+    return joined(words)
+
+
+def listed(values: xr.DataArray, dim: str, form: str = "") -> str:
+    """Numbers along a dimension with their names: "0.31 (shallow), 0.29 (middle) and 0.27 (deep)"."""
+    show = form.format if form else number
+    return joined([f"{show(float(one))} ({name})" for name, one in each(values, dim)])

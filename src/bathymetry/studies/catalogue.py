@@ -31,11 +31,11 @@ class Entry(NamedTuple):
 _PARTS = ("Part 1: depth", "Part 2: optimisation", "Part 3: generalisation")
 SHIPPED = {
     "depth-function": Entry(
-        "bathymetry.studies.depth_function:STUDY", _PARTS[0],
+        "bathymetry.studies.depth_function:DepthFunction", _PARTS[0],
         "At equal parameters, do deep networks fit a function better than shallow ones?",
     ),
     "depth-classification": Entry(
-        "bathymetry.studies.depth_classification:STUDY", _PARTS[0],
+        "bathymetry.studies.depth_classification:DepthClassification", _PARTS[0],
         "At equal parameters, do deep networks classify images better than shallow ones?",
     ),
     "trajectory": Entry(

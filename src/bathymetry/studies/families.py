@@ -18,6 +18,7 @@ LearningRate = Annotated[PositiveFloat, Field(description="of Adam")]
 BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
 Epochs = Annotated[PositiveInt, Field(description="passes over the training examples")]
 Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
+DEPTHS = ("shallow", "middle", "deep")  # names of networks with as many parameters each
 
 
 class ImageStudy(Study):
