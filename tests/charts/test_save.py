@@ -97,7 +97,7 @@ KEYS = {
         "mean of members", "true function", "one of 10 members", "95 % interval of the mean",
         "outside the training inputs",
     ],
-    "scatter": ["relu", "tanh"],
+    "scatter": ["ReLU", "tanh"],
 }  # fmt: skip
 
 
@@ -167,4 +167,4 @@ def test_figures_and_panels_show_themselves_in_a_notebook(every_kind):
     assert Figures([figure, figure])._repr_html_().count("Two of scatter?</text>") == 2
     words = [text_of(one) for one in ElementTree.fromstring(figure.panels[0]._repr_svg_()).iter(f"{SVG}text")]
     assert words[0] == "first"
-    assert "relu" in words
+    assert "ReLU" in words

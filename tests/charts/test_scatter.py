@@ -21,12 +21,12 @@ def chart():
 def test_every_member_with_two_numbers_is_a_point_of_its_group(chart):
     drawn = {(row["series"], row["member"]): (row["x"], row["y"]) for row in member_rows(chart) if row["x"] is not None}
     assert drawn == {
-        ("relu", 0): (0.1, 1.0), ("relu", 2): (0.3, 0.01), ("tanh", 0): (0.4, 0.5), ("tanh", 1): (0.5, 0.2)
+        ("ReLU", 0): (0.1, 1.0), ("ReLU", 2): (0.3, 0.01), ("tanh", 0): (0.4, 0.5), ("tanh", 1): (0.5, 0.2)
     }  # fmt: skip
 
 
 def test_those_without_a_place_on_the_axis_are_counted_in_words(chart):
-    assert "2 of 3 relu, 2 of 3 tanh are drawn" in chart.description
+    assert "2 of 3 ReLU, 2 of 3 tanh are drawn" in chart.description
 
 
 def test_axes_have_titles_and_groups_have_their_own_shapes(chart):

@@ -84,7 +84,7 @@ def test_a_correlation_is_of_two_variables_cell_by_cell_without_members_that_lac
     )
     expected = stats.correlation(
         loss.values[0, 4:], ratio.values[0, 4:], expected="below", first="loss", second="ratio",
-        coordinates={"activation": "relu"},
+        coordinates={"activation": "ReLU"},
     )  # fmt: skip
     assert same(parts[0], expected)
     assert parts[0].members == 21

@@ -5,32 +5,26 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import find
-from bathymetry.studies.minimal_ratio import ACTIVATIONS, PHASES, STATUSES
-from studies.before import judge
+from bathymetry.studies.minimal_ratio import ACTIVATIONS, CRITICAL, FLAT, ON_THE_WAY, PHASES, MinimalRatio
 
-STUDY = find("minimal-ratio")
+FULL = MinimalRatio.preset("full")
 DIMS = ("activation", "phase", "member")
 
 
 def made(loss, ratio, status, norms=(1.0, 0.5, 0.0), members=30):
     shape = (len(ACTIVATIONS), len(PHASES), members)
-    tree = xr.DataTree(
-        xr.Dataset(
-            {
-                "loss": (DIMS, np.broadcast_to(loss, shape)),
-                "minimal_ratio": (DIMS, np.broadcast_to(ratio, shape)),
-                "status": (DIMS, np.broadcast_to(status, shape)),
-                "gradient_norm": (DIMS, np.broadcast_to(np.array(norms)[:, None], shape)),
-            },
-            {"activation": list(ACTIVATIONS), "phase": list(PHASES), "member": range(members)},
-        )
+    whole = xr.Dataset(
+        {
+            "point_loss": (DIMS, np.broadcast_to(loss, shape)),
+            "minimal_ratio": (DIMS, np.broadcast_to(ratio, shape)),
+            "status": (DIMS, np.broadcast_to(status, shape)),
+            "gradient_norm": (DIMS, np.broadcast_to(np.array(norms)[:, None], shape)),
+        },
+        {"activation": list(ACTIVATIONS), "phase": list(PHASES), "member": range(members)},
     )
-    tree.attrs = {"settings": STUDY.preset("full").model_dump(mode="json"), "data": {}}
-    return {one.id[-1]: one.verdict for one in judge(STUDY, tree)}
-
-
-CRITICAL = STATUSES.index("critical")
+    tree = xr.DataTree.from_dict({"main": whole})
+    tree.attrs = {"data": {}}
+    return {one.id[-1]: one.verdict for one in FULL.judge(tree)}
 
 
 @pytest.mark.parametrize(("sign", "decision"), [(-1, "supported"), (1, "contradicted")])
@@ -41,7 +35,7 @@ def test_loss_against_ratio_decides_b(sign, decision):
 
 def test_points_that_are_not_critical_are_not_counted():
     steps = np.linspace(0.1, 0.9, 30)
-    status = np.where(np.arange(30) < 19, CRITICAL, STATUSES.index("flat"))
+    status = np.where(np.arange(30) < 19, CRITICAL, FLAT)
     verdict = made(steps, 1 - steps, status)["b"]
     assert verdict.decision == "undecided"
     assert verdict.parts[0].members == 19
@@ -58,7 +52,7 @@ def test_the_gradient_after_training_is_compared_with_that_before(norm, decision
 
 
 def test_a_small_run_counts_every_eigenvalue_once(tmp_path):
-    run = bm.run_study("minimal-ratio", preset="smoke", out=tmp_path, descent=20)
+    run = bm.run_study(MinimalRatio, preset="smoke", out=tmp_path, descent=20)
     results = run.results["main"].to_dataset()
     assert results["eigenvalues"].sizes == {"activation": 2, "phase": 3, "member": 6, "index": 32}
     shares = results["minimal_ratio"] + results["zero_share"] + results["negative_share"]
@@ -68,5 +62,5 @@ def test_a_small_run_counts_every_eigenvalue_once(tmp_path):
     assert bool(converged.any())
     trained = results["gradient_norm"].sel(phase="trained")
     assert bool((critical["gradient_norm"].where(converged, 0) <= 1e-8 * trained).all())
-    assert set(np.unique(results["status"].sel(phase="trained"))) == {STATUSES.index("on the way")}
+    assert set(np.unique(results["status"].sel(phase="trained"))) == {ON_THE_WAY}
     assert run.figures[0].number == 11

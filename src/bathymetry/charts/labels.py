@@ -10,7 +10,7 @@ import xarray as xr
 from bathymetry.charts.axes import X_SCALES, Y_SCALES, Axis, Horizontal, Reference, XScale, YScale
 from bathymetry.core.errors import InputError
 
-_LABELS = {"train": "training"}
+_LABELS = {"train": "training", "relu": "ReLU"}
 _OPTIONAL = ("facet", "series")  # arguments that may be None
 
 

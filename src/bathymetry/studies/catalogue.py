@@ -46,7 +46,7 @@ SHIPPED = {
         "What does the gradient norm say while a network trains?",
     ),
     "minimal-ratio": Entry(
-        "bathymetry.studies.minimal_ratio:STUDY", _PARTS[1], "What kind of points does training stop at?"
+        "bathymetry.studies.minimal_ratio:MinimalRatio", _PARTS[1], "What kind of points does training stop at?"
     ),
     "random-labels": Entry(
         "bathymetry.studies.random_labels:RandomLabels", _PARTS[2], "Can a network fit labels that mean nothing?"
