@@ -1,308 +1,280 @@
-"""Does the batch size decide sensitivity and accuracy?"""
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+import torch
+import xarray as xr
+from pydantic import Field, PositiveInt
 
-import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
-
-from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.legacy import Claim, ImageSettings, Study, at_the_end, classes_of, group_of, later, missing_part
-from bathymetry.studies.plan import JointMeasurement, Plan, PlannedEnsemble
+from bathymetry import data, models, probes, training
+from bathymetry.charts import Panel, attrs, dots, lines
+from bathymetry.claims import Rule, best_of, claim, mean_sign
+from bathymetry.core.showing import joined
+from bathymetry.stats import Part
+from bathymetry.store import Chunk
+from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
+from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.families import ImageStudy, LearningRate
+from bathymetry.studies.plan import JointMeasurement
 from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.snapshots import vectors
-from bathymetry.studies.wording import joined
-
-if TYPE_CHECKING:
-    import torch
-    import xarray as xr
-
-    from bathymetry.data import Data
-    from bathymetry.store import Chunk
+from bathymetry.studies.snapshots import module_of, vectors
+from bathymetry.studies.wording import number
+from bathymetry.surface import LossSurface
 
 MATCHINGS = ("epochs", "steps")
-SENSITIVITIES = ("loss", "logits", "probabilities")
-SHARPNESSES = ("keskar", "eigenvalue", "trace")
-_CANDIDATES, _RIVALS = (125, 500), (5, 25, 1_500)
+SENSITIVITIES: tuple[Literal["loss", "logits", "probabilities"], ...] = ("loss", "logits", "probabilities")
+SHARPNESSES = {"keskar": "Keskar's sharpness", "eigenvalue": "Largest eigenvalue", "trace": "Trace of the Hessian"}
+SIZES = (5, 25, 125, 500, 1_500)
+TRAINED = 0.5  # of the best training accuracy; a batch size that ends below this share is hardly trained
 
 
-class Settings(ImageSettings):
-    """What can be varied."""
+def _best(quantity: str) -> Rule:
+    relation: Literal["above", "below"] = "below" if "loss" in quantity else "above"
+    what = f"{quantity}: batch 125 or 500 beats each of 5, 25 and 1,500; at equal epochs"
+    return best_of(what, (125, 500), (5, 25, 1_500), dim="batch_size", relation=relation, named="batch {:,}")
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {
-            "members": 6, "train_examples": 3_000, "test_examples": 1_000, "epochs": 8, "steps": 500,
-            "curvature_examples": 200,
-        },
-        "smoke": {
-            "members": 6, "data": "digits", "epochs": 2, "steps": 20, "batch_sizes": (5, 25, 125, 500),
-            "curvature_examples": 100, "test_examples": 100,
-        },
-    }  # fmt: skip
 
-    # claims with numbers take out the batch sizes that they are about, and are about equal epochs
-    free: ClassVar[frozenset[str]] = ImageSettings.free | {"batch_sizes", "steps", "curvature_examples"}
-
-    network: Widths = Field((20, 30), description="hidden widths, for example 20,30")
-    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
-    batch_sizes: Distinct[tuple[PositiveInt, ...]] = Field(
-        (5, 25, 125, 500, 1_500), min_length=2, description="examples a batch"
-    )
-    epochs: PositiveInt = Field(50, description="passes over the training examples, where epochs are equal")
-    steps: PositiveInt = Field(10_000, description="steps of each, where steps are equal")
-    curvature_examples: int = Field(
-        2_000, ge=3, description="training examples on which sharpness and noise scale are measured"
-    )
+def _worst(what: str, size: int) -> Rule:
+    rule = best_of(what, (size,), (25, 125, 500), dim="batch_size", relation="below", named="batch {:,}")
+    return replace(rule, compared={"batch_size": SIZES})  # nothing is tested without all of these
 
 
 @dataclass(frozen=True)
 class LastGradientNorm:
-    """The norm of the parameter gradient that the last mini-batch left over."""
+    """Norm of the parameter gradient of the last mini-batch."""
 
-    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
-        """Take it.
-
-        Args:
-            moment: The moment of training.
-
-        Returns:
-            A norm for each member.
-        """
-        norms: torch.Tensor = moment.gradients.vectors().norm(dim=1)
+    def __call__(self, state: training.TrainingState) -> torch.Tensor:
+        norms: torch.Tensor = state.gradients.vectors().norm(dim=1)
         return norms
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What can be measured of networks that are trained."""
+    """Loss, accuracy and sensitivity of trained members; sharpness and noise scale on a few training examples."""
 
-    network: "models.MLPConfig"
-    examples: "Data"
-    few: "Data"
+    network: models.MLPConfig
+    examples: data.Data
+    few: data.Data
 
     version: ClassVar[int] = 2
 
     @property
     def seconds(self) -> float:
-        """About how long a member takes."""
-        rows = len(self.examples.train) + len(self.examples.test)
-        return 2e-9 * rows * models.parameter_count(self.network.widths)
+        return 2e-9 * (len(self.examples.train) + len(self.examples.test)) * models.parameter_count(self.network.widths)
 
-    def __call__(self, units: "Sequence[Chunk]") -> "xr.Dataset":
-        """Measure the members.
-
-        Args:
-            units: One unit, with its last parameters.
-
-        Returns:
-            Losses, accuracies, sensitivities on the test examples; sharpness and noise scale on some training examples.
-        """
-        import torch
-        import xarray as xr
-
-        from bathymetry.surface import LossSurface
-
-        (unit,) = units
-        theta = vectors(self.network, unit, max(unit.snapshots))
-        with torch.random.fork_rng(devices=[]):
-            module = self.network()
-        variables: dict[str, Any] = {}
-        for half, one in (("train", self.examples.train), ("test", self.examples.test)):
-            surface = LossSurface(module, "cross_entropy", one)
-            variables[f"{half}_loss"] = ("member", surface.loss(theta).numpy())
-            variables[f"{half}_accuracy"] = ("member", surface.accuracy(theta).numpy())
-        kinds = [probes.sensitivity(surface, theta, of=of).value for of in ("loss", "logits", "probabilities")]
-        variables["sensitivity"] = (("member", "of"), torch.stack(kinds, dim=1).numpy())
+    def __call__(self, chunks: Sequence[Chunk]) -> xr.Dataset:
+        (chunk,) = chunks
+        theta = vectors(self.network, chunk, max(chunk.snapshots))
+        module = module_of(self.network)
+        halves = [LossSurface(module, "cross_entropy", one) for one in (self.examples.train, self.examples.test)]
+        kinds = [probes.sensitivity(halves[1], theta, of=of).value for of in SENSITIVITIES]
         some = LossSurface(module, "cross_entropy", self.few.train)
         largest = probes.eigenvalues(some, theta, k=1)
-        sharp = [
-            probes.sharpness(some, theta, kind="keskar").value,
-            largest.values[:, 0],
-            probes.trace(some, theta).value,
-        ]
-        variables["sharpness"] = (("member", "kind"), torch.stack(sharp, dim=1).numpy())
-        variables["eigenvalue_converged"] = ("member", largest.converged[:, 0].numpy())
+        keskar, trace = probes.sharpness(some, theta, kind="keskar").value, probes.trace(some, theta).value
         noise = probes.noise_scale(some, theta)
-        variables["noise_scale"] = ("member", noise.value.numpy())
-        variables["noise_scale_standard_error"] = ("member", noise.standard_error.numpy())
-        coordinates = {"member": list(unit.members), "of": list(SENSITIVITIES), "kind": list(SHARPNESSES)}
-        return xr.Dataset(variables, coordinates)
+        return xr.Dataset(
+            {
+                "loss": (("split", "member"), torch.stack([one.loss(theta) for one in halves]).numpy()),
+                "accuracy": (("split", "member"), torch.stack([one.accuracy(theta) for one in halves]).numpy()),
+                "sensitivity": (("member", "of"), torch.stack(kinds, dim=1).numpy()),
+                "sharpness": (("member", "kind"), torch.stack([keskar, largest.values[:, 0], trace], dim=1).numpy()),
+                "eigenvalue_converged": ("member", largest.converged[:, 0].numpy()),
+                "noise_scale": ("member", noise.value.numpy()),
+                "noise_scale_standard_error": ("member", noise.standard_error.numpy()),
+            },
+            {"split": ["train", "test"], "member": list(chunk.members), "of": [*SENSITIVITIES], "kind": [*SHARPNESSES]},
+        )
 
 
-def plan(settings: Settings) -> Plan:
-    """Plan one ensemble for each batch size and each way of making them equal, and measure what it ends at.
+class BatchSize(ImageStudy):
+    """Does the batch size decide sensitivity and accuracy?
 
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The plan.
+    The same network is trained with batches of several sizes, for equally many epochs and for equally many steps: at
+    equal epochs the largest batch makes three hundred times fewer steps than the smallest, at equal steps it uses as
+    many times more examples. Sensitivity is the Frobenius norm of the derivative of the loss, the logits or the
+    probabilities with respect to the input, averaged over test images. The loss of an example that is classified with
+    certainty hardly changes, even where its logits do.
     """
-    given = classes_of(settings, max(settings.batch_sizes))
-    examples = given.examples
-    network = models.MLPConfig((given.inputs, *settings.network, given.classes))
-    count = min(settings.curvature_examples, len(examples.train))
-    few = data.subset(examples, count, len(examples.test), settings.seed)
-    ensembles, joints = [], []
-    for matching in MATCHINGS:
-        length = {matching: getattr(settings, matching)}
-        for size in settings.batch_sizes:
-            config = training.TrainingConfig(
-                network=network, data=examples, seed=settings.seed, optimizer=training.Adam(lr=settings.learning_rate),
-                loss="cross_entropy", batch_size=size, record_at=(), evaluate_on={"test": examples.test},
-                measurements={"last_gradient_norm": LastGradientNorm()}, **length,
-            )  # fmt: skip
-            where: dict[str, str | int | float] = {"matching": matching, "batch_size": size}
-            ensembles.append(PlannedEnsemble(where, config, range(settings.members), "training"))
-            joints.append(JointMeasurement(where, (ensembles[-1],), Trained(network, examples, few)))
-    return Plan(tuple(ensembles), tuple(joints), data={examples.name: examples.origin})
 
+    presets = {
+        "quick": {
+            "members": 6,
+            "train_examples": 3_000,
+            "test_examples": 1_000,
+            "epochs": 8,
+            "steps": 500,
+            "curvature_examples": 200,
+        },
+        "smoke": {
+            "members": 6,
+            "data": "digits",
+            "epochs": 2,
+            "steps": 20,
+            "batch_sizes": (5, 25, 125, 500),
+            "curvature_examples": 100,
+            "test_examples": 100,
+        },
+    }
+    # claims with numbers choose the batch sizes that they are about, and are about equal epochs
+    free = ImageStudy.free | {"batch_sizes", "steps", "curvature_examples"}
+    variables = {
+        "batch_size": attrs("batch size", "log", "examples"),
+        "sensitivity": attrs("sensitivity to the input", "log"),
+        "sharpness": attrs("sharpness", "log"),
+        "eigenvalue_converged": attrs("whether the residual of the largest eigenvalue is small enough"),
+        "noise_scale": attrs("gradient noise scale", "log", "examples"),
+        "noise_scale_standard_error": attrs("standard error of the gradient noise scale", "log", "examples"),
+        "last_gradient_norm": attrs("norm of the parameter gradient", "log"),
+    }
 
-def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
-    """Add the gradient that the last mini-batch left over, and how many examples an accuracy is of.
+    network: Widths = Field((20, 30), description="hidden widths, for example 20,30")
+    learning_rate: LearningRate = 1e-3
+    batch_sizes: Distinct[tuple[PositiveInt, ...]] = Field(SIZES, min_length=2, description="examples per batch")
+    epochs: PositiveInt = Field(50, description="passes over the training examples, where epochs are equal")
+    steps: PositiveInt = Field(10_000, description="steps of each, where steps are equal")
+    curvature_examples: int = Field(2_000, ge=3, description="training examples for sharpness and noise scale")
 
-    Args:
-        settings: The study's settings.
-        records: What was measured.
+    def training(self) -> Mapping[str, Any]:
+        return {
+            "data": self.examples,
+            "loss": "cross_entropy",
+            "optimizer": training.Adam(lr=self.learning_rate),
+            "record_at": (),
+            "evaluate_on": {"test": self.examples.test},
+            "measurements": {"last_gradient_norm": LastGradientNorm()},
+        }
 
-    Returns:
-        The results.
-    """
-    examples = classes_of(settings, max(settings.batch_sizes)).examples
-    left = group_of(records, "training")["last_gradient_norm"]
-    root = records.to_dataset()
-    records.dataset = root.assign(
-        last_gradient_norm=at_the_end(left),
-        train_examples=len(examples.train),
-        test_examples=len(examples.test),
+    def plan(self) -> Planned:
+        network, examples = self.mlp(self.network), self.examples
+        few = data.subset(examples, min(self.curvature_examples, len(examples.train)), len(examples.test), self.seed)
+        for matching in MATCHINGS:
+            length = {matching: getattr(self, matching)}
+            for size in self.batch_sizes:
+                at: dict[str, str | int] = {"matching": matching, "batch_size": size}
+                one = self.ensemble(at, network, group="training", batch_size=size, **length)
+                yield from (one, JointMeasurement(at, (one,), Trained(network, examples, few)))
+
+    def derive(self, results: Groups) -> Groups:
+        main = results["main"].assign(last_gradient_norm=at_the_end(results["training"]["last_gradient_norm"]))
+        main = main.assign_coords(
+            examples=("split", [len(self.examples.train), len(self.examples.test)]),
+            schedule=("matching", [f"equal {name}" for name in MATCHINGS]),
+            batch=("batch_size", [f"batch {size:,}" for size in self.batch_sizes]),
+        )
+        return results | {"main": main}
+
+    @claim("The best test accuracy lies at batches between 100 and 1,000.", _best("test accuracy"), absolute=True)
+    def a(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        return self._at_equal_epochs(r, "test", "accuracy")
+
+    @claim("The best test loss lies at batches between 100 and 1,000.", _best("test loss"), absolute=True)
+    def b(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        return self._at_equal_epochs(r, "test", "loss")
+
+    @claim(
+        "The best training accuracy lies at batches between 100 and 1,000.", _best("training accuracy"), absolute=True
     )
-    return records
+    def c(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        return self._at_equal_epochs(r, "train", "accuracy")
 
+    @claim("The best training loss lies at batches between 100 and 1,000.", _best("training loss"), absolute=True)
+    def d(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        return self._at_equal_epochs(r, "train", "loss")
 
-def _equal_epochs(results: "xr.DataTree", quantity: str) -> "dict[int, np.ndarray[Any, Any]]":
-    whole = results.to_dataset().sel(matching="epochs")
-    # of a network that diverged the loss is NaN, and its accuracy that of answering one class always
-    values = whole[quantity].where(whole[f"{quantity.partition('_')[0]}_loss"].notnull())
-    return {int(size): values.sel(batch_size=size).values for size in values["batch_size"].values}
+    def _at_equal_epochs(self, r: xr.Dataset, split: str, quantity: str) -> tuple[xr.DataArray, str]:
+        epochs, steps = (r.sel(matching=matching, split=split) for matching in MATCHINGS)
+        middle = steps[quantity].median("member")
+        best = lowest(middle) if quantity == "loss" else highest(middle)
+        # the loss of a network that diverged is NaN, but its accuracy that of always giving one class
+        values = epochs[quantity].where(epochs["loss"].notnull())
+        return values, f"At equal steps the best median is that of {best['batch'].item()}."
 
+    @claim(
+        "Accuracy is worst below 10 and above 1,000.",
+        _worst("test accuracy of batch 5, and of 1,500, below that of each of 25, 125 and 500; at equal epochs", 5),
+        absolute=True,
+    )
+    def e(self, r: xr.Dataset) -> Iterator[Part]:
+        accuracy, _ = self._at_equal_epochs(r, "test", "accuracy")
+        for end, size in (("below 10", 5), ("above 1,000", 1_500)):
+            yield from _worst("", size)(accuracy, end=end)
 
-def _missing(values: "dict[int, np.ndarray[Any, Any]]") -> "list[stats.Part]":
-    missing = [f"{size:,}" for size in sorted((*_CANDIDATES, *_RIVALS)) if size not in values]
-    return [missing_part([f"batch size {joined(missing)}"])] if missing else []
+    @claim(
+        "Sensitivity falls as the batch grows.",
+        mean_sign("each member's slope of log sensitivity of the loss on log batch size; at equal epochs", "below"),
+    )
+    def f(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        logs = on_scale(r["sensitivity"].sel(of="loss")).assign_attrs(long_name="log sensitivity on log batch size")
+        epochs, steps = (slopes(logs.sel(matching=matching), r["batch_size"]) for matching in MATCHINGS)
+        (part,) = mean_sign("", "below")(steps)
+        way = {"supported": "falls too", "contradicted": "rises"}.get(part.decision, "neither clearly falls nor rises")
+        return epochs, f"At equal steps it {way}: {part.finding or part.summary}."
 
+    @figure("Accuracy and sensitivity of the probabilities by batch size", number=16, key=True)
+    def accuracy_and_sensitivity(self, r: xr.Dataset) -> Drawn:
+        bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
+        words = [f"{100 * float(one):.2f} % with {one['batch'].item()} at {one['schedule'].item()}" for one in bests]
+        panels = lines(r["accuracy"].sel(matching="epochs"), "batch_size", "split", title="Accuracy at equal epochs")
+        return panels + self._sensitivity(r, "probabilities"), f"Highest median test accuracy: {joined(words)}."
 
-def _best_in_between(quantity: str, *, larger_is_better: bool) -> Any:
-    def decide(results: "xr.DataTree") -> "Sequence[stats.Part]":
-        values = _equal_epochs(results, quantity)
-        if missing := _missing(values):
-            return missing
-        candidates = {f"batch {size:,}": values[size] for size in _CANDIDATES}
-        rivals = {f"batch {size:,}": values[size] for size in _RIVALS}
-        return [stats.best_of(candidates, rivals, larger_is_better=larger_is_better)]
+    @figure("Loss and sensitivity of the loss by batch size", number=17)
+    def loss_and_sensitivity(self, r: xr.Dataset) -> Drawn:
+        loss = r["loss"].sel(matching="epochs")
+        best = lowest(loss.sel(split="test").median("member"))
+        panels = lines(loss, "batch_size", "split", title="Loss at equal epochs") + self._sensitivity(r, "loss")
+        return panels, f"Median test loss at equal epochs is lowest with {best['batch'].item()}: {number(float(best))}."
 
-    return decide
+    def _sensitivity(self, r: xr.Dataset, of: str) -> list[Panel]:
+        return lines(r["sensitivity"].sel(of=of), "batch_size", "schedule", title=f"Sensitivity of the {of}")
 
+    @figure("Test accuracy and loss at equal epochs and at equal steps", key=True)
+    def equal_steps(self, r: xr.Dataset) -> Drawn:
+        accuracy, loss = (lines(r[of].sel(split="test"), "batch_size", "schedule") for of in ("accuracy", "loss"))
+        reached = r["accuracy"].sel(matching="epochs", split="train").median("member").sortby("batch_size")
+        end, best, examples = float(reached[-1]), float(reached.max()), int(r["examples"].sel(split="train"))
+        smallest, largest = min(self.batch_sizes), max(self.batch_sizes)
+        most, least = (self.epochs * math.ceil(examples / size) for size in (smallest, largest))
+        return accuracy + loss, (
+            f"At equal epochs, batch {largest:,} makes {least:,} steps (batch {smallest:,}: {most:,}) and reaches a "
+            f"median training accuracy of {100 * end:.1f} %{': hardly trained' if end < TRAINED * best else ''}."
+        )
 
-def _worst_at_the_ends(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    values = _equal_epochs(results, "test_accuracy")
-    if missing := _missing(values):
-        return missing
-    middle = {f"batch {size:,}": values[size] for size in (25, 125, 500)}
-    return [
-        stats.best_of({f"batch {size:,}": values[size]}, middle, larger_is_better=False, coordinates={"end": end})
-        for end, size in (("below 10", 5), ("above 1,000", 1_500))
-    ]
+    @figure("Sensitivity of the loss, the logits and the probabilities", key=True)
+    def sensitivities(self, r: xr.Dataset) -> Drawn:
+        panels = lines(r["sensitivity"], "batch_size", "schedule", facet="of", height=240)
+        return panels, self._change(r["sensitivity"].sel(of="loss"), "loss sensitivity")
 
+    @figure(
+        "Sharpness of the solutions by batch size",
+        key=True,
+        reading="On some training examples. Scaling one layer up and the next down changes no output, but all three.",
+    )
+    def sharpness(self, r: xr.Dataset) -> Drawn:
+        values = r["sharpness"].where(r["sharpness"] > 0)
+        named = values.assign_coords(measure=("kind", list(SHARPNESSES.values())))
+        panels = lines(named, "batch_size", "schedule", facet="measure", height=240)
+        return panels, self._change(r["sharpness"].sel(kind="eigenvalue"), "largest Hessian eigenvalue")
 
-def _sensitivity_falls(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    return _slope_of_sensitivity(results, "epochs")
+    @figure(
+        "Gradient noise scale",
+        reading="tr(Σ) / ‖G‖² on some training examples; infinite where their mean gradient can't be told from zero.",
+    )
+    def noise_scale(self, r: xr.Dataset) -> Drawn:
+        panels = dots(r["noise_scale"], "batch", facet="schedule", never="infinite")
+        return panels, self._change(r["noise_scale"], "gradient noise scale")
 
+    @figure("Parameter gradient of the last mini-batch, which is no sensitivity to the input")
+    def last_gradient(self, r: xr.Dataset) -> Drawn:
+        values = r["last_gradient_norm"]
+        panels = lines(values.where(values > 0), "batch_size", "schedule", title="Gradient of the last mini-batch")
+        return panels, self._change(values, "norm")
 
-def _slope_of_sensitivity(results: "xr.DataTree", matching: str) -> "Sequence[stats.Part]":
-    values = results.to_dataset()["sensitivity"].sel(matching=matching, of="loss").transpose("batch_size", "member")
-    sizes = np.log(values["batch_size"].values.astype(float))
-    centred = sizes - sizes.mean()
-    # a network that diverged, or answers every input alike, has no logarithm and so no slope
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = centred @ np.log(values.values) / (centred @ centred)
-    return [stats.mean_sign(slopes, expected="below", quantity="mean slope of log sensitivity on log batch size")]
-
-
-def _sensitivity_at_equal_steps(results: "xr.DataTree") -> str:
-    (part,) = _slope_of_sensitivity(results, "steps")
-    same = {"supported": "falls too", "contradicted": "rises", "undecided": "neither clearly falls nor clearly rises"}
-    return f"At equal steps it {same[part.decision]}: {part.finding or part.summary}."
-
-
-def _best_at_equal_steps(quantity: str, *, larger_is_better: bool) -> Any:
-    def beside(results: "xr.DataTree") -> str:
-        middle = results.to_dataset()[quantity].sel(matching="steps").median("member")
-        best = int(np.argmax(middle.values if larger_is_better else -middle.values))
-        return f"At equal steps the best median is that of batch {int(middle['batch_size'][best]):,}."
-
-    return beside
-
-
-_BETWEEN = "batch 125 or 500 beats each of 5, 25 and 1,500; at equal epochs"
-
-CLAIMS = (
-    Claim(
-        "a", "The best test accuracy lies at batches between 100 and 1,000.", "best_of",
-        f"test accuracy: {_BETWEEN}", _best_in_between("test_accuracy", larger_is_better=True),
-        beside=_best_at_equal_steps("test_accuracy", larger_is_better=True), absolute=True,
-    ),
-    Claim(
-        "b", "The best test loss lies at batches between 100 and 1,000.", "best_of",
-        f"test loss: {_BETWEEN}", _best_in_between("test_loss", larger_is_better=False),
-        beside=_best_at_equal_steps("test_loss", larger_is_better=False), absolute=True,
-    ),
-    Claim(
-        "c", "The best training accuracy lies at batches between 100 and 1,000.", "best_of",
-        f"training accuracy: {_BETWEEN}", _best_in_between("train_accuracy", larger_is_better=True),
-        beside=_best_at_equal_steps("train_accuracy", larger_is_better=True), absolute=True,
-    ),
-    Claim(
-        "d", "The best training loss lies at batches between 100 and 1,000.", "best_of",
-        f"training loss: {_BETWEEN}", _best_in_between("train_loss", larger_is_better=False),
-        beside=_best_at_equal_steps("train_loss", larger_is_better=False), absolute=True,
-    ),
-    Claim(
-        "e", "Accuracy is worst below 10 and above 1,000.", "best_of",
-        "test accuracy of batch 5, and of 1,500, below that of each of 25, 125 and 500; at equal epochs",
-        _worst_at_the_ends, absolute=True,
-    ),
-    Claim(
-        "f", "Sensitivity falls as the batch grows.", "mean_sign",
-        "each member's slope of the logarithm of the loss's mean sensitivity to the input on that of the batch size; "
-        "at equal epochs", _sensitivity_falls, beside=_sensitivity_at_equal_steps,
-    ),
-)  # fmt: skip
-
-
-STUDY = Study(
-    name="batch-size",
-    part="Part 3: generalisation",
-    question="Does the batch size decide sensitivity and accuracy?",
-    about="The same network is trained with batches of several sizes, for as many epochs and, beside that, for as many "
-    "steps: equal epochs give the largest batch three hundred times fewer steps than the smallest. Sensitivity is the "
-    "Frobenius norm of a derivative with respect to the input, a mean over test images.",
-    reading="Both axes of most charts are logarithmic. Each faint line is one member, the strong line their mean on "
-    "the axis's own scale, its band the pointwise 95 % interval.",
-    shows=(
-        "Figure 16: accuracy and sensitivity by batch size",
-        "Figure 17: loss and sensitivity by batch size",
-        "the same at equal numbers of steps",
-        "sensitivity of the loss, of the logits and of the probabilities",
-        "sharpness: Keskar's, the largest eigenvalue, the trace",
-        "the gradient noise scale",
-        "the parameter gradient that the last mini-batch left over",
-    ),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    claims=CLAIMS,
-    figures=later("bathymetry.studies.batch_size_figures", "figures"),
-    seen=later("bathymetry.studies.batch_size_figures", "seen"),
-    protocol_data="mnist",
-)
+    def _change(self, values: xr.DataArray, name: str) -> str:
+        words = []
+        for matching, middle in each(values.median("member").sortby("batch_size"), "matching"):
+            first, last = float(middle[0]), float(middle[-1])
+            words.append(
+                f"{'rises' if last > first else 'falls'} from {number(first)} to {number(last)} at equal {matching}"
+            )
+        return f"Median {name} from batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}: {', '.join(words)}."

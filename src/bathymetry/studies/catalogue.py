@@ -58,7 +58,7 @@ SHIPPED = {
         "bathymetry.studies.interpolation:Interpolation", _PARTS[2], "What lies between two solutions?"
     ),
     "batch-size": Entry(
-        "bathymetry.studies.batch_size:STUDY", _PARTS[2], "Does the batch size decide sensitivity and accuracy?"
+        "bathymetry.studies.batch_size:BatchSize", _PARTS[2], "Does the batch size decide sensitivity and accuracy?"
     ),
 }  # fmt: skip
 _ENTRY_POINTS = "bathymetry.studies"

@@ -20,7 +20,7 @@ from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, Epochs, ImageStudy
 from bathymetry.studies.plan import JointMeasurement, PlannedEnsemble
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.snapshots import vectors
+from bathymetry.studies.snapshots import module_of, vectors
 from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
@@ -75,13 +75,8 @@ def _line_seconds(network: MLPConfig, examples: Data) -> float:
     return 9e-12 * rows * models.parameter_count(network.widths)
 
 
-def _module(network: MLPConfig) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        return network()
-
-
 def _on_lines(network: MLPConfig, examples: Data, first: Tensor, second: Tensor, members: range) -> xr.Dataset:
-    module = _module(network)
+    module = module_of(network)
     train, test = (
         probes.interpolate(LossSurface(module, "cross_entropy", half), first, second, ALPHAS)
         for half in (examples.train, examples.test)
@@ -107,7 +102,7 @@ def _aligned(network: MLPConfig, first: Tensor, second: Tensor) -> Tensor:
     """Permute the hidden units of the second network to match those of the first."""
     if not bool(first.isfinite().all() and second.isfinite().all()):
         return second  # nothing matches a member that diverged; its line is NaN in any order of its units
-    modules = _module(network), _module(network)
+    modules = module_of(network), module_of(network)
     for module, row in zip(modules, (first, second), strict=True):
         vector_to_parameters(row.clone(), module.parameters())
     return parameters_to_vector(models.align(*modules).parameters()).detach()
@@ -217,7 +212,7 @@ class Interpolation(ImageStudy):
             *lines(one["accuracy"], "alpha", "split", scale="linear", domain=(0.0, 1.0), references=ends),
         ]
         return panels, (
-            f"Half way between independent pairs the median test accuracy is {_percent(half)}; at the ends it is "
+            f"Half way between independent pairs the median test accuracy is {_percent(half)}; at the ends "
             f"{_percent(first)} ({ends[0].label}) and {_percent(second)} ({ends[1].label})."
         )
 
@@ -256,9 +251,7 @@ class Interpolation(ImageStudy):
         pieces = [r["barrier"].sel(quantity=of).assign_attrs(attrs(title)) for of, title in titles.items()]
         words = [f"{_percent(one)} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
         panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
-        return panels, (
-            f"Median barrier of the training error above the straight line between the ends: {joined(words)} pairs."
-        )
+        return panels, (f"Median barrier of training error above the line between the ends: {joined(words)} pairs.")
 
     @figure(
         "Training loss from initialisation to solution",
