@@ -15,9 +15,18 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.derivative_checks import check_gradient, check_product, padded_examples
-from bathymetry.surface.network import Network, Watch, same_numbers
-from bathymetry.surface.parameters import Selection
+from bathymetry.surface.derivative_checks import (
+    FEW,
+    Trial,
+    check_gradient,
+    check_product,
+    make_trial,
+    padded_examples,
+)
+from bathymetry.surface.derivatives import Derivatives
+from bathymetry.surface.mlp import MLPDerivatives
+from bathymetry.surface.network import Network, same_numbers
+from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.surface.randomness import (
     HiddenRandomness,
     is_random_in_training,
@@ -26,7 +35,6 @@ from bathymetry.surface.randomness import (
     preserve_rng_state,
     random_states,
 )
-from bathymetry.surface.trial import FEW, Trial, make_trial
 from bathymetry.training.loss import Criterion, as_count
 
 _TRIED = 8  # batches in which a finite loss is looked for
@@ -34,42 +42,19 @@ _SEEDS = 10  # for a network that draws random numbers without an effect that sh
 
 
 def check_surface(
-    network: Network,
-    criterion: Criterion,
-    selection: Selection,
-    theta: Float[Tensor, " parameter"],
-    few: Batch,
-    batches: Callable[[], Iterable[Batch]],
-    *,
-    several: bool,
-    has_formulas: bool,
+    derivatives: Derivatives, theta: Float[Tensor, " parameter"], parts: Parts
 ) -> Callable[[], None] | None:
     """Refuse what makes no loss surface; find out how examples are coupled and counted.
 
-    Args:
-        network: The network.
-        criterion: The loss; learns the mean count of a loss that returns (sum, count).
-        selection: The parameters.
-        theta: Their values.
-        few: At most eight examples of the first batch.
-        batches: Gives the data on the network's device, cut to fit into memory.
-        several: Whether the data have several batches before they are cut.
-        has_formulas: Whether derivatives come from formulas, which need no check.
-
-    Returns:
-        A check to be made before the first Hessian product, if one is needed.
+    A check to be made before the first Hessian product is returned, if one is needed.
     """
-
-    def ask(batch: Batch) -> Tensor:
-        parameters, constants = selection.split(theta), network.constants(selection.shapes)
-        with torch.no_grad():
-            return criterion.value(network.raw_loss(parameters, constants, criterion, batch), batch.rows)
-
-    used = _check_repeats(network, ask, few, batches)
-    if has_formulas:
+    network = derivatives.network
+    batches = partial(parts.cut, theta[None], GRAPHS, FEW)
+    used = _check_repeats(derivatives, theta, parts.place(parts.batches.first.spread(FEW)), batches)
+    if isinstance(derivatives, MLPDerivatives):  # formulas need no check
         return None
     # a batch may have no label that counts
-    trials = (make_trial(network, criterion, selection, theta, batch) for batch in islice(batches(), _TRIED))
+    trials = (make_trial(derivatives, theta, batch) for batch in islice(batches(), _TRIED))
     trial = next((one for one in trials if one is not None), None)
     has_functions = False
     if trial is not None:
@@ -77,50 +62,56 @@ def check_surface(
         has_functions = check_gradient(trial)
         padded = padded_examples(network.module, batches)
         if padded is not None:
-            check_gradient(replace(trial, batch=padded.map(trial.network.cast)))
-        _check_weights(trial, batches, several=several)
-        criterion.mean_count = _mean_count(trial, batches)
-    _check_hidden_randomness(network, partial(ask, used))
+            check_gradient(trial.on(padded))
+        _check_weights(trial, batches, several=parts.batches.count > 1)
+        derivatives.criterion.mean_count = _mean_count(trial, batches)
+    _check_hidden_randomness(network, partial(_value, derivatives, theta, used))
     # in float32 a step may cross kinks, so that only large differences mean something
     return partial(check_product, trial) if trial is not None and (trial.is_fine or has_functions) else None
 
 
+def _value(derivatives: Derivatives, theta: Tensor, batch: Batch) -> Tensor:
+    """The loss by the network itself, even if there are formulas."""
+    with torch.no_grad():
+        return derivatives.value(theta, batch)
+
+
 def _check_repeats(
-    network: Network, ask: Callable[[Batch], Tensor], few: Batch, batches: Callable[[], Iterable[Batch]]
+    derivatives: Derivatives, theta: Tensor, few: Batch, batches: Callable[[], Iterable[Batch]]
 ) -> Batch:
     """Refuse a loss that differs between two evaluations, or a pass that keeps what it writes; return what was used."""
     # a few examples do if the network takes them, has a loss there, and draws no random numbers
     try:
-        if _repeats(network, ask, few):
+        if _repeats(derivatives, theta, few):
             return few
     except InputError:
         pass
     whole = next(iter(batches()))
-    _repeats(network, ask, whole)
+    _repeats(derivatives, theta, whole)
     return whole
 
 
-def _repeats(network: Network, ask: Callable[[Batch], Tensor], batch: Batch) -> bool:
+def _repeats(derivatives: Derivatives, theta: Tensor, batch: Batch) -> bool:
     """Evaluate twice; tell whether the loss is finite without random numbers."""
-    asked = partial(_asked, network, ask, batch)
-    with network.watched() as watch, network.measuring():
+    network, asked = derivatives.network, partial(_asked, derivatives, theta, batch)
+    with network.watched() as behaviour, network.measuring():
         (first, drew), (second, _) = _seeded(0, asked), _seeded(1, asked)
-    network.behaviour.draws = drew
-    if watch.keeps:
+    behaviour.draws = drew
+    if behaviour.keeps:
         remedy = "its forward pass writes into a tensor that it keeps: register that as a buffer"
         raise InputError("model", network.kind, remedy)
     if not same_numbers(first, second):
-        raise network.unsteady_error(watch, drew, asked)
+        raise network.unsteady_error(drew, asked)
     return not drew and bool(first.isfinite())
 
 
 def _check_repeats_elsewhere(trial: Trial) -> None:
     """Refuse a network whose randomness shows only away from its initial parameters."""
-    first = trial.number(trial.value).double()
+    first = trial.number(trial.result).double()
     for seed in range(1, _SEEDS if trial.draws else 1):
-        loss, drew = _seeded(seed, partial(trial.loss, trial.theta))
+        loss, drew = _seeded(seed, trial.along)
         if not torch.equal(first, loss):
-            raise trial.network.unsteady_error(Watch(), drew, partial(trial.loss, trial.theta))
+            raise trial.network.unsteady_error(drew, trial.along)
         if not drew:
             return
 
@@ -132,14 +123,14 @@ def _seeded(seed: int, ask: Callable[[], Tensor]) -> tuple[Tensor, bool]:
         return ask(), random_states() != before
 
 
-def _asked(network: Network, ask: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+def _asked(derivatives: Derivatives, theta: Tensor, batch: Batch) -> Tensor:
     try:
-        return ask(batch)
+        return _value(derivatives, theta, batch)
     except InputError:
         raise
     except Exception as error:
         shape = [tuple(tensor.shape) for tensor in batch.tensors()]
-        remedy = f"the network or the loss refuses them ({network.explained(error, batch)})"
+        remedy = f"the network or the loss refuses them ({derivatives.network.explained(error, batch)})"
         raise InputError("data", f"tensors of shape {shape}", remedy) from error
 
 
@@ -262,7 +253,7 @@ def _is_of_network(trial: Trial, parts: list[Batch]) -> bool:
         return trial.network.couples_examples
     whole, *others = parts
     with trial.network.measuring(), torch.no_grad():
-        output = trial.output(whole)
+        output = trial.output(trial.theta, whole)
         leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if not leaves or not all(leaf.ndim and len(leaf) and len(leaf) % whole.rows == 0 for leaf in leaves):
             return trial.network.couples_examples
@@ -289,7 +280,7 @@ def _refuse_broadcasting(trial: Trial, few: Batch) -> None:
     if trial.criterion.takes_model or not few.targets:
         return
     with trial.network.measuring(), torch.no_grad():
-        output, target = trial.output(few), few.targets[0]
+        output, target = trial.output(trial.theta, few), few.targets[0]
     if not isinstance(output, Tensor) or not isinstance(target, Tensor) or not target.is_floating_point():
         return
     if output.shape != target.shape and output.numel() == target.numel():
@@ -318,7 +309,7 @@ def _mean_count(trial: Trial, batches: Callable[[], Iterable[Batch]]) -> float |
         return None
     with trial.network.measuring(), torch.no_grad():
         elsewhere = trial.raw(trial.theta + trial.direction, trial.batch)
-        if float(as_count(trial.value[1])) != float(as_count(elsewhere[1])):
+        if float(as_count(trial.result[1])) != float(as_count(elsewhere[1])):
             remedy = "its count depends on the parameters; expected a count that follows from the batch alone"
             raise InputError("loss", trial.criterion.name, remedy)
         count, rows = 0.0, 0

@@ -6,18 +6,26 @@ derivative silently. One directional difference shows it:
     (L(θ + hv) − L(θ − hv)) / 2h  =  ∂L(θ)·v          (g(θ + hv) − g(θ − hv)) / 2h  =  H(θ) v
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.trial import FEW, Trial
+from bathymetry.surface.derivatives import Derivatives, InputDerivative, graph_nodes
+from bathymetry.surface.outputs import Output, Wrt, derived_input
+from bathymetry.surface.randomness import random_states
 
+FEW = 8  # examples
 _FEWER = 4  # examples for a Hessian product
+_MOVE = 0.03  # distance of a trial from θ, relative to the size of each tensor
+_LARGEST = 2**25  # parameters that are tried in float64: 2 GiB in all
 _LAYERS = 200  # checked one by one for the one whose gradient is wrong
 _ROUNDING = 50.0  # rounding units by which each end of a difference may be off
 
@@ -72,10 +80,97 @@ def disagreement(
     return min(found, default=None)
 
 
+class Trial(Derivatives):
+    """The loss of a few examples near θ; away from it, so that branches which start at zero take part."""
+
+    def __init__(
+        self, derivatives: Derivatives, theta: Float[Tensor, " parameter"], batch: Batch, distance: float
+    ) -> None:
+        super().__init__(derivatives.network, derivatives.criterion, derivatives.selection)
+        theta = theta.to(self.selection.dtype)
+        size = torch.empty_like(theta)  # the root mean square of a parameter's tensor, or of θ where that is zero
+        whole = float(theta.double().square().mean().sqrt()) or 1.0
+        for part in self.selection.slices.values():
+            size[part] = float(theta[part].double().square().mean().sqrt()) or whole
+        generator = torch.Generator().manual_seed(0)
+        move, self.direction = (
+            torch.randn(len(theta), generator=generator, dtype=torch.float32).to(size) * size for _ in range(2)
+        )
+        self.theta, self.batch = theta + distance * move, batch.map(self.network.cast)
+        self.rounding = 1.0  # of the coarsest dtype that is computed in
+        self.result: Any = None  # what the loss returns: a number, or (sum, count)
+        self.draws = False  # whether random numbers are drawn for it
+
+    def on(self, batch: Batch) -> "Trial":
+        """The same trial on other examples."""
+        other = copy.copy(self)
+        other.batch = batch.map(self.network.cast)
+        return other
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether all is computed in float64, so that differences of gradients are sharp."""
+        return self.rounding < 1e-12
+
+    @property
+    def returns_pair(self) -> bool:
+        """Whether the loss returns (sum, count)."""
+        return isinstance(self.result, tuple | list)
+
+    def is_finite(self) -> bool:
+        """Compute the loss and the precision of its computation; false if it fails or is not finite."""
+        dtypes, before = _Dtypes(), random_states()
+        try:
+            with self.network.measuring(), torch.no_grad():
+                with dtypes:
+                    self.result = self.raw(self.theta, self.batch)
+                self.draws = random_states() != before
+                self.criterion.value(self.result)  # raises if the loss returns neither a number nor (sum, count)
+                self.rounding = dtypes.rounding
+                return bool(self.number(self.result).isfinite())
+        except InputError:  # attributes of another dtype, or no value near these parameters
+            return False
+
+    def number(self, raw: Any) -> Tensor:
+        """The loss as a number: of (sum, count) the sum, as a count of a few examples may be 0."""
+        return raw[0].reshape(()) if isinstance(raw, tuple | list) else self.criterion.value(raw)
+
+    def along(self, step: float = 0.0, direction: Tensor | None = None) -> Tensor:
+        """The loss some way along a direction, without a graph."""
+        point = self.theta + step * (self.direction if direction is None else direction)
+        with self.network.measuring(), torch.no_grad():
+            return self.number(self.raw(point, self.batch)).double()
+
+    def slope(self, batch: Batch, step: float = 0.0, *, create_graph: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """A point of the graph some way along the direction, the loss there, and the gradient."""
+        point = (self.theta + step * self.direction).detach().requires_grad_()
+        loss = self.number(self.raw(point, batch))
+        if not loss.requires_grad:
+            return point, loss, torch.zeros_like(point)
+        (gradient,) = torch.autograd.grad(loss, point, None, True, create_graph, materialize_grads=True)
+        return point, loss, gradient
+
+
+def make_trial(derivatives: Derivatives, theta: Float[Tensor, " parameter"], batch: Batch) -> Trial | None:
+    """Choose examples, a dtype (float64 if possible) and a point near θ with a finite loss; None if there are none."""
+    tried = [derivatives]
+    if theta.dtype != torch.float64 and theta.numel() <= _LARGEST:
+        tried.insert(0, derivatives.double())
+    few = batch.spread(FEW)
+    parts = [few, batch] if few.rows < batch.rows else [few]  # some networks take no part of a batch
+    for part in parts:
+        for own in tried:
+            for distance in (_MOVE, 0.0):
+                trial = Trial(own, theta, part, distance)
+                if trial.is_finite():
+                    return trial
+    return None
+
+
 def check_gradient(trial: Trial) -> bool:
     """Refuse a loss of other parameters than θ, or a wrong gradient; tell whether there are custom functions."""
     with trial.network.measuring():
-        _, loss, gradient = trial.gradient(trial.theta, trial.batch)
+        _, loss, gradient = trial.slope(trial.batch)
         reached = _parameters_behind([loss])
     if reached:
         raise _reach_error(trial, reached)
@@ -91,10 +186,10 @@ def check_product(trial: Trial) -> None:
 
     def gradient_at(step: float) -> Tensor:
         with trial.network.measuring():
-            return trial.gradient(trial.theta + step * trial.direction, few)[2]
+            return trial.slope(few, step)[2]
 
     with trial.network.measuring():
-        point, loss, gradient = trial.gradient(trial.theta, few, create_graph=True)
+        point, loss, gradient = trial.slope(few, create_graph=True)
         product = torch.zeros_like(point)
         if gradient.requires_grad:
             (product,) = torch.autograd.grad(gradient, point, trial.direction, materialize_grads=True)
@@ -106,7 +201,33 @@ def check_product(trial: Trial) -> None:
         raise InputError("model", trial.network.kind, f"{what}: {cause}")
 
 
-def check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kind: str) -> None:
+def check_input_norms(
+    derivatives: Derivatives,
+    theta: Float[Tensor, " parameter"],
+    batch: Batch,
+    of: InputDerivative,
+    output: Output,
+    wrt: Wrt,
+) -> None:
+    """Compare the derivative with respect to the input with differences, in float64 if the network runs in it."""
+    exact = derivatives.double()
+    try:
+        with exact.network.measuring():
+            exact.loss(theta[None].double(), batch.map(exact.network.cast))
+    except InputError:  # float64 does not suit it
+        exact = derivatives
+    inputs, put = derived_input(batch.map(exact.network.cast), wrt)
+
+    def function(tensor: Tensor) -> Tensor:
+        columns = torch.stack(exact.input_columns(theta, put(tensor), of, output))
+        generator = torch.Generator().manual_seed(1)
+        return columns @ torch.randn(len(columns), generator=generator, dtype=torch.float64).to(columns)
+
+    with exact.network.measuring():
+        _check_input_derivative(function, inputs, derivatives.network.kind)
+
+
+def _check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kind: str) -> None:
     """Refuse a network whose derivative by an input is not that of a number that follows from the input."""
     point = at.detach().clone().requires_grad_()
     value = function(point)
@@ -149,19 +270,6 @@ def padded_examples(model: nn.Module, batches: Callable[[], Iterable[Batch]]) ->
     return None
 
 
-def graph_nodes(value: Tensor) -> Iterator[Any]:
-    """Each node of the graph that autograd recorded for a value."""
-    seen: set[Any] = set()
-    waiting = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        waiting += [following for following, _ in node.next_functions]
-
-
 def _compared(
     trial: Trial, derivative: Tensor, function: Callable[[float], Tensor], coarse: Steps
 ) -> Disagreement | None:
@@ -173,7 +281,7 @@ def _compared(
 
 def _wrong_slope(trial: Trial, gradient: Tensor, direction: Tensor) -> Disagreement | None:
     slope = (gradient * direction).sum().double()
-    return _compared(trial, slope, lambda step: trial.loss(trial.theta + step * direction), _COARSE)
+    return _compared(trial, slope, lambda step: trial.along(step, direction), _COARSE)
 
 
 def _parameters_behind(values: Iterable[Tensor]) -> list[nn.Parameter]:
@@ -193,7 +301,7 @@ def _reach_error(trial: Trial, reached: list[nn.Parameter]) -> InputError:
     by_network = trial.criterion.takes_model
     if not by_network:
         with trial.network.measuring():
-            by_network = bool(_parameters_behind(tensors_of(trial.output(trial.batch))))
+            by_network = bool(_parameters_behind(tensors_of(trial.output(trial.theta, trial.batch))))
     if names and by_network:
         remedy = f"its forward pass reaches {names} by another way than self; expected one that uses self alone"
         return InputError("model", trial.network.kind, remedy)
@@ -246,3 +354,18 @@ def _reason(model: nn.Module, layers: list[str], loss: Tensor) -> str:
 def _listed(names: list[str]) -> str:
     several = list(dict.fromkeys(names))
     return ", ".join(several[:3]) + (f" and {len(several) - 3} more" if len(several) > 3 else "")
+
+
+class _Dtypes(TorchFunctionMode):  # a TorchDispatchMode sees more, and loads the compiler: a second more at first use
+    """Finds the coarsest floating-point dtype that any operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounding: float = torch.finfo(torch.float64).eps
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(one, Tensor) and one.is_floating_point():
+                self.rounding = max(self.rounding, torch.finfo(one.dtype).eps)
+        return result

@@ -8,6 +8,7 @@ J v = ∂(Jᵀu·v)/∂u, because Jᵀu is linear in u.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bathymetry.core.errors import InputError
 from bathymetry.core.networks import norms, power_of_two
 from bathymetry.surface.batches import Batch, map_tensors, tensors_of
-from bathymetry.surface.derivative_checks import check_input_derivative, graph_nodes
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input
 from bathymetry.surface.parameters import Selection
@@ -49,17 +49,31 @@ class Derivatives:
         """How derivatives are computed, in words."""
         return "double backward" if self._vectors_batched else "double backward, one vector after another"
 
+    def double(self) -> "Derivatives":
+        """The same loss in float64."""
+        criterion = Criterion(self.criterion.loss, torch.float64)
+        criterion.mean_count = self.criterion.mean_count
+        return Derivatives(self.network.double(), criterion, replace(self.selection, dtype=torch.float64))
+
+    def output(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
+        """What the network returns for a batch."""
+        return self.network.output(self._tensors(theta), batch.inputs)
+
+    def raw(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
+        """What the loss returns for a batch: a number, or (sum, count)."""
+        return self.network.raw_loss(self._tensors(theta), self.criterion, batch)
+
     def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
         """Compute each member's loss."""
         with torch.no_grad():
-            return self._each(self._loss_of(batch), theta)
+            return self._each(partial(self.value, batch=batch), theta)
 
     def outputs(
         self, theta: Float[Tensor, "member parameter"], batch: Batch, output: Output = None
     ) -> Float[Tensor, "member example *output"]:
         """Compute one of each member's outputs."""
         with torch.no_grad():
-            return self._each(lambda point: chosen_output(self._output(point, batch), output), theta)
+            return self._each(lambda point: chosen_output(self.output(point, batch), output), theta)
 
     def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
         """Compute each member's gradient."""
@@ -89,7 +103,7 @@ class Derivatives:
         """Prepare products with Jᵀ (∂²ℓ/∂z²) J, where z are the network's outputs and J = ∂z/∂θ."""
 
         def outputs(point: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-            answer = self._output(point, batch)
+            answer = self.output(point, batch)
             flat = torch.cat([one.reshape(-1) for one in tensors_of(answer)])
             leaf = flat.detach().requires_grad_()
             pieces = iter(torch.split(leaf, [one.numel() for one in tensors_of(answer)]))
@@ -114,7 +128,7 @@ class Derivatives:
         weights = (weights / weights.sum() if self.criterion.is_mean else weights).to(theta)
 
         def losses(point: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-            values = self._by_example(lambda loss: loss, lambda one: self._loss_of(one)(point), point, batch)
+            values = self._by_example(lambda loss: loss, partial(self.value, point), point, batch)
             return values.masked_fill(weights == 0, 0.0), lambda moved: moved * weights
 
         return self._sandwich(theta, batch, losses)
@@ -139,36 +153,11 @@ class Derivatives:
         inputs, put = derived_input(batch, wrt)
         inputs = inputs.detach().clone().requires_grad_()
         squares = torch.zeros(batch.rows, dtype=torch.float64, device=inputs.device)
-        for column in self._columns(theta, put(inputs), of, output):
+        for column in self.input_columns(theta, put(inputs), of, output):
             if column.requires_grad:
                 (slope,) = torch.autograd.grad(column, inputs, retain_graph=True, materialize_grads=True)
                 squares += slope.flatten(1).double().square().sum(1)
         return self._counted(squares.sqrt(), batch) if of == "loss" else squares.sqrt()
-
-    def check_input_norms(
-        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
-    ) -> None:
-        """Compare the derivative with respect to the input with differences, in float64 if the network runs in it."""
-        exact = Derivatives(
-            self.network.double(),
-            Criterion(self.criterion.loss, torch.float64),
-            replace(self.selection, dtype=torch.float64),
-        )
-        exact.criterion.mean_count = self.criterion.mean_count
-        try:
-            with exact.network.measuring():
-                exact.loss(theta[None].double(), batch.map(exact.network.cast))
-        except InputError:  # float64 does not suit it
-            exact = self
-        inputs, put = derived_input(batch.map(exact.network.cast), wrt)
-
-        def function(tensor: Tensor) -> Tensor:
-            columns = torch.stack(exact._columns(theta, put(tensor), of, output))
-            generator = torch.Generator().manual_seed(1)
-            return columns @ torch.randn(len(columns), generator=generator, dtype=torch.float64).to(columns)
-
-        with exact.network.measuring():
-            check_input_derivative(function, inputs, self.network.kind)
 
     def bytes_per_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
         """Measure on two examples what one example of one member keeps in memory for a backward pass."""
@@ -181,11 +170,8 @@ class Derivatives:
 
     def _saved_bytes(self, theta: Float[Tensor, " parameter"], batch: Batch) -> int:
         """Measure what a batch keeps for a backward pass, without the parameters and buffers."""
-        every = self.network.constants({})
-        point = self.selection.split(theta.detach().requires_grad_())
-        own = {name: part.to(every[name].dtype) for name, part in point.items()}
-        constants = {name: tensor for name, tensor in every.items() if name not in own}
-        known = {_storage(tensor) for tensor in (theta, *own.values(), *constants.values())}
+        tensors = self._tensors(theta.detach().requires_grad_())
+        known = {_storage(tensor) for tensor in (theta, *tensors.values())}
         saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -196,25 +182,19 @@ class Derivatives:
 
         try:
             with saved_tensors_hooks(keep, lambda tensor: tensor):
-                self.network.raw_loss(own, constants, self.criterion, batch)
+                self.network.raw_loss(tensors, self.criterion, batch)
         except RuntimeError:  # torch.func in the network, inside which nothing says what is saved
             made = _Made()
             with made:
-                self.network.raw_loss(own, constants, self.criterion, batch)
+                self.network.raw_loss(tensors, self.criterion, batch)
             return made.bytes
         return sum(saved.values())
 
-    def _output(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
-        constants = self.network.constants(self.selection.shapes)  # anew for each member: a pass may write
-        return self.network.output(self.selection.split(theta), constants, batch.inputs)
+    def _tensors(self, theta: Float[Tensor, " parameter"]) -> dict[str, Tensor]:
+        return self.network.tensors(self.selection.split(theta))  # new for each pass, which may write into them
 
-    def _loss_of(self, batch: Batch) -> Callable[[Float[Tensor, " parameter"]], Float[Tensor, ""]]:
-        def loss(theta: Tensor) -> Tensor:
-            constants = self.network.constants(self.selection.shapes)  # anew for each member: a pass may write
-            raw = self.network.raw_loss(self.selection.split(theta), constants, self.criterion, batch)
-            return self.criterion.value(raw, batch.rows)
-
-        return loss
+    def value(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, ""]:
+        return self.criterion.value(self.raw(theta, batch), batch.rows)
 
     def _each(self, function: Callable[[Tensor], Tensor], theta: Float[Tensor, "member parameter"]) -> Tensor:
         """Apply a function to every member, batched where the network allows it."""
@@ -235,7 +215,7 @@ class Derivatives:
         """Compute the gradient, and the point that it can be differentiated by once more."""
         # members are independent, so the gradient of the sum of their losses holds the gradient of each
         point = theta.detach().clone().requires_grad_()
-        total = self._each(self._loss_of(batch), point).sum()
+        total = self._each(partial(self.value, batch=batch), point).sum()
         if not total.requires_grad:
             return point, torch.zeros_like(point)
         (gradient,) = torch.autograd.grad(total, point, create_graph=create_graph, materialize_grads=True)
@@ -299,7 +279,7 @@ class Derivatives:
         """Apply a transform of the loss to every example by itself: batched where possible, else by `alone`."""
 
         def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
-            return self._loss_of(Batch(inputs[None], tuple(target[None] for target in targets), 1))(point)
+            return self.value(point, Batch(inputs[None], tuple(target[None] for target in targets), 1))
 
         if self._examples_batched and all(isinstance(one, Tensor) for one in (batch.inputs, *batch.targets)):
             axes = (None, 0, *(0 for _ in batch.targets))
@@ -319,15 +299,15 @@ class Derivatives:
             alone = lambda one: self._differentiated(theta[None], one)[1][0]  # noqa: E731
             yield self._by_example(grad, alone, theta, piece).detach()
 
-    def _columns(
+    def input_columns(
         self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output
     ) -> list[Tensor]:
         """Sum over examples what is differentiated by the inputs: as they are independent, it keeps each derivative."""
         point = theta.detach()
         if of == "loss":  # without the batch's weighting, which would make it another function in another batch
             weight = self.criterion.weight(batch.targets, batch.rows)
-            return [self._loss_of(batch)(point) * weight / self.criterion.terms(batch.targets, batch.rows)]
-        answer = chosen_output(self._output(point, batch), output)
+            return [self.value(point, batch) * weight / self.criterion.terms(batch.targets, batch.rows)]
+        answer = chosen_output(self.output(point, batch), output)
         if of == "probabilities":
             self.criterion.check_softmax(answer)
             answer = answer.softmax(1)
@@ -382,6 +362,19 @@ def _refuse_operations_without_a_second_derivative(gradient: Tensor, kind: str) 
     if any(node.name().endswith("Error") for node in graph_nodes(gradient)):
         remedy = "one of its operations has no second derivative (once_differentiable), and so has no Hessian"
         raise InputError("model", kind, remedy)
+
+
+def graph_nodes(value: Tensor) -> Iterator[Any]:
+    """Each node of the graph that autograd recorded for a value."""
+    seen: set[Any] = set()
+    waiting = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        waiting += [following for following, _ in node.next_functions]
 
 
 def _storage(tensor: Tensor) -> int:

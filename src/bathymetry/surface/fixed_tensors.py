@@ -120,9 +120,8 @@ class FixedTensorsOnLine:
         return torch.cat(found)
 
     def _estimate(self, theta: Tensor) -> dict[str, Tensor]:
-        selection = self._surface.selection
-        parameters, constants = selection.split(theta.detach()), self._network.constants(selection.shapes)
-        return self._network.estimate_statistics(parameters, constants, self._pieces(theta))
+        parameters = self._surface.selection.split(theta.detach())
+        return self._network.estimate_statistics(parameters, self._pieces(theta))
 
     def _pieces(self, theta: Tensor) -> Iterator[Batch]:
         """The data in parts that fit into memory, those of a batch of about the same size."""

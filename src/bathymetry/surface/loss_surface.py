@@ -15,6 +15,7 @@ from bathymetry.core.networks import unwrapped
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.checks import check_surface
 from bathymetry.surface.curvature import HessianProduct, Matrix, weighted_sum
+from bathymetry.surface.derivative_checks import FEW, check_input_norms
 from bathymetry.surface.derivatives import Derivatives, InputDerivative, Product
 from bathymetry.surface.fixed_tensors import differing_tensors
 from bathymetry.surface.mlp import MLPDerivatives, with_formulas
@@ -23,7 +24,6 @@ from bathymetry.surface.outputs import Output, Wrt, are_correct
 from bathymetry.surface.parameters import select
 from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.surface.randomness import HiddenRandomness
-from bathymetry.surface.trial import FEW
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
@@ -98,16 +98,7 @@ class LossSurface:
         self._parts = Parts(self._batches, self._derivatives, int(max_bytes))
         self._check_targets()
         self.criterion.to(self.device)
-        self._derivatives.before_products = check_surface(
-            self._network,
-            self.criterion,
-            self.selection,
-            self.parameters,
-            self._parts.place(self._batches.first.spread(FEW)),
-            lambda: self._parts.cut(self.parameters[None], GRAPHS, FEW),
-            several=self._batches.count > 1,
-            has_formulas=isinstance(self._derivatives, MLPDerivatives),
-        )
+        self._derivatives.before_products = check_surface(self._derivatives, self.parameters, self._parts)
         if self._batches.is_shuffled and self._network.couples_examples:
             remedy = "which examples share a batch changes the loss of this network: expected shuffle=False"
             raise InputError("data", "a DataLoader with shuffle=True", remedy)
@@ -324,7 +315,7 @@ class LossSurface:
             measured = self._derivatives.input_norms(point, batch, of, output, wrt)
             if unchecked:
                 unchecked.clear()
-                self._derivatives.check_input_norms(point, next(batch.split(FEW)), of, output, wrt)
+                check_input_norms(self._derivatives, point, next(batch.split(FEW)), of, output, wrt)
             return measured
 
         return self._by_example(norms, theta)

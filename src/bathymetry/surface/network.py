@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -28,6 +27,9 @@ from bathymetry.training.loss import Criterion
 Mode = Literal["as_is", "no_dropout"]
 
 _PLAIN = (bool, int, float, str, type(None))
+_DROPOUT, _NORM_BASE = nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_MODAL = (_DROPOUT, _NORM_BASE)  # in training mode random, or with statistics to keep
 _OF_MODULES = frozenset(vars(nn.Module()))  # attributes that every layer has
 _DIFFERS = "its loss would differ at each evaluation"
 
@@ -39,15 +41,9 @@ class Behaviour:
     couples: bool = False  # an example's loss depends on the others of its batch
     draws: bool = False  # random numbers, without an effect on the loss
     writes: bool = True  # into tensors that are passed to it; until observed otherwise
+    keeps: bool = False  # writes into a tensor that is neither parameter nor buffer
+    changes: list[str] = field(default_factory=list)  # attributes
     differentiates: bool = False  # by its inputs, inside its forward pass
-
-
-@dataclass
-class Watch:
-    """What some passes did beside computing a loss."""
-
-    keeps: bool = False  # wrote into a tensor that is neither parameter nor buffer
-    changed: list[str] = field(default_factory=list)  # attributes
 
 
 class Network:
@@ -67,13 +63,12 @@ class Network:
         self._phase: Literal["evaluating", "estimating"] | None = None  # of running statistics
         self._passed: list[Tensor] | None = None  # copies that watched passes may write into
         self._carried: Mapping[str, Tensor] = {}
-        self._has_weight_norm = any("WeightNorm" in _norms(layer) for layer in self.twin.modules())
-        self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in self.twin.modules())
-
-    @property
-    def twin(self) -> nn.Module:
-        """The copy on which passes run."""
-        return self._layers.own
+        self.twin = self._layers.own  # the copy on which passes run
+        layers = list(self.twin.modules())
+        self._has_weight_norm = any("WeightNorm" in _norms(layer) for layer in layers)
+        self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in layers)
+        self._modal = [pair for pair in self._layers.pairs if isinstance(pair[1], _MODAL) or _is_spectral(pair[1])]
+        self._batch_norms = [theirs for theirs, _ in self._layers.pairs if isinstance(theirs, _BATCH_NORM)]
 
     def double(self) -> "Network":
         """The same network in float64."""
@@ -94,8 +89,10 @@ class Network:
     @property
     def _batch_normalisation(self) -> nn.Module | None:
         """A layer that uses the statistics of its batch."""
-        layers = (one for one in self.module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm))
-        return next((one for one in layers if self._trains(one) or one.running_mean is None), None)
+        for layer in self._batch_norms:
+            if self._trains(layer) or layer.running_mean is None:
+                return layer
+        return None
 
     @property
     def precision(self) -> float:
@@ -115,6 +112,14 @@ class Network:
         others = {n: self._guarded(self.cast(p.detach())) for n, p in self.module.named_parameters() if n not in varied}
         fixed = {**dict(self.module.named_buffers()), **self._carried}
         return {**others, **{name: self.cast(tensor.detach()).clone() for name, tensor in fixed.items()}}
+
+    def tensors(
+        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """All tensors of a pass by name: some parameters, in the network's own dtypes, and the constants."""
+        own = dict(self.module.named_parameters())
+        varied = {name: self._guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
+        return {**(self.constants(parameters) if constants is None else constants), **varied}
 
     @contextmanager
     def carrying(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
@@ -148,23 +153,22 @@ class Network:
         return copied
 
     @contextmanager
-    def watched(self) -> Iterator[Watch]:
+    def watched(self) -> Iterator[Behaviour]:
         """Observe what passes write into; random numbers may be drawn meanwhile."""
-        watch, self._passed, self.behaviour.draws = Watch(), [], True
+        behaviour, self._passed = self.behaviour, []
+        behaviour.draws = True
         self._layers.follow()
         kept = other_tensors(self.twin)
         versions, before = [tensor._version for tensor in kept], self._layers.state()
-        yield watch
-        watch.keeps = [tensor._version for tensor in kept] != versions
-        watch.changed = [n for n, value in self._layers.state().items() if n not in before or before[n] != value]
-        self.behaviour.writes = any(copied._version > 0 for copied in self._passed)
+        yield behaviour
+        behaviour.keeps = [tensor._version for tensor in kept] != versions
+        behaviour.changes = [n for n, value in self._layers.state().items() if n not in before or before[n] != value]
+        behaviour.writes = any(copied._version > 0 for copied in self._passed)
         self._passed = None
 
-    def estimate_statistics(
-        self, parameters: Mapping[str, Tensor], constants: dict[str, Tensor], batches: Iterable[Batch]
-    ) -> dict[str, Tensor]:
-        """Estimate the running statistics on data, each batch weighted by its rows, and write them into `constants`."""
-        names = self.running_statistics
+    def estimate_statistics(self, parameters: Mapping[str, Tensor], batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """Estimate the running statistics on data, each batch weighted by its rows."""
+        names, constants = self.running_statistics, self.constants(parameters)
         for name in names:
             constants[name].fill_(name.endswith("running_var"))
         rows = 0
@@ -175,31 +179,24 @@ class Network:
                 with self.measuring(), torch.no_grad():
                     for layer in filter(is_normalisation, self.twin.modules()):
                         vars(layer)["momentum"] = batch.rows / rows
-                    self.output(parameters, constants, batch.inputs)
+                    self.output(self.tensors(parameters, constants), batch.inputs)
         finally:
             self._phase = None
         return {name: constants[name] for name in names}
 
-    def output(self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], inputs: Any) -> Any:
-        """Run the network on a tensor, or on a tuple or mapping of arguments; parameters get its own dtypes."""
-        tensors = {**constants, **self._varied(parameters)}
+    def output(self, tensors: dict[str, Tensor], inputs: Any) -> Any:
+        """Run the network on a tensor, or on a tuple or mapping of arguments."""
         if isinstance(inputs, Mapping):
             return self._run(self.twin, tensors, (), {name: self._guarded(one) for name, one in inputs.items()})
         arguments = inputs if isinstance(inputs, tuple) else (inputs,)
         return self._run(self.twin, tensors, tuple(map(self._guarded, arguments)), {})
 
-    def raw_loss(
-        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor], criterion: Criterion, batch: Batch
-    ) -> Any:
+    def raw_loss(self, tensors: dict[str, Tensor], criterion: Criterion, batch: Batch) -> Any:
         """What the loss returns for a batch: a number, or (sum, count)."""
         if not criterion.takes_model:
-            return criterion.raw(self.output(parameters, constants, batch.inputs), *batch.targets)
-        tensors = {f"model.{name}": one for name, one in {**constants, **self._varied(parameters)}.items()}
+            return criterion.raw(self.output(tensors, batch.inputs), *batch.targets)
+        tensors = {f"model.{name}": one for name, one in tensors.items()}
         return self._run(_WithLoss(self.twin, criterion), tensors, (batch.map(self._guarded).whole,), {})
-
-    def _varied(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        own = dict(self.module.named_parameters())
-        return {name: self._guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
 
     def _run(
         self, module: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...], named: dict[str, Any]
@@ -221,7 +218,9 @@ class Network:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Run passes in the user's modes with all operations twice differentiable; errors become `InputError`."""
-        with self._prepared(), preserve_rng_state():
+        self._set_modes()
+        options = {"weight_norm": self._has_weight_norm, "recurrent": self._is_recurrent}
+        with twice_differentiable(**options), preserve_rng_state():
             before = torch.get_rng_state()
             try:
                 yield
@@ -233,25 +232,24 @@ class Network:
             if not self.behaviour.draws and not torch.equal(before, torch.get_rng_state()):
                 raise self.randomness_error()
 
-    @contextmanager
-    def _prepared(self) -> Iterator[None]:
+    def _set_modes(self) -> None:
+        """Set the copy's attributes and modes to what is measured; refuse modes in which there is no loss surface."""
         if torch.is_inference_mode_enabled():
             raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
         self._layers.follow()
-        for theirs, own in self._layers.pairs:
-            own.training = self._trains(theirs)
-            if own.training and isinstance(theirs, nn.modules.dropout._DropoutNd) and theirs.p > 0:
+        if self._phase is not None or self._mode != "as_is":
+            for theirs, own in self._layers.pairs:
+                own.training = self._trains(theirs)
+        for theirs, own in self._modal:
+            if own.training and isinstance(theirs, _DROPOUT) and theirs.p > 0:
                 raise self.randomness_error()
-            if own.training and "SpectralNorm" in _norms(theirs):
+            if own.training and _is_spectral(own):
                 remedy = "its forward pass changes it, so the loss is no function of θ alone: call model.eval() first"
                 raise InputError("model", "spectral normalisation in training mode", remedy)
-            if isinstance(own, nn.modules.batchnorm._NormBase):
+            if isinstance(own, _NORM_BASE):
                 # in training mode the batch's own statistics are used, and none are kept
                 kept = self._phase == "estimating" or not own.training
                 own.track_running_stats = bool(theirs.track_running_stats) and kept
-        devices = {parameter.device.type for parameter in self.module.parameters()}
-        with twice_differentiable(devices, weight_norm=self._has_weight_norm, recurrent=self._is_recurrent):
-            yield
 
     def _trains(self, layer: nn.Module) -> bool:
         """Whether a layer runs in training mode."""
@@ -271,10 +269,10 @@ class Network:
             return InputError("model", "BatchNorm without running statistics (track_running_stats=False)", remedy)
         return InputError("model", "BatchNorm in training mode", f"{remedy}: call model.eval() first")
 
-    def unsteady_error(self, watch: Watch, drew: bool, ask: Callable[[], Tensor]) -> InputError:
+    def unsteady_error(self, drew: bool, ask: Callable[[], Tensor]) -> InputError:
         """Why two evaluations differ: state that is kept, or randomness, in evaluation mode too or only in training."""
-        if watch.changed and not drew:
-            what = f"{self.kind}, which keeps {', '.join(watch.changed[:3])} from one call to the next"
+        if self.behaviour.changes and not drew:
+            what = f"{self.kind}, which keeps {', '.join(self.behaviour.changes[:3])} from one call to the next"
             remedy = "expected a forward pass of inputs, parameters and buffers alone: reset it in each call, or"
             return InputError("model", what, f"{_DIFFERS}; {remedy} make it an input or a buffer")
         self._phase = "evaluating"
@@ -336,6 +334,7 @@ class _Layers:
     def __init__(self, module: nn.Module, cast: Callable[[Tensor], Tensor]) -> None:
         self._theirs, self._cast = module, cast
         self._named = dict(module.named_modules())
+        self._layers = list(self._named.values())
         self._taken: dict[tuple[int, str], tuple[Tensor, int]] = {}  # the tensor that was copied, and its version
         shared = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
         shared |= {id(one): one.detach().clone() for one in other_tensors(module)}
@@ -355,7 +354,7 @@ class _Layers:
 
     def follow(self) -> None:
         """Take over the attributes that the user's layers have now; refuse a network with other layers."""
-        if any(now is not then for now, then in zip_longest(self._theirs.modules(), self._named.values())):
+        if list(self._theirs.modules()) != self._layers:  # which compares by identity
             raise self._replaced()
         for layer, own in self.pairs:
             attributes = vars(own)
@@ -407,6 +406,10 @@ def same_numbers(one: Tensor, other: Tensor) -> bool:
 def _norms(layer: nn.Module) -> str:
     """Class names of a layer and its hooks, which name normalisations of weights in PyTorch's new and old form."""
     return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
+
+
+def _is_spectral(layer: nn.Module) -> bool:
+    return "SpectralNorm" in _norms(layer)
 
 
 class _WithLoss(nn.Module):

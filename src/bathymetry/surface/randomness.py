@@ -23,7 +23,9 @@ def preserve_rng_state(seed: int | None = None) -> Iterator[None]:
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     if seed is not None:
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed)
     try:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -12,9 +12,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
 
 @contextmanager
-def twice_differentiable(devices: Collection[str], *, weight_norm: bool, recurrent: bool) -> Iterator[None]:
+def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None]:
     """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast."""
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
@@ -22,7 +24,7 @@ def twice_differentiable(devices: Collection[str], *, weight_norm: bool, recurre
         stack.enter_context(torch.enable_grad())
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-        for device in devices:
+        for device in _DEVICES:
             if torch.is_autocast_enabled(device):  # it would round measurements to 8 bits
                 stack.enter_context(torch.autocast(device, enabled=False))
         if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
