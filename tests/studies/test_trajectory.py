@@ -6,23 +6,19 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.studies import find
-from studies.before import judge
-
-STUDY = find("trajectory")
+from bathymetry.studies.trajectory import Trajectory
 
 
 def judged(weights):
     """The verdict on paths that are written by hand: (member, snapshot, 23)."""
     members, snapshots, _ = weights.shape
-    tree = xr.DataTree(
-        xr.Dataset(
-            {"weights": (("member", "snapshot", "coordinate"), weights)},
-            {"member": range(members), "snapshot": range(snapshots)},
-        )
+    whole = xr.Dataset(
+        {"weights": (("member", "snapshot", "coordinate"), weights)},
+        {"member": range(members), "snapshot": range(snapshots)},
     )
-    tree.attrs = {"settings": STUDY.preset("full", members=members).model_dump(mode="json"), "data": {}}
-    return judge(STUDY, tree)[0].verdict
+    tree = xr.DataTree.from_dict({"main": whole})
+    tree.attrs = {"data": {}}
+    return Trajectory.preset("full", members=members).judge(tree)[0].verdict
 
 
 def test_members_that_hardly_move_from_far_starts_contradict_the_plane():
@@ -55,21 +51,22 @@ def test_a_share_of_the_variance_has_no_negative_bound():
 
 
 def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
-    run = bm.run_study("trajectory", preset="smoke", out=tmp_path)
+    run = bm.run_study(Trajectory, preset="smoke", out=tmp_path)
     results = run.results["main"].to_dataset()
     assert results["weights"].sizes == {"member": 6, "snapshot": 11, "coordinate": 23}
     assert set(results["projection"].dims) == {"scope", "member", "snapshot", "component"}
     assert results["explained_variance_ratio"].dims == results["random_walk_ratio"].dims == ("scope", "component")
-    recorded = results["train_loss"].transpose("member", "epoch").values
-    np.testing.assert_allclose(results["loss"].transpose("member", "snapshot").values, recorded, rtol=1e-4)
+    recorded = results["loss"].sel(split="train").transpose("member", "epoch").values
+    np.testing.assert_allclose(results["point_loss"].transpose("member", "snapshot").values, recorded, rtol=1e-4)
     long = run.results["long"]
+    assert long["projection"].sizes["snapshot"] == 61
     assert long["within_share"].values == pytest.approx(1)
     assert [figure.number for figure in run.figures][:2] == [7, 8]
     assert len(run.seen) == 3
 
 
 def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_the_same(tmp_path):
-    run = bm.run_study("trajectory", preset="smoke", out=tmp_path, members=2, long_epochs=10, learning_rate=1e30)
+    run = bm.run_study(Trajectory, preset="smoke", out=tmp_path, members=2, long_epochs=10, learning_rate=1e30)
     results = run.results["main"].to_dataset()
     assert results["diverged"].all()
     assert np.isnan(results["projection"]).all()
@@ -82,5 +79,5 @@ def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_
 @pytest.mark.parametrize("network", ["1", "1,1"])
 def test_a_second_layer_of_one_weight_has_no_plane_and_is_refused(network):
     with pytest.raises(InputError, match=r"network = .* two weights in the second layer"):
-        STUDY.preset("smoke", network=network)
-    assert STUDY.preset("smoke", network="1,2").network == (1, 2)
+        Trajectory.preset("smoke", network=network)
+    assert Trajectory.preset("smoke", network="1,2").network == (1, 2)

@@ -39,7 +39,7 @@ SHIPPED = {
         "At equal parameters, do deep networks classify images better than shallow ones?",
     ),
     "trajectory": Entry(
-        "bathymetry.studies.trajectory:STUDY", _PARTS[1], "Where do the weights go while a network learns?"
+        "bathymetry.studies.trajectory:Trajectory", _PARTS[1], "Where do the weights go while a network learns?"
     ),
     "gradient-norm": Entry(
         "bathymetry.studies.gradient_norm:GradientNorm", _PARTS[1],

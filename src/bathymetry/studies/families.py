@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from bathymetry import data, models, training
@@ -12,6 +13,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.studies.base import Study
+from bathymetry.surface import LossSurface
 from bathymetry.training import Measurement
 
 LearningRate = Annotated[PositiveFloat, Field(description="of Adam")]
@@ -80,3 +82,10 @@ class FunctionStudy(Study):
     def training(self) -> Mapping[str, Any]:
         """Adam on the full batch."""
         return {"optimizer": training.Adam(lr=self.learning_rate), "epochs": self.epochs}
+
+
+def surface_of(network: MLPConfig, examples: Data) -> LossSurface:
+    """The mean squared error on the training examples, in float64; the network's own weights play no part."""
+    with torch.random.fork_rng(devices=[]):
+        module = network()
+    return LossSurface(module, "mse", examples, dtype=torch.float64)

@@ -17,9 +17,8 @@ from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.studies.arrays import centre, each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import FunctionStudy
+from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.surfaces import surface_of
 from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 

@@ -16,9 +16,8 @@ from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import FunctionStudy, LearningRate
+from bathymetry.studies.families import FunctionStudy, LearningRate, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.surfaces import surface_of
 from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 

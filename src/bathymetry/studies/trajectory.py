@@ -1,263 +1,272 @@
-"""Where do the weights go while a network learns?"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+import torch
+import xarray as xr
+from pydantic import Field, PositiveInt, field_validator
 
-from bathymetry import data, models, probes, stats, training
-from bathymetry.studies.legacy import Claim, Study, StudySettings, group_of, later, put_group
-from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry import probes, stats, training
+from bathymetry.charts import Panel, attrs, dots, paths
+from bathymetry.claims import claim, mean_sign
+from bathymetry.core.showing import joined
+from bathymetry.studies.arrays import each
+from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.surfaces import surface_of
-from bathymetry.studies.wording import joined, number
+from bathymetry.studies.wording import number
+from bathymetry.surface import LossSurface
 
-if TYPE_CHECKING:
-    import torch
-    import xarray as xr
+COMPONENTS = 2
+WALKS = 200  # simulated random walks
+LEAST = 0.1  # of a plane's variance: what training must exceed for the plane to show it
+SCOPES = {"layer 2": "layer 2", "network": "the network"}
+SHARE = "share of the plane's variance within members"
+# the share less a tenth, written in percent
+PERCENT = stats.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
+PATHS = (
+    "Points in the order of training, coloured by the loss there on a logarithmic scale. In the right plane each "
+    "member is centred on its own mean, so that it shows training alone."
+)
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+Values = np.ndarray[Any, np.dtype[Any]]
 
-    from bathymetry.data import Data
 
-_COMPONENTS = 2
-_WALKS = 200
-_LEAST = 0.1  # of a plane's variance: what motion must exceed for the plane to show it
+@dataclass(frozen=True)
+class Parameters:
+    """All parameters, (member, parameter)."""
+
+    def __call__(self, state: training.TrainingState) -> torch.Tensor:
+        return state.parameters.vectors()
 
 
-class Settings(StudySettings):
-    """What can be varied."""
+class Trajectory(FunctionStudy):
+    """Where do the weights go while a network learns?
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    A network, by default with 23 weights, learns a function of one variable from several initialisations. Its weights
+    are recorded during training, and all members' paths are projected onto the plane in which they vary most. At the
+    report's settings a weight moves by a few hundredths, so a much longer training is shown too, with each member
+    centred on its own mean.
+    """
+
+    part = "Part 2: optimisation"
+    reading = (
+        "Each path is one member, its points joined in order and coloured by loss, the start ringed, the end a diamond."
+    )
+    presets = {
         "full": {"members": 8},
         "quick": {"members": 8},
         "smoke": {"members": 6, "samples": 60, "long_epochs": 60},
+    }
+    variables = {
+        "parameters": attrs("parameters"),
+        "weights": attrs("weights"),
+        "point_loss": attrs("loss (mean squared error)", "log"),
+        "plane_loss": attrs("loss at the projection (mean squared error)", "log"),
+        "projection": attrs("projection"),
+        "explained_variance_ratio": attrs("share of the variance"),
+        "random_walk_ratio": attrs("mean share of the variance of random walks"),
+        "random_walk_spread": attrs("share of the variance of random walks"),
+        "random_walk_ratios": attrs("share of the variance"),
+        "within_share": attrs(SHARE),
+        "distance": attrs("distance travelled", "log"),
+        "displacement": attrs("distance from start to end", "log"),
+        "turning": attrs("mean cosine between steps"),
     }
 
     members: PositiveInt = Field(8, description="networks in each ensemble; claims need at least 6")
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
     network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
-    low: float = Field(-10.0, description="lower end of the inputs")
-    high: float = Field(10.0, description="upper end of the inputs")
-    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
-    learning_rate: PositiveFloat = Field(1e-3, description="of Adam")
     epochs: PositiveInt = Field(30, description="of the report's training, with 11 snapshots of the weights")
     long_epochs: PositiveInt = Field(3000, description="of the training that shows the motion, with 61 snapshots")
 
     @field_validator("network")
     @classmethod
     def _has_a_plane(cls, network: tuple[int, ...]) -> tuple[int, ...]:
-        if network[0] * (*network, 1)[1] < _COMPONENTS:
+        if network[0] * (*network, 1)[1] < COMPONENTS:
             raise ValueError(
                 "expected at least two weights in the second layer, whose plane is drawn, such as 2 or 1,2"
             )
         return network
 
+    def plan(self) -> Planned:
+        examples, network = self.examples(self.function), self.mlp(self.network)
+        for group, epochs, count in (("main", self.epochs, 11), ("long", self.long_epochs, 61)):
+            snapshots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
+            parameters = training.Measurement(Parameters(), snapshots, "snapshot", ("parameter",))
+            yield self.ensemble(
+                {},
+                network,
+                group=group,
+                data=examples,
+                epochs=epochs,
+                record_at=snapshots,
+                measurements={"parameters": parameters},
+            )
 
-@dataclass(frozen=True)
-class Parameters:
-    """All parameters, as they are."""
+    def _scopes(self) -> Mapping[str, Places]:
+        """Places of the weights of layer 2 and of the whole network among all parameters."""
+        places, start = [], 0
+        for below, here in pairwise((1, *self.network, 1)):
+            places.append(np.arange(start, start + below * here))
+            start += (below + 1) * here
+        return {"layer 2": places[1], "network": np.concatenate(places)}
 
-    def __call__(self, moment: "training.TrainingState") -> "torch.Tensor":
-        """Take them.
+    def derive(self, results: Groups) -> Groups:
+        surface = surface_of(self.mlp(self.network), self.examples(self.function))
+        return {group: self._with_planes(whole, surface, group == "long") for group, whole in results.items()}
 
-        Args:
-            moment: The moment of training.
+    def _with_planes(self, r: xr.Dataset, surface: LossSurface, centred: bool) -> xr.Dataset:
+        """Add the paths in the plane of each scope, `centred` on each member's mean, and losses at the points."""
+        every = torch.from_numpy(r["parameters"].transpose("member", "snapshot", "parameter").values).double()
+        anyone = bool(every.isfinite().flatten(1).all(1).any())  # else there is no plane, and its numbers are NaN
+        known = every if anyone else torch.zeros_like(every)
+        planes = []
+        for name, places in self._scopes().items():
+            weights = known[..., torch.from_numpy(places)]
+            own_means = weights.mean(1, keepdim=True) if centred else torch.zeros_like(weights[:, :1])
+            path = probes.trajectory(weights - own_means, components=COMPONENTS, walks=WALKS, seed=self.seed)
+            flat = every.clone()
+            flat[..., torch.from_numpy(places)] = path.mean + path.projection @ path.components + own_means
+            plane = xr.Dataset(
+                {
+                    "projection": (("member", "snapshot", "component"), path.projection),
+                    "explained_variance_ratio": ("component", path.explained_variance_ratio),
+                    "random_walk_ratio": ("component", path.random_walk_ratio),
+                    "random_walk_spread": (("end", "component"), path.random_walk_spread),
+                    "random_walk_ratios": (("walk", "component"), path.random_walk_ratios),
+                    "within_share": path.within_share,
+                    "distance": ("member", path.distance),
+                    "displacement": ("member", path.displacement),
+                    "turning": ("member", path.turning),
+                    "plane_loss": (("member", "snapshot"), _losses(surface, flat)),
+                },
+                {"component": [1, 2], "end": ["2.5 %", "97.5 %"]},
+            ).expand_dims(scope=[name])
+            planes.append(plane if anyone else xr.full_like(plane, np.nan, dtype=float))
+        kept = r["parameters"].isel(parameter=self._scopes()["network"]).rename(parameter="coordinate")
+        point_loss = (("member", "snapshot"), _losses(surface, every))
+        return r.assign(weights=kept, point_loss=point_loss).merge(xr.concat(planes, "scope"))
 
-        Returns:
-            (member, parameter), in the order of the network's own.
-        """
-        return moment.parameters.vectors()
-
-
-def plan(settings: Settings) -> Plan:
-    """Plan the report's training and the long one, from the same starts.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The plan.
-    """
-    examples = examples_of(settings)
-    ensembles = []
-    for group, epochs, count in (("main", settings.epochs, 11), ("long", settings.long_epochs, 61)):
-        shots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
-        config = training.TrainingConfig(
-            network=network_of(settings),
-            data=examples,
-            seed=settings.seed,
-            optimizer=training.Adam(lr=settings.learning_rate),
-            epochs=epochs,
-            record_at=shots,
-            measurements={"parameters": training.Measurement(Parameters(), shots, "snapshot", ("parameter",))},
+    @claim(
+        "The plane of the first two principal components shows weights being optimised.",
+        mean_sign(
+            "the share of the plane's variance that lies within members, its bias and interval by the jackknife over "
+            "members",
+            shown=PERCENT,
+            unit=" %",
+            bounds=(-LEAST, 1 - LEAST),
+        ).for_each(scope=None),
+    )
+    def a(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+        weights = r["weights"].transpose("member", "snapshot", "coordinate").astype(float)
+        finite = weights[np.isfinite(weights.values).all(axis=(1, 2))]
+        scopes = self._scopes()
+        inside = {scope: np.searchsorted(scopes["network"], places) for scope, places in scopes.items()}
+        paths_of = {scope: finite.values[..., places] for scope, places in inside.items()}
+        evidence = xr.DataArray(
+            [_pseudo_values(one) for one in paths_of.values()],
+            {"scope": list(scopes), "member": finite["member"]},
+            attrs=attrs(SHARE),
         )
-        ensembles.append(PlannedEnsemble({}, config, range(settings.members), group))
-    return Plan(tuple(ensembles), data={settings.function: examples.origin})
+        plain = [f"{number(100 * (_share(one) + LEAST))} % ({scope})" for scope, one in paths_of.items() if len(one)]
+        return evidence, f"Without the jackknife's correction of bias it is {joined(plain)}." if plain else ""
+
+    @figure("Paths of the second layer's weights", number=7, group=("main", "long"), reading=PATHS)
+    def paths_layer_2(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        return self._paths(short.sel(scope="layer 2"), long.sel(scope="layer 2"))
+
+    @figure("Paths of all weights of the network", number=8, group=("main", "long"), reading=PATHS, key=True)
+    def paths_network(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        return self._paths(short.sel(scope="network"), long.sel(scope="network"))
+
+    def _paths(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        panels: list[Panel] = []
+        for one, title in ((short, "PCA plane"), (long, "PCA plane of centred paths")):
+            first, second = (f"{share:.0f} %" for share in 100 * one["explained_variance_ratio"].values)
+            titles = [f"Component 1 ({first} of the variance)", f"Component 2 ({second})"]
+            points = one["projection"].assign_coords(component=titles)
+            panels += paths(points, one["point_loss"], title=f"{title}, {_epochs(one)}")
+        return panels, (
+            f"In the PCA plane of {_epochs(short)}, training accounts for {_percent(short['within_share'])} of the "
+            "variance; the rest is between initialisations."
+        )
+
+    @figure(
+        "Variance explained by two components, compared with random walks",
+        group="long",
+        key=True,
+        reading="Each dot is a simulated random walk of the same length, dimension and number of members; the upright "
+        "stroke is the training.",
+    )
+    def random_walk(self, long: xr.Dataset) -> Drawn:
+        named = long.assign_coords(component=[f"component {k}" for k in long["component"].values])
+        panels = dots(
+            named["random_walk_ratios"].rename(walk="member"),
+            "component",
+            facet="scope",
+            domain=(0.0, 0.6),
+            bounds=named["explained_variance_ratio"],
+            bounds_label="training",
+            each="random walk",
+        )
+        words = []
+        for scope, one in each(long["explained_variance_ratio"].sel(component=1), "scope"):
+            low, high = long["random_walk_spread"].sel(scope=scope, component=1)
+            words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {_percent(low)} to {_percent(high)})")
+        return panels, f"Of the motion, the first component explains {joined(words)}."
+
+    @figure(
+        "Distance travelled, and the angle between steps",
+        group=("main", "long"),
+        key=True,
+        reading="The distance in all weights is summed over snapshots. A cosine of 1 is straight on, 0 a random turn.",
+    )
+    def distance(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        both = [one[["distance", "turning"]].sel(scope="network", drop=True) for one in (short, long)]
+        r = xr.concat(both, xr.Variable("training", [_epochs(short), _epochs(long)]))
+        medians = [
+            f"{number(float(one))} over {name}" for name, one in each(r["distance"].median("member"), "training")
+        ]
+        turning = dots(r["turning"], "training", domain=(-1.0, 1.0), possible=(-1.0, 1.0))
+        return [*dots(r["distance"], "training"), *turning], f"The weights travel a median of {joined(medians)}."
+
+    @figure(
+        "Loss at the weights and at their projections",
+        group=("main", "long"),
+        reading="Loss at the end of training. A projection keeps its member's own biases.",
+    )
+    def plane_loss(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        panels: list[Panel] = []
+        words = []
+        for one in (short, long):
+            point, plane = one["point_loss"], one["plane_loss"].sel(scope="network", drop=True)
+            places = xr.Variable("place", ["at the point", "at its projection"])
+            ends = xr.concat([loss.isel(snapshot=-1, drop=True) for loss in (point, plane)], places)
+            panels += dots(ends.assign_attrs(point.attrs), "place", title=f"After {_epochs(one)}")
+            gap = abs(plane / point - 1)
+            words.append(f"{_percent(gap.where(np.isfinite(gap)).median())} over {_epochs(one)}")
+        return panels, f"The loss at a projection differs from that at its point by a median of {joined(words)}."
 
 
-def examples_of(settings: Settings) -> "Data":
-    """Draw the function's examples.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        The examples.
-    """
-    return data.function(settings.function, settings.low, settings.high, settings.samples, settings.seed)
-
-
-def network_of(settings: Settings) -> "models.MLPConfig":
-    """Give the network.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        One input, one output.
-    """
-    return models.MLPConfig((1, *settings.network, 1))
-
-
-def scopes(settings: Settings) -> dict[str, "np.ndarray[tuple[int], np.dtype[np.int64]]"]:
-    """Tell which parameters each plane is about: weights only, biases apart.
-
-    Args:
-        settings: The study's settings.
-
-    Returns:
-        Places among all parameters, for the second layer and for the whole network.
-    """
-    widths = (1, *settings.network, 1)
-    places, start = [], 0
-    for below, here in pairwise(widths):
-        places.append(np.arange(start, start + below * here))
-        start += (below + 1) * here
-    return {"layer 2": places[min(1, len(places) - 1)], "network": np.concatenate(places)}
-
-
-def derive(settings: Settings, records: "xr.DataTree") -> "xr.DataTree":
-    """Put the paths into planes, and take the loss at the points and at their projections.
-
-    Args:
-        settings: The study's settings.
-        records: What the ensembles recorded.
-
-    Returns:
-        The results, with the long training's motion in the group `long`.
-    """
-    records.dataset = _planes(settings, records.to_dataset(), centred=False)
-    put_group(records, "long", _planes(settings, group_of(records, "long"), centred=True))
-    return records
-
-
-def _planes(settings: Settings, whole: "xr.Dataset", *, centred: bool) -> "xr.Dataset":
-    import torch
-    import xarray as xr
-
-    every = torch.from_numpy(whole["parameters"].transpose("member", "snapshot", "parameter").values).double()
-    surface = surface_of(network_of(settings), examples_of(settings))
-    anyone = bool(every.isfinite().flatten(1).all(1).any())  # else there is no plane, and all numbers of it are NaN
-    known = every if anyone else torch.zeros_like(every)
-    pieces = []
-    for name, places in scopes(settings).items():
-        weights = known[..., torch.from_numpy(places)]
-        own_means = weights.mean(1, keepdim=True) if centred else torch.zeros_like(weights[:, :1])
-        path = probes.trajectory(weights - own_means, components=_COMPONENTS, walks=_WALKS, seed=settings.seed)
-        flat = every.clone()
-        flat[..., torch.from_numpy(places)] = path.mean + path.projection @ path.components + own_means
-        plane = xr.Dataset(
-            {
-                "projection": (("member", "snapshot", "component"), path.projection),
-                "explained_variance_ratio": ("component", path.explained_variance_ratio),
-                "random_walk_ratio": ("component", path.random_walk_ratio),
-                "random_walk_spread": (("end", "component"), path.random_walk_spread),
-                "random_walk_ratios": (("walk", "component"), path.random_walk_ratios),
-                "within_share": path.within_share,
-                "distance": ("member", path.distance),
-                "displacement": ("member", path.displacement),
-                "turning": ("member", path.turning),
-                "plane_loss": (("member", "snapshot"), _losses(surface, flat)),
-            },
-            {"component": [1, 2], "end": ["2.5 %", "97.5 %"]},
-        ).expand_dims(scope=[name])
-        pieces.append(plane if anyone else xr.full_like(plane, np.nan, dtype=float))
-    kept = whole["parameters"].isel(parameter=scopes(settings)["network"]).rename(parameter="coordinate")
-    loss = (("member", "snapshot"), _losses(surface, every))
-    return whole.assign(weights=kept, loss=loss).merge(xr.concat(pieces, "scope"))
-
-
-def _losses(surface: Any, parameters: "torch.Tensor") -> "np.ndarray[Any, Any]":
-    rows = parameters.flatten(0, 1)
-    losses: np.ndarray[Any, Any] = surface.loss(rows).reshape(parameters.shape[:2]).numpy()
+def _losses(surface: LossSurface, parameters: torch.Tensor) -> Values:
+    losses: Values = surface.loss(parameters.flatten(0, 1)).reshape(parameters.shape[:2]).numpy()
     return losses
 
 
-def _shows_motion(results: "xr.DataTree") -> "Sequence[stats.Part]":
-    return [_motion(weights, scope) for scope, weights in _weights(results).items()]
+def _share(weights: Values) -> float:
+    return probes.trajectory(torch.from_numpy(weights), components=COMPONENTS, walks=1).within_share - LEAST
 
 
-def _without_jackknife(results: "xr.DataTree") -> str:
-    shares = {scope: 100 * (_share(one) + _LEAST) for scope, one in _weights(results).items() if len(one)}
-    plain = joined([f"{number(share)} % ({scope})" for scope, share in shares.items()])
-    return f"Without the jackknife, which takes off the bias of so few members, it is {plain}." if plain else ""
+def _pseudo_values(weights: Values) -> Values:
+    return stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
 
 
-def _weights(results: "xr.DataTree") -> "dict[str, np.ndarray[Any, Any]]":
-    whole = results.to_dataset()
-    weights = whole["weights"].transpose("member", "snapshot", "coordinate").values.astype(float)
-    finite = weights[np.isfinite(weights).all((1, 2))]
-    places = scopes(Settings.model_validate(results.attrs["settings"]))
-    inside = {name: np.searchsorted(places["network"], own) for name, own in places.items()}
-    return {name: finite[..., own] for name, own in inside.items()}
+def _percent(share: xr.DataArray) -> str:
+    return f"{number(100 * float(share))} %"
 
 
-def _share(weights: "np.ndarray[Any, Any]") -> float:
-    import torch
-
-    return probes.trajectory(torch.from_numpy(weights), components=_COMPONENTS, walks=1).within_share - _LEAST
-
-
-def _motion(weights: "np.ndarray[Any, Any]", scope: str) -> "stats.Part":
-    values = stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
-    # told in per cent of the variance, where the tenth is what decides
-    shown = stats.Transform("less a tenth", lambda one: one / 100 - _LEAST, lambda one: 100 * (one + _LEAST))
-    return stats.mean_sign(
-        values, expected="above", quantity="share of the plane's variance within members", shown=shown, unit=" %",
-        bounds=(-_LEAST, 1 - _LEAST), coordinates={"scope": scope},
-    )  # fmt: skip
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "a", "The plane of the first two principal components shows weights being optimised.", "mean_sign",
-        "the share of the plane's variance that lies within members, its bias and interval by the jackknife over "
-        "members; for each scope", _shows_motion, beside=_without_jackknife,
-    ),
-)  # fmt: skip
-
-STUDY = Study(
-    name="trajectory",
-    part="Part 2: optimisation",
-    question="Where do the weights go while a network learns?",
-    about="A network with 23 weights learns a function of one variable, from several starts. Its weights are kept as "
-    "it goes, and all members' paths are put into the plane in which they vary most. At the report's settings a weight "
-    "moves by a few hundredths, so a much longer training is shown beside it, each member about its own mean.",
-    reading="One path a member, its points joined in order and coloured by loss, the start ringed, the end a diamond. "
-    "In the report's plane members share one centre; in the plane of motion each has its own.",
-    shows=(
-        "Figure 7: paths of the second layer's weights, in the report's plane and in the plane of motion",
-        "Figure 8: the same for all weights of the network",
-        "explained variance beside a random walk's",
-        "distance travelled",
-        "loss at the points and at their projections",
-    ),
-    settings=Settings,
-    plan=plan,
-    derive=derive,
-    claims=CLAIMS,
-    figures=later("bathymetry.studies.trajectory_figures", "figures"),
-    seen=later("bathymetry.studies.trajectory_figures", "seen"),
-)
+def _epochs(r: xr.Dataset) -> str:
+    return f"{int(r['snapshot'].max()):,} epochs"
