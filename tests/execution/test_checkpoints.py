@@ -136,25 +136,45 @@ def changed(path, change):
     path.write_bytes(seal(arrays, words))
 
 
+def entry(packed, key):
+    """The pair [key, value] of a mapping in a checkpoint."""
+    return next(pair for pair in packed["entries"] if pair[0] == key)
+
+
+def with_entry(name, key, value):
+    def change(arrays, state):
+        entry(state[name], key)[1] = value
+
+    return change
+
+
+def with_a_snapshot_at_no_epoch(arrays, state):
+    entry(state["snapshots"], 2)[0] = "x"
+
+
 CHANGES = {
-    "no parameters": lambda arrays, state: arrays.pop("parameters"),
-    "no moment": lambda arrays, state: arrays.pop("moment/exp_avg"),
-    "fewer parameters": lambda arrays, state: arrays.update(parameters=arrays["parameters"][:-1]),
-    "another dtype": lambda arrays, state: arrays.update(gradients=arrays["gradients"].astype("float64")),
-    "a snapshot of another shape": lambda arrays, state: arrays.update({"snapshot/0/0.weight": arrays["stopped"]}),
-    "a snapshot that lacks a bias": lambda arrays, state: arrays.pop("snapshot/2/0.bias"),
-    "a snapshot at no epoch": lambda arrays, state: arrays.update({"snapshot/x/0.bias": arrays["snapshot/2/0.bias"]}),
+    "no parameters": lambda arrays, state: arrays.pop("parameters/0.weight"),
+    "no moment": lambda arrays, state: arrays.pop("moments/exp_avg/0.weight"),
+    "fewer parameters": lambda arrays, state: arrays.update({"parameters/0.bias": arrays["parameters/0.bias"][:, 1:]}),
+    "another dtype": lambda arrays, state: arrays.update(
+        {"gradients/0.bias": arrays["gradients/0.bias"].astype("float64")}
+    ),
+    "a snapshot of another shape": lambda arrays, state: arrays.update(
+        {"snapshots/0/0.weight": arrays["members/stopped"]}
+    ),
+    "a snapshot that lacks a bias": lambda arrays, state: arrays.pop("snapshots/2/0.bias"),
+    "a snapshot at no epoch": with_a_snapshot_at_no_epoch,
     "a record that is too short": lambda arrays, state: arrays.update(
-        {"record/train_loss": arrays["record/train_loss"][:, 1:]}
+        {"rows/train_loss": arrays["rows/train_loss"][:, 1:]}
     ),
     "a step too many": lambda arrays, state: state.update(step=state["step"] + 1),
     "steps without end": lambda arrays, state: state.update(step=10**9),
     "an epoch before the first": lambda arrays, state: state.update(epoch=-1),
     "an epoch in words": lambda arrays, state: state.update(epoch="two"),
     "no records": lambda arrays, state: state.pop("epochs"),
-    "records at no epochs": lambda arrays, state: state["epochs"].update({"record/train_loss": None}),
-    "another seed": lambda arrays, state: state["training"].update(seed=4),
-    "other members": lambda arrays, state: state["training"].update(members=[0, 3]),
+    "records at no epochs": with_entry("epochs", "train_loss", None),
+    "another seed": with_entry("training", "seed", 4),
+    "other members": with_entry("training", "members", [0, 3]),
     "an earlier version": lambda arrays, state: state.pop("training"),
     "nothing in words": lambda arrays, state: state.clear(),
 }

@@ -7,6 +7,7 @@ import torch
 
 from bathymetry.core.errors import InputError
 from bathymetry.training import SGD, Adam, AdamW, Checkpoint, Measurement, StopWhen, train
+from bathymetry.training.checkpoint import packed, unpacked
 from training import cases
 
 
@@ -126,54 +127,68 @@ def test_snapshots_come_in_order_whatever_the_order_in_which_a_checkpoint_lists_
     assert torch.equal(resumed.trajectory, whole.trajectory)
 
 
-def without_loss(tensors, epochs):
-    del tensors["record/train_loss"]
+def without_loss(state):
+    del state["rows"]["train_loss"]
 
 
-def without_measurement(tensors, epochs):
-    del tensors["record/norm"]
-    del epochs["record/norm"]
+def without_measurement(state):
+    del state["rows"]["norm"]
+    del state["epochs"]["norm"]
 
 
-def with_a_stranger(tensors, epochs):
-    epochs["record/other"] = epochs["record/train_loss"]
+def with_a_stranger(state):
+    state["epochs"]["other"] = state["epochs"]["train_loss"]
 
 
-def with_a_tensor_of_its_own(tensors, epochs):
-    tensors["record/other"] = tensors["record/train_loss"].clone()
+def with_a_tensor_of_its_own(state):
+    state["rows"]["other"] = state["rows"]["train_loss"].clone()
 
 
-def at_one_epoch(tensors, epochs):
-    epochs["record/test_accuracy"] = [9] * len(epochs["record/test_accuracy"])
+def at_one_epoch(state):
+    state["epochs"]["test_accuracy"] = [9] * len(state["epochs"]["test_accuracy"])
 
 
-def at_late_epochs(tensors, epochs):
-    epochs["record/early"] = [7]
+def at_late_epochs(state):
+    state["epochs"]["early"] = [7]
 
 
-def without_snapshot(tensors, epochs):
-    for key in [key for key in tensors if key.startswith("snapshot/1/")]:
-        del tensors[key]
+def without_snapshot(state):
+    del state["snapshots"][1]
 
 
-def at_another_step(tensors, epochs):
-    tensors["record/norm"] = tensors["record/norm"][:, :2]
+def at_another_epoch(state):
+    state["rows"]["norm"] = state["rows"]["norm"][:, :2]
+
+
+def after_another_step(state):
+    state["step"] += 1
+
+
+def of_another_network(state):
+    state["parameters"]["0.weight"] = state["parameters"]["0.weight"].flatten(1)
+
+
+def without_gradients(state):
+    del state["gradients"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_loss, "without the rows of record/train_loss"),
-        (with_a_stranger, r"with record/other at epochs \[0, 1, 2\] instead of None"),
-        (with_a_tensor_of_its_own, "with record/other, which this training does not have"),
-        (without_measurement, r"with record/norm at epochs None instead of \[0, 1, 2\]"),
-        (at_one_epoch, r"with record/test_accuracy at epochs \[9, 9, 9\] instead of \[0, 1, 2\]"),
-        (at_another_step, "without the rows of record/norm"),
-        (at_late_epochs, r"with record/early at epochs \[7\] instead of \[1\]"),
-        (without_snapshot, "with nothing for snapshot/1/0.weight instead of"),
+        (without_loss, r"with rows train_loss None instead of \[2, 3\]"),
+        (with_a_stranger, r"with epochs other \[0, 1, 2\] instead of None"),
+        (with_a_tensor_of_its_own, r"with rows other \[2, 3\] instead of None"),
+        (without_measurement, r"with epochs norm None instead of \[0, 1, 2\]"),
+        (at_one_epoch, r"with epochs test_accuracy \[9, 9, 9\] instead of \[0, 1, 2\]"),
+        (at_another_epoch, r"with rows norm \[2, 2\] instead of \[2, 3\]"),
+        (at_late_epochs, r"with epochs early \[7\] instead of \[1\]"),
+        (without_snapshot, r"with snapshots 1 0.weight None instead of \(2, 7, 3\)"),
+        (after_another_step, "at step 13 after 2 batches of epoch 2"),
+        (of_another_network, r"with parameters 0.weight \(2, 21\) torch.float32 instead of \(2, 7, 3\)"),
+        (without_gradients, "that can't be read .*gradients"),
     ],
 )
-def test_a_checkpoint_whose_record_is_another_is_refused(change, words):
+def test_a_checkpoint_that_differs_from_the_training_is_refused(change, words):
     settings = {
         "build": cases.perceptron,
         "data": cases.classification(),
@@ -188,8 +203,16 @@ def test_a_checkpoint_whose_record_is_another_is_refused(change, words):
         },
     }
     checkpoint = interrupted_after(12, **settings)
-    tensors, state = dict(checkpoint.tensors), json.loads(json.dumps(checkpoint.state))
-    assert train(**settings, resume=Checkpoint(dict(tensors), state)).record.identical(train(**settings).record)
-    change(tensors, state["epochs"])
-    with pytest.raises(InputError, match=words):
-        train(**settings, resume=Checkpoint(tensors, state))
+    state = unpacked(checkpoint)
+    assert train(**settings, resume=packed(state)).record.identical(train(**settings).record)
+    change(state)
+    with pytest.raises(InputError, match=f"resume = a checkpoint {words}.*this very training"):
+        train(**settings, resume=packed(state))
+
+
+def test_a_checkpoint_without_one_of_its_tensors_is_refused():
+    settings = {"build": cases.perceptron, "data": cases.regression(), "members": 2, "steps": 5}
+    checkpoint = interrupted_after(2, **settings)
+    tensors = {name: one for name, one in checkpoint.tensors.items() if name != "rows/train_loss"}
+    with pytest.raises(InputError, match=r"resume = a checkpoint that can't be read .*rows/train_loss"):
+        train(**settings, resume=Checkpoint(tensors, checkpoint.state))

@@ -22,11 +22,55 @@ class Checkpoint:
 
     Args:
         tensors: Contiguous tensors on the CPU, by name.
-        state: Plain JSON.
+        state: Plain JSON, in which {"tensor": name} stands for a tensor.
     """
 
     tensors: Mapping[str, Tensor]
     state: Mapping[str, Any]
+
+
+def packed(state: Mapping[str, Any]) -> Checkpoint:
+    """Copy nested mappings and lists with tensors."""
+    tensors: dict[str, Tensor] = {}
+
+    def pack(value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            tensors[name] = value.detach().cpu().clone().contiguous()
+            return {"tensor": name}
+        if isinstance(value, Mapping):  # JSON knows no keys but text
+            return {"entries": [[key, pack(one, f"{name}/{key}")] for key, one in value.items()]}
+        if isinstance(value, list | tuple):
+            return [pack(one, f"{name}/{place}") for place, one in enumerate(value)]
+        return value
+
+    plain = {name: pack(one, name) for name, one in state.items()}
+    return Checkpoint(tensors, plain)
+
+
+def unpacked(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The state that was packed, with copies of its tensors."""
+
+    def unpack(value: Any) -> Any:
+        if isinstance(value, list):
+            return [unpack(one) for one in value]
+        if isinstance(value, Mapping):
+            if "tensor" in value:
+                return checkpoint.tensors[value["tensor"]].clone()
+            return {key: unpack(one) for key, one in value["entries"]}
+        return value
+
+    return {name: unpack(one) for name, one in checkpoint.state.items()}
+
+
+def difference(expected: Any, found: Any, name: str = "") -> str | None:
+    """Say where two states differ in anything but the numbers in tensors; None if nowhere."""
+    if isinstance(expected, Mapping) or isinstance(found, Mapping):
+        expected, found = expected or {}, found or {}
+        keys = {**expected, **found}
+        each = (difference(expected.get(key), found.get(key), f"{name} {key}".strip()) for key in keys)
+        return next((one for one in each if one is not None), None)
+    expected, found = (f"{tuple(t.shape)} {t.dtype}" if isinstance(t, Tensor) else t for t in (expected, found))
+    return None if expected == found else f"with {name} {found} instead of {expected}"
 
 
 class Clock:
@@ -43,9 +87,7 @@ class Clock:
                 raise InputError(name, function, "expected a function")
         if not isinstance(checkpoint_every, Real) or not float(checkpoint_every) >= 0:
             raise InputError("checkpoint_every", checkpoint_every, "expected seconds, from 0")
-        self._progress = progress
-        self._checkpoint = checkpoint
-        self._every = float(checkpoint_every)
+        self._progress, self._checkpoint, self._every = progress, checkpoint, float(checkpoint_every)
         self._reported: float = perf_counter()
         self._due: float = self._reported + min(self._every, _FIRST_CHECKPOINT)
         self._signals = HeldSignals()
@@ -73,60 +115,3 @@ class Clock:
             self._due = perf_counter() + self._every
         if self._signals.received is not None:
             self._signals.release()
-
-
-def check_same_training(
-    checkpoint: Checkpoint,
-    own: Checkpoint,  # of the training before its first step
-    steps_per_epoch: int,
-    num_steps: int,
-    due: Callable[[int, int], dict[str, list[int]]],  # (epoch, batches) -> name -> epochs recorded by then
-    parameters: Mapping[str, Tensor],
-) -> None:
-    """Refuse a checkpoint of another training."""
-    difference = _position(checkpoint, own, steps_per_epoch, num_steps)
-    if difference is None:
-        state = checkpoint.state
-        difference = _content(checkpoint, own, due(state["epoch"], state["batches"]), parameters)
-    if difference is not None:
-        raise InputError("resume", f"a checkpoint {difference}", "expected one of this very training")
-
-
-def _position(checkpoint: Checkpoint, own: Checkpoint, steps_per_epoch: int, num_steps: int) -> str | None:
-    state = checkpoint.state
-    if not isinstance(state, Mapping) or not isinstance(checkpoint.tensors, Mapping):
-        return "without state or tensors"
-    if not isinstance(state.get("training"), Mapping) or not isinstance(state.get("epochs"), Mapping):
-        return "of another version of Bathymetry"
-    for name, value in own.state["training"].items():
-        if state["training"].get(name) != value:
-            return f"of a training with {name} {state['training'].get(name)} instead of {value}"
-    step, epoch, batches = (state.get(name) for name in ("step", "epoch", "batches"))
-    done = [one for one in (step, epoch, batches) if type(one) is int and one >= 0]
-    if len(done) < 3 or done[2] > steps_per_epoch or done[0] != min(done[1] * steps_per_epoch + done[2], num_steps):
-        return f"at step {step} after {batches} batches of epoch {epoch}"
-    return None
-
-
-def _content(
-    checkpoint: Checkpoint, own: Checkpoint, due: Mapping[str, list[int]], parameters: Mapping[str, Tensor]
-) -> str | None:
-    epochs, tensors = checkpoint.state["epochs"], checkpoint.tensors
-    for name in (*due, *epochs):
-        if epochs.get(name) != due.get(name):
-            return f"with {name} at epochs {epochs.get(name)} instead of {due.get(name)}"
-    snapshots = {f"snapshot/{epoch}/{name}": one for epoch in due["snapshot"] for name, one in parameters.items()}
-    fixed = {**own.tensors, **snapshots}
-    for name in tensors:
-        if name not in fixed and name not in due and not name.startswith("optimizer/"):
-            return f"with {name}, which this training does not have"
-    for name, one in fixed.items():
-        other = tensors.get(name)
-        if not isinstance(other, Tensor) or other.shape != one.shape or other.dtype != one.dtype:
-            found = f"{tuple(other.shape)} {other.dtype}" if isinstance(other, Tensor) else "nothing"
-            return f"with {found} for {name} instead of {tuple(one.shape)} {one.dtype}"
-    for name in due.keys() - {"snapshot"}:
-        rows = tensors.get(name)
-        if not isinstance(rows, Tensor) or rows.shape[:2] != (len(own.tensors["stopped"]), len(due[name])):
-            return f"without the rows of {name}"
-    return None

@@ -163,7 +163,10 @@ class TrainingConfig:
             raise InputError("build", f"a {type(network).__name__}", remedy)
         if not callable(network) or (isinstance(network, type) and not issubclass(network, nn.Module)):
             raise InputError("build", _shown(network), "expected a function that makes one network")
-        Criterion(self.loss)
+        criterion = Criterion(self.loss)
+        if criterion.takes_model:
+            remedy = "a loss of (model, batch) is for surfaces; expected one of (output, targets)"
+            raise InputError("loss", criterion.name, remedy)
         check_optimizer(self.optimizer)
         check_schedule(self.schedule)
 
@@ -259,9 +262,11 @@ class TrainingConfig:
         return EvaluationSet(self.train_examples, own)
 
     def evaluation_sets(self, members: range) -> dict[str, EvaluationSet]:
-        """The sets of `evaluate_on` for these members."""
+        """The sets of `evaluate_on` for these members; without it the test set of `data`, if there is one."""
+        if self.evaluate_on is None:
+            return {} if self.test_examples is None else {"test": EvaluationSet(self.test_examples)}
         sets: dict[str, EvaluationSet] = {}
-        for name, one in (self.evaluate_on or {}).items():
+        for name, one in self.evaluate_on.items():
             found = one if isinstance(one, Examples | EvaluationSet) else one(members)
             sets[name] = EvaluationSet(found) if isinstance(found, Examples) else found
         return sets

@@ -2,9 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -21,7 +24,7 @@ from bathymetry.training.loss import Criterion
 _COPIES = 7  # of every parameter: two networks, the stack, its gradients, two moments, and the result
 _OBJECT_BYTES = 3_000  # Python's overhead per layer or tensor
 _FEW = 8  # examples to try
-TRIAL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError, UserWarning)
+TRIAL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
 _WRAPPERS = {
     "DataParallel": "module",
     "DistributedDataParallel": "module",
@@ -67,6 +70,11 @@ class StackedTensors:
     def member(self, position: int) -> dict[str, Tensor]:
         """Views of one member's tensors by name."""
         return {name: view[position] for name, view in self.views.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy stacked tensors into the buffer."""
+        for name, view in self.views.items():
+            view.copy_(tensors[name])
 
     def copied(self) -> dict[str, Tensor]:
         """Copies of the stacked tensors by name."""
@@ -114,6 +122,24 @@ class EvaluationSet:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Networks of one architecture, their stacked tensors, and the loss that they are trained with."""
+
+    members: range
+    seed: int
+    modules: Sequence[nn.Module]
+    parameters: StackedTensors
+    gradients: StackedTensors
+    criterion: Criterion
+    formula: str | None  # "mse" or "cross_entropy" if the loss is just that on all targets
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        return self.parameters.flat.dtype
+
+
+@dataclass(frozen=True)
 class Batch:
     """The examples of one step."""
 
@@ -121,6 +147,41 @@ class Batch:
     targets: Shaped[Tensor, "member example *target"]
     shared: bool  # whether all members get the same inputs
     step: int = 0  # selects the random stream of layers such as dropout
+
+
+class Backend(ABC):
+    """How the members of an ensemble are differentiated."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
+        """Write every member's gradient; return the losses, float64."""
+
+    @abstractmethod
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
+        """Outputs of all members in evaluation mode; the memory may be reused by the next call."""
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers that training changes, such as running statistics, as "position/name"."""
+        return {}
+
+
+@contextmanager
+def refusing(field: str, value: object, problem: str, expected: str) -> Iterator[None]:
+    """Turn an exception inside the block into one sentence about a field."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(field, value, f"{problem} ({first_line(error)}); {expected}") from error
+
+
+def check_memory(field: str, value: object, needed: int, what: str, expected: str) -> None:
+    """Refuse what takes more memory than is free."""
+    free = free_bytes()
+    if needed > free:
+        sizes = f"{what} about {gigabytes(needed)} and {gigabytes(free)} are free"
+        raise InputError(field, value, f"{sizes}; expected {expected}")
 
 
 def build_members(
@@ -133,7 +194,7 @@ def build_members(
             torch.manual_seed(stream_seed(seed, member, "initialisation"))
             built.append(_built(build))
             if len(built) == 1:
-                _check_memory(built[0], len(members))
+                _check_size(built[0], len(members))
     shapes = [_shapes(module) for module in built]
     if any(one != shapes[0] for one in shapes):
         raise InputError("build", "networks of different shapes", "expected the same architecture each time")
@@ -141,27 +202,19 @@ def build_members(
         raise InputError("build", type(built[0]).__name__, "expected a network with trainable parameters")
     if not same_start:
         _check_starts(built, members)
-    return [copied(module).train() for module in built]
+    return [_copied(module).train() for module in built]
 
 
-def copied(network: nn.Module) -> nn.Module:
-    """Copy a network, or say why it can't be copied."""
-    try:
+def _copied(network: nn.Module) -> nn.Module:
+    with refusing("build", type(network).__name__, "it can't be copied", "expected a network that copy.deepcopy takes"):
         return copy.deepcopy(network)
-    except Exception as error:
-        remedy = f"it can't be copied ({first_line(error)}); expected a network that copy.deepcopy takes"
-        raise InputError("build", type(network).__name__, remedy) from error
 
 
 def _built(build: Callable[[], nn.Module]) -> nn.Module:
-    try:
+    name = getattr(build, "__name__", build)
+    expected = "expected a function that makes one network"
+    with refusing("build", name, "it fails when it is called without arguments", expected):
         module = build()
-    except Exception as error:
-        remedy = (
-            f"it fails when it is called without arguments ({first_line(error)}); "
-            "expected a function that makes one network"
-        )
-        raise InputError("build", getattr(build, "__name__", build), remedy) from error
     if not isinstance(module, nn.Module):
         raise InputError("build", type(module).__name__, "expected a function that makes an nn.Module")
     for layer in module.modules():
@@ -176,76 +229,74 @@ def _shapes(module: nn.Module) -> dict[str, tuple[object, ...]]:
     return {**parameters, **{f"buffer {name}": tuple(buffer.shape) for name, buffer in module.named_buffers()}}
 
 
-def _check_memory(first: nn.Module, members: int) -> None:
-    tensors = [*first.parameters(), *first.buffers()]
+def _check_size(first: nn.Module, members: int) -> None:
+    tensors = _state(first)
     objects = sum(1 for _ in first.modules()) + len(tensors)
-    each = _COPIES * sum(one.numel() * one.element_size() for one in tensors) + _OBJECT_BYTES * objects
-    needed, free = each * members, free_bytes()
-    if needed > free:
-        count = sum(p.numel() for p in first.parameters())
-        expected = f"at most {free // each:,}" if free // each else "a smaller network"
-        sizes = f"take about {gigabytes(needed)} and {gigabytes(free)} are free"
-        raise InputError("members", members, f"networks of {count:,} parameters {sizes}; expected {expected}")
+    each = _COPIES * sum(one.nbytes for one in tensors) + _OBJECT_BYTES * objects
+    most = free_bytes() // each
+    what = f"networks of {sum(p.numel() for p in first.parameters()):,} parameters take"
+    check_memory("members", members, each * members, what, f"at most {most:,}" if most else "a smaller network")
 
 
 def _check_starts(built: Sequence[nn.Module], members: range) -> None:
     """Refuse members that share a trainable tensor or begin with equal parameters and buffers."""
-    remedy = (
-        "expected new random weights each time the function is called: build every layer inside it and set no seed "
-        "there; for copies of one start say same_start=True"
-    )
+
+    def refusal(one: int, other: int, what: str) -> InputError:
+        remedy = (
+            "expected new random weights each time the function is called: build every layer inside it and set no seed "
+            "there; for copies of one start say same_start=True"
+        )
+        return InputError("build", f"a function whose networks {members[one]} and {members[other]} {what}", remedy)
+
     owners: dict[tuple[int, tuple[int, ...]], int] = {}
     starts: dict[tuple[object, ...], list[int]] = {}
     for place, module in enumerate(built):
         for name, parameter in module.named_parameters():
             owner = owners.setdefault((parameter.data_ptr(), tuple(parameter.shape)), place)
             if owner != place and parameter.requires_grad and parameter.numel():
-                which = f"networks {members[owner]} and {members[place]} share {name}"
-                raise InputError("build", f"a function whose {which}", remedy)
+                raise refusal(owner, place, f"share {name}")
         state = _state(module)
-        sums = tuple(one.sum().item() for one in state)
-        for other in starts.get(sums, ()):
+        alike = starts.setdefault(tuple(one.sum().item() for one in state), [])
+        for other in alike:
             if all(map(torch.equal, state, _state(built[other]))):
-                which = f"networks {members[other]} and {members[place]} begin with equal parameters"
-                raise InputError("build", f"a function whose {which}", remedy)
-        starts.setdefault(sums, []).append(place)
+                raise refusal(other, place, "begin with equal parameters")
+        alike.append(place)
 
 
 def _state(module: nn.Module) -> list[Tensor]:
     return [*(p.detach() for p in module.parameters()), *module.buffers()]
 
 
-def check_fit(
-    network: nn.Module,
-    criterion: Criterion,
-    sets: Mapping[str, EvaluationSet],
-    batch_size: int | None,
-    dtype: torch.dtype,
-) -> None:
-    """Try network and loss on a few examples of each set; the first set is the training set."""
+def check_fit(ensemble: Ensemble, sets: Mapping[str, EvaluationSet], batch_size: int | None) -> None:
+    """Try network and loss on a few examples of each set, of which "train" is the training set."""
     for name, one in sets.items():
-        _check_numbers(name, one)
-    own = copied(network).to(device=next(iter(sets.values())).examples.inputs.device, dtype=dtype)
-    with torch.random.fork_rng(devices=[]):
-        for place, (name, one) in enumerate(sets.items()):
+        _check_numbers(name, one, len(ensemble.members))
+    own = _copied(ensemble.modules[0])
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for name, one in sets.items():
             rows = _extreme_rows(one.examples.inputs)
-            inputs = one.examples.scaled(one.examples.inputs[rows], dtype)
+            inputs = one.examples.scaled(one.examples.inputs[rows], ensemble.dtype)
             outputs = _outputs(own.eval(), inputs, name, len(one.examples))
-            _check_targets(criterion, outputs, one, rows, name)
-            if place == 0:
-                _check_last_batch(own.train(), inputs, len(one.examples), batch_size)
+            _check_targets(ensemble.criterion, outputs, one, rows, name)
+        examples, count = sets["train"].examples, len(sets["train"].examples)
+        if batch_size == 1 or (count % batch_size if batch_size else count) == 1:
+            problem = "a batch has a single example, which the network can't take"
+            with refusing("batch_size", batch_size, problem, "choose another"):
+                own.train()(examples.scaled(examples.inputs[:1], ensemble.dtype))
 
 
-def _check_numbers(name: str, one: EvaluationSet) -> None:
-    if len(one.examples) == 0:
+def _check_numbers(name: str, one: EvaluationSet, members: int) -> None:
+    own, count = one.own_targets, len(one.examples)
+    if own is not None and own.shape[:2] != (members, count):
+        remedy = f"expected ({members}, {count}, …): a row for each member"
+        raise InputError("targets" if name == "train" else name, f"shape {tuple(own.shape)}", remedy)
+    if count == 0:
         raise InputError(_field("x", name), "no example", "expected at least one")
-    for letter, tensor in (("x", one.examples.inputs), ("y", one.examples.targets), ("y", one.own_targets)):
-        if tensor is not None and tensor.is_floating_point():
-            wrong = tensor.numel() - int(tensor.isfinite().sum())
-            if wrong:
-                remedy = "leave those examples out, or fill them in"
-                value = f"{wrong} numbers of {tensor.numel()} that are NaN or infinite"
-                raise InputError(_field(letter, name), value, remedy)
+    for letter, tensor in (("x", one.examples.inputs), ("y", one.examples.targets), ("y", own)):
+        if tensor is not None and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            wrong = int((~tensor.isfinite()).sum())
+            value = f"{wrong} numbers of {tensor.numel()} that are NaN or infinite"
+            raise InputError(_field(letter, name), value, "leave those examples out, or fill them in")
 
 
 def _extreme_rows(inputs: Tensor) -> Tensor:
@@ -258,14 +309,11 @@ def _extreme_rows(inputs: Tensor) -> Tensor:
 
 
 def _outputs(network: nn.Module, inputs: Tensor, name: str, count: int) -> Tensor:
-    try:
-        with torch.no_grad():
-            outputs = network(inputs)
-            alone = network(inputs[:1]) if inputs.ndim == 1 else None  # a layer may take it for a single example
-    except TRIAL_ERRORS as error:
-        whole = "" if inputs.is_floating_point() else ", as floats unless it embeds whole numbers"
-        remedy = f"the network can't take them ({first_line(error)}); expected inputs that it takes{whole}"
-        raise InputError(_field("x", name), _kind(inputs, count), remedy) from error
+    whole = "" if inputs.is_floating_point() else ", as floats unless it embeds whole numbers"
+    expected = f"expected inputs that it takes{whole}"
+    with refusing(_field("x", name), _kind(inputs, count), "the network can't take them", expected):
+        outputs = network(inputs)
+        alone = network(inputs[:1]) if inputs.ndim == 1 else None  # a layer may take it for a single example
     if not isinstance(outputs, Tensor):
         remedy = "expected a network whose output is one tensor"
         raise InputError("build", f"a network that gives a {type(outputs).__name__}", remedy)
@@ -280,12 +328,10 @@ def _check_targets(criterion: Criterion, outputs: Tensor, one: EvaluationSet, ro
     targets, count = every[rows], len(one.examples)
     field = _field("y", name) if one.own_targets is None or name != "train" else "targets"
     value = f"{_kind(targets, count)}, where the network gives {(count, *outputs.shape[1:])}"
+    if criterion.requested == "mse" and not (targets.is_floating_point() and targets.shape == outputs.shape):
+        remedy = 'expected values of the same shape, or loss="cross_entropy" if they are classes'
+        raise InputError(field, value, remedy)
     classes = not targets.is_floating_point() and targets.dtype != torch.bool
-    if criterion.requested == "mse":
-        if not targets.is_floating_point():
-            raise InputError(field, value, 'expected values, or loss="cross_entropy" if they are classes')
-        if targets.shape != outputs.shape:
-            raise InputError(field, value, "expected targets and outputs of the same shape")
     if criterion.requested == "cross_entropy" or (criterion.by_class and classes):
         if outputs.ndim < 2 or not classes or targets.shape != (len(outputs), *outputs.shape[2:]):
             raise InputError(field, value, 'expected the number of a class for each example, or loss="mse" for values')
@@ -309,16 +355,10 @@ def _check_classes(criterion: Criterion, labels: Tensor, width: int, field: str)
 
 
 def _check_own_loss(criterion: Criterion, outputs: Tensor, targets: Tensor, what: str) -> None:
-    if criterion.takes_model:
-        remedy = "a loss of (model, batch) is for surfaces; expected one of (output, targets)"
-        raise InputError("loss", criterion.name, remedy)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Using a target size")  # PyTorch would only warn and broadcast
-            raw = criterion.raw(outputs, targets)
-    except TRIAL_ERRORS as error:
-        remedy = f"it can't judge {what} ({first_line(error)}); expected targets that fit"
-        raise InputError("loss", criterion.name, remedy) from error
+    problem = f"it can't judge {what}"
+    with warnings.catch_warnings(), refusing("loss", criterion.name, problem, "expected targets that fit"):
+        warnings.filterwarnings("error", message="Using a target size")  # PyTorch would only warn and broadcast
+        raw = criterion.raw(outputs, targets)
     criterion.value(raw)
     if _broadcasts(criterion, outputs, targets):
         remedy = f"it compares every output with every target of {what}; expected targets of the outputs' shape"
@@ -337,17 +377,6 @@ def _broadcasts(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
         return False
     alone = torch.stack(rows).mean()
     return bool(torch.isclose(reshaped, alone)) and not bool(torch.isclose(whole, alone))
-
-
-def _check_last_batch(network: nn.Module, inputs: Tensor, examples: int, batch_size: int | None) -> None:
-    last = examples % batch_size if batch_size else examples
-    if last == 1 or batch_size == 1:
-        try:
-            with torch.no_grad():
-                network(inputs[:1])
-        except TRIAL_ERRORS as error:
-            remedy = f"a batch has a single example, which the network can't take ({first_line(error)}); choose another"
-            raise InputError("batch_size", batch_size, remedy) from error
 
 
 def _field(letter: str, name: str) -> str:

@@ -8,16 +8,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.errors import InputError, first_line, whole_number
 from bathymetry.core.streams import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
-from bathymetry.training.checkpoint import Checkpoint, Clock, check_same_training
+from bathymetry.training.checkpoint import Checkpoint, Clock, difference, packed, unpacked
 from bathymetry.training.config import TrainingConfig
-from bathymetry.training.ensemble import Batch, EvaluationSet, StackedTensors, build_members, check_fit
+from bathymetry.training.ensemble import (
+    Backend,
+    Batch,
+    Ensemble,
+    EvaluationSet,
+    StackedTensors,
+    build_members,
+    check_fit,
+    check_memory,
+)
 from bathymetry.training.loss import Criterion
-from bathymetry.training.module_backends import BACKENDS, BackendName, Ensemble, LoopBackend, choose_backend
+from bathymetry.training.module_backends import BACKENDS, BackendName, LoopBackend, choose_backend
 from bathymetry.training.optimizers import Optimizer, Stepper
 from bathymetry.training.records import Recorder, TrainingState, evaluate
 from bathymetry.training.result import Origin, Trained
@@ -94,46 +102,24 @@ class TrainingRun:
     """One training: what has been done, and what comes next."""
 
     def __init__(self, config: TrainingConfig, members: range, device: torch.device, backend: BackendName) -> None:
-        self._config, self._members, self._dtype = config, members, config.dtype
-        self._train_set = config.train_set(members).to(device, self._dtype)
-        self._sets = self._evaluation_sets(device)
-        shown = "{}" if config.evaluate_on is None else "evaluate_on[{}]"
-        names = {shown.format(name): one for name, one in self._sets.items()}
-        for name, one in {"targets": self._train_set, **names}.items():
-            _check_own_targets(name, one, len(members))
-        self._criterion = Criterion(config.loss, self._dtype).to(device)
-        modules = build_members(config.network, members, int(config.seed), same_start=config.same_start)
-        named_sets = {"train": self._train_set, **names}
-        check_fit(modules[0], self._criterion, named_sets, config.batch_size, self._dtype)
-        self._formula = _formula(self._criterion, [self._train_set, *self._sets.values()])
-        entries = sum(p.numel() for p in modules[0].parameters())
-        _check_room("record_at", len(config.recorded_epochs), len(members), 16 * len(self._sets))
-        _check_room("snapshots", len(config.snapshots), len(members), self._dtype.itemsize * entries)
+        self._config = config
+        self._train_set = config.train_set(members).to(device, config.dtype)
+        self._sets = {name: one.to(device, config.dtype) for name, one in config.evaluation_sets(members).items()}
+        shown = "evaluate_on[{}]"
+        if config.evaluate_on is None:
+            shown, self._sets = "{}", {"train": self._train_set, **self._sets}
+        self._ensemble = _ensemble(config, members, device, [self._train_set, *self._sets.values()])
+        named_sets = {"train": self._train_set, **{shown.format(name): one for name, one in self._sets.items()}}
+        check_fit(self._ensemble, named_sets, config.batch_size)
+        self._parameters, self._gradients = self._ensemble.parameters, self._ensemble.gradients
+        _check_room("record_at", len(config.recorded_epochs), len(members) * 16 * len(self._sets))
+        _check_room("snapshots", len(config.snapshots), self._parameters.flat.nbytes)
         self._recorded = frozenset(config.recorded_epochs) | {0, config.num_epochs}
-        self._snapshot_at = frozenset(config.snapshots)
-
-        self._modules = [module.to(device=device, dtype=self._dtype) for module in modules]
-        trainable = [{n: p for n, p in module.named_parameters() if p.requires_grad} for module in self._modules]
-        self._parameters = StackedTensors.of(trainable, self._dtype, device)
-        self._gradients = self._parameters.zeros_like()
+        snapshots = frozenset(config.snapshots) | {config.num_epochs}
+        self._recorder = Recorder(members, config.named_measurements, self._recorded, snapshots)
+        self._backend = self._chosen(backend)
         self._clipped = self._gradients if config.clip_norm is None else self._gradients.zeros_like()
-        stacked = isinstance(config.optimizer, Optimizer)
-        if not stacked and backend in ("stacked", "vmap"):
-            remedy = "this optimizer steps one network at a time; expected auto or loop, or bm.Adam, bm.AdamW or bm.SGD"
-            raise InputError("backend", backend, remedy)
-        ensemble = Ensemble(
-            self._modules,
-            self._parameters,
-            self._gradients,
-            self._criterion,
-            self._formula,
-            members,
-            int(config.seed),
-        )
-        batch_numbers = (config.batch_size or len(config.train_examples)) * config.train_examples.inputs[0].numel()
-        self._backend = choose_backend(backend if stacked else "loop", ensemble, self._first_rows(3), batch_numbers)
         self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped)
-        self._recorder = Recorder(members, config.named_measurements)
         self._full_batch = self._first_rows(None) if config.batch_size is None else None
 
         self._step = self._epoch = 0
@@ -141,23 +127,23 @@ class TrainingRun:
         self._batch_loss: Float[Tensor, " member"] = torch.full((len(members),), torch.nan, dtype=torch.float64)
         self._stopped: Bool[Tensor, " member"] = torch.zeros(len(members), dtype=torch.bool)
         self._stopped_at: Int[Tensor, " member"] = torch.full((len(members),), -1, dtype=torch.int64)
-        self._frozen: dict[str, Tensor] = {}  # parameters of members that stopped
-        self._frozen_buffers: dict[str, Tensor] = {}
-        self._snapshots: dict[int, dict[str, Tensor]] = {}
+        self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters and buffers of members that stopped, with copies
 
-    def _evaluation_sets(self, device: torch.device) -> dict[str, EvaluationSet]:
-        if self._config.evaluate_on is not None:
-            sets = self._config.evaluation_sets(self._members)
-            return {name: one.to(device, self._dtype) for name, one in sets.items()}
-        test = self._config.test_examples
-        tests = {} if test is None else {"test": EvaluationSet(test).to(device, self._dtype)}
-        return {"train": self._train_set, **tests}
+    def _chosen(self, requested: BackendName) -> Backend:
+        config = self._config
+        if not isinstance(config.optimizer, Optimizer):
+            if requested in ("stacked", "vmap"):
+                remedy = "this optimizer steps one network at a time; expected auto or loop, or bm.Adam, AdamW or SGD"
+                raise InputError("backend", requested, remedy)
+            requested = "loop"
+        batch_numbers = (config.batch_size or len(config.train_examples)) * config.train_examples.inputs[0].numel()
+        return choose_backend(requested, self._ensemble, self._first_rows(3), batch_numbers)
 
     def _first_rows(self, count: int | None) -> Batch:
         """A batch of the first examples, the same for all members; of all if None."""
         examples, rows = self._train_set.examples, slice(count)
-        inputs = examples.scaled(examples.inputs[rows], self._dtype)
-        return Batch(inputs, self._train_set.targets(len(self._members), rows), shared=True)
+        inputs = examples.scaled(examples.inputs[rows], self._config.dtype)
+        return Batch(inputs, self._train_set.targets(len(self._ensemble.members), rows), shared=True)
 
     def run(self, clock: Clock) -> Trained:
         """Train to the end."""
@@ -174,7 +160,7 @@ class TrainingRun:
                     if self._full_batch is None:
                         self._batch_loss = self._backend.differentiate(batch)
                     self._update(batch)
-                    clock.tick(self._step / self._config.num_steps, self.checkpoint)
+                    clock.tick(self._step / self._config.num_steps, lambda: packed(self._state()))
                 self._batches = 0
         return self._result()
 
@@ -182,12 +168,17 @@ class TrainingRun:
         """Compute the gradient before the record; return the buffers after it, which count from the step on."""
         if self._full_batch is None:
             return {}
-        before = {name: buffer.clone() for name, buffer in self._buffers().items()}
+        before = {name: buffer.clone() for name, buffer in self._backend.buffers().items()}
         self._full_batch = replace(self._full_batch, step=self._step)
         self._batch_loss = self._backend.differentiate(self._full_batch)
-        after = {name: buffer.clone() for name, buffer in self._buffers().items()}
+        after = {name: buffer.clone() for name, buffer in self._backend.buffers().items()}
         self._write_buffers(before)
         return after
+
+    def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
+        if values:
+            for name, buffer in self._backend.buffers().items():
+                buffer.copy_(values[name])
 
     def _remaining_batches(self) -> Iterator[Batch]:
         """The batches of this epoch that are still to do; each member has its own order."""
@@ -195,27 +186,23 @@ class TrainingRun:
             if self._batches == 0:
                 yield self._full_batch
             return
-        examples, members = self._train_set.examples, len(self._members)
-        orders = [
-            torch.randperm(len(examples), generator=stream(int(self._config.seed), member, "data order", self._epoch))
-            for member in self._members
-        ]
-        batches = torch.split(torch.stack(orders), int(self._config.batch_size or 0), dim=1)
+        examples, members, seed = self._train_set.examples, self._ensemble.members, self._ensemble.seed
+        generators = [stream(seed, member, "data order", self._epoch) for member in members]
+        orders = torch.stack([torch.randperm(len(examples), generator=one) for one in generators])
+        batches = torch.split(orders, int(self._config.batch_size or 0), dim=1)
         for positions in batches[self._batches :][: self._config.num_steps - self._step]:
             rows = positions.to(examples.inputs.device)
-            inputs = examples.scaled(examples.inputs.index_select(0, rows.flatten()), self._dtype)
-            inputs = inputs.view(members, rows.shape[1], *inputs.shape[1:])
-            yield Batch(inputs, self._train_set.targets(members, rows), shared=False, step=self._step)
+            inputs = examples.scaled(examples.inputs.index_select(0, rows.flatten()), self._config.dtype)
+            inputs = inputs.view(*rows.shape, *inputs.shape[1:])
+            yield Batch(inputs, self._train_set.targets(len(members), rows), shared=False, step=self._step)
 
     def _update(self, batch: Batch) -> None:
         self._clip()
-        self._stepper.step(self._step / self._config.num_steps, lambda position: self._closure(batch, position))
+        self._stepper.step(self._step / self._config.num_steps, lambda position: self._evaluate_again(batch, position))
         self._step += 1
         self._batches += 1
-        if self._frozen:
-            for name, view in self._parameters.views.items():
-                view[self._stopped] = self._frozen[name][self._stopped]
-            self._write_buffers(self._frozen_buffers)
+        for tensor, kept in self._frozen:
+            tensor.copy_(kept)
 
     def _clip(self) -> None:
         """Scale each member's gradient down to `clip_norm`, as torch.nn.utils.clip_grad_norm_ does."""
@@ -227,25 +214,22 @@ class TrainingRun:
         for name, view in views.items():
             torch.mul(view, factors.view(-1, *[1] * (view.ndim - 1)), out=self._clipped.views[name])
 
-    def _closure(self, batch: Batch, position: int) -> Callable[[], Tensor]:
-        def evaluate_again() -> Tensor:
-            assert isinstance(self._backend, LoopBackend)
-            with torch.random.fork_rng(devices=[]):
-                loss = self._backend.differentiate_one(batch, position)
-            self._clip()
-            return loss
-
-        return evaluate_again
+    def _evaluate_again(self, batch: Batch, position: int) -> Tensor:
+        """The loss and gradient of one member, for optimizers that need several in a step."""
+        assert isinstance(self._backend, LoopBackend)
+        with torch.random.fork_rng(devices=[]):
+            loss = self._backend.differentiate_one(batch, position)
+        self._clip()
+        return loss
 
     def _record(self) -> None:
         """Record, measure and decide who stops."""
-        epoch = self._epoch
-        scores = self._scores() if epoch in self._recorded else None
+        scores = self._scores() if self._epoch in self._recorded else {}
         state = TrainingState(
-            epoch=epoch,
+            epoch=self._epoch,
             step=self._step,
-            members=self._members,
-            seed=int(self._config.seed),
+            members=self._ensemble.members,
+            seed=self._ensemble.seed,
             parameters=self._parameters,
             gradients=self._gradients,
             moments=self._stepper.moments,
@@ -253,20 +237,19 @@ class TrainingRun:
             backend=self._backend,
         )
         self._recorder.record(state, scores)
-        if scores is not None and self._config.stop is not None:
+        if self._config.stop is not None and self._epoch in self._recorded:
             newly = self._config.stop.reached(scores) & ~self._stopped
-            self._stopped_at[newly] = epoch
+            self._stopped_at[newly] = self._epoch
             self._stopped |= newly
             if newly.any():
                 self._freeze()
-        if epoch in self._snapshot_at or epoch == self._config.num_epochs:
-            self._snapshots[epoch] = self._parameters.copied()
 
     def _freeze(self) -> None:
         """Keep the parameters and buffers of members that stopped."""
-        self._frozen = self._parameters.copied()
-        buffers = self._buffers().items()
-        self._frozen_buffers = {n: b.clone() for n, b in buffers if self._stopped[int(n.partition("/")[0])]}
+        stopped = self._stopped.nonzero().flatten().tolist()
+        views = [view[position] for position in stopped for view in self._parameters.views.values()]
+        buffers = [one for name, one in self._backend.buffers().items() if int(name.partition("/")[0]) in stopped]
+        self._frozen = [(tensor, tensor.clone()) for tensor in (*views, *buffers)]
 
     def _scores(self) -> dict[str, Float[Tensor, " member"]]:
         scores: dict[str, Tensor] = {}
@@ -275,113 +258,115 @@ class TrainingRun:
             if examples is self._train_set and full and not isinstance(self._backend, LoopBackend):
                 scores[f"{name}_loss"] = self._batch_loss.clone()  # known from the gradient
                 continue
-            loss, accuracy = evaluate(
-                self._backend, self._criterion, self._formula, examples, len(self._members), self._dtype
-            )
+            loss, accuracy = evaluate(self._backend, self._ensemble, examples)
             scores[f"{name}_loss"] = loss
             if accuracy is not None:
                 scores[f"{name}_accuracy"] = torch.where(loss.isnan(), torch.nan, accuracy)
         return scores
 
-    def _buffers(self) -> dict[str, Tensor]:
-        return self._backend.buffers() if isinstance(self._backend, LoopBackend) else {}
-
-    def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
-        buffers = self._buffers() if values else {}
-        for name, one in values.items():
-            buffers[name].copy_(one)
-
-    def checkpoint(self) -> Checkpoint:
+    def _state(self) -> dict[str, Any]:
         """Everything that is needed to go on from here."""
-        tensors = {"parameters": self._parameters.flat, "gradients": self._gradients.flat}
-        tensors |= {"batch_loss": self._batch_loss, "stopped": self._stopped, "stopped_at": self._stopped_at}
-        moments, optimizer = self._stepper.state()
-        tensors |= moments
-        tensors |= {f"buffer/{name}": buffer for name, buffer in self._buffers().items()}
-        for epoch, snapshot in self._snapshots.items():
-            tensors |= {f"snapshot/{epoch}/{name}": values for name, values in snapshot.items()}
-        rows = {f"record/{name}": rows for name, rows in self._recorder.rows.items()}
-        tensors |= {name: torch.stack(list(values.values()), dim=1) for name, values in rows.items()}
-        state = {
+        config, members = self._config, self._ensemble.members
+        return {
             "training": {
-                "members": [self._members.start, self._members.stop],
-                "seed": int(self._config.seed),
-                "epochs": self._config.num_epochs,
-                "steps": self._config.num_steps,
-                "batch size": self._config.batch_size and int(self._config.batch_size),
+                "members": [members.start, members.stop],
+                "seed": self._ensemble.seed,
+                "epochs": config.num_epochs,
+                "steps": config.num_steps,
+                "batch size": config.batch_size and int(config.batch_size),
                 "examples": len(self._train_set.examples),
                 "backend": self._backend.name,
             },
             "step": self._step,
             "epoch": self._epoch,
             "batches": self._batches,
-            "epochs": {name: list(values) for name, values in rows.items()} | {"snapshot": sorted(self._snapshots)},
-            "optimizer": optimizer,
+            "parameters": self._parameters.views,
+            "gradients": self._gradients.views,
+            "moments": {name: moment.views for name, moment in self._stepper.moments.items()},
+            "optimizers": self._stepper.state(),
+            "buffers": self._backend.buffers(),
+            "members": {"loss": self._batch_loss, "stopped": self._stopped, "stopped at": self._stopped_at},
+            **self._recorder.state(),
         }
-        return Checkpoint({name: one.detach().cpu().clone().contiguous() for name, one in tensors.items()}, state)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of this training."""
         if not isinstance(checkpoint, Checkpoint):
             raise InputError("resume", checkpoint, "expected what `checkpoint` was called with")
-        config, views = self._config, self._parameters.views
-        check_same_training(checkpoint, self.checkpoint(), config.steps_per_epoch, config.num_steps, self._due, views)
-        state, tensors, device = checkpoint.state, checkpoint.tensors, self._parameters.flat.device
-        self._parameters.flat.copy_(tensors["parameters"])
-        self._gradients.flat.copy_(tensors["gradients"])
-        self._step, self._epoch, self._batches = state["step"], state["epoch"], state["batches"]
+        expected = "expected one of this very training"
         try:
-            self._stepper.resume(tensors, state["optimizer"], self._step)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            problem = "a checkpoint whose state of the optimizer does not fit"
-            raise InputError("resume", problem, "expected one of this very training") from error
-        self._write_buffers({name: tensors[f"buffer/{name}"] for name in self._buffers()})
-        for name, epochs in state["epochs"].items():
-            if name == "snapshot":
-                for epoch in epochs:
-                    views = self._parameters.views
-                    self._snapshots[epoch] = {one: tensors[f"snapshot/{epoch}/{one}"].to(device) for one in views}
-            else:
-                rows = tensors[name].to(device).unbind(dim=1)
-                self._recorder.rows[name.removeprefix("record/")] = dict(zip(epochs, rows, strict=True))
-        self._batch_loss = tensors["batch_loss"].to(device)
-        self._stopped, self._stopped_at = tensors["stopped"].clone(), tensors["stopped_at"].clone()
-        if bool(self._stopped.any()):
-            self._freeze()
+            state = unpacked(checkpoint)
+            problem = self._difference(state)
+            if problem is None:
+                self._load(state)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise InputError("resume", f"a checkpoint that can't be read ({first_line(error)})", expected) from error
+        if problem is not None:
+            raise InputError("resume", f"a checkpoint {problem}", expected)
 
-    def _due(self, epoch: int, batches: int) -> dict[str, list[int]]:
-        """At which epochs everything was recorded by the time that so many batches of an epoch are done."""
-        due = self._recorder.due(list(self._scores()), sorted(self._recorded))
-        named = {f"record/{name}": epochs for name, epochs in due.items()} | {"snapshot": sorted(self._snapshot_at)}
-        past = {n: [one for one in epochs if one < epoch + (batches > 0)] for n, epochs in named.items()}
-        return {name: epochs for name, epochs in past.items() if epochs or name == "snapshot"}
+    def _difference(self, state: Mapping[str, Any]) -> str | None:
+        """In what a state is none of this training."""
+        own, config = self._state(), self._config
+        step, epoch, batches = state["step"], state["epoch"], state["batches"]
+        done = min(epoch * config.steps_per_epoch + batches, config.num_steps)
+        if step != done or not 0 <= batches <= config.steps_per_epoch or epoch < 0:
+            return f"at step {step} after {batches} batches of epoch {epoch}"
+        fixed = ("training", "parameters", "gradients", "moments", "buffers", "members")
+        expected = {name: own[name] for name in fixed}
+        expected |= self._recorder.state_at(epoch + (batches > 0), list(self._scores()), self._parameters)
+        found = {name: state[name] for name in expected}
+        found["rows"] = {name: list(one.shape[:2]) for name, one in state["rows"].items()}
+        return difference(expected, found)
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        device = self._parameters.flat.device
+        self._step, self._epoch, self._batches = state["step"], state["epoch"], state["batches"]
+        self._parameters.load(state["parameters"])
+        self._gradients.load(state["gradients"])
+        for name, moment in self._stepper.moments.items():
+            moment.load(state["moments"][name])
+        self._stepper.resume(state["optimizers"], self._step)
+        self._write_buffers(state["buffers"])
+        self._recorder.load(state, device)
+        self._batch_loss = state["members"]["loss"].to(device)
+        self._stopped, self._stopped_at = state["members"]["stopped"], state["members"]["stopped at"]
+        self._freeze()
 
     def _result(self) -> Trained:
-        note = ""
-        if not isinstance(self._config.optimizer, Optimizer):
-            note = f"{self._stepper.name} has no stacked form: members were trained one by one."
-        per_epoch, num_steps = self._config.steps_per_epoch, self._config.num_steps
+        config, ensemble = self._config, self._ensemble
+        attributes = {"backend": self._backend.name}
+        if not isinstance(config.optimizer, Optimizer):
+            attributes["note"] = f"{self._stepper.name} has no stacked form: members were trained one by one."
         done = [epoch for epoch in sorted(self._recorded) if epoch <= self._epoch]
-        steps = {epoch: min(epoch * per_epoch, num_steps) for epoch in done}
+        steps = {epoch: min(epoch * config.steps_per_epoch, config.num_steps) for epoch in done}
         sizes = {name: len(one.examples) for name, one in self._sets.items()}
-        attributes = {"backend": self._backend.name} | ({"note": note} if note else {})
         record = self._recorder.dataset(steps, sizes, attributes)
-        finite = self._parameters.vectors().isfinite().all(1)
-        record["diverged"] = ("member", (~finite).cpu().numpy())
+        record["diverged"] = ("member", (~self._parameters.vectors().isfinite().all(1)).cpu().numpy())
         record["stopped_at"] = ("member", self._stopped_at.numpy())
-        module, network = self._modules[0], self._config.network
-        bare = not any(True for _ in module.buffers()) and len(list(module.parameters())) == len(self._parameters.views)
-        mlp = network if isinstance(network, MLPConfig) else None
+        module = ensemble.modules[0]
+        tensors = sum(1 for _ in (*module.buffers(), *module.parameters()))
+        mlp = config.network if isinstance(config.network, MLPConfig) else None
         return Trained(
             record=record,
             parameters=self._parameters.copied(),
-            snapshots=dict(sorted(self._snapshots.items())),
-            members=self._members,
+            snapshots=self._recorder.snapshots,
+            members=ensemble.members,
             backend=self._backend.name,
-            note=note,
-            _origin=Origin(type(module).__name__, int(self._config.seed), mlp, bare),
-            _modules=tuple(self._modules),
+            note=attributes.get("note", ""),
+            _origin=Origin(type(module).__name__, ensemble.seed, mlp, bare=tensors == len(self._parameters.views)),
+            _modules=tuple(ensemble.modules),
         )
+
+
+def _ensemble(config: TrainingConfig, members: range, device: torch.device, sets: Sequence[EvaluationSet]) -> Ensemble:
+    """Build the members and stack them."""
+    criterion = Criterion(config.loss, config.dtype).to(device)
+    built = build_members(config.network, members, int(config.seed), same_start=config.same_start)
+    modules = [module.to(device=device, dtype=config.dtype) for module in built]
+    trainable = [{n: p for n, p in module.named_parameters() if p.requires_grad} for module in modules]
+    parameters = StackedTensors.of(trainable, config.dtype, device)
+    formula = _formula(criterion, sets)
+    return Ensemble(members, int(config.seed), modules, parameters, parameters.zeros_like(), criterion, formula)
 
 
 def _formula(criterion: Criterion, sets: Sequence[EvaluationSet]) -> str | None:
@@ -413,15 +398,6 @@ def _device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _check_room(field: str, count: int, members: int, bytes_per_member: int) -> None:
-    needed, free = count * (members * bytes_per_member + _ROW_BYTES), free_bytes()
-    if needed > free:
-        sizes = f"what is kept at {count:,} epochs takes about {gigabytes(needed)} and {gigabytes(free)} are free"
-        raise InputError(field, f"{count:,} epochs", f"{sizes}; expected a list of fewer epochs")
-
-
-def _check_own_targets(name: str, one: EvaluationSet, members: int) -> None:
-    own, wanted = one.own_targets, (members, len(one.examples))
-    if own is not None and tuple(own.shape[:2]) != wanted:
-        remedy = f"expected ({members}, {wanted[1]}, …): a row for each member"
-        raise InputError(name, f"shape {tuple(own.shape)}", remedy)
+def _check_room(field: str, count: int, bytes_each: int) -> None:
+    what = f"what is kept at {count:,} epochs takes"
+    check_memory(field, f"{count:,} epochs", count * (bytes_each + _ROW_BYTES), what, "a list of fewer epochs")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from bathymetry.training.ensemble import Batch, StackedTensors, flush_denormals
+from bathymetry.training.ensemble import Backend, Batch, StackedTensors, flush_denormals
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
@@ -39,7 +39,7 @@ def activations_of(module: nn.Module) -> list[str] | None:
     return [_ACTIVATIONS[type(one)] for one in between]
 
 
-class MLPBackend:
+class MLPBackend(Backend):
     """Differentiates all members together; the loss is "mse" or "cross_entropy"."""
 
     name = "stacked"

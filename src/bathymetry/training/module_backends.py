@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,8 +12,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.streams import stream_seed
-from bathymetry.training.ensemble import TRIAL_ERRORS, Batch, StackedTensors
-from bathymetry.training.loss import Criterion
+from bathymetry.training.ensemble import TRIAL_ERRORS, Backend, Batch, Ensemble
 from bathymetry.training.mlp_backend import MLPBackend, activations_of
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
@@ -23,20 +21,7 @@ VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a 
 _FALLBACKS = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)  # which vmap does not batch
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """Networks of one architecture and their stacked tensors, to be trained with one loss."""
-
-    modules: Sequence[nn.Module]
-    parameters: StackedTensors
-    gradients: StackedTensors
-    criterion: Criterion
-    formula: str | None  # "mse" or "cross_entropy" if the loss is just that
-    members: range
-    seed: int
-
-
-class VmapBackend:
+class VmapBackend(Backend):
     """Any architecture without random layers or running statistics, batched by `torch.func`."""
 
     name = "vmap"
@@ -74,7 +59,7 @@ class VmapBackend:
         return outputs
 
 
-class LoopBackend:
+class LoopBackend(Backend):
     """Networks that are differentiated one after another; their parameters are views into the stacked ones."""
 
     name = "loop"
@@ -121,9 +106,6 @@ class LoopBackend:
         """Buffers of every member, such as running statistics, as "position/name"."""
         named = ((place, pair) for place, module in enumerate(self._modules) for pair in module.named_buffers())
         return {f"{place}/{name}": buffer for place, (name, buffer) in named}
-
-
-Backend = MLPBackend | VmapBackend | LoopBackend
 
 
 def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> Backend:

@@ -283,15 +283,15 @@ class Stepper:
         """Name of the optimizer's class in PyTorch."""
         return type(self._optimizers[0]).__name__
 
-    def step(self, progress: float, closure: Callable[[int], Callable[[], Tensor]]) -> None:
-        """Move every member once along its gradient; `closure` gives what LBFGS calls to evaluate a member again."""
+    def step(self, progress: float, evaluate_again: Callable[[int], Tensor]) -> None:
+        """Move every member once along its gradient; LBFGS and its like call `evaluate_again` for one member."""
         if not self._schedulers:
             factor = self._factor(progress)
             for group, rate in self._rates:
                 group["lr"] = rate * factor
         for position, optimizer in enumerate(self._optimizers):
             if self._needs_closure:
-                optimizer.step(closure(position))  # type: ignore[arg-type]
+                optimizer.step(partial(evaluate_again, position))  # type: ignore[arg-type]
             else:
                 optimizer.step()
         for scheduler in self._schedulers:
@@ -301,28 +301,24 @@ class Stepper:
             for moment in self.moments.values():
                 flush_denormals(moment.flat, _SHRINKING)
 
-    def state(self) -> tuple[dict[str, Tensor], list[Any]]:
-        """Tensors by name, and plain JSON for what else an optimizer of PyTorch keeps."""
-        tensors = {f"moment/{name}": moment.flat for name, moment in self.moments.items()}
-        others = [] if self.moments else [one.state_dict()["state"] for one in self._optimizers]
-        return tensors, [_packed(state, f"optimizer/{place}", tensors) for place, state in enumerate(others)]
+    def state(self) -> list[Any]:
+        """What optimizers of PyTorch keep besides `moments`."""
+        return [] if self.moments else [one.state_dict()["state"] for one in self._optimizers]
 
-    def resume(self, tensors: Mapping[str, Tensor], states: Sequence[Any], steps: int) -> None:
-        """Go on from a state after so many steps."""
+    def resume(self, states: Sequence[Any], steps: int) -> None:
+        """Go on after so many steps from what `state` returned."""
         self._count = steps
         with warnings.catch_warnings():  # PyTorch expects a step of the optimizer before each of its schedule
             warnings.simplefilter("ignore")
             for scheduler in self._schedulers:
                 for _ in range(steps):
                     scheduler.step()
-        for name, moment in self.moments.items():
-            moment.flat.copy_(tensors[f"moment/{name}"])
         if self.moments:
             for state in self._optimizers[0].state.values():
                 state["step"].fill_(float(steps))
         for optimizer, state in zip(self._optimizers, states, strict=False):
             groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": _unpacked(state, tensors), "param_groups": groups})
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _pieces(stacked: StackedTensors, chosen: Sequence[int] | None) -> list[Tensor]:
@@ -338,28 +334,6 @@ def _of_member(
         own[name].grad = gradient
     made: torch.optim.Optimizer = _call("optimizer", factory, list(own.values()))
     return made
-
-
-def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Turn nested state into JSON; its tensors go into `tensors` and leave their names."""
-    if isinstance(value, Tensor):
-        tensors[name] = value
-        return {"tensor": name}
-    if isinstance(value, Mapping):
-        return {"entries": [[key, _packed(one, f"{name}/{key}", tensors)] for key, one in value.items()]}
-    if isinstance(value, list | tuple):
-        return [_packed(one, f"{name}/{place}", tensors) for place, one in enumerate(value)]
-    return value
-
-
-def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(one, tensors) for one in value]
-    if isinstance(value, Mapping):
-        if "tensor" in value:
-            return tensors[value["tensor"]].clone()
-        return {key: _unpacked(one, tensors) for key, one in value["entries"]}
-    return value
 
 
 def _is_number(value: object) -> bool:

@@ -1,7 +1,8 @@
 """Records of a training: losses, accuracies and measurements of every member at chosen epochs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
 from bathymetry.core.streams import Purpose, stream
-from bathymetry.training.ensemble import EvaluationSet, StackedTensors
-from bathymetry.training.loss import Criterion, is_correct
-from bathymetry.training.module_backends import Backend
+from bathymetry.training.ensemble import Backend, Ensemble, EvaluationSet, StackedTensors, check_memory
+from bathymetry.training.loss import is_correct
 
 _PASS_BYTES = 4_000_000
 
@@ -76,23 +75,30 @@ class Measurement:
 
 
 class Recorder:
-    """Collects one row per name and epoch."""
+    """Collects one row per name and epoch, and snapshots of all parameters."""
 
-    def __init__(self, members: range, measurements: Mapping[str, Measurement]) -> None:
+    def __init__(
+        self,
+        members: range,
+        measurements: Mapping[str, Measurement],
+        recorded: Collection[int],
+        snapshots: Collection[int],
+    ) -> None:
         self._members, self._measurements = members, measurements
+        self._recorded, self._snapshot_at = recorded, snapshots
         self.rows: dict[str, dict[int, Tensor]] = {}  # name → epoch → (member, ...)
+        self.snapshots: dict[int, Mapping[str, Tensor]] = {}  # epoch → name → (member, *shape)
 
-    def record(self, state: TrainingState, scores: Mapping[str, Tensor] | None) -> None:
-        """Add the scores of an epoch that is recorded, None for others, and the measurements that are due."""
-        for name, values in (scores or {}).items():
-            self._add(name, state.epoch, values)
-        for name, measurement in self._measurements.items():
-            epochs = measurement.epochs
-            if (scores is not None) if epochs is None else state.epoch in epochs:
-                self._add(name, state.epoch, self._measured(name, measurement, state))
-
-    def _add(self, name: str, epoch: int, values: Tensor) -> None:
-        self.rows.setdefault(name, {})[epoch] = values
+    def record(self, state: TrainingState, scores: Mapping[str, Tensor]) -> None:
+        """Add the scores of an epoch, the measurements that are due, and a snapshot if one is."""
+        rows = dict(scores)
+        for name, one in self._measurements.items():
+            if state.epoch in (self._recorded if one.epochs is None else one.epochs):
+                rows[name] = self._measured(name, one, state)
+        for name, values in rows.items():
+            self.rows.setdefault(name, {})[state.epoch] = values
+        if state.epoch in self._snapshot_at:
+            self.snapshots[state.epoch] = state.parameters.copied()
 
     def _measured(self, name: str, measurement: Measurement, state: TrainingState) -> Tensor:
         measured = measurement.function(state)
@@ -107,10 +113,32 @@ class Recorder:
             raise InputError(f"measurements[{name}]", f"shape {tuple(values.shape)}", remedy)
         return values
 
-    def due(self, names: Sequence[str], recorded: Sequence[int]) -> dict[str, list[int]]:
-        """The epochs of each score, by `names`, and of each measurement."""
-        measured = {n: recorded if m.epochs is None else m.epochs for n, m in self._measurements.items()}
-        return {name: sorted(set(epochs)) for name, epochs in {**dict.fromkeys(names, recorded), **measured}.items()}
+    def state(self) -> dict[str, Any]:
+        """Everything recorded, for a checkpoint."""
+        return {
+            "epochs": {name: list(rows) for name, rows in self.rows.items()},
+            "rows": {name: torch.stack(list(rows.values()), dim=1) for name, rows in self.rows.items()},
+            "snapshots": self.snapshots,
+        }
+
+    def state_at(self, end: int, scores: Sequence[str], parameters: StackedTensors) -> dict[str, Any]:
+        """What `state` has before an epoch, with the first two sizes in place of rows."""
+        measured = {n: self._recorded if one.epochs is None else one.epochs for n, one in self._measurements.items()}
+        due = {**dict.fromkeys(scores, self._recorded), **measured}
+        epochs = {name: sorted({epoch for epoch in chosen if epoch < end}) for name, chosen in due.items()}
+        epochs = {name: past for name, past in epochs.items() if past}
+        return {
+            "epochs": epochs,
+            "rows": {name: [len(self._members), len(past)] for name, past in epochs.items()},
+            "snapshots": {epoch: parameters.views for epoch in self._snapshot_at if epoch < end},
+        }
+
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from what `state` returned."""
+        for name, epochs in state["epochs"].items():
+            self.rows[name] = dict(zip(epochs, state["rows"][name].to(device).unbind(dim=1), strict=True))
+        for epoch, snapshot in sorted(state["snapshots"].items()):
+            self.snapshots[epoch] = {name: one.to(device) for name, one in snapshot.items()}
 
     def dataset(self, steps: Mapping[int, int], sets: Mapping[str, int], attributes: Mapping[str, str]) -> xr.Dataset:
         """Everything recorded, over (member, epoch), `split` and the axes that measurements name.
@@ -143,24 +171,19 @@ class Recorder:
 
 
 def evaluate(
-    backend: Backend,
-    criterion: Criterion,
-    formula: str | None,
-    examples: EvaluationSet,
-    members: int,
-    dtype: torch.dtype,
+    backend: Backend, ensemble: Ensemble, examples: EvaluationSet
 ) -> tuple[Float[Tensor, " member"], Float[Tensor, " member"] | None]:
     """Loss and accuracy over a whole set, however it is cut into passes; no accuracy without classes."""
     # a loss with a formula is summed for all members at once, a known loss is weighted by what the mean of each pass
     # was divided by, and for any other loss the outputs of the whole set are collected
-    data = examples.examples
+    data, criterion, formula, members = examples.examples, ensemble.criterion, ensemble.formula, len(ensemble.members)
     size = max(256, _PASS_BYTES // (4 * max(1, data.inputs[0].numel(), 32 * members)))
     total, weight, correct, counted = torch.zeros(4, members, dtype=torch.float64).unbind()
     collected: list[tuple[Tensor, Tensor]] = []
     classes = False
     for start in range(0, len(data), size):
         rows = slice(start, start + size)
-        outputs = backend.outputs(data.scaled(data.inputs[rows], dtype))
+        outputs = backend.outputs(data.scaled(data.inputs[rows], ensemble.dtype))
         targets = examples.targets(members, rows)
         if formula is not None:
             total = total + _summed(formula, outputs, targets).cpu()
@@ -172,7 +195,8 @@ def evaluate(
                 weight[place] += divisor
         else:
             if start == 0:
-                _check_room(criterion, outputs, len(data))
+                what, expected = f"the outputs of {len(data):,} examples take", "a loss of PyTorch, or fewer examples"
+                check_memory("loss", criterion.name, 2 * len(data) * outputs[:, 0].nbytes, what, expected)
             collected.append((outputs.clone(), targets))  # a backend may reuse the memory of its outputs
         classes = _are_classes(outputs, targets)
         if classes:
@@ -207,10 +231,3 @@ def _are_classes(outputs: Tensor, targets: Tensor) -> bool:
     """Whether targets are numbers of classes, one for each place with an output per class."""
     whole = not targets.is_floating_point() and targets.dtype != torch.bool
     return whole and outputs.ndim > 2 and targets.shape == (*outputs.shape[:2], *outputs.shape[3:])
-
-
-def _check_room(criterion: Criterion, outputs: Tensor, rows: int) -> None:
-    needed, free = 2 * rows * (outputs.nbytes // outputs.shape[1]), free_bytes()
-    if needed > free:
-        sizes = f"it needs the outputs of all {rows:,} examples, {gigabytes(needed)}, and {gigabytes(free)} are free"
-        raise InputError("loss", criterion.name, f"{sizes}; expected a loss module of PyTorch, or fewer examples")
