@@ -251,7 +251,7 @@ class Interpolation(ImageStudy):
         pieces = [r["barrier"].sel(quantity=of).assign_attrs(attrs(title)) for of, title in titles.items()]
         words = [f"{_percent(one)} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
         panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
-        return panels, (f"Median barrier of training error above the line between the ends: {joined(words)} pairs.")
+        return panels, f"Median barrier of training error above the line between the ends: {joined(words)} pairs."
 
     @figure(
         "Training loss from initialisation to solution",
