@@ -1,6 +1,7 @@
 import pytest
 
-from bathymetry.core.errors import InputError, StorageError, positive_number, whole_number
+from bathymetry.core.errors import InputError, StorageError, first_line, positive_number, whole_number
+from bathymetry.core.resources import gigabytes
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\x1b[31mred", "\u202eabc", "nul\0", "\udc80", ["a\nb"], "x" * 10_000])
@@ -21,3 +22,9 @@ def test_numbers_beyond_floats_are_answered_in_one_sentence():
     with pytest.raises(InputError, match="expected at most 1,000"):
         whole_number("members", 10**400, 1, 1000)
     assert whole_number("members", 1000, 1, 1000) == 1000
+
+
+def test_another_librarys_error_and_a_number_of_bytes_are_shortened():
+    assert first_line(ValueError("no such shape\nand a trace")) == "no such shape"
+    assert first_line(KeyError()) == "KeyError"
+    assert [gigabytes(84e9), gigabytes(25_000_000)] == ["84 GB", "25 MB"]

@@ -8,7 +8,7 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry import LossSurface, linalg, probes
-from bathymetry.core.networks import norms
+from bathymetry.core.tensors import norms
 
 TINY = 1e-25  # its square is below every number of float32
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.core.streams import stream, stream_seed
+from bathymetry.core.tensors import stream, stream_seed
 from bathymetry.training import SGD, Adam, Checkpoint, Cosine, EvaluationSet, Measurement, TrainingConfig, train
 from training import cases
 from training.test_train import alone

@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
-from bathymetry.core.errors import BathymetryError, InputError, one_line
+from bathymetry.core.errors import BathymetryError, InputError
 from bathymetry.core.resources import Terminated
+from bathymetry.core.showing import printable
 
 _COMMANDS = {
     "list": "the studies with their questions",
@@ -56,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bathymetry: memory = less than this needs: {remedy}.", file=sys.stderr)
         return 2
     except OSError as error:  # such as a full disk behind the standard output
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"bathymetry: the system refuses{one_line(where)}: {error.strerror or error}.", file=sys.stderr)
+        where = printable(f" ({error.filename})", allowed="") if error.filename else ""
+        print(
+            f"bathymetry: the system refuses{printable(where, allowed='')}: {error.strerror or error}.", file=sys.stderr
+        )
         return 2
     finally:
         if before is not None:

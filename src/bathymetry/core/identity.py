@@ -44,21 +44,7 @@ _ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
 
 
 def describe(value: Any) -> Description:
-    """Describe a value by what decides the numbers that come of it.
-
-    Args:
-        value: A plain value, a container, an array or tensor, a PyTorch module, a function, a class or an instance.
-
-    Returns:
-        The description, plain JSON.
-
-    Raises:
-        InputError: If something that it holds or reads can't be described.
-
-    Example:
-        >>> describe({"epochs": 5, "widths": (1, 3, 1)})
-        {'epochs': 5, 'widths': [1, 3, 1]}
-    """
+    """Describe a value by what decides the numbers that come of it, or refuse it."""
     return _Describer().describe(value)
 
 
@@ -68,11 +54,7 @@ def digest(content: bytes) -> str:
 
 
 def canonical(description: Description) -> bytes:
-    """Write a description so that equal ones have equal bytes.
-
-    >>> canonical({"b": 1, "a": [0.5]})
-    b'{"a":[0.5],"b":1}'
-    """
+    """Write a description so that equal ones have equal bytes."""
     return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -102,37 +84,38 @@ class _Describer:
         return described
 
     def _described(self, value: Any) -> Description:
-        if isinstance(value, np.generic):
-            return self.describe(value.item())
-        if isinstance(value, enum.Enum):
-            return {"kind": self.describe(type(value)), "member": value.name}
-        if isinstance(value, bytes):
-            return f"bytes {digest(value)}"
-        if (
-            isinstance(value, range | complex | PurePath | GenericAlias | UnionType)
-            or type(value).__module__ == "typing"
-        ):
-            return str(value)
-        if isinstance(value, logging.Logger):  # decides no number
-            return f"logger {value.name}"
-        if isinstance(value, Mapping):
-            return {str(key): self.describe(one) for key, one in value.items()}
-        if isinstance(value, set | frozenset):
-            return sorted((self.describe(one) for one in value), key=json.dumps)
-        if isinstance(value, Sequence):
-            return [self.describe(one) for one in value]
-        if isinstance(value, type):
-            return self._class(value)
-        if isinstance(value, ModuleType):
-            return _module(value)
-        if isinstance(value, functools.partial):
-            given = {"given": self.describe(value.args), "named": self.describe(value.keywords)}
-            return {"partial": self.describe(value.func), **given}
-        if isinstance(value, MethodType):
-            return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
-        if isinstance(value, FunctionType):
-            return self._function(value)
-        if type(value).__module__ == "torch" and type(value).__name__ in _PLAIN_TORCH:
+        kind = type(value)
+        match value:
+            case np.generic():
+                return self.describe(value.item())
+            case enum.Enum():
+                return {"kind": self.describe(kind), "member": value.name}
+            case bytes():
+                return f"bytes {digest(value)}"
+            case range() | complex() | PurePath() | GenericAlias() | UnionType():
+                return str(value)
+            case _ if kind.__module__ == "typing":
+                return str(value)
+            case logging.Logger():  # decides no number
+                return f"logger {value.name}"
+            case Mapping():
+                return {str(key): self.describe(one) for key, one in value.items()}
+            case set() | frozenset():
+                return sorted((self.describe(one) for one in value), key=json.dumps)
+            case Sequence():
+                return [self.describe(one) for one in value]
+            case type():
+                return self._class(value)
+            case ModuleType():
+                return _module(value)
+            case functools.partial():
+                arguments = {"given": self.describe(value.args), "named": self.describe(value.keywords)}
+                return {"partial": self.describe(value.func), **arguments}
+            case MethodType():
+                return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
+            case FunctionType():
+                return self._function(value)
+        if kind.__module__ == "torch" and kind.__name__ in _PLAIN_TORCH:
             return str(value)
         if hasattr(value, "detach"):
             value = value.detach().cpu().contiguous().numpy()
@@ -145,7 +128,8 @@ class _Describer:
         if dataclasses.is_dataclass(value):
             fields = {one.name: self.describe(getattr(value, one.name)) for one in dataclasses.fields(value)}
             version = getattr(kind, "version", None)
-            return {"kind": _name(kind), **(self._own(kind) if version is None else {"version": version}), **fields}
+            own = self._own(kind) if version is None else {"version": version}
+            return {"kind": _name(kind), **own, **fields}
         if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, ModuleType | type | None):
             return {"method": _name(value), "of": self.describe(value.__self__)}
         if hasattr(value, "__wrapped__"):  # as functools.cache leaves it
@@ -154,10 +138,8 @@ class _Describer:
             return _name(value)
         if hasattr(value, "__dict__") and (not _is_library(kind.__module__) or hasattr(value, "named_parameters")):
             return {"kind": _name(kind), **self._own(kind), "state": self._values(vars(value), _name(kind))}
-        remedy = (
-            "expected a plain value, an array, a frozen dataclass or a function, so that results can be known again"
-        )
-        raise InputError("setting", f"a {kind.__name__}", remedy)
+        remedy = "expected a plain value, an array, a frozen dataclass or a function"
+        raise InputError("setting", f"a {kind.__name__}", f"{remedy}, so that results can be known again")
 
     def _own(self, kind: type) -> dict[str, Description]:
         """Describe the class of an instance, where its name does not say all."""

@@ -1,32 +1,32 @@
 """Memory that is free, one thread for measurements, and signals that wait."""
 
-import contextlib
 import os
 import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
+from typing import Any, ClassVar
 
 from bathymetry.core.errors import InputError
 
 _CGROUP = Path("/sys/fs/cgroup")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def free_bytes() -> int:
     """Compute what the machine, the container and `ulimit -v` leave this process; 2⁶² where nothing is known."""
     known = [2**62]
-    with contextlib.suppress(OSError, ValueError, StopIteration):
+    with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         known.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
-    with contextlib.suppress(OSError, ValueError):  # a container without a limit says "max"
+    with suppress(OSError, ValueError):  # a container without a limit says "max"
         limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
         known.append(limit - used)
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -35,18 +35,19 @@ def free_bytes() -> int:
 
 
 def gigabytes(count: float) -> str:
-    """Write a number of bytes in gigabytes, or megabytes below one.
-
-    >>> gigabytes(84e9), gigabytes(25_000_000)
-    ('84 GB', '25 MB')
-    """
+    """Write a number of bytes in gigabytes, or megabytes below one."""
     count = float(min(count, 10**30))  # larger whole numbers may be beyond floats
     if count < 1e9:
         return f"{max(1, round(count / 1e6))} MB"
     return f"{count / 1e9:.2g} GB" if count < 1e11 else f"{count / 1e9:,.0f} GB"
 
 
-@contextlib.contextmanager
+def check_memory(field: str, value: object, needed: int, what: str, remedy: str) -> None:
+    if needed > (free := free_bytes()):
+        raise InputError(field, value, f"{what} {gigabytes(needed)} and there are {gigabytes(free)}; {remedy}")
+
+
+@contextmanager
 def memory_for(field: str, value: object) -> Iterator[None]:
     """Turn running out of memory inside the block into an InputError about an argument."""
     try:
@@ -81,37 +82,32 @@ def _controller() -> Any:
     return threadpoolctl.ThreadpoolController()
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM): like Ctrl-C, with another exit status."""
 
 
 class HeldSignals:
-    """Holds back the first signal that asks to stop; in the main thread only, and only the outermost block does."""
+    """Hold back the first signal that asks to stop inside the block, in the main thread; nested blocks join in."""
 
-    _outermost: "HeldSignals | None" = None
+    _outermost: ClassVar["HeldSignals | None"] = None
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "HeldSignals":
-        if HeldSignals._outermost is not None and threading.current_thread() is threading.main_thread():
-            return HeldSignals._outermost
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        if HeldSignals._outermost is None:
             HeldSignals._outermost = self
             for number in _SIGNALS:
                 before = signal.getsignal(number)
-                if before is not None and before is not signal.SIG_IGN:
+                if before not in (None, signal.SIG_IGN):
                     self._handlers[number] = before
                     signal.signal(number, self._hold)
-        return self
+        return HeldSignals._outermost
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if HeldSignals._outermost is self:
             self.release()
 

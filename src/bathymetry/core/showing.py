@@ -2,8 +2,7 @@
 
     NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=60000)
 
-Numbers have four digits and counts no point, whatever tensor they come in; a small tensor is shown by its numbers, a
-larger one by its shape and dtype, after all that can be read at a glance.
+Numbers have four digits. A small tensor is shown by its numbers, a larger one by its shape and dtype, at the end.
 """
 
 import math
@@ -16,7 +15,6 @@ from unicodedata import category
 T = TypeVar("T")
 
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode: control, format, surrogate, separators
-
 _NUMBERS = 10  # of a tensor that is shown whole
 _ENTRIES = 4  # of a tuple or mapping that is shown whole
 _LETTERS = 70  # of a text
@@ -25,15 +23,7 @@ _WIDTH = 110
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def readable(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass with a short repr; a `__repr__` of its own stays.
-
-    >>> @readable
-    ... class Trace:
-    ...     value: float
-    ...     products: int
-    >>> Trace(0.123456, 60)
-    Trace(value=0.1235, products=60)
-    """
+    """Make a frozen dataclass with a short repr; a `__repr__` of its own stays."""
     if "__repr__" not in vars(cls):
         cls.__repr__ = _shown  # type: ignore[method-assign]
         cls._repr_html_ = _table  # type: ignore[attr-defined]
@@ -41,12 +31,7 @@ def readable(cls: type[T]) -> type[T]:
 
 
 def short(value: Any) -> str:
-    """Represent a value in few letters.
-
-    >>> import torch
-    >>> short(torch.tensor(96.0)), short(torch.tensor([0.5, 1 / 3])), short(torch.zeros(10, 195))
-    ('96', '[0.5, 0.3333]', '(10, 195) float32')
-    """
+    """Represent a value in few letters, such as 0.3333 or (10, 195) float32."""
     if isinstance(value, bool | int | float):
         return _number(value)
     if hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "tolist"):
@@ -66,18 +51,19 @@ def short(value: Any) -> str:
     return first if not more and len(first) <= _LETTERS else f"{first[: _LETTERS - 1]}…"
 
 
-def printable(text: str) -> str:
-    r"""Escape what in a text could steer a terminal or reverse a line; line breaks and tabs stay.
-
-    >>> printable("a line\nand \x1b[2J, café")
-    'a line\nand \\x1b[2J, café'
-    """
+def printable(text: str, allowed: str = "\n\t") -> str:
+    """Escape what could steer a terminal or reverse a line, but for the characters that are allowed."""
     if text.isprintable():
         return text
     return "".join(
-        one.encode("unicode_escape").decode() if one not in "\n\t" and category(one) in _UNPRINTABLE else one
+        one.encode("unicode_escape").decode() if one not in allowed and category(one) in _UNPRINTABLE else one
         for one in text
     )
+
+
+def joined(words: Sequence[str]) -> str:
+    """Join words into a list: "one, two and three"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
 def _shown(self: Any) -> str:
@@ -86,11 +72,11 @@ def _shown(self: Any) -> str:
     parts = [f"{name}={short(value)}" for name, value in columns]
     opening = f"{type(self).__name__}("
     lines = [opening]
-    for part, end in zip(parts, [", "] * (len(parts) - 1) + [""], strict=True):
+    for part in parts:
         if len(lines[-1]) + len(part) > _WIDTH and len(lines[-1]) > len(opening):
             lines.append(" " * len(opening))
-        lines[-1] += part + end
-    return "\n".join(line.rstrip(" ") for line in lines) + ")"
+        lines[-1] += f"{part}, "
+    return "\n".join(line.rstrip() for line in lines).removesuffix(",") + ")"
 
 
 def _table(self: Any) -> str:
@@ -113,8 +99,3 @@ def _number(value: Any) -> str:
     if value == round(value, 0) and abs(value) < 1e7:
         return str(int(value))
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
-
-
-def joined(words: Sequence[str]) -> str:
-    """Join words into a list: "one, two and three"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

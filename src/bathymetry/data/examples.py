@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.showing import short
-from bathymetry.core.streams import stream
+from bathymetry.core.tensors import stream
 
 PART_OF = "; of these "  # in a source, between a data set and the part of it that was drawn
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
-from bathymetry.core.streams import stream
+from bathymetry.core.tensors import stream
 
 Numbers = NDArray[np.int64]
 

@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
-from bathymetry.core.streams import stream_seed
+from bathymetry.core.tensors import stream_seed
 from bathymetry.data.examples import Data, Examples
 
 VERSION: Final = 2  # changes when the same seed gives other bytes; part of a cached file's name

@@ -184,7 +184,7 @@ def stored_networks(study: Study, out: Path, group: str, coordinates: Mapping[st
     """Build the networks of one ensemble with the parameters that their training ended with."""
     import torch
 
-    from bathymetry.core.networks import running_statistics
+    from bathymetry.core.tensors import running_statistics
     from bathymetry.training.ensemble import build_members
 
     planned = _ensemble(study.planned, group, coordinates)

@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
-from bathymetry.core.networks import norms
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
+from bathymetry.core.tensors import norms
 from bathymetry.linalg.lanczos import Krylov
 from bathymetry.linalg.operator import SymmetricOperator, check_operator, whole_matrix
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathymetry.core.networks import norms
+from bathymetry.core.tensors import norms
 from bathymetry.linalg.operator import NotFiniteError, SymmetricOperator
 
 _BLOCK = 2**27  # bytes of a basis that are allocated at once, unless _FEW vectors are more

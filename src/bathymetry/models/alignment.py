@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.networks import unwrapped
+from bathymetry.core.tensors import unwrapped
 
 _UNITWISE_NAMES: Final = (
     "Identity ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Tanh Sigmoid LogSigmoid Hardtanh "

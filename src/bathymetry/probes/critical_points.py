@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
-from bathymetry.core.streams import stream
+from bathymetry.core.tensors import stream
 from bathymetry.linalg import NotFiniteError
 from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface

@@ -19,7 +19,7 @@ from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.networks import norms, power_of_two
+from bathymetry.core.tensors import norms, power_of_two
 from bathymetry.surface.batches import Batch, map_tensors, tensors_of
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.networks import fixed_tensors
+from bathymetry.core.tensors import fixed_tensors
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.network import same_numbers
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from bathymetry.core.errors import InputError, positive_number
-from bathymetry.core.networks import unwrapped
+from bathymetry.core.tensors import unwrapped
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.checks import check_surface
 from bathymetry.surface.curvature import HessianProduct, Matrix, weighted_sum

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from bathymetry.core.networks import power_of_two
+from bathymetry.core.tensors import power_of_two
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives, Product
 from bathymetry.surface.outputs import Output

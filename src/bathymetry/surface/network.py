@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
-from bathymetry.core.networks import is_normalisation, running_statistics, unwrapped
+from bathymetry.core.tensors import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.randomness import is_random_in_training, preserve_rng_state
 from bathymetry.surface.twice_differentiable import twice_differentiable

@@ -14,10 +14,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.networks import unwrapped
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
-from bathymetry.core.streams import stream_seed
+from bathymetry.core.tensors import stream_seed, unwrapped
 from bathymetry.data.examples import Examples
 from bathymetry.training.loss import Criterion
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line, whole_number
-from bathymetry.core.streams import stream
+from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
 from bathymetry.training.checkpoint import Checkpoint, Clock, difference, packed, unpacked

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.streams import stream_seed
+from bathymetry.core.tensors import stream_seed
 from bathymetry.training.ensemble import TRIAL_ERRORS, Backend, Batch, Ensemble
 from bathymetry.training.mlp_backend import MLPBackend, activations_of
 

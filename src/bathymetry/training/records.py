@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
-from bathymetry.core.streams import Purpose, stream
+from bathymetry.core.tensors import Purpose, stream
 from bathymetry.training.ensemble import Backend, Ensemble, EvaluationSet, StackedTensors, check_memory
 from bathymetry.training.loss import is_correct
 

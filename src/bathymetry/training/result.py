@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from bathymetry.core.errors import DamagedError, InputError, path_of
 from bathymetry.core.identity import canonical, digest
-from bathymetry.core.networks import fixed_tensors, running_statistics
 from bathymetry.core.showing import short
 from bathymetry.core.storage import get, put
+from bathymetry.core.tensors import fixed_tensors, running_statistics
 from bathymetry.models.mlp import MLPConfig
 from bathymetry.training.ensemble import build_members
 
