@@ -32,6 +32,7 @@ _NAME = re.compile(r"\w[\w.-]{0,99}")
 _MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
 _NEVER_IN_AN_SVG = re.compile(rb"<!ENTITY|<(\w+:)?(script|use|foreignObject|image|style)\b", re.IGNORECASE)
+_AGAIN = "the study's own page can be made again from its results"
 _WITHOUT_DIGEST = "An earlier version stored this study's verdicts and figures without a digest; damage would not show."
 
 
@@ -93,51 +94,48 @@ def read_section(folder: Path) -> StudySection:
     )
 
 
-def _checked(path: Path) -> Mapping[str, Any]:
-    """Read a file whose digest is right."""
-    again = "the study's own page can be made again from its results"
+def _load(path: Path) -> Any:
+    """Read JSON of a bounded size."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise StorageError(f"{path} is not read, because it is larger than {_MOST_BYTES // 10**6} MB.")
-        stored = json.loads(get(path))
-        content = stored["content"]
-        whole = isinstance(content, dict) and stored["digest"] == digest(canonical(content))
+        return json.loads(get(path))
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: {again}.") from error
-    if not whole:
-        raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {again}.")
-    return cast(Mapping[str, Any], content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: {_AGAIN}.") from error
 
 
-def _of_an_earlier_version(folder: Path, notes: list[str]) -> Mapping[str, Any]:
+def _checked(path: Path) -> dict[str, Any]:
+    """Read a file whose digest is right."""
+    stored = _load(path)
+    try:
+        content = _mapping(stored["content"])
+        if stored["digest"] == digest(canonical(content)):
+            return content
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
+
+
+def _of_an_earlier_version(folder: Path, notes: list[str]) -> dict[str, Any]:
     """Read the verdicts in `claims.json`, the settings in `provenance.json` and the figures, which had no digest."""
-    path = folder.parent / CLAIMS_FILE
-    claims = _unchecked(path)
-    if claims is None:
-        notes.append(f"{path} can't be read, so this study's verdicts are not shown.")
-    own = [one for one in map(_mapping, _list(claims)) if _text(one.get("id")).startswith(f"{folder.name}.")]
-    settings = _mapping(_mapping(_unchecked(folder.parent / PROVENANCE_FILE)).get(folder.name)).get("settings")
+    content: dict[str, Any] = {}
+    files: list[str] = []
     try:
         files = [name for name in names(folder / FIGURES) if name.startswith("figure-")]
+        for name in (CLAIMS_FILE, PROVENANCE_FILE):
+            path = folder.parent / name
+            content[name] = _load(path) if path.exists() else None
     except StorageError as error:
         notes.append(str(error))
-        files = []
+    claims = map(_mapping, _list(content.get(CLAIMS_FILE)))
+    own = [one for one in claims if _text(one.get("id")).startswith(f"{folder.name}.")]
+    settings = _mapping(_mapping(content.get(PROVENANCE_FILE)).get(folder.name)).get("settings")
     stems = dict.fromkeys(Path(name).stem.removeprefix("figure-") for name in files)
     if own or stems:
         notes.append(_WITHOUT_DIGEST)
     return {"claims": own, "settings": settings, "figures": [{"name": stem, "title": stem} for stem in stems]}
-
-
-def _unchecked(path: Path) -> Any:
-    """Read JSON that has no digest; None if it can't be read, and nothing if there is no such file."""
-    try:
-        return json.loads(get(path)) if path.stat().st_size <= _MOST_BYTES else None
-    except FileNotFoundError:
-        return ()
-    except (OSError, StorageError, ValueError, RecursionError):
-        return None
 
 
 def _claim(stored: Mapping[str, Any], study: str) -> Judged:
@@ -230,13 +228,14 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else math.nan
+def _number(value: Any, low: float = -1e300, high: float = 1e300) -> float:
+    return float(value) if isinstance(value, int | float) and low <= value <= high else math.nan
+
+
+def _p(value: Any) -> float | None:
+    p = _number(value, 0, 1)
+    return None if math.isnan(p) else p
 
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 10**9 else 0
-
-
-def _p(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
