@@ -56,7 +56,6 @@ def exported():
         for package in public_packages()
         for name in package.__all__
         if inspect.isfunction(value := getattr(package, name)) or inspect.isclass(value)
-        if value.__module__ != "bathymetry.charts.explicit"  # which only the studies use
     }
     return list(found.values())
 

@@ -1,6 +1,4 @@
 from .axes import Reference as Reference
-from .explicit import curves as curves
-from .explicit import panel as panel
 from .figure import Figure as Figure
 from .figure import Panel as Panel
 from .figure import save as save
