@@ -96,7 +96,7 @@ def interpolate(
         shapes = [tuple(theta.shape[alone:]) for theta, alone in ((starts, single), (ends, single_b))]
         raise InputError("b", f"shape {shapes[1]}", f"expected the shape of a, {shapes[0]}")
     points = _as_alphas(alphas)
-    line = FixedTensorsOnLine(surface, fixed_a, fixed_b, statistics, data)
+    line = surface.on_line(fixed_a, fixed_b, statistics, data)
     quick = None if output is not None or line.varies else surface.along(starts, ends, points)
     loss, accuracy = quick or _measure(surface, line, starts, ends, points, output)
     inside = (points >= 0) & (points <= 1)

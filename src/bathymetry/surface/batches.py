@@ -9,6 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data, Examples
-from bathymetry.surface.randomness import preserve_rng_state
+from bathymetry.surface.contexts import preserve_rng_state
 
 _OTHER_SEED = 2_718_281_828  # that nobody else is likely to use
 _LOADED_BYTES = 2**30  # of a loader's batches that are kept rather than read again
@@ -90,7 +91,7 @@ class Batches:
             _refuse_shared_memory(self.kept)
         tensors = [tensor for batch in self.kept or [] for tensor in batch.tensors()]
         self._tensors = [tensor for tensor in tensors if not tensor.is_inference()]
-        self._versions = [tensor._version for tensor in self._tensors]
+        self._versions = list(map(attrgetter("_version"), self._tensors))
         self.num_examples, self.count = sum(sizes), len(sizes)
         if self.num_examples == 0:
             raise InputError("data", "no batch or no example", "give at least one example")
@@ -105,7 +106,7 @@ class Batches:
 
     def check_unchanged(self) -> None:
         """Refuse data that were written into."""
-        if [tensor._version for tensor in self._tensors] != self._versions:
+        if list(map(attrgetter("_version"), self._tensors)) != self._versions:
             remedy = "make a new surface, or give it copies (x.clone()) when you make it"
             raise InputError("data", "tensors that were written into since the surface was made", remedy)
 

@@ -9,12 +9,18 @@ from math import isfinite
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
+from bathymetry.surface.contexts import (
+    is_random_in_training,
+    layers_that_draw,
+    own_generators,
+    preserve_rng_state,
+    random_states,
+)
 from bathymetry.surface.derivative_checks import (
     FEW,
     Trial,
@@ -26,24 +32,19 @@ from bathymetry.surface.derivative_checks import (
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.mlp import MLPDerivatives
 from bathymetry.surface.network import Network, same_numbers
+from bathymetry.surface.parameters import Point
 from bathymetry.surface.parts import GRAPHS, Parts
-from bathymetry.surface.randomness import (
-    HiddenRandomness,
-    is_random_in_training,
-    layers_that_draw,
-    own_generators,
-    preserve_rng_state,
-    random_states,
-)
 from bathymetry.training.loss import Criterion, as_count
 
 _TRIED = 8  # batches in which a finite loss is looked for
 _SEEDS = 10  # for a network that draws random numbers without an effect that shows at once
 
 
-def check_surface(
-    derivatives: Derivatives, theta: Float[Tensor, " parameter"], parts: Parts
-) -> Callable[[], None] | None:
+class HiddenRandomness(UserWarning):
+    """A network or a loss draws random numbers, which changed nothing in the passes that were tried."""
+
+
+def check_surface(derivatives: Derivatives, theta: Point, parts: Parts) -> Callable[[], None] | None:
     """Refuse what makes no loss surface; find out how examples are coupled and counted.
 
     A check to be made before the first Hessian product is returned, if one is needed.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense
 from bathymetry.surface.derivatives import Product
+from bathymetry.surface.parameters import Vectors
 
 if TYPE_CHECKING:
     from bathymetry.surface.loss_surface import LossSurface
@@ -152,7 +153,7 @@ class Fisher(Curvature):
     matrix = "fisher"
 
 
-def _in_blocks(product: Product, vectors: Float[Tensor, "member vector parameter"], block: int) -> Tensor:
+def _in_blocks(product: Product, vectors: Vectors, block: int) -> Tensor:
     parts = [product(some) for some in torch.split(vectors, block, dim=1)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 

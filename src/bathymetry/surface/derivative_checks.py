@@ -12,15 +12,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
+from bathymetry.surface.contexts import random_states
 from bathymetry.surface.derivatives import Derivatives, InputDerivative, graph_nodes
 from bathymetry.surface.outputs import Output, Wrt, derived_input
-from bathymetry.surface.randomness import random_states
+from bathymetry.surface.parameters import Point
 
 FEW = 8  # examples
 _FEWER = 4  # examples for a Hessian product
@@ -83,9 +83,7 @@ def disagreement(
 class Trial(Derivatives):
     """The loss of a few examples near θ; away from it, so that branches which start at zero take part."""
 
-    def __init__(
-        self, derivatives: Derivatives, theta: Float[Tensor, " parameter"], batch: Batch, distance: float
-    ) -> None:
+    def __init__(self, derivatives: Derivatives, theta: Point, batch: Batch, distance: float) -> None:
         super().__init__(derivatives.network, derivatives.criterion, derivatives.selection)
         theta = theta.to(self.selection.dtype)
         size = torch.empty_like(theta)  # the root mean square of a parameter's tensor, or of θ where that is zero
@@ -151,7 +149,7 @@ class Trial(Derivatives):
         return point, loss, gradient
 
 
-def make_trial(derivatives: Derivatives, theta: Float[Tensor, " parameter"], batch: Batch) -> Trial | None:
+def make_trial(derivatives: Derivatives, theta: Point, batch: Batch) -> Trial | None:
     """Choose examples, a dtype (float64 if possible) and a point near θ with a finite loss; None if there are none."""
     tried = [derivatives]
     if theta.dtype != torch.float64 and theta.numel() <= _LARGEST:
@@ -203,7 +201,7 @@ def check_product(trial: Trial) -> None:
 
 def check_input_norms(
     derivatives: Derivatives,
-    theta: Float[Tensor, " parameter"],
+    theta: Point,
     batch: Batch,
     of: InputDerivative,
     output: Output,

@@ -23,11 +23,11 @@ from bathymetry.core.tensors import norms, power_of_two
 from bathymetry.surface.batches import Batch, map_tensors, tensors_of
 from bathymetry.surface.network import Network
 from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input
-from bathymetry.surface.parameters import Selection
+from bathymetry.surface.parameters import PerExample, Point, Points, Selection, Vectors
 from bathymetry.training.loss import Criterion
 
 InputDerivative = Literal["loss", "logits", "probabilities"]
-Product = Callable[[Float[Tensor, "member vector parameter"]], Float[Tensor, "member vector parameter"]]
+Product = Callable[[Vectors], Vectors]
 
 _TOGETHER = 2**25  # bytes of activations above which vectors are faster one after another
 _UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, TypeError)
@@ -39,15 +39,14 @@ class Derivatives:
     def __init__(self, network: Network, criterion: Criterion, selection: Selection) -> None:
         self.network, self.criterion, self.selection = network, criterion, selection
         self.before_products: Callable[[], None] | None = None  # a check, called once before the first product
-        # until a network shows that they can't be
-        self._members_batched = self._vectors_batched = self._examples_batched = True
+        self._unbatched: set[str] = set()  # what a network showed that it can't batch
         self._symmetric = False  # whether a Hessian was checked for symmetry
         self._bytes: dict[tuple[Any, ...], int] = {}  # of an example, by the shapes of a batch's tensors
 
     @property
     def backend(self) -> str:
         """How derivatives are computed, in words."""
-        return "double backward" if self._vectors_batched else "double backward, one vector after another"
+        return "double backward" if "vectors" not in self._unbatched else "double backward, one vector after another"
 
     def double(self) -> "Derivatives":
         """The same loss in float64."""
@@ -55,33 +54,32 @@ class Derivatives:
         criterion.mean_count = self.criterion.mean_count
         return Derivatives(self.network.double(), criterion, replace(self.selection, dtype=torch.float64))
 
-    def output(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
+    def output(self, theta: Point, batch: Batch) -> Any:
         """What the network returns for a batch."""
-        return self.network.output(self._tensors(theta), batch.inputs)
+        return self.network.output(self.network.tensors(self.selection.split(theta)), batch.inputs)
 
-    def raw(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Any:
+    def raw(self, theta: Point, batch: Batch) -> Any:
         """What the loss returns for a batch: a number, or (sum, count)."""
-        return self.network.raw_loss(self._tensors(theta), self.criterion, batch)
+        return self.network.raw_loss(self.network.tensors(self.selection.split(theta)), self.criterion, batch)
 
-    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
+    def loss(self, theta: Points, batch: Batch) -> Float[Tensor, " member"]:
         """Compute each member's loss."""
         with torch.no_grad():
             return self._each(partial(self.value, batch=batch), theta)
 
-    def outputs(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch, output: Output = None
-    ) -> Float[Tensor, "member example *output"]:
+    def outputs(self, theta: Points, batch: Batch, output: Output = None) -> Float[Tensor, "member example *output"]:
         """Compute one of each member's outputs."""
         with torch.no_grad():
             return self._each(lambda point: chosen_output(self.output(point, batch), output), theta)
 
-    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
+    def gradient(self, theta: Points, batch: Batch) -> Points:
         """Compute each member's gradient."""
         return self._differentiated(theta, batch)[1].detach()
 
-    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+    def product(self, theta: Points, batch: Batch) -> Product:
         """Prepare products with each member's Hessian."""
-        self._check_second_derivatives(theta, batch)
+        if not self._symmetric:
+            self._check_second_derivatives(theta, batch)
         point, gradient = self._differentiated(theta, batch, create_graph=True)
 
         def product(vectors: Tensor) -> Tensor:
@@ -92,14 +90,12 @@ class Derivatives:
 
         return product
 
-    def hessian(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch
-    ) -> Float[Tensor, "member parameter parameter"] | None:
+    def hessian(self, theta: Points, batch: Batch) -> Float[Tensor, "member parameter parameter"] | None:
         """Compute each member's Hessian; None where nothing is faster than products with all unit vectors."""
         del theta, batch
         return None
 
-    def gauss_newton(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+    def gauss_newton(self, theta: Points, batch: Batch) -> Product:
         """Prepare products with Jᵀ (∂²ℓ/∂z²) J, where z are the network's outputs and J = ∂z/∂θ."""
 
         def outputs(point: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -120,7 +116,7 @@ class Derivatives:
             raise InputError("loss", self.criterion.name, remedy)
         return self._sandwich(theta, batch, outputs)
 
-    def fisher(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+    def fisher(self, theta: Points, batch: Batch) -> Product:
         """Prepare products with Σᵢ wᵢ gᵢgᵢᵀ / Σᵢ wᵢ, where gᵢ is example i's gradient; Σᵢ gᵢgᵢᵀ for a sum."""
         if self.network.couples_examples:
             raise self.network.coupling_error()
@@ -133,22 +129,18 @@ class Derivatives:
 
         return self._sandwich(theta, batch, losses)
 
-    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]:
+    def example_norms(self, theta: Point, batch: Batch) -> PerExample:
         """Compute the norm of each example's own gradient."""
         lengths = torch.cat([norms(part) for part in self._example_gradients(theta, batch)])
         return self._counted(lengths, batch)
 
-    def example_slopes(
-        self, theta: Float[Tensor, " parameter"], batch: Batch, direction: Float[Tensor, " parameter"]
-    ) -> Float[Tensor, " example"]:
+    def example_slopes(self, theta: Point, batch: Batch, direction: Point) -> PerExample:
         """Multiply each example's own gradient by a direction."""
         scale = power_of_two(direction.abs().amax())  # the product of two small numbers may underflow
         slopes = torch.cat([part @ (direction / scale).to(part) for part in self._example_gradients(theta, batch)])
         return self._counted(slopes.double() * scale.double(), batch)
 
-    def input_norms(
-        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
-    ) -> Float[Tensor, " example"]:
+    def input_norms(self, theta: Point, batch: Batch, of: InputDerivative, output: Output, wrt: Wrt) -> PerExample:
         """Compute the Frobenius norm of a derivative with respect to each example's input."""
         inputs, put = derived_input(batch, wrt)
         inputs = inputs.detach().clone().requires_grad_()
@@ -159,7 +151,7 @@ class Derivatives:
                 squares += slope.flatten(1).double().square().sum(1)
         return self._counted(squares.sqrt(), batch) if of == "loss" else squares.sqrt()
 
-    def bytes_per_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
+    def bytes_per_example(self, theta: Points, batch: Batch) -> int:
         """Measure on two examples what one example of one member keeps in memory for a backward pass."""
         few = batch if self.network.couples_examples else next(batch.split(2))
         key = self.network.behaviour.writes, *(tuple(tensor.shape) for tensor in few.tensors())
@@ -168,9 +160,9 @@ class Derivatives:
                 self._bytes[key] = max(1, self._saved_bytes(theta[0], few) // few.rows)
         return self._bytes[key]
 
-    def _saved_bytes(self, theta: Float[Tensor, " parameter"], batch: Batch) -> int:
+    def _saved_bytes(self, theta: Point, batch: Batch) -> int:
         """Measure what a batch keeps for a backward pass, without the parameters and buffers."""
-        tensors = self._tensors(theta.detach().requires_grad_())
+        tensors = self.network.tensors(self.selection.split(theta.detach().requires_grad_()))
         known = {_storage(tensor) for tensor in (theta, *tensors.values())}
         saved: dict[int, int] = {}
 
@@ -190,28 +182,30 @@ class Derivatives:
             return made.bytes
         return sum(saved.values())
 
-    def _tensors(self, theta: Float[Tensor, " parameter"]) -> dict[str, Tensor]:
-        return self.network.tensors(self.selection.split(theta))  # new for each pass, which may write into them
-
-    def value(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, ""]:
+    def value(self, theta: Point, batch: Batch) -> Float[Tensor, ""]:
         return self.criterion.value(self.raw(theta, batch), batch.rows)
 
-    def _each(self, function: Callable[[Tensor], Tensor], theta: Float[Tensor, "member parameter"]) -> Tensor:
+    def _batched(self, what: str, compute: Callable[[], Tensor]) -> Tensor | None:
+        """Compute members, vectors or examples in one batch; None if the network does not allow it."""
+        if what in self._unbatched:
+            return None
+        try:
+            return compute()
+        except _UNSUPPORTED:
+            self._unbatched.add(what)
+            return None
+
+    def _each(self, function: Callable[[Tensor], Tensor], theta: Points) -> Tensor:
         """Apply a function to every member, batched where the network allows it."""
-        if len(theta) > 1 and self._members_batched:
-            try:
-                batched: Tensor = vmap(function)(theta)
-            except _UNSUPPORTED:
-                self._members_batched = False
-            else:
+        if len(theta) > 1:
+            batched = self._batched("members", lambda: vmap(function)(theta))
+            if batched is not None:
                 return batched
         if len(theta) == 1:  # without the copy of θ that a stack makes in the backward pass
             return function(theta.squeeze(0)).unsqueeze(0)
         return torch.stack([function(row) for row in theta])
 
-    def _differentiated(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch, *, create_graph: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def _differentiated(self, theta: Points, batch: Batch, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
         """Compute the gradient, and the point that it can be differentiated by once more."""
         # members are independent, so the gradient of the sum of their losses holds the gradient of each
         point = theta.detach().clone().requires_grad_()
@@ -225,14 +219,13 @@ class Derivatives:
         """Compute ∂(value·v)/∂by for vectors along the first axis, batched where the network allows it."""
         parts = []
         for some in torch.split(vectors, max(1, together)):
-            if len(some) > 1 and self._vectors_batched:
-                try:
-                    parts.append(_backward(value, by, some, is_grads_batched=True))
-                    continue
-                except _UNSUPPORTED:
-                    self._vectors_batched = False
-            each = [_backward(value, by, vector) for vector in some]
-            parts.append(each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each))
+            batched = None
+            if len(some) > 1:
+                batched = self._batched("vectors", partial(_backward, value, by, some, is_grads_batched=True))
+            if batched is None:
+                each = [_backward(value, by, vector) for vector in some]
+                batched = each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each)
+            parts.append(batched)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _vectors_together(self, theta: Tensor, batch: Batch, count: int) -> int:
@@ -244,7 +237,7 @@ class Derivatives:
 
     def _sandwich(
         self,
-        theta: Float[Tensor, "member parameter"],
+        theta: Points,
         batch: Batch,
         inner: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]],
     ) -> Product:
@@ -273,7 +266,7 @@ class Derivatives:
         self,
         transform: Callable[[Callable[..., Tensor]], Callable[..., Tensor]],
         alone: Callable[[Batch], Tensor],
-        theta: Float[Tensor, " parameter"],
+        theta: Point,
         batch: Batch,
     ) -> Float[Tensor, "example *each"]:
         """Apply a transform of the loss to every example by itself: batched where possible, else by `alone`."""
@@ -281,27 +274,20 @@ class Derivatives:
         def loss(point: Tensor, inputs: Tensor, *targets: Tensor) -> Tensor:
             return self.value(point, Batch(inputs[None], tuple(target[None] for target in targets), 1))
 
-        if self._examples_batched and all(isinstance(one, Tensor) for one in (batch.inputs, *batch.targets)):
-            axes = (None, 0, *(0 for _ in batch.targets))
-            try:
-                batched: Tensor = vmap(transform(loss), in_dims=axes)(theta, batch.inputs, *batch.targets)
-            except _UNSUPPORTED:
-                self._examples_batched = False
-            else:
+        if all(isinstance(one, Tensor) for one in (batch.inputs, *batch.targets)):
+            over_examples = vmap(transform(loss), in_dims=(None, 0, *(0 for _ in batch.targets)))
+            batched = self._batched("examples", lambda: over_examples(theta, batch.inputs, *batch.targets))
+            if batched is not None:
                 return batched
         return torch.stack([alone(one) for one in batch.split(1)])
 
-    def _example_gradients(
-        self, theta: Float[Tensor, " parameter"], batch: Batch
-    ) -> Iterator[Float[Tensor, "example parameter"]]:
+    def _example_gradients(self, theta: Point, batch: Batch) -> Iterator[Float[Tensor, "example parameter"]]:
         """Compute each example's own gradient, some examples at a time."""
         for piece in batch.split(max(1, _TOGETHER // (8 * theta.numel()))):
             alone = lambda one: self._differentiated(theta[None], one)[1][0]  # noqa: E731
             yield self._by_example(grad, alone, theta, piece).detach()
 
-    def input_columns(
-        self, theta: Float[Tensor, " parameter"], batch: Batch, of: InputDerivative, output: Output
-    ) -> list[Tensor]:
+    def input_columns(self, theta: Point, batch: Batch, of: InputDerivative, output: Output) -> list[Tensor]:
         """Sum over examples what is differentiated by the inputs: as they are independent, it keeps each derivative."""
         point = theta.detach()
         if of == "loss":  # without the batch's weighting, which would make it another function in another batch
@@ -313,15 +299,13 @@ class Derivatives:
             answer = answer.softmax(1)
         return list(answer.reshape(batch.rows, -1).sum(0))
 
-    def _counted(self, values: Float[Tensor, " example"], batch: Batch) -> Float[Tensor, " example"]:
+    def _counted(self, values: PerExample, batch: Batch) -> PerExample:
         # alone, an example that the loss ignores has a loss of 0/0
         weights = self.criterion.weights(batch.targets, batch.rows).to(values.device)
         return values.masked_fill(weights == 0, 0.0)
 
-    def _check_second_derivatives(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> None:
+    def _check_second_derivatives(self, theta: Points, batch: Batch) -> None:
         """Refuse second derivatives that are wrong: those of a wrong formula are, as a rule, not symmetric."""
-        if self._symmetric:
-            return
         few = batch if self.network.couples_examples else next(batch.split(4))
         point, gradient = self._differentiated(theta[:1], few, create_graph=True)
         _refuse_operations_without_a_second_derivative(gradient, self.network.kind)

@@ -6,31 +6,29 @@ its rest is the same, or plays no part: BatchNorm in training mode, for example,
 
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.tensors import fixed_tensors
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.network import same_numbers
-
-if TYPE_CHECKING:
-    from bathymetry.surface.loss_surface import LossSurface
+from bathymetry.surface.parameters import Point
+from bathymetry.surface.parts import Parts
 
 _SAME = "expected a network of the same architecture as the surface's"
 
 
 def differing_tensors(
-    surface: "LossSurface", network: nn.Module, theta: Float[Tensor, " parameter"], field: str
+    parts: Parts, network: nn.Module, theta: Point, field: str, *, with_parameters: bool
 ) -> dict[str, Tensor]:
     """Fixed tensors of a network that differ from those of the surface's own, if that changes the loss; by name."""
-    model = surface._model
+    model = parts.derivatives.network.module
     _check_layers(model, network, field)
-    own, theirs = (fixed_tensors(one, surface.selection.shapes) for one in (model, network))
-    if surface.params is not None:  # then all other parameters are the surface's, whosever θ it is
+    own, theirs = (fixed_tensors(one, parts.derivatives.selection.shapes) for one in (model, network))
+    if not with_parameters:  # all that are not in θ are the surface's, whosever θ it is
         parameters = dict(network.named_parameters())
         theirs = {name: tensor for name, tensor in theirs.items() if name not in parameters}
     stored = {name for name, _ in [*network.named_buffers(), *network.named_parameters()]}
@@ -47,14 +45,14 @@ def differing_tensors(
                 raise InputError(field, what, f"{_SAME}, where it has shape {shape}")
         elif mine is None or not same_numbers(mine, tensor):
             differing[name] = tensor
-    return differing if differing and _changes_the_loss(surface, theta, differing) else {}
+    return differing if differing and _changes_the_loss(parts, theta, differing) else {}
 
 
 class FixedTensorsOnLine:
     """Fixed tensors of the networks on a line.
 
     Args:
-        surface: The surface.
+        parts: The surface's data and derivatives.
         a: Those of the network at α = 0 that differ from the surface's, by name.
         b: The same at α = 1.
         statistics: "estimate" for running statistics that are estimated between the ends, "interpolate" for tensors
@@ -63,14 +61,15 @@ class FixedTensorsOnLine:
     """
 
     def __init__(
-        self, surface: "LossSurface", a: Mapping[str, Tensor], b: Mapping[str, Tensor], statistics: str, data: Any
+        self, parts: Parts, a: Mapping[str, Tensor], b: Mapping[str, Tensor], statistics: str, data: Any
     ) -> None:
         if data is not None and statistics != "estimate":
             raise InputError("data", type(data).__name__, 'expected statistics="estimate" with it, which it is for')
-        self._surface, self._network, self._statistics = surface, surface._network, statistics
+        self._parts, self._network, self._statistics = parts, parts.derivatives.network, statistics
+        self._selection = parts.derivatives.selection
         self._estimated = self._network.running_statistics if statistics == "estimate" else []
-        self._data = Batches(data) if data is not None and self._estimated else surface._batches
-        own = fixed_tensors(surface._model, surface.selection.shapes)
+        self._data = Batches(data) if data is not None and self._estimated else parts.batches
+        own = fixed_tensors(self._network.module, self._selection.shapes)
         names, cast = sorted({*a, *b}), self._network.cast
         self._ends = [{n: cast((one[n] if n in one else own[n]).detach()) for n in names} for one in (a, b)]
 
@@ -87,7 +86,7 @@ class FixedTensorsOnLine:
 
     def check_between(self) -> None:
         """Refuse ends between which a fixed tensor is not defined."""
-        parameters = dict(self._surface._model.named_parameters())
+        parameters = dict(self._network.module.named_parameters())
         for name in self.differing:
             remedy = ""
             if name not in parameters and self._statistics == "refuse":
@@ -114,30 +113,28 @@ class FixedTensorsOnLine:
         found = []
         for row in theta:
             with self._network.carrying(here):
-                statistics = self._estimate(row)
+                parameters = self._selection.split(row.detach())
+                statistics = self._network.estimate_statistics(parameters, self._pieces(row))
             with self._network.carrying({**here, **statistics}):
                 found.append(measure(row[None]))
         return torch.cat(found)
 
-    def _estimate(self, theta: Tensor) -> dict[str, Tensor]:
-        parameters = self._surface.selection.split(theta.detach())
-        return self._network.estimate_statistics(parameters, self._pieces(theta))
-
     def _pieces(self, theta: Tensor) -> Iterator[Batch]:
         """The data in parts that fit into memory, those of a batch of about the same size."""
         for batch in self._data:
-            placed = self._surface._parts.place(batch)
-            most = max(2, self._surface._parts.max_bytes // self._surface._parts.bytes_per_example(theta[None], placed))
+            placed = self._parts.place(batch)
+            most = max(2, self._parts.max_bytes // self._parts.bytes_per_example(theta[None], placed))
             yield from placed.split(ceil(placed.rows / ceil(placed.rows / most)))
 
 
-def _changes_the_loss(surface: "LossSurface", theta: Tensor, tensors: dict[str, Tensor]) -> bool:
+def _changes_the_loss(parts: Parts, theta: Tensor, tensors: dict[str, Tensor]) -> bool:
     # any batch may be the one in which they take part, such as the row of a table that only its words look up
-    with surface._network.measuring():
-        for _, batch in surface._parts.weighted(theta[None], 1):
-            without = surface._derivatives.loss(theta[None], batch)
-            with surface._network.carrying(tensors):
-                if not same_numbers(without, surface._derivatives.loss(theta[None], batch)):
+    derivatives, network = parts.derivatives, parts.derivatives.network
+    with network.measuring():
+        for _, batch in parts.weighted(theta[None], 1):
+            without = derivatives.loss(theta[None], batch)
+            with network.carrying(tensors):
+                if not same_numbers(without, derivatives.loss(theta[None], batch)):
                     return True
     return False
 

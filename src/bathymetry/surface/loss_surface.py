@@ -1,7 +1,7 @@
 """The loss surface of a network: θ ↦ loss, for one network, one loss function and one set of data."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -13,17 +13,16 @@ from torch.nn.modules.loss import _Loss
 from bathymetry.core.errors import InputError, positive_number
 from bathymetry.core.tensors import unwrapped
 from bathymetry.surface.batches import Batch, Batches
-from bathymetry.surface.checks import check_surface
+from bathymetry.surface.checks import HiddenRandomness, check_surface
 from bathymetry.surface.curvature import HessianProduct, Matrix, weighted_sum
 from bathymetry.surface.derivative_checks import FEW, check_input_norms
 from bathymetry.surface.derivatives import Derivatives, InputDerivative, Product
-from bathymetry.surface.fixed_tensors import differing_tensors
+from bathymetry.surface.fixed_tensors import FixedTensorsOnLine, differing_tensors
 from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.outputs import Output, Wrt, are_correct
 from bathymetry.surface.parameters import select
 from bathymetry.surface.parts import GRAPHS, Parts
-from bathymetry.surface.randomness import HiddenRandomness
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
@@ -168,7 +167,14 @@ class LossSurface:
         """Give another network's θ, and by name its other tensors if they differ and change the loss."""
         network = unwrapped(network, field)
         theta = self.selection.of(network).to(self.device)
-        return theta, differing_tensors(self, network, theta, field)
+        with_parameters = self.params is None
+        return theta, differing_tensors(self._parts, network, theta, field, with_parameters=with_parameters)
+
+    def on_line(
+        self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], statistics: str, data: Any
+    ) -> FixedTensorsOnLine:
+        """Give the fixed tensors between two networks of which `place` gave those that differ from the surface's."""
+        return FixedTensorsOnLine(self._parts, a, b, statistics, data)
 
     def points(
         self, theta: Float[Tensor, "*member parameter"] | None, field: str = "theta"
@@ -176,7 +182,7 @@ class LossSurface:
         """Check θ; give it with a member axis, and whether it came without."""
         if theta is None:
             return self.parameters[None], True
-        return self.selection.points(theta, self.device, field)
+        return self.selection.points(theta, self._parts.device, field)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Compute the loss over all data, one for each member, in float64; NaN where it is."""

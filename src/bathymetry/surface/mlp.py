@@ -22,6 +22,7 @@ from bathymetry.core.tensors import power_of_two
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives, Product
 from bathymetry.surface.outputs import Output
+from bathymetry.surface.parameters import PerExample, Point, Points, Vectors
 from bathymetry.training.mlp_backend import activations_of
 
 _CACHE = 2**21  # bytes of second derivatives worked on at once
@@ -89,19 +90,17 @@ class MLPDerivatives(Derivatives):
         super().__init__(general.network, general.criterion, general.selection)
         self._widths, self._activations, self._loss = tuple(widths), tuple(activations), loss
 
-    def loss(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, " member"]:
+    def loss(self, theta: Points, batch: Batch) -> Float[Tensor, " member"]:
         """Compute each member's loss."""
         return self._through_outputs(self._forward(theta, batch)[-1], batch.targets[0])[0]
 
-    def outputs(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch, output: Output = None
-    ) -> Float[Tensor, "member example *output"]:
+    def outputs(self, theta: Points, batch: Batch, output: Output = None) -> Float[Tensor, "member example *output"]:
         """Compute each member's outputs."""
         if output is not None:
             return super().outputs(theta, batch, output)
         return self._forward(theta, batch)[-1].transpose(1, 2)
 
-    def gradient(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Float[Tensor, "member parameter"]:
+    def gradient(self, theta: Points, batch: Batch) -> Points:
         """Compute each member's gradient."""
         point = self._point(theta, batch)
         pieces = []
@@ -109,14 +108,12 @@ class MLPDerivatives(Derivatives):
             pieces += [_outer(error, below).flatten(1), error.sum(2)]
         return torch.cat(pieces, dim=1)
 
-    def product(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> Product:
+    def product(self, theta: Points, batch: Batch) -> Product:
         """Prepare products with each member's Hessian."""
         point = self._point(theta, batch)
         return lambda vectors: self._product(point, vectors)
 
-    def hessian(
-        self, theta: Float[Tensor, "member parameter"], batch: Batch
-    ) -> Float[Tensor, "member parameter parameter"] | None:
+    def hessian(self, theta: Points, batch: Batch) -> Float[Tensor, "member parameter parameter"] | None:
         """Compute each member's Hessian; None where layers are so wide that products are faster."""
         if max((width + 1) ** 2 for width in self._widths) > _WIDEST:
             return None
@@ -128,7 +125,7 @@ class MLPDerivatives(Derivatives):
             blocks.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum(0))
         return torch.cat(blocks)
 
-    def example_norms(self, theta: Float[Tensor, " parameter"], batch: Batch) -> Float[Tensor, " example"]:
+    def example_norms(self, theta: Point, batch: Batch) -> PerExample:
         """Compute the norm of each example's own gradient from its errors and activations alone."""
         point = self._point(theta[None], batch)
         scale = power_of_two(torch.stack([error[0].abs().amax(0) for error in point.errors]).amax(0))
@@ -138,15 +135,15 @@ class MLPDerivatives(Derivatives):
         ]
         return torch.stack(squares).sum(0).sqrt() * batch.rows * scale
 
-    def bytes_per_example(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> int:
+    def bytes_per_example(self, theta: Points, batch: Batch) -> int:
         """Compute how many bytes one example of one member keeps for a backward pass."""
         del batch
         return 4 * sum(self._widths[1:]) * theta.element_size()
 
     def along(
         self,
-        starts: Float[Tensor, "member parameter"],
-        ends: Float[Tensor, "member parameter"],
+        starts: Points,
+        ends: Points,
         alphas: Sequence[float],
         batch: Batch,
     ) -> Iterator[tuple[int, Batch, Float[Tensor, " point"], Float[Tensor, "point example output"]]]:
@@ -170,7 +167,7 @@ class MLPDerivatives(Derivatives):
                 losses = self._through_outputs(outputs, piece.targets[0])[0]
                 yield member, piece, losses, outputs.transpose(1, 2)
 
-    def _layers(self, theta: Float[Tensor, "member parameter"]) -> tuple[list[Tensor], list[Tensor]]:
+    def _layers(self, theta: Points) -> tuple[list[Tensor], list[Tensor]]:
         """Cut parameters into weights (member, output, input) and biases (member, output, 1), views."""
         weights, biases, start = [], [], 0
         for below, here in pairwise(self._widths):
@@ -180,7 +177,7 @@ class MLPDerivatives(Derivatives):
             start += here
         return weights, biases
 
-    def _forward(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> list[Tensor]:
+    def _forward(self, theta: Points, batch: Batch) -> list[Tensor]:
         """Compute the activations of every layer, inputs first, outputs last, (member, unit, example) each."""
         weights, biases = self._layers(theta)
         return self._above_first_layer(_first_layer(weights[0], biases[0], batch), weights[1:], biases[1:])
@@ -211,7 +208,7 @@ class MLPDerivatives(Derivatives):
         error = probabilities.clone().scatter_add_(1, classes, probabilities.new_full((), -1.0).expand_as(classes))
         return losses, error.div_(examples), probabilities, 1 / examples
 
-    def _point(self, theta: Float[Tensor, "member parameter"], batch: Batch) -> _Point:
+    def _point(self, theta: Points, batch: Batch) -> _Point:
         weights, _ = self._layers(theta)
         activations = [batch.inputs.T, *self._forward(theta, batch)]
         _, error, probabilities, scale = self._through_outputs(activations[-1], batch.targets[0])
@@ -225,7 +222,7 @@ class MLPDerivatives(Derivatives):
             errors.insert(0, slope * arriving)
         return _Point(weights, activations, slopes, curvatures, errors, probabilities, scale)
 
-    def _product(self, point: _Point, vectors: Float[Tensor, "member vector parameter"]) -> Tensor:
+    def _product(self, point: _Point, vectors: Vectors) -> Tensor:
         members, count, _ = vectors.shape
         moved = self._moved_layers(vectors)
         rises: list[Tensor] = []  # Ra of the hidden layers
@@ -254,7 +251,7 @@ class MLPDerivatives(Derivatives):
                     turn += curvature.unsqueeze(2) * rise
         return torch.cat(pieces, dim=2)
 
-    def _moved_layers(self, vectors: Float[Tensor, "member vector parameter"]) -> list[tuple[Tensor, Tensor]]:
+    def _moved_layers(self, vectors: Vectors) -> list[tuple[Tensor, Tensor]]:
         """Cut vectors into weights (member, output, vector, input) and biases (member, output, vector)."""
         members, count, _ = vectors.shape
         layers, start = [], 0

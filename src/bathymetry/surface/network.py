@@ -20,8 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bathymetry.core.errors import BathymetryError, InputError, first_line
 from bathymetry.core.tensors import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.randomness import is_random_in_training, preserve_rng_state
-from bathymetry.surface.twice_differentiable import twice_differentiable
+from bathymetry.surface.contexts import is_random_in_training, preserve_rng_state, twice_differentiable
 from bathymetry.training.loss import Criterion
 
 Mode = Literal["as_is", "no_dropout"]
@@ -84,7 +83,7 @@ class Network:
     @property
     def couples_examples(self) -> bool:
         """Whether an example's loss depends on the others of its batch, as in BatchNorm in training mode."""
-        return self.behaviour.couples or self._batch_normalisation is not None
+        return self.behaviour.couples or (bool(self._batch_norms) and self._batch_normalisation is not None)
 
     @property
     def _batch_normalisation(self) -> nn.Module | None:
@@ -218,7 +217,11 @@ class Network:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Run passes in the user's modes with all operations twice differentiable; errors become `InputError`."""
-        self._set_modes()
+        if torch.is_inference_mode_enabled():
+            raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
+        self._layers.follow()
+        if self._modal or self._phase is not None or self._mode != "as_is":
+            self._set_modes()
         options = {"weight_norm": self._has_weight_norm, "recurrent": self._is_recurrent}
         with twice_differentiable(**options), preserve_rng_state():
             before = torch.get_rng_state()
@@ -233,13 +236,9 @@ class Network:
                 raise self.randomness_error()
 
     def _set_modes(self) -> None:
-        """Set the copy's attributes and modes to what is measured; refuse modes in which there is no loss surface."""
-        if torch.is_inference_mode_enabled():
-            raise InputError("mode", "torch.inference_mode()", "leave it: nothing can be differentiated in it")
-        self._layers.follow()
-        if self._phase is not None or self._mode != "as_is":
-            for theirs, own in self._layers.pairs:
-                own.training = self._trains(theirs)
+        """Set the modes of the copy's layers; refuse those in which there is no loss surface."""
+        for theirs, own in self._layers.pairs:
+            own.training = self._trains(theirs)
         for theirs, own in self._modal:
             if own.training and isinstance(theirs, _DROPOUT) and theirs.p > 0:
                 raise self.randomness_error()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import accumulate
 from math import prod
 
@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, check_dense
 
+Point = Float[Tensor, " parameter"]
+Points = Float[Tensor, "member parameter"]
+Vectors = Float[Tensor, "member vector parameter"]
+PerExample = Float[Tensor, " example"]
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -20,7 +25,7 @@ class Selection:
     shapes: Mapping[str, tuple[int, ...]]  # in the order of `nn.Module.named_parameters()`
     dtype: torch.dtype  # of θ: the widest of its parameters', at least float32
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """Number of coordinates."""
         return sum(map(prod, self.shapes.values()))

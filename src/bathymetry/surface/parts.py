@@ -4,17 +4,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives
+from bathymetry.surface.parameters import Points
 
 GRAPHS = 5  # the graph of a gradient keeps about this many times what a forward pass does
 _VECTORS = 3  # and about this many vectors of the length of θ
-
-Points = Float[Tensor, "member parameter"]
 
 
 class Parts:
@@ -22,7 +19,7 @@ class Parts:
 
     def __init__(self, batches: Batches, derivatives: Derivatives, max_bytes: int) -> None:
         self.batches, self.max_bytes = batches, max_bytes
-        self._derivatives, self._network, self._criterion = derivatives, derivatives.network, derivatives.criterion
+        self.derivatives, self._network, self._criterion = derivatives, derivatives.network, derivatives.criterion
         self._parameter = next(iter(derivatives.selection.shapes))
         self._device: torch.device | None = None  # of the moved batches
         self._moved: list[Batch] | None = None
@@ -91,7 +88,7 @@ class Parts:
     def bytes_per_example(self, points: Points, batch: Batch) -> int:
         """Measure what one example of all members keeps in memory for a backward pass."""
         few = batch if self._network.couples_examples else next(batch.split(2))
-        return len(points) * self._derivatives.bytes_per_example(points, self.place(few))
+        return len(points) * self.derivatives.bytes_per_example(points, self.place(few))
 
     def place(self, batch: Batch) -> Batch:
         """Bring a batch to the network's device and the dtype that is computed in."""

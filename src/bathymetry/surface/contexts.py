@@ -1,0 +1,188 @@
+"""What surrounds a forward pass: random states, and a context in which PyTorch differentiates twice and exactly.
+
+Without that context PyTorch differentiates some operations once, rounded or wrongly.
+"""
+
+import random
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils import checkpoint
+
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_lock = threading.Lock()
+_GENERATOR = "_checkpoint_without_reentrant_generator"  # what `checkpoint` looks up in each call
+_original: Any = None
+_users = 0  # measurements in progress, nested or in several threads
+
+
+@contextmanager
+def preserve_rng_state(seed: int | None = None) -> Iterator[None]:
+    """Restore the random states of PyTorch, Python and NumPy on exit; with a seed, set them to it meanwhile."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    if seed is not None:
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+
+
+def random_states(generators: Sequence[Any] = ()) -> list[Any]:
+    """Random states of the program and of some generators, to compare."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    of_torch = [torch.get_rng_state(), *devices, *(g.get_state() for g in generators if isinstance(g, torch.Generator))]
+    of_numpy = [repr(one.bit_generator.state) for one in generators if isinstance(one, np.random.Generator)]
+    of_python = [one.getstate() for one in generators if isinstance(one, random.Random)]
+    legacy: list[Any] = [np.random, *(one for one in generators if isinstance(one, np.random.RandomState))]
+    found = [state.numpy().tobytes() for state in of_torch] + of_numpy + of_python + [random.getstate()]
+    for one in legacy:
+        state: Any = one.get_state(legacy=False)["state"]
+        found += [state["key"].tobytes(), state["pos"]]
+    return found
+
+
+def own_generators(module: nn.Module) -> list[Any]:
+    """Generators that layers, their classes, or what they keep in attributes hold."""
+    found = {}
+    for layer in module.modules():
+        own_classes = [one for one in type(layer).__mro__ if not one.__module__.startswith("torch.")]
+        for value in chain(vars(layer).values(), *(vars(one).values() for one in own_classes)):
+            inside = list(value.values()) if isinstance(value, dict) else value
+            if not isinstance(inside, list | tuple):
+                inside = [value, *getattr(value, "__dict__", {}).values()]
+            found.update({id(one): one for one in inside if isinstance(one, _GENERATORS)})
+    return list(found.values())
+
+
+@contextmanager
+def layers_that_draw(module: nn.Module, generators: Sequence[Any]) -> Iterator[list[str]]:
+    """Collect the names of the layers in whose own part of a forward pass random numbers are drawn."""
+    found: list[str] = []
+    running: list[str] = []
+    last = random_states(generators)  # when a layer was last entered or left
+
+    def blame() -> None:
+        nonlocal last
+        now = random_states(generators)
+        if now != last and running and running[-1] not in found:
+            found.append(running[-1])
+        last = now
+
+    def enter(name: str) -> None:
+        blame()
+        running.append(name)
+
+    def leave() -> None:
+        blame()
+        running.pop()
+
+    handles = []
+    for name, layer in module.named_modules():
+        handles += [
+            layer.register_forward_pre_hook(lambda _layer, _inputs, name=name: enter(name)),
+            layer.register_forward_hook(lambda _layer, _inputs, _output: leave()),
+        ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def is_random_in_training(layer: nn.Module) -> bool:
+    """Whether a layer of PyTorch draws random numbers in training mode."""
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
+        return bool(layer.p > 0)
+    if isinstance(layer, nn.RNNBase):
+        return bool(layer.dropout > 0) and layer.num_layers > 1
+    if isinstance(layer, nn.MultiheadAttention):
+        return bool(layer.dropout > 0)
+    return isinstance(layer, nn.RReLU) and bool(layer.lower < layer.upper)
+
+
+@contextmanager
+def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None]:
+    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+        for device in _DEVICES:
+            if torch.is_autocast_enabled(device):  # it would round measurements to 8 bits
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_without_checkpointing())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
+        torch.backends.mha.set_fastpath_enabled(False)
+        if recurrent:  # cuDNN's recurrent layers have no second derivative
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        if weight_norm:
+            stack.enter_context(_PlainWeightNorm())
+        yield
+
+
+class _PlainWeightNorm(TorchFunctionMode):
+    """Weight normalisation as g v/‖v‖: the second derivative of PyTorch's fused kernel is wrong (in 2.13)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch._weight_norm:
+            return func(*args, **(kwargs or {}))
+        direction, length = args[0], args[1]
+        axis = args[2] if len(args) > 2 else 0
+        others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
+        if not others:  # where no axis is named, vector_norm takes all
+            return length * direction / direction.abs()
+        return length * direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
+
+
+@contextmanager
+def _without_checkpointing() -> Iterator[None]:
+    """Have `torch.utils.checkpoint.checkpoint(..., use_reentrant=False)` call its function and do no more.
+
+    A checkpoint runs a part of the network again in the backward pass, with that part's own parameters instead of those
+    that were passed. Without it the loss is the same function.
+    """
+    global _users, _original
+    with _lock:
+        if _users == 0:
+            _original = getattr(checkpoint, _GENERATOR)
+            setattr(checkpoint, _GENERATOR, _forward_only)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                setattr(checkpoint, _GENERATOR, _original)
+
+
+def _forward_only(_function: Any, _preserve: Any, context_fn: Callable[[], Any], *_: Any, **__: Any) -> Iterator[None]:
+    """What `checkpoint` does around a call, in the context that the user chose for the forward pass."""
+    forward, _ = context_fn()
+    with nullcontext() if isinstance(forward, checkpoint._CachingTorchDispatchMode) else forward:
+        yield
