@@ -36,56 +36,25 @@ class SpectralDensity:
     earlier: tuple["SpectralDensity", ...] = ()  # after half and three quarters of the steps, unless they are exact
 
     def mass(self, low: float, high: float) -> Estimate:
-        """Estimate the share of eigenvalues in an interval.
+        """Estimate the share of eigenvalues from low to high, both included, with its standard error.
 
-        Args:
-            low: Its lower end, which belongs to it.
-            high: Its upper end, which belongs to it.
-
-        Returns:
-            The share and its standard error, NaN for a single probe: that over probes, together with how far the last
-            half of the steps moved the share, for a run that is too short cuts an interval's ends in the wrong places
-            with every probe alike.
+        The error is NaN for a single probe. It is that over probes, together with how far the last half of the steps
+        moved the share: a run that is too short cuts an interval's ends in the wrong places with every probe alike.
         """
         found, error = self.share((self.nodes >= low) & (self.nodes <= high))
         moves = [(found - one.mass(low, high)[0]).abs() for one in self.earlier]
         return found, torch.hypot(error, torch.stack(moves).amax(0)) if moves else error
 
     def share(self, inside: Bool[Tensor, "*member probe step"]) -> Estimate:
-        """Estimate the share of eigenvalues that some of the nodes stand for.
-
-        Args:
-            inside: Which nodes.
-
-        Returns:
-            The share and its standard error over probes: 0 for a whole spectrum, NaN for a single probe of another.
-        """
+        """Estimate the share of eigenvalues that the chosen nodes stand for, with its standard error over probes."""
         return self._mean_and_error((self.weights * inside).sum(-1))
 
     def moment(self, order: int) -> Estimate:
-        """Estimate the mean of a power of the eigenvalues; P times the first is the trace.
-
-        Args:
-            order: The power.
-
-        Returns:
-            The mean and its standard error over probes.
-        """
+        """Estimate the mean of a power of the eigenvalues, with its standard error; P times the first is the trace."""
         return self._mean_and_error((self.weights * self.nodes**order).sum(-1))
 
     def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, "*member point"]:
-        """Smooth the distribution with Gaussians.
-
-        Args:
-            grid: Where to evaluate it.
-            width: The Gaussians' standard deviation.
-
-        Returns:
-            A density that integrates to 1 over all numbers.
-
-        Raises:
-            InputError: If the width is not positive.
-        """
+        """Smooth the distribution with Gaussians of a standard deviation; it integrates to 1."""
         if not width > 0:
             raise InputError("width", width, "expected a positive standard deviation")
         distance = (grid.double()[:, None, None] - self.nodes.unsqueeze(-3)) / width
@@ -94,32 +63,20 @@ class SpectralDensity:
 
     def _mean_and_error(self, each: Float[Tensor, "*member probe"]) -> Estimate:
         probes = each.shape[-1]
+        mean = each.mean(-1)
         if self.exact:
-            return each.mean(-1), torch.zeros_like(each[..., 0])
+            return mean, torch.zeros_like(mean)
         if probes == 1:
-            return each.mean(-1), torch.full_like(each[..., 0], math.nan)
-        return each.mean(-1), few_samples(probes) * each.std(-1) / math.sqrt(probes)
+            return mean, torch.full_like(mean, math.nan)
+        return mean, few_samples(probes) * each.std(-1) / math.sqrt(probes)
 
 
 def spectral_density(
     operator: SymmetricOperator, probes: int = 10, steps: int = 80, generator: torch.Generator | None = None
 ) -> SpectralDensity:
-    """Estimate the distribution of all eigenvalues.
+    """Estimate the distribution of all eigenvalues from random starts; exact for as many as dimensions.
 
-    Args:
-        operator: The matrix.
-        probes: Random starts; from the dimension on, each unit vector once, which is exact with as many steps.
-        steps: Steps of each run, at most the dimension.
-        generator: Draws the starts; a fixed one if None.
-
-    Returns:
-        The distribution.
-
-    Example:
-        >>> from bathymetry.linalg import MatrixOperator
-        >>> exact = spectral_density(MatrixOperator(torch.diag(torch.tensor([1.0, 1.0, 1.0, 5.0]))), probes=4, steps=4)
-        >>> exact.mass(4, 6)[0].item()
-        0.25
+    Probes beyond the dimension are each unit vector once; steps are at most the dimension.
     """
     check_operator(operator)
     probes, steps = whole_number("probes", probes, 1), whole_number("steps", steps, 1)
@@ -138,12 +95,11 @@ def spectral_density(
             run.grow()
         runs.append([_quadrature(run, size) for size in sizes])
     densities = []
-    for place in range(len(sizes)):
-        nodes, weights, residuals = (torch.cat([run[place][part] for run in runs]) for part in range(3))
-        exact = probes >= dimension and sizes[place] == dimension
+    for size, parts in zip(sizes, zip(*runs, strict=True), strict=True):
+        nodes, weights, residuals = (torch.cat(each) for each in zip(*parts, strict=True))
+        exact = probes >= dimension and size == dimension
         densities.append(SpectralDensity(nodes, weights, residuals, dimension, exact))
-    *earlier, whole = densities
-    return dataclasses.replace(whole, earlier=tuple(earlier))
+    return dataclasses.replace(densities[-1], earlier=tuple(densities[:-1]))
 
 
 def _quadrature(run: Krylov, size: int) -> tuple[Tensor, Tensor, Tensor]:

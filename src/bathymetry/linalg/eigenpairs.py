@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.resources import check_memory
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import norms
 from bathymetry.linalg.lanczos import Krylov
@@ -56,37 +56,19 @@ def eigenpairs(
     k: int,
     which: Which = "largest",
     *,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-3,  # of the residuals, relative to the largest |λ|
     max_matvecs: int = 2000,
-    max_vectors: int = 120,
+    max_vectors: int = 120,  # less where a basis would take more than 5.5 GB
     start: Float[Tensor, "*vector dimension"] | None = None,
     seconds: float | None = None,
     certify: bool = True,
     generator: torch.Generator | None = None,
 ) -> Eigenpairs:
-    """Find some eigenvalues at the ends of the spectrum.
+    """Find some eigenvalues at the ends of the spectrum, k at each end for "both".
 
-    Args:
-        operator: The matrix.
-        k: How many; for "both", how many at each end.
-        which: "largest" and "smallest" by value, "both" ends, or largest by "magnitude".
-        tolerance: Of the residuals, relative to the largest |λ|.
-        max_matvecs: Largest number of matrix–vector products, after which it stops with a warning.
-        max_vectors: Largest size of the basis; less where it would take more than 5.5 GB.
-        start: Where to start, for example the eigenvectors of a similar matrix: one vector, or several, whose sum is
-            taken. None for a random direction.
-        seconds: About when to stop, with a warning. At least as many products are made as eigenvalues are wanted, and
-            one more for the residual of each.
-        certify: Whether to search for eigenvalues that the run has missed, in random orthogonal directions.
-        generator: Draws the start; a fixed one if None.
-
-    Returns:
-        The eigenvalues.
-
-    Example:
-        >>> from bathymetry.linalg import MatrixOperator
-        >>> eigenpairs(MatrixOperator(torch.diag(torch.tensor([0.53, -0.68, 0.1]))), 1, "magnitude").values
-        tensor([-0.6800], dtype=torch.float64)
+    A start may be several vectors, such as the eigenvectors of a similar matrix, whose sum is taken. With a limit in
+    seconds, at least as many products are made as eigenvalues are wanted, and one more for the residual of each.
+    `certify` searches for eigenvalues that the run has missed, in random orthogonal directions.
     """
     check_operator(operator)
     wanted = _wanted(operator, k, which, tolerance)
@@ -104,10 +86,12 @@ def eigenpairs(
         before = _chosen_values(run, k, which)
         run.restart(_chosen(run.ritz()[0][0], k, which), new_direction=True)
         complete = _converges(run, k, which, tolerance, limit, certifying=True)
-        if complete and _same(before, _chosen_values(run, k, which), tolerance * float(run.ritz()[0].abs().max())):
+        after = _chosen_values(run, k, which)
+        closeness = tolerance * float(run.ritz()[0].abs().max())
+        if complete and after.shape == before.shape and bool(((before - after).abs() <= closeness).all()):
             break
     values, coordinates = run.ritz()
-    chosen = _ordered(values[0], _chosen(values[0], k, which), which)
+    chosen = _ordered(values[0], k, which)
     return _checked(operator, values[0, chosen], run.vectors(coordinates[0][:, chosen]), tolerance, run, complete)
 
 
@@ -149,10 +133,8 @@ def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float)
             raise InputError("k", k, 'this surface has one parameter, so which="both" is not available')
         most = dimension // 2 if which == "both" else dimension
         raise InputError("k", k, f"expected from 1 to {most}, as there are {dimension} eigenvalues")
-    least = 8 * operator.dimension * (4 * dimension if dimension <= 3 * wanted else wanted)
-    if least > free_bytes():
-        remedy = f"the eigenvectors take {gigabytes(least)}, more than is free: expected a smaller number"
-        raise InputError("k", k, remedy)
+    vectors = 4 * dimension if dimension <= 3 * wanted else wanted  # of a whole matrix, and of those wanted
+    check_memory("k", k, 8 * dimension * vectors, "the eigenvectors take", "expected a smaller number")
     return wanted
 
 
@@ -205,16 +187,9 @@ def _nothing_hides(values: Float[Tensor, " size"], k: int, which: Which, steps: 
     """Tell whether an eigenvalue beyond those chosen would have been found in so many steps of a new direction."""
     if len(values) <= 2 * k:
         return False
-    match which:
-        case "largest":
-            gap = values[-k] - values[-k - 1]
-        case "smallest":
-            gap = values[k] - values[k - 1]
-        case "both":
-            gap = torch.minimum(values[-k] - values[-k - 1], values[k] - values[k - 1])
-        case _:
-            sizes = values.abs().sort().values
-            gap = sizes[-k] - sizes[-k - 1]
+    ends = {"largest": [values], "smallest": [-values], "both": [values, -values], "magnitude": [values.abs()]}
+    ordered = [keys.sort().values for keys in ends[which]]
+    gap = torch.stack([keys[-k] - keys[-k - 1] for keys in ordered]).min()
     share = float(gap / (values[-1] - values[0]).clamp_min(1e-300))
     return 1.648 * math.sqrt(dimension) * math.exp(-math.sqrt(share) * (2 * steps - 1)) <= _HIDDEN
 
@@ -236,18 +211,16 @@ def _chosen_values(run: Krylov, k: int, which: Which) -> Tensor:
     return values[_chosen(values, k, which)].sort().values
 
 
-def _same(before: Tensor, after: Tensor, tolerance: float) -> bool:
-    return before.shape == after.shape and bool(((before - after).abs() <= tolerance).all())
-
-
-def _ordered(values: Tensor, chosen: Tensor, which: Which) -> Tensor:
+def _ordered(values: Tensor, k: int, which: Which) -> Tensor:
+    """Choose eigenvalues in the order in which they are returned."""
+    chosen = _chosen(values, k, which)
     keys = values[chosen].abs() if which == "magnitude" else values[chosen]
     return chosen[keys.argsort(descending=True)]
 
 
 def _of_whole(operator: SymmetricOperator, k: int, which: Which, tolerance: float) -> Eigenpairs:
     values, vectors = torch.linalg.eigh(whole_matrix(operator))
-    chosen = _ordered(values.cpu(), _chosen(values.cpu(), k, which), which)
+    chosen = _ordered(values.cpu(), k, which)
     found = vectors.T[chosen.to(vectors.device)].to(operator.dtype)
     return _checked(operator, values.cpu()[chosen], found, tolerance, None, complete=True)
 
@@ -259,13 +232,13 @@ def _checked(
     residuals = torch.linalg.vector_norm(missed, dim=1, dtype=torch.float64).cpu()
     largest = float(values.abs().max()) if run is None else float(run.ritz()[0].abs().max())
     converged = residuals <= max(tolerance, 100 * torch.finfo(operator.dtype).eps) * largest + 1e-300
+    fault = None
     if not bool(converged.all()):
-        missing = f"{int((~converged).sum())} of {len(values)} eigenvalues have residuals"
-        warnings.warn(
-            f"{missing} above {tolerance:g} of the largest; allow more products or seconds", NotConverged, stacklevel=3
-        )
+        number = int((~converged).sum())
+        fault = f"{number} of {len(values)} eigenvalues have residuals above {tolerance:g} of the largest"
     elif not complete:
-        message = f"the search ended after {run.num_matvecs if run else 0} products and may have missed eigenvalues"
-        warnings.warn(f"{message}; allow more products or seconds", NotConverged, stacklevel=3)
+        fault = f"the search ended after {run.num_matvecs if run else 0} products and may have missed eigenvalues"
+    if fault:
+        warnings.warn(f"{fault}; allow more products or seconds", NotConverged, stacklevel=3)
     made = operator.dimension if run is None else run.num_matvecs
     return Eigenpairs(values, vectors, residuals, converged & complete, tolerance, made + len(values))

@@ -1,10 +1,12 @@
-"""The sum of the eigenvalues of a large matrix, with a standard error.
+"""The trace and the diagonal of a large matrix, each with a standard error.
 
     tr(H) = tr(Qᵀ H Q) + tr(R H R),   R = I − QQᵀ
 
 A third of the products finds the directions Q in which the matrix is large, a third takes their part of the trace
 exactly, and the rest samples what is left, (Rv)ᵀ H (Rv) with random signs v: independent samples, so that their spread
 says how sure the sum is. Hutch++: Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649.
+
+The diagonal is the mean of v ⊙ Hv.
 """
 
 import math
@@ -18,6 +20,8 @@ from bathymetry.core.errors import whole_number
 from bathymetry.core.showing import readable
 from bathymetry.linalg.operator import SymmetricOperator, check_operator, multiply, whole_matrix
 
+_BLOCK = 16  # vectors multiplied at once
+
 
 @readable
 class Trace:
@@ -29,21 +33,7 @@ class Trace:
 
 
 def trace(operator: SymmetricOperator, num_matvecs: int = 60, generator: torch.Generator | None = None) -> Trace:
-    """Estimate a trace.
-
-    Args:
-        operator: The matrix.
-        num_matvecs: How many vectors to multiply, at least 6; from the dimension on, the trace is exact.
-        generator: Draws the vectors; a fixed one if None.
-
-    Returns:
-        The trace with its standard error.
-
-    Example:
-        >>> from bathymetry.linalg import MatrixOperator
-        >>> trace(MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, -4.0])))).value
-        -1.0
-    """
+    """Estimate a trace with at least 6 products; from the dimension on, it is exact."""
     check_operator(operator)
     num_matvecs = whole_number("num_matvecs", num_matvecs, 6)  # fewer leave one sample, which has no spread
     if num_matvecs >= operator.dimension:
@@ -61,30 +51,6 @@ def trace(operator: SymmetricOperator, num_matvecs: int = 60, generator: torch.G
     return Trace(exact + float(each.mean()), error, num_matvecs)
 
 
-def few_samples(count: int) -> float:
-    """Widen a standard error of few samples: the 97.5 % point of Student's t over that of the normal distribution.
-
-    >>> round(few_samples(2), 2), round(few_samples(1000), 2)
-    (6.48, 1.0)
-    """
-    return float(stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975))
-
-
-def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
-    return signs.to(operator.device)
-
-
-def _range(rows: Tensor) -> Tensor:
-    """Find an orthonormal basis of the rows, of no more vectors than their numerical rank."""
-    _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
-    kept: Tensor = basis[sizes > 1e-10 * sizes[0]]
-    return kept
-
-
-_BLOCK = 16  # vectors multiplied at once
-
-
 @readable
 class Diagonal:
     """A diagonal, and how sure each entry is."""
@@ -95,21 +61,7 @@ class Diagonal:
 
 
 def diagonal(operator: SymmetricOperator, num_matvecs: int = 100, generator: torch.Generator | None = None) -> Diagonal:
-    """Estimate a diagonal.
-
-    Args:
-        operator: The matrix.
-        num_matvecs: How many vectors to multiply, at least 2; from the dimension on, the diagonal is exact.
-        generator: Draws the signs; a fixed one if None.
-
-    Returns:
-        The diagonal with standard errors.
-
-    Example:
-        >>> from bathymetry.linalg import MatrixOperator
-        >>> diagonal(MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))).value
-        tensor([2., 3.], dtype=torch.float64)
-    """
+    """Estimate a diagonal with at least 2 products; from the dimension on, it is exact."""
     check_operator(operator)
     num_matvecs = whole_number("num_matvecs", num_matvecs, 2)  # one has no spread
     if num_matvecs >= operator.dimension:
@@ -127,3 +79,20 @@ def diagonal(operator: SymmetricOperator, num_matvecs: int = 100, generator: tor
     mean = total / num_matvecs
     variance = (squares / num_matvecs - mean.square()).clamp_min(0) * num_matvecs / (num_matvecs - 1)
     return Diagonal(mean, (variance / num_matvecs).sqrt() * few_samples(num_matvecs), num_matvecs)
+
+
+def few_samples(count: int) -> float:
+    """Widen a standard error of few samples: the 97.5 % point of Student's t over that of the normal distribution."""
+    return float(stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975))
+
+
+def _signs(operator: SymmetricOperator, count: int, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, (count, operator.dimension), generator=generator) * 2 - 1
+    return signs.to(operator.device)
+
+
+def _range(rows: Tensor) -> Tensor:
+    """Find an orthonormal basis of the rows, of no more vectors than their numerical rank."""
+    _, sizes, basis = torch.linalg.svd(rows, full_matrices=False)
+    kept: Tensor = basis[sizes > 1e-10 * sizes[0]]
+    return kept

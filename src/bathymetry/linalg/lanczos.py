@@ -19,14 +19,7 @@ _FEW = 4
 
 
 class Krylov:
-    """Growing bases, one a run, and what the operator is on each.
-
-    Args:
-        operator: The matrix.
-        starts: The first vector of each run, of any length but zero.
-        max_size: The largest size a basis may grow to.
-        generator: Draws a new direction where a run has exhausted its own.
-    """
+    """Growing bases, one for each start (of any length but zero), and what the operator is on each."""
 
     def __init__(
         self,

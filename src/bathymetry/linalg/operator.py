@@ -11,11 +11,7 @@ from bathymetry.core.errors import InputError
 
 
 class NotFiniteError(InputError):
-    """A derivative that is NaN or infinite.
-
-    Args:
-        what: What is not finite.
-    """
+    """A derivative that is NaN or infinite."""
 
     def __init__(self, what: str = "product") -> None:
         super().__init__(what, "not finite", "expected a point where the loss and its second derivatives are finite")
@@ -81,17 +77,7 @@ class MatrixOperator:
 
 
 class ScaledOperator:
-    """SAS, for a symmetric A and a diagonal S.
-
-    Args:
-        operator: A.
-        scale: The diagonal of S.
-
-    Example:
-        >>> matrix = MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))
-        >>> ScaledOperator(matrix, torch.tensor([1.0, 10.0]))(torch.eye(2)).tolist()
-        [[2.0, 10.0], [10.0, 300.0]]
-    """
+    """SAS, for a symmetric A and a diagonal S."""
 
     def __init__(self, operator: SymmetricOperator, scale: Float[Tensor, " dimension"]) -> None:
         self._operator, self._scale = operator, scale
