@@ -193,7 +193,7 @@ def test_what_an_ensemble_takes_is_compared_with_what_is_free(monkeypatch, unche
 def test_a_loader_is_answered_with_a_way_that_works(data, unchecked):
     pairs = TensorDataset(DATA.x_train, DATA.y_train)
     given = {"members": 2, "epochs": 1, "loss": "cross_entropy"}
-    with pytest.raises(InputError, match=r"data = a \w+: .*default_collate\(list\(loader\.dataset\)\)"):
+    with pytest.raises(InputError, match=r"data = \w+: .*default_collate\(list\(loader\.dataset\)\)"):
         train(cases.perceptron, data(pairs), **given)
     loader = DataLoader(pairs, batch_size=5)
     collected = train(cases.perceptron, default_collate(list(loader.dataset)), **given)

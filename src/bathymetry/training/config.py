@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
 from bathymetry.core.identity import Description, describe
@@ -28,22 +27,7 @@ from bathymetry.training.optimizers import (
 from bathymetry.training.records import Measure, Measurement
 
 _MOST = 10**15  # epochs, steps or examples
-_RESERVED = (
-    "diverged",
-    "stopped_at",
-    "member",
-    "epoch",
-    "step",
-    "split",
-    "examples",
-    "loss",
-    "accuracy",
-)  # names in a record
-_DATA = "expected what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test)"
-_COLLATE = (
-    "each member draws its own batches from tensors; expected (x, y), for example "
-    "torch.utils.data.default_collate(list(loader.dataset)), where dataset[i] is (x, y)"
-)
+_RESERVED = {"diverged", "stopped_at", "member", "epoch", "step", "split", "examples", "loss", "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -141,54 +125,24 @@ class TrainingConfig:
         for name, default in (("optimizer", Adam()), ("measurements", {})):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
-        self._check_functions()
-        self._check_data()
-        self._check_length()
-        self._check_records()
-        if self.stop is not None and not isinstance(self.stop, StopWhen):
-            raise InputError("stop", _shown(self.stop), "expected bm.StopWhen(...)")
-        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
-            raise InputError("dtype", self.dtype, "expected torch.float32 or torch.float64")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
-            raise InputError("seed", self.seed, "expected a whole number")
-        if not isinstance(self.same_start, bool):
-            raise InputError("same_start", self.same_start, "expected True or False")
-        if self.clip_norm is not None:
-            positive_number("clip_norm", self.clip_norm)
-
-    def _check_functions(self) -> None:
-        network = self.network
-        if isinstance(network, nn.Module):
+        if isinstance(self.network, nn.Module):
             remedy = "expected a function that makes one, such as lambda: bm.mlp([1, 8, 1]): each member needs its own"
-            raise InputError("build", f"a {type(network).__name__}", remedy)
-        if not callable(network) or (isinstance(network, type) and not issubclass(network, nn.Module)):
-            raise InputError("build", _shown(network), "expected a function that makes one network")
-        criterion = Criterion(self.loss)
-        if criterion.takes_model:
+            raise InputError("build", f"a {type(self.network).__name__}", remedy)
+        for name, (fits, expected) in _KINDS.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise InputError("build" if name == "network" else name, _shown(value), f"expected {expected}")
+        if Criterion(self.loss).takes_model:
             remedy = "a loss of (model, batch) is for surfaces; expected one of (output, targets)"
-            raise InputError("loss", criterion.name, remedy)
+            raise InputError("loss", Criterion(self.loss).name, remedy)
         check_optimizer(self.optimizer)
         check_schedule(self.schedule)
-
-    def _check_data(self) -> None:
-        data, targets, sets = self.data, self.targets, self.evaluate_on
-        if isinstance(data, DataLoader | Dataset):
-            raise InputError("data", f"a {type(data).__name__}", _COLLATE)
-        if not isinstance(data, Data | tuple | list):
-            raise InputError("data", _shown(data), _DATA)
-        if not isinstance(data, Data) and len(data) not in (2, 4):
-            raise InputError("data", f"a {type(data).__name__} of {len(data)}", _DATA)
-        assert self.train_examples is not None  # which checks the tensors
-        if isinstance(targets, Tensor):
-            check_dense("targets", targets)
-        elif targets is not None and not _is_function(targets):
-            raise InputError("targets", _shown(targets), "expected a tensor with a row for each member")
-        if sets is not None and not isinstance(sets, Mapping):
-            raise InputError("evaluate_on", _shown(sets), 'expected sets by name, such as {"test": data.test}')
-        for name, one in (sets or {}).items():
-            if not isinstance(one, Examples | EvaluationSet) and not _is_function(one):
-                remedy = "expected examples: data.test, or bm.Examples(inputs, targets)"
-                raise InputError(f"evaluate_on[{name}]", f"a {type(one).__name__}", remedy)
+        if self.clip_norm is not None:
+            positive_number("clip_norm", self.clip_norm)
+        if isinstance(self.targets, Tensor):
+            check_dense("targets", self.targets)
+        self._check_length()
+        self._check_records()
 
     def _check_length(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -201,22 +155,22 @@ class TrainingConfig:
             raise InputError("batch_size", self.batch_size, f"expected at most the {examples} examples there are")
 
     def _check_records(self) -> None:
-        if self.record_at is not None:
-            _check_epochs("record_at", self.record_at, self.num_epochs)
-        _check_epochs("snapshots", self.snapshots, self.num_epochs)
-        if not isinstance(self.measurements, Mapping):
-            remedy = 'expected functions by name, such as {"norm": norm}'
-            raise InputError("measurements", _shown(self.measurements), remedy)
+        for name, examples in (self.evaluate_on or {}).items():
+            if not isinstance(examples, Examples | EvaluationSet) and not _is_function(examples):
+                remedy = "expected examples: data.test, or bm.Examples(inputs, targets)"
+                raise InputError(f"evaluate_on[{name}]", _shown(examples), remedy)
+        recorded = () if self.record_at is None else self.record_at
+        epochs: dict[str, Any] = {"record_at": recorded, "snapshots": self.snapshots}
         names = ("train", "test") if self.evaluate_on is None else tuple(self.evaluate_on)
         reserved = {*_RESERVED, *(f"{name}_{quantity}" for name in names for quantity in ("loss", "accuracy"))}
         for name, one in self.named_measurements.items():
             if not callable(one.function):
-                remedy = "expected a function of a TrainingState"
-                raise InputError(f"measurements[{name}]", one.function, remedy)
+                raise InputError(f"measurements[{name}]", one.function, "expected a function of a TrainingState")
             if name in reserved:
                 raise InputError(f"measurements[{name}]", name, "choose another name: this one is recorded anyway")
-            if one.epochs is not None:
-                _check_epochs(f"measurements[{name}].epochs", one.epochs, self.num_epochs)
+            epochs[f"measurements[{name}].epochs"] = () if one.epochs is None else one.epochs
+        for which, chosen in epochs.items():
+            _check_epochs(which, chosen, self.num_epochs)
 
     @cached_property
     def train_examples(self) -> Examples:
@@ -329,4 +283,37 @@ def _is_function(value: Any) -> bool:
 
 
 def _shown(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int) else type(value).__name__
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return value if value is None or isinstance(value, str | int | float | torch.dtype) else type(value).__name__
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, Data) or (isinstance(value, tuple | list) and len(value) in (2, 4))
+
+
+def _makes_networks(value: Any) -> bool:
+    return _is_function(value) or (isinstance(value, type) and issubclass(value, nn.Module))
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # of what kind a field's value is
+    "network": (_makes_networks, "a function that makes one network"),
+    "data": (
+        _is_data,
+        "what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test); of a loader whose data set has pairs "
+        "(x, y), torch.utils.data.default_collate(list(loader.dataset))",
+    ),
+    "seed": (lambda one: isinstance(one, Integral) and not isinstance(one, bool), "a whole number"),
+    "stop": (lambda one: one is None or isinstance(one, StopWhen), "bm.StopWhen(...)"),
+    "targets": (
+        lambda one: one is None or isinstance(one, Tensor) or _is_function(one),
+        "a tensor with a row for each member",
+    ),
+    "evaluate_on": (
+        lambda one: one is None or isinstance(one, Mapping),
+        'sets by name, such as {"test": data.test}',
+    ),
+    "measurements": (lambda one: isinstance(one, Mapping), 'functions by name, such as {"norm": norm}'),
+    "dtype": (lambda one: one is torch.float32 or one is torch.float64, "torch.float32 or torch.float64"),
+    "same_start": (lambda one: isinstance(one, bool), "True or False"),
+}

@@ -4,7 +4,7 @@ Activations lie as (member, unit, example), so that every product is a batched p
 results go into buffers that are reused. A test compares it with automatic differentiation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -18,6 +18,19 @@ _ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.Tanh: "tanh",
     nn.Sigmoid: "sigmoid",
     nn.Identity: "identity",
+}
+_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {  # in place
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+    "identity": lambda values: values,
+}
+_aten = torch.ops.aten
+_DIFFERENTIATE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # multiply by the derivative, from activated values
+    "relu": lambda error, values: _aten.threshold_backward.grad_input(error, values, 0, grad_input=error),
+    "tanh": lambda error, values: _aten.tanh_backward.grad_input(error, values, grad_input=error),
+    "sigmoid": lambda error, values: _aten.sigmoid_backward.grad_input(error, values, grad_input=error),
+    "identity": lambda error, _: error,
 }
 _PRODUCTS = 1e8  # room above the smallest normal number for what output errors are multiplied by
 
@@ -69,7 +82,7 @@ class MLPBackend(Backend):
             below, error_below = buffers[layer - 1]
             torch.bmm(error, below.transpose(1, 2), out=self._weight_gradients[layer])
             torch.bmm(self._weights[layer].transpose(1, 2), error, out=error_below)
-            _through_activation(self._activations[layer - 1], error_below, below)
+            _DIFFERENTIATE[self._activations[layer - 1]](error_below, below)
         return losses
 
     def outputs(self, inputs: Float[Tensor, "example feature"]) -> Float[Tensor, "member example output"]:
@@ -93,10 +106,10 @@ class MLPBackend(Backend):
             torch.addmm(self._biases[0].flatten(0, 1), joined, inputs.T, out=into[0].flatten(0, 1))
         else:
             torch.baddbmm(self._biases[0], self._weights[0], inputs.transpose(1, 2), out=into[0])
-        _activate(self._activations[0], into[0])
+        _ACTIVATE[self._activations[0]](into[0])
         for layer, (below, here) in enumerate(pairwise(into), start=1):
             torch.baddbmm(self._biases[layer], self._weights[layer], below, out=here)
-            _activate(self._activations[layer], here)
+            _ACTIVATE[self._activations[layer]](here)
 
     def _first_weight_gradient(self, error: Tensor, batch: Batch) -> None:
         if batch.shared:
@@ -121,24 +134,3 @@ class MLPBackend(Backend):
         error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
         flush_denormals(error, _PRODUCTS)  # the probability of a class that was ruled out long ago
         return losses
-
-
-def _activate(activation: str, values: Tensor) -> None:
-    match activation:
-        case "relu":
-            values.relu_()
-        case "tanh":
-            values.tanh_()
-        case "sigmoid":
-            values.sigmoid_()
-
-
-def _through_activation(activation: str, error: Tensor, activated: Tensor) -> None:
-    """Multiply by the activation's derivative, in place; it follows from the activated values."""
-    match activation:
-        case "relu":
-            torch.ops.aten.threshold_backward.grad_input(error, activated, 0, grad_input=error)
-        case "tanh":
-            torch.ops.aten.tanh_backward.grad_input(error, activated, grad_input=error)
-        case "sigmoid":
-            torch.ops.aten.sigmoid_backward.grad_input(error, activated, grad_input=error)

@@ -1,7 +1,7 @@
 """Backends for general networks, vmap and loop, and the choice between them and the stacked MLPs."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -132,7 +132,7 @@ def _problem(batched: VmapBackend, ensemble: Ensemble, trial: Batch) -> str | No
     """Say why `torch.func` can't stand in for the networks; None if it can."""
     first, *others = ensemble.modules
     alike = all(_differ_by_state_only(first, one) for one in others)
-    if not (alike and _can_be_batched(first) and _is_steady(first, trial.inputs)):
+    if not (alike and all(map(_can_be_batched, first.modules())) and _is_steady(first, trial.inputs)):
         return "torch.func can't batch a network that is random, keeps statistics, recurs or knows its mode"
     try:
         outputs = batched.outputs(trial.inputs)
@@ -163,15 +163,10 @@ def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
     return same and all(torch.equal(buffer, before[name]) for name, buffer in own.named_buffers())
 
 
-def _can_be_batched(module: nn.Module) -> bool:
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats:
-            return False
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            return False
-        if isinstance(layer, _FALLBACKS):
-            return False
-    return True
+def _can_be_batched(layer: nn.Module) -> bool:
+    keeps_statistics = isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats
+    is_random = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+    return not (keeps_statistics or is_random or isinstance(layer, _FALLBACKS))
 
 
 def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:
@@ -199,10 +194,8 @@ def _comparable(value: object) -> object:
 
 def _constants(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
     """Frozen parameters and buffers, (member, *shape) each."""
-
-    def own(module: nn.Module) -> Mapping[str, Tensor]:
+    each = []
+    for module in modules:
         frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-        return frozen | dict(module.named_buffers())
-
-    each = [own(module) for module in modules]
+        each.append(frozen | dict(module.named_buffers()))
     return {name: torch.stack([constants[name] for constants in each]) for name in each[0]}

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from math import cos, pi
+from math import cos, inf, pi
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from bathymetry.core.errors import InputError, first_line, positive_number
-from bathymetry.training.ensemble import StackedTensors, flush_denormals
+from bathymetry.core.errors import InputError, positive_number
+from bathymetry.training.ensemble import StackedTensors, flush_denormals, refusing
 
 Hyperparameter = float | Sequence[float]
 
 _FLUSHED_EVERY = 64  # steps
 _SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
 _LONG_NAMES = {"lr": "learning_rate"}
+_BELOW_ONE = ("beta1", "beta2", "momentum")
 
 
 @dataclass(frozen=True)
@@ -34,34 +35,30 @@ class Optimizer:
     lr: Hyperparameter = 1e-3
     weight_decay: Hyperparameter = 0.0
 
-    _below_one: ClassVar[frozenset[str]] = frozenset()
     _moments: ClassVar[tuple[str, ...]] = ()
     _torch: ClassVar[type[torch.optim.Optimizer] | None] = None
 
     def __post_init__(self) -> None:
         for name, value in self.hyperparameters().items():
-            limit = 1.0 if name in self._below_one else float("inf")
+            limit, below = (1.0, ", below 1") if name in _BELOW_ONE else (inf, "")
             for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
                 if not _is_number(one) or not 0 <= float(one) < limit:
-                    below = ", below 1" if limit == 1.0 else ""
                     remedy = f"expected a finite number from 0{below}, or a list with one for each member"
                     raise InputError(_LONG_NAMES.get(name, name), one, remedy)
 
     def hyperparameters(self) -> dict[str, Hyperparameter]:
-        """Each hyperparameter by name: one number, or a sequence with one number per member."""
+        """Each hyperparameter by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def rows(self, members: int) -> list[dict[str, float]]:
         """The hyperparameters of every member."""
-        rows: list[dict[str, float]] = [{} for _ in range(members)]
+        columns: dict[str, Sequence[float]] = {}
         for name, value in self.hyperparameters().items():
-            values = value if isinstance(value, Sequence) else [value] * members
-            if len(values) != members:
+            columns[name] = value if isinstance(value, Sequence) else [value] * members
+            if len(columns[name]) != members:
                 remedy = f"expected one number, or one for each of the {members} members"
-                raise InputError(_LONG_NAMES.get(name, name), tuple(values), remedy)
-            for row, one in zip(rows, values, strict=True):
-                row[name] = float(one)
-        return rows
+                raise InputError(_LONG_NAMES.get(name, name), tuple(columns[name]), remedy)
+        return [{name: float(values[k]) for name, values in columns.items()} for k in range(members)]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,6 @@ class Adam(Optimizer):
     beta2: Hyperparameter = 0.999
     eps: Hyperparameter = 1e-8
 
-    _below_one: ClassVar[frozenset[str]] = frozenset({"beta1", "beta2"})
     _moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
     _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.Adam
 
@@ -107,7 +103,6 @@ class SGD(Optimizer):
     lr: Hyperparameter = 1e-2
     momentum: Hyperparameter = 0.0
 
-    _below_one: ClassVar[frozenset[str]] = frozenset({"momentum"})
     _moments: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
     _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.SGD
 
@@ -193,8 +188,8 @@ def check_optimizer(optimizer: Any) -> None:
     expected = "expected bm.Adam(lr=1e-3) or the like, or functools.partial(torch.optim.RMSprop, lr=1e-3)"
     own = isinstance(optimizer, type) and not issubclass(optimizer, torch.optim.Optimizer)
     if own or isinstance(optimizer, nn.Module | Optimizer | torch.optim.Optimizer) or not callable(optimizer):
-        name = optimizer.__name__ if isinstance(optimizer, type) else optimizer
-        raise InputError("optimizer", name if isinstance(name, str) else type(name).__name__, expected)
+        name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
+        raise InputError("optimizer", name, expected)
     made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
     if not isinstance(made, torch.optim.Optimizer):
         raise InputError("optimizer", f"a function that returns a {type(made).__name__}", expected)
@@ -202,30 +197,26 @@ def check_optimizer(optimizer: Any) -> None:
 
 def check_schedule(schedule: Any) -> None:
     """Accept None, a function of the progress, or one that makes an `LRScheduler`."""
-    expected = "expected Cosine(...) or the like, a function of the progress from 0 to 1, or a scheduler of PyTorch"
     if schedule is None:
         return
+    expected = "expected Cosine(...) or the like, a function of the progress from 0 to 1, or a scheduler of PyTorch"
     if makes_scheduler(schedule):
-        made = _call("schedule", schedule, torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0, momentum=0.5))
-        if isinstance(made, LRScheduler):
-            return
+        trial = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0, momentum=0.5)
+        made = _call("schedule", schedule, trial)
+        fits = isinstance(made, LRScheduler)
     elif callable(schedule) and not isinstance(schedule, type | nn.Module):
         made = _call("schedule", schedule, 0.0)
-        if _is_number(made):
-            return
+        fits = _is_number(made)
     else:
-        name = schedule.__name__ if isinstance(schedule, type) else schedule
-        raise InputError("schedule", name, expected)
-    raise InputError("schedule", f"a function that returns a {type(made).__name__}", expected)
+        raise InputError("schedule", getattr(schedule, "__name__", schedule), expected)
+    if not fits:
+        raise InputError("schedule", f"a function that returns a {type(made).__name__}", expected)
 
 
 def _call(field: str, function: Any, argument: Any) -> Any:
-    try:
+    name, expected = getattr(function, "__name__", function), "name its other arguments with functools.partial"
+    with refusing(field, name, "it fails when it is called", expected):
         return function(argument)
-    except Exception as error:
-        name = getattr(function, "__name__", function)
-        remedy = f"it fails when it is called ({first_line(error)}); name its other arguments with functools.partial"
-        raise InputError(field, name, remedy) from error
 
 
 class Stepper:
@@ -258,23 +249,23 @@ class Stepper:
     ) -> torch.optim.Optimizer:
         """One fused optimizer; the state of its tensors lies in `moments`."""
         rows = optimizer.rows(parameters.members)
-        self.moments = {name: parameters.zeros_like() for name in optimizer._moments}
         distinct = [row for position, row in enumerate(rows) if row not in rows[:position]]
-        groups, states = [], []
+        self.moments = {name: parameters.zeros_like() for name in optimizer._moments}
+        groups: list[dict[str, Any]] = []
+        states: dict[Tensor, dict[str, Tensor]] = {}
         for row in distinct:
             chosen = [position for position, other in enumerate(rows) if other == row] if len(distinct) > 1 else None
-            tensors = _pieces(parameters, chosen)
-            for tensor, gradient in zip(tensors, _pieces(gradients, chosen), strict=True):
+            tensors, *moments = (_pieces(one, chosen) for one in (parameters, *self.moments.values()))
+            for tensor, gradient, *parts in zip(tensors, _pieces(gradients, chosen), *moments, strict=True):
                 tensor.grad = gradient
-            moments = {name: _pieces(moment, chosen) for name, moment in self.moments.items()}
-            states += [(one, {name: m[place] for name, m in moments.items()}) for place, one in enumerate(tensors)]
-            group: dict[str, Any] = dict(row)
+                states[tensor] = dict(zip(self.moments, parts, strict=True))
+            group: dict[str, Any] = {"params": tensors, **row}
             if "beta1" in group:
                 group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-            groups.append({"params": tensors, **group})
+            groups.append(group)
         assert optimizer._torch is not None
         made = optimizer._torch(groups, fused=True)  # type: ignore[call-arg]
-        for tensor, state in states:
+        for tensor, state in states.items():
             made.state[tensor] = {"step": torch.tensor(0.0, device=tensor.device), **state}
         return made
 
@@ -393,12 +384,8 @@ def stability_threshold(optimizer: Optimizer | torch.optim.Optimizer) -> float:
 
 
 def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
-    own = {
-        name: value.item() if isinstance(value, Tensor) else value for name, value in group.items() if name != "params"
-    }
-    if "betas" in own:
-        own["beta1"] = float(group["betas"][0])
-    return own
+    own = {name: one.item() if isinstance(one, Tensor) else one for name, one in group.items() if name != "params"}
+    return own | ({"beta1": float(group["betas"][0])} if "betas" in own else {})
 
 
 def _threshold(kind: type[torch.optim.Optimizer], group: Mapping[str, Any]) -> float:

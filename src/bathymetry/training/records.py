@@ -145,27 +145,22 @@ class Recorder:
 
         `steps` has the epochs, `sets` the number of examples of each set.
         """
+        rows = {name: stacked.cpu().numpy() for name, stacked in self.state()["rows"].items()}
         variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
         coordinates: dict[str, object] = {"member": list(self._members), "epoch": list(steps), "split": list(sets)}
         for quantity in ("loss", "accuracy"):
-            scores = [self.rows.get(f"{name}_{quantity}") for name in sets]
-            known = [torch.stack(list(rows.values()), dim=1).cpu().numpy() for rows in scores if rows is not None]
-            if known:
-                each = iter(known)
-                nothing = np.full_like(known[0], np.nan)
-                stacked = np.stack([nothing if rows is None else next(each) for rows in scores])
-                variables[quantity] = (("split", "member", "epoch"), stacked)
+            scores = [rows.get(f"{name}_{quantity}") for name in sets]
+            known = next((one for one in scores if one is not None), None)
+            if known is not None:
+                each = [np.full_like(known, np.nan) if one is None else one for one in scores]
+                variables[quantity] = (("split", "member", "epoch"), np.stack(each))
         for name, measurement in self._measurements.items():
-            rows = self.rows.get(name)
-            if rows is None:
-                continue
-            along = "epoch" if measurement.epochs is None else measurement.dimension
-            values = torch.stack(list(rows.values()), dim=1).cpu().numpy()
-            axes = measurement.axes
-            unnamed = (f"{name}_{i}" for i in range(len(axes), values.ndim - 2))
-            variables[name] = (("member", along, *axes, *unnamed), values)
-            if along != "epoch":
-                coordinates[along] = list(rows)
+            if name in rows:
+                along = "epoch" if measurement.epochs is None else measurement.dimension
+                unnamed = (f"{name}_{i}" for i in range(len(measurement.axes), rows[name].ndim - 2))
+                variables[name] = (("member", along, *measurement.axes, *unnamed), rows[name])
+                if along != "epoch":
+                    coordinates[along] = list(self.rows[name])
         dataset = xr.Dataset(variables, coords=coordinates, attrs=dict(attributes))
         return dataset.assign_coords(step=("epoch", list(steps.values())), examples=("split", list(sets.values())))
 

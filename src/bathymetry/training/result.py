@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from os import PathLike
@@ -21,9 +21,10 @@ from bathymetry.core.showing import short
 from bathymetry.core.storage import get, put
 from bathymetry.core.tensors import fixed_tensors, running_statistics
 from bathymetry.models.mlp import MLPConfig
+from bathymetry.training.checkpoint import Checkpoint, packed, unpacked
 from bathymetry.training.ensemble import build_members
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class StackedParameters(dict[str, Tensor]):
@@ -103,7 +104,7 @@ class Trained:
         evaluate all of them with those of one.
         """
         self._check_parameters_suffice()
-        return _flat(self.parameters, tuple(self.parameters))
+        return _flat(self.parameters, self.parameters)
 
     @property
     def trajectory(self) -> Float[Tensor, "member snapshot parameter"]:
@@ -111,7 +112,7 @@ class Trained:
         if not self.snapshots:
             raise InputError("snapshots", "none", "train with snapshots=range(0, epochs + 1, 10) or the like")
         self._check_parameters_suffice()
-        return torch.stack([_flat(one, tuple(self.parameters)) for one in self.snapshots.values()], dim=1)
+        return torch.stack([_flat(one, self.parameters) for one in self.snapshots.values()], dim=1)
 
     def model(self, member: int) -> nn.Module:
         """Return a copy of a member as an ordinary network, in evaluation mode.
@@ -149,32 +150,26 @@ class Trained:
         Args:
             path: Where; a file that is there is replaced.
         """
-        tensors = {f"parameter/{name}": one for name, one in self.parameters.items()}
-        for epoch, snapshot in self.snapshots.items():
-            tensors |= {f"snapshot/{epoch}/{name}": one for name, one in snapshot.items()}
-        for place, module in enumerate(self._modules):
-            tensors |= {f"constant/{place}/{name}": one for name, one in _constants(module, self.parameters).items()}
-        variables = {str(name): one for name, one in self.record.variables.items()}
-        words = {name: one.values.tolist() for name, one in variables.items() if one.dtype.kind in "OU"}  # `split`
-        numbers = {name: np.array(one.values) for name, one in variables.items() if name not in words}
-        tensors |= {f"record/{name}": torch.as_tensor(values) for name, values in numbers.items()}
-        tensors = {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}
-        header: dict[str, Any] = {
-            "format": _FORMAT,
-            "record": {name: list(map(str, one.dims)) for name, one in variables.items()},
-            "words": words,
+        record: dict[str, Any] = {}
+        for name, one in self.record.variables.items():
+            is_text = one.dtype.kind in "OU"  # `split`
+            record[str(name)] = [list(one.dims), one.values.tolist() if is_text else torch.as_tensor(one.values.copy())]
+        state = {
+            "record": record,
             "coordinates": list(map(str, self.record.coords)),
             "attributes": dict(self.record.attrs),
-            "parameters": list(self.parameters),
-            "snapshots": list(self.snapshots),
+            "parameters": self.parameters,
+            "snapshots": self.snapshots,
+            "fixed": [_fixed(module, self.parameters) for module in self._modules],
             "members": [self.members.start, self.members.stop],
             "backend": self.backend,
             "note": self.note,
             "origin": asdict(self._origin),
         }
-        text = canonical(header).decode()
-        metadata = {"bathymetry": text, "digest": _digest(text, tensors)}
-        put(path_of("path", path), safetensors.torch.save(tensors, metadata))
+        saved = packed({"format": _FORMAT, **state})
+        text = canonical(dict(saved.state)).decode()
+        metadata = {"state": text, "digest": _digest(text, saved.tensors)}
+        put(path_of("path", path), safetensors.torch.save(dict(saved.tensors), metadata))
 
     def _check_networks(self) -> None:
         if not self._modules:
@@ -226,31 +221,33 @@ def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | Non
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        tensors = safetensors.torch.load(content)
-        header = json.loads(metadata["bathymetry"])
-        intact = metadata["digest"] == _digest(metadata["bathymetry"], tensors)
+        saved = Checkpoint(safetensors.torch.load(content), json.loads(metadata["state"]))
+        intact = metadata["digest"] == _digest(metadata["state"], saved.tensors)
     except Exception as error:  # a file can be damaged in any way
         raise DamagedError(f"{place} can't be read: it is damaged, or no file of Trained.save.") from error
     if not intact:
         raise DamagedError(f"{place} can't be read: it is damaged, for its digest differs.")
-    if header["format"] != _FORMAT:
-        raise DamagedError(f"{place} can't be read: it has format {header['format']} instead of {_FORMAT}.")
-    mlp = header["origin"]["mlp"]
+    if saved.state["format"] != _FORMAT:
+        raise DamagedError(f"{place} can't be read: it has format {saved.state['format']} instead of {_FORMAT}.")
+    state = unpacked(saved)
+    variables = {name: (dims, np.asarray(values)) for name, (dims, values) in state["record"].items()}
+    coordinates = {name: variables.pop(name) for name in state["coordinates"]}
+    mlp = state["origin"]["mlp"]
     config = MLPConfig(tuple(mlp["widths"]), mlp["activation"]) if mlp else None
-    origin = Origin(**{**header["origin"], "mlp": config})
-    members = range(*header["members"])
-    parameters = {name: tensors[f"parameter/{name}"] for name in header["parameters"]}
-    values = {name: np.array(one, dtype=str) for name, one in header["words"].items()}
-    values |= {name: tensors[f"record/{name}"].numpy() for name in header["record"] if name not in values}
-    variables = {name: (dims, values[name]) for name, dims in header["record"].items()}
-    coordinates = {name: variables.pop(name) for name in header["coordinates"]}
-    snapshots = {
-        epoch: {name: tensors[f"snapshot/{epoch}/{name}"] for name in parameters} for epoch in header["snapshots"]
-    }
+    origin = Origin(**{**state["origin"], "mlp": config})
+    members, parameters = range(*state["members"]), state["parameters"]
     maker = build if build is not None else config
-    modules = () if maker is None else _rebuilt(maker, members, origin.seed, parameters, tensors)
-    record = xr.Dataset(variables, coordinates, header["attributes"])
-    return Trained(record, parameters, snapshots, members, header["backend"], header["note"], origin, modules)
+    modules = () if maker is None else _rebuilt(maker, members, origin.seed, parameters, state["fixed"])
+    return Trained(
+        record=xr.Dataset(variables, coordinates, state["attributes"]),
+        parameters=parameters,
+        snapshots=state["snapshots"],
+        members=members,
+        backend=state["backend"],
+        note=state["note"],
+        _origin=origin,
+        _modules=modules,
+    )
 
 
 def _rebuilt(
@@ -258,36 +255,32 @@ def _rebuilt(
     members: range,
     seed: int,
     parameters: Mapping[str, Tensor],
-    tensors: Mapping[str, Tensor],
+    fixed: Sequence[Mapping[str, Tensor]],
 ) -> tuple[nn.Module, ...]:
     """Build the members as for the training, with the buffers and frozen parameters that were saved."""
     dtype = next(iter(parameters.values())).dtype
     modules = tuple(module.to(dtype) for module in build_members(build, members, seed, same_start=True))
-    for place, module in enumerate(modules):
-        own = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        constants = _constants(module, parameters)
-        prefix = f"constant/{place}/"
-        saved = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+    for module, saved in zip(modules, fixed, strict=True):
+        own = dict(module.named_parameters()) | dict(module.named_buffers())
         wanted = {name: one[0].shape for name, one in parameters.items()} | {n: t.shape for n, t in saved.items()}
-        if {name: one.shape for name, one in {**own, **constants}.items()} != wanted:
+        if {name: one.shape for name, one in own.items()} != wanted:
             remedy = "expected the function that made the networks of this training"
             raise InputError("build", f"a function that makes another {type(module).__name__}", remedy)
         with torch.no_grad():
             for name, one in saved.items():
-                constants[name].copy_(one)
+                own[name].copy_(one)
     return modules
 
 
-def _constants(module: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    frozen = {name: p.detach() for name, p in module.named_parameters() if name not in parameters}
-    return frozen | dict(module.named_buffers())
+def _fixed(module: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Frozen parameters and buffers."""
+    return {name: p for name, p in module.named_parameters() if name not in parameters} | dict(module.named_buffers())
 
 
 def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
     parts = [header.encode()]
     for name, one in sorted(tensors.items()):
-        numbers = one.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        parts += [f"{name}{one.dtype}{tuple(one.shape)}".encode(), numbers]
+        parts += [f"{name}{one.dtype}{tuple(one.shape)}".encode(), one.numpy().tobytes()]
     return digest(b"".join(parts))
 
 
@@ -296,5 +289,5 @@ def _same(one: Tensor, other: Tensor | None) -> bool:
     return other is not None and one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def _flat(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor:
+def _flat(tensors: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
     return torch.cat([tensors[name].reshape(len(tensors[name]), -1) for name in names], dim=1)
