@@ -1,6 +1,5 @@
 from .base import Drawn as Drawn
 from .base import FigureMark as FigureMark
-from .base import Groups as Groups
 from .base import Planned as Planned
 from .base import Study as Study
 from .base import figure as figure
@@ -11,11 +10,12 @@ from .families import FunctionStudy as FunctionStudy
 from .families import ImageStudy as ImageStudy
 from .plan import MAIN as MAIN
 from .plan import Coordinate as Coordinate
+from .plan import Groups as Groups
 from .plan import JointMeasurement as JointMeasurement
 from .plan import Plan as Plan
 from .plan import PlannedEnsemble as PlannedEnsemble
+from .plan import assemble as assemble
 from .reference import reference_verdicts as reference_verdicts
-from .results import assemble as assemble
 from .settings import PRESETS as PRESETS
 from .settings import Distinct as Distinct
 from .settings import Preset as Preset

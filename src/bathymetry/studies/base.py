@@ -16,13 +16,13 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.plan import MAIN, Coordinate, JointMeasurement, Plan, PlannedEnsemble
+from bathymetry.studies.plan import Groups as Groups
 from bathymetry.studies.settings import MOST, PRESETS, complaint
 from bathymetry.studies.wording import setting
 
 if TYPE_CHECKING:  # PyTorch takes seconds to load
     from torch import nn
 
-Groups = dict[str, xr.Dataset]
 Planned = Iterator[PlannedEnsemble | JointMeasurement | str]  # what is to be done, and notes for the reader
 Drawn = tuple[Sequence[Panel], str]  # the panels, and what they show in one sentence
 FigureMethod = TypeVar("FigureMethod", bound=Callable[..., Drawn])
@@ -121,14 +121,7 @@ class Study(BaseModel):
         raise NotImplementedError
 
     def derive(self, results: Groups) -> Groups:
-        """Add what follows from the records.
-
-        Args:
-            results: The records, one dataset per group.
-
-        Returns:
-            The results, one dataset per group.
-        """
+        """Add what follows from the records: receive and return one dataset per group."""
         return results
 
     def training(self) -> Mapping[str, Any]:
@@ -267,14 +260,7 @@ class Study(BaseModel):
         return results
 
     def judge(self, results: xr.DataTree) -> Judgements:
-        """Decide every claim.
-
-        Args:
-            results: Its results.
-
-        Returns:
-            Each claim with its verdict and its finding in one sentence.
-        """
+        """Decide every claim from the study's results, with a finding in one sentence each."""
         departure = self.departure(results)
 
         def judged(one: Claim) -> Judged:

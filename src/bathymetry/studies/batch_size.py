@@ -15,10 +15,9 @@ from bathymetry.stats import Part
 from bathymetry.store import Chunk
 from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import ImageStudy, LearningRate
+from bathymetry.studies.families import ImageStudy, LearningRate, module_of, vectors
 from bathymetry.studies.plan import JointMeasurement
 from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.snapshots import module_of, vectors
 from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 

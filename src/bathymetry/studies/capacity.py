@@ -12,8 +12,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies.arrays import each, highest, last, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, LearningRate
-from bathymetry.studies.labels import NoisyLabels, NoisyTraining
+from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.wording import network_name, number
 

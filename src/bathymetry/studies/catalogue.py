@@ -29,38 +29,26 @@ class Entry(NamedTuple):
 
 
 _PARTS = ("Part 1: depth", "Part 2: optimisation", "Part 3: generalisation")
-SHIPPED = {
-    "depth-function": Entry(
-        "bathymetry.studies.depth_function:DepthFunction", _PARTS[0],
-        "At equal parameters, do deep networks fit a function better than shallow ones?",
-    ),
-    "depth-classification": Entry(
-        "bathymetry.studies.depth_classification:DepthClassification", _PARTS[0],
-        "At equal parameters, do deep networks classify images better than shallow ones?",
-    ),
-    "trajectory": Entry(
-        "bathymetry.studies.trajectory:Trajectory", _PARTS[1], "Where do the weights go while a network learns?"
-    ),
-    "gradient-norm": Entry(
-        "bathymetry.studies.gradient_norm:GradientNorm", _PARTS[1],
-        "What does the gradient norm say while a network trains?",
-    ),
-    "minimal-ratio": Entry(
-        "bathymetry.studies.minimal_ratio:MinimalRatio", _PARTS[1], "What kind of points does training stop at?"
-    ),
-    "random-labels": Entry(
-        "bathymetry.studies.random_labels:RandomLabels", _PARTS[2], "Can a network fit labels that mean nothing?"
-    ),
-    "capacity": Entry(
-        "bathymetry.studies.capacity:Capacity", _PARTS[2], "Do more parameters generalise better?"
-    ),
-    "interpolation": Entry(
-        "bathymetry.studies.interpolation:Interpolation", _PARTS[2], "What lies between two solutions?"
-    ),
-    "batch-size": Entry(
-        "bathymetry.studies.batch_size:BatchSize", _PARTS[2], "Does the batch size decide sensitivity and accuracy?"
-    ),
-}  # fmt: skip
+_QUESTIONS = {  # by name, with the number of the part
+    "depth-function": (1, "At equal parameters, do deep networks fit a function better than shallow ones?"),
+    "depth-classification": (1, "At equal parameters, do deep networks classify images better than shallow ones?"),
+    "trajectory": (2, "Where do the weights go while a network learns?"),
+    "gradient-norm": (2, "What does the gradient norm say while a network trains?"),
+    "minimal-ratio": (2, "What kind of points does training stop at?"),
+    "random-labels": (3, "Can a network fit labels that mean nothing?"),
+    "capacity": (3, "Do more parameters generalise better?"),
+    "interpolation": (3, "What lies between two solutions?"),
+    "batch-size": (3, "Does the batch size decide sensitivity and accuracy?"),
+}
+
+
+def _entry(name: str, part: int, question: str) -> Entry:
+    """The study depth-function is the class DepthFunction in depth_function.py."""
+    where = f"bathymetry.studies.{name.replace('-', '_')}:{name.title().replace('-', '')}"
+    return Entry(where, _PARTS[part - 1], question)
+
+
+SHIPPED = {name: _entry(name, *known) for name, known in _QUESTIONS.items()}
 _ENTRY_POINTS = "bathymetry.studies"
 
 

@@ -1,20 +1,25 @@
-"""What studies of images, and of functions of one variable, have in common."""
+"""What several studies have in common: images, functions of one variable, noisy labels, surfaces, stored parameters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Self
 
+import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
 
 from bathymetry import data, models, training
 from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
+from bathymetry.store import Chunk
 from bathymetry.studies.base import Study
 from bathymetry.surface import LossSurface
-from bathymetry.training import Measurement
+from bathymetry.training import EvaluationSet, Measurement
 
 LearningRate = Annotated[PositiveFloat, Field(description="of Adam")]
 BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
@@ -84,8 +89,42 @@ class FunctionStudy(Study):
         return {"optimizer": training.Adam(lr=self.learning_rate), "epochs": self.epochs}
 
 
+@dataclass(frozen=True)
+class NoisyLabels:
+    """Labels of which a share is drawn at random for each member."""
+
+    examples: Data
+    share: float
+    seed: int
+
+    def __call__(self, members: range) -> Shaped[Tensor, "member example"]:
+        assert self.examples.classes is not None
+        return data.label_noise(self.examples.train.targets, self.share, self.examples.classes, members, self.seed)
+
+
+@dataclass(frozen=True)
+class NoisyTraining:
+    """The training examples with those labels."""
+
+    labels: NoisyLabels
+
+    def __call__(self, members: range) -> EvaluationSet:
+        return EvaluationSet(self.labels.examples.train, self.labels(members))
+
+
 def surface_of(network: MLPConfig, examples: Data) -> LossSurface:
-    """The mean squared error on the training examples, in float64; the network's own weights play no part."""
+    """The mean squared error on the training examples, in float64."""
+    return LossSurface(module_of(network), "mse", examples, dtype=torch.float64)
+
+
+def vectors(network: MLPConfig, chunk: Chunk, epoch: int) -> Float[Tensor, "member parameter"]:
+    """The members' parameters at an epoch, in the order of the network's own: stored files keep them by name."""
+    names = [name for name, _ in module_of(network).named_parameters()]
+    tensors = [torch.from_numpy(np.asarray(chunk.snapshots[epoch][name])) for name in names]
+    return torch.cat([one.reshape(len(one), -1) for one in tensors], dim=1)
+
+
+def module_of(network: MLPConfig) -> nn.Module:
+    """Make a network whose initial weights play no part, and leave the global random state as it is."""
     with torch.random.fork_rng(devices=[]):
-        module = network()
-    return LossSurface(module, "mse", examples, dtype=torch.float64)
+        return network()

@@ -17,10 +17,9 @@ from bathymetry.models import MLPConfig
 from bathymetry.store import Chunk
 from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import BatchSize, Epochs, ImageStudy
+from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, module_of, vectors
 from bathymetry.studies.plan import JointMeasurement, PlannedEnsemble
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.snapshots import module_of, vectors
 from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 

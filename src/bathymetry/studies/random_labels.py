@@ -14,8 +14,7 @@ from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.studies.arrays import at_the_end
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate
-from bathymetry.studies.labels import NoisyLabels, NoisyTraining
+from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import Distinct, Widths
 from bathymetry.studies.wording import network_name, number
 

@@ -11,19 +11,7 @@ _ALIKE = 1.1  # the largest ratio of parameter counts that are called equal
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Write a number as prose wants it.
-
-    Args:
-        value: The number.
-        digits: Significant digits.
-
-    Returns:
-        Plain decimals in the middle range, powers of ten outside it.
-
-    Example:
-        >>> number(0.012345), number(1234.5), number(0.0000123), number(-2.0)
-        ('0.012', '1,234', '1.2 × 10⁻⁵', '−2.0')
-    """
+    """Write a number as prose wants it: plain decimals in the middle range, powers of ten outside it."""
     if math.isnan(value):
         return "unknown"
     if math.isinf(value):
