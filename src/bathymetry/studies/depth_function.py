@@ -191,7 +191,7 @@ class DepthFunction(FunctionStudy):
 
     @claim(
         "The deepest networks end with a lower test loss than the shallowest (ours, not from the homework report).",
-        stochastic_order("test loss at the end", "deepest", "shallowest", dim="network", relation="below").for_each(
+        stochastic_order("last test loss", "most hidden layers", "fewest", dim="network", relation="below").for_each(
             function=None
         ),
     )
