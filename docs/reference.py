@@ -3,8 +3,8 @@
     python docs/reference.py [FOLDER ...]
 
 A folder is one that `bathymetry run --preset full` wrote: for each of its studies the claims, figures and provenance in
-results/ are replaced by its own. Then every claim is combined from its parts as `stats.combine` does it now, p is
-adjusted over all claims, and the same file is written into the package. Nothing is written by hand. Afterwards
+results/ are replaced by its own. Then every claim is combined from its parts as `combine` does it now, p is adjusted
+over all claims, and the same file is written into the package. Nothing is written by hand. Afterwards
 docs/tables.py writes the tables.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bathymetry.claims import Claim
-from bathymetry.stats import Part, combine, holm
-from bathymetry.stats.verdict import RENAMED
+from bathymetry.stats import Part, holm
+from bathymetry.stats.verdict import RENAMED, combine
 from bathymetry.studies import SHIPPED, find
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,6 @@ def rebuilt(claim: str, kind: str, stored: dict[str, Any]) -> Part:
         members=stored["members"],
         summary=stored["summary"],
         coordinates=stored["coordinates"],
-        reason=stored.get("reason", ""),
         direction=direction(claim, kind, stored),  # type: ignore[arg-type]
     )
 
@@ -63,12 +62,9 @@ def combined(stored: dict[str, Any], claim: Claim) -> dict[str, Any]:
     parts = [rebuilt(stored["id"], claim.kind, part) for part in stored["parts"]]
     verdict = combine(claim.kind, parts)
     kept = [one | {"direction": part.direction} for one, part in zip(stored["parts"], parts, strict=True)]
-    reason = verdict.reason
-    if verdict.decision == stored["verdict"] and not all("reason" in part for part in stored["parts"]):
-        reason = stored["reason"]  # it is made of those of the parts, which were not stored with them before
     changed = {
-        "text": claim.text, "rule": claim.rule, "kind": claim.kind, "verdict": verdict.decision, "reason": reason,
-        "members": verdict.members, "p": verdict.p, "parts": kept,
+        "text": claim.text, "rule": claim.rule, "kind": claim.kind, "verdict": verdict.decision,
+        "reason": verdict.reason, "members": verdict.members, "p": verdict.p, "parts": kept,
     }  # fmt: skip
     if claim.kind == "majority":  # all that the sentence says stands in the parts
         changed["finding"] = claim.decided.finding(verdict)

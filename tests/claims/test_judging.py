@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry import stats
 from bathymetry.claims import Claim, judge, majority, stochastic_order
+from bathymetry.stats import not_run
 
 ORDER = stochastic_order("epochs to fit", "arcsinh", "cos", dim="function")
 
@@ -35,7 +35,7 @@ def test_a_caveat_follows_the_finding_and_is_left_out_where_nothing_is_tested():
     assert told(majority("members"), (holds, "At equal steps it is not so.")) == (
         "Members: 6 of 6. At equal steps it is not so."
     )
-    nothing = [stats.not_run("those networks were not run", {})]
+    nothing = [not_run("those networks were not run", {})]
     assert told(majority("members"), (nothing, "Never.")) == "Not tested: those networks were not run."
 
 

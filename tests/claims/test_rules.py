@@ -1,10 +1,13 @@
 """Each rule makes the part that its test makes, for every cell that a claim is about."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
-from bathymetry import stats
+from bathymetry.charts.labels import label
 from bathymetry.claims import (
     best_of,
     correlation,
@@ -14,6 +17,9 @@ from bathymetry.claims import (
     mean_sign,
     stochastic_order,
 )
+from bathymetry.core.errors import InputError
+from bathymetry.stats import comparisons, rules
+from bathymetry.stats.verdict import combine
 
 RNG = np.random.default_rng(3)
 NAMES = ("shallow", "middle", "deep")
@@ -24,10 +30,8 @@ def array(names=NAMES, members=8, **more):
     return xr.DataArray(values, {"network": list(names)}, ("network", "member"), **more)
 
 
-def same(part, other):
-    return (part.decision, part.estimate, part.interval, part.p, part.summary, part.coordinates) == (
-        other.decision, other.estimate, other.interval, other.p, other.summary, other.coordinates,
-    )  # fmt: skip
+def same(part, of_arrays, **coordinates):
+    return part == replace(of_arrays, coordinates=coordinates)
 
 
 def test_a_majority_is_judged_cell_by_cell_in_the_order_of_the_axes():
@@ -36,28 +40,25 @@ def test_a_majority_is_judged_cell_by_cell_in_the_order_of_the_axes():
     assert [dict(part.coordinates) for part in parts] == [
         {"split": split, "network": name} for split in ("training", "test") for name in NAMES
     ]
-    expected = stats.majority(holds.values[1, 2], coordinates={"split": "test", "network": "deep"})
-    assert same(parts[-1], expected)
+    assert same(parts[-1], rules.majority(holds.values[1, 2]), split="test", network="deep")
 
 
 def test_an_order_compares_two_values_along_its_axis():
     times = array().expand_dims(function=["cos"])
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(times)
-    expected = stats.stochastic_order(
-        times.values[0, 2], times.values[0, 0], larger_is_better=False, relation="before", first="deep",
-        second="shallow", coordinates={"function": "cos"},
-    )  # fmt: skip
-    assert same(part, expected)
+    deep, shallow = times.values[0, 2], times.values[0, 0]
+    expected = comparisons.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
+    assert same(part, expected, function="cos")
 
 
-@pytest.mark.parametrize(("relation", "larger"), [("above", True), ("below", False)])
-def test_the_best_of_several_is_held_against_the_others(relation, larger):
+@pytest.mark.parametrize("relation", ["above", "below"])
+def test_the_best_of_several_is_compared_with_the_others(relation):
     accuracy = xr.DataArray(RNG.normal(size=(3, 8)), {"batch_size": [5, 125, 1500]}, ("batch_size", "member"))
     rule = best_of("accuracy", (125,), (5, 1500), dim="batch_size", relation=relation, named="batch {:,}")
-    expected = stats.best_of(
+    expected = comparisons.best_of(
         {"batch 125": accuracy.values[1]},
         {"batch 5": accuracy.values[0], "batch 1,500": accuracy.values[2]},
-        larger_is_better=larger,
+        relation=relation,
     )
     assert same(rule(accuracy)[0], expected)
 
@@ -66,14 +67,19 @@ def test_a_mean_has_its_side_by_variable_and_its_name_from_the_attributes():
     evidence = xr.Dataset({name: array(("a",))[0].drop_vars("network").assign_attrs(long_name=name) for name in "xy"})
     parts = mean_sign("slopes", x="below", y="above")(evidence)
     for part, name, side in zip(parts, "xy", ("below", "above"), strict=True):
-        values = evidence[name].values
-        assert same(part, stats.mean_sign(values, expected=side, quantity=name, coordinates={"of": name}))
+        assert same(part, rules.mean_sign(evidence[name].values, expected=side, quantity=name), of=name)
 
 
 def test_a_mean_in_an_interval():
     values = array(("a",))[0].drop_vars("network")
-    expected = stats.mean_in_interval(values.values, -1.0, 1.0)
+    expected = rules.mean_in_interval(values.values, -1.0, 1.0)
     assert same(mean_in_interval("it", -1.0, 1.0)(values)[0], expected)
+
+
+def test_numbers_of_any_type_are_judged_in_double_precision():
+    values = array(("a",))[0].drop_vars("network").astype(np.float32)
+    assert same(mean_sign("it")(values)[0], rules.mean_sign(values.values.astype(float), expected="above"))
+    assert mean_sign("it")(xr.DataArray(np.arange(1, 7), dims="member"))[0].estimate == 3.5
 
 
 def test_a_correlation_is_of_two_variables_cell_by_cell_without_members_that_lack_one():
@@ -82,11 +88,9 @@ def test_a_correlation_is_of_two_variables_cell_by_cell_without_members_that_lac
     parts = correlation("it", "loss", "ratio", "below").for_each(activation=None)(
         xr.Dataset({"loss": loss, "ratio": ratio})
     )
-    expected = stats.correlation(
-        loss.values[0, 4:], ratio.values[0, 4:], expected="below", first="loss", second="ratio",
-        coordinates={"activation": "ReLU"},
-    )  # fmt: skip
-    assert same(parts[0], expected)
+    x, y = loss.values[0, 4:], ratio.values[0, 4:]
+    expected = rules.correlation(x, y, expected="below", first="loss", second="ratio")
+    assert same(parts[0], expected, activation=label("relu"))
     assert parts[0].members == 21
 
 
@@ -104,14 +108,14 @@ def test_a_cell_that_was_not_run_keeps_the_claim_from_being_supported():
     rule = majority("members").for_each(network=NAMES)
     parts = rule(array(("shallow", "deep")) > -100)
     assert [part.decision for part in parts] == ["supported", "not tested", "supported"]
-    assert stats.combine("majority", tuple(parts)).decision == "undecided"
+    assert combine("majority", tuple(parts)).decision == "undecided"
 
 
 def test_a_run_without_any_cell_of_a_claim_is_one_part_that_says_so():
     (part,) = majority("members").for_each(network=NAMES)(array(("9-9",)) > 0)
-    assert part.reason == "this run did not include network shallow, middle and deep"
+    assert part.summary == "this run did not include network shallow, middle and deep"
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(array(("shallow",)))
-    assert part.reason == "this run did not include network deep"
+    assert part.summary == "this run did not include network deep"
 
 
 def test_a_claim_may_be_asked_of_networks_of_ones_own():
@@ -123,3 +127,69 @@ def test_a_claim_may_be_asked_of_networks_of_ones_own():
 def test_the_words_of_a_rule_name_the_axes_along_which_it_has_several_cells():
     rule = majority("members that fit").for_each(function=["arcsinh"], network=NAMES)
     assert rule.words == "the share of members that fit; for each network"
+
+
+BEST = {"dim": "network", "relation": "above"}
+EXISTS = {"condition": "fit", "sign": "starts", "cell": "cell", "named": "{network}"}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda odd: majority(odd), "who = .*: expected text"),
+        (lambda odd: mean_sign(odd), "what = .*: expected text"),
+        (lambda odd: mean_sign("it", odd), "expected = .*: expected 'above' or 'below'"),
+        (lambda odd: mean_sign("it", loss=odd), "loss = .*: expected 'above' or 'below'"),
+        (lambda odd: mean_sign("it", shown=odd), "shown = .*: expected a Transform"),
+        (lambda odd: mean_sign("it", unit=odd), "unit = .*: expected text"),
+        (lambda odd: mean_sign("it", bounds=(odd, odd)), "bounds = .*: expected "),
+        (lambda odd: mean_sign("it", bounds=(2.0, 1.0)), "bounds = .*: expected the least and the most"),
+        (lambda odd: stochastic_order("it", "a", "b", dim="network", relation=odd), "relation = .*: expected 'above'"),
+        (lambda odd: best_of("it", ("a",), ("b",), dim="network", relation=odd), "relation = .*: expected 'above'"),
+        (lambda odd: best_of("it", (), ("b",), **BEST), "candidates = none: expected at least one value"),
+        (lambda odd: best_of("it", ("a",), (), **BEST), "others = none: expected at least one value"),
+        (lambda odd: mean_in_interval("it", odd, 1.0), "low = .*: expected (one|a) number"),
+        (lambda odd: mean_in_interval("it", 2.0, 1.0), r"low = 2\.0: expected at most high, 1"),
+        (lambda odd: mean_in_interval("it", 0.0, 1.0, as_percent=odd), "as_percent = .*: expected True or False"),
+        (lambda odd: correlation("it", odd, "loss", "above"), "first = .*: expected the name of a variable"),
+        (lambda odd: correlation("it", "loss", "ratio", odd), "expected = .*: expected 'above' or 'below'"),
+        (lambda odd: exists("it", odd, **EXISTS), "decides = .*: expected 'supported' or 'contradicted'"),
+        (lambda odd: exists("it", "supported", **{**EXISTS, "sign": odd}), "sign = .*: expected text"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named_in_one_sentence(make, words):
+    for odd in (3j, None, [], ["A"], np.ones(3), torch.ones(2), object(), b"x"):
+        with pytest.raises(InputError, match=f"^{words}.*$"):
+            make(odd)
+
+
+HOLDS, VALUES = array() > 0, array()
+
+
+@pytest.mark.parametrize(
+    ("rule", "evidence", "words"),
+    [
+        (majority("members"), VALUES, "evidence = float64 values: expected one boolean per member"),
+        (majority("members"), HOLDS.astype(int), "evidence = int64 values: expected one boolean per member"),
+        (mean_sign("it"), HOLDS, "evidence = bool values: expected one number per member"),
+        (mean_sign("it"), VALUES.astype(complex), "evidence = complex128 values: expected one number per member"),
+        (mean_in_interval("it", 0, 1), VALUES.astype(str), "evidence = <U.* values: expected one number per member"),
+        (mean_sign("it"), VALUES[:, 0], r"evidence = axes \('network',\): expected the axis 'member'"),
+        (best_of("it", ("a",), ("b",), dim="batch", relation="above"), VALUES, "expected the axis 'batch'"),
+        (stochastic_order("it", "a", "b", dim="batch"), VALUES, "expected the axis 'batch'"),
+        (correlation("it", "loss", "ratio", "above"), VALUES, "DataArray: expected a Dataset with loss and ratio"),
+        (correlation("it", "loss", "ratio", "above"), xr.Dataset({"loss": VALUES}), "with loss and ratio"),
+        (exists("it", "supported", **EXISTS), xr.Dataset({"condition": VALUES, "sign": VALUES}), "one boolean"),
+        (majority("members"), 3, "evidence = 3: expected labelled arrays or parts"),
+        (majority("members"), [1.0], r"evidence = 1\.0: expected a part"),
+    ],
+)
+def test_evidence_of_another_kind_is_named_in_one_sentence(rule, evidence, words):
+    with pytest.raises(InputError, match=f"^.*{words}.*$"):
+        rule(evidence)
+
+
+def test_no_members_leave_a_claim_undecided():
+    for rule in (majority("members"), mean_sign("it"), mean_in_interval("it", 0.0, 1.0)):
+        (part,) = rule(xr.DataArray([], dims="member"))
+        assert (part.decision, part.members, part.p) == ("undecided", 0, None)

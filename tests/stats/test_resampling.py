@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import jackknife, mean_sign
+from bathymetry.stats import jackknife
 from bathymetry.stats.per_member import from_left_out
+from bathymetry.stats.rules import mean_sign
 
 
 def test_of_a_mean_it_is_the_textbooks_standard_error():
@@ -52,4 +53,10 @@ def test_pseudo_values_less_a_number_make_a_slope_claim():
 
 def test_one_observation_is_too_few():
     with pytest.raises(InputError, match="observations = 1: expected at least 2"):
-        from_left_out(1.0, np.array([1.0]))
+        jackknife(np.array([1.0]), np.mean)
+
+
+@pytest.mark.parametrize("statistic", [lambda some: some, lambda some: "deep", lambda some: [some, 1.0]])
+def test_a_statistic_without_one_shape_of_numbers_is_refused(statistic):
+    with pytest.raises(InputError, match=r"statistic\(values\) = .*: expected"):
+        jackknife(np.arange(5.0), statistic)

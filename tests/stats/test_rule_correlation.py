@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bathymetry.stats import correlation
+from bathymetry.stats.rules import correlation
+from bathymetry.stats.verdict import combine
 
 rising = partial(correlation, expected="above")
 
@@ -46,8 +47,8 @@ def test_p_and_interval_agree():
 
 def test_fewer_than_twenty_members_decide_nothing():
     part = rising(np.arange(19.0), np.arange(19.0))
-    assert part.decision == "undecided"
-    assert part.reason == "19 members, where this verdict needs 20"
+    assert (part.decision, part.p) == ("undecided", None)
+    assert combine("correlation", [part]).reason == "19 members, where a verdict needs 20"
 
 
 def test_numbers_that_are_all_the_same_correlate_with_nothing():
@@ -55,6 +56,7 @@ def test_numbers_that_are_all_the_same_correlate_with_nothing():
     assert part.decision == "undecided"
     assert np.isnan(part.estimate)
     assert part.summary == "no rank correlation of loss and ratio: all 30 members have the same ratio"
+    assert combine("correlation", [part]).reason == part.summary
 
 
 def test_members_without_two_numbers_are_left_out():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.core.errors import InputError
-from bathymetry.stats import majority
+from bathymetry.stats.rules import majority
+from bathymetry.stats.verdict import combine
 
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 
@@ -34,12 +34,11 @@ def test_counts_that_decide(count, total, decision):
 
 
 def test_the_numbers_of_eight_of_ten():
-    part = majority(members(8, 10), coordinates={"network": "deep"})
+    part = majority(members(8, 10))
     assert part.estimate == 0.8
     assert part.interval == pytest.approx((0.4439, 0.9748), abs=5e-5)
     assert part.p == pytest.approx(112 / 1024)
     assert part.members == 10
-    assert part.coordinates == {"network": "deep"}
     assert part.summary == "8 of 10 members (80 %, 95 % interval 44–97 %)"
 
 
@@ -58,7 +57,7 @@ def test_interval_and_p_tell_the_same(count, rest):
 
 def test_five_of_five_is_undecided_for_want_of_members():
     part = majority(members(5, 5))
-    assert part.reason == "5 members, where a verdict needs 6"
+    assert combine("majority", [part]).reason == "5 members, where a verdict needs 6"
     assert part.summary.startswith("5 of 5 members")
 
 
@@ -72,9 +71,3 @@ def test_a_bound_just_above_one_half_is_not_rounded_onto_it():
     part = majority(members(13, 17))
     assert part.decision == "supported"
     assert part.summary == "13 of 17 members (76 %, 95 % interval 50.1–93 %)"
-
-
-@pytest.mark.parametrize("holds", [np.array([1.0, np.nan]), np.array([1, 0]), np.array([[True]])])
-def test_anything_but_booleans_is_refused(holds):
-    with pytest.raises(InputError, match="expected one boolean per member"):
-        majority(holds)

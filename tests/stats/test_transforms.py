@@ -36,9 +36,10 @@ def test_impossible_counts_are_refused(count):
         logit(count, 100)
 
 
-def test_a_total_of_nothing_is_refused():
-    with pytest.raises(InputError, match="total = 0"):
-        logit(0, 0)
+@pytest.mark.parametrize("total", [0, math.inf, math.nan, "100"])
+def test_a_total_of_nothing_or_without_end_is_refused(total):
+    with pytest.raises(InputError, match=f"total = {total}"):
+        logit_accuracy(total)
 
 
 @pytest.mark.parametrize("scale", [IDENTITY, LOG, FISHER, logit_accuracy(1000)])

@@ -48,4 +48,4 @@ def test_a_range_has_one_sign():
     ],
 )
 def test_numbers_have_the_digits_that_their_interval_deserves(number, interval, words):
-    assert with_interval(number, interval, 0.95) == words
+    assert with_interval(number, interval) == words

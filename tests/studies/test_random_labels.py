@@ -52,11 +52,9 @@ def test_whether_labels_can_be_fitted_is_decided_by_the_grid(accuracy, decision)
 
 
 def test_the_claims_rule_does_not_repeat_what_decides():
-    (claim,) = (one for one in RandomLabels.claims() if one.letter == "c")
-    cells = np.ones(6, dtype=bool)
-    part = bm.stats.exists({"a": cells}, decides="contradicted")
-    assert "contradicted" in part.rule.lower()
-    assert "contradicted" not in claim.rule
+    (judged,) = (one for one in FULL.judge(made()) if one.id == "random-labels.c")
+    assert "contradicted" in judged.verdict.parts[0].rule.lower()
+    assert "contradicted" not in judged.rule
 
 
 def test_another_schedule_does_not_judge_an_absolute_number():

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeVar
 
-from bathymetry import stats
 from bathymetry.claims.rules import Evidence, Rule
-from bathymetry.stats import CONFIDENCE, Decision, Kind, Verdict
+from bathymetry.stats import Decision, Kind, Part, Verdict
+from bathymetry.stats.verdict import combine, doubt, not_run
 
 ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
 
@@ -91,7 +91,7 @@ class Judged:
     def light(self) -> bool:
         """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
         decided = self.verdict.decision in ("supported", "contradicted")
-        return decided and (self.p_holm or 0.0) > round(1 - CONFIDENCE, 12)
+        return decided and (self.p_holm or 0.0) > doubt()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -125,14 +125,24 @@ class Judgements(tuple[Judged, ...]):
 
 
 def judge(study: str, one: Claim, evidence: Callable[[], Any], obstacle: str = "") -> Judged:
-    """Decide a claim from its evidence, which is looked at only if nothing stands in the way of testing it."""
-    caveat, parts = "", list[stats.Part]()
+    """Decide a claim from its evidence.
+
+    Args:
+        study: The study's name.
+        one: The claim.
+        evidence: Makes the evidence; called only if nothing stands in the way of testing the claim.
+        obstacle: Why it cannot be tested.
+
+    Returns:
+        The claim with its verdict and finding.
+    """
+    caveat, parts = "", list[Part]()
     if obstacle:
         verdict = Verdict(one.kind, "not tested", (), 0, None, obstacle)
     else:
         found = evidence()
         values, caveat = found if isinstance(found, tuple) else (found, "")
-        parts = one.decided(values) or [stats.not_run("this run has nothing to test it by", {})]
-        verdict = stats.combine(one.kind, tuple(parts))
+        parts = one.decided(values) or [not_run("this run has nothing to test it by", {})]
+        verdict = combine(one.kind, tuple(parts))
     words: Sequence[str] = [one.decided.finding(verdict), caveat if verdict.decision != "not tested" else ""]
     return Judged(f"{study}.{one.letter}", one.text, one.rule, verdict, " ".join(filter(None, words)))

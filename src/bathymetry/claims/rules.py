@@ -6,22 +6,22 @@ that names cells which a run did not include is not tested, and the claim cannot
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import xarray as xr
 
-from bathymetry import stats
 from bathymetry.charts.labels import label
+from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.stats import IDENTITY, Kind, Part, Transform, Verdict
+from bathymetry.stats import IDENTITY, Kind, Part, Transform, Verdict, comparisons, not_run, rules
+from bathymetry.stats.checks import instance, number, numbers, one_of
+from bathymetry.stats.comparisons import Relation
+from bathymetry.stats.rules import Side
 
 Evidence = xr.DataArray | xr.Dataset | Iterable[Part]
 Coordinates = dict[str, str]
-Side = Literal["above", "below"]
-Relation = Literal["above", "below", "before", "after"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,15 @@ class Rule:
 
     kind: Kind
     what: str  # the statistic in words
-    judge: Callable[[Any, Coordinates], Part]  # one cell (for `correlation` and `exists` the whole Dataset) → its part
+    judge: Callable[[Any], Part]  # one cell → its part
     compared: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # values along an axis that one part compares
-    cells: Mapping[str, Sequence[Any] | None] = field(
-        default_factory=dict
-    )  # what the claim is about; None: all there is
+    variables: Sequence[str] = ()  # of a Dataset that is judged as a whole
+    # What the claim is about, along each axis; None: all that was run
+    cells: Mapping[str, Sequence[Any] | None] = field(default_factory=dict)
     own: bool = False
-    whole: bool = False  # whether a Dataset is judged at once
+
+    def __post_init__(self) -> None:
+        instance(str, "text", what=self.what)
 
     def for_each(self, *, own: bool = False, **cells: Sequence[Any] | None) -> Self:
         """Name the cells that the claim is about.
@@ -62,15 +64,39 @@ class Rule:
         return f"{self.what}; for each {' and '.join(several)}" if several else self.what
 
     def __call__(self, evidence: Evidence, **coordinates: str) -> list[Part]:
-        if isinstance(evidence, xr.Dataset) and not self.whole:
+        if isinstance(evidence, xr.Dataset) and not self.variables:
             return [part for name, one in evidence.items() for part in self(one, **coordinates, of=str(name))]
         if isinstance(evidence, xr.DataArray | xr.Dataset):
-            return self._by_cell(evidence, coordinates)
-        return list(evidence)
+            return self._by_cell(self._checked(evidence), coordinates)
+        if not isinstance(evidence, Iterable):
+            raise InputError("evidence", evidence, "expected labelled arrays or parts")
+        parts = list(evidence)
+        for part in parts:
+            instance(Part, "a part", evidence=part)
+        return parts
+
+    def _checked(self, evidence: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+        """Check the axes and types of the evidence and make its numbers float64."""
+        arrays = [evidence]
+        if self.variables:
+            if not isinstance(evidence, xr.Dataset) or not set(self.variables) <= set(evidence):
+                kind = type(evidence).__name__
+                raise InputError("evidence", kind, f"expected a Dataset with {joined(self.variables)}")
+            evidence = evidence[list(self.variables)]
+            arrays = list(evidence.values())
+        of_booleans = self.kind in ("majority", "exists")
+        for array in arrays:
+            for axis in ("member", *self.compared):
+                if axis not in array.dims:
+                    raise InputError("evidence", f"axes {tuple(array.dims)}", f"expected the axis {axis!r}")
+            if array.size and array.dtype.kind not in ("b" if of_booleans else "iuf"):
+                kind = "one boolean per member" if of_booleans else "one number per member"
+                raise InputError("evidence", f"{array.dtype} values", f"expected {kind}")
+        return evidence.astype(np.bool_ if of_booleans else np.float64)
 
     def _by_cell(self, evidence: xr.DataArray | xr.Dataset, coordinates: Coordinates) -> list[Part]:
-        if self.whole and not self.cells:
-            return [self.judge(evidence, coordinates)]
+        if self.variables and not self.cells:
+            return [replace(self.judge(evidence), coordinates=coordinates)]
         free = [str(dim) for dim in evidence.dims if dim not in ("member", *self.compared)]
         axes = {axis: self._names(evidence, axis) for axis in free}
         wanted = {**axes, **self.compared}
@@ -80,12 +106,13 @@ class Rule:
         cells = _places(axes)
         run = [at for at in cells if not any(name in missing[axis] for axis, name in at.items())]
         if any(missing[axis] for axis in self.compared) or (cells and not run):
-            return [stats.not_run(f"this run did not include {_listed(missing)}", coordinates)]
-        return [
-            self.judge(evidence.sel(at), place) if at in run else stats.not_run("was not run", place)
-            for at in cells
-            for place in [{**coordinates, **{axis: label(name) for axis, name in at.items()}}]
-        ]
+            return [not_run(f"this run did not include {_listed(missing)}", coordinates)]
+        parts = []
+        for at in cells:
+            place = coordinates | {axis: label(name) for axis, name in at.items()}
+            part = self.judge(evidence.sel(at)) if at in run else not_run("was not run", {})
+            parts.append(replace(part, coordinates=place))
+        return parts
 
     def _names(self, evidence: xr.DataArray | xr.Dataset, axis: str) -> Sequence[Any]:
         ran: list[Any] = evidence[axis].values.tolist()
@@ -135,9 +162,16 @@ def majority(who: str) -> Rule:
         who: Which members are counted, for example "members whose loss falls".
 
     Returns:
-        A rule for booleans over `member`: supported where the exact interval of the share lies above one half.
+        A rule for booleans over `member`, by the exact interval of their share (Clopper and Pearson 1934). The estimate
+        is the share.
+
+    Example:
+        >>> (part,) = majority("members")(xr.DataArray(np.ones(6, dtype=bool), dims="member"))
+        >>> part.decision, part.p, part.summary
+        ('supported', 0.03125, '6 of 6 members (100 %, 95 % interval 54–100 %)')
     """
-    return Rule("majority", f"the share of {who}", lambda cell, at: stats.majority(cell.values, coordinates=at))
+    instance(str, "text", who=who)
+    return Rule("majority", f"the share of {who}", lambda cell: rules.majority(cell.values))
 
 
 def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relation: Relation = "before") -> Rule:
@@ -148,17 +182,28 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
         first: The value along `dim` that the claim puts first.
         second: The other value.
         dim: The axis along which the two lie.
-        relation: "before" or "below" where small numbers are first, "after" or "above" where large ones are.
+        relation: "before" or "below" where small numbers are first, "after" or "above" where large ones are. It alone
+            decides the direction.
 
     Returns:
-        A rule for numbers over `member` and `dim`, by Mann and Whitney's exact test. NaN and infinity rank last.
-    """
-    larger = relation in ("above", "after")
-    test = partial(stats.stochastic_order, larger_is_better=larger, relation=relation)
+        A rule for numbers over `member` and `dim`, by Mann and Whitney's exact test (1947). The estimate is the
+        probability of superiority, P(first is ahead) + ½ P(tie), with Newcombe's interval (2006). NaN (diverged) and
+        infinity (it never happened) rank last.
 
-    def judge(cell: xr.DataArray, at: Coordinates) -> Part:
+    Raises:
+        InputError: If the relation is none of these.
+
+    Example:
+        >>> loss = xr.DataArray([np.arange(6.0), np.arange(6.0) + 10], {"network": ["A", "B"]}, ("network", "member"))
+        >>> (part,) = stochastic_order("loss", "A", "B", dim="network", relation="below")(loss)
+        >>> part.decision, part.summary
+        ('supported', 'A below B in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
+    """
+    one_of("relation", relation, get_args(Relation))
+
+    def judge(cell: xr.DataArray) -> Part:
         one, other = (cell.sel({dim: name}).values for name in (first, second))
-        return test(one, other, first=label(first), second=label(second), coordinates=at)
+        return comparisons.stochastic_order(one, other, relation=relation, first=label(first), second=label(second))
 
     words = f"{quantity}, {label(first)} {relation} {label(second)}"
     return Rule("stochastic_order", words, judge, {dim: (first, second)})
@@ -172,20 +217,29 @@ def best_of(
     Args:
         what: What is compared, and how, in words.
         candidates: Values along `dim`.
-        others: The values that they are held against.
+        others: The values that they are compared with.
         dim: The axis along which they lie.
         relation: "above" where larger is better, "below" where smaller is.
         named: How a value is called, for example "batch {:,}".
 
     Returns:
-        A rule for numbers over `member` and `dim`: Mann and Whitney's tests at 5 % divided by their number.
-    """
+        A rule for numbers over `member` and `dim`. Of c candidates against k others it is supported if a candidate
+        beats each other in Mann and Whitney's tests at 5 %/c, contradicted if one of the others beats every candidate
+        at 5 %/k. The estimate is the probability of superiority of the pair that decides. NaN ranks last.
 
-    def judge(cell: xr.DataArray, at: Coordinates) -> Part:
+    Raises:
+        InputError: If there is no candidate or no other, or the relation is none of these.
+    """
+    one_of("relation", relation, get_args(Side))
+    for of, values in (("candidates", candidates), ("others", others)):
+        if not values:
+            raise InputError(of, "none", f"expected at least one value along {dim}")
+
+    def judge(cell: xr.DataArray) -> Part:
         first, second = (
             {named.format(name): cell.sel({dim: name}).values for name in names} for names in (candidates, others)
         )
-        return stats.best_of(first, second, larger_is_better=relation == "above", coordinates=at)
+        return comparisons.best_of(first, second, relation=relation)
 
     return Rule("best_of", what, judge, {dim: (*candidates, *others)})
 
@@ -204,19 +258,41 @@ def mean_sign(
     Args:
         what: One number per member, in words.
         expected: The side that the claim expects.
-        shown: The scale that the numbers are on, so that the finding takes them back.
+        shown: The scale that the numbers are on, so that the finding takes them back: with `stats.FISHER` it is about a
+            correlation, with `stats.LOG` about a ratio.
         unit: The unit of the numbers taken back.
-        bounds: Between what the mean can lie, on the scale of the numbers.
+        bounds: Between what the mean can lie, on the scale of the numbers; estimate and interval end there.
         **by_variable: The side for each variable of a Dataset.
 
     Returns:
-        A rule for numbers over `member`, by Student's t test. Their attribute `long_name` says what they are.
-    """
-    test = partial(stats.mean_sign, shown=shown, unit=unit, bounds=bounds)
+        A rule for numbers over `member`, by Student's t interval and test (1908). Their attribute `long_name` says what
+        they are. Members without a finite number are left out and counted.
 
-    def judge(cell: xr.DataArray, at: Coordinates) -> Part:
-        side, quantity = by_variable.get(at.get("of", ""), expected), str(cell.attrs.get("long_name", "mean"))
-        return test(cell.values, expected=side, quantity=quantity, coordinates=at)
+    Raises:
+        InputError: If a side is neither "above" nor "below", or an argument is of another kind.
+
+    Example:
+        >>> (part,) = mean_sign("numbers")(xr.DataArray(np.arange(1.0, 7.0), dims="member"))
+        >>> part.decision, part.summary
+        ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
+    """
+    for side in ({"expected": expected} | by_variable).items():
+        one_of(*side, get_args(Side))
+    instance(Transform, "a Transform, for example LOG", shown=shown)
+    instance(str, "text", unit=unit)
+    ends = numbers("bounds", bounds)
+    if len(ends) != 2 or not ends[0] <= ends[1]:
+        raise InputError("bounds", bounds, "expected the least and the most that the mean can be")
+
+    def judge(cell: xr.DataArray) -> Part:
+        return rules.mean_sign(
+            cell.values,
+            expected=by_variable.get(str(cell.name), expected),
+            quantity=str(cell.attrs.get("long_name", "mean")),
+            shown=shown,
+            unit=unit,
+            bounds=(ends[0], ends[1]),
+        )
 
     return Rule("mean_sign", what, judge)
 
@@ -228,16 +304,31 @@ def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = F
         what: One number per member, and the interval, in words.
         low: The lower end, included.
         high: The upper end, included.
-        as_percent: Whether the number is a share, to be written in percent.
+        as_percent: Whether the number is a share, to be written in percent; its interval ends at 0 and 1.
 
     Returns:
-        A rule for numbers over `member`, by the t interval of their mean.
+        A rule for numbers over `member`: supported if the t interval of their mean lies wholly inside, contradicted if
+        wholly outside, by two one-sided t tests (Schuirmann 1987). A diverged member (NaN) keeps it from being
+        supported.
+
+    Raises:
+        InputError: If the ends are no numbers or in the wrong order.
+
+    Example:
+        >>> rule = mean_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
+        >>> (part,) = rule(xr.DataArray([0.951, 0.952, 0.953, 0.954, 0.955, 0.956], dims="member"))
+        >>> part.decision, part.summary.split(";")[0]
+        ('supported', 'mean 95.35 % (95 % interval 95.15 to 95.55 %, p = 0.0001, 6 members)')
     """
-    return Rule(
-        "mean_in_interval",
-        what,
-        lambda cell, at: stats.mean_in_interval(cell.values, low, high, as_percent=as_percent, coordinates=at),
-    )
+    low, high = number("low", low), number("high", high)
+    if not low <= high:
+        raise InputError("low", low, f"expected at most high, {high:g}")
+    instance(bool, "True or False", as_percent=as_percent)
+
+    def judge(cell: xr.DataArray) -> Part:
+        return rules.mean_in_interval(cell.values, low, high, as_percent=as_percent)
+
+    return Rule("mean_in_interval", what, judge)
 
 
 def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
@@ -250,40 +341,50 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
         expected: The side that the claim expects.
 
     Returns:
-        A rule for a Dataset with both variables over `member`, by the bootstrap. Members with a NaN are left out.
+        A rule for a Dataset with both variables over `member`. The estimate is Spearman's ρ, with the bootstrap's
+        interval and p (Davison and Hinkley 1997, 4.11). Members with a NaN are left out; with fewer than 20 it is
+        undecided.
+
+    Raises:
+        InputError: If a name is no text, or the side neither "above" nor "below".
     """
+    instance(str, "the name of a variable", first=first, second=second)
+    one_of("expected", expected, get_args(Side))
 
-    def judge(cell: xr.Dataset, at: Coordinates) -> Part:
-        return stats.correlation(
-            cell[first].values, cell[second].values, expected=expected, first=first, second=second, coordinates=at
-        )
+    def judge(cell: xr.Dataset) -> Part:
+        x, y = cell[first].values, cell[second].values
+        return rules.correlation(x, y, expected=expected, first=first, second=second)
 
-    return Rule("correlation", what, judge, whole=True)
+    return Rule("correlation", what, judge, variables=(first, second))
 
 
 def exists(
     what: str, decides: Literal["supported", "contradicted"], *, condition: str, sign: str, cell: str, named: str
 ) -> Rule:
-    """One cell in which every member meets a condition decides.
+    """One cell in which every member, six or more, meets a condition decides.
 
     Args:
         what: What is looked at, in words.
         decides: What such a cell makes of the claim.
         condition: The condition as the end of a sentence, "6 of 6 members …".
-        sign: The weaker condition, "no member …".
+        sign: A weaker condition, "no member …": if none of any cell meets it, the claim is decided the other way.
         cell: What a cell is, in the singular.
         named: How a cell is called, with its coordinates by name, for example "{images:,} images".
 
     Returns:
-        A rule for a Dataset with the booleans `condition` and `sign` over `member` and the axes of the cells.
-    """
+        A rule for a Dataset with the booleans `condition` and `sign` over `member` and the axes of the cells. The
+        estimate is the largest share of members in a cell, without interval or p.
 
-    def judge(grid: xr.Dataset, at: Coordinates) -> Part:
+    Raises:
+        InputError: If `decides` is neither of the two, or a word is no text.
+    """
+    one_of("decides", decides, ("supported", "contradicted"))
+    instance(str, "text", condition=condition, sign=sign, cell=cell, named=named)
+
+    def judge(grid: xr.Dataset) -> Part:
         axes = {str(dim): grid[dim].values.tolist() for dim in grid["condition"].dims if dim != "member"}
         cells = {named.format(**place): grid.sel(place) for place in _places(axes)}
         conditions, signs = ({name: one[of].values for name, one in cells.items()} for of in ("condition", "sign"))
-        return stats.exists(
-            conditions, decides=decides, signs=signs, condition=condition, sign=sign, cell=cell, coordinates=at
-        )
+        return rules.exists(conditions, signs, decides=decides, condition=condition, sign=sign, cell=cell)
 
-    return Rule("exists", what, judge, whole=True)
+    return Rule("exists", what, judge, variables=("condition", "sign"))

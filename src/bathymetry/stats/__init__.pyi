@@ -1,6 +1,4 @@
-from .comparisons import best_of as best_of
 from .comparisons import mann_whitney as mann_whitney
-from .comparisons import stochastic_order as stochastic_order
 from .intervals import FISHER as FISHER
 from .intervals import IDENTITY as IDENTITY
 from .intervals import LOG as LOG
@@ -9,19 +7,11 @@ from .intervals import clopper_pearson as clopper_pearson
 from .intervals import logit_accuracy as logit_accuracy
 from .intervals import mean_interval as mean_interval
 from .per_member import jackknife as jackknife
-from .per_member import paired_difference as paired_difference
-from .per_member import regression_slope as regression_slope
 from .per_member import spearman_z as spearman_z
-from .rules import correlation as correlation
-from .rules import exists as exists
-from .rules import majority as majority
-from .rules import mean_in_interval as mean_in_interval
-from .rules import mean_sign as mean_sign
 from .verdict import CONFIDENCE as CONFIDENCE
 from .verdict import Decision as Decision
 from .verdict import Kind as Kind
 from .verdict import Part as Part
 from .verdict import Verdict as Verdict
-from .verdict import combine as combine
 from .verdict import holm as holm
 from .verdict import not_run as not_run

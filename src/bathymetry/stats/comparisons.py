@@ -1,19 +1,22 @@
 """The rules that compare groups of members: one comes before another, one is the best of several.
 
+They take arrays that `claims.rules` has checked: float64, one number per member.
+
 Mann and Whitney's exact test (1947, Annals of Mathematical Statistics 18:50) decides. What never happens (infinite) and
 what diverged (NaN) is ranked last, together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import confidence_level, flag, groups, numbers, one_of, text
+from bathymetry.core.showing import joined
+from bathymetry.stats.checks import numbers
 from bathymetry.stats.intervals import superiority_interval
 from bathymetry.stats.verdict import (
     CONFIDENCE,
@@ -22,7 +25,6 @@ from bathymetry.stats.verdict import (
     Direction,
     Part,
     agreeing,
-    decided,
     decision_of,
     doubt,
     is_clear,
@@ -31,8 +33,9 @@ from bathymetry.stats.verdict import (
 from bathymetry.stats.wording import level, percent, percent_range, with_p
 
 EXACT_UP_TO: Final = 100  # numbers in both groups together; the count then takes well under a second
-_RELATIONS = {True: ("above", "after"), False: ("below", "before")}  # by larger_is_better
-_OPPOSITE = {"above": "below", "below": "above"}
+Relation = Literal["above", "after", "below", "before"]
+_LARGER: Final = ("above", "after")  # the relations for which larger numbers are better
+_OPPOSITE: Final = {"above": "below", "below": "above"}
 
 
 @dataclass(frozen=True)
@@ -95,92 +98,48 @@ def _exact_p(ranks: Int[np.ndarray, " both"], size: int, observed: int) -> float
 
 
 def stochastic_order(
-    a: Real[np.ndarray, " first"],
-    b: Real[np.ndarray, " second"],
+    a: Float[np.ndarray, " first"],
+    b: Float[np.ndarray, " second"],
     *,
-    larger_is_better: bool,
+    relation: Relation,
     first: str = "A",
     second: str = "B",
-    relation: str | None = None,
     confidence: float = CONFIDENCE,
-    coordinates: Mapping[str, str] | None = None,
 ) -> Part:
     """Judge whether A comes before B: whether its numbers tend to be the better ones.
 
     The effect is the probability of superiority, P(A first) + ½ P(tie), with Newcombe's interval (2006, Statistics in
     Medicine 25:559). Where that interval and the exact test disagree about ½, as ties and small groups can make them,
-    its end is put at ½.
-
-    Args:
-        a: One number a member. Infinite on the worse side: it never happened; NaN: the member diverged; both rank last.
-        b: The same for the other group.
-        larger_is_better: True for accuracies, False for losses and times. It alone decides the direction.
-        first: What A is called.
-        second: What B is called.
-        relation: What stands between the two names: "above" or "after" where larger is better, "below" or "before"
-            where smaller is. Defaults to "above" and "below".
-        confidence: Two-sided, from 0 to 1.
-        coordinates: What the part is about.
-
-    Returns:
-        The part; its estimate is the probability of superiority.
-
-    Raises:
-        InputError: If an argument is of another kind, or the relation contradicts the direction.
-
-    Example:
-        >>> a, b = np.arange(6.0), np.arange(6.0) + 10
-        >>> part = stochastic_order(a, b, larger_is_better=False, first="deep", second="shallow")
-        >>> part.decision, part.summary
-        ('supported', 'deep below shallow in 100 % of pairs (95 % interval 69–100 %, p = 0.0022)')
+    its end is put at ½. Infinite on the worse side: it never happened; NaN: the member diverged; both rank last.
     """
-    larger_is_better, confidence = flag("larger_is_better", larger_is_better), confidence_level(confidence)
-    text(first=first, second=second)
-    relation = _relation(relation, larger_is_better=larger_is_better)
-    a, b = numbers("a", a), numbers("b", b)
-    sign, last = (-1.0, -np.inf) if larger_is_better else (1.0, np.inf)
+    sign, last = (-1.0, -np.inf) if relation in _LARGER else (1.0, np.inf)
     test = mann_whitney(*(np.where(np.isnan(group), np.inf, group * sign) for group in (a, b)))
     members = min(len(a), len(b))
     p = test.p if members >= MINIMUM_MEMBERS else None
     direction = side_of(test.superiority, 0.5)
+    decision = decision_of(p, direction, confidence)
     interval = superiority_interval(test.superiority, len(a), len(b), confidence)
     interval = agreeing(interval, 0.5, test.superiority, clear=is_clear(test.p, confidence))
     ends = f"{level(confidence)} {percent_range(*interval)}{with_p(p)}"
     summary = f"{first} {relation} {second} in {percent(test.superiority)} % of pairs ({ends})"
     summary += _without_a_number(a, b, first, second, last)
-    finding = _finding(decision_of(p, direction, confidence), first, relation, second, test.superiority)
-    obstacle = f"neither is {relation} the other clearly enough"
-    never = members > 0 and bool((a == last).all() and (b == last).all())
+    finding = _finding(decision, first, relation, second, test.superiority)
     if not members:
         finding = summary = "no members"
-    elif never:
+    elif (a == last).all() and (b == last).all():
         finding = summary = f"nothing to compare: it happened in none of {len(a)} {first} and none of {len(b)} {second}"
-    part = decided(
+    return Part(
+        decision,
         test.superiority,
         interval,
         p,
         members,
-        direction,
-        confidence,
         summary=summary,
         finding=finding,
-        obstacle=obstacle,
         rule=f"Supported if Mann and Whitney's two-sided test at {doubt(confidence) * 100:.4g} % finds {first} "
         f"{relation} {second}, contradicted if it finds the opposite.",
-        coordinates=coordinates,
+        direction=direction,
     )
-    return replace(part, reason="it happened in no member of either") if never else part
-
-
-def _relation(relation: str | None, *, larger_is_better: bool) -> str:
-    fitting = _RELATIONS[larger_is_better]
-    if relation is None:
-        return fitting[0]
-    if isinstance(relation, str) and relation in _RELATIONS[not larger_is_better]:
-        remedy = f"it contradicts larger_is_better={larger_is_better}; expected {' or '.join(map(repr, fitting))}"
-        raise InputError("relation", relation, remedy)
-    one_of("relation", relation, fitting)
-    return relation
 
 
 def _finding(decision: Decision, first: str, relation: str, second: str, superiority: float) -> str:
@@ -202,12 +161,10 @@ def _without_a_number(
 
 
 def best_of(
-    candidates: Mapping[str, Real[np.ndarray, " _"]],
-    others: Mapping[str, Real[np.ndarray, " _"]],
+    candidates: Mapping[str, Float[np.ndarray, " _"]],
+    others: Mapping[str, Float[np.ndarray, " _"]],
     *,
-    larger_is_better: bool,
-    confidence: float = CONFIDENCE,
-    coordinates: Mapping[str, str] | None = None,
+    relation: Literal["above", "below"],
 ) -> Part:
     """Judge whether the best is among the candidates: whether one of them is better than each of the others.
 
@@ -215,47 +172,25 @@ def best_of(
     contradicted if one of the others beats every candidate in order tests at 5 %/k: Bonferroni's price for having so
     many chances. p is the largest of those tests', times c or k; of a claim that is open, that of the strongest other
     if it is ahead of every candidate, else that of the strongest candidate, where a pair that points the other way
-    counts as 1.
-
-    Args:
-        candidates: One number a member for each candidate, by name; a diverged member (NaN) ranks last.
-        others: The same for those that they are compared with.
-        larger_is_better: True for accuracies, False for losses. It alone decides the direction.
-        confidence: Of the whole, two-sided, from 0 to 1.
-        coordinates: What the part is about.
-
-    Returns:
-        The part; its estimate and interval are those of the pair that p is of, or where no group is ahead of all of
-        those it is compared with, of the leading candidate's hardest pair.
-
-    Raises:
-        InputError: If there is no candidate or no other, or an argument is of another kind.
-
-    Example:
-        >>> low, middle, high = np.arange(8.0), np.arange(8.0) + 10, np.arange(8.0) + 20
-        >>> part = best_of({"25": middle, "125": high}, {"5": low}, larger_is_better=True)
-        >>> part.decision, round(part.p * 12870 / 2, 9)
-        ('supported', 2.0)
+    counts as 1. Estimate and interval are those of the pair that p is of, or where no group is ahead of all of those it
+    is compared with, of the leading candidate's hardest pair.
     """
-    larger_is_better, confidence = flag("larger_is_better", larger_is_better), confidence_level(confidence)
-    for field, named in (("candidates", candidates), ("others", others)):
-        if not groups(field, named):
-            raise InputError(field, "none", "expected at least one group of members")
-    levels = 1 - (1 - confidence) / len(candidates), 1 - (1 - confidence) / len(others)
+    levels = 1 - (1 - CONFIDENCE) / len(candidates), 1 - (1 - CONFIDENCE) / len(others)
 
     def pair(name: str, rival: str) -> Part:
-        a, b = numbers(name, candidates[name]), numbers(rival, others[rival])
+        a, b = candidates[name], others[rival]
         for each in levels:  # the second, where the rival is ahead
-            part = stochastic_order(a, b, first=name, second=rival, larger_is_better=larger_is_better, confidence=each)
+            part = stochastic_order(a, b, relation=relation, first=name, second=rival, confidence=each)
             if not part.estimate < 0.5:
                 break
         return part
 
     pairs = {name: {rival: pair(name, rival) for rival in others} for name in candidates}
-    columns = {rival: {name: row[rival] for name, row in pairs.items()} for rival in others}
-    ahead = [list(row.values()) for row in pairs.values() if all(part.estimate > 0.5 for part in row.values())]
-    behind = [list(row.values()) for row in columns.values() if all(part.estimate < 0.5 for part in row.values())]
-    members = min(part.members for row in pairs.values() for part in row.values())
+    rows = [list(row.values()) for row in pairs.values()]
+    columns = list(zip(*rows, strict=True))
+    ahead = [row for row in rows if all(part.estimate > 0.5 for part in row)]
+    behind = [column for column in columns if all(part.estimate < 0.5 for part in column)]
+    members = min(part.members for row in rows for part in row)
     p: float | None = 1.0
     if ahead or behind:
         # the least clear pair of the group that is ahead most clearly
@@ -263,31 +198,29 @@ def best_of(
         p = min(1.0, len(candidates if ahead else others) * _p(shown))
     else:
         # the leading candidate's pair with the rival that comes closest
-        hardest = [min(row.values(), key=lambda part: part.estimate) for row in pairs.values()]
-        shown = max(hardest, key=lambda part: part.estimate)
+        shown = max((min(row, key=_estimate) for row in rows), key=_estimate)
     p = p if members >= MINIMUM_MEMBERS else None
     direction: Direction = "for" if ahead else "against" if behind else "neither"
     single = len(candidates) == len(others) == 1
-    relation = _RELATIONS[larger_is_better][0]
-    leader = next(name for name, row in pairs.items() if any(part is shown for part in row.values()))
-    unbeaten = [rival for rival, part in pairs[leader].items() if part.decision != "supported"]
-    return decided(
+    return Part(
+        decision_of(p, direction),
         shown.estimate,
         shown.interval,
         p,
         members,
-        direction,
-        confidence,
         summary=shown.summary if single else _summary(pairs, relation, levels),
         finding=shown.finding if single else _outcomes(pairs, relation),
-        obstacle=f"whether {leader} beats {', '.join(unbeaten)} stays open",
         rule=_rule(list(candidates), list(others), relation, levels),
-        coordinates=coordinates,
+        direction=direction,
     )
 
 
 def _p(part: Part) -> float:
     return 1.0 if part.p is None else part.p
+
+
+def _estimate(part: Part) -> float:
+    return part.estimate
 
 
 def _outcomes(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
@@ -299,16 +232,16 @@ def _outcomes(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
         outcomes = []
         for decision, word in words.items():
             rivals = [rival.removeprefix(shared) for rival, part in row.items() if part.decision == decision]
-            outcomes += [f"{word} {_listed(rivals)}"] if rivals else []
+            outcomes += [f"{word} {joined(rivals)}"] if rivals else []
         alike.setdefault(", ".join(outcomes), []).append(name)
-    return "; ".join(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {each}" for each, names in alike.items())
+    return "; ".join(f"{joined(names)} {'is' if len(names) == 1 else 'are'} {each}" for each, names in alike.items())
 
 
 def _rule(candidates: Sequence[str], others: Sequence[str], relation: str, levels: tuple[float, float]) -> str:
     ahead, behind = (f"{100 * (1 - one):.3g} %" for one in levels)
     shared = _shared_word([*candidates, *others])
     several = len(others) > 1
-    each = f"each of {_listed([one.removeprefix(shared) for one in others])}" if several else others[0]
+    each = f"each of {joined([one.removeprefix(shared) for one in others])}" if several else others[0]
     return (
         f"Supported if {' or '.join(candidates)} is {relation} {each} in two-sided tests at {ahead}, contradicted if "
         f"{'one of those' if several else 'that'} is {relation} {candidates[0] if len(candidates) == 1 else 'them all'}"
@@ -336,7 +269,3 @@ def _shared_word(names: Sequence[str]) -> str:
     """Find the word that all names begin with, as "batch " in "batch 5" and "batch 25"."""
     first = {name.partition(" ")[0] + " " for name in names if " " in name}
     return first.pop() if len(first) == 1 and all(" " in name for name in names) else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Real
 from scipy import optimize, stats
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.stats.checks import confidence_level, number, numbers
+from bathymetry.stats.checks import confidence_level, instance, numbers
 from bathymetry.stats.verdict import CONFIDENCE
 
 Array = Float[np.ndarray, "*shape"]
@@ -22,12 +22,6 @@ class Transform:
     name: str
     forward: Callable[[Array], Array]
     backward: Callable[[Array], Array]
-
-
-def transform_of(field: str, value: object) -> Transform:
-    if not isinstance(value, Transform):
-        raise InputError(field, value, "expected a Transform, for example LOG")
-    return value
 
 
 def _elementwise(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -46,43 +40,29 @@ FISHER = Transform("Fisher's z", _elementwise(np.arctanh), _elementwise(np.tanh)
 
 
 def logit(
-    correct: Real[np.ndarray, "*shape"] | float | int, total: Real[np.ndarray, "*#shape"] | int
+    correct: Real[np.ndarray, "*shape"] | float, total: Real[np.ndarray, "*#shape"] | float
 ) -> Float[np.ndarray, "*shape"]:
-    """Give the logit of an accuracy, finite even when all or none are right.
-
-    ln((c + ½) / (n − c + ½))
+    """Compute the logit of an accuracy, ln((c + ½) / (n − c + ½)), finite even when all or none are right.
 
     The two halves remove most of the bias of the plain logit. Haldane 1956, Annals of Human Genetics 20:309;
     Anscombe 1956, Biometrika 43:461.
-
-    >>> float(logit(50, 100)), round(float(logit(100, 100)), 4) == round(float(np.log(201)), 4)
-    (0.0, True)
     """
     count = numbers("correct", correct, axes=None)
-    of = _totals(total, count)
-    if np.any((count < 0) | (count > of * (1 + 1e-6))):
+    if np.any((count < 0) | (count > total * (1 + 1e-6))):
         raise InputError("correct", correct, f"expected counts from 0 to {total}")
-    return np.asarray(np.log((count + 0.5) / (np.maximum(of - count, 0.0) + 0.5)))
+    return np.asarray(np.log((count + 0.5) / (np.maximum(total - count, 0.0) + 0.5)))
 
 
 def accuracy(
-    logits: Float[np.ndarray, "*shape"] | float, total: Real[np.ndarray, "*#shape"] | int
+    logits: Float[np.ndarray, "*shape"] | float, total: Real[np.ndarray, "*#shape"] | float
 ) -> Float[np.ndarray, "*shape"]:
-    """Take a logit back to the accuracy it came from.
-
-    c/n = ((n + 1) / (1 + e^−z) − ½) / n
-
-    >>> round(float(accuracy(logit(97, 100), 100)), 12)
-    0.97
-    """
-    z = numbers("logits", logits, axes=None)
-    of = _totals(total, z)
-    share = ((of + 1) * (0.5 + 0.5 * np.tanh(z / 2)) - 0.5) / of
+    """Take a logit back to the accuracy it came from, c/n = ((n + 1) / (1 + e^−z) − ½) / n."""
+    share = ((total + 1) * (0.5 + 0.5 * np.tanh(numbers("logits", logits, axes=None) / 2)) - 0.5) / total
     return np.asarray(np.clip(share, 0.0, 1.0))
 
 
-def logit_accuracy(total: int) -> Transform:
-    """Give the logit scale for accuracies that are shares of `total` examples.
+def logit_accuracy(total: float) -> Transform:
+    """Make the logit scale for accuracies that are shares of `total` examples.
 
     Args:
         total: The number of examples.
@@ -98,23 +78,13 @@ def logit_accuracy(total: int) -> Transform:
         >>> round(float(scale.forward(np.array(0.95))), 4), round(float(scale.backward(np.array(0.0))), 4)
         (2.9435, 0.5)
     """
-    _totals(total, np.array(0.0))
+    if not 1 <= float(numbers("total", total, axes=0)) < np.inf:
+        raise InputError("total", total, "expected a finite number, at least 1")
     return Transform(
         f"logit of accuracy over {total}",
         lambda share: logit(np.asarray(share, dtype=np.float64) * total, total),
         lambda z: accuracy(z, total),
     )
-
-
-def _totals(total: object, values: Array) -> Array:
-    of = numbers("total", total, axes=None)
-    if not np.all((of >= 1) & np.isfinite(of)):
-        raise InputError("total", total, "expected a finite number, at least 1")
-    try:
-        np.broadcast_shapes(of.shape, values.shape)
-    except ValueError as error:
-        raise InputError("total", f"shape {of.shape}", f"expected one total, or shape {values.shape}") from error
-    return of
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -149,9 +119,8 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
-    """Give the mean and its standard error, from the distances to the first value: equal values have an error of 0."""
-    values = numbers("values", values, finite=True)
+def mean_and_error(values: Float[np.ndarray, " member"]) -> tuple[float, float]:
+    """Compute the mean and its standard error from distances to the first value: equal values have an error of 0."""
     members = len(values)
     if members == 0:
         return float("nan"), float("nan")
@@ -160,20 +129,8 @@ def mean_and_error(values: Real[np.ndarray, " member"]) -> tuple[float, float]:
     return float(values[0]) + float(distances.mean()), error
 
 
-def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Give Student's interval of the mean.
-
-    x̄ ± t(n − 1) s / √n
-
-    Student 1908, Biometrika 6:1.
-
-    Mean 3, standard error √0.5, t(4) = 2.7764.
-
-    >>> low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-    >>> round(low, 4), round(high, 4)
-    (1.0368, 4.9632)
-    """
-    confidence = confidence_level(confidence)
+def t_interval(values: Float[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Compute Student's interval of the mean, x̄ ± t(n − 1) s / √n (1908, Biometrika 6:1)."""
     mean, error = mean_and_error(values)
     if np.isnan(error):
         return NO_INTERVAL
@@ -181,17 +138,8 @@ def t_interval(values: Real[np.ndarray, " member"], confidence: float = CONFIDEN
     return mean - half, mean + half
 
 
-def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, float]:
-    """Give the p values of the two one-sided t tests of a mean against a line.
-
-    P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s, T of n − 1 degrees of freedom
-
-    Student 1908, Biometrika 6:1.
-
-    >>> t_tails(np.array([1.0, 1.0, 1.0]), 0.0)
-    (1.0, 0.0)
-    """
-    line = number("line", line)
+def t_tails(values: Float[np.ndarray, " member"], line: float) -> tuple[float, float]:
+    """Compute both one-sided p values of a mean against a line: P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s."""
     mean, error = mean_and_error(values)
     if len(values) < 2 or (error == 0 and mean == line):
         return 0.5, 0.5
@@ -202,7 +150,7 @@ def t_tails(values: Real[np.ndarray, " member"], line: float) -> tuple[float, fl
 def superiority_interval(
     estimate: float, first: int, second: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Give the interval of the probability of superiority θ = P(A < B) + ½ P(A = B).
+    """Compute the interval of the probability of superiority θ = P(A < B) + ½ P(A = B).
 
     The θ with |θ̂ − θ| ≤ z √V(θ), where with N = (m + n)/2 − 1
 
@@ -213,18 +161,9 @@ def superiority_interval(
     complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of Mann and
     Whitney's test, so that leaving out ½ and rejecting by its normal approximation are one and the same. With ties it
     is on the wide side.
-
-    One member against one: V(θ) = θ (1 − θ), whose interval for θ̂ = 1 ends at 1 / (1 + z²).
-
-    >>> low, high = superiority_interval(1.0, 1, 1)
-    >>> round(low, 4), high
-    (0.2065, 1.0)
     """
-    first, second = whole_number("first", first, 0, 2**53), whole_number("second", second, 0, 2**53)
-    confidence = confidence_level(confidence)
     if first < 1 or second < 1:
         return NO_INTERVAL
-    estimate = number("estimate", estimate, low=0, high=1)
     z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
     n_star = (first + second) / 2 - 1
 
@@ -280,7 +219,7 @@ def mean_interval(
     curves, confidence = numbers("values", values, axes=None), confidence_level(confidence)
     if not isinstance(axis, int) or not -curves.ndim <= axis < curves.ndim:
         raise InputError("axis", axis, f"expected one of the {curves.ndim} axes of values")
-    transform = transform_of("transform", transform)
+    instance(Transform, "a Transform, for example LOG", transform=transform)
     scaled = np.moveaxis(np.asarray(transform.forward(curves)), axis, 0)
     usable = np.isfinite(scaled)
     members = np.asarray(usable.sum(axis=0))

@@ -1,4 +1,4 @@
-"""From many numbers a member to one: what the rules judge. And the jackknife, which gives any statistic an error."""
+"""Numbers made of several observations: rank correlations, and the jackknife, which gives any statistic an error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,72 +9,6 @@ from scipy import stats
 
 from bathymetry.core.errors import InputError
 from bathymetry.stats.checks import numbers
-from bathymetry.stats.intervals import IDENTITY, Transform, transform_of
-
-
-def paired_difference(
-    a: Real[np.ndarray, " member"], b: Real[np.ndarray, " member"], transform: Transform = IDENTITY
-) -> Float[np.ndarray, " member"]:
-    """Subtract each member's second number from its first.
-
-        f(a) − f(b)
-
-    Args:
-        a: One number a member.
-        b: The other number of the same members, in the same order.
-        transform: f, the scale: `LOG` for losses, `logit_accuracy(n)` for accuracies.
-
-    Returns:
-        The differences; NaN where either has none.
-
-    Raises:
-        InputError: If the two differ in length.
-
-    Example:
-        >>> paired_difference(np.array([3.0, 5.0]), np.array([1.0, 5.0])).tolist()
-        [2.0, 0.0]
-    """
-    a, b = numbers("a", a), numbers("b", b)
-    if a.shape != b.shape:
-        raise InputError("b", f"shape {b.shape}", f"expected the shape of a, {a.shape}")
-    transform = transform_of("transform", transform)
-    with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN: no number
-        return np.asarray(transform.forward(a) - transform.forward(b))
-
-
-def regression_slope(
-    x: Real[np.ndarray, " point"], y: Real[np.ndarray, "*member point"]
-) -> Float[np.ndarray, "*member"]:
-    """Fit a straight line to each member by least squares and return its slope.
-
-        Σ (x − x̄)(y − ȳ) / Σ (x − x̄)²
-
-    Legendre 1805, Nouvelles méthodes pour la détermination des orbites des comètes.
-
-    Args:
-        x: Where the members were measured, the same for all, for example log parameters.
-        y: What was measured there, the last axis along x, for example log loss.
-
-    Returns:
-        The slopes; NaN for a member that lacks a finite value at any point.
-
-    Raises:
-        InputError: If x and y differ in length, or x has fewer than two different values.
-
-    Example:
-        >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 3.0, 5.0], [0.0, 0.0, 3.0]])).tolist()
-        [2.0, 1.5]
-    """
-    across, up = numbers("x", x), numbers("y", y, axes=None)
-    if up.ndim == 0 or up.shape[-1] != len(across):
-        raise InputError("y", f"shape {up.shape}", f"expected {len(across)} points along the last axis, as x has")
-    if not np.isfinite(across).all() or len(np.unique(across)) < 2:
-        raise InputError("x", x, "expected at least two different finite values")
-    centred = across - across.mean()
-    complete = np.asarray(np.isfinite(up).all(axis=-1))
-    finite = np.where(complete[..., None], up, 0.0)
-    slopes = (finite - finite.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
-    return np.where(complete, slopes, np.nan)
 
 
 def spearman_z(
@@ -163,29 +97,20 @@ def jackknife(
         raise InputError("statistic", statistic, "expected a function of the observations")
     if len(observations) < 2:
         raise InputError("observations", len(observations), "expected at least 2")
-    left_out = [statistic(np.delete(observations, i, axis=0)) for i in range(len(observations))]
-    return from_left_out(np.asarray(statistic(observations)), np.asarray(left_out))
+    value = numbers("statistic(values)", statistic(observations), axes=None)
+    without = [statistic(np.delete(observations, i, axis=0)) for i in range(len(observations))]
+    left_out = numbers("statistic(values)", without, axes=None)
+    if left_out.shape[1:] != value.shape:
+        raise InputError("statistic(values)", value, "expected one shape for any number of observations")
+    return from_left_out(value, left_out)
 
 
 def from_left_out(
     value: Float[np.ndarray, "*shape"] | float, left_out: Float[np.ndarray, "observation *shape"]
 ) -> Jackknife:
-    """Give the jackknife where the statistic without each observation is already known.
-
-    Formula and source as in `jackknife`.
-
-    The variance with divisor n, of 0 and 2, is 1; each alone has 0. The correction gives the unbiased 2.
-
-    >>> float(from_left_out(1.0, np.array([0.0, 0.0])).mean)
-    2.0
-    """
-    without, whole = numbers("left_out", left_out, axes=None), numbers("value", value, axes=None)
-    n = without.shape[0] if without.ndim else 0
-    if n < 2:
-        raise InputError("observations", n, "expected at least 2")
-    if whole.shape != without.shape[1:]:
-        remedy = f"expected one of shape {whole.shape} for each observation, as value has"
-        raise InputError("left_out", f"shape {without.shape}", remedy)
-    pseudo = n * whole - (n - 1) * without
-    error = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+    """Make the jackknife where the statistic without each observation is already known."""
+    whole = np.asarray(value, dtype=np.float64)
+    n = len(left_out)
+    pseudo = n * whole - (n - 1) * left_out
+    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
     return Jackknife(whole, np.asarray(pseudo.mean(axis=0)), np.asarray(error), pseudo)

@@ -1,7 +1,5 @@
 """From the parts of a claim to its verdict: it holds if it holds for each network, function or quantity.
 
-The verdict and its p say the same, whatever the confidence of each part's interval: a part counts by its p.
-
 - Supported if every part is, each at 5 %: an intersection–union test, for which no correction is due (Berger 1982,
   Technometrics 24:295). p is the largest of the parts'.
 - Contradicted if one part is at 5 % divided by the number of parts (Bonferroni; Dunn 1961, Journal of the American
@@ -14,12 +12,12 @@ The verdict and its p say the same, whatever the confidence of each part's inter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import coordinates_of, number, one_of, text
+from bathymetry.stats.checks import number
 from bathymetry.stats.wording import count_of_members, p_value
 
 Kind = Literal["majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists"]
@@ -27,6 +25,7 @@ Decision = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["for", "against", "neither"]
 
 CONFIDENCE: Final = 0.95  # two-sided, of every interval and test unless a rule says otherwise
+CORRELATION_MEMBERS: Final = 20  # with fewer, a bootstrap interval of a correlation covers too little
 MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
 RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored files still have them
     "share": "majority",
@@ -55,7 +54,15 @@ SEVERAL: Final = (
     "A claim of several parts is supported if each part is at 5 %, its p then the largest of the parts'; it is "
     "contradicted if one part is at 5 % divided by the number of parts, its p then that part's times their number."
 )
-_LEVEL = round(1 - CONFIDENCE, 12)
+_OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is undecided
+    "majority": "the interval of the share holds one half",
+    "stochastic_order": "neither is clearly ahead of the other",
+    "mean_sign": "the interval of the mean holds 0",
+    "mean_in_interval": "the interval of the mean reaches over an edge of the region",
+    "best_of": "none is clearly ahead of all those that it is compared with",
+    "correlation": "the interval of the correlation holds 0",
+    "exists": "no cell in which every member does",
+}
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,12 @@ class Part:
 
     decision: Decision
     estimate: float  # the effect, in the unit of the statistic; NaN if there is none
-    interval: tuple[float, float]  # 95 % unless the rule was given another confidence; NaN if there is none
+    interval: tuple[float, float]  # 95 %, of a best claim as its tests need it; NaN if there is none
     p: float | None  # two-sided; None where the rule has no test, or the part cannot decide
     members: int  # how many members were judged; of the smaller group where there are two
-    summary: str  # the numbers in words
+    summary: str  # the numbers in words; of a part that was not tested, why
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
-    reason: str = ""  # why it is undecided or not tested
-    finding: str = ""  # the outcome in plain words, with few numbers; the summary where it is short enough
+    finding: str = ""  # the outcome in plain words, with few numbers; empty where the summary is short enough
     rule: str = ""  # what would have supported it and what contradicted it
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
 
@@ -97,42 +103,18 @@ class Verdict:
         return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
-def decided(
-    estimate: float,
-    interval: tuple[float, float],
-    p: float | None,
-    members: int,
-    direction: Direction,
-    confidence: float,
-    *,
-    summary: str,
-    obstacle: str,
-    rule: str,
-    coordinates: Mapping[str, str] | None,
-    finding: str = "",
-) -> Part:
-    """Make a part, decided by its p on the side of the claim on which its estimate lies.
-
-    The obstacle is why it is undecided, where it is and there are members enough.
-    """
-    decision = decision_of(p, direction, confidence)
-    reason = (too_few(members) or obstacle) if decision == "undecided" else ""
-    about = coordinates_of(coordinates)
-    return Part(decision, estimate, interval, p, members, summary, about, reason, finding, rule, direction)
+def doubt(confidence: float = CONFIDENCE) -> float:
+    return round(1 - confidence, 12)  # not 0.050000000000000044
 
 
-def decision_of(p: float | None, direction: Direction, confidence: float) -> Decision:
-    if direction == "neither" or not is_clear(p, confidence):
-        return "undecided"
-    return "supported" if direction == "for" else "contradicted"
-
-
-def is_clear(p: float | None, confidence: float) -> bool:
+def is_clear(p: float | None, confidence: float = CONFIDENCE) -> bool:
     return p is not None and p < doubt(confidence)
 
 
-def doubt(confidence: float) -> float:
-    return round(1 - confidence, 12)  # not 0.050000000000000044
+def decision_of(p: float | None, direction: Direction, confidence: float = CONFIDENCE) -> Decision:
+    if direction == "neither" or not is_clear(p, confidence):
+        return "undecided"
+    return "supported" if direction == "for" else "contradicted"
 
 
 def side_of(value: float, line: float, *, expect_above: bool = True) -> Direction:
@@ -149,11 +131,6 @@ def agreeing(interval: tuple[float, float], line: float, estimate: float, *, cle
     return (max(low, line), high) if estimate > line else (low, min(high, line))
 
 
-def too_few(members: int) -> str:
-    """Say why so few members decide nothing; empty where they suffice."""
-    return "" if members >= MINIMUM_MEMBERS else f"{count_of_members(members)}, where a verdict needs {MINIMUM_MEMBERS}"
-
-
 def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
     """Make the part of a claim that was not run, so that the claim cannot be supported without it.
 
@@ -168,34 +145,12 @@ def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
         >>> not_run("was not run", {"network": "deep"}).decision
         'not tested'
     """
-    text(reason=reason)
     nan = float("nan")
-    return Part("not tested", nan, (nan, nan), None, 0, reason, coordinates_of(coordinates), reason)
+    return Part("not tested", nan, (nan, nan), None, 0, reason, coordinates)
 
 
 def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
-    """Decide a claim from its parts.
-
-    Args:
-        kind: Which rule decided the parts. *exists* has no p: one part decides.
-        parts: One for each network, function or quantity that the claim is about; those that were not run as parts
-            that are *not tested*. None means that there was nothing to test.
-
-    Returns:
-        The verdict, with every part kept.
-
-    Raises:
-        InputError: If there is no such kind, or something among the parts is none.
-
-    Example:
-        >>> from bathymetry.stats import majority
-        >>> verdict = combine("majority", [majority(np.ones(6, dtype=bool)), majority(np.ones(9, dtype=bool))])
-        >>> verdict.decision, verdict.members, verdict.p
-        ('supported', 6, 0.03125)
-    """
-    one_of("kind", kind, get_args(Kind))
-    if not isinstance(parts, Sequence) or not all(isinstance(part, Part) for part in parts):
-        raise InputError("parts", parts, "expected a list of parts, as the rules return them")
+    """Decide a claim from its parts; those that were not run count as parts without p. *exists* has no p."""
     tested = [part for part in parts if part.decision != "not tested"]
     decision: Decision = "not tested"
     p: float | None = None
@@ -215,13 +170,13 @@ def _existence(parts: Sequence[Part]) -> tuple[Decision, None]:
 def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
     known = [part.p for part in parts if part.p is not None]
     largest = max(known) if len(known) == len(parts) else None
-    if largest is not None and largest < _LEVEL and all(part.direction == "for" for part in parts):
+    if is_clear(largest) and all(part.direction == "for" for part in parts):
         return "supported", largest
     against = [part.p for part in parts if part.direction == "against" and part.p is not None]
     if not against:
         return "undecided", largest
     p = min(1.0, len(parts) * min(against))
-    return ("contradicted" if p < _LEVEL else "undecided"), p
+    return ("contradicted" if is_clear(p) else "undecided"), p
 
 
 def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
@@ -230,49 +185,59 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
         return "there was nothing to test"
     if decision in {"supported", "contradicted"}:
         return ""
-    few = _too_few_for_a_majority(kind, parts)
-    in_the_way = [part for part in parts if part.decision != "supported" or _unclear(part)]
-    reasons = {part.reason for part in in_the_way}
-    if len(in_the_way) == len(parts) and len(reasons) == 1 and "" not in reasons:
-        return "; ".join(one for one in (reasons.pop(), few) if one)
-    alike: dict[tuple[str, str], list[str]] = {}
-    for part in in_the_way:
-        reason = part.reason or ("" if few else _alone(part, len(parts)))
+    impossible = _too_few_for_a_majority(kind, parts)
+    in_the_way = [part for part in parts if part.decision != "supported"]
+    reasons = [
+        _alone(part, len(parts), impossible) if part.decision == "contradicted" else _obstacle(kind, part)
+        for part in in_the_way
+    ]
+    clear = any(part.decision in {"supported", "contradicted"} for part in parts)
+    if not clear and len(set(reasons)) == 1:
+        return "; ".join(filter(None, [reasons[0], impossible]))
+    alike: dict[tuple[Decision, str], list[str]] = {}
+    for part, reason in zip(in_the_way, reasons, strict=True):
         alike.setdefault((part.decision, reason), []).append(", ".join(part.coordinates.values()))
     outcomes = [_outcome(*outcome, names) for outcome, names in alike.items()]
     held = len(parts) - len(in_the_way)
-    return "; ".join(one for one in (f"supported in {held} of {len(parts)} parts", *outcomes, few) if one)
+    return "; ".join(filter(None, [f"supported in {held} of {len(parts)} parts", *outcomes, impossible]))
 
 
-def _outcome(decision: str, reason: str, names: Sequence[str]) -> str:
+def _obstacle(kind: Kind, part: Part) -> str:
+    """Say why a part is undecided or not tested."""
+    if part.decision == "not tested":
+        return part.summary
+    needed = CORRELATION_MEMBERS if kind == "correlation" else MINIMUM_MEMBERS
+    if part.members < needed:
+        return f"{count_of_members(part.members)}, where a verdict needs {needed}"
+    if kind == "mean_in_interval" and part.p is None:
+        return "members diverged"
+    if kind == "correlation" and np.isnan(part.estimate):
+        return part.summary
+    return _OBSTACLES[kind]
+
+
+def _outcome(decision: Decision, reason: str, names: Sequence[str]) -> str:
     about = " and ".join(name for name in names if name)
     return decision + (f" for {about}" if about else "") + (f" ({reason})" if reason else "")
 
 
-def _alone(part: Part, parts: int) -> str:
-    """Say why a part that is decided by itself does not decide the claim."""
-    if part.p is None or part.decision not in {"supported", "contradicted"}:
+def _alone(part: Part, parts: int, impossible: str) -> str:
+    """Say why a part that is contradicted by itself does not contradict the claim."""
+    if part.p is None or impossible:
         return ""
-    if part.decision == "supported":
-        return f"{p_value(part.p)}, where a claim takes less than {_LEVEL:g}"
     return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
-
-
-def _unclear(part: Part) -> bool:
-    """Tell whether a part was supported at a confidence that is too low for a claim."""
-    return part.decision == "supported" and part.p is not None and part.p >= _LEVEL
 
 
 def _too_few_for_a_majority(kind: Kind, parts: Sequence[Part]) -> str:
     """Say so where even a part in which no member meets the condition could not contradict a claim of several."""
     members = max(part.members for part in parts)
     smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
-    possible = len(parts) < 2 or members < MINIMUM_MEMBERS or len(parts) * smallest < _LEVEL
+    possible = len(parts) < 2 or members < MINIMUM_MEMBERS or is_clear(len(parts) * smallest)
     if kind != "majority" or possible or not any(part.direction == "against" for part in parts):
         return ""
     return (
         f"with {members} members a majority over {len(parts)} parts cannot be contradicted "
-        f"({len(parts)} × {smallest:.2g} is above {_LEVEL:g})"
+        f"({len(parts)} × {smallest:.2g} is above {doubt():g})"
     )
 
 
@@ -309,13 +274,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def decided_by(verdict: Verdict) -> tuple[str, ...]:
-    """Say by what rule a claim was decided; where parts had several, each with the names of its parts.
-
-    >>> rose = Part("supported", 1.0, (0.5, 1.5), 0.01, 9, "", {"of": "up"}, rule="Up!")
-    >>> fell = Part("supported", -1.0, (-1.5, -0.5), 0.01, 9, "", {"of": "down"}, rule="Down!")
-    >>> decided_by(Verdict("mean_sign", "supported", (rose, fell), 9, 0.01))
-    ('For up: up!', 'For down: down!')
-    """
+    """Say by what rule a claim was decided; where parts had several, each with the names of its parts."""
     named: dict[str, list[str]] = {}
     for part in verdict.parts:
         named.setdefault(part.rule or RULES.get(verdict.kind, ""), []).append(", ".join(part.coordinates.values()))

@@ -6,8 +6,6 @@ A lower bound of 50.3 % decides a claim and "50 %" would not, so it is written w
 import math
 from collections.abc import Sequence
 
-from bathymetry.stats.checks import number
-
 _MOST_DIGITS = 12
 
 
@@ -24,12 +22,7 @@ def percent(share: float) -> str:
 
 
 def percent_range(low: float, high: float) -> str:
-    """Write an interval of shares in percent.
-
-    >>> percent_range(0.4439, 0.9748)
-    '44–97 %'
-    """
-    return f"{percent(number('low', low, nan=True))}–{percent(number('high', high, nan=True))} %"
+    return f"{percent(low)}–{percent(high)} %"
 
 
 def level(confidence: float) -> str:
@@ -56,15 +49,15 @@ def with_p(p: float | None) -> str:
 
 
 def with_interval(
-    estimate: float, interval: tuple[float, float], confidence: float, lines: Sequence[float] = (0.0,), unit: str = ""
+    estimate: float, interval: tuple[float, float], lines: Sequence[float] = (0.0,), unit: str = ""
 ) -> tuple[str, str]:
-    """Write a number and its interval with the digits that the width deserves; no bound is rounded over a line.
+    """Write a number and its 95 % interval with the digits that the width deserves; no bound is rounded over a line.
 
-    >>> with_interval(95.132, (95.021, 95.243), 0.95, unit=" %")
+    >>> with_interval(95.132, (95.021, 95.243), unit=" %")
     ('95.13 %', '95 % interval 95.02 to 95.24 %')
     """
     if not math.isfinite(estimate):
-        return "no number", f"no {level(confidence)}"
+        return "no number", "no 95 % interval"
     low, high = interval
     width = high - low if math.isfinite(high - low) else 0.0
     scale = width if width > 0 else abs(estimate) / 10 or 1.0
@@ -72,25 +65,23 @@ def with_interval(
     decimals = _decimals(values, [line for line in lines if math.isfinite(line)], 1 - math.floor(math.log10(scale)))
     plain = decimals <= 6 and max(abs(value) for value in values) < 1e7
     words = [_fixed(round(v, decimals), decimals) if plain else f"{v:.3g}".replace("-", "−") for v in values]
-    if len(values) < 3:
-        return words[0] + unit, f"no {level(confidence)}"
-    return words[0] + unit, f"{level(confidence)} {words[1]} to {words[2]}{unit}"
+    ends = f"95 % interval {words[1]} to {words[2]}{unit}" if len(values) == 3 else "no 95 % interval"
+    return words[0] + unit, ends
 
 
 def described(
     quantity: str,
     estimate: float,
     interval: tuple[float, float],
-    confidence: float,
     p: float | None,
     members: int,
     lines: Sequence[float] = (0.0,),
     unit: str = "",
 ) -> tuple[str, str]:
     """Write a quantity with its interval, and once more with p and the number of members."""
-    number_words, interval_words = with_interval(estimate, interval, confidence, lines, unit)
-    told = f"{quantity} {number_words} ({interval_words}"
-    return f"{told})", f"{told}{with_p(p)}, {count_of_members(members)})"
+    number, ends = with_interval(estimate, interval, lines, unit)
+    words = f"{quantity} {number} ({ends}"
+    return f"{words})", f"{words}{with_p(p)}, {count_of_members(members)})"
 
 
 def count_of_members(members: int) -> str:
