@@ -82,7 +82,6 @@ def _downloaded(name: str, file: str, mirrors: Sequence[str]) -> bytes:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, for what is downloaded and drawn."""
     return user_cache_path("bathymetry", appauthor=False)
 
 
@@ -201,8 +200,8 @@ def _digits() -> Data:
     """scikit-learn's 8×8 digits: the first 1,500 for training, pixels from 0 to 16 divided by 16."""
     bunch = load_digits()
     inputs, labels = torch.from_numpy(bunch.data).to(torch.uint8), torch.from_numpy(bunch.target).to(torch.int64)
-    train = Examples(inputs[:_DIGITS_TRAIN], labels[:_DIGITS_TRAIN], 1 / 16)
-    test = Examples(inputs[_DIGITS_TRAIN:], labels[_DIGITS_TRAIN:], 1 / 16)
+    halves = (slice(_DIGITS_TRAIN), slice(_DIGITS_TRAIN, None))
+    train, test = (Examples(inputs[half], labels[half], 1 / 16) for half in halves)
     return Data("digits", train, test, "scikit-learn's 8×8 digits", 10, (8, 8))
 
 

@@ -64,14 +64,9 @@ class Examples:
     def scaled(
         self, inputs: Shaped[Tensor, "row *feature"], dtype: torch.dtype = torch.float32
     ) -> Shaped[Tensor, "row *feature"]:
-        """Convert stored inputs to what a network receives.
+        """Convert rows of `inputs` to what a network that computes in a dtype receives: `inputs * scale`.
 
-        Args:
-            inputs: Rows of `inputs`.
-            dtype: The dtype in which the network computes.
-
-        Returns:
-            `inputs * scale`; int32 and int64 without a scale stay as they are, as an embedding expects them.
+        Whole numbers without a scale (int32 and int64) stay as they are, as an embedding expects them.
 
         Raises:
             InputError: If the inputs are no tensor of real numbers, or dtype is none.
@@ -120,8 +115,8 @@ class Data:
                 raise InputError(name, getattr(self, name), "expected text")
         if self.classes is not None:
             whole_number("classes", self.classes, 1)
-        shape = self.image_shape
-        if shape is not None and not (isinstance(shape, tuple) and all(isinstance(side, Integral) for side in shape)):
+        shape = () if self.image_shape is None else self.image_shape
+        if not isinstance(shape, tuple) or not all(isinstance(side, Integral) for side in shape):
             raise InputError("image_shape", shape, "expected a tuple of whole numbers, such as (28, 28), or None")
 
     def __repr__(self) -> str:

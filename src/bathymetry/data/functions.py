@@ -110,7 +110,6 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
 
 
 def _points(x: object) -> NDArray[np.float64]:
-    """Read points as float64."""
     try:
         if isinstance(x, Sized) and not hasattr(x, "shape") and len(x) > _MOST_SAMPLES:
             raise TypeError("too many")
@@ -125,8 +124,8 @@ def _points(x: object) -> NDArray[np.float64]:
 def _where(bad: NDArray[np.bool_], points: NDArray[np.float64]) -> str:
     """Say at which points a function can't be learned, and the remedy."""
     where = points[bad]
-    others = (
-        f"{where.size - 1:,} of the other {points.size - 1:,} inputs, between {where.min():.4g} and {where.max():.4g}"
-    )
-    also = f", and at {others}" if where.size > 1 else ""
+    also = ""
+    if where.size > 1:
+        ends = f"between {where.min():.4g} and {where.max():.4g}"
+        also = f", and at {where.size - 1:,} of the other {points.size - 1:,} inputs, {ends}"
     return f"at x = {where[0]:.4g}{also}; change low and high, or choose a function that is finite between them"

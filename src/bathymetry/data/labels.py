@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.resources import check_memory
 from bathymetry.core.tensors import stream
 
 Numbers = NDArray[np.int64]
@@ -44,7 +44,7 @@ def class_numbers(train: NDArray[Any], test: NDArray[Any]) -> tuple[Numbers, Num
     if unknown.size:
         few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
         notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
-    return learned.astype(np.int64), judged.astype(np.int64), count, notes
+    return learned, judged, count, notes
 
 
 def _is_one_hot(rows: NDArray[Any]) -> bool:
@@ -97,18 +97,15 @@ def label_noise(
     if not isinstance(members, range) or len(members) == 0 or min(members[0], members[-1]) < 0:
         raise InputError("members", members, "expected a range of at least one member, such as range(10)")
     _check_labels(labels, classes)
-    needed, free = 8 * labels.numel() * len(members), free_bytes()
-    if needed > free:
-        fault = f"their labels need {gigabytes(needed)} and there are {gigabytes(free)}"
-        raise InputError("members", members, f"{fault}; expected fewer members")
+    needed = 8 * labels.numel() * len(members)
+    check_memory("members", members, needed, "their labels need", "expected fewer members")
     count = round(share * len(labels))
-    drawn = []
-    for member in members:
-        own, generator = labels.clone(), stream(seed, member, "label noise")
+    noisy = labels.repeat(len(members), 1)
+    for own, member in zip(noisy, members, strict=True):
+        generator = stream(seed, member, "label noise")
         chosen = torch.randperm(len(labels), generator=generator)[:count]
         own[chosen] = torch.randint(0, classes, (count,), generator=generator)
-        drawn.append(own)
-    return torch.stack(drawn)
+    return noisy
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.errors import whole_number
+from bathymetry.core.resources import check_memory
 from bathymetry.core.tensors import stream_seed
 from bathymetry.data.examples import Data, Examples
 
@@ -94,10 +94,7 @@ def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
     """
     seed = whole_number("seed", seed, 0)
     for field, count in (("train", train), ("test", test)):
-        needed, free = whole_number(field, count, 1) * SIDE * SIDE, free_bytes()
-        if needed > free:
-            fault = f"they need {gigabytes(needed)} and there are {gigabytes(free)}"
-            raise InputError(field, count, f"{fault}; expected fewer")
+        check_memory(field, count, whole_number(field, count, 1) * SIDE * SIDE, "they need", "expected fewer")
     train_set, test_set = (_examples(seed, part, count) for part, count in enumerate((train, test)))
     return Data("strokes", train_set, test_set, SOURCE.format(seed), classes=10, image_shape=(SIDE, SIDE))
 
@@ -258,9 +255,9 @@ def _placed(path: PenPath, is_down: IsDown, width: PerImage) -> tuple[PenPath, P
     scale = (_BOX - width) / (high - low).max(1)
     path = (path - low[:, None]) * scale[:, None, None] + width[:, None, None] / 2
     step = np.linalg.norm(np.diff(path, axis=1), axis=2) * is_down
-    ink = np.pad(step / 2, ((0, 0), (0, 1))) + np.pad(step / 2, ((0, 0), (1, 0)))
-    around = np.pad(is_down, ((0, 0), (1, 1)))
-    ink = ink + _END * (around[:, 1:] != around[:, :-1])
+    around = np.pad(step / 2, ((0, 0), (1, 1)))
+    is_around = np.pad(is_down, ((0, 0), (1, 1)))
+    ink = around[:, 1:] + around[:, :-1] + _END * (is_around[:, 1:] != is_around[:, :-1])
     rest = SIDE - (high - low) * scale[:, None] - width[:, None]
     return path + np.floor(rest / 2)[:, None], ink
 
@@ -275,7 +272,8 @@ def _pressure(draws: _Draws) -> PerSample:
 def _rendered(path: PenPath, ink: PerSample, radius: PerImage) -> Pixels:
     """Draw the pen: Gaussians along the path, summed as one matrix product per image, solved for the distance."""
     centres = torch.arange(SIDE, dtype=torch.float64) + 0.5
-    gaussian = torch.exp(-((torch.from_numpy(path)[..., None] - centres) ** 2) / (2 * _SIGMA**2))
+    offset = torch.from_numpy(path)[..., None] - centres
+    gaussian = offset.square_().div_(-2 * _SIGMA**2).exp_()
     across, down = gaussian[:, :, 0], gaussian[:, :, 1]
     ridge = torch.bmm((down * torch.from_numpy(ink)[..., None]).mT, across) / (2 * math.pi * _SIGMA**2)
     straight = math.log(math.sqrt(2 * math.pi) * _SIGMA)

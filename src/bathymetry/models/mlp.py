@@ -9,7 +9,7 @@ from typing import Final
 from torch import nn
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.resources import check_memory
 
 _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "relu": nn.ReLU,
@@ -49,12 +49,10 @@ def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
           (2): Linear(in_features=2, out_features=1, bias=True)
         )
     """
-    needed, free = 4 * parameter_count(widths), free_bytes()
+    needed = 4 * parameter_count(widths)
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise InputError("activation", activation, f"expected one of {', '.join(_ACTIVATIONS)}")
-    if needed > free:
-        fault = f"its parameters need {gigabytes(needed)} and there are {gigabytes(free)}"
-        raise InputError("widths", tuple(widths), f"{fault}; expected smaller widths")
+    check_memory("widths", tuple(widths), needed, "its parameters need", "expected smaller widths")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
