@@ -11,7 +11,7 @@ def ticks(axis, drawn):
 
 
 def places(*numbers):
-    return Horizontal.over("x", np.array(numbers, float), "Parameters", "log").channel().to_dict()["axis"]["values"]
+    return Horizontal.over(np.array(numbers, float), "Parameters", "log").channel().to_dict()["axis"]["values"]
 
 
 @pytest.mark.parametrize("ratio", [1.02, 1.1, 1.25, 1.5, 1.9, 2.5, 4.0, 9.0, 30.0, 90.0, 500.0, 1e4, 1e9])
@@ -56,6 +56,6 @@ def test_values_are_drawn_as_they_are_averaged_and_those_without_a_place_are_gap
 
 
 def test_each_point_has_the_column_half_way_to_its_neighbours():
-    linear = Horizontal.over("x", np.array([0.0, 10.0, 30.0]), "", "linear")
+    linear = Horizontal.over(np.array([0.0, 10.0, 30.0]), "", "linear")
     assert [ends.tolist() for ends in linear.columns()] == [[0, 5, 20], [5, 20, 30]]
-    assert Horizontal.over("x", np.array([1.0, 100.0]), "", "log").columns()[0] == pytest.approx([1, 10])
+    assert Horizontal.over(np.array([1.0, 100.0]), "", "log").columns()[0] == pytest.approx([1, 10])

@@ -184,12 +184,8 @@ class Horizontal:
     places: Float[np.ndarray, " point"]  # rising
 
     @classmethod
-    def over(cls, name: str, x: Float[np.ndarray, " all"], title: str, scale: XScale) -> "Horizontal":
+    def over(cls, x: Float[np.ndarray, " all"], title: str, scale: XScale) -> "Horizontal":
         """Order points by where they lie, leave out those without a place, and thin them out."""
-        if scale == "epoch" and x.min() < 0:
-            raise InputError(name, x.min(), "expected at least 0; a linear axis has room for it")
-        if scale == "log" and not (x > 0).any():
-            raise InputError(name, x.max(), "expected a number above 0 on a logarithmic axis")
         rising = np.argsort(x, kind="stable")
         rising = rising[x[rising] > 0] if scale == "log" else rising
         kept = rising[thin(len(rising), logarithmic=scale != "linear")]

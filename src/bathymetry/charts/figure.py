@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,6 +97,8 @@ def view(
     """Put layers together, from the back to the front, with a key that travels with the chart."""
     # The page shows the entries of `key`; a printed figure those of `marks` too, and is spared clipping, which is slow,
     # where nothing drawn leaves the plot.
+    if isinstance(height, bool) or not isinstance(height, Real) or not 0 < height < 100_000:
+        raise InputError("height", height, "expected a number of pixels above 0")
     meta = {"key": [asdict(one) for one in key], "marks": [asdict(one) for one in marks], "clipped": clipped}
     # Vega names a layer's marks after the layer, and draws nothing at all where two have one name.
     names = [layer.name for layer in layers if isinstance(layer.name, str)]
@@ -331,7 +334,6 @@ def _rename(drawn: ElementTree.Element, prefix: str) -> None:
         for name, value in one.attrib.items():
             if name == "id":
                 one.set(name, prefix + value)
-            elif "url(#" in value:
-                one.set(name, value.replace("url(#", f"url(#{prefix}"))
-            elif name.endswith("href") and value.startswith("#"):
-                one.set(name, f"#{prefix}{value[1:]}")
+            else:
+                mark = "#" if name.endswith("href") and value.startswith("#") else "url(#"
+                one.set(name, value.replace(mark, mark + prefix))

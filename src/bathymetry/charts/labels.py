@@ -117,16 +117,21 @@ def axis_of(
 
 
 def horizontal_of(values: xr.DataArray, x: str, scale: object = None) -> Horizontal:
-    """Make the horizontal axis of a dimension."""
+    """Make the horizontal axis of a dimension, along which the points lie in order."""
     along = values[x]
     if along.dtype.kind not in "iufb":
         remedy = "such as days" if along.dtype.kind in "mM" else "or use dots, which draws one row per name"
         raise InputError("values", f"coordinates {x} of {along.dtype}", f"expected numbers along the axis, {remedy}")
-    if not np.isfinite(along.values).all():
+    places = along.values.astype(float)
+    if not np.isfinite(places).all():
         raise InputError("values", f"coordinates {x} that are not finite", "expected finite numbers along the axis")
     scale = along.attrs.get("scale", "linear") if scale is None else scale
     chosen = cast(XScale, _one_of("x_scale", scale, X_SCALES))
-    return Horizontal.over(x, along.values.astype(float), title(along), chosen)
+    if chosen == "epoch" and places.min() < 0:
+        raise InputError(x, places.min(), "expected at least 0; a linear axis has room for it")
+    if chosen == "log" and not (places > 0).any():
+        raise InputError(x, places.max(), "expected a number above 0 on a logarithmic axis")
+    return Horizontal.over(places, title(along), chosen)
 
 
 def check_ends(field: str, ends: Any, above: float = -math.inf) -> tuple[float, float] | None:
@@ -139,12 +144,6 @@ def check_ends(field: str, ends: Any, above: float = -math.inf) -> tuple[float, 
         both = f", both above {above:g}" if math.isfinite(above) else ""
         raise InputError(field, ends, f"expected two finite numbers, the lower first{both}")
     return pair[0], pair[1]
-
-
-def check_height(value: object) -> None:
-    """Insist on a height in pixels."""
-    if not 0 < _finite(value) < 100_000:
-        raise InputError("height", value, "expected a number of pixels above 0")
 
 
 def check_references(references: object) -> None:

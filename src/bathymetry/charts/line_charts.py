@@ -19,7 +19,6 @@ from bathymetry.charts.labels import (
     arranged,
     axis_of,
     check_ends,
-    check_height,
     check_references,
     facets,
     horizontal_of,
@@ -81,7 +80,6 @@ def lines(
     if not isinstance(members, str) or members not in _MEMBER:
         raise InputError("members", members, "expected lines or dots")
     check_references(references)
-    check_height(height)
     noisy = None if behind is None else _behind(behind, whole, series, x)
     members = members if len(across.places) > 1 else "dots"  # a line of one point cannot be seen
     several, panels = series is not None, []
@@ -246,7 +244,6 @@ def predictions(
         raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} places")
     if truth_label == _MEAN:
         raise InputError("truth_label", truth_label, "expected another name than that of the mean")
-    check_height(height)
     across = horizontal_of(whole, x, "linear")
     places, names = across.places, (_MEAN, truth_label)
     low, high = check_ends("trained_on", trained_on) or (places[0], places[-1])

@@ -14,7 +14,6 @@ from bathymetry.charts.labels import (
     arranged,
     axis_of,
     check_ends,
-    check_height,
     check_references,
     facets,
     long_name,
@@ -200,7 +199,6 @@ def scatter(
     if series_names(up, series) != names:
         raise InputError("y", f"another {series}", f"expected the same {series} as in x, in the same order")
     check_references(references)
-    check_height(height)
     key = [Entry(name, SERIES[k % len(SERIES)], _SHAPES[k % len(_SHAPES)]) for k, name in enumerate(names)]
     legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
     colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
@@ -265,7 +263,6 @@ def paths(
     for dim, count in shades.sizes.items():
         if count != plane.sizes[dim]:
             raise InputError("colour", f"{count} along {dim}", f"expected {plane.sizes[dim]}, as of points")
-    check_height(height)
     names = plane["component"].values.tolist()
     first, second = (Axis(name if isinstance(name, str) else f"Component {name}") for name in names)
     what = long_name(shades).partition(" (")[0]
