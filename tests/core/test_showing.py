@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.core.showing import readable
+from bathymetry.core.showing import joined, printable, readable, short
 from bathymetry.training import Checkpoint
 
 RESULTS = [
@@ -149,3 +149,17 @@ def test_an_ensemble_shows_itself_in_a_notebook_with_what_was_recorded():
     trained = bm.train(network, COS, members=2, epochs=1, same_start=True)
     assert trained._repr_html_().startswith("<p>Trained(2 members of ")
     assert "split" in trained._repr_html_()
+
+
+def test_numbers_and_tensors_are_short():
+    values = (torch.tensor(96.0), torch.tensor([0.5, 1 / 3]), torch.zeros(10, 195))
+    assert [short(one) for one in values] == ["96", "[0.5, 0.3333]", "(10, 195) float32"]
+
+
+def test_control_characters_are_escaped_and_letters_stay():
+    assert printable("a line\nand \x1b[2J, café") == "a line\nand \\x1b[2J, café"
+    assert printable("a\nb", allowed="") == "a\\nb"
+
+
+def test_words_are_joined_into_a_list():
+    assert [joined(words) for words in ([], ["one"], ["one", "two", "three"])] == ["", "one", "one, two and three"]

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.linalg import MatrixOperator, NotConverged, diagonal, eigenpairs, spectral_density, trace
+from bathymetry.linalg import (
+    MatrixOperator,
+    NotConverged,
+    ScaledOperator,
+    diagonal,
+    eigenpairs,
+    spectral_density,
+    trace,
+)
+from bathymetry.linalg.estimates import few_samples
 
 
 def chance(seed=0):
@@ -257,3 +266,14 @@ def test_a_shares_error_covers_what_too_few_steps_leave_over_too(probes, steps, 
         share, error = found.mass(low, high)
         covered.append(float(abs(share - truth) < 1.96 * error))
     assert sum(covered) / len(covered) > 0.8
+
+
+def test_a_scaled_operator_is_the_matrix_between_two_diagonal_ones():
+    matrix = MatrixOperator(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))
+    scaled = ScaledOperator(matrix, torch.tensor([1.0, 10.0]))
+    assert scaled(torch.eye(2)).tolist() == [[2.0, 10.0], [10.0, 300.0]]
+
+
+def test_a_standard_error_of_few_samples_is_widened_as_students_distribution_is():
+    assert few_samples(2) == pytest.approx(12.7062 / 1.95996, rel=1e-4)
+    assert few_samples(1000) == pytest.approx(1.0, abs=2e-3)

@@ -37,7 +37,8 @@ def get(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise DamagedError(f"{path} can't be read (it is {_kind(mode)} instead of an ordinary file).")
+            kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+            raise DamagedError(f"{path} can't be read (it is {kind} instead of an ordinary file).")
         return path.read_bytes()
     except FileNotFoundError as error:
         cause = "it is a link that leads nowhere" if path.is_symlink() else "there is no such file"
@@ -57,8 +58,3 @@ def names(folder: Path) -> list[str]:
     except OSError as error:
         raise StorageError(f"{folder} can't be read ({error.strerror or error}).") from error
     return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket"}
-    return next((name for is_so, name in kinds.items() if is_so(mode)), "a device")

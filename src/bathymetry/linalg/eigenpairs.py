@@ -80,7 +80,9 @@ def eigenpairs(
         return _of_whole(operator, k, which, tolerance)
     if first is None:
         first = torch.randn(1, operator.dimension, generator=generator).to(operator.device, operator.dtype)
-    run = Krylov(operator, first, min(max(max_vectors, 3 * wanted + 10), _room(operator, wanted)), generator)
+    affordable = int(_BASIS // (operator.dimension * torch.finfo(operator.dtype).bits // 8))
+    room = max(affordable, 2 * wanted + 6)  # in any case enough to restart with
+    run = Krylov(operator, first, min(max(max_vectors, 3 * wanted + 10), room), generator)
     complete = _converges(run, k, which, tolerance, limit, certifying=False)
     while certify and complete and run.size < operator.dimension:
         before = _chosen_values(run, k, which)
@@ -136,12 +138,6 @@ def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float)
     vectors = 4 * dimension if dimension <= 3 * wanted else wanted  # of a whole matrix, and of those wanted
     check_memory("k", k, 8 * dimension * vectors, "the eigenvectors take", "expected a smaller number")
     return wanted
-
-
-def _room(operator: SymmetricOperator, wanted: int) -> int:
-    """Compute how many vectors to keep: as many as fit, and in any case enough to restart with."""
-    each = operator.dimension * torch.finfo(operator.dtype).bits // 8
-    return max(int(_BASIS // each), 2 * wanted + 6)
 
 
 def _start(operator: SymmetricOperator, start: Tensor) -> Float[Tensor, "1 dimension"]:
