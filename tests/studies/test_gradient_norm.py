@@ -106,3 +106,7 @@ def test_the_steepest_layer_is_that_of_many_epochs_and_only_if_no_other_comes_ne
     finding = FULL.layers(layered(spread))[1]
     assert "Over the last 10 epochs layer 2 has the largest norm" in finding
     assert words in finding
+
+
+def test_one_member_gives_no_interval_to_compare_layers_by():
+    assert "its 95 % interval is unknown" in FULL.layers(layered(0.1).isel(member=[0]))[1]

@@ -200,8 +200,8 @@ class GradientNorm(FunctionStudy):
         close = [name for name, band in bands.items() if name != largest and band.high > bands[largest].low]
         found = f"Over the last {count:,} epochs {largest} has the largest norm, {centre(late.sel(layer=largest))}"
         others = f"the 95 % interval{'s' * (len(close) > 1)} of {joined(close)} overlap{'s' * (len(close) == 1)}"
-        end = others if close else "its 95 % interval lies above all others"
-        return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {end}."
+        alone = "its 95 % interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
+        return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {others if close else alone}."
 
     @figure(
         "Largest eigenvalue of the preconditioned Hessian",
