@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.resources import check_memory, free_bytes
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import stream_seed, unwrapped
 from bathymetry.data.examples import Examples
@@ -175,14 +175,6 @@ def refusing(field: str, value: object, problem: str, expected: str) -> Iterator
         raise InputError(field, value, f"{problem} ({first_line(error)}); {expected}") from error
 
 
-def check_memory(field: str, value: object, needed: int, what: str, expected: str) -> None:
-    """Refuse what takes more memory than is free."""
-    free = free_bytes()
-    if needed > free:
-        sizes = f"{what} about {gigabytes(needed)} and {gigabytes(free)} are free"
-        raise InputError(field, value, f"{sizes}; expected {expected}")
-
-
 def build_members(
     build: Callable[[], nn.Module], members: range, seed: int, *, same_start: bool = False
 ) -> list[nn.Module]:
@@ -233,8 +225,9 @@ def _check_size(first: nn.Module, members: int) -> None:
     objects = sum(1 for _ in first.modules()) + len(tensors)
     each = _COPIES * sum(one.nbytes for one in tensors) + _OBJECT_BYTES * objects
     most = free_bytes() // each
-    what = f"networks of {sum(p.numel() for p in first.parameters()):,} parameters take"
-    check_memory("members", members, each * members, what, f"at most {most:,}" if most else "a smaller network")
+    what = f"networks of {sum(p.numel() for p in first.parameters()):,} parameters take about"
+    remedy = f"expected at most {most:,}" if most else "expected a smaller network"
+    check_memory("members", members, each * members, what, remedy)
 
 
 def _check_starts(built: Sequence[nn.Module], members: range) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line, whole_number
+from bathymetry.core.resources import check_memory
 from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
@@ -22,7 +23,6 @@ from bathymetry.training.ensemble import (
     StackedTensors,
     build_members,
     check_fit,
-    check_memory,
 )
 from bathymetry.training.loss import Criterion
 from bathymetry.training.module_backends import BACKENDS, BackendName, LoopBackend, choose_backend
@@ -399,5 +399,5 @@ def _device(device: str | torch.device) -> torch.device:
 
 
 def _check_room(field: str, count: int, bytes_each: int) -> None:
-    what = f"what is kept at {count:,} epochs takes"
-    check_memory(field, f"{count:,} epochs", count * (bytes_each + _ROW_BYTES), what, "a list of fewer epochs")
+    what = f"what is kept at {count:,} epochs takes about"
+    check_memory(field, f"{count:,} epochs", count * (bytes_each + _ROW_BYTES), what, "expected fewer epochs")

@@ -11,9 +11,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.resources import check_memory
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import Purpose, stream
-from bathymetry.training.ensemble import Backend, Ensemble, EvaluationSet, StackedTensors, check_memory
+from bathymetry.training.ensemble import Backend, Ensemble, EvaluationSet, StackedTensors
 from bathymetry.training.loss import is_correct
 
 _PASS_BYTES = 4_000_000
@@ -190,8 +191,9 @@ def evaluate(
                 weight[place] += divisor
         else:
             if start == 0:
-                what, expected = f"the outputs of {len(data):,} examples take", "a loss of PyTorch, or fewer examples"
-                check_memory("loss", criterion.name, 2 * len(data) * outputs[:, 0].nbytes, what, expected)
+                what = f"the outputs of {len(data):,} examples take about"
+                remedy = "expected fewer examples, or a loss of PyTorch"
+                check_memory("loss", criterion.name, 2 * len(data) * outputs[:, 0].nbytes, what, remedy)
             collected.append((outputs.clone(), targets))  # a backend may reuse the memory of its outputs
         classes = _are_classes(outputs, targets)
         if classes:
