@@ -1,7 +1,7 @@
 """The loss surface of a network: θ ↦ loss, for one network, one loss function and one set of data."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -286,10 +286,11 @@ class LossSurface:
         self, direction: Float[Tensor, " parameter"], theta: Float[Tensor, " parameter"] | None = None
     ) -> Float[Tensor, " example"]:
         """Compute ∂ℓᵢ/∂θ·v at one θ for each example by itself, in order, float64; 0 for ignored examples."""
-        derivatives = self._derivatives
-        return self._by_example(
-            lambda point, batch: derivatives.example_slopes(point, batch, direction.to(point)), theta
-        )
+
+        def slopes(point: Tensor, batch: Batch) -> Tensor:
+            return self._derivatives.example_slopes(point, batch, direction.to(point))
+
+        return self._by_example(slopes, theta)
 
     def example_weights(self) -> Float[Tensor, " example"]:
         """Compute what the mean of each example alone would be divided by, in order, float64; 1 under a sum."""
@@ -390,14 +391,16 @@ class LossSurface:
             "gauss_newton": self._derivatives.gauss_newton,
             "fisher": self._derivatives.fisher,
         }[matrix]
+
+        def products(parts: Iterable[tuple[float, Batch, int]]) -> Iterator[Prepared]:
+            return ((share, prepare(points, batch), vectors) for share, batch, vectors in parts)
+
         with self._network.measuring():
             fit_together, parts = self._parts.for_products(points)
             if fit_together:
-                kept = [(share, prepare(points, batch), vectors) for share, batch, vectors in parts]
+                kept = list(products(parts))
                 return lambda: kept
-        return lambda: (
-            (share, prepare(points, batch), vectors) for share, batch, vectors in self._parts.for_products(points)[1]
-        )
+        return lambda: products(self._parts.for_products(points)[1])
 
     def _by_example(
         self,
