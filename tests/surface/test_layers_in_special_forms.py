@@ -189,8 +189,8 @@ def test_sparse_gradients_of_a_function_are_refused_with_a_way_on_that_works():
 def test_torchscript_is_refused_for_the_network_that_it_was_made_from(take):
     model, data = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), (drawn(5, 2), drawn(5, 1))
     taken = take(model)
-    with pytest.raises(InputError, match=r"model = a \w+: .*expected the original nn\.Module"):
+    with pytest.raises(InputError, match=r"model = a \w+: .*expected the nn\.Module"):
         LossSurface(taken, "mse", data)
     surface = LossSurface(model, "mse", data)
-    with pytest.raises(InputError, match=r"network = a \w+: .*expected the original nn\.Module"):
+    with pytest.raises(InputError, match=r"network = a \w+: .*expected the nn\.Module"):
         surface.flatten(taken)
