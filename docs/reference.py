@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bathymetry.claims import Claim
+from bathymetry.claims.judging import Claim
 from bathymetry.stats import Part, holm
 from bathymetry.stats.verdict import RENAMED, combine
-from bathymetry.studies import SHIPPED, find
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -10,7 +10,9 @@ else.
 import tomllib
 from pathlib import Path
 
-from bathymetry.studies import SHIPPED, find, reference_verdicts
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.reference import reference_verdicts
 
 DOCS = Path(__file__).parent
 SYMBOLS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "undecided": "? undecided"}

@@ -83,3 +83,19 @@ def test_an_exported_function_or_class_says_what_it_takes_and_returns(value):
     else:  # a record, whose fields say what they are, or an error
         assert value.__doc__
         assert not value.__doc__.startswith(f"{value.__name__}("), "dataclass wrote this docstring"
+
+
+COUNT = """
+import inspect
+import bathymetry as bm
+packages = [bm, *(one for name in bm.__all__ if inspect.ismodule(one := getattr(bm, name)))]
+found = (getattr(package, name) for package in packages for name in package.__all__)
+names = {id(one) for one in found if not inspect.ismodule(one)}
+print(len(names), *(package.__name__ for package in packages))
+"""
+
+
+def test_there_are_at_most_90_public_names_and_none_of_the_engine():
+    found = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True).stdout.split()
+    assert int(found[0]) <= 90
+    assert not {"bathymetry.store", "bathymetry.execution", "bathymetry.report"} & set(found[1:])

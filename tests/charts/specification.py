@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from bathymetry.charts import Panel
+from bathymetry.charts.figure import Panel
 
 
 def chart_of(panels: list[Panel]) -> alt.LayerChart:

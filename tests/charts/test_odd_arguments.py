@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 
 from bathymetry import charts
+from bathymetry.charts import figure
 from bathymetry.core.errors import InputError
 
 LOSSES = xr.DataArray(
@@ -39,7 +40,7 @@ CALLS = {
     ),
     "paths": (charts.paths, {"points": PLACES, "colour": PLACES.isel(component=0), "facet": None, "height": 300}),
     "reference": (charts.Reference, {"value": 1.0, "axis": "x", "at": "end"}),
-    "panel": (charts.Panel, {"chart": PANEL.chart}),
+    "panel": (figure.Panel, {"chart": PANEL.chart}),
 }
 ODD = [
     None, "a", "", 3, -1, 10**400, float("nan"), [], [1, 2, 3], (1, 2, 3), (2.0, 1.0), ("a", "b"), {}, object(), len,

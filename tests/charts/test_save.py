@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import vl_convert
 
-from bathymetry.charts import Figure, Panel, attrs, lines, predictions, save
-from bathymetry.charts.figure import Figures, drawing
+from bathymetry.charts import Figure, attrs, lines, predictions, save
+from bathymetry.charts.figure import Figures, Panel, drawing
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind

@@ -3,8 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.claims import Claim, judge, majority, stochastic_order
-from bathymetry.stats import not_run
+from bathymetry.claims import majority, stochastic_order
+from bathymetry.claims.judging import Claim, judge
+from bathymetry.stats.verdict import not_run
 
 ORDER = stochastic_order("epochs to fit", "arcsinh", "cos", dim="function")
 

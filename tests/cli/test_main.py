@@ -18,8 +18,9 @@ from bathymetry.cli.terminal import say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.storage import put
-from bathymetry.execution import run_study
-from bathymetry.store import output_folder, write_results
+from bathymetry.execution.run import run_study
+from bathymetry.store.folder import output_folder
+from bathymetry.store.results import write_results
 
 SMOKE = ["run", "depth-function", "--preset", "smoke", "--samples", "20", "--epochs", "3"]
 

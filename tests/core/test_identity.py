@@ -19,7 +19,7 @@ from torch.nn import functional
 import bathymetry as bm
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, describe
-from bathymetry.store import config_hash
+from bathymetry.store.chunks import config_hash
 
 
 @dataclass(frozen=True)

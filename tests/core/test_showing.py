@@ -10,7 +10,8 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry.core.showing import joined, printable, readable, short
-from bathymetry.training import Checkpoint
+from bathymetry.linalg import estimates
+from bathymetry.training.checkpoint import Checkpoint
 
 RESULTS = [
     one
@@ -64,7 +65,7 @@ def test_an_ensembles_counts_are_lists_of_plain_numbers():
 
 
 def test_numbers_have_four_digits_and_no_needless_exponent():
-    shown = repr(bm.linalg.Trace(12345.678, math.nan, 60)), repr(bm.linalg.Trace(1.23456e-7, math.inf, 60))
+    shown = repr(estimates.Trace(12345.678, math.nan, 60)), repr(estimates.Trace(1.23456e-7, math.inf, 60))
     assert shown == (
         "Trace(value=12346, standard_error=nan, num_matvecs=60)",
         "Trace(value=1.235e-07, standard_error=inf, num_matvecs=60)",

@@ -7,7 +7,8 @@ import torch
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import available, catalogue, fetch, subset
+from bathymetry.data import catalogue, fetch, subset
+from bathymetry.data.catalogue import available
 from data import files
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import FUNCTIONS, evaluate
+from bathymetry.data.expression import FUNCTIONS
+from bathymetry.data.functions import evaluate
 
 X = np.concatenate([np.linspace(-10, 10, 41), [0.3, np.pi, -1e-9]])
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from bathymetry.core.errors import InputError
-from bathymetry.data import evaluate, function
+from bathymetry.data import function
+from bathymetry.data.functions import evaluate
 
 
 def test_targets_are_the_function_at_the_inputs():

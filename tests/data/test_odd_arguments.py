@@ -6,6 +6,8 @@ import torch
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
+from bathymetry.data import functions
+from bathymetry.models.mlp import parameter_count
 
 COS = bm.data.function("cos", samples=20)
 
@@ -54,7 +56,7 @@ CALLS = {
         bm.data.function,
         {"name": "cos", "low": -1.0, "high": 1.0, "samples": 5, "seed": 0, "test_samples": 5},
     ),
-    "evaluate": (bm.data.evaluate, {"name": "cos", "x": np.ones(3), "allow_nan": False}),
+    "evaluate": (functions.evaluate, {"name": "cos", "x": np.ones(3), "allow_nan": False}),
     "subset": (bm.data.subset, {"data": COS, "train": 5, "test": 5, "seed": 0}),
     "label_noise": (
         bm.data.label_noise,
@@ -77,7 +79,7 @@ CALLS = {
     ),
     "mlp": (bm.mlp, {"widths": [1, 2, 1], "activation": "relu"}),
     "MLPConfig": (lambda **given: bm.MLPConfig(**given)(), {"widths": (1, 2, 1), "activation": "relu"}),
-    "parameter_count": (bm.models.parameter_count, {"widths": [1, 2, 1]}),
+    "parameter_count": (parameter_count, {"widths": [1, 2, 1]}),
     "fit_budget": (
         bm.fit_budget,
         {"parameters": 100, "inputs": 1, "outputs": 1, "hidden_layers": 2, "shape": [1, 2]},

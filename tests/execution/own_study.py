@@ -9,8 +9,9 @@ from pydantic import Field
 import bathymetry as bm
 from bathymetry.charts import dots
 from bathymetry.claims import stochastic_order
-from bathymetry.store import Chunk
-from bathymetry.studies import Drawn, JointMeasurement, Planned, Widths
+from bathymetry.store.chunks import Chunk
+from bathymetry.studies import Drawn, JointMeasurement, Planned
+from bathymetry.studies.settings import Widths
 
 
 def distances(chunks: Sequence[Chunk]) -> xr.Dataset:

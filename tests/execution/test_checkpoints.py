@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import bathymetry as bm
-from bathymetry.execution import train_chunk, training
-from bathymetry.store import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint
+from bathymetry.execution import training
+from bathymetry.execution.training import train_chunk
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
+from bathymetry.store.chunks import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint
 from bathymetry.training import checkpoint
 
 MEMBERS = range(2, 5)

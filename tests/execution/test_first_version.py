@@ -8,7 +8,7 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry.core.identity import digest
 from bathymetry.report.publishing import publish
-from bathymetry.store import OutdatedError, read_results
+from bathymetry.store.results import OutdatedError, read_results
 
 SMALL = {"data": "digits", "train_examples": 100, "test_examples": 50, "few_examples": 50, "epochs": 1, "few_epochs": 1}
 

@@ -12,8 +12,9 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.execution import compare, run_study
-from bathymetry.store import read_results
+from bathymetry.execution.run import run_study
+from bathymetry.execution.work import compare
+from bathymetry.store.results import read_results
 
 OWN = str(Path(__file__).with_name("own_study.py"))
 THREADS = str(Path(__file__).with_name("threads_study.py"))

@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.linalg import (
-    MatrixOperator,
-    NotConverged,
-    ScaledOperator,
-    diagonal,
-    eigenpairs,
-    spectral_density,
-    trace,
-)
-from bathymetry.linalg.estimates import few_samples
+from bathymetry.linalg import MatrixOperator
+from bathymetry.linalg.density import spectral_density
+from bathymetry.linalg.eigenpairs import NotConverged, eigenpairs
+from bathymetry.linalg.estimates import diagonal, few_samples, trace
+from bathymetry.linalg.operator import ScaledOperator
 
 
 def chance(seed=0):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.models import parameter_count
+from bathymetry.models.mlp import parameter_count
 
 
 @pytest.mark.parametrize("hidden", [(30,), (25, 60, 38), (20, 40, 60, 50, 30)])

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.models import mlp, parameter_count
+from bathymetry.models import mlp
+from bathymetry.models.mlp import parameter_count
 
 COUNTS = {
     (1, 250, 1): 751,

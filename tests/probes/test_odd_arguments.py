@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry import LossSurface, linalg, probes
+from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
+from bathymetry.linalg import eigenpairs, estimates
 
 SIZE = 5
 
@@ -181,7 +182,7 @@ def test_what_is_no_input_is_refused(inputs, unchecked):
     refused(probes.dead_units, "inputs", bm.mlp([1, 3, 1]), inputs)
 
 
-@pytest.mark.parametrize("ask", [lambda o: linalg.eigenpairs(o, 1), linalg.trace, linalg.diagonal])
+@pytest.mark.parametrize("ask", [lambda o: eigenpairs.eigenpairs(o, 1), estimates.trace, estimates.diagonal])
 @pytest.mark.parametrize("instead", [None, torch.eye(3), "matrix"])
 def test_what_is_no_operator_is_refused(ask, instead, unchecked):
     refused(ask, "operator", instead)

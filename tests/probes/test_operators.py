@@ -59,7 +59,7 @@ def test_an_operator_is_preconditioned_by_scaling_it():
     operator = linalg.MatrixOperator(matrix)
     with pytest.raises(InputError, match=r"^preconditioner = "):
         probes.eigenvalues(operator, k=1, preconditioner=divisor)
-    scaled = probes.eigenvalues(linalg.ScaledOperator(operator, divisor.rsqrt()), k=1).values
+    scaled = probes.eigenvalues(operator.ScaledOperator(operator, divisor.rsqrt()), k=1).values
     torch.testing.assert_close(scaled[0], probes.preconditioned_eigenvalue(quadratic(matrix), preconditioner=divisor))
 
 

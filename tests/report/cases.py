@@ -3,8 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts import Figure, Panel, Reference, attrs, dots, lines, paths, predictions, scatter
-from bathymetry.claims import Judged, ReferenceVerdict
+from bathymetry.charts import Figure, Reference, attrs, dots, lines, paths, predictions, scatter
+from bathymetry.charts.figure import Panel
+from bathymetry.claims.judging import Judged, ReferenceVerdict
 from bathymetry.report.page import Report
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import Part, Verdict

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bathymetry.claims import Judged
+from bathymetry.claims.judging import Judged
 from bathymetry.report.page import page
 from bathymetry.stats import Verdict
 from report.browsing import until

@@ -16,7 +16,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.report.publishing import publish
 from bathymetry.report.stored import _claim, read_section
-from bathymetry.store import read_results, write_results
+from bathymetry.store.results import read_results, write_results
 from report.cases import HOSTILE
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"

@@ -8,6 +8,7 @@ import torch
 
 from bathymetry import stats
 from bathymetry.core.errors import InputError
+from bathymetry.stats import intervals
 from bathymetry.stats.rules import mean_in_interval
 from bathymetry.stats.wording import percent_range
 
@@ -18,7 +19,7 @@ RIGHT = {
     "jackknife": {"values": NUMBERS, "statistic": np.mean},
     "logit_accuracy": {"total": 100},
     "mann_whitney": {"a": NUMBERS, "b": NUMBERS},
-    "mean_interval": {"values": NUMBERS, "axis": 0, "transform": stats.LOG, "confidence": 0.95},
+    "mean_interval": {"values": NUMBERS, "axis": 0, "transform": intervals.LOG, "confidence": 0.95},
     "spearman_z": {"x": NUMBERS, "y": NUMBERS},
 }
 WRONG = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats import Part, not_run
+from bathymetry.stats import Part
 from bathymetry.stats.comparisons import best_of, stochastic_order
 from bathymetry.stats.rules import correlation, majority, mean_in_interval, mean_sign
-from bathymetry.stats.verdict import combine
+from bathymetry.stats.verdict import combine, not_run
 
 DIRECTIONS = {"supported": "for", "contradicted": "against"}
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import IDENTITY, LOG, clopper_pearson, logit_accuracy, mean_interval
-from bathymetry.stats.intervals import superiority_interval, t_interval, t_tails
+from bathymetry.stats import clopper_pearson, mean_interval
+from bathymetry.stats.intervals import IDENTITY, LOG, logit_accuracy, superiority_interval, t_interval, t_tails
 
 T_5 = 2.570581835636314  # 97.5 % point of Student's t with 5 degrees of freedom, from tables
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import FISHER, LOG, Transform, spearman_z
+from bathymetry.stats.intervals import FISHER, LOG, Transform
+from bathymetry.stats.per_member import spearman_z
 from bathymetry.stats.rules import mean_sign
 
 rising = partial(mean_sign, expected="above")

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import FISHER, IDENTITY, LOG, logit_accuracy
-from bathymetry.stats.intervals import accuracy, logit
+from bathymetry.stats.intervals import FISHER, IDENTITY, LOG, accuracy, logit, logit_accuracy
 
 
 def test_logit_of_all_none_and_half():

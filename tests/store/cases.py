@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from bathymetry.store import Chunk
+from bathymetry.store.chunks import Chunk
 
 
 def chunk(members: range, epochs: int = 3) -> Chunk:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.core.errors import DamagedError, StorageError
-from bathymetry.store import chunk_path, config_hash, load, missing, read_chunk, save, stored, verify
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
+from bathymetry.store.chunks import chunk_path, config_hash, load, missing, read_chunk, save, stored, verify
 from store import cases
 
 SETTING = {"epochs": 3}

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.store import check_folder, is_output_folder, output_folder
+from bathymetry.store.folder import check_folder, is_output_folder, output_folder
 
 
 def test_a_new_an_empty_and_an_own_folder_can_be_worked_in(tmp_path):

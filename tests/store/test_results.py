@@ -13,7 +13,8 @@ import xarray as xr
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.identity import digest
-from bathymetry.store import OutdatedError, export, read_results, write_results
+from bathymetry.store.results import OutdatedError, read_results, write_results
+from bathymetry.store.tables import export
 
 
 def results():
@@ -175,7 +176,7 @@ from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.path.insert(0, sys.argv[2])
 from store.test_results import results
-from bathymetry.store import write_results
+from bathymetry.store.results import write_results
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 write_results(Path(sys.argv[1]), results())
 """

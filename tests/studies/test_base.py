@@ -14,9 +14,12 @@ from pydantic import Field
 import bathymetry as bm
 from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.execution import compare, run_study, train_chunk
-from bathymetry.studies import SHIPPED, ImageStudy, find
+from bathymetry.execution.run import run_study
+from bathymetry.execution.training import train_chunk
+from bathymetry.execution.work import compare
+from bathymetry.studies import ImageStudy, find
 from bathymetry.studies.arrays import listed, means
+from bathymetry.studies.catalogue import SHIPPED
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
 ROOT = Path(__file__).parents[2]

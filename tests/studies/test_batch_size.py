@@ -6,8 +6,8 @@ import torch
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry import models
 from bathymetry.core.errors import InputError
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import at_the_end
 from bathymetry.studies.batch_size import MATCHINGS, SENSITIVITIES, BatchSize
 
@@ -92,7 +92,7 @@ def test_other_batches_do_not_judge_the_claims_about_these():
 
 
 def test_the_full_preset_is_the_protocols():
-    assert models.parameter_count([784, *FULL.network, 10]) == 16_640
+    assert parameter_count([784, *FULL.network, 10]) == 16_640
     assert (FULL.batch_sizes, FULL.epochs, FULL.steps, FULL.members) == (SIZES, 50, 10_000, 10)
 
 

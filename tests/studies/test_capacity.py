@@ -5,13 +5,13 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry import models
 from bathymetry.core.errors import InputError
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.capacity import Capacity
 from bathymetry.studies.wording import network_name
 
 FULL = Capacity.preset("full")
-COUNTS = [models.parameter_count([784, *hidden, 10]) for hidden in FULL.networks]
+COUNTS = [parameter_count([784, *hidden, 10]) for hidden in FULL.networks]
 KNOWN = {"loss": {"scale": "log"}, "accuracy": {"scale": "accuracy"}}
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry import models
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.interpolation import ALPHAS, Between, Interpolation
 from bathymetry.studies.wording import number
 
@@ -73,7 +74,7 @@ def test_an_accuracy_knows_of_how_many_examples_it_is(run):
 
 def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
     network = models.MLPConfig((64, 5, 10))
-    good = torch.randn(2, models.parameter_count([64, 5, 10]), generator=torch.Generator().manual_seed(0))
+    good = torch.randn(2, parameter_count([64, 5, 10]), generator=torch.Generator().manual_seed(0))
     bad = good.clone()
     bad[1, 7] = torch.nan
     units = [SimpleNamespace(members=range(2), snapshots={3: one}) for one in (good, bad)]

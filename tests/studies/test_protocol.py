@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.studies import SHIPPED, find
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
 
 STUDIES = [find(name) for name in SHIPPED]
 

@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry import models
 from bathymetry.core.errors import InputError
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.random_labels import RandomLabels
 
 FULL = RandomLabels.preset("full")
@@ -62,7 +62,7 @@ def test_another_schedule_does_not_judge_an_absolute_number():
 
 
 def test_the_full_preset_is_the_protocols():
-    assert models.parameter_count([784, *FULL.network, 10]) == 8_175
+    assert parameter_count([784, *FULL.network, 10]) == 8_175
     assert (FULL.batch_size, FULL.epochs, FULL.members, FULL.memorisation_members) == (50, 140, 10, 6)
     assert FULL.images == (500, 1_000, 4_000, 10_000)
     assert FULL.networks == ((16,), (64,), (512,), (512, 512))
@@ -81,7 +81,7 @@ def test_results_have_what_the_schema_promises(run):
     grid = run.results["memorisation"]
     assert set(grid["memorised_accuracy"].dims) == {"images", "network", "member"}
     assert grid["memorised_accuracy"].notnull().all()
-    assert grid["parameters"].values.tolist() == [models.parameter_count([64, units, 10]) for units in (16, 64)]
+    assert grid["parameters"].values.tolist() == [parameter_count([64, units, 10]) for units in (16, 64)]
     np.testing.assert_allclose(grid["bits"], [100 * math.log2(10), 200 * math.log2(10)])
 
 

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bathymetry.studies import SHIPPED, find, reference_verdicts
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.reference import reference_verdicts
 
 RESULTS = Path(__file__).parents[2] / "results"
 

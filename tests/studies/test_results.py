@@ -2,7 +2,8 @@ import numpy as np
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.studies import JointMeasurement, PlannedEnsemble, assemble
+from bathymetry.studies import JointMeasurement
+from bathymetry.studies.plan import PlannedEnsemble, assemble
 
 
 def record(value, members=2, epochs=2):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, SHIPPED, find
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.settings import PRESETS
 
 STUDIES = [find(name) for name in SHIPPED]
 DEPTH = find("depth-function")

@@ -9,8 +9,10 @@ from torch import nn
 from torch.func import functional_call
 
 import bathymetry as bm
-from bathymetry import Fisher, GaussNewton, LossSurface, linalg
+from bathymetry import Fisher, GaussNewton, LossSurface
 from bathymetry.core.errors import InputError
+from bathymetry.linalg import eigenpairs, estimates
+from bathymetry.linalg.density import spectral_density
 from surface import cases
 
 F64 = torch.float64
@@ -169,13 +171,13 @@ def test_algorithms_for_operators_take_each_curvature(operator):
     whole = dense(matrix)
     values = torch.linalg.eigvalsh(whole)
     generator = torch.Generator().manual_seed(0)
-    found = linalg.eigenpairs(matrix, 2, "largest", generator=generator)
+    found = eigenpairs.eigenpairs(matrix, 2, "largest", generator=generator)
     torch.testing.assert_close(found.values.sort().values, values[-2:], rtol=1e-6, atol=1e-9)
     assert found.converged.all()
     many = matrix.dimension
-    torch.testing.assert_close(torch.tensor(linalg.trace(matrix, many, generator).value).double(), whole.trace())
-    torch.testing.assert_close(linalg.diagonal(matrix, many, generator).value.double(), whole.diagonal())
-    density = linalg.spectral_density(matrix, 2, many, generator)
+    torch.testing.assert_close(torch.tensor(estimates.trace(matrix, many, generator).value).double(), whole.trace())
+    torch.testing.assert_close(estimates.diagonal(matrix, many, generator).value.double(), whole.diagonal())
+    density = spectral_density(matrix, 2, many, generator)
     assert float(density.nodes.max()) == pytest.approx(float(values[-1]), rel=1e-6)
     largest = eigsh(matrix.linear_operator(), k=1, which="LA", return_eigenvectors=False)
     assert float(largest[0]) == pytest.approx(float(values[-1]), rel=1e-8)

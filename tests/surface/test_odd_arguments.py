@@ -7,6 +7,7 @@ from torch import nn
 import bathymetry as bm
 from bathymetry import LossSurface, probes
 from bathymetry.core.errors import InputError
+from bathymetry.models.mlp import parameter_count
 
 X, Y = torch.randn(10, 4, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
 SURFACE = LossSurface(nn.Linear(4, 3), "cross_entropy", (X, Y))
@@ -35,7 +36,7 @@ CALLS = {
     "mlp": lambda odd: bm.mlp(odd),
     "mlp, activation": lambda odd: bm.mlp([4, 3], odd),
     "MLPConfig": lambda odd: bm.MLPConfig(odd)(),
-    "parameter_count": lambda odd: bm.models.parameter_count(odd),
+    "parameter_count": lambda odd: parameter_count(odd),
     "sensitivity": lambda odd: probes.sensitivity(odd),
     "sensitivity, theta": lambda odd: probes.sensitivity(SURFACE, odd),
     "sensitivity, of": lambda odd: probes.sensitivity(SURFACE, of=odd),

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bathymetry.core.errors import InputError
-from bathymetry.training import SGD, Adam, AdamW, Checkpoint, Measurement, StopWhen, train
-from bathymetry.training.checkpoint import packed, unpacked
+from bathymetry.training import SGD, Adam, AdamW, Measurement, StopWhen, train
+from bathymetry.training.checkpoint import Checkpoint, packed, unpacked
 from training import cases
 
 

@@ -1,6 +1,5 @@
 from .axes import Reference as Reference
 from .figure import Figure as Figure
-from .figure import Panel as Panel
 from .figure import save as save
 from .labels import attrs as attrs
 from .line_charts import lines as lines

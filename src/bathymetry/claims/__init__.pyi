@@ -1,11 +1,4 @@
-from .judging import Claim as Claim
-from .judging import Judged as Judged
-from .judging import Judgements as Judgements
-from .judging import ReferenceVerdict as ReferenceVerdict
 from .judging import claim as claim
-from .judging import judge as judge
-from .rules import Evidence as Evidence
-from .rules import Rule as Rule
 from .rules import best_of as best_of
 from .rules import correlation as correlation
 from .rules import exists as exists

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any, TypeVar
 
 from bathymetry.claims.rules import Evidence, Rule
-from bathymetry.stats import Decision, Kind, Part, Verdict
-from bathymetry.stats.verdict import combine, doubt, not_run
+from bathymetry.stats import Part, Verdict
+from bathymetry.stats.verdict import Decision, Kind, combine, doubt, not_run
 
 ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
 

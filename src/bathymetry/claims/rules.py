@@ -15,10 +15,12 @@ import xarray as xr
 from bathymetry.charts.labels import label
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.stats import IDENTITY, Kind, Part, Transform, Verdict, comparisons, not_run, rules
+from bathymetry.stats import Part, Verdict, comparisons, rules
 from bathymetry.stats.checks import instance, number, numbers, one_of
 from bathymetry.stats.comparisons import Relation
+from bathymetry.stats.intervals import IDENTITY, Transform
 from bathymetry.stats.rules import Side
+from bathymetry.stats.verdict import Kind, not_run
 
 Evidence = xr.DataArray | xr.Dataset | Iterable[Part]
 Coordinates = dict[str, str]

@@ -10,7 +10,9 @@ import tyro
 from bathymetry.cli.parsing import as_text, flag_of, parse
 from bathymetry.cli.terminal import print_verdicts, say
 from bathymetry.core.errors import InputError
-from bathymetry.studies import PRESETS, find, listed
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import listed
+from bathymetry.studies.settings import PRESETS
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.studies import Study
@@ -120,7 +122,9 @@ class ExportCommand:
 def export(arguments: list[str]) -> None:
     """`bathymetry export DIR --format csv|parquet`: stored results as plain tables."""
     command = parse(ExportCommand, "export", arguments)
-    from bathymetry.store import export, is_output_folder, read_results
+    from bathymetry.store.folder import is_output_folder
+    from bathymetry.store.results import read_results
+    from bathymetry.store.tables import export
 
     results = sorted(command.folder.glob("*/result*.nc")) if is_output_folder(command.folder) else []
     if not results:
@@ -148,7 +152,8 @@ def data(arguments: list[str]) -> None:
     if arguments and arguments[0].lower() in _DOWNLOADS:
         raise InputError("action", arguments[0], f"to download it: bathymetry data fetch {arguments[0].lower()}")
     command = parse(DataCommand, "data", arguments)
-    from bathymetry.data import available, fetch
+    from bathymetry.data import fetch
+    from bathymetry.data.catalogue import available
 
     if command.action == "fetch":
         if not command.name:

@@ -118,7 +118,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _instead(given: list[str]) -> str:
     """Say which command may have been meant."""
-    from bathymetry.studies import listed
+    from bathymetry.studies.catalogue import listed
 
     if given[0] in (*listed(), "all"):
         return f"that is a study; to run it: bathymetry run {given[0]}"

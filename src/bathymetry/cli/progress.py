@@ -9,7 +9,7 @@ from rich.progress import Progress as Bar
 
 from bathymetry.cli.terminal import counted
 from bathymetry.core.showing import printable
-from bathymetry.execution import Progress
+from bathymetry.execution.run import Progress
 
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
 

@@ -12,10 +12,12 @@ from bathymetry.cli.parsing import Arity, as_text, did_you_mean, flag_of, parse
 from bathymetry.cli.terminal import counted, duration, print_verdicts, say
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.studies import PRESETS, SHIPPED, Preset, find, listed
+from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED, listed
+from bathymetry.studies.settings import PRESETS, Preset
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
-    from bathymetry.execution import Work
+    from bathymetry.execution.work import Work
     from bathymetry.studies import Study
 
 _FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
@@ -71,9 +73,10 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
     from bathymetry.cli.progress import TerminalProgress
-    from bathymetry.execution import compare, run_study
+    from bathymetry.execution.run import run_study
+    from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
-    from bathymetry.store import check_folder
+    from bathymetry.store.folder import check_folder
 
     check_folder(out)
     sources = {name: source for study in studies for name, source in study.planned.data.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from bathymetry.core.showing import printable
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
-    from bathymetry.claims import Judged
+    from bathymetry.claims.judging import Judged
 
 
 def say(words: str) -> None:

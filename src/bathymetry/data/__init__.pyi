@@ -1,11 +1,8 @@
-from .catalogue import available as available
 from .catalogue import fetch as fetch
 from .catalogue import load as load
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .examples import subset as subset
-from .expression import FUNCTIONS as FUNCTIONS
-from .functions import evaluate as evaluate
 from .functions import function as function
 from .labels import label_noise as label_noise
 from .strokes import strokes as strokes

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from bathymetry.claims import Judgements
+from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import InputError, path_of
 from bathymetry.core.resources import one_thread
 from bathymetry.execution.stored import RESULT, set_apart
 from bathymetry.execution.training import measure, train_chunk
 from bathymetry.execution.work import Task, Work, compare, training_seconds
-from bathymetry.store import checkpoint_path, chunk_path, output_folder, provenance, write_results
-from bathymetry.studies import MAIN, Coordinate, PlannedEnsemble, Study, assemble, find
+from bathymetry.store.chunks import checkpoint_path, chunk_path
+from bathymetry.store.folder import output_folder, provenance
+from bathymetry.store.results import write_results
+from bathymetry.studies import Study, find
+from bathymetry.studies.plan import MAIN, Coordinate, PlannedEnsemble, assemble
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bathymetry.charts import Figure
-    from bathymetry.studies import FigureMark
+    from bathymetry.studies.base import FigureMark
 
 
 class Progress:
@@ -127,7 +130,7 @@ def run_study(
     if progress is not None and not all(
         callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")
     ):
-        raise InputError("progress", progress, "expected an object with the methods of execution.Progress")
+        raise InputError("progress", progress, "expected an object with the methods of run.Progress")
     if isinstance(study, Study):
         one = study.model_copy(update=fields) if fields else study
     else:

@@ -15,8 +15,11 @@ from pydantic import ValidationError
 from bathymetry.core.errors import BathymetryError, InputError, StorageError, path_of
 from bathymetry.core.identity import describe
 from bathymetry.core.showing import joined
-from bathymetry.store import config_hash, load, quarantine, read_results
-from bathymetry.studies import MAIN, SHIPPED, Coordinate, Plan, PlannedEnsemble, Study, find
+from bathymetry.store.chunks import config_hash, load, quarantine
+from bathymetry.store.results import read_results
+from bathymetry.studies import Study, find
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.plan import MAIN, Coordinate, Plan, PlannedEnsemble
 
 if TYPE_CHECKING:
     from torch import nn

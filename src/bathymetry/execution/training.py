@@ -12,19 +12,20 @@ from torch import Tensor
 from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.resources import HeldSignals, one_thread
 from bathymetry.execution.work import Task
-from bathymetry.store import (
+from bathymetry.store.chunks import (
     Chunk,
     checkpoint_path,
     chunk_path,
     config_hash,
-    provenance,
     quarantine,
     read_checkpoint,
     save,
     write_checkpoint,
 )
+from bathymetry.store.folder import provenance
 from bathymetry.studies import JointMeasurement, Study
-from bathymetry.training import Checkpoint, Measurement, Trained, TrainingConfig, TrainingState, train
+from bathymetry.training import Measurement, Trained, TrainingConfig, TrainingState, train
+from bathymetry.training.checkpoint import Checkpoint
 
 CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
 

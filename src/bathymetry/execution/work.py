@@ -6,8 +6,9 @@ from math import prod
 from pathlib import Path
 
 from bathymetry.core.identity import Description, describe
-from bathymetry.store import Chunk, assembled, config_hash, missing, stored, verify
-from bathymetry.studies import JointMeasurement, Plan, PlannedEnsemble
+from bathymetry.store.chunks import Chunk, assembled, config_hash, missing, stored, verify
+from bathymetry.studies import JointMeasurement
+from bathymetry.studies.plan import Plan, PlannedEnsemble
 from bathymetry.training import TrainingConfig
 
 

@@ -1,14 +1,2 @@
-from .density import SpectralDensity as SpectralDensity
-from .density import spectral_density as spectral_density
-from .eigenpairs import Eigenpairs as Eigenpairs
-from .eigenpairs import NotConverged as NotConverged
-from .eigenpairs import Which as Which
-from .eigenpairs import eigenpairs as eigenpairs
-from .estimates import Diagonal as Diagonal
-from .estimates import Trace as Trace
-from .estimates import diagonal as diagonal
-from .estimates import trace as trace
 from .operator import MatrixOperator as MatrixOperator
-from .operator import NotFiniteError as NotFiniteError
-from .operator import ScaledOperator as ScaledOperator
 from .operator import SymmetricOperator as SymmetricOperator

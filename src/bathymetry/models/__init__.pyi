@@ -2,4 +2,3 @@ from .alignment import align as align
 from .mlp import MLPConfig as MLPConfig
 from .mlp import fit_budget as fit_budget
 from .mlp import mlp as mlp
-from .mlp import parameter_count as parameter_count

@@ -24,7 +24,7 @@ from bathymetry.core.errors import InputError, check_dense, positive_number, who
 from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import stream
-from bathymetry.linalg import NotFiniteError
+from bathymetry.linalg.operator import NotFiniteError
 from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
 

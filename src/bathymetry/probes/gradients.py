@@ -24,8 +24,8 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.points import Theta, as_points, check_surface, one_of
-from bathymetry.stats import CONFIDENCE
 from bathymetry.stats.per_member import from_left_out
+from bathymetry.stats.verdict import CONFIDENCE
 from bathymetry.surface import LossSurface
 from bathymetry.surface.derivatives import InputDerivative
 from bathymetry.surface.outputs import Output, Wrt

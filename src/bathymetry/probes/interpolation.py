@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import norms
-from bathymetry.linalg import eigenpairs
+from bathymetry.linalg.eigenpairs import eigenpairs
 from bathymetry.probes.points import Theta, as_points, check_seed, check_surface, one_of
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.linalg import NotFiniteError, SymmetricOperator
+from bathymetry.linalg import SymmetricOperator
+from bathymetry.linalg.operator import NotFiniteError
 from bathymetry.surface import LossSurface
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from torch import Generator, Tensor
 from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import norms
-from bathymetry.linalg import NotFiniteError, ScaledOperator, eigenpairs
+from bathymetry.linalg.eigenpairs import eigenpairs
+from bathymetry.linalg.operator import NotFiniteError, ScaledOperator
 from bathymetry.probes.points import Theta, as_points, check_seed, one_of
 from bathymetry.surface import LossSurface
 

@@ -19,11 +19,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from bathymetry import linalg
 from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
-from bathymetry.linalg import NotConverged as NotConverged
-from bathymetry.linalg import NotFiniteError, ScaledOperator, SpectralDensity, SymmetricOperator, Which
+from bathymetry.linalg import SymmetricOperator, density, eigenpairs, estimates
+from bathymetry.linalg.density import SpectralDensity
+from bathymetry.linalg.eigenpairs import NotConverged as NotConverged
+from bathymetry.linalg.eigenpairs import Which
+from bathymetry.linalg.operator import NotFiniteError, ScaledOperator
 from bathymetry.probes.points import Points, Theta, as_hessians, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
@@ -98,12 +100,12 @@ def eigenvalues(
     scales: Sequence[Tensor | None] = [None] * len(points.theta)
     if preconditioner is not None:
         if not isinstance(hessians, LossSurface):
-            raise InputError("preconditioner", "for an operator", "expected linalg.ScaledOperator(operator, D**-0.5)")
+            raise InputError("preconditioner", "for an operator", "expected operator.ScaledOperator(operator, D**-0.5)")
         divisor, points = _with_preconditioner(hessians, points, preconditioner)
         scales = list(divisor.rsqrt())
     remaining = points.finite.flip(0).cumsum(0).flip(0).tolist()  # members still to be measured
 
-    def search(point: Tensor, start: Tensor | None, scale: Tensor | None, members: int) -> linalg.Eigenpairs:
+    def search(point: Tensor, start: Tensor | None, scale: Tensor | None, members: int) -> eigenpairs.Eigenpairs:
         before = time.monotonic()
         operator: SymmetricOperator = hessians.product(point)
         if scale is not None:
@@ -111,7 +113,7 @@ def eigenvalues(
         left = None
         if seconds is not None:
             left = max((began + seconds - before) / members - (time.monotonic() - before), 1e-9)
-        return linalg.eigenpairs(
+        return eigenpairs.eigenpairs(
             operator,
             k,
             which,
@@ -127,7 +129,7 @@ def eigenvalues(
     nan = torch.tensor(torch.nan, dtype=torch.float64)
     vectors = nan.to(hessians.device, hessians.dtype).expand(pairs, hessians.dimension)
     never = torch.tensor(False).expand(pairs)
-    missing = linalg.Eigenpairs(nan.expand(pairs), vectors, nan.expand(pairs), never, tolerance, num_matvecs=0)
+    missing = eigenpairs.Eigenpairs(nan.expand(pairs), vectors, nan.expand(pairs), never, tolerance, num_matvecs=0)
     found = points.each(search, missing, starts, scales, remaining)
     return Eigenvalues(
         values=points.stack(one.values for one in found),
@@ -298,7 +300,7 @@ def spectral_density(
     shape = min(probes, hessians.dimension), min(steps, hessians.dimension)
 
     def measure(point: Tensor) -> SpectralDensity | None:
-        return linalg.spectral_density(hessians.product(point), *shape, Generator().manual_seed(seed))
+        return density.spectral_density(hessians.product(point), *shape, Generator().manual_seed(seed))
 
     found = points.each(measure, None)
     nan = torch.full(shape, torch.nan, dtype=torch.float64)
@@ -354,7 +356,7 @@ def trace(
     hessians, points = as_hessians(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.trace(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
+        found = estimates.trace(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
 
     value, error = points.table(measure, 2).unbind(-1)
@@ -393,7 +395,7 @@ def diagonal(
     hessians, points = as_hessians(surface, theta)
 
     def measure(point: Tensor) -> Tensor:
-        found = linalg.diagonal(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
+        found = estimates.diagonal(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
         return torch.stack([found.value, found.standard_error]).cpu()
 
     value, error = points.table(measure, 2, hessians.dimension).unbind(-2)

@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
-from bathymetry.claims import Judged
+from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
 from bathymetry.report.sections import StudySection
 from bathymetry.stats.verdict import Decision, Kind, Part, Verdict, decided_by

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from bathymetry.charts import save
 from bathymetry.charts.figure import check_addresses
-from bathymetry.claims import Judged
+from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
 from bathymetry.core.storage import put
-from bathymetry.execution import RESULT, StudyRun, rebuild_study, understood
+from bathymetry.execution.run import StudyRun
+from bathymetry.execution.stored import RESULT, rebuild_study, understood
 from bathymetry.report.page import Report, page
 from bathymetry.report.sections import (
     StudySection,
@@ -40,8 +41,11 @@ from bathymetry.report.stored import (
     write_section,
 )
 from bathymetry.stats import holm
-from bathymetry.store import OutdatedError, is_output_folder, output_folder, read_results
-from bathymetry.studies import SHIPPED, Study, find, reference_verdicts
+from bathymetry.store.folder import is_output_folder, output_folder
+from bathymetry.store.results import OutdatedError, read_results
+from bathymetry.studies import Study, find
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.reference import reference_verdicts
 
 PAGE = "report.html"
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bathymetry.charts import Figure
-from bathymetry.claims import Judged
+from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
 from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
-from bathymetry.execution import OUT, StudyRun, others, understood
-from bathymetry.studies import PRESETS, Preset, Study, reference_verdicts
+from bathymetry.execution.run import OUT, StudyRun
+from bathymetry.execution.stored import others, understood
+from bathymetry.studies import Study
+from bathymetry.studies.reference import reference_verdicts
+from bathymetry.studies.settings import PRESETS, Preset
 from bathymetry.studies.wording import field_name, shown
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run

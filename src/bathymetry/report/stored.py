@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from bathymetry.claims import Judged
+from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.storage import get, names, put
 from bathymetry.report.sections import Picture, StudySection
-from bathymetry.stats import Decision, Part, Verdict
-from bathymetry.stats.verdict import RENAMED, Direction
+from bathymetry.stats import Part, Verdict
+from bathymetry.stats.verdict import RENAMED, Decision, Direction
 
 PAGE_FILE = "page.json"
 CLAIMS_FILE = "claims.json"

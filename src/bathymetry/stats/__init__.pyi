@@ -1,17 +1,7 @@
 from .comparisons import mann_whitney as mann_whitney
-from .intervals import FISHER as FISHER
-from .intervals import IDENTITY as IDENTITY
-from .intervals import LOG as LOG
-from .intervals import Transform as Transform
 from .intervals import clopper_pearson as clopper_pearson
-from .intervals import logit_accuracy as logit_accuracy
 from .intervals import mean_interval as mean_interval
 from .per_member import jackknife as jackknife
-from .per_member import spearman_z as spearman_z
-from .verdict import CONFIDENCE as CONFIDENCE
-from .verdict import Decision as Decision
-from .verdict import Kind as Kind
 from .verdict import Part as Part
 from .verdict import Verdict as Verdict
 from .verdict import holm as holm
-from .verdict import not_run as not_run

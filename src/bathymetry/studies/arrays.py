@@ -8,6 +8,7 @@ import xarray as xr
 from bathymetry import stats
 from bathymetry.charts import attrs
 from bathymetry.core.showing import joined
+from bathymetry.stats import intervals
 from bathymetry.studies.wording import number
 
 
@@ -43,10 +44,10 @@ def on_scale(values: xr.DataArray) -> xr.DataArray:
     name = str(values.attrs.get("long_name", values.name)).partition(" (")[0]
     match values.attrs.get("scale"):
         case "accuracy":
-            transform = stats.logit_accuracy(int(values["examples"]))
+            transform = intervals.logit_accuracy(int(values["examples"]))
             return values.copy(data=transform.forward(values.values)).assign_attrs(attrs(f"logit {name}"))
         case "log":
-            return values.copy(data=stats.LOG.forward(values.values)).assign_attrs(attrs(f"log {name}"))
+            return values.copy(data=intervals.LOG.forward(values.values)).assign_attrs(attrs(f"log {name}"))
     return values
 
 
@@ -78,7 +79,7 @@ def highest(values: xr.DataArray) -> xr.DataArray:
 
 def centre(values: xr.DataArray) -> str:
     """The geometric mean over members with its 95 % interval, in words."""
-    band = stats.mean_interval(values.values, transform=stats.LOG)
+    band = stats.mean_interval(values.values, transform=intervals.LOG)
     return f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"
 
 
@@ -86,7 +87,7 @@ def means(values: xr.DataArray, dim: str) -> str:
     """Geometric means over members, with the digits that their 95 % intervals support: "0.31 (shallow), 0.3 (deep)"."""
     words = []
     for name, one in each(values, dim):
-        band = stats.mean_interval(one.values, transform=stats.LOG)
+        band = stats.mean_interval(one.values, transform=intervals.LOG)
         words.append(f"{number(float(band.centre), 2 if band.high < 2 * band.low else 1)} ({name})")
     return joined(words)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 
-from bathymetry.charts import Figure, Panel, attrs
-from bathymetry.claims import Claim, Judged, Judgements, judge
+from bathymetry.charts import Figure, attrs
+from bathymetry.charts.figure import Panel
+from bathymetry.claims.judging import Claim, Judged, Judgements, judge
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies.arrays import without_diverged

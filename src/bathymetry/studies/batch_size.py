@@ -8,11 +8,14 @@ import xarray as xr
 from pydantic import Field, PositiveInt
 
 from bathymetry import data, models, probes, training
-from bathymetry.charts import Panel, attrs, dots, lines
-from bathymetry.claims import Rule, best_of, claim, mean_sign
+from bathymetry.charts import attrs, dots, lines
+from bathymetry.charts.figure import Panel
+from bathymetry.claims import best_of, claim, mean_sign
+from bathymetry.claims.rules import Rule
 from bathymetry.core.showing import joined
+from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import Part
-from bathymetry.store import Chunk
+from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, LearningRate, module_of, vectors
@@ -60,7 +63,7 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        return 2e-9 * (len(self.examples.train) + len(self.examples.test)) * models.parameter_count(self.network.widths)
+        return 2e-9 * (len(self.examples.train) + len(self.examples.test)) * parameter_count(self.network.widths)
 
     def __call__(self, chunks: Sequence[Chunk]) -> xr.Dataset:
         (chunk,) = chunks

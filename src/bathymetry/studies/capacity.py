@@ -5,11 +5,12 @@ from typing import Any, Literal
 import xarray as xr
 from pydantic import Field, PositiveInt
 
-from bathymetry import data, models, training
+from bathymetry import data, training
 from bathymetry.charts import Reference, lines
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import each, highest, last, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
@@ -116,8 +117,8 @@ class Capacity(ImageStudy):
 
     def derive(self, results: Groups) -> Groups:
         whole, few = (last(results[name]) for name in ("main", "regime"))
-        counts = [models.parameter_count(self.mlp(widths).widths) for widths in self.networks]
-        narrow = [models.parameter_count(self.mlp((units,)).widths) for units in self.hidden]
+        counts = [parameter_count(self.mlp(widths).widths) for widths in self.networks]
+        narrow = [parameter_count(self.mlp((units,)).widths) for units in self.hidden]
         noise = [f"{100 * share:g} % label noise" if share else "no label noise" for share in self.label_noise]
         few = few.assign_coords(parameters=("hidden", narrow), noise=("label_noise", noise))
         return {

@@ -12,6 +12,8 @@ from bathymetry.charts import Figure, attrs, lines
 from bathymetry.charts.labels import label
 from bathymetry.claims import best_of, claim, majority, mean_in_interval
 from bathymetry.core.showing import joined
+from bathymetry.models.mlp import parameter_count
+from bathymetry.stats import intervals
 from bathymetry.studies.arrays import each, listed, means
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, BatchSize, Epochs, ImageStudy, LearningRate
@@ -72,10 +74,10 @@ class DepthClassification(ImageStudy):
             yield from unequal_parameters(networks)
             return
         for name, hidden, widths in zip(names, self.networks, networks, strict=True):
-            budget = models.parameter_count((INPUTS, *hidden, CLASSES))
+            budget = parameter_count((INPUTS, *hidden, CLASSES))
             yield (
                 f"For {widths[0]} inputs and {widths[-1]} classes the {name} network is {network_name(widths)}: "
-                f"{models.parameter_count(widths):,} parameters for a budget of {budget:,}."
+                f"{parameter_count(widths):,} parameters for a budget of {budget:,}."
             )
 
     @property
@@ -89,14 +91,14 @@ class DepthClassification(ImageStudy):
         own = [self.mlp(hidden).widths for hidden in self.networks]
         if not self._is_solved:
             return own
-        budgets = [models.parameter_count((INPUTS, *hidden, CLASSES)) for hidden in self.networks]
+        budgets = [parameter_count((INPUTS, *hidden, CLASSES)) for hidden in self.networks]
         return [
             tuple(models.fit_budget(budget, widths[0], widths[-1], len(widths) - 2, widths[1:-1]))
             for budget, widths in zip(budgets, own, strict=True)
         ]
 
     def derive(self, results: Groups) -> Groups:
-        counts = [models.parameter_count(widths) for widths in self._widths()]
+        counts = [parameter_count(widths) for widths in self._widths()]
         return {"main": results["main"].assign_coords(parameters=("network", counts))}
 
     @claim(
@@ -182,14 +184,14 @@ class DepthClassification(ImageStudy):
     def _domain(accuracy: xr.DataArray) -> tuple[float, float]:
         """Reach over all members; where one gets everything right, only to the top of the means' intervals."""
         values = accuracy.transpose("member", "network", "epoch").values
-        band = stats.mean_interval(values, 0, stats.logit_accuracy(int(accuracy["examples"])))
+        band = stats.mean_interval(values, 0, intervals.logit_accuracy(int(accuracy["examples"])))
         tops = np.where(np.isfinite(band.high), band.high, band.centre) if np.nanmax(values) == 1 else values
         return float(np.nanmin(values)), float(np.nanmax(tops))
 
     @staticmethod
     def _at_the_end(r: xr.Dataset, split: str) -> str:
         last, words = r["accuracy"].sel(split=split).isel(epoch=-1), []
-        transform = stats.logit_accuracy(int(last["examples"]))
+        transform = intervals.logit_accuracy(int(last["examples"]))
         for name, one in each(last, "network"):
             band = stats.mean_interval(one.values, transform=transform)
             centre, low, high = (100 * float(end) for end in (band.centre, band.low, band.high))
@@ -199,7 +201,7 @@ class DepthClassification(ImageStudy):
     def summary(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:
         r = results["main"].to_dataset()
         loss = r["loss"].sel(split="test").transpose("member", "network", "epoch")
-        centres = loss[0].copy(data=stats.mean_interval(loss.values, 0, stats.LOG).centre)
+        centres = loss[0].copy(data=stats.mean_interval(loss.values, 0, intervals.LOG).centre)
         lowest = listed(centres["epoch"][centres.argmin("epoch")], "network", "{:.0f}")
         best = f"The mean test loss is lowest at epoch {lowest}."
         return (*super().summary(results, drawn), self._at_the_end(r, "train"), best)

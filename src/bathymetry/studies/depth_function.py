@@ -7,10 +7,13 @@ import torch
 import xarray as xr
 from pydantic import Field
 
-from bathymetry import data, models, probes, stats, training
+from bathymetry import probes, stats, training
 from bathymetry.charts import Reference, attrs, dots, lines, predictions
 from bathymetry.claims import claim, majority, stochastic_order
 from bathymetry.core.errors import InputError
+from bathymetry.data import expression, functions
+from bathymetry.models.mlp import parameter_count
+from bathymetry.stats import verdict
 from bathymetry.studies.arrays import each, listed, means
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, FunctionStudy
@@ -111,11 +114,11 @@ class DepthFunction(FunctionStudy):
         r = results["main"].isel(last_epoch=-1, drop=True)
         r = r.assign_coords(
             x=grid,
-            formula=("function", [f"{one}(x)" if one in data.FUNCTIONS else one for one in self.functions]),
+            formula=("function", [f"{one}(x)" if one in expression.FUNCTIONS else one for one in self.functions]),
             depth=("network", [len(hidden) for hidden in self.networks]),
-            parameters=("network", [models.parameter_count((1, *hidden, 1)) for hidden in self.networks]),
+            parameters=("network", [parameter_count((1, *hidden, 1)) for hidden in self.networks]),
         ).assign(
-            target=(("function", "x"), [data.evaluate(one, grid, allow_nan=True) for one in self.functions]),
+            target=(("function", "x"), [functions.evaluate(one, grid, allow_nan=True) for one in self.functions]),
             target_variance=(("function", "split"), [[train.var(), test.var()] for _, train, test in arrays]),
             straight_line_r2=("function", [np.corrcoef(x, train)[0, 1] ** 2 for x, train, _ in arrays]),
             linear_pieces_bound=("network", [float(np.prod(np.array(hidden) + 1.0)) for hidden in self.networks]),
@@ -182,7 +185,7 @@ class DepthFunction(FunctionStudy):
     def g(self, r: xr.Dataset) -> Iterator[stats.Part]:
         r2 = r["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
         if r2.nunique() < 2:
-            yield stats.not_run("this run has no two functions of which one is more linear", {})
+            yield verdict.not_run("this run has no two functions of which one is more linear", {})
         for straighter, other in combinations(r2.index, 2):
             if r2[straighter] > r2[other]:
                 rule = stochastic_order("epochs to fit", straighter, other, dim="function")
@@ -198,7 +201,7 @@ class DepthFunction(FunctionStudy):
     def h(self, r: xr.Dataset) -> Iterator[stats.Part]:
         depth = r["depth"].to_series()
         if depth.nunique() < 2:
-            yield stats.not_run("all networks of this run have the same depth", {})
+            yield verdict.not_run("all networks of this run have the same depth", {})
             return
         called = {name: f"{name} with {int(count):,} parameters" for name, count in each(r["parameters"], "network")}
         pairs = list(product(depth.index[depth == depth.max()], depth.index[depth == depth.min()]))

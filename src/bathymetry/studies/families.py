@@ -16,7 +16,7 @@ from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
-from bathymetry.store import Chunk
+from bathymetry.store.chunks import Chunk
 from bathymetry.studies.base import Study
 from bathymetry.surface import LossSurface
 from bathymetry.training import EvaluationSet, Measurement

@@ -15,6 +15,7 @@ from bathymetry.claims import claim, majority, mean_sign
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
+from bathymetry.stats import intervals, per_member
 from bathymetry.studies.arrays import centre, each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
@@ -88,7 +89,7 @@ def log_odds_ratio(norm: Row, loss: Row) -> float:
 
 def rank_correlation(norm: Row, loss: Row) -> float:
     """Fisher's z of the rank correlation of the norm and the next decrease of the loss; NaN if it diverged."""
-    return float(stats.spearman_z(norm[:-1], -np.diff(loss))) if np.isfinite(norm).all() else float("nan")
+    return float(per_member.spearman_z(norm[:-1], -np.diff(loss))) if np.isfinite(norm).all() else float("nan")
 
 
 class GradientNorm(FunctionStudy):
@@ -143,7 +144,7 @@ class GradientNorm(FunctionStudy):
 
     @claim(
         "The loss falls faster where the gradient norm is large.",
-        mean_sign("the rank correlation of the norm and the loss's next decrease, over epochs", shown=stats.FISHER),
+        mean_sign("the rank correlation of the norm and the loss's next decrease, over epochs", shown=intervals.FISHER),
     )
     def b(self, r: xr.Dataset) -> xr.DataArray:
         return self._by_member(rank_correlation, r).assign_attrs(attrs("rank correlation"))
@@ -195,7 +196,7 @@ class GradientNorm(FunctionStudy):
     def layers(self, r: xr.Dataset) -> Drawn:
         count = max(1, r.sizes["epoch"] // 10)  # the norm of a single epoch varies by chance
         late = r["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
-        bands = {name: stats.mean_interval(one.values, transform=stats.LOG) for name, one in each(late, "layer")}
+        bands = {name: stats.mean_interval(one.values, transform=intervals.LOG) for name, one in each(late, "layer")}
         largest = max(bands, key=lambda name: float(bands[name].centre))
         close = [name for name, band in bands.items() if name != largest and band.high > bands[largest].low]
         found = f"Over the last {count:,} epochs {largest} has the largest norm, {centre(late.sel(layer=largest))}"

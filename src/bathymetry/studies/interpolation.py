@@ -14,7 +14,8 @@ from bathymetry.claims import claim, majority
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
-from bathymetry.store import Chunk
+from bathymetry.models.mlp import parameter_count
+from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, module_of, vectors
@@ -71,7 +72,7 @@ class FromTheStart:
 
 def _line_seconds(network: MLPConfig, examples: Data) -> float:
     rows = len(ALPHAS) * (len(examples.train) + len(examples.test))
-    return 9e-12 * rows * models.parameter_count(network.widths)
+    return 9e-12 * rows * parameter_count(network.widths)
 
 
 def _on_lines(network: MLPConfig, examples: Data, first: Tensor, second: Tensor, members: range) -> xr.Dataset:

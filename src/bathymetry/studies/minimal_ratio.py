@@ -7,13 +7,14 @@ import torch
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bathymetry import models, probes, training
+from bathymetry import probes, training
 from bathymetry.charts import attrs, dots, scatter
 from bathymetry.charts.labels import label
 from bathymetry.claims import claim, correlation, majority
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, LearningRate, surface_of
@@ -68,7 +69,7 @@ class CriticalCurvature(Curvature):
     @property
     def seconds(self) -> float:
         """About how long a member takes: mostly dense Hessians."""
-        return 5e-7 * len(self.examples.train) * models.parameter_count(self.network.widths) ** 2
+        return 5e-7 * len(self.examples.train) * parameter_count(self.network.widths) ** 2
 
     def __call__(self, state: training.TrainingState) -> torch.Tensor:
         trained = state.parameters.vectors().double()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 if TYPE_CHECKING:  # PyTorch takes seconds to load
-    from bathymetry.store import Chunk
+    from bathymetry.store.chunks import Chunk
     from bathymetry.training import TrainingConfig
 
 Coordinate = str | int | float

@@ -6,12 +6,13 @@ from typing import Any
 import xarray as xr
 from pydantic import Field, PositiveInt
 
-from bathymetry import data, models, training
+from bathymetry import data, training
 from bathymetry.charts import Reference, attrs, lines, scatter
 from bathymetry.claims import claim, exists, majority
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import at_the_end
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
@@ -135,7 +136,7 @@ class RandomLabels(ImageStudy):
     def derive(self, results: Groups) -> Groups:
         grid, classes = results["memorisation"], self.examples.classes
         assert classes is not None
-        counts = [models.parameter_count(self.mlp(hidden).widths) for hidden in self.networks]
+        counts = [parameter_count(self.mlp(hidden).widths) for hidden in self.networks]
         grid = grid.assign(
             memorised_accuracy=at_the_end(grid["accuracy"].sel(split="train", drop=True)).where(~grid["diverged"]),
             bits=("images", [images * math.log2(classes) for images in self.images]),

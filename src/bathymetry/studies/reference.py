@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-from bathymetry.claims import ReferenceVerdict
+from bathymetry.claims.judging import ReferenceVerdict
 
 
 @cache

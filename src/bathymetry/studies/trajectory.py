@@ -9,9 +9,11 @@ import xarray as xr
 from pydantic import Field, PositiveInt, field_validator
 
 from bathymetry import probes, stats, training
-from bathymetry.charts import Panel, attrs, dots, paths
+from bathymetry.charts import attrs, dots, paths
+from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.showing import joined
+from bathymetry.stats import intervals
 from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
@@ -25,7 +27,7 @@ LEAST = 0.1  # of a plane's variance: what training must exceed for the plane to
 SCOPES = {"layer 2": "layer 2", "network": "the network"}
 SHARE = "share of the plane's variance within members"
 # the share less a tenth, written in percent
-PERCENT = stats.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
+PERCENT = intervals.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
 PATHS = (
     "Points in the order of training, coloured by the loss there on a logarithmic scale. In the right plane each "
     "member is centred on its own mean, so that it shows training alone."

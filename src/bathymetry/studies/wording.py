@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bathymetry import models
 from bathymetry.core.showing import joined as joined
+from bathymetry.models.mlp import parameter_count
 
 _ALIKE = 1.1  # the largest ratio of parameter counts that are called equal
 
@@ -71,7 +71,7 @@ def network_names(
 
 def unequal_parameters(networks: Sequence[Sequence[int]]) -> tuple[str, ...]:
     """Say so where networks that are compared have unequal numbers of parameters."""
-    counts = [models.parameter_count(widths) for widths in networks]
+    counts = [parameter_count(widths) for widths in networks]
     low, high = min(counts), max(counts)
     if high <= _ALIKE * low:
         return ()

@@ -1,4 +1,3 @@
-from .checkpoint import Checkpoint as Checkpoint
 from .config import StopWhen as StopWhen
 from .config import TrainingConfig as TrainingConfig
 from .ensemble import EvaluationSet as EvaluationSet
