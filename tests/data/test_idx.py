@@ -162,6 +162,7 @@ def test_labels_from_1_are_read_as_classes_from_0(tmp_path):
         (gzip.compress(gzip.compress(b"\0\0\x08\3")), "compressed by gzip"),
         (b"\x89PNG", "it begins 89504e47"),
     ],
+    ids=["text", "zip", "xz", "gzip in gzip", "png"],
 )
 def test_another_kind_of_file_is_called_what_it_is(tmp_path, content, words):
     folder = files.write(tmp_path / "mine", compressed=True)

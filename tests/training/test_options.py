@@ -96,7 +96,9 @@ SCHEDULERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", [Adam(lr=1e-2), functools.partial(torch.optim.RMSprop, lr=1e-3)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", [Adam(lr=1e-2), functools.partial(torch.optim.RMSprop, lr=1e-3)], ids=["Adam", "RMSprop"]
+)
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_any_scheduler_of_pytorch_is_stepped_after_every_step(name, optimizer):
     make = functools.partial(torch.optim.Adam, lr=1e-2) if isinstance(optimizer, Adam) else optimizer

@@ -59,7 +59,9 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("given", [{}, {"dtype": torch.float64}, {"optimizer": torch.optim.RMSprop}], ids=str)
 @pytest.mark.parametrize(
-    "build", [cases.perceptron, cases.convolution, cases.normalised, frozen_first, Fourier, MLP], ids=str
+    "build",
+    [cases.perceptron, cases.convolution, cases.normalised, frozen_first, Fourier, MLP],
+    ids=lambda build: getattr(build, "__name__", "MLPConfig"),
 )
 def test_a_trained_ensemble_comes_back_bit_for_bit(build, given, tmp_path):
     if build is Fourier and "dtype" in given:
