@@ -7,6 +7,7 @@ from torch import nn
 import bathymetry as bm
 from bathymetry import LossSurface, linalg, probes
 from bathymetry.core.errors import InputError
+from bathymetry.linalg.operator import ScaledOperator
 from probes.surfaces import linear_regression, quadratic
 
 
@@ -59,7 +60,7 @@ def test_an_operator_is_preconditioned_by_scaling_it():
     operator = linalg.MatrixOperator(matrix)
     with pytest.raises(InputError, match=r"^preconditioner = "):
         probes.eigenvalues(operator, k=1, preconditioner=divisor)
-    scaled = probes.eigenvalues(operator.ScaledOperator(operator, divisor.rsqrt()), k=1).values
+    scaled = probes.eigenvalues(ScaledOperator(operator, divisor.rsqrt()), k=1).values
     torch.testing.assert_close(scaled[0], probes.preconditioned_eigenvalue(quadratic(matrix), preconditioner=divisor))
 
 

@@ -37,7 +37,7 @@ def test_a_folder_of_a_later_version_is_refused(tmp_path):
 
 def test_a_second_process_is_kept_out(tmp_path):
     program = (
-        "import sys, pathlib\nfrom bathymetry.store import output_folder\n"
+        "import sys, pathlib\nfrom bathymetry.store.folder import output_folder\n"
         "with output_folder(pathlib.Path(sys.argv[1])): pass"
     )
     with output_folder(tmp_path / "out"):

@@ -159,7 +159,7 @@ def test_each_stored_chunk_is_read_once(tmp_path, monkeypatch):
 
 
 def test_listing_loads_no_study():
-    code = "import sys; from bathymetry.studies import listed; listed(); print(sorted(sys.modules))"
+    code = "import sys; from bathymetry.studies.catalogue import listed; listed(); print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not any(name in loaded for name in ("'torch'", "'xarray'", "'pydantic'", "bathymetry.studies.capacity"))
     assert SHIPPED["capacity"].question == "Do more parameters generalise better?"
