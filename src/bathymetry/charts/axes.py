@@ -180,16 +180,16 @@ class Horizontal:
 
     title: str
     scale: XScale
-    kept: Int[np.ndarray, " point"]  # indices of the points that are drawn, in the order of their places
-    places: Float[np.ndarray, " point"]  # rising
+    indices: Int[np.ndarray, " point"]  # of the points that are drawn, in the order of their positions
+    positions: Float[np.ndarray, " point"]  # rising
 
     @classmethod
     def over(cls, x: Float[np.ndarray, " all"], title: str, scale: XScale) -> "Horizontal":
         """Order points by where they lie, leave out those without a place, and thin them out."""
         rising = np.argsort(x, kind="stable")
         rising = rising[x[rising] > 0] if scale == "log" else rising
-        kept = rising[thin(len(rising), logarithmic=scale != "linear")]
-        return cls(title, scale, kept, x[kept])
+        indices = rising[thin(len(rising), logarithmic=scale != "linear")]
+        return cls(title, scale, indices, x[indices])
 
     @property
     def axis(self) -> Axis:
@@ -200,15 +200,15 @@ class Horizontal:
         """Make the channel of a field."""
         ticks: dict[str, Any] = {"labelExpr": _PLAIN}
         if self.scale == "epoch":  # which counts from 0 and is logarithmic from about 1 on
-            last = float(self.places[-1])
+            last = float(self.positions[-1])
             known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
             values = [0, *(tick for tick in known if tick * _APART < last), last]  # findings are read at the end
             ticks = {"values": values, "format": "~s" if last >= 1e5 else ",d", "labelFlush": False}
             scale = alt.Scale(type="symlog", constant=1, nice=False)
         elif self.scale == "log":
-            few = len(self.places) <= _HANDFUL and bool((self.places == np.round(self.places)).all())
-            ends = float(self.places[0]) / 1.3, float(self.places[-1]) * 1.3
-            ticks["values"] = self.places.tolist() if few else _logarithmic_ticks(*ends, sparse=2.2)
+            few = len(self.positions) <= _HANDFUL and bool((self.positions == np.round(self.positions)).all())
+            ends = float(self.positions[0]) / 1.3, float(self.positions[-1]) * 1.3
+            ticks["values"] = self.positions.tolist() if few else _logarithmic_ticks(*ends, sparse=2.2)
             scale = alt.Scale(type="log", nice=False, padding=12)
         else:
             ticks["tickCount"] = 7
@@ -221,9 +221,9 @@ class Horizontal:
         """Share the axis out among its points, each up to half way to its neighbours."""
         identity = (np.asarray, np.asarray)
         forward, backward = {"log": (np.log, np.exp), "epoch": (np.log1p, np.expm1)}.get(self.scale, identity)
-        spaced = forward(self.places)
+        spaced = forward(self.positions)
         halves = backward((spaced[1:] + spaced[:-1]) / 2)
-        return np.concatenate([self.places[:1], halves]), np.concatenate([halves, self.places[-1:]])
+        return np.concatenate([self.positions[:1], halves]), np.concatenate([halves, self.positions[-1:]])
 
 
 @dataclass(frozen=True)

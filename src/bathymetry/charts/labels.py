@@ -122,16 +122,16 @@ def horizontal_of(values: xr.DataArray, x: str, scale: object = None) -> Horizon
     if along.dtype.kind not in "iufb":
         remedy = "such as days" if along.dtype.kind in "mM" else "or use dots, which draws one row per name"
         raise InputError("values", f"coordinates {x} of {along.dtype}", f"expected numbers along the axis, {remedy}")
-    places = along.values.astype(float)
-    if not np.isfinite(places).all():
+    positions = along.values.astype(float)
+    if not np.isfinite(positions).all():
         raise InputError("values", f"coordinates {x} that are not finite", "expected finite numbers along the axis")
     scale = along.attrs.get("scale", "linear") if scale is None else scale
     chosen = cast(XScale, _one_of("x_scale", scale, X_SCALES))
-    if chosen == "epoch" and places.min() < 0:
-        raise InputError(x, places.min(), "expected at least 0; a linear axis has room for it")
-    if chosen == "log" and not (places > 0).any():
-        raise InputError(x, places.max(), "expected a number above 0 on a logarithmic axis")
-    return Horizontal.over(places, title(along), chosen)
+    if chosen == "epoch" and positions.min() < 0:
+        raise InputError(x, positions.min(), "expected at least 0; a linear axis has room for it")
+    if chosen == "log" and not (positions > 0).any():
+        raise InputError(x, positions.max(), "expected a number above 0 on a logarithmic axis")
+    return Horizontal.over(positions, title(along), chosen)
 
 
 def check_ends(field: str, ends: Any, above: float = -math.inf) -> tuple[float, float] | None:

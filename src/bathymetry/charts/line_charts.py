@@ -81,16 +81,16 @@ def lines(
         raise InputError("members", members, "expected lines or dots")
     check_references(references)
     noisy = None if behind is None else _behind(behind, whole, series, x)
-    members = members if len(across.places) > 1 else "dots"  # a line of one point cannot be seen
+    members = members if len(across.positions) > 1 else "dots"  # a line of one point cannot be seen
     several, panels = series is not None, []
     for head, one in facets(whole, facet, title):
         axis = axis_of(one, scale, domain)
         names = [axis.title] if series is None else series_names(one, series)
-        drawn = axis.drawn(one.values[..., across.kept]).reshape(len(names), -1, len(across.kept))
+        drawn = axis.drawn(one.values[..., across.indices]).reshape(len(names), -1, len(across.indices))
         centres = [axis.centre(line) for line in drawn]
         reach = [end for line in centres for end in (line.low, line.high)]
         if noisy is not None:
-            noise = axis.drawn(noisy.values[..., across.kept]).reshape(-1, len(across.kept))
+            noise = axis.drawn(noisy.values[..., across.indices]).reshape(-1, len(across.indices))
             if not np.isnan(noise).all():  # it decides how far the axis goes, but not its rarest peaks
                 reach.append(np.nanquantile(noise, [0.02, 0.98]))
         every = np.concatenate([drawn.ravel(), *reach])
@@ -102,12 +102,12 @@ def lines(
         layers: list[alt.Chart] = []
         if noisy is not None:
             labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
-            jagged = alt.Chart(inline(x=across.places, y=noise, series=labels), name="behind")
+            jagged = alt.Chart(inline(x=across.positions, y=noise, series=labels), name="behind")
             jagged = jagged.mark_line(strokeWidth=0.8, clip=True)
             layers.append(jagged.encode(color=colour, strokeOpacity=shown(0.35), **at))
         count = drawn.shape[1]
         who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
-        faint = alt.Chart(inline(x=across.places, y=drawn, **who), name="members")
+        faint = alt.Chart(inline(x=across.positions, y=drawn, **who), name="members")
         faint = faint.encode(detail="member:O", color=colour, **at)
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
             layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=shown(0.3)))
@@ -163,7 +163,7 @@ def _centre_rows(across: Horizontal, centres: Sequence[Centre], names: Sequence[
     start, end = across.columns()
     parts = {"y": "middle", "low": "low", "high": "high"}
     stacked = {name: np.stack([getattr(line, part) for line in centres]) for name, part in parts.items()}
-    return inline(x=across.places, start=start, end=end, series=np.array(names)[:, None], **stacked)
+    return inline(x=across.positions, start=start, end=end, series=np.array(names)[:, None], **stacked)
 
 
 def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, axis: Axis) -> alt.Chart:
@@ -192,7 +192,7 @@ def _in_words(axis: Axis, across: Horizontal, names: Sequence[str], centres: Seq
     subject = f" for {', '.join(names)}" if names else ""
     members = f"{count} member{'s' * (count != 1)}"
     starts, ends = [f"{axis.title} against {across.title}{subject}, {members} each with their mean."], []
-    first, last = across.places[0], across.places[-1]
+    first, last = across.positions[0], across.positions[-1]
     for place, line in enumerate(centres):
         name = names[place] if names else ""
         if np.isfinite(line.middle).any():
@@ -241,18 +241,18 @@ def predictions(
     whole = arranged("values", values, {"facet": facet, "member": "member", "x": x})
     target = arranged("truth", truth, {"x": x})
     if target.sizes[x] != whole.sizes[x]:
-        raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} places")
+        raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} positions")
     if truth_label == _MEAN:
         raise InputError("truth_label", truth_label, "expected another name than that of the mean")
     across = horizontal_of(whole, x, "linear")
-    places, names = across.places, (_MEAN, truth_label)
-    low, high = check_ends("trained_on", trained_on) or (places[0], places[-1])
-    inside = (places >= low) & (places <= high)
-    outside = [(start, end) for start, end in ((places[0], low), (high, places[-1])) if end > start]
+    positions, names = across.positions, (_MEAN, truth_label)
+    low, high = check_ends("trained_on", trained_on) or (positions[0], positions[-1])
+    inside = (positions >= low) & (positions <= high)
+    outside = [(start, end) for start, end in ((positions[0], low), (high, positions[-1])) if end > start]
     panels = []
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis, colour = axis_of(one, "linear", domain), SERIES[place % len(SERIES)]
-        drawn, wanted = axis.drawn(one.values[:, across.kept]), axis.drawn(target.values[across.kept])
+        drawn, wanted = axis.drawn(one.values[:, across.indices]), axis.drawn(target.values[across.indices])
         middle, count = axis.centre(drawn), len(drawn)
         at, band = _channels(across, axis, drawn)
 
@@ -261,10 +261,10 @@ def predictions(
             starts, ends = np.array(outside).T
             shade = alt.Chart(inline(x=starts, end=ends), name="outside").mark_rect(color=SHADE, clip=True)
             layers.append(shade.encode(x=at["x"], x2="end:Q"))
-        members = alt.Chart(inline(x=places, y=drawn, member=np.arange(count)[:, None]), name="members")
+        members = alt.Chart(inline(x=positions, y=drawn, member=np.arange(count)[:, None]), name="members")
         faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
         layers.append(faint.encode(detail="member:O", **at))
-        gap = np.full(len(places), np.nan)
+        gap = np.full(len(positions), np.nan)
         data = _centre_rows(across, (middle, Centre(wanted, gap, gap, middle.diverged)), names)
         area = alt.Chart(data).transform_filter("isValid(datum.low)")
         layers.append(area.mark_area(color=colour, fillOpacity=0.2, clip=True).encode(**band))
