@@ -93,6 +93,6 @@ def test_a_network_that_saw_only_strokes_reads_real_mnist():
         evaluate_on={"own": drawn.test, "mnist": real},
         record_at=[],
     )
-    own, mnist = (trained.record[f"{name}_accuracy"].sel(epoch=5) for name in ("own", "mnist"))
+    own, mnist = (trained.record["accuracy"].sel(split=name, epoch=5) for name in ("own", "mnist"))
     assert bool((mnist >= 0.70).all())
     assert bool(((own >= 0.93) & (own <= 0.985)).all())
