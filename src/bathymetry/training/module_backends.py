@@ -17,7 +17,7 @@ from bathymetry.training.mlp_backend import MLPBackend, activations_of
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
 BACKENDS = get_args(BackendName)
-VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a CPU: benchmarks/backends.py
+VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a CPU: the table in docs/decisions.md
 _FALLBACKS = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)  # which vmap does not batch
 
 
