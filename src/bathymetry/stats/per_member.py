@@ -9,6 +9,73 @@ from scipy import stats
 
 from bathymetry.core.errors import InputError
 from bathymetry.stats.checks import numbers
+from bathymetry.stats.intervals import IDENTITY, Transform
+
+
+def paired_difference(
+    a: Real[np.ndarray, " member"], b: Real[np.ndarray, " member"], transform: Transform = IDENTITY
+) -> Float[np.ndarray, " member"]:
+    """Subtract each member's second number from its first.
+
+        f(a) − f(b)
+
+    Args:
+        a: One number a member.
+        b: The other number of the same members, in the same order.
+        transform: f, the scale: `LOG` for losses, `logit_accuracy(n)` for accuracies.
+
+    Returns:
+        The differences; NaN where either has none.
+
+    Raises:
+        InputError: If the two differ in length.
+
+    Example:
+        >>> paired_difference(np.array([3.0, 5.0]), np.array([1.0, 5.0])).tolist()
+        [2.0, 0.0]
+    """
+    a, b = numbers("a", a), numbers("b", b)
+    if a.shape != b.shape:
+        raise InputError("b", f"shape {b.shape}", f"expected the shape of a, {a.shape}")
+    if not isinstance(transform, Transform):
+        raise InputError("transform", transform, "expected a Transform, such as LOG")
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN: no number
+        return np.asarray(transform.forward(a) - transform.forward(b))
+
+
+def regression_slope(
+    x: Real[np.ndarray, " point"], y: Real[np.ndarray, "*member point"]
+) -> Float[np.ndarray, "*member"]:
+    """Fit a straight line to each member by least squares and return its slope.
+
+        Σ (x − x̄)(y − ȳ) / Σ (x − x̄)²
+
+    Legendre 1805, Nouvelles méthodes pour la détermination des orbites des comètes.
+
+    Args:
+        x: Where the members were measured, the same for all, for example log parameters.
+        y: What was measured there, the last axis along x, for example log loss.
+
+    Returns:
+        The slopes; NaN for a member that lacks a finite value at any point.
+
+    Raises:
+        InputError: If x and y differ in length, or x has fewer than two different values.
+
+    Example:
+        >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 3.0, 5.0], [0.0, 0.0, 3.0]])).tolist()
+        [2.0, 1.5]
+    """
+    across, up = numbers("x", x), numbers("y", y, axes=None)
+    if up.ndim == 0 or up.shape[-1] != len(across):
+        raise InputError("y", f"shape {up.shape}", f"expected {len(across)} points along the last axis, as x has")
+    if not np.isfinite(across).all() or len(np.unique(across)) < 2:
+        raise InputError("x", x, "expected at least two different finite values")
+    centred = across - across.mean()
+    complete = np.asarray(np.isfinite(up).all(axis=-1))
+    finite = np.where(complete[..., None], up, 0.0)
+    slopes = (finite - finite.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
+    return np.where(complete, slopes, np.nan)
 
 
 def spearman_z(
