@@ -179,8 +179,8 @@ def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal,
     tooltip = [alt.Tooltip("x:Q", title=across.title, format=",~r")]
     tooltip += [alt.Tooltip(f"slot{k}:N", title=name) for k, name in enumerate(names)]
     base = alt.Chart(data, name=HOVER).mark_rect(color=MUTED, clip=True)
-    base = base.transform_calculate(told=f"isValid(datum.y) ? {middle} + ({interval}) : 'no value'", slot=slot)
-    base = base.transform_pivot("slot", value="told", groupby=["x", "start", "end"], op="max")
+    base = base.transform_calculate(shown=f"isValid(datum.y) ? {middle} + ({interval}) : 'no value'", slot=slot)
+    base = base.transform_pivot("slot", value="shown", groupby=["x", "start", "end"], op="max")
     opacity = alt.condition(under, alt.value(0.14), alt.value(0))
     layer = base.encode(x=across.channel("start"), x2="end:Q", fillOpacity=opacity, tooltip=tooltip)
     return cast(alt.Chart, layer.add_params(under, zoom))

@@ -97,24 +97,24 @@ def dots(
         layers = reference_layers(lines, x, y, {"x": axis})
         data = inline(x=drawn, y=row[:, None] + _DOTS + spread, series=labels[:, None], member=members)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
-        dot = dot.transform_calculate(told=axis.expression("x"))
+        dot = dot.transform_calculate(shown=axis.expression("x"))
         dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=True)
         colour = alt.Color("series:N", scale=fill, legend=None)
-        tooltip = ["series:N", "member:O", alt.Tooltip("told:N", title=axis.title)]
+        tooltip = ["series:N", "member:O", alt.Tooltip("shown:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
         base = alt.Chart(inline(x=means, low=lows, high=highs, bound=limit, y=row + _DOTS, series=labels)).encode(y=y)
         interval = f"{axis.expression('low')} + ' to ' + {axis.expression('high')}"
         mean = base.transform_filter("isValid(datum.x)")
-        mean = mean.transform_calculate(told=axis.expression("x"), interval=interval)
+        mean = mean.transform_calculate(shown=axis.expression("x"), interval=interval)
         whisker = mean.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=True)
         layers.append(whisker.encode(x=alt.X("low:Q", **described), x2="high:Q"))
         diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=True)
-        tooltip = ["series:N", alt.Tooltip("told:N", title="mean"), alt.Tooltip("interval:N", title="95 % interval")]
+        tooltip = ["series:N", alt.Tooltip("shown:N", title="mean"), alt.Tooltip("interval:N", title="95 % interval")]
         layers.append(diamond.encode(x=x, tooltip=tooltip))
         if limits is not None:
-            bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(told=axis.expression("bound"))
+            bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(shown=axis.expression("bound"))
             stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
-            tooltip = ["series:N", alt.Tooltip("told:N", title=bounds_label)]
+            tooltip = ["series:N", alt.Tooltip("shown:N", title=bounds_label)]
             layers.append(stroke.encode(x=alt.X("bound:Q", **described), tooltip=tooltip))
         notes = [_note(own, placed, never, missing) for own, placed in zip(one.values, drawn, strict=True)]
         words = alt.Chart(inline(y=row + _NAME, series=labels, note=np.array(notes))).encode(y=y)
@@ -143,11 +143,11 @@ def _bounds(bounds: object, rows: str, facet: str | None, names: Sequence[str]) 
     """Take each row's bound by its name."""
     by_facet = facet if facet in getattr(bounds, "dims", ()) else None
     known = arranged("bounds", bounds, {"facet": by_facet, "rows": rows})
-    places = {name: place for place, name in enumerate(series_names(known, rows))}
-    lacking = [name for name in names if name not in places]
+    positions = {name: position for position, name in enumerate(series_names(known, rows))}
+    lacking = [name for name in names if name not in positions]
     if lacking:
         raise InputError("bounds", f"none for {lacking[0]}", f"expected one for each {rows}")
-    return known.isel({rows: [places[name] for name in names]})
+    return known.isel({rows: [positions[name] for name in names]})
 
 
 def _note(values: Array, drawn: Array, never: str, missing: str) -> str:
@@ -230,7 +230,7 @@ def scatter(
             if own.size:
                 (left, down), (right, top) = own.min(axis=1), own.max(axis=1)
                 ranges += f" {name}: from {left:.3g} to {right:.3g} across, from {down:.3g} to {top:.3g} up."
-        words = f"{y_axis.title} against {x_axis.title}, one point a member: {', '.join(counts)} are drawn.{ranges}"
+        words = f"{y_axis.title} against {x_axis.title}, one point per member: {', '.join(counts)} are drawn.{ranges}"
         clipped = x_domain is not None or y_domain is not None
         panels.append(view(head, layers, words, height, key if len(names) > 1 else [], clipped=clipped))
     return panels

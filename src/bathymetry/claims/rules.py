@@ -132,7 +132,7 @@ class Rule:
         together: dict[str, list[str]] = {}
         for part in parts:
             together.setdefault(part.finding or part.summary, []).append(" ".join(part.coordinates.values()))
-        words = [f"{joined(names)}: {told}" if any(names) else told for told, names in together.items()]
+        words = [f"{joined(names)}: {outcome}" if any(names) else outcome for outcome, names in together.items()]
         return _sentence("; ".join(words))
 
 
