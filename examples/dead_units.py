@@ -1,4 +1,4 @@
-"""A unit whose bias lies far below zero answers no input."""
+"""A ReLU unit with a large negative bias is zero for every input."""
 
 import torch
 

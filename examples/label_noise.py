@@ -1,4 +1,4 @@
-"""Of labels drawn anew from ten classes, nine in ten are wrong; each member has its own."""
+"""If labels are redrawn at random from ten classes, nine in ten are wrong; each member has its own label noise."""
 
 import torch
 

@@ -4,10 +4,10 @@ import torch
 
 import bathymetry as bm
 
-chance = torch.Generator().manual_seed(0)
+generator = torch.Generator().manual_seed(0)
 d, examples, noise = 5, 20_000, 2.0
-x = torch.randn(examples, d, generator=chance, dtype=torch.float64)
-y = x.sum(1, keepdim=True) + noise * torch.randn(examples, 1, generator=chance, dtype=torch.float64)
+x = torch.randn(examples, d, generator=generator, dtype=torch.float64)
+y = x.sum(1, keepdim=True) + noise * torch.randn(examples, 1, generator=generator, dtype=torch.float64)
 model = torch.nn.Linear(d, 1, bias=False).double()
 torch.nn.init.zeros_(model.weight)  # the truth is 1 everywhere, so ‖Δ‖² = d
 
