@@ -17,7 +17,7 @@ from bathymetry.cli.main import main
 from bathymetry.cli.terminal import say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
-from bathymetry.core.storage import put
+from bathymetry.core.system import put
 from bathymetry.execution.run import run_study
 from bathymetry.store.folder import output_folder
 from bathymetry.store.results import write_results

@@ -1,7 +1,7 @@
 import pytest
 
 from bathymetry.core.errors import InputError, StorageError, first_line, positive_number, whole_number
-from bathymetry.core.resources import gigabytes
+from bathymetry.core.system import gigabytes
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\x1b[31mred", "\u202eabc", "nul\0", "\udc80", ["a\nb"], "x" * 10_000])

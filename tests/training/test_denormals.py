@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.training.ensemble import Batch, StackedTensors
-from bathymetry.training.mlp_backend import MLPBackend
+from bathymetry.training.backends import Batch, MLPBackend
+from bathymetry.training.ensemble import StackedTensors
 from bathymetry.training.optimizers import Stepper
 
 STEPS = 1_500

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 import bathymetry as bm
-from bathymetry.core import resources
+from bathymetry.core import system
 from bathymetry.core.errors import InputError
 from bathymetry.training import TrainingConfig, ensemble, train
 from training import cases
@@ -184,7 +184,7 @@ def test_what_no_machine_can_hold_is_refused_before_it_is_allocated(given, words
 
 
 def test_what_an_ensemble_takes_is_compared_with_what_is_free(monkeypatch, unchecked):
-    for module in (ensemble, resources):
+    for module in (ensemble, system):
         monkeypatch.setattr(module, "free_bytes", lambda: 1_000_000)
     train(cases.perceptron, cases.regression(), members=2, epochs=1)
     with pytest.raises(InputError, match=r"members = 100: networks of 80 parameters take about 4 MB and .* 1 MB"):

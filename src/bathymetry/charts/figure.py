@@ -16,7 +16,7 @@ import vl_convert
 
 from bathymetry.charts.theme import FONT, HIDDEN, HOVER, INK, MUTED, PAPER, Entry, configuration, sample
 from bathymetry.core.errors import InputError, StorageError, path_of
-from bathymetry.core.storage import put
+from bathymetry.core.system import put
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
 from bathymetry.core.errors import BathymetryError, InputError
-from bathymetry.core.resources import Terminated
 from bathymetry.core.showing import printable
+from bathymetry.core.system import Terminated
 
 _COMMANDS = {
     "list": "the studies with their questions",

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, random streams, whole-file storage."""
+"""What everything stands on: errors, random streams, content hashes, files, memory and signals."""

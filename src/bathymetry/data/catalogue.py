@@ -21,8 +21,7 @@ from platformdirs import user_cache_path
 from sklearn.datasets import load_digits
 
 from bathymetry.core.errors import InputError, StorageError, whole_number
-from bathymetry.core.resources import memory_for
-from bathymetry.core.storage import put
+from bathymetry.core.system import memory_for, put
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.files import FILES, FileSet, file_sets, find_file_set, read_file_set, read_npz
 from bathymetry.data.strokes import SIDE, SOURCE, VERSION, strokes

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.resources import free_bytes, gigabytes
+from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.labels import FormatError, class_numbers
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import memory_for
+from bathymetry.core.system import memory_for
 from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.expression import FUNCTIONS, evaluate_expression

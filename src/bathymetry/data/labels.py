@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
-from bathymetry.core.resources import check_memory
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream
 
 Numbers = NDArray[np.int64]

@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from bathymetry.core.errors import whole_number
-from bathymetry.core.resources import check_memory
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream_seed
 from bathymetry.data.examples import Data, Examples
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import InputError, path_of
-from bathymetry.core.resources import one_thread
+from bathymetry.core.system import one_thread
 from bathymetry.execution.stored import RESULT, set_apart
 from bathymetry.execution.training import measure, train_chunk
 from bathymetry.execution.work import Task, Work, compare, training_seconds

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError
-from bathymetry.core.resources import HeldSignals, one_thread
+from bathymetry.core.system import HeldSignals, one_thread
 from bathymetry.execution.work import Task
 from bathymetry.store.chunks import (
     Chunk,

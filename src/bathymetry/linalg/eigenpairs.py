@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
-from bathymetry.core.resources import check_memory
 from bathymetry.core.showing import readable
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import norms
 from bathymetry.linalg.lanczos import Krylov
 from bathymetry.linalg.operator import SymmetricOperator, check_operator, whole_matrix

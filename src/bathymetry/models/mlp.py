@@ -9,7 +9,7 @@ from typing import Final
 from torch import nn
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.resources import check_memory
+from bathymetry.core.system import check_memory
 
 _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "relu": nn.ReLU,

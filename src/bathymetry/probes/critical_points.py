@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
-from bathymetry.core.resources import free_bytes, gigabytes
 from bathymetry.core.showing import readable
+from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.core.tensors import stream
 from bathymetry.linalg.operator import NotFiniteError
 from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface

@@ -16,7 +16,7 @@ from bathymetry.charts import save
 from bathymetry.charts.figure import check_addresses
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
-from bathymetry.core.storage import put
+from bathymetry.core.system import put
 from bathymetry.execution.run import StudyRun
 from bathymetry.execution.stored import RESULT, rebuild_study, understood
 from bathymetry.report.page import Report, page

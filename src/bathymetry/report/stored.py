@@ -16,7 +16,7 @@ from typing import Any, cast, get_args
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
-from bathymetry.core.storage import get, names, put
+from bathymetry.core.system import get, names, put
 from bathymetry.report.sections import Picture, StudySection
 from bathymetry.stats import Part, Verdict
 from bathymetry.stats.verdict import RENAMED, Decision, Direction

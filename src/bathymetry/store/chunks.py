@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import Description, canonical, digest
 from bathymetry.core.showing import readable
-from bathymetry.core.storage import get, names, put
+from bathymetry.core.system import get, names, put
 
 Arrays = Mapping[str, NDArray[Any]]
 

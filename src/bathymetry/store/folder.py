@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.core.storage import get, put
+from bathymetry.core.system import get, put
 
 MARKER = "bathymetry.json"
 _LOCK = ".bathymetry.lock"

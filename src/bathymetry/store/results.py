@@ -15,7 +15,7 @@ import xarray as xr
 
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import digest
-from bathymetry.core.storage import get, put
+from bathymetry.core.system import get, put
 
 SCHEMA_VERSION = 2  # 2: one group for each kind of ensemble, sets of examples along the axis `split`
 _SCHEMA = "schema_version"

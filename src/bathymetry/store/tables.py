@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.storage import put
+from bathymetry.core.system import put
 
 TableFormat = Literal["csv", "parquet"]
 

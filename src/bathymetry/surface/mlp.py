@@ -23,7 +23,7 @@ from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives, Product
 from bathymetry.surface.outputs import Output
 from bathymetry.surface.parameters import PerExample, Point, Points, Vectors
-from bathymetry.training.mlp_backend import activations_of
+from bathymetry.training.backends import activations_of
 
 _CACHE = 2**21  # bytes of second derivatives worked on at once
 _LINE_CACHE = 2**22  # bytes of activations on a line worked on at once

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.resources import HeldSignals
 from bathymetry.core.showing import readable
+from bathymetry.core.system import HeldSignals
 
 _FIRST_CHECKPOINT = 15.0  # seconds; a short training has one too
 _PROGRESS_EVERY = 0.2  # seconds

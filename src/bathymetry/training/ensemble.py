@@ -2,20 +2,18 @@
 
 import copy
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.resources import check_memory, free_bytes
 from bathymetry.core.showing import readable
+from bathymetry.core.system import check_memory, free_bytes
 from bathymetry.core.tensors import stream_seed, unwrapped
 from bathymetry.data.examples import Examples
 from bathymetry.training.loss import Criterion
@@ -136,34 +134,6 @@ class Ensemble:
     def dtype(self) -> torch.dtype:
         """What the networks compute in."""
         return self.parameters.flat.dtype
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The examples of one step."""
-
-    inputs: Shaped[Tensor, "..."]  # (example, *feature) if shared, else (member, example, *feature)
-    targets: Shaped[Tensor, "member example *target"]
-    shared: bool  # whether all members get the same inputs
-    step: int = 0  # selects the random stream of layers such as dropout
-
-
-class Backend(ABC):
-    """How the members of an ensemble are differentiated."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        """Write every member's gradient; return the losses, float64."""
-
-    @abstractmethod
-    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
-        """Outputs of all members in evaluation mode; the memory may be reused by the next call."""
-
-    def buffers(self) -> dict[str, Tensor]:
-        """Buffers that training changes, such as running statistics, as "position/name"."""
-        return {}
 
 
 @contextmanager

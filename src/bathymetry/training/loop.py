@@ -9,23 +9,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line, whole_number
-from bathymetry.core.resources import check_memory
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
+from bathymetry.training.backends import BACKENDS, Backend, BackendName, Batch, LoopBackend, choose_backend
 from bathymetry.training.checkpoint import Checkpoint, Clock, difference, packed, unpacked
 from bathymetry.training.config import TrainingConfig
-from bathymetry.training.ensemble import (
-    Backend,
-    Batch,
-    Ensemble,
-    EvaluationSet,
-    StackedTensors,
-    build_members,
-    check_fit,
-)
+from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors, build_members, check_fit
 from bathymetry.training.loss import Criterion
-from bathymetry.training.module_backends import BACKENDS, BackendName, LoopBackend, choose_backend
 from bathymetry.training.optimizers import Optimizer, Stepper
 from bathymetry.training.records import Recorder, TrainingState, evaluate
 from bathymetry.training.result import Origin, Trained

@@ -11,10 +11,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.resources import check_memory
 from bathymetry.core.showing import readable
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import Purpose, stream
-from bathymetry.training.ensemble import Backend, Ensemble, EvaluationSet, StackedTensors
+from bathymetry.training.backends import Backend
+from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors
 from bathymetry.training.loss import is_correct
 
 _PASS_BYTES = 4_000_000

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bathymetry.core.errors import DamagedError, InputError, path_of
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.showing import short
-from bathymetry.core.storage import get, put
+from bathymetry.core.system import get, put
 from bathymetry.core.tensors import fixed_tensors, running_statistics
 from bathymetry.models.mlp import MLPConfig
 from bathymetry.training.checkpoint import Checkpoint, packed, unpacked

@@ -1,8 +1,11 @@
-"""Backends for general networks, vmap and loop, and the choice between them and the stacked MLPs."""
+"""How the members of an ensemble are differentiated: stacked, with vmap, or one after another in a loop."""
 
 import copy
-from collections.abc import Sequence
-from typing import Literal, get_args
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,13 +15,160 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.tensors import stream_seed
-from bathymetry.training.ensemble import TRIAL_ERRORS, Backend, Batch, Ensemble
-from bathymetry.training.mlp_backend import MLPBackend, activations_of
+from bathymetry.training.ensemble import TRIAL_ERRORS, Ensemble, StackedTensors, flush_denormals
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
 BACKENDS = get_args(BackendName)
 VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a CPU: the table in docs/decisions.md
 _FALLBACKS = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)  # which vmap does not batch
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    one: one.__name__.lower() for one in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)
+}
+_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {  # in place
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+    "identity": lambda values: values,
+}
+_aten = torch.ops.aten
+_DIFFERENTIATE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # multiply by the derivative, from activated values
+    "relu": lambda error, values: _aten.threshold_backward.grad_input(error, values, 0, grad_input=error),
+    "tanh": lambda error, values: _aten.tanh_backward.grad_input(error, values, grad_input=error),
+    "sigmoid": lambda error, values: _aten.sigmoid_backward.grad_input(error, values, grad_input=error),
+    "identity": lambda error, _: error,
+}
+_PRODUCTS = 1e8  # room above the smallest normal number for what output errors are multiplied by
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one step."""
+
+    inputs: Shaped[Tensor, "..."]  # (example, *feature) if shared, else (member, example, *feature)
+    targets: Shaped[Tensor, "member example *target"]
+    shared: bool  # whether all members get the same inputs
+    step: int = 0  # selects the random stream of layers such as dropout
+
+
+class Backend(ABC):
+    """How the members of an ensemble are differentiated."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
+        """Write every member's gradient; return the losses, float64."""
+
+    @abstractmethod
+    def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
+        """Outputs of all members in evaluation mode; the memory may be reused by the next call."""
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers that training changes, such as running statistics, as "position/name"."""
+        return {}
+
+
+def activations_of(module: nn.Module) -> list[str] | None:
+    """The activation after each layer but the last; None if it is not a plain multilayer perceptron."""
+    if type(module) is not nn.Sequential or not all(p.requires_grad for p in module.parameters()):
+        return None
+    layers = list(module)
+    linear, between = layers[0::2], layers[1::2]
+    if len(layers) % 2 == 0 or not all(type(layer) is nn.Linear and layer.bias is not None for layer in linear):
+        return None
+    for one in (module, *layers):
+        if one._forward_hooks or one._forward_pre_hooks or one._backward_hooks or "forward" in vars(one):
+            return None
+    parameters = {id(parameter) for layer in linear for parameter in (layer.weight, layer.bias)}
+    if len(parameters) < 2 * len(linear) or not all(type(one) in _ACTIVATIONS for one in between):
+        return None
+    return [_ACTIVATIONS[type(one)] for one in between]
+
+
+class MLPBackend(Backend):
+    """Multilayer perceptrons with a backward pass of their own; the loss is "mse" or "cross_entropy".
+
+    Activations lie as (member, unit, example), so that every product is a batched product of contiguous matrices, and
+    all results go into buffers that are reused.
+    """
+
+    name = "stacked"
+
+    def __init__(
+        self, parameters: StackedTensors, gradients: StackedTensors, activations: Sequence[str], loss: str
+    ) -> None:
+        blocks, gradient_blocks = list(parameters.views.values()), list(gradients.views.values())
+        self._members = parameters.members
+        self._weights, self._biases = blocks[0::2], [bias.unsqueeze(2) for bias in blocks[1::2]]
+        self._weight_gradients, self._bias_gradients = gradient_blocks[0::2], gradient_blocks[1::2]
+        self._activations = [*activations, "identity"]
+        self._loss = loss
+        self._buffers: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
+        buffers = self._buffers_for(batch.inputs.shape[-2])
+        self._forward(batch.inputs, batch.shared, [activation for activation, _ in buffers])
+        losses = self._output_error(buffers[-1][0], batch.targets, buffers[-1][1])
+        for layer in reversed(range(len(self._weights))):
+            error = buffers[layer][1]
+            torch.sum(error, 2, out=self._bias_gradients[layer])
+            if layer == 0:
+                self._first_weight_gradient(error, batch)
+                break
+            below, error_below = buffers[layer - 1]
+            torch.bmm(error, below.transpose(1, 2), out=self._weight_gradients[layer])
+            torch.bmm(self._weights[layer].transpose(1, 2), error, out=error_below)
+            _DIFFERENTIATE[self._activations[layer - 1]](error_below, below)
+        return losses
+
+    def outputs(self, inputs: Float[Tensor, "example feature"]) -> Float[Tensor, "member example output"]:
+        buffers = self._buffers_for(len(inputs))
+        self._forward(inputs, True, [activation for activation, _ in buffers])
+        return buffers[-1][0].transpose(1, 2)
+
+    def _buffers_for(self, width: int) -> list[tuple[Tensor, Tensor]]:
+        """Each layer's activation and error for a batch of this size, kept for later batches."""
+        if width not in self._buffers:
+            if len(self._buffers) > 4:
+                self._buffers.clear()
+            shapes = [(self._members, weight.shape[1], width) for weight in self._weights]
+            self._buffers[width] = [(self._weights[0].new_empty(s), self._weights[0].new_empty(s)) for s in shapes]
+        return self._buffers[width]
+
+    def _forward(self, inputs: Tensor, shared: bool, into: Sequence[Tensor]) -> None:
+        if shared:
+            joined = self._weights[0].flatten(0, 1)
+            torch.addmm(self._biases[0].flatten(0, 1), joined, inputs.T, out=into[0].flatten(0, 1))
+        else:
+            torch.baddbmm(self._biases[0], self._weights[0], inputs.transpose(1, 2), out=into[0])
+        _ACTIVATE[self._activations[0]](into[0])
+        for layer, (below, here) in enumerate(pairwise(into), start=1):
+            torch.baddbmm(self._biases[layer], self._weights[layer], below, out=here)
+            _ACTIVATE[self._activations[layer]](here)
+
+    def _first_weight_gradient(self, error: Tensor, batch: Batch) -> None:
+        if batch.shared:
+            torch.mm(error.flatten(0, 1), batch.inputs, out=self._weight_gradients[0].flatten(0, 1))
+        else:
+            torch.bmm(error, batch.inputs, out=self._weight_gradients[0])
+
+    def _output_error(
+        self, outputs: Tensor, targets: Shaped[Tensor, "member example *target"], error: Tensor
+    ) -> Float[Tensor, " member"]:
+        """Write ∂loss/∂output; return the losses, float64."""
+        examples = outputs.shape[2]
+        if self._loss == "mse":
+            entries = outputs[0].numel()
+            torch.sub(outputs, targets.transpose(1, 2), out=error)
+            losses = error.square().sum((1, 2), dtype=torch.float64) / entries
+            error.mul_(2 / entries)
+            return losses
+        classes = targets.unsqueeze(1)
+        torch.log_softmax(outputs, 1, out=error)
+        losses = -error.gather(1, classes).sum((1, 2), dtype=torch.float64) / examples
+        error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
+        flush_denormals(error, _PRODUCTS)  # the probability of a class that was ruled out long ago
+        return losses
 
 
 class VmapBackend(Backend):
@@ -31,9 +181,8 @@ class VmapBackend(Backend):
         self._constants = _constants(ensemble.modules)
         module, criterion = ensemble.modules[0], ensemble.criterion
 
-        def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Tensor:
-            output: Tensor = functional_call(module, (own, constant), (inputs,))
-            return output
+        def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Any:
+            return functional_call(module, (own, constant), (inputs,))
 
         def one_loss(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor, target: Tensor) -> Tensor:
             return criterion(one_output(own, constant, inputs), (target,))
@@ -44,19 +193,15 @@ class VmapBackend(Backend):
         self._outputs = vmap(one_output, in_dims=(0, 0, None))
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        """Write every member's gradient; return the losses, float64."""
         call = self._shared if batch.shared else self._own
         gradients, losses = call(dict(self._parameters.views), self._constants, batch.inputs, batch.targets)
         for name, gradient in gradients.items():
             self._gradients.views[name].copy_(gradient)
-        values: Tensor = losses.detach().double()
-        return values
+        return losses.detach().double()  # type: ignore[no-any-return]
 
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
-        """Outputs of all members."""
         with torch.no_grad():
-            outputs: Tensor = self._outputs(dict(self._parameters.views), self._constants, inputs)
-        return outputs
+            return self._outputs(dict(self._parameters.views), self._constants, inputs)  # type: ignore[no-any-return]
 
 
 class LoopBackend(Backend):
@@ -76,7 +221,6 @@ class LoopBackend(Backend):
                 trainable[name].grad = gradients[name]
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        """Write every member's gradient; return the losses, float64."""
         with torch.random.fork_rng(devices=[]):
             return torch.stack([self.differentiate_one(batch, position) for position in range(len(self._members))])
 
@@ -94,16 +238,13 @@ class LoopBackend(Backend):
         return loss.detach().double()
 
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
-        """Outputs of all members in evaluation mode."""
-        outputs = []
         with torch.no_grad():
-            for module in self._modules:
-                outputs.append(module.eval()(inputs))
-                module.train()
-        return torch.stack(outputs)
+            outputs = torch.stack([module.eval()(inputs) for module in self._modules])
+        for module in self._modules:
+            module.train()
+        return outputs
 
     def buffers(self) -> dict[str, Tensor]:
-        """Buffers of every member, such as running statistics, as "position/name"."""
         named = ((place, pair) for place, module in enumerate(self._modules) for pair in module.named_buffers())
         return {f"{place}/{name}": buffer for place, (name, buffer) in named}
 

@@ -1,8 +1,10 @@
-"""Memory that is free, one thread for measurements, and signals that wait."""
+"""What the operating system gives: whole files, memory, threads and signals."""
 
 import os
 import resource
 import signal
+import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +13,58 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import DamagedError, InputError, StorageError
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_UNFINISHED = ".unfinished-"
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file and its folders in one step: whatever is killed and whenever, the file is whole, old or absent."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path} can't be written ({error.strerror or error}): choose a folder that can.") from error
+
+
+def get(path: Path) -> bytes:
+    """Read a file; a pipe or device, which could block for ever, counts as damaged."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+            raise DamagedError(f"{path} can't be read (it is {kind} instead of an ordinary file).")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        cause = "it is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+        raise StorageError(f"{path} can't be read ({cause}).") from error
+    except OSError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
+
+
+def names(folder: Path) -> list[str]:
+    """List the names in a folder, sorted, without unfinished files; a folder that does not exist is empty."""
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise StorageError(f"{folder} can't be read (it is a link that leads nowhere).") from None
+        return []
+    except OSError as error:
+        raise StorageError(f"{folder} can't be read ({error.strerror or error}).") from error
+    return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))
 
 
 def free_bytes() -> int:
