@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+ORACLES := build/oracles
 
 .PHONY: report test test-slow coverage bench lint wheel clean
 
@@ -12,14 +13,20 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt --constraint constraints.txt --editable .
 	touch $(READY)
 
+$(ORACLES)/.ready: requirements-oracles.txt $(READY)
+	rm -rf $(ORACLES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(ORACLES) --requirement requirements-oracles.txt
+	touch $(ORACLES)/.ready
+
 report: $(READY)
 	$(BIN)/bathymetry run all --preset quick --data auto
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto
 
-test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto
+test-slow: $(READY) $(ORACLES)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle" --numprocesses auto
+	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
 
 # by hand: line and branch coverage of the quick tests; a page for each file in build/coverage
 coverage: $(READY)

@@ -1,7 +1,5 @@
 """The Hessian, the Gauss-Newton matrix and the empirical Fisher as operators, against closed forms and slow ones."""
 
-import importlib.util
-
 import pytest
 import torch
 from scipy.sparse.linalg import eigsh
@@ -217,23 +215,3 @@ def test_vectors_that_do_not_fit_an_operator_are_refused(operator, unchecked):
             operator(surface)(odd)
     with pytest.raises(InputError, match=r"vectors = shape \(3, 15\): .*\(2, 15\) or \(2, vector, 15\)"):
         operator(surface, torch.zeros(2, 15))(torch.zeros(3, 15))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("curvlinops") is None, reason="curvlinops is not installed here")
-@pytest.mark.parametrize("name", ["sigmoid classifier", "convolution", "linear classifier", "tanh perceptron"])
-def test_curvatures_are_those_of_curvlinops(name):
-    import curvlinops
-
-    case, model = built(name)
-    batches = case.batches()
-    loss = nn.CrossEntropyLoss() if case.kind == "classes" else nn.MSELoss()
-    surface, vectors = LossSurface(model, case.loss, batches), None
-    vectors = drawn(surface.dimension, 3)
-    for mine, theirs in (
-        (surface.product(), curvlinops.HessianLinearOperator),
-        (GaussNewton(surface), curvlinops.GGNLinearOperator),
-        (Fisher(surface), curvlinops.EFLinearOperator),
-    ):
-        expected = theirs(model, loss, dict(model.named_parameters()), batches) @ vectors
-        torch.testing.assert_close(mine @ vectors, expected, rtol=1e-6, atol=1e-9)
