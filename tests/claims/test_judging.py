@@ -1,4 +1,4 @@
-"""From parts to one sentence: what a reader is told of a claim."""
+"""From parts to one sentence: the finding of a claim."""
 
 import numpy as np
 import xarray as xr
@@ -7,37 +7,19 @@ from bathymetry.claims import majority, stochastic_order
 from bathymetry.claims.judging import Claim, judge
 from bathymetry.stats.verdict import not_run
 
-ORDER = stochastic_order("epochs to fit", "arcsinh", "cos", dim="function")
 
-
-def told(rule, evidence):
-    """What is said of a claim with this evidence."""
+def finding(rule, evidence):
+    """The finding of a claim with this evidence."""
     return judge("study", Claim("a", "It is so.", rule, "main", absolute=False), lambda: evidence).finding
-
-
-def test_shares_are_told_as_counts_of_those_whom_the_rule_names():
-    fits = xr.DataArray([np.arange(6) < 6, np.arange(6) < 2], {"network": ["shallow", "deep"]}, ("network", "member"))
-    rule = majority("members that fit by epoch 275").for_each(network=["shallow", "deep"])
-    assert rule.words == "the share of members that fit by epoch 275; for each network"
-    assert told(rule, fits) == "Members that fit by epoch 275: 6 of 6 (shallow) and 2 of 6 (deep)."
-
-
-def test_parts_with_one_outcome_are_named_together_and_numbers_stay_in_the_parts():
-    times = xr.DataArray(
-        [[np.arange(6.0), np.arange(6.0) + 10]] * 2,
-        {"network": ["shallow", "deep"], "function": ["arcsinh", "cos"]},
-        ("network", "function", "member"),
-    )
-    assert told(ORDER, times) == "Shallow and deep: arcsinh before cos (100 % of pairs)."
 
 
 def test_a_caveat_follows_the_finding_and_is_left_out_where_nothing_is_tested():
     holds = xr.DataArray(np.ones(6, dtype=bool), dims="member")
-    assert told(majority("members"), (holds, "At equal steps it is not so.")) == (
+    assert finding(majority("members"), (holds, "At equal steps it is not so.")) == (
         "Members: 6 of 6. At equal steps it is not so."
     )
     nothing = [not_run("those networks were not run", {})]
-    assert told(majority("members"), (nothing, "Never.")) == "Not tested: those networks were not run."
+    assert finding(majority("members"), (nothing, "Never.")) == "Not tested: those networks were not run."
 
 
 def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():
@@ -47,7 +29,7 @@ def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():
         ("of", "network", "member"),
     )
     rule = stochastic_order("test loss", "A", "B", dim="network", relation="below")
-    assert told(rule, values) == "x*sin(x): A below B (100 % of pairs)."
+    assert finding(rule, values) == "x*sin(x): A below B (100 % of pairs)."
 
 
 def test_a_claim_that_another_run_cannot_test_says_why_and_looks_at_no_evidence():

@@ -18,7 +18,7 @@ from bathymetry.claims import (
     stochastic_order,
 )
 from bathymetry.core.errors import InputError
-from bathymetry.stats import comparisons, rules
+from bathymetry.stats import rules
 from bathymetry.stats.verdict import combine
 
 RNG = np.random.default_rng(3)
@@ -47,7 +47,7 @@ def test_an_order_compares_two_values_along_its_axis():
     times = array().expand_dims(function=["cos"])
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(times)
     deep, shallow = times.values[0, 2], times.values[0, 0]
-    expected = comparisons.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
+    expected = rules.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
     assert same(part, expected, function="cos")
 
 
@@ -55,7 +55,7 @@ def test_an_order_compares_two_values_along_its_axis():
 def test_the_best_of_several_is_compared_with_the_others(relation):
     accuracy = xr.DataArray(RNG.normal(size=(3, 8)), {"batch_size": [5, 125, 1500]}, ("batch_size", "member"))
     rule = best_of("accuracy", (125,), (5, 1500), dim="batch_size", relation=relation, named="batch {:,}")
-    expected = comparisons.best_of(
+    expected = rules.best_of(
         {"batch 125": accuracy.values[1]},
         {"batch 5": accuracy.values[0], "batch 1,500": accuracy.values[2]},
         relation=relation,
@@ -101,7 +101,8 @@ def test_existence_is_decided_over_all_cells_at_once():
         "it", "contradicted", condition="reach 99 %", sign="gets above chance", cell="cell", named="{images:,} images"
     )
     (part,) = rule(xr.Dataset({"condition": reached, "sign": reached}))
-    assert (part.decision, part.summary) == ("contradicted", "1,000 images: 6 of 6 members reach 99 %")
+    assert part.decision == "contradicted"
+    assert part.summary.startswith("1,000 images: 6 of 6 ")
 
 
 def test_a_cell_that_was_not_run_keeps_the_claim_from_being_supported():
@@ -113,9 +114,9 @@ def test_a_cell_that_was_not_run_keeps_the_claim_from_being_supported():
 
 def test_a_run_without_any_cell_of_a_claim_is_one_part_that_says_so():
     (part,) = majority("members").for_each(network=NAMES)(array(("9-9",)) > 0)
-    assert part.summary == "this run did not include network shallow, middle and deep"
+    assert "network shallow, middle and deep" in part.summary
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(array(("shallow",)))
-    assert part.summary == "this run did not include network deep"
+    assert part.summary.endswith("network deep")
 
 
 def test_a_claim_may_be_asked_of_networks_of_ones_own():
@@ -124,9 +125,18 @@ def test_a_claim_may_be_asked_of_networks_of_ones_own():
     assert [part.coordinates["network"] for part in rule(array(("deep",)) > 0)] == list(NAMES)
 
 
-def test_the_words_of_a_rule_name_the_axes_along_which_it_has_several_cells():
-    rule = majority("members that fit").for_each(function=["arcsinh"], network=NAMES)
-    assert rule.words == "the share of members that fit; for each network"
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_the_argument_that_decides_the_direction_is_that_of_the_words(side):
+    assert f"A {side} B," in stochastic_order("it", "A", "B", dim="network", relation=side).how
+    assert f"Supported if A is {side} B " in best_of("it", ["A"], ["B"], dim="network", relation=side).how
+    assert f"lies {side} zero" in mean_sign("it", side).how
+    assert f"lies {side} zero for loss" in mean_sign("it", loss=side).how
+    assert f"lies {side} zero" in correlation("it", "loss", "ratio", side).how
+
+
+@pytest.mark.parametrize("decides", ["supported", "contradicted"])
+def test_what_a_cell_decides_is_that_of_the_words(decides):
+    assert exists("it", decides, **EXISTS).how.startswith(f"{decides.capitalize()} by one cell")
 
 
 BEST = {"dim": "network", "relation": "above"}

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats.comparisons import best_of, stochastic_order
-from bathymetry.stats.rules import correlation, exists, mean_sign
+from bathymetry.stats.rules import best_of, correlation, exists, mean_sign, stochastic_order
 
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 GROUP = st.lists(st.integers(-20, 20).map(float), min_size=6, max_size=9).map(np.array)
@@ -60,7 +59,6 @@ def test_the_better_of_two_is_the_one_that_the_words_name(relation, a, b):
     assert (part.decision, part.p, part.summary) == (pair.decision, pair.p, pair.summary)
     assert best_of({"A": -a}, {"B": -b}, relation=OPPOSITE[relation]).decision == part.decision
     assert best_of({"B": b}, {"A": a}, relation=relation).decision == MIRROR[part.decision]
-    assert f"A is {relation} B" in part.rule
 
 
 @pytest.mark.parametrize("relation", ["above", "below"])
@@ -68,23 +66,22 @@ def test_the_better_of_two_is_the_one_that_the_words_name(relation, a, b):
 def test_among_several_the_words_of_each_pair_are_true(relation, a, b, c, d):
     groups = {"A": a, "B": b, "C": c, "D": d}
     part = best_of({"A": a, "B": b}, {"C": c, "D": d}, relation=relation)
-    for words in part.summary.split("; ")[:2]:
-        name = words[0]
-        for rival, percent in re.findall(rf"{relation} (\w) in ([\d.]+) % of pairs", words):
-            share = really(groups[name], groups[rival], relation)
-            assert float(percent) == pytest.approx(100 * share, abs=0.6)
+    pairs = re.findall(rf"(\w) {relation} (\w) in ([\d.]+) % of pairs", part.summary)
+    assert [pair[:2] for pair in pairs] == [("A", "C"), ("A", "D"), ("B", "C"), ("B", "D")]
+    for name, rival, percent in pairs:
+        share = really(groups[name], groups[rival], relation)
+        assert float(percent) == pytest.approx(100 * share, abs=0.6)
     mirrored = best_of({"A": -a, "B": -b}, {"C": -c, "D": -d}, relation=OPPOSITE[relation])
     assert (mirrored.decision, mirrored.p) == (part.decision, part.p)
 
 
 @pytest.mark.parametrize(("expected", "other"), [("above", "below"), ("below", "above")])
 @given(values=GROUP)
-def test_the_sign_of_a_mean_and_the_words_agree(expected, other, values):
+def test_the_sign_of_a_mean_decides(expected, other, values):
     part = mean_sign(values, expected=expected)
     side = "above" if values.mean() > 0 else "below"
     if part.decision != "undecided":
         assert (part.decision == "supported") == (side == expected)
-    assert f"lies {expected} zero, contradicted if {other}" in part.rule
     assert mean_sign(-values, expected=expected).decision == MIRROR[part.decision]
     assert mean_sign(values, expected=other).decision == MIRROR[part.decision]
     assert mean_sign(-values, expected=other).decision == part.decision
@@ -92,14 +89,13 @@ def test_the_sign_of_a_mean_and_the_words_agree(expected, other, values):
 
 @pytest.mark.parametrize(("expected", "other"), [("above", "below"), ("below", "above")])
 @pytest.mark.parametrize("seed", range(6))
-def test_the_sign_of_a_correlation_and_the_words_agree(expected, other, seed):
+def test_the_sign_of_a_correlation_decides(expected, other, seed):
     chance = np.random.default_rng(seed)
     x = chance.normal(size=25)
     y = (-1) ** seed * x + chance.normal(size=25)
     part = correlation(x, y, expected=expected)
     side = "above" if np.corrcoef(x, y)[0, 1] > 0 else "below"
     assert part.decision == ("supported" if side == expected else "contradicted")
-    assert f"lies {expected} zero, contradicted if {other}" in part.rule
     assert correlation(x, y, expected=other).decision == MIRROR[part.decision]
     assert correlation(x, -y, expected=other).decision == part.decision
 
@@ -108,4 +104,3 @@ def test_the_sign_of_a_correlation_and_the_words_agree(expected, other, seed):
 def test_a_cell_decides_what_it_is_said_to_decide(decides):
     part = exists({"a": np.ones(6, dtype=bool)}, {}, decides=decides, condition="fit", sign="starts", cell="cell")
     assert part.decision == decides
-    assert part.rule.startswith(f"{decides.capitalize()} by one cell in which 6 or more members, and all of them, fit")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bathymetry.stats.comparisons import best_of, stochastic_order
+from bathymetry.stats.rules import best_of, stochastic_order
 
 STEP = np.arange(8.0) / 10
 LOW, MIDDLE, HIGH = STEP, STEP + 10, STEP + 20
@@ -55,26 +55,15 @@ def test_fewer_than_six_in_any_group_leave_it_undecided():
     assert (part.decision, part.members, part.p) == ("undecided", 5, None)
 
 
-def test_a_group_without_members_is_said():
+def test_a_group_without_members_leaves_it_undecided():
     part = best_of({"it": HIGH}, {"a": LOW, "b": HIGH[:0]}, relation="above")
     assert (part.decision, part.members, part.p) == ("undecided", 0, None)
-    assert part.summary.endswith("against b without members; 95 % intervals")
-
-
-def test_what_stays_open_is_named():
-    part = best_of({"middle": HIGH}, {"shallow": LOW, "deep": HIGH}, relation="above")
-    assert part.finding == "middle is above shallow, not clearly above deep"
-    assert part.summary == (
-        "middle above shallow in 100 % of pairs (76–100 %, p = 0.00016), above deep in 50 % of pairs (25–75 %, p = 1); "
-        "95 % intervals"
-    )
 
 
 def test_one_of_two_candidates_is_enough():
     part = best_of({"125": MIDDLE, "500": HIGH}, {"5": LOW, "1500": MIDDLE}, relation="above")
     assert part.decision == "supported"
     assert part.p == pytest.approx(2 * 2 / 12870)  # two candidates, two chances
-    assert "97.5 % intervals" in part.summary
 
 
 def test_another_must_beat_both_candidates_to_contradict():
@@ -95,19 +84,3 @@ def test_each_of_two_candidates_is_tested_at_97_5_percent():
     worse = np.array([1.0, 2, 3, 4, 5, 11.5])
     assert best_of({"it": better}, {"a": worse}, relation="above").decision == "supported"
     assert best_of({"x": better, "y": worse}, {"a": worse}, relation="above").decision == "undecided"
-
-
-def test_the_outcome_is_told_by_whom_each_candidate_is_above_and_below():
-    sizes = {"batch 5": LOW, "batch 500": HIGH}
-    part = best_of({"batch 125": MIDDLE}, {**sizes, "batch 25": MIDDLE + 0.1}, relation="above")
-    assert part.finding == "batch 125 is above 5, below 500, not clearly above 25"
-    assert part.rule == (
-        "Supported if batch 125 is above each of 5, 500 and 25 in two-sided tests at 5 %, contradicted if one of those "
-        "is above batch 125 in tests at 1.67 %."
-    )
-
-
-def test_candidates_that_fare_alike_are_named_together_and_share_the_doubt():
-    part = best_of({"A": LOW, "B": LOW}, {"C": HIGH, "D": MIDDLE}, relation="below")
-    assert part.finding == "A and B are below C and D"
-    assert "A or B is below each of C and D in two-sided tests at 2.5 %" in part.rule

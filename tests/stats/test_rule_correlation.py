@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from bathymetry.stats.rules import correlation
-from bathymetry.stats.verdict import combine
 
 rising = partial(correlation, expected="above")
 
@@ -29,9 +28,7 @@ def test_the_estimate_is_spearmans():
 @pytest.mark.parametrize(("expected", "decision"), [("above", "contradicted"), ("below", "supported")])
 def test_the_expected_side_decides(expected, decision):
     x, y = drawn(-0.9, 30, 1)
-    part = correlation(x, y, expected=expected)
-    assert part.decision == decision
-    assert f"bootstrap interval over members lies {expected} zero" in part.rule
+    assert correlation(x, y, expected=expected).decision == decision
 
 
 def test_independent_numbers_are_decided_in_about_one_run_of_twenty():
@@ -48,15 +45,12 @@ def test_p_and_interval_agree():
 def test_fewer_than_twenty_members_decide_nothing():
     part = rising(np.arange(19.0), np.arange(19.0))
     assert (part.decision, part.p) == ("undecided", None)
-    assert combine("correlation", [part]).reason == "19 members, where a verdict needs 20"
 
 
 def test_numbers_that_are_all_the_same_correlate_with_nothing():
-    part = rising(np.arange(30.0), np.ones(30), first="loss", second="ratio")
+    part = rising(np.arange(30.0), np.ones(30))
     assert part.decision == "undecided"
     assert np.isnan(part.estimate)
-    assert part.summary == "no rank correlation of loss and ratio: all 30 members have the same ratio"
-    assert combine("correlation", [part]).reason == part.summary
 
 
 def test_members_without_two_numbers_are_left_out():

@@ -51,10 +51,9 @@ def test_whether_labels_can_be_fitted_is_decided_by_the_grid(accuracy, decision)
     assert verdicts(memorised=accuracy)["c"] == decision
 
 
-def test_the_claims_rule_does_not_repeat_what_decides():
+def test_the_claims_rule_says_once_what_decides():
     (judged,) = (one for one in FULL.judge(made()) if one.id == "random-labels.c")
-    assert "contradicted" in judged.verdict.parts[0].rule.lower()
-    assert "contradicted" not in judged.rule
+    assert judged.rule.lower().count("contradicted") == 1
 
 
 def test_another_schedule_does_not_judge_an_absolute_number():

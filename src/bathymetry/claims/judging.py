@@ -1,12 +1,12 @@
 """A claim of a study, and the one record of what became of it: its verdict and its finding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeVar
 
 from bathymetry.claims.rules import Evidence, Rule
-from bathymetry.stats import Part, Verdict
+from bathymetry.stats import Verdict
 from bathymetry.stats.verdict import Decision, Kind, combine, doubt, not_run
 
 ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
@@ -29,29 +29,27 @@ class Claim:
 
     @property
     def rule(self) -> str:
-        """How it is decided, in words."""
+        """The statistic and how it decides, in words."""
         return self.decided.words
 
     def _repr_html_(self) -> str:
-        mark = " †" if self.absolute else ""
-        return (
-            f"<p><b>{escape(self.letter)}{mark}</b> {escape(self.text)}<br>{escape(self.kind)}: {escape(self.rule)}</p>"
-        )
+        letter, text, rule = map(escape, (self.letter, self.text, self.rule))
+        return f"<p><b>{letter}{' †' * self.absolute}</b> {text}<br>{self.kind}: {rule}</p>"
 
 
 def claim(
     text: str, rule: Rule, *, group: str = "main", absolute: bool = False
 ) -> Callable[[ClaimMethod], ClaimMethod]:
-    """Mark a method of a study as the evidence for a claim. Its name is the claim's letter.
+    """Mark a method of a study as the evidence for a claim; its name is the claim's letter.
 
     The method receives a group of the results, members that diverged as NaN. It returns labelled arrays over `member`
-    (one part per cell of their other axes) or parts, alone or with a sentence that the finding would mislead without.
+    (one part per cell of their other axes) or parts, alone or with a sentence without which the finding would mislead.
 
     Args:
         text: What is claimed.
         rule: How it is decided.
         group: The group of the results.
-        absolute: Whether the claim contains an absolute number or speaks of where training ends, and so is tested only
+        absolute: Whether the claim contains an absolute number or is about the end of training, and so is tested only
             with the data and schedule of the preset `full`.
 
     Returns:
@@ -96,10 +94,9 @@ class Judged:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know next to the finding: why it is undecided, or that Holm's correction undoes it."""
-        remarks = []
-        reason = self.verdict.reason[:1].upper() + self.verdict.reason[1:].rstrip(".")
+        reason, remarks = self.verdict.reason.rstrip("."), list[str]()
         if reason and reason.lower() not in self.finding.lower():
-            remarks.append(f"{reason}.")
+            remarks.append(f"{reason[0].upper()}{reason[1:]}.")
         if self.light:
             remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
         return tuple(remarks)
@@ -125,24 +122,15 @@ class Judgements(tuple[Judged, ...]):
 
 
 def judge(study: str, one: Claim, evidence: Callable[[], Any], obstacle: str = "") -> Judged:
-    """Decide a claim from its evidence.
-
-    Args:
-        study: The study's name.
-        one: The claim.
-        evidence: Makes the evidence; called only if nothing stands in the way of testing the claim.
-        obstacle: Why it cannot be tested.
-
-    Returns:
-        The claim with its verdict and finding.
-    """
-    caveat, parts = "", list[Part]()
+    """Decide a claim from its evidence, which is made only where no obstacle says why it cannot be tested."""
+    caveat = ""
     if obstacle:
         verdict = Verdict(one.kind, "not tested", (), 0, None, obstacle)
     else:
         found = evidence()
         values, caveat = found if isinstance(found, tuple) else (found, "")
-        parts = one.decided(values) or [not_run("this run has nothing to test it by", {})]
-        verdict = combine(one.kind, tuple(parts))
-    words: Sequence[str] = [one.decided.finding(verdict), caveat if verdict.decision != "not tested" else ""]
-    return Judged(f"{study}.{one.letter}", one.text, one.rule, verdict, " ".join(filter(None, words)))
+        verdict = combine(one.kind, one.decided(values) or [not_run("this run has nothing to test it by", {})])
+    finding = one.decided.finding(verdict)
+    if caveat and verdict.decision != "not tested":
+        finding += f" {caveat}"
+    return Judged(f"{study}.{one.letter}", one.text, one.rule, verdict, finding)

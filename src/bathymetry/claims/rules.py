@@ -1,4 +1,4 @@
-"""The seven rules: each judges labelled arrays, makes one part per cell, and writes its own words.
+"""The seven rules: each judges labelled arrays, makes one part per cell, and says in words how it decides.
 
 A cell is one combination of the values along all axes but `member` and those that the rule compares. A part of a claim
 that names cells which a run did not include is not tested, and the claim cannot be supported without it.
@@ -15,12 +15,11 @@ import xarray as xr
 from bathymetry.charts.labels import label
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.stats import Part, Verdict, comparisons, rules
+from bathymetry.stats import Part, Verdict, rules
 from bathymetry.stats.checks import instance, number, numbers, one_of
-from bathymetry.stats.comparisons import Relation
 from bathymetry.stats.intervals import IDENTITY, Transform
-from bathymetry.stats.rules import Side
-from bathymetry.stats.verdict import Kind, not_run
+from bathymetry.stats.rules import Relation, Side
+from bathymetry.stats.verdict import CORRELATION_MEMBERS, MINIMUM_MEMBERS, Kind, not_run
 
 Evidence = xr.DataArray | xr.Dataset | Iterable[Part]
 Coordinates = dict[str, str]
@@ -36,6 +35,7 @@ class Rule:
 
     kind: Kind
     what: str  # the statistic in words
+    how: str  # what supports the claim and what contradicts it, in one sentence
     judge: Callable[[Any], Part]  # one cell → its part
     compared: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # values along an axis that one part compares
     variables: Sequence[str] = ()  # of a Dataset that is judged as a whole
@@ -50,8 +50,8 @@ class Rule:
         """Name the cells that the claim is about.
 
         Args:
-            own: Whether the claim is also asked of a run's own networks or functions: where any along an axis is none
-                of those named, it is about those that were run.
+            own: Whether the claim is also about a run's own networks or functions: where any along an axis is none of
+                those named, it is about those that were run.
             **cells: Values along each axis; None for all that were run.
 
         Returns:
@@ -61,9 +61,9 @@ class Rule:
 
     @property
     def words(self) -> str:
-        """How the claim is decided, in words."""
+        """The statistic, the axes along which it has several cells, and how it decides."""
         several = [axis.replace("_", " ") for axis, names in self.cells.items() if names is None or len(names) > 1]
-        return f"{self.what}; for each {' and '.join(several)}" if several else self.what
+        return f"{self.what}{'; for each ' * bool(several)}{' and '.join(several)}. {self.how}"
 
     def __call__(self, evidence: Evidence, **coordinates: str) -> list[Part]:
         if isinstance(evidence, xr.Dataset) and not self.variables:
@@ -87,37 +87,37 @@ class Rule:
             evidence = evidence[list(self.variables)]
             arrays = list(evidence.values())
         of_booleans = self.kind in ("majority", "exists")
+        kinds, expected = ("b", "one boolean per member") if of_booleans else ("iuf", "one number per member")
         for array in arrays:
             for axis in ("member", *self.compared):
                 if axis not in array.dims:
                     raise InputError("evidence", f"axes {tuple(array.dims)}", f"expected the axis {axis!r}")
-            if array.size and array.dtype.kind not in ("b" if of_booleans else "iuf"):
-                kind = "one boolean per member" if of_booleans else "one number per member"
-                raise InputError("evidence", f"{array.dtype} values", f"expected {kind}")
+            if array.size and array.dtype.kind not in kinds:
+                raise InputError("evidence", f"{array.dtype} values", f"expected {expected}")
         return evidence.astype(np.bool_ if of_booleans else np.float64)
 
     def _by_cell(self, evidence: xr.DataArray | xr.Dataset, coordinates: Coordinates) -> list[Part]:
         if self.variables and not self.cells:
             return [replace(self.judge(evidence), coordinates=coordinates)]
-        free = [str(dim) for dim in evidence.dims if dim not in ("member", *self.compared)]
-        axes = {axis: self._names(evidence, axis) for axis in free}
+        ran = {str(dim): evidence[dim].values.tolist() for dim in evidence.dims if dim != "member"}
+        axes = {axis: self._named(axis, values) for axis, values in ran.items() if axis not in self.compared}
         wanted = {**axes, **self.compared}
-        missing = {
-            axis: [name for name in names if name not in evidence[axis].values] for axis, names in wanted.items()
-        }
-        cells = _places(axes)
+        missing = {axis: [name for name in names if name not in ran[axis]] for axis, names in wanted.items()}
+        cells = _cells(axes)
         run = [at for at in cells if not any(name in missing[axis] for axis, name in at.items())]
         if any(missing[axis] for axis in self.compared) or (cells and not run):
-            return [not_run(f"this run did not include {_listed(missing)}", coordinates)]
+            lacking = {axis.replace("_", " "): joined([*map(label, names)]) for axis, names in missing.items() if names}
+            absent = joined([f"{axis} {names}" for axis, names in lacking.items()])
+            return [not_run(f"this run did not include {absent}", coordinates)]
         parts = []
         for at in cells:
-            place = coordinates | {axis: label(name) for axis, name in at.items()}
             part = self.judge(evidence.sel(at)) if at in run else not_run("was not run", {})
+            place = coordinates | {axis: label(name) for axis, name in at.items()}
             parts.append(replace(part, coordinates=place))
         return parts
 
-    def _names(self, evidence: xr.DataArray | xr.Dataset, axis: str) -> Sequence[Any]:
-        ran: list[Any] = evidence[axis].values.tolist()
+    def _named(self, axis: str, ran: Sequence[Any]) -> Sequence[Any]:
+        """Choose the values along an axis that the claim is about."""
         named = self.cells.get(axis)
         return ran if named is None or (self.own and not set(ran) <= set(named)) else named
 
@@ -128,7 +128,7 @@ class Rule:
             return f"Not tested: {verdict.reason}."
         if self.kind == "majority":
             who = self.what.partition(";")[0].removeprefix("the share of ")
-            return _sentence(f"{who}: {joined([_counted(part) for part in parts])}")
+            return _sentence(f"{who}: {joined([*map(_count, parts)])}")
         together: dict[str, list[str]] = {}
         for part in parts:
             together.setdefault(part.finding or part.summary, []).append(" ".join(part.coordinates.values()))
@@ -136,17 +136,12 @@ class Rule:
         return _sentence("; ".join(words))
 
 
-def _places(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def _cells(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """All combinations of values along some axes."""
     return [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
 
 
-def _listed(missing: Mapping[str, Sequence[Any]]) -> str:
-    named = [f"{axis.replace('_', ' ')} {joined([*map(label, names)])}" for axis, names in missing.items() if names]
-    return joined(named)
-
-
-def _counted(part: Part) -> str:
+def _count(part: Part) -> str:
     count = round(part.estimate * part.members) if part.members else 0
     about = f" ({', '.join(part.coordinates.values())})" if part.coordinates else ""
     return f"{count} of {part.members}{about}"
@@ -164,8 +159,8 @@ def majority(who: str) -> Rule:
         who: Which members are counted, for example "members whose loss falls".
 
     Returns:
-        A rule for booleans over `member`, by the exact interval of their share (Clopper and Pearson 1934). The estimate
-        is the share.
+        A rule for booleans over `member`, by the exact interval of their share (Clopper and Pearson 1934, Biometrika
+        26:404). The estimate is the share.
 
     Example:
         >>> (part,) = majority("members")(xr.DataArray(np.ones(6, dtype=bool), dims="member"))
@@ -173,7 +168,8 @@ def majority(who: str) -> Rule:
         ('supported', 0.03125, '6 of 6 members (100 %, 95 % interval 54–100 %)')
     """
     instance(str, "text", who=who)
-    return Rule("majority", f"the share of {who}", lambda cell: rules.majority(cell.values))
+    how = "Supported if the 95 % interval of the share of members lies above one half, contradicted if below."
+    return Rule("majority", f"the share of {who}", how, lambda cell: rules.majority(cell.values))
 
 
 def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relation: Relation = "before") -> Rule:
@@ -192,9 +188,6 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
         probability of superiority, P(first is ahead) + ½ P(tie), with Newcombe's interval (2006). NaN (diverged) and
         infinity (it never happened) rank last.
 
-    Raises:
-        InputError: If the relation is none of these.
-
     Example:
         >>> loss = xr.DataArray([np.arange(6.0), np.arange(6.0) + 10], {"network": ["A", "B"]}, ("network", "member"))
         >>> (part,) = stochastic_order("loss", "A", "B", dim="network", relation="below")(loss)
@@ -205,10 +198,11 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
 
     def judge(cell: xr.DataArray) -> Part:
         one, other = (cell.sel({dim: name}).values for name in (first, second))
-        return comparisons.stochastic_order(one, other, relation=relation, first=label(first), second=label(second))
+        return rules.stochastic_order(one, other, relation=relation, first=label(first), second=label(second))
 
-    words = f"{quantity}, {label(first)} {relation} {label(second)}"
-    return Rule("stochastic_order", words, judge, {dim: (first, second)})
+    claimed = f"{label(first)} {relation} {label(second)}"
+    how = f"Supported if Mann and Whitney's two-sided test at 5 % finds {claimed}, contradicted if the opposite."
+    return Rule("stochastic_order", f"{quantity}, {claimed}", how, judge, {dim: (first, second)})
 
 
 def best_of(
@@ -228,22 +222,23 @@ def best_of(
         A rule for numbers over `member` and `dim`. Of c candidates against k others it is supported if a candidate
         beats each other in Mann and Whitney's tests at 5 %/c, contradicted if one of the others beats every candidate
         at 5 %/k. The estimate is the probability of superiority of the pair that decides. NaN ranks last.
-
-    Raises:
-        InputError: If there is no candidate or no other, or the relation is none of these.
     """
     one_of("relation", relation, get_args(Side))
     for of, values in (("candidates", candidates), ("others", others)):
         if not values:
             raise InputError(of, "none", f"expected at least one value along {dim}")
+    first, second = ({named.format(value): value for value in values} for values in (candidates, others))
 
     def judge(cell: xr.DataArray) -> Part:
-        first, second = (
-            {named.format(name): cell.sel({dim: name}).values for name in names} for names in (candidates, others)
-        )
-        return comparisons.best_of(first, second, relation=relation)
+        groups = ({name: cell.sel({dim: value}).values for name, value in group.items()} for group in (first, second))
+        return rules.best_of(*groups, relation=relation)
 
-    return Rule("best_of", what, judge, {dim: (*candidates, *others)})
+    how = (
+        f"Supported if {' or '.join(first)} is {relation} {joined([*second])} in two-sided tests at "
+        f"{5 / len(first):.3g} %, contradicted if {' or '.join(second)} is {relation} {joined([*first])} in tests at "
+        f"{5 / len(second):.3g} %."
+    )
+    return Rule("best_of", what, how, judge, {dim: (*candidates, *others)})
 
 
 def mean_sign(
@@ -267,11 +262,8 @@ def mean_sign(
         **by_variable: The side for each variable of a Dataset.
 
     Returns:
-        A rule for numbers over `member`, by Student's t interval and test (1908). Their attribute `long_name` says what
-        they are. Members without a finite number are left out and counted.
-
-    Raises:
-        InputError: If a side is neither "above" nor "below", or an argument is of another kind.
+        A rule for numbers over `member`, by Student's t interval and test (1908, Biometrika 6:1). Their attribute
+        `long_name` says what they are. Members without a finite number are left out and counted.
 
     Example:
         >>> (part,) = mean_sign("numbers")(xr.DataArray(np.arange(1.0, 7.0), dims="member"))
@@ -287,16 +279,15 @@ def mean_sign(
         raise InputError("bounds", bounds, "expected the least and the most that the mean can be")
 
     def judge(cell: xr.DataArray) -> Part:
-        return rules.mean_sign(
-            cell.values,
-            expected=by_variable.get(str(cell.name), expected),
-            quantity=str(cell.attrs.get("long_name", "mean")),
-            shown=shown,
-            unit=unit,
-            bounds=(ends[0], ends[1]),
-        )
+        side, quantity = by_variable.get(str(cell.name), expected), str(cell.attrs.get("long_name", "mean"))
+        limits = (ends[0], ends[1])
+        return rules.mean_sign(cell.values, expected=side, quantity=quantity, shown=shown, unit=unit, bounds=limits)
 
-    return Rule("mean_sign", what, judge)
+    line = float(shown.backward(np.array(0.0)))
+    zero = f"{line:g}{unit}" if line else "zero"
+    sides = joined([f"{side} {zero} for {name}" for name, side in by_variable.items()]) or f"{expected} {zero}"
+    how = f"Supported if the 95 % t interval of the mean over members lies {sides}, contradicted if on the other side."
+    return Rule("mean_sign", what, how, judge)
 
 
 def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = False) -> Rule:
@@ -313,9 +304,6 @@ def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = F
         wholly outside, by two one-sided t tests (Schuirmann 1987). A diverged member (NaN) keeps it from being
         supported.
 
-    Raises:
-        InputError: If the ends are no numbers or in the wrong order.
-
     Example:
         >>> rule = mean_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
         >>> (part,) = rule(xr.DataArray([0.951, 0.952, 0.953, 0.954, 0.955, 0.956], dims="member"))
@@ -326,11 +314,15 @@ def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = F
     if not low <= high:
         raise InputError("low", low, f"expected at most high, {high:g}")
     instance(bool, "True or False", as_percent=as_percent)
+    how = (
+        "Supported if the 95 % t interval of the mean over members lies wholly inside the region, contradicted if "
+        "wholly outside."
+    )
 
     def judge(cell: xr.DataArray) -> Part:
         return rules.mean_in_interval(cell.values, low, high, as_percent=as_percent)
 
-    return Rule("mean_in_interval", what, judge)
+    return Rule("mean_in_interval", what, how, judge)
 
 
 def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
@@ -346,9 +338,6 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
         A rule for a Dataset with both variables over `member`. The estimate is Spearman's ρ, with the bootstrap's
         interval and p (Davison and Hinkley 1997, 4.11). Members with a NaN are left out; with fewer than 20 it is
         undecided.
-
-    Raises:
-        InputError: If a name is no text, or the side neither "above" nor "below".
     """
     instance(str, "the name of a variable", first=first, second=second)
     one_of("expected", expected, get_args(Side))
@@ -357,7 +346,11 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
         x, y = cell[first].values, cell[second].values
         return rules.correlation(x, y, expected=expected, first=first, second=second)
 
-    return Rule("correlation", what, judge, variables=(first, second))
+    how = (
+        f"Supported if the correlation's 95 % bootstrap interval over members lies {expected} zero, contradicted if on "
+        f"the other side; undecided under {CORRELATION_MEMBERS} members."
+    )
+    return Rule("correlation", what, how, judge, variables=(first, second))
 
 
 def exists(
@@ -376,17 +369,19 @@ def exists(
     Returns:
         A rule for a Dataset with the booleans `condition` and `sign` over `member` and the axes of the cells. The
         estimate is the largest share of members in a cell, without interval or p.
-
-    Raises:
-        InputError: If `decides` is neither of the two, or a word is no text.
     """
     one_of("decides", decides, ("supported", "contradicted"))
     instance(str, "text", condition=condition, sign=sign, cell=cell, named=named)
 
     def judge(grid: xr.Dataset) -> Part:
         axes = {str(dim): grid[dim].values.tolist() for dim in grid["condition"].dims if dim != "member"}
-        cells = {named.format(**place): grid.sel(place) for place in _places(axes)}
+        cells = {named.format(**at): grid.sel(at) for at in _cells(axes)}
         conditions, signs = ({name: one[of].values for name, one in cells.items()} for of in ("condition", "sign"))
         return rules.exists(conditions, signs, decides=decides, condition=condition, sign=sign, cell=cell)
 
-    return Rule("exists", what, judge, variables=("condition", "sign"))
+    opposite = "contradicted" if decides == "supported" else "supported"
+    how = (
+        f"{decides.capitalize()} by one {cell} in which {MINIMUM_MEMBERS} or more members, and all of them, "
+        f"{condition}; {opposite} if no member of any {sign}."
+    )
+    return Rule("exists", what, how, judge, variables=("condition", "sign"))

@@ -46,7 +46,7 @@ class ShowCommand:
 
 def show(arguments: list[str]) -> None:
     """`bathymetry show STUDY`: its settings, its claims and how each is decided, its figures."""
-    from bathymetry.stats.verdict import RULES, SEVERAL
+    from bathymetry.stats.verdict import SEVERAL
 
     study = find(parse(ShowCommand, "show", arguments).study)
     say(f"{study.name}: {study.question}\n")
@@ -58,9 +58,6 @@ def show(arguments: list[str]) -> None:
     for claim in claims:
         say(f"  {study.name}.{claim.letter}{' †' if claim.absolute else ''}  {claim.text}")
         say(_wrapped(f"{claim.kind.replace('_', ' ')}: {claim.rule}", "      "))
-    say("\nHow a kind of claim is decided, from at least 6 members")
-    for kind in dict.fromkeys(claim.kind for claim in claims):
-        say(_wrapped(f"{kind.replace('_', ' ')}: {RULES[kind]}", "  "))
     if claims:
         say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in claims):

@@ -25,7 +25,7 @@ from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
 from bathymetry.report.sections import StudySection
-from bathymetry.stats.verdict import Decision, Kind, Part, Verdict, decided_by
+from bathymetry.stats.verdict import Decision, Kind, Part, Verdict
 from bathymetry.studies.wording import field_name, shown
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
@@ -83,7 +83,7 @@ def page(report: Report) -> str:
         finalize=_held_together,
     )
     environment.filters.update(p=_p, sentence=_sentence, code=escape, setting=field_name, shown=shown)
-    environment.globals.update(effects=effects, symbols=_SYMBOLS, decided_by=decided_by, in_key=_in_key)
+    environment.globals.update(effects=effects, symbols=_SYMBOLS, in_key=_in_key)
     return environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,

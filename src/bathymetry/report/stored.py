@@ -27,7 +27,7 @@ PROVENANCE_FILE = "provenance.json"
 FIGURES = "figures"
 _FORMAT = 1
 _WORDS = ("question", "part", "about", "reading")
-_OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary", "rule")
+_OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary")
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
@@ -164,7 +164,7 @@ def _part(stored: Mapping[str, Any]) -> Part:
         members=_count(stored.get("members")),
         coordinates={_text(name): _text(value) for name, value in _mapping(stored.get("coordinates")).items()},
         direction=direction if direction in get_args(Direction) else "neither",
-        **{name: _text(stored.get(name)) for name in ("summary", "rule")},
+        summary=_text(stored.get("summary")),
     )
 
 

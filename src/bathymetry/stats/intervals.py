@@ -62,22 +62,7 @@ def accuracy(
 
 
 def logit_accuracy(total: float) -> Transform:
-    """Make the logit scale for accuracies that are shares of `total` examples.
-
-    Args:
-        total: The number of examples.
-
-    Returns:
-        The scale; formula and source as in `logit`.
-
-    Raises:
-        InputError: If the total is below 1.
-
-    Example:
-        >>> scale = logit_accuracy(10_000)
-        >>> round(float(scale.forward(np.array(0.95))), 4), round(float(scale.backward(np.array(0.0))), 4)
-        (2.9435, 0.5)
-    """
+    """Make the logit scale for accuracies that are shares of `total` examples."""
     if not 1 <= float(numbers("total", total, axes=0)) < np.inf:
         raise InputError("total", total, "expected a finite number, at least 1")
     return Transform(

@@ -8,37 +8,18 @@ from jaxtyping import Float, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import numbers
+from bathymetry.stats.checks import instance, numbers
 from bathymetry.stats.intervals import IDENTITY, Transform
 
 
 def paired_difference(
     a: Real[np.ndarray, " member"], b: Real[np.ndarray, " member"], transform: Transform = IDENTITY
 ) -> Float[np.ndarray, " member"]:
-    """Subtract each member's second number from its first.
-
-        f(a) − f(b)
-
-    Args:
-        a: One number a member.
-        b: The other number of the same members, in the same order.
-        transform: f, the scale: `LOG` for losses, `logit_accuracy(n)` for accuracies.
-
-    Returns:
-        The differences; NaN where either has none.
-
-    Raises:
-        InputError: If the two differ in length.
-
-    Example:
-        >>> paired_difference(np.array([3.0, 5.0]), np.array([1.0, 5.0])).tolist()
-        [2.0, 0.0]
-    """
+    """Subtract each member's second number from its first on a scale, f(a) − f(b); NaN where either has none."""
     a, b = numbers("a", a), numbers("b", b)
     if a.shape != b.shape:
         raise InputError("b", f"shape {b.shape}", f"expected the shape of a, {a.shape}")
-    if not isinstance(transform, Transform):
-        raise InputError("transform", transform, "expected a Transform, such as LOG")
+    instance(Transform, "a Transform, for example LOG", transform=transform)
     with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN: no number
         return np.asarray(transform.forward(a) - transform.forward(b))
 
@@ -46,25 +27,9 @@ def paired_difference(
 def regression_slope(
     x: Real[np.ndarray, " point"], y: Real[np.ndarray, "*member point"]
 ) -> Float[np.ndarray, "*member"]:
-    """Fit a straight line to each member by least squares and return its slope.
+    """Fit a straight line to each member by least squares and return its slope, Σ (x − x̄)(y − ȳ) / Σ (x − x̄)².
 
-        Σ (x − x̄)(y − ȳ) / Σ (x − x̄)²
-
-    Legendre 1805, Nouvelles méthodes pour la détermination des orbites des comètes.
-
-    Args:
-        x: Where the members were measured, the same for all, for example log parameters.
-        y: What was measured there, the last axis along x, for example log loss.
-
-    Returns:
-        The slopes; NaN for a member that lacks a finite value at any point.
-
-    Raises:
-        InputError: If x and y differ in length, or x has fewer than two different values.
-
-    Example:
-        >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0, 3.0, 5.0], [0.0, 0.0, 3.0]])).tolist()
-        [2.0, 1.5]
+    NaN for a member that lacks a finite value at any point.
     """
     across, up = numbers("x", x), numbers("y", y, axes=None)
     if up.ndim == 0 or up.shape[-1] != len(across):
@@ -81,28 +46,11 @@ def regression_slope(
 def spearman_z(
     x: Real[np.ndarray, "*member point"], y: Real[np.ndarray, "*member point"]
 ) -> Float[np.ndarray, "*member"]:
-    """Compute each member's rank correlation as Fisher's z.
+    """Compute each member's rank correlation as Fisher's z = artanh ρ, ρ the correlation of midranks.
 
-        z = artanh ρ, ρ the correlation of midranks
-
-    A ρ of ±1 would be infinite, so it is brought halfway to the value next to it, 12 / (n³ − n) away. Spearman 1904,
+    A ρ of ±1 would be infinite, so it is brought halfway to the value next to it, 12 / (n³ − n) away. NaN for a member
+    that lacks a finite value at any point, has fewer than three points, or has one side constant. Spearman 1904,
     American Journal of Psychology 15:72; Fisher 1921, Metron 1:3.
-
-    Args:
-        x: Numbers, the last axis along the points of one member.
-        y: As many.
-
-    Returns:
-        z a member; NaN if it lacks a finite value at any point, has fewer than three points, or one side is constant.
-
-    Raises:
-        InputError: If the two differ in shape.
-
-    Example:
-        Ranks 1 2 3 4 against 1 2 4 3: ρ = 1 − 6·2 / (4·15) = 0.8.
-
-        >>> round(float(np.tanh(spearman_z(np.array([1, 2, 3, 4]), np.array([1, 2, 9, 3])))), 9)
-        0.8
     """
     across, up = numbers("x", x, axes=None), numbers("y", y, axes=None)
     if across.shape != up.shape or across.ndim == 0:

@@ -5,8 +5,7 @@
 - Contradicted if one part is at 5 % divided by the number of parts (Bonferroni; Dunn 1961, Journal of the American
   Statistical Association 56:52). p is that part's, times the number of parts.
 - Undecided otherwise. p is the smallest of a part that points against the claim, times the number of parts; if none
-  does, the largest of the parts'. If none points against it and a part is without p (not run, or unable to decide),
-  the largest is unknown and the claim has no p.
+  does, the largest of the parts', or unknown where a part has no p.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,24 +34,10 @@ RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored fi
     "best": "best_of",
     "not judged": "not tested",
 }
-RULES: Final[Mapping[Kind, str]] = {
-    "majority": "It is supported when the 95 % interval of the share of members lies above one half, contradicted when "
-    "it lies below: it speaks of most members, not of each.",
-    "stochastic_order": "It is supported when Mann and Whitney's two-sided test at 5 % finds the first before the "
-    "second, contradicted when it finds the opposite.",
-    "mean_sign": "It is supported when the 95 % t interval of the mean over members lies wholly on the side of zero "
-    "that the claim expects, contradicted when it lies wholly on the other.",
-    "correlation": "It is supported when the 95 % bootstrap interval of the rank correlation over members lies wholly "
-    "on the side of zero that the claim expects, contradicted when it lies wholly on the other.",
-    "mean_in_interval": "It is supported when the 95 % t interval of the mean lies wholly inside the region, "
-    "contradicted when it lies wholly outside.",
-    "best_of": "It is supported when one of those named is ahead of each other in two-sided tests, at 5 % shared out "
-    "among those named, contradicted when one of the others is ahead of them all, at 5 % shared out among the others.",
-    "exists": "One case in which every member meets the condition decides it.",
-}
 SEVERAL: Final = (
-    "A claim of several parts is supported if each part is at 5 %, its p then the largest of the parts'; it is "
-    "contradicted if one part is at 5 % divided by the number of parts, its p then that part's times their number."
+    f"A verdict needs {MINIMUM_MEMBERS} members. A claim of several parts is supported if each part is at 5 %, its p "
+    "then the largest of the parts'; it is contradicted if one part is at 5 % divided by the number of parts, its p "
+    "then that part's times their number."
 )
 _OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is undecided
     "majority": "the interval of the share holds one half",
@@ -77,7 +62,6 @@ class Part:
     summary: str  # the numbers in words; of a part that was not tested, why
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
     finding: str = ""  # the outcome in plain words, with few numbers; empty where the summary is short enough
-    rule: str = ""  # what would have supported it and what contradicted it
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
 
 
@@ -132,19 +116,7 @@ def agreeing(interval: tuple[float, float], line: float, estimate: float, *, cle
 
 
 def not_run(reason: str, coordinates: Mapping[str, str]) -> Part:
-    """Make the part of a claim that was not run, so that the claim cannot be supported without it.
-
-    Args:
-        reason: Why it was not tested.
-        coordinates: Which network, function or quantity it is about.
-
-    Returns:
-        A part without numbers.
-
-    Example:
-        >>> not_run("was not run", {"network": "deep"}).decision
-        'not tested'
-    """
+    """Make the part of a claim that was not run, so that the claim cannot be supported without it."""
     nan = float("nan")
     return Part("not tested", nan, (nan, nan), None, 0, reason, coordinates)
 
@@ -154,17 +126,16 @@ def combine(kind: Kind, parts: Sequence[Part]) -> Verdict:
     tested = [part for part in parts if part.decision != "not tested"]
     decision: Decision = "not tested"
     p: float | None = None
-    if tested:
-        decision, p = _existence(parts) if kind == "exists" else _tests(parts)
+    if tested and kind == "exists":
+        decisions = {part.decision for part in parts}
+        if "contradicted" in decisions:
+            decision = "contradicted"
+        else:
+            decision = "supported" if decisions == {"supported"} else "undecided"
+    elif tested:
+        decision, p = _tests(parts)
     members = min((part.members for part in tested), default=0)
     return Verdict(kind, decision, tuple(parts), members, p, _reason(kind, decision, parts))
-
-
-def _existence(parts: Sequence[Part]) -> tuple[Decision, None]:
-    decisions = {part.decision for part in parts}
-    if "contradicted" in decisions:
-        return "contradicted", None
-    return ("supported" if decisions == {"supported"} else "undecided"), None
 
 
 def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
@@ -180,30 +151,32 @@ def _tests(parts: Sequence[Part]) -> tuple[Decision, float | None]:
 
 
 def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
-    """Name what stands in the way, part by part; nothing where the verdict explains itself."""
+    """Name what stands in the way, parts with the same obstacle together; nothing where the claim is decided."""
     if not parts:
         return "there was nothing to test"
     if decision in {"supported", "contradicted"}:
         return ""
-    impossible = _too_few_for_a_majority(kind, parts)
-    in_the_way = [part for part in parts if part.decision != "supported"]
-    reasons = [
-        _alone(part, len(parts), impossible) if part.decision == "contradicted" else _obstacle(kind, part)
-        for part in in_the_way
-    ]
-    clear = any(part.decision in {"supported", "contradicted"} for part in parts)
-    if not clear and len(set(reasons)) == 1:
-        return "; ".join(filter(None, [reasons[0], impossible]))
-    alike: dict[tuple[Decision, str], list[str]] = {}
-    for part, reason in zip(in_the_way, reasons, strict=True):
-        alike.setdefault((part.decision, reason), []).append(", ".join(part.coordinates.values()))
-    outcomes = [_outcome(*outcome, names) for outcome, names in alike.items()]
-    held = len(parts) - len(in_the_way)
-    return "; ".join(filter(None, [f"supported in {held} of {len(parts)} parts", *outcomes, impossible]))
+    groups: dict[tuple[Decision, str], list[str]] = {}
+    for part in parts:
+        if part.decision != "supported":
+            key = part.decision, _obstacle(kind, part, len(parts))
+            groups.setdefault(key, []).append(", ".join(part.coordinates.values()))
+    supported = sum(part.decision == "supported" for part in parts)
+    reasons = [obstacle for _, obstacle in groups]
+    if supported or len(groups) > 1 or any(part.decision == "contradicted" for part in parts):
+        reasons = [f"supported in {supported} of {len(parts)} parts"]
+        for (outcome, obstacle), names in groups.items():
+            about = " and ".join(filter(None, names))
+            reasons.append(f"{outcome} for {about} ({obstacle})" if about else f"{outcome} ({obstacle})")
+    if kind == "majority" and any(part.direction == "against" for part in parts):
+        reasons += _limit_of_a_majority(parts)
+    return "; ".join(reasons)
 
 
-def _obstacle(kind: Kind, part: Part) -> str:
-    """Say why a part is undecided or not tested."""
+def _obstacle(kind: Kind, part: Part, parts: int) -> str:
+    """Say why a part is undecided or not tested, or does not contradict a claim of so many parts by itself."""
+    if part.decision == "contradicted" and part.p is not None:
+        return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
     if part.decision == "not tested":
         return part.summary
     needed = CORRELATION_MEMBERS if kind == "correlation" else MINIMUM_MEMBERS
@@ -216,29 +189,14 @@ def _obstacle(kind: Kind, part: Part) -> str:
     return _OBSTACLES[kind]
 
 
-def _outcome(decision: Decision, reason: str, names: Sequence[str]) -> str:
-    about = " and ".join(name for name in names if name)
-    return decision + (f" for {about}" if about else "") + (f" ({reason})" if reason else "")
-
-
-def _alone(part: Part, parts: int, impossible: str) -> str:
-    """Say why a part that is contradicted by itself does not contradict the claim."""
-    if part.p is None or impossible:
-        return ""
-    return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
-
-
-def _too_few_for_a_majority(kind: Kind, parts: Sequence[Part]) -> str:
+def _limit_of_a_majority(parts: Sequence[Part]) -> list[str]:
     """Say so where even a part in which no member meets the condition could not contradict a claim of several."""
-    members = max(part.members for part in parts)
+    members, count = max(part.members for part in parts), len(parts)
     smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
-    possible = len(parts) < 2 or members < MINIMUM_MEMBERS or is_clear(len(parts) * smallest)
-    if kind != "majority" or possible or not any(part.direction == "against" for part in parts):
-        return ""
-    return (
-        f"with {members} members a majority over {len(parts)} parts cannot be contradicted "
-        f"({len(parts)} × {smallest:.2g} is above {doubt():g})"
-    )
+    if members < MINIMUM_MEMBERS or is_clear(count * smallest):
+        return []
+    numbers = f"{count} × {smallest:.2g} is above {doubt():g}"
+    return [f"with {members} members a majority over {count} parts cannot be contradicted ({numbers})"]
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
@@ -250,7 +208,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     the tests depend on each other.
 
     Args:
-        p: One p value a claim; None for a claim without one, which is not counted.
+        p: One p value per claim; None for a claim without one, which is not counted.
 
     Returns:
         The adjusted values in the same order; None where there was none.
@@ -271,13 +229,3 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
         running = max(running, min(1.0, (len(tested) - rank) * value))
         adjusted[place] = running
     return adjusted
-
-
-def decided_by(verdict: Verdict) -> tuple[str, ...]:
-    """Say by what rule a claim was decided; where parts had several, each with the names of its parts."""
-    named: dict[str, list[str]] = {}
-    for part in verdict.parts:
-        named.setdefault(part.rule or RULES.get(verdict.kind, ""), []).append(", ".join(part.coordinates.values()))
-    if len(named) < 2:
-        return tuple(named) or (RULES.get(verdict.kind, ""),)
-    return tuple(f"For {'; '.join(names)}: {rule[:1].lower()}{rule[1:]}" for rule, names in named.items())

@@ -25,10 +25,6 @@ def percent_range(low: float, high: float) -> str:
     return f"{percent(low)}–{percent(high)} %"
 
 
-def level(confidence: float) -> str:
-    return f"{confidence * 100:.4g} % interval"
-
-
 def p_value(p: float) -> str:
     """Write a p value to two digits, or to as many as put it on its side of 0.05.
 
