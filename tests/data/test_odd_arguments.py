@@ -6,7 +6,6 @@ import torch
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import functions
 from bathymetry.models.mlp import parameter_count
 
 COS = bm.data.function("cos", samples=20)
@@ -56,7 +55,6 @@ CALLS = {
         bm.data.function,
         {"name": "cos", "low": -1.0, "high": 1.0, "samples": 5, "seed": 0, "test_samples": 5},
     ),
-    "evaluate": (functions.evaluate, {"name": "cos", "x": np.ones(3), "allow_nan": False}),
     "subset": (bm.data.subset, {"data": COS, "train": 5, "test": 5, "seed": 0}),
     "label_noise": (
         bm.data.label_noise,

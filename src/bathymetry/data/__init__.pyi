@@ -2,7 +2,7 @@ from .catalogue import fetch as fetch
 from .catalogue import load as load
 from .examples import Data as Data
 from .examples import Examples as Examples
+from .examples import label_noise as label_noise
 from .examples import subset as subset
 from .functions import function as function
-from .labels import label_noise as label_noise
 from .strokes import strokes as strokes

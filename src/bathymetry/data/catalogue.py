@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from bathymetry.core.errors import InputError, StorageError, whole_number
 from bathymetry.core.system import memory_for, put
 from bathymetry.data.examples import Data, Examples
-from bathymetry.data.files import FILES, FileSet, file_sets, find_file_set, read_file_set, read_npz
+from bathymetry.data.files import FILES, KEYS, FileSet, file_sets, find_file_set, read_file_set, read_npz
 from bathymetry.data.strokes import SIDE, SOURCE, VERSION, strokes
 
 VARIABLE: Final = "BATHYMETRY_DATA"  # names a folder in which data sets are looked for before the cache
@@ -86,13 +86,13 @@ def cache_folder() -> Path:
 
 def files_of(name: str) -> FileSet | None:
     """Find the files of a published data set: below the folder that BATHYMETRY_DATA names, then in the cache."""
-    folders = [cache_folder() / name]
-    if given := os.environ.get(VARIABLE):
-        root, torchvision = Path(given), _TORCHVISION[name]
+    folders = []
+    if value := os.environ.get(VARIABLE):
+        root, torchvision = Path(value), _TORCHVISION[name]
         if not root.is_dir():
-            raise InputError(VARIABLE, given, "there is no such folder; expected one that holds data sets")
-        there = [root / name, root / torchvision / "raw", root / torchvision, *([root] if name == "mnist" else [])]
-        folders = there + folders
+            raise InputError(VARIABLE, value, "there is no such folder; expected one that holds data sets")
+        folders = [root / name, root / torchvision / "raw", root / torchvision, *([root] if name == "mnist" else [])]
+    folders.append(cache_folder() / name)
     return next((one for folder in folders for one in file_sets(folder) if not one.prefix), None)
 
 
@@ -101,9 +101,8 @@ def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
 
     Args:
         name: "mnist", "fashion-mnist", "kmnist", "strokes", "digits", "auto" (MNIST if its files are there, else
-            strokes; never the network), a folder with four files in MNIST's format (or above one, as torchvision lays
-            them), or a path that ends in .npz. A folder with several sets is followed by a prefix:
-            folder/emnist-letters.
+            strokes), a folder with four files in MNIST's format or above one such as torchvision's, or a path that ends
+            in .npz. If a folder holds several sets, a prefix follows it: folder/emnist-letters.
         seed: Seed of the drawn digits.
 
     Returns:
@@ -132,7 +131,6 @@ def load(name: str | os.PathLike[str], seed: int = 0) -> Data:
 
 
 def _from_path(name: str) -> Data:
-    """Load what a path names: an .npz file, or files in MNIST's format."""
     path = Path(os.path.expanduser(name))
     if path.suffix.lower() == ".npz" and "\0" not in name:
         return _loaded(path, path.name)
@@ -143,14 +141,14 @@ def _from_path(name: str) -> Data:
         remedy = "expected a .npz file, or the folder that holds all four MNIST-format files"
         raise InputError("data", name, f"it is a single file; {remedy}")
     remedy = f"expected one of {', '.join(_NAMES)}, a folder with MNIST-format files, or a .npz file"
-    plain = {one.replace("-", ""): one for one in _NAMES}
-    if alike := get_close_matches(re.sub(r"[\W_]", "", name.lower()), plain, n=1, cutoff=0.8):
-        remedy = f"did you mean {plain[alike[0]]}? {remedy}"
+    names = {one.replace("-", ""): one for one in _NAMES}
+    if close := get_close_matches(re.sub(r"[\W_]", "", name.lower()), names, n=1, cutoff=0.8):
+        remedy = f"did you mean {names[close[0]]}? {remedy}"
     raise InputError("data", name, remedy)
 
 
 def _loaded(files: Path | FileSet, name: str) -> Data:
-    """Read files unless they were read before and have not changed."""
+    """Read files, or reuse what was read if they have not changed since."""
     paths = [files] if isinstance(files, Path) else files.paths
     states = [(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in paths if os.path.isfile(path))]
     return _read(files, name, tuple(states))
@@ -161,14 +159,14 @@ def _read(files: Path | FileSet, name: str, states: tuple[tuple[int, int], ...])
     if isinstance(files, Path):
         return read_npz(files)
     data = read_file_set(files, name)
+    source = data.source
     if data.digest == MNIST_DIGEST:
-        known = replace(data, name="mnist", source="the published MNIST files")
+        name, source = "mnist", "the published MNIST files"
     elif name == "mnist":
-        known = replace(data, name="mnist-like", source=f"{data.source}, which are not the published MNIST")
-    else:
-        return data
-    vars(known)["digest"] = data.digest  # the examples are the same
-    return known
+        name, source = "mnist-like", f"{source}, which are not the published MNIST"
+    named = replace(data, name=name, source=source)
+    vars(named)["digest"] = data.digest  # the examples are the same
+    return named
 
 
 @lru_cache(maxsize=2)
@@ -178,13 +176,8 @@ def _strokes(seed: int) -> Data:
     with suppress(InputError):
         return replace(read_npz(path), name="strokes", source=SOURCE.format(seed), classes=10, image_shape=(SIDE, SIDE))
     data, buffer = strokes(seed), io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        x_train=data.train.inputs.numpy(),
-        y_train=data.train.targets.numpy().astype(np.uint8),
-        x_test=data.test.inputs.numpy(),
-        y_test=data.test.targets.numpy().astype(np.uint8),
-    )
+    arrays = (data.train.inputs, data.train.targets.byte(), data.test.inputs, data.test.targets.byte())
+    np.savez_compressed(buffer, **{key: array.numpy() for key, array in zip(KEYS, arrays, strict=True)})
     with suppress(StorageError):  # a cache that can't be written costs time, nothing else
         put(path, buffer.getvalue())
     return data
@@ -214,12 +207,8 @@ class Available:
     digest: str = ""  # empty where the data would have to be downloaded or drawn first
 
 
-def available() -> tuple[Available, ...]:
-    """List the data sets that have a name.
-
-    Returns:
-        Where each is; for those that have to be downloaded first, how.
-    """
+def available() -> list[Available]:
+    """List the data sets that have a name."""
     listed = []
     for name in PUBLISHED:
         if files := files_of(name):
@@ -227,7 +216,8 @@ def available() -> tuple[Available, ...]:
             listed.append(Available(name, True, f"{data.source}, in {files.folder}", data.digest))
         else:
             listed.append(Available(name, False, f"`bathymetry data fetch {name}` downloads it"))
-    strokes_set = Available("strokes", True, "drawn by Bathymetry when it is first used")
     if (path := _strokes_file(0)).is_file():
-        strokes_set = Available("strokes", True, f"drawn by Bathymetry, stored in {path}", load("strokes").digest)
-    return (*listed, strokes_set, Available("digits", True, _digits().source, _digits().digest))
+        listed.append(Available("strokes", True, f"drawn by Bathymetry, stored in {path}", load("strokes").digest))
+    else:
+        listed.append(Available("strokes", True, "drawn by Bathymetry when it is first used"))
+    return [*listed, Available("digits", True, _digits().source, _digits().digest)]

@@ -1,4 +1,4 @@
-"""Examples in memory, and data sets: examples to train on and examples to test on."""
+"""Examples in memory, data sets of training and test examples, random parts of them, and label noise."""
 
 import hashlib
 import math
@@ -7,11 +7,12 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.core.showing import short
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream
 
 PART_OF = "; of these "  # in a source, between a data set and the part of it that was drawn
@@ -19,7 +20,7 @@ PART_OF = "; of these "  # in a source, between a data set and the part of it th
 
 @dataclass(frozen=True, repr=False)
 class Examples:
-    """A set of examples, stored as it came; pixels stay bytes until a batch is gathered.
+    """A set of examples; pixels stay bytes until a batch is gathered.
 
     Args:
         inputs: One row per example: float32, uint8 for pixels, or int64 for numbers that stay whole, such as tokens.
@@ -34,7 +35,7 @@ class Examples:
     def __post_init__(self) -> None:
         for name, tensor in (("inputs", self.inputs), ("targets", self.targets)):
             if not isinstance(tensor, Tensor):
-                raise InputError(name, f"a {type(tensor).__name__}", "expected a tensor, such as torch.as_tensor makes")
+                raise InputError(name, type(tensor).__name__, "expected a tensor, such as torch.as_tensor makes")
             check_dense(name, tensor)
             if tensor.ndim == 0:
                 raise InputError(name, "a single number", "expected one row per example")
@@ -53,7 +54,7 @@ class Examples:
 
     @cached_property
     def x(self) -> Shaped[Tensor, "example *feature"]:
-        """The inputs as a network receives them: float32, or whole numbers as they are."""
+        """The inputs as a network receives them, float32 or whole numbers."""
         return self.scaled(self.inputs)
 
     @property
@@ -64,15 +65,11 @@ class Examples:
     def scaled(
         self, inputs: Shaped[Tensor, "row *feature"], dtype: torch.dtype = torch.float32
     ) -> Shaped[Tensor, "row *feature"]:
-        """Convert rows of `inputs` to what a network that computes in a dtype receives: `inputs * scale`.
+        """Convert rows of `inputs` to `inputs * scale`, in the dtype that a network computes in.
 
         Whole numbers without a scale (int32 and int64) stay as they are, as an embedding expects them.
 
-        Raises:
-            InputError: If the inputs are no tensor of real numbers, or dtype is none.
-
         Example:
-            >>> import torch
             >>> Examples(torch.tensor([[7, 2]]), torch.tensor([0])).x
             tensor([[7, 2]])
         """
@@ -107,12 +104,11 @@ class Data:
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("train", "test"):
-            if not isinstance(getattr(self, name), Examples):
-                raise InputError(name, getattr(self, name), "expected Examples(inputs, targets)")
-        for name in ("name", "source"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(name, getattr(self, name), "expected text")
+        kinds = {"train": Examples, "test": Examples, "name": str, "source": str}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                expected = "text" if kind is str else "Examples(inputs, targets)"
+                raise InputError(name, getattr(self, name), f"expected {expected}")
         if self.classes is not None:
             whole_number("classes", self.classes, 1)
         shape = () if self.image_shape is None else self.image_shape
@@ -197,3 +193,46 @@ def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: 
         return examples
     order = torch.randperm(len(examples), generator=stream(seed, -1, "data draw", index))[:count]
     return Examples(examples.inputs[order], examples.targets[order], examples.scale)
+
+
+def label_noise(
+    labels: Int[Tensor, " example"], share: float, classes: int, members: range, seed: int = 0
+) -> Int[Tensor, "member example"]:
+    """Replace a share of the labels by uniform draws from all classes.
+
+    Args:
+        labels: The true labels.
+        share: The share to replace, from 0 to 1; a draw may be the true label again.
+        classes: Number of classes.
+        members: Numbers of the members; each has its own draw, whatever the others are.
+        seed: Seed of the draws.
+
+    Returns:
+        Labels for each member, round(share · examples) of them replaced.
+
+    Raises:
+        InputError: If an argument is out of range or of another kind, or the labels do not fit into memory.
+
+    Example:
+        >>> label_noise(torch.zeros(4, dtype=torch.int64), 0.0, 10, range(2)).tolist()
+        [[0, 0, 0, 0], [0, 0, 0, 0]]
+    """
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share <= 1:
+        raise InputError("share", share, "expected a share from 0 to 1")
+    classes, seed = whole_number("classes", classes, 2, 2**63 - 1), whole_number("seed", seed, 0)
+    if not isinstance(members, range) or len(members) == 0 or min(members[0], members[-1]) < 0:
+        raise InputError("members", members, "expected a range of at least one member, such as range(10)")
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim != 1 or labels.dtype == torch.bool:
+        raise InputError("labels", labels, "expected a tensor of whole numbers, one per example")
+    check_dense("labels", labels)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        found = f"from {int(labels.min())} to {int(labels.max())}"
+        raise InputError("labels", found, f"expected class numbers from 0 to {classes - 1}")
+    check_memory("members", members, 8 * len(labels) * len(members), "their labels need", "expected fewer members")
+    count = round(share * len(labels))
+    noisy = labels.repeat(len(members), 1)
+    for own, member in zip(noisy, members, strict=True):
+        generator = stream(seed, member, "label noise")
+        chosen = torch.randperm(len(labels), generator=generator)[:count]
+        own[chosen] = torch.randint(0, classes, (count,), generator=generator)
+    return noisy

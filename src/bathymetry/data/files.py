@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from bathymetry.core.errors import InputError
 from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.data.examples import Data, Examples
-from bathymetry.data.labels import FormatError, class_numbers
+
+Numbers = NDArray[np.int64]
 
 FILES: Final = (
     "train-images-idx3-ubyte",
@@ -40,10 +41,10 @@ _FILE_NAME = re.compile(
     r"(?:[-_.]idx\d[-_.](?:ubyte|int))?(?:\.gz)?",
     re.IGNORECASE,
 )
-_KEYS: Final = ("x_train", "y_train", "x_test", "y_test")
+KEYS: Final = ("x_train", "y_train", "x_test", "y_test")
 _ALIASES: Final = {
     alias: key
-    for key, words in zip(_KEYS, (("x", "images", "inputs", "data"), ("y", "labels", "targets")) * 2, strict=True)
+    for key, words in zip(KEYS, (("x", "images", "inputs", "data"), ("y", "labels", "targets")) * 2, strict=True)
     for word in words
     for alias in (f"{word}{key[2:]}", f"{key[2:]}{word}")
 }
@@ -61,7 +62,13 @@ _KINDS: Final = (("images", (0x08,), (3,)), ("labels", tuple(_IDX_TYPES), (1, 2)
 _SMALL: Final = 64 * 1024**2  # bytes that any compressed file may unpack to
 _FACTOR: Final = 100  # beyond them, at most so many times its own size; images compress to a tenth or so
 _LARGEST: Final = np.float64(np.finfo(np.float32).max)
+_FEW_CLASSES: Final = 1000  # that any data set may have; more than these need as many examples
+_MOST_CLASSES: Final = 100_000
 _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, EOFError)
+
+
+class FormatError(ValueError):
+    """A fault of arrays or files, and what is expected."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class FileSet:
 
 
 def file_sets(folder: Path) -> list[FileSet]:
-    """List the complete data sets directly in a folder, sorted by prefix; none if there is no such folder."""
+    """List the complete data sets directly in a folder, sorted by prefix."""
     found: dict[str, dict[tuple[bool, str], Path]] = defaultdict(dict)
     # uncompressed files first, and t10k before test
     for path in sorted(_listed(folder), key=lambda path: (path.suffix == ".gz", "t10k" not in path.name, path.name)):
@@ -99,12 +106,10 @@ def find_file_set(path: Path) -> FileSet | None:
         choices = ", ".join(str(one.folder / one.prefix) for one in sets)
         raise InputError("data", path, f"it holds {len(sets)} data sets; expected one of {choices}")
     if not sets:
-        names = [one.name for one in _listed(path)]
-        plain = {name.removesuffix(".gz").replace(".idx", "-idx") for name in names}
-        missing = next((file for file in FILES if file not in plain), FILES[0])
-        few = ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
-        fault = f"{missing} (or {missing}.gz) is missing there; it holds {few or 'nothing'}"
-        raise InputError("data", path, f"{fault}; expected a folder with all four MNIST-format files")
+        names = {one.name.removesuffix(".gz").replace(".idx", "-idx") for one in _listed(path)}
+        missing = next((file for file in FILES if file not in names), FILES[0])
+        remedy = "expected a folder with all four MNIST-format files"
+        raise InputError("data", path, f"{missing} (or {missing}.gz) is missing there; {remedy}")
     return sets[0]
 
 
@@ -117,7 +122,7 @@ def read_file_set(files: FileSet, name: str) -> Data:
     """Read a data set in MNIST's format: images as rows of bytes, and their classes from 0."""
     x_train, y_train, x_test, y_test = (_read_idx(path, kind) for path, kind in zip(files.paths, _KINDS, strict=True))
     folder = files.folder.resolve().name
-    source = f"MNIST-format files in {folder} ({files.prefix})" if files.prefix else f"MNIST-format files in {folder}"
+    source = f"MNIST-format files in {folder}{f' ({files.prefix})' if files.prefix else ''}"
     if files.prefix.lower().startswith("emnist"):
         x_train, x_test = x_train.transpose(0, 2, 1), x_test.transpose(0, 2, 1)
         source += "; images turned upright, which EMNIST stores column by column"
@@ -126,7 +131,7 @@ def read_file_set(files: FileSet, name: str) -> Data:
 
 
 def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
-    """Read the numbers of one file, no more than its header promises; its content says whether it is compressed."""
+    """Read the numbers of one file, no more than its header promises; its content shows whether it is compressed."""
     kind, types, axes = expected
     with _about(path), path.open("rb") as file:
         compressed = file.read(2) == _GZIP
@@ -136,8 +141,8 @@ def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]
         fits = len(start) == 4 and start[:2] == b"\0\0" and start[2] in types and start[3] in axes
         lengths = stream.read(4 * start[3] if fits else 60)
         if not fits or len(lengths) < 4 * start[3]:
-            fault = f"it does not begin as an IDX file of {kind} does ({_looks_like(start + lengths)})"
-            raise FormatError(f"{fault}; expected the published file")
+            found = _looks_like(start + lengths)
+            raise FormatError(f"it does not begin as an IDX file of {kind} does ({found}); expected the published file")
         shape, dtype = np.frombuffer(lengths, ">u4").tolist(), np.dtype(_IDX_TYPES[start[2]])
         size = prod(shape) * dtype.itemsize
         _check_size(os.fstat(file.fileno()).st_size, size, compressed)
@@ -154,22 +159,22 @@ def read_npz(path: Path) -> Data:
     with _about(path), path.open("rb") as file:
         start = file.read(64)
         if not zipfile.is_zipfile(file):
-            raise FormatError(f"it is no .npz file ({_looks_like(start)}); expected one with {', '.join(_KEYS)}")
+            raise FormatError(f"it is no .npz file ({_looks_like(start)}); expected one with {', '.join(KEYS)}")
         with zipfile.ZipFile(file) as archive:
-            arrays = tuple(_read_member(archive, key) for key in _KEYS)
+            arrays = tuple(_read_member(archive, key) for key in KEYS)
         return _assembled(path.stem, f"the file {path.name}", arrays)
 
 
 def _read_member(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     """Read one array under its own name or one that others use, such as train_images."""
-    held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    alike = [name for name in held if _ALIASES.get(re.sub("[-_]", "", name.lower())) == key]
-    alike = [key] if key in held else alike
-    if len(alike) != 1:
-        fault = f"it has {'several of' if alike else 'no'} {key}: it holds {', '.join(sorted(held)[:10]) or 'nothing'}"
-        remedy = f"expected {', '.join(_KEYS)}, or train_images, train_labels, test_images and test_labels"
-        raise FormatError(f"{fault}; {remedy}")
-    info = held[alike[0]]
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    matching = [name for name in members if _ALIASES.get(re.sub("[-_]", "", name.lower())) == key]
+    matching = [key] if key in members else matching
+    if len(matching) != 1:
+        number, names = "several of" if matching else "no", ", ".join(sorted(members)[:10]) or "nothing"
+        remedy = f"expected {', '.join(KEYS)}, or train_images, train_labels, test_images and test_labels"
+        raise FormatError(f"it has {number} {key}: it holds {names}; {remedy}")
+    info = members[matching[0]]
     _check_size(info.compress_size, info.file_size, compressed=True)
     with archive.open(info.filename) as stream:
         version = np.lib.format.read_magic(stream)
@@ -178,13 +183,12 @@ def _read_member(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
         if dtype.kind not in "iubf":  # pickled objects among them
             remedy = "number classes that have names: classes, y = numpy.unique(y, return_inverse=True)"
             raise FormatError(f"{key} has dtype {dtype}; expected numbers, {remedy}")
-        # reshaping what there is allocates nothing, and fails if the header promises more or less
+        # reshaping allocates nothing, and fails if the header promises more or less than there is
         return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _assembled(name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data:
-    """Make a data set of arrays, or say what does not fit."""
-    for key, array in zip(_KEYS, arrays, strict=True):
+    for key, array in zip(KEYS, arrays, strict=True):
         if array.dtype.kind == "f" and not (np.abs(array) <= _LARGEST).all():
             raise FormatError(f"{key} holds NaN, infinity or numbers beyond ±{_LARGEST:.2g}, the range of float32")
     x_train, y_train, x_test, y_test = arrays
@@ -192,9 +196,8 @@ def _assembled(name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data
         if inputs.ndim < 2 or inputs.size == 0:
             raise FormatError(f"its {half} inputs have shape {inputs.shape}; expected (example, feature), none empty")
         if targets.shape[:1] != inputs.shape[:1] or targets.size == 0:
-            raise FormatError(
-                f"its {half} targets have shape {targets.shape} for {len(inputs):,} inputs; expected one each"
-            )
+            shape = f"shape {targets.shape} for {len(inputs):,} inputs"
+            raise FormatError(f"its {half} targets have {shape}; expected one each")
     is_classes = y_train.dtype.kind != "f"
     if is_classes != (y_test.dtype.kind != "f"):
         raise FormatError("y_train and y_test must both be classes (integers) or both be values")
@@ -204,12 +207,54 @@ def _assembled(name: str, source: str, arrays: tuple[NDArray[Any], ...]) -> Data
             raise FormatError(f"its training and test {what} differ in shape, {one.shape[1:]} and {other.shape[1:]}")
     count = None
     if is_classes:
-        y_train, y_test, count, notes = class_numbers(y_train, y_test)
+        y_train, y_test, count, notes = _class_numbers(y_train, y_test)
         source = "; ".join([source, *notes])
     else:
         y_train, y_test = (values.reshape(len(values), -1).astype(np.float32) for values in (y_train, y_test))
     image_shape = x_train.shape[1:] if x_train.ndim > 2 else None
     return Data(name, _examples(x_train, y_train), _examples(x_test, y_test), source, count, image_shape)
+
+
+def _class_numbers(train: NDArray[Any], test: NDArray[Any]) -> tuple[Numbers, Numbers, int, list[str]]:
+    """Read class numbers from 0 or from 1, or one-hot rows, as numbers from 0, their count and notes in words."""
+    columns = [half.reshape(len(half), -1) for half in (train, test)]
+    notes = []
+    if any(half.shape[1] > 1 for half in columns):
+        count = columns[0].shape[1]
+        is_one_hot = [((half == 1).sum(1) == 1).all() and ((half == 0) | (half == 1)).all() for half in columns]
+        if columns[1].shape[1] != count or not all(is_one_hot):
+            shapes = f"{train.shape} and {test.shape}"
+            raise FormatError(f"its classes have shapes {shapes}; expected one number per example, or one-hot rows")
+        notes.append("one-hot rows read as class numbers")
+        learned, judged = (half.argmax(1) for half in columns)
+    else:
+        first, count = _range_of_classes(*columns)
+        if first == 1:
+            notes.append(f"classes 1 to {count} read as 0 to {count - 1}")
+        count = max(count, 2)
+        learned, judged = (half[:, 0].astype(np.int64) - first for half in columns)
+    unknown = np.setdiff1d(judged, learned)
+    if unknown.size:
+        few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
+        notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
+    return learned, judged, count, notes
+
+
+def _range_of_classes(train: NDArray[Any], test: NDArray[Any]) -> tuple[int, int]:
+    """The lowest class, 0 or 1, and the number of classes."""
+    ends = [(int(half.min()), int(half.max())) for half in (train, test)]
+    (low, high), (other_low, other_high) = sorted(ends)
+    if (low, other_low, other_high) == (0, 1, high + 1) and high > 0:  # the same classes, counted in two ways
+        ranges = " and ".join(f"from {low} to {high}" for low, high in ends)
+        raise FormatError(f"its training and test classes go {ranges}; expected both from 0, or both from 1")
+    high = max(high, other_high)
+    if low < 0:
+        raise FormatError(f"a class is {low}; expected classes from 0")
+    first, examples = int(low == 1), len(train) + len(test)
+    if high + 1 - first > min(max(_FEW_CLASSES, examples), _MOST_CLASSES):
+        remedy = "number the classes that occur from 0 (numpy.unique with return_inverse), or store values as floats"
+        raise FormatError(f"a class is {high:,} among {examples:,} examples; {remedy}")
+    return first, high + 1 - first
 
 
 def _examples(inputs: NDArray[Any], targets: NDArray[Any]) -> Examples:
@@ -220,7 +265,7 @@ def _examples(inputs: NDArray[Any], targets: NDArray[Any]) -> Examples:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Make one sentence about a path of whatever goes wrong in the block."""
+    """Turn errors of the block into an InputError about a path."""
     try:
         yield
     except InputError:
@@ -236,7 +281,6 @@ def _about(path: Path) -> Iterator[None]:
 
 
 def _check_size(stored: int, size: int, compressed: bool) -> None:
-    """Refuse a header that promises more than its file can hold, and what does not fit into memory."""
     if not compressed and size > stored:
         raise FormatError(f"it is cut short: its header promises {size:,} bytes; expected the whole file")
     if compressed and size > max(_SMALL, _FACTOR * stored):
@@ -248,10 +292,9 @@ def _check_size(stored: int, size: int, compressed: bool) -> None:
 
 
 def _looks_like(start: bytes) -> str:
-    """Say what a file of another kind looks like, by its first bytes."""
-    for signature, kind in _SIGNATURES.items():
-        if start.startswith(signature):
-            return kind
+    """Describe a file of another kind by its first bytes."""
+    if kind := next((kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)), None):
+        return kind
     if start.isascii() and (text := " ".join(start.decode().split())) and text.isprintable():
         return f"it holds text that begins “{text[:20]}”"
     return f"it begins {start[:4].hex()}" if start else "it is empty"

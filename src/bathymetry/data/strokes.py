@@ -1,18 +1,14 @@
 """`strokes`: handwritten-looking digits in MNIST's conventions, drawn by the program itself.
 
-A digit is one of the forms in `skeletons.json`: its drawings are mixed, the points moved a little, a smooth curve put
-through them, and the result sheared, turned, stretched and bent. It is then scaled into a box of 20 by 20 pixels and
-moved by whole pixels so that its centre of mass lies in the middle of 28 by 28, as in MNIST. The pen is drawn without
-computing a distance to any segment: points that lie densely along the path, each a Gaussian of width σ, sum to a ridge
+A form in `skeletons.json` is one way to write a digit: its share among the digit's forms, and drawings with the same
+strokes of as many points (x, y), y down, on a square of 100 by 100; a point that comes twice in a row is a corner. The
+drawings are mixed, the points moved a little, a smooth curve put through them, and the result bent, stretched, sheared
+and turned. It is scaled into a box of 20 by 20 pixels and moved by whole pixels so that its centre of mass lies in the
+middle of 28 by 28, as in MNIST. Points that lie densely along the path, each a Gaussian of width σ, sum to a ridge
 
     v(d) = exp(-d² / 2σ²) / (√(2π) σ),
 
 d pixels off the path, which is solved for d and gives the grey level clip(r - d + ½, 0, 1) of a pen of radius r.
-
-A form is one way to write a digit: its share among the digit's forms and several drawings, each a list of strokes. A
-stroke's points are (x, y), x to the right and y down, on a square of 100 by 100 that the upright digit about fills. A
-point given twice in a row is a corner. All drawings of a form have the same strokes with the same number of points in
-the same order, so that any mixture of them is that digit too.
 
 Measured on version 2: five 784-30-10 networks, trained on all 60,000 for 5 epochs (Adam, batch 50), read 88.9 to 89.9 %
 of MNIST's test images, which had no part in choosing the forms, and 94.7 to 95.2 % of the test digits drawn here.
@@ -41,6 +37,7 @@ SIDE: Final = 28  # of the image, in pixels
 
 _BOX: Final = 20.0  # side of the box that the ink fills, in pixels
 _SAMPLES: Final = 72  # points along the path: closer than σ on nearly every digit
+_FINE: Final = 64  # points of a curve from which the samples are chosen, between two points of a drawing
 _SIGMA: Final = 1.15  # of one point's Gaussian, in pixels
 _EDGE: Final = 1.6  # over how many pixels the grey level falls from black to white
 _END: Final = 1.4 * _SIGMA  # more ink where a stroke ends, which makes its end round rather than short
@@ -62,7 +59,6 @@ _PEN_SPREAD: Final = 0.3  # of the log of the width
 _PRESSURE: Final = 0.25  # of the log of the ink along the path
 
 Stroke = list[list[float]]  # points (x, y)
-Drawing = list[Stroke]
 Labels = Int[np.ndarray, " example"]
 Pixels = UInt8[np.ndarray, "example pixel"]
 PenPath = Float[np.ndarray, "example sample 2"]
@@ -72,13 +68,11 @@ IsDown = Bool[np.ndarray, "example step"]
 
 
 def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
-    """Draw digits, some to train on and others to test on.
-
-    Every example depends only on the seed and its own position: fewer examples are the first of more.
+    """Draw digits.
 
     Args:
         seed: Seed of the drawing; training and test examples come from streams of their own.
-        train: Number of training examples.
+        train: Number of training examples; fewer are the first of more.
         test: Number of test examples.
 
     Returns:
@@ -100,22 +94,25 @@ def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
 
 
 def _examples(seed: int, part: int, count: int) -> Examples:
-    """Draw one part of the data chunk by chunk; streams with even numbers are training examples, odd ones test."""
+    """Draw one part of the data, chunk by chunk; even streams are training examples, odd ones test."""
     images = np.empty((count, SIDE * SIDE), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
     for chunk, first in enumerate(range(0, count, _CHUNK)):
         here = slice(first, min(first + _CHUNK, count))
         generator = np.random.Generator(np.random.PCG64(stream_seed(seed, -1, "data draw", 2 * chunk + part)))
-        images[here], labels[here] = _draw(_Draws(generator, here.stop - here.start))
+        # in float64, so that rounding to bytes hides in which order a machine adds
+        draws = _Draws(generator, here.stop - here.start)
+        labels[here], path, is_down = _paths(draws)
+        path = _deformed(path, draws)
+        width = _PEN * np.exp(_PEN_SPREAD * draws.normal())
+        path, ink = _placed(path, is_down, width)
+        images[here] = _rendered(path, ink * _pressure(draws), width / 2)
     return Examples(torch.from_numpy(images), torch.from_numpy(labels), scale=1 / 255)
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """The random numbers of one chunk of images, one row per image.
-
-    They are drawn for a full chunk, however few images are asked for, so that fewer images are the first of more.
-    """
+    """Random numbers for the first images of a chunk; they are drawn for a full chunk, however few those are."""
 
     generator: np.random.Generator
     count: int
@@ -127,18 +124,9 @@ class _Draws:
         return self.generator.random((_CHUNK, *shape))[: self.count]
 
 
-def _draw(draws: _Draws) -> tuple[Pixels, Labels]:
-    """Draw a chunk, in float64, so that rounding to bytes hides in which order a machine adds."""
-    labels, path, is_down = _paths(draws)
-    path = _deformed(path, draws)
-    width = _PEN * np.exp(_PEN_SPREAD * draws.normal())
-    path, ink = _placed(path, is_down, width)
-    return _rendered(path, ink * _pressure(draws), width / 2), labels
-
-
 @dataclass(frozen=True)
 class _Plan:
-    """A form made ready: its path is `curve @ points`, whatever the points."""
+    """A form whose path is `curve @ points`, whatever the points."""
 
     digit: int
     share: float
@@ -154,7 +142,7 @@ def _plans() -> tuple[_Plan, ...]:
     return tuple(_plan(**form) for form in forms)
 
 
-def _plan(digit: int, share: float, form: str, drawings: list[Drawing]) -> _Plan:  # noqa: ARG001 - for readers
+def _plan(digit: int, share: float, form: str, drawings: list[list[Stroke]]) -> _Plan:  # noqa: ARG001 - for readers
     """Lay samples evenly along all strokes of a form's mean drawing."""
     points = np.array([[p for stroke in drawing for p in _unique(stroke)] for drawing in drawings]) / 100 - 0.5
     fine, down, ends = _fine_curve(drawings[0])
@@ -181,12 +169,12 @@ def _unique(stroke: Stroke) -> Stroke:
 
 
 def _fine_curve(
-    drawing: Drawing, per_segment: int = 64
+    drawing: list[Stroke],
 ) -> tuple[Float[np.ndarray, "fine point"], Bool[np.ndarray, " step"], Bool[np.ndarray, " point"]]:
     """The Catmull-Rom curve through each stroke as a matrix on its points, starting again at every corner."""
     strokes = [_unique(stroke) for stroke in drawing]
     points = np.eye(sum(map(len, strokes)))
-    u = np.linspace(0, 1, per_segment, endpoint=False)
+    u = np.linspace(0, 1, _FINE, endpoint=False)
     cubic = np.stack([-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, u**3 - u**2]) / 2
     rows: list[Float[np.ndarray, "fine point"]] = []
     down: list[bool] = []
@@ -202,7 +190,7 @@ def _fine_curve(
             padded = np.concatenate([[2 * one[0] - one[1]], one, [2 * one[-1] - one[-2]]])
             rows += [cubic.T @ padded[k : k + 4] for k in range(stop - start)]
         rows.append(points[last : last + 1])
-        down += [True] * (per_segment * (last - first)) + [False]
+        down += [True] * (_FINE * (last - first)) + [False]
         first = last + 1
     return np.concatenate(rows), np.array(down[:-1]), ends
 
@@ -211,7 +199,9 @@ def _paths(draws: _Draws) -> tuple[Labels, PenPath, IsDown]:
     """Choose digit, form and mixture for each image; return the digits, their paths and where the pen is down."""
     plans = _plans()
     labels = np.minimum((10 * draws.uniform()).astype(np.int64), 9)
-    forms = _chosen_forms(labels, draws.uniform())
+    form_shares = np.array([[plan.share * (plan.digit == digit) for plan in plans] for digit in range(10)])
+    limits = np.cumsum(form_shares, axis=1) / form_shares.sum(1, keepdims=True)
+    forms = (draws.uniform()[:, None] >= limits[labels]).sum(1)
     shares = (-np.log1p(-draws.uniform(max(len(plan.drawings) for plan in plans)))) ** _MIXTURE
     wobble = draws.normal(max(plan.drawings.shape[1] for plan in plans), 2)
     path = np.empty((len(labels), _SAMPLES, 2))
@@ -226,16 +216,7 @@ def _paths(draws: _Draws) -> tuple[Labels, PenPath, IsDown]:
     return labels, path, is_down
 
 
-def _chosen_forms(labels: Labels, draws: PerImage) -> Labels:
-    """Choose one of each digit's forms by their shares."""
-    shares = np.array([[plan.share * (plan.digit == digit) for plan in _plans()] for digit in range(10)])
-    limits = np.cumsum(shares, axis=1) / shares.sum(1, keepdims=True)
-    chosen: Labels = (draws[:, None] >= limits[labels]).sum(1)
-    return chosen
-
-
 def _deformed(path: PenPath, draws: _Draws) -> PenPath:
-    """Bend, stretch, shear and turn."""
     for _ in range(_WAVES):
         wave = 4.0 * draws.normal(2, 1)  # up to about a period across the digit
         phase = 2 * math.pi * draws.uniform(1)
@@ -263,14 +244,14 @@ def _placed(path: PenPath, is_down: IsDown, width: PerImage) -> tuple[PenPath, P
 
 
 def _pressure(draws: _Draws) -> PerSample:
-    """Let the ink vary slowly along the path."""
+    """Ink that varies slowly along the path."""
     along = np.linspace(0, 2 * math.pi, _SAMPLES)
     swing = np.sin(along * (0.3 + draws.uniform(1)) + 2 * math.pi * draws.uniform(1))
     return np.exp(_PRESSURE * draws.normal(1) * swing)
 
 
 def _rendered(path: PenPath, ink: PerSample, radius: PerImage) -> Pixels:
-    """Draw the pen: Gaussians along the path, summed as one matrix product per image, solved for the distance."""
+    """Sum Gaussians along the path, one matrix product per image, and solve for the distance from the path."""
     centres = torch.arange(SIDE, dtype=torch.float64) + 0.5
     offset = torch.from_numpy(path)[..., None] - centres
     gaussian = offset.square_().div_(-2 * _SIGMA**2).exp_()

@@ -11,7 +11,7 @@ from bathymetry import probes, stats, training
 from bathymetry.charts import Reference, attrs, dots, lines, predictions
 from bathymetry.claims import claim, majority, stochastic_order
 from bathymetry.core.errors import InputError
-from bathymetry.data import expression, functions
+from bathymetry.data import functions
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import verdict
 from bathymetry.studies.arrays import each, listed, means
@@ -114,11 +114,11 @@ class DepthFunction(FunctionStudy):
         r = results["main"].isel(last_epoch=-1, drop=True)
         r = r.assign_coords(
             x=grid,
-            formula=("function", [f"{one}(x)" if one in expression.FUNCTIONS else one for one in self.functions]),
+            formula=("function", [f"{one}(x)" if one in functions.FUNCTIONS else one for one in self.functions]),
             depth=("network", [len(hidden) for hidden in self.networks]),
             parameters=("network", [parameter_count((1, *hidden, 1)) for hidden in self.networks]),
         ).assign(
-            target=(("function", "x"), [functions.evaluate(one, grid, allow_nan=True) for one in self.functions]),
+            target=(("function", "x"), [functions.evaluate(one, grid) for one in self.functions]),
             target_variance=(("function", "split"), [[train.var(), test.var()] for _, train, test in arrays]),
             straight_line_r2=("function", [np.corrcoef(x, train)[0, 1] ** 2 for x, train, _ in arrays]),
             linear_pieces_bound=("network", [float(np.prod(np.array(hidden) + 1.0)) for hidden in self.networks]),
