@@ -205,7 +205,7 @@ def test_progress_rises_to_one(unchecked):
 
 def test_hessians_that_do_not_fit_are_refused_before_they_are_allocated():
     surface = LossSurface(torch.nn.Linear(102_815, 1), "mse", (torch.zeros(2, 102_815), torch.zeros(2, 1)))
-    with pytest.raises(InputError, match=r"parameters = 102,816: a step needs Hessians .* GB in all"):
+    with pytest.raises(InputError, match=r"parameters = 102,816: a step needs Hessians .* GB and there are"):
         probes.critical_point(surface)
 
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pooch
@@ -176,8 +176,9 @@ def _strokes(seed: int) -> Data:
     with suppress(InputError):
         return replace(read_npz(path), name="strokes", source=SOURCE.format(seed), classes=10, image_shape=(SIDE, SIDE))
     data, buffer = strokes(seed), io.BytesIO()
-    arrays = (data.train.inputs, data.train.targets.byte(), data.test.inputs, data.test.targets.byte())
-    np.savez_compressed(buffer, **{key: array.numpy() for key, array in zip(KEYS, arrays, strict=True)})
+    tensors = (data.train.inputs, data.train.targets.byte(), data.test.inputs, data.test.targets.byte())
+    arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in zip(KEYS, tensors, strict=True)}
+    np.savez_compressed(buffer, **arrays)
     with suppress(StorageError):  # a cache that can't be written costs time, nothing else
         put(path, buffer.getvalue())
     return data

@@ -169,9 +169,6 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
     Returns:
         A data set of the same name; its source says which part it is.
 
-    Raises:
-        InputError: If data is no data set, or has fewer examples.
-
     Example:
         >>> from bathymetry.data import function
         >>> len(subset(function("cos"), train=10).train)
@@ -209,9 +206,6 @@ def label_noise(
 
     Returns:
         Labels for each member, round(share · examples) of them replaced.
-
-    Raises:
-        InputError: If an argument is out of range or of another kind, or the labels do not fit into memory.
 
     Example:
         >>> label_noise(torch.zeros(4, dtype=torch.int64), 0.0, 10, range(2)).tolist()

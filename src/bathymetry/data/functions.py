@@ -87,29 +87,18 @@ _SIGN_REMEDIES: Final = {
     **dict.fromkeys("[{", "use round brackets"),
     **dict.fromkeys("'\"", "text in quotes is not available"),
 }
+_SYNONYMS: Final = "tg:tan arctg:arctan sh:sinh ch:cosh th:tanh lg:log10 ld:log2 fabs:abs root:sqrt"
 _NAME_REMEDIES: Final = {
-    name: remedy
-    for remedy, names in {
-        "write x**2": "pow power sqr",
-        "write x % 2": "mod fmod",
-        "write 1/cos(x)": "sec",
-        "write 1/sin(x)": "csc cosec",
-        "write 1/tan(x)": "cot cotan ctg",
-        "write tan(x)": "tg",
-        "write arctan(x)": "arctg",
-        "write sinh(x)": "sh",
-        "write cosh(x)": "ch",
-        "write tanh(x)": "th",
-        "write log10(x)": "lg",
-        "write log2(x)": "ld",
-        "write abs(x)": "fabs",
-        "write sqrt(x)": "root",
-        "write 1 if x > 0 else 0": "where",
-        "write only what stands after “lambda x:”": "lambda",
-        "the variable is x": "t y z u θ theta x1 x2",
-        "values must be real": "i j",
-    }.items()
-    for name in names.split()
+    **{name: f"write {known}(x)" for name, known in (pair.split(":") for pair in _SYNONYMS.split())},
+    **dict.fromkeys(("pow", "power", "sqr"), "write x**2"),
+    **dict.fromkeys(("mod", "fmod"), "write x % 2"),
+    "sec": "write 1/cos(x)",
+    **dict.fromkeys(("csc", "cosec"), "write 1/sin(x)"),
+    **dict.fromkeys(("cot", "cotan", "ctg"), "write 1/tan(x)"),
+    **dict.fromkeys(("t", "y", "z", "u", "θ", "theta", "x1", "x2"), "the variable is x"),
+    **dict.fromkeys(("i", "j"), "values must be real"),
+    "where": "write 1 if x > 0 else 0",
+    "lambda": "write only what stands after “lambda x:”",
 }
 _OPERATIONS: Final[Mapping[type[ast.AST], Callable[..., Any]]] = {
     ast.Add: np.add,
@@ -154,9 +143,6 @@ def function(
     Returns:
         The examples, inputs and targets float32 of shape (example, 1).
 
-    Raises:
-        InputError: If the interval is empty, there are no samples, or it is no function there.
-
     Example:
         >>> function("cos", samples=50)
         Data(cos: 50 training and 50 test examples, inputs (1,), targets (1,); cos(x) on (-10, 10), seed 0)
@@ -192,7 +178,6 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
 
 
 def _first_and_range(bad: Values, count: int) -> str:
-    """Describe the bad ones of some inputs."""
     if len(bad) == 1:
         return f"x = {bad[0]:.4g}"
     others = f"{len(bad) - 1:,} of the other {count - 1:,} inputs, between {bad.min():.4g} and {bad.max():.4g}"

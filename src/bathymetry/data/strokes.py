@@ -78,9 +78,6 @@ def strokes(seed: int = 0, train: int = 60_000, test: int = 10_000) -> Data:
     Returns:
         The digits as bytes, (example, 784), with their classes.
 
-    Raises:
-        InputError: If a count is not positive or does not fit into memory, or the seed is negative.
-
     Example:
         >>> digits = strokes(seed=0, train=100, test=20)
         >>> tuple(digits.train.inputs.shape), digits.train.inputs.dtype, digits.classes

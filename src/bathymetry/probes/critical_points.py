@@ -1,4 +1,4 @@
-"""Critical points: where the gradient vanishes, near a given point.
+"""Critical points: where the gradient vanishes, near a point.
 
     converged   ‖g‖ ≤ tolerance · ‖g at the start‖, and none of the following
     flat        ‖Hg‖ ≤ 10⁻⁶ ‖H‖ ‖g‖, or a tenth of g in the null space of H: no Newton step reduces such a gradient
@@ -14,18 +14,17 @@ it stalls. Points that minimise ‖g‖² need not be critical: Frye et al. 2021
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
+from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
-from bathymetry.core.system import free_bytes, gigabytes
+from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream
 from bathymetry.linalg.operator import NotFiniteError
-from bathymetry.probes.points import Points, Theta, as_points, check_seed, check_surface
+from bathymetry.probes.points import Points, Theta, as_points, as_tensor, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
 _RECENT = 10  # norms with which that of a step is compared
@@ -90,8 +89,8 @@ def critical_point(
         progress: Called with the share of the steps or of the time that is over, from 0 to 1.
 
     Returns:
-        The best points, and whether they are critical. A search that ended before it could tell is "stalled", and
-        `ended_early` names the limit; where the loss or its second derivatives are not finite it is "undefined".
+        The best points, and whether they are critical. A search that ended undecided is "stalled", and `ended_early`
+        names the limit; where the loss or its second derivatives are not finite it is "undefined".
 
     Raises:
         InputError: If an argument is out of range, or the Hessians do not fit into memory.
@@ -111,12 +110,15 @@ def critical_point(
     if positive_number("tolerance", tolerance) >= 1:
         raise InputError("tolerance", tolerance, "expected a number below 1")
     radius, seed = positive_number("radius", radius), check_seed(seed)
+    if seconds is not None:
+        positive_number("seconds", seconds)
     if progress is not None and not callable(progress):
         raise InputError("progress", type(progress).__name__, "expected a function of the share that is done")
     iterations, restarts = whole_number("iterations", iterations, 1), whole_number("restarts", restarts, 0)
-    seconds = None if seconds is None else positive_number("seconds", seconds)
     budget = _Budget(iterations, 1 + restarts, seconds, progress)
-    _check_memory(surface, len(surface.points(theta)[0]))
+    needed = 8 * _MATRICES * surface.dimension**2 * len(surface.points(theta)[0])
+    remedy = "expected fewer, such as by LossSurface(..., params=)"
+    check_memory("parameters", f"{surface.dimension:,}", needed, "a step needs Hessians and eigenvectors of", remedy)
     surface, points = as_points(surface, theta, "float64")
     best = _Best(surface, points)
     initial = best.norm.clone() if start_norm is None else _as_norms(start_norm, best.norm)
@@ -126,10 +128,12 @@ def critical_point(
         if len(members) == 0 or not budget.allows(surface, start):
             break
         if attempt:
-            start = start + attempt * radius * _perturbations(start, members.tolist(), seed, attempt)
+            streams = [stream(seed, member, "probe vectors", attempt) for member in members.tolist()]
+            drawn = torch.stack([torch.randn(start.shape[1], generator=one) for one in streams])
+            start = start + attempt * radius * drawn.to(start)
         best.attempts[members] += 1
         best.update(members, *_search(surface, start, tolerance * initial[members], budget))
-    check = _check(surface, best.theta, points, budget)
+    check = _Check(surface, best.theta, points, budget)
     if points.single and not bool(check.defined) and torch.equal(best.theta, points.theta):
         raise NotFiniteError
     for stricter in _STRICTER:  # in a nearly flat valley the norm is small long before Newton's steps are
@@ -138,7 +142,7 @@ def critical_point(
         if len(members) == 0 or not budget.allows(surface, start):
             break
         best.update(members, *_search(surface, start, stricter * tolerance * initial[members], budget))
-        check = _check(surface, best.theta, points, budget)
+        check = _Check(surface, best.theta, points, budget)
     relative = torch.where(initial == 0, 0.0, best.norm / initial)
     small = relative <= tolerance
     converged = small & check.defined & check.done & ~check.flat & ~check.runaway
@@ -152,8 +156,8 @@ def critical_point(
         "runaway": small & check.runaway,
         "stalled": torch.ones_like(kink),
     }
-    flags = zip(*(outcome.tolist() for outcome in outcomes.values()), strict=True)
-    status = tuple(next(word for word, holds in zip(outcomes, row, strict=True) if holds) for row in flags)
+    first = torch.stack(list(outcomes.values())).byte().argmax(0)
+    status = tuple(list(outcomes)[position] for position in first.tolist())
     budget.report(1.0)
     return CriticalPoint(
         theta=points.squeeze(best.theta),
@@ -174,33 +178,11 @@ def critical_point(
     )
 
 
-def _check_memory(surface: LossSurface, members: int) -> None:
-    """Refuse Hessians that do not fit before any of them is allocated."""
-    needed = 8 * members * _MATRICES * surface.dimension**2
-    if needed > free_bytes():
-        remedy = (
-            f"a step needs Hessians with their eigenvectors, {gigabytes(needed)} in all, and "
-            f"{gigabytes(free_bytes())} are free: expected fewer, for example by LossSurface(..., params=)"
-        )
-        of_members = f"{members} members of " if members > 1 else ""
-        raise InputError("parameters", f"{of_members}{surface.dimension:,}", remedy)
-
-
 def _as_norms(start_norm: Tensor, like: Float[Tensor, " member"]) -> Float[Tensor, " member"]:
-    try:
-        norms = torch.as_tensor(start_norm)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError("start_norm", type(start_norm).__name__, "expected a tensor of real numbers") from error
-    check_dense("start_norm", norms)
-    norms = norms.reshape(-1).to(like)
+    norms = as_tensor("start_norm", start_norm, "expected a tensor of real numbers").reshape(-1).to(like)
     if len(norms) != len(like) or not bool(((norms > 0) & norms.isfinite())[like.isfinite()].all()):
         raise InputError("start_norm", norms.tolist(), f"expected {len(like)} positive norms, one per member")
     return norms
-
-
-def _perturbations(start: Tensor, members: list[int], seed: int, attempt: int) -> Float[Tensor, "member parameter"]:
-    drawn = [torch.randn(start.shape[1], generator=stream(seed, one, "probe vectors", attempt)) for one in members]
-    return torch.stack(drawn).to(start)
 
 
 class _Budget:
@@ -217,7 +199,7 @@ class _Budget:
         self._progress, self._reported = progress, 0.0
 
     def allows(self, surface: LossSurface, theta: Float[Tensor, "member parameter"], *, last: bool = False) -> bool:
-        """Whether a step is expected to end in time, and unless it is the last one, the final check after it too."""
+        """Whether a step is expected to end in time, and unless it is the final check, that check too."""
         if self._seconds is None:
             return True
         if time.monotonic() - self._began >= self._seconds:
@@ -229,11 +211,8 @@ class _Budget:
         expected = self._step_seconds * len(theta)
         if expected * (1 if last else 2) < left:
             return True
-        check = "" if last else ", and as long for the final check,"
-        self.exhausted = (
-            f"a step was expected to take at least {expected:.2g} s{check} and {max(left, 0):.2g} s of the limit of "
-            f"{self._seconds:g} s (seconds) were left"
-        )
+        rest = f"{max(left, 0):.2g} s of the limit of {self._seconds:g} s (seconds) were left"
+        self.exhausted = f"a step was expected to take at least {expected:.2g} s, like the final check, and {rest}"
         return False
 
     @contextmanager
@@ -344,51 +323,40 @@ def _newton_step(
     return shortened
 
 
-@dataclass(frozen=True)
 class _Check:
-    """How the gradient lies relative to the Hessian."""
+    """How the gradient lies relative to the Hessian; nothing is known of a member without time for the check."""
 
-    flatness: Float[Tensor, " member"]
-    newton_step: Float[Tensor, " member"]
-    flat: Bool[Tensor, " member"]
-    runaway: Bool[Tensor, " member"]
-    defined: Bool[Tensor, " member"]  # whether the Hessian is finite, as far as it is known
-    done: Bool[Tensor, " member"]  # whether there was time for the check
-
-
-def _check(surface: LossSurface, theta: Tensor, points: Points, budget: _Budget) -> _Check:
-    flatness, newton_step = (torch.full((len(theta),), torch.nan, dtype=torch.float64) for _ in range(2))
-    flat, runaway, done = (torch.zeros(len(theta), dtype=torch.bool) for _ in range(3))
-    result = _Check(flatness, newton_step, flat, runaway, torch.ones_like(done), done)
-    members = points.finite.nonzero().ravel()
-    if len(members) == 0 or not budget.allows(surface, theta[members], last=True):
-        return result
-    hessian = surface.hessian(theta[members])
-    finite = hessian.isfinite().flatten(1).all(1)
-    result.defined[members], done[members] = finite.cpu(), True
-    members = members[finite.cpu()]
-    if len(members) == 0:
-        return result
-    gradient = surface.gradient(theta[members])
-    values, vectors = torch.linalg.eigh(hessian[finite])
-    along = torch.einsum("mpq,mp->mq", vectors, gradient)
-    norm, largest, size = gradient.norm(dim=1), values.abs().amax(1), 1 + theta[members].norm(dim=1)
-    floor = 10 * surface.dimension * torch.finfo(torch.float64).eps * largest
-    curved = values.abs() > floor[:, None]
-    step = torch.where(curved, along / torch.where(curved, values, 1.0), 0.0).norm(dim=1) / size
-    acted = torch.where(largest * norm > 0, (values * along).norm(dim=1) / (largest * norm), 0.0)
-    outside = torch.where(curved, 0.0, along).norm(dim=1)
-    above_rounding = norm > 10 * floor * size
-    flatness[members], newton_step[members] = acted.cpu(), step.cpu()
-    flat[members] = (above_rounding & ((acted <= _FLAT) | (outside > _OUTSIDE * norm))).cpu()
-    runaway[members] = (above_rounding & (step > _RUNAWAY)).cpu()
-    return result
+    def __init__(self, surface: LossSurface, theta: Tensor, points: Points, budget: _Budget) -> None:
+        self.flatness, self.newton_step = (torch.full((len(theta),), torch.nan).double() for _ in range(2))
+        self.flat, self.runaway, self.done, undefined = torch.zeros(4, len(theta), dtype=torch.bool)
+        self.defined = ~undefined  # whether the Hessian is finite
+        members = points.finite.nonzero().ravel()
+        if len(members) == 0 or not budget.allows(surface, theta[members], last=True):
+            return
+        hessian = surface.hessian(theta[members])
+        finite = hessian.isfinite().flatten(1).all(1)
+        self.defined[members], self.done[members] = finite.cpu(), True
+        members = members[finite.cpu()]
+        if len(members) == 0:
+            return
+        gradient = surface.gradient(theta[members])
+        values, vectors = torch.linalg.eigh(hessian[finite])
+        along = torch.einsum("mpq,mp->mq", vectors, gradient)
+        norm, largest, size = gradient.norm(dim=1), values.abs().amax(1), 1 + theta[members].norm(dim=1)
+        floor = 10 * surface.dimension * torch.finfo(torch.float64).eps * largest
+        curved = values.abs() > floor[:, None]
+        step = torch.where(curved, along / torch.where(curved, values, 1.0), 0.0).norm(dim=1) / size
+        acted = torch.where(largest * norm > 0, (values * along).norm(dim=1) / (largest * norm), 0.0)
+        outside = torch.where(curved, 0.0, along).norm(dim=1)
+        above_rounding = norm > 10 * floor * size
+        self.flatness[members], self.newton_step[members] = acted.cpu(), step.cpu()
+        self.flat[members] = (above_rounding & ((acted <= _FLAT) | (outside > _OUTSIDE * norm))).cpu()
+        self.runaway[members] = (above_rounding & (step > _RUNAWAY)).cpu()
 
 
 def _has_kink(surface: LossSurface, point: Float[Tensor, " parameter"]) -> bool:
-    """Whether the gradient jumps."""
-    # A quarter of a small step changes a differentiable gradient by a quarter of what the whole step does, and a jump
-    # by all of it. Rounding acts like a jump, by much less than a long step.
+    """Whether a quarter of a small step changes the gradient by more than half of what the whole step does."""
+    # rounding does so too, by much less than a long step
     generator = Generator().manual_seed(0)
     drawn = torch.randn(2, len(point), generator=generator, dtype=torch.float64).to(point)
     directions = torch.cat([drawn, -drawn]) / drawn.norm(dim=1).repeat(2)[:, None] * (1 + point.norm())

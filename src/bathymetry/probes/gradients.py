@@ -4,9 +4,6 @@
     B = tr(Σ) / ‖G‖²                 gradient noise scale: McCandlish et al. 2018, arXiv:1812.06162
     mean over examples of ‖∂f/∂x‖_F  sensitivity: Novak et al. 2018, arXiv:1802.08760
 
-Of a linear layer z = Wa + b one example's gradient has the squared norm ‖δ‖² (‖a‖² + 1) with δ = ∂ℓ/∂z, so that no
-example needs a gradient of its own: Goodfellow 2015, arXiv:1510.01799.
-
 G is the mean gradient and Σ the covariance of the examples' gradients. With batches much smaller than B steps are
 dominated by noise; much larger batches gain little per example. ‖Ĝ‖² is larger than ‖G‖² by tr(Σ)/n on average, which
 is subtracted. The interval is that of 1/B, which is nearly Gaussian also where B has no finite value.
@@ -154,7 +151,7 @@ def noise_scale(surface: LossSurface, theta: Theta = None) -> NoiseScale:
 
 
 def _noise_scale(surface: LossSurface, point: Tensor) -> Float[Tensor, " quantity"]:
-    """One member's results, from each example's squared norm ‖gᵢ‖² and its product with the mean Ĝ·gᵢ."""
+    """B with its standard error, interval and ‖Ĝ‖, from the norms ‖gᵢ‖² and the products Ĝ·gᵢ."""
     count = surface.num_examples
     mean = surface.gradient(point).double() / (1 if surface.criterion.is_mean else count)
     squares = surface.example_gradient_norms(point).square().cpu().numpy()

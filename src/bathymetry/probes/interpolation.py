@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
+from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
 from bathymetry.core.tensors import norms
 from bathymetry.linalg.eigenpairs import eigenpairs
-from bathymetry.probes.points import Theta, as_points, check_seed, check_surface, one_of
+from bathymetry.probes.points import Theta, as_points, as_tensor, check_seed, check_surface, one_of
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
@@ -92,31 +92,30 @@ def interpolate(
     surface = surface.at_least_float32(stacklevel=3)  # a step of a line may be less than bfloat16 can tell
     one_of("statistics", statistics, Statistics)
     (starts, single, fixed_a), (ends, single_b, fixed_b) = _end(surface, a, "a"), _end(surface, b, "b")
-    if (starts.shape, single) != (ends.shape, single_b):
-        shapes = [tuple(theta.shape[alone:]) for theta, alone in ((starts, single), (ends, single_b))]
-        raise InputError("b", f"shape {shapes[1]}", f"expected the shape of a, {shapes[0]}")
+    shape_a, shape_b = tuple(starts.shape[single:]), tuple(ends.shape[single_b:])
+    if shape_a != shape_b:
+        raise InputError("b", f"shape {shape_b}", f"expected the shape of a, {shape_a}")
     points = _as_alphas(alphas)
     line = surface.on_line(fixed_a, fixed_b, statistics, data)
     quick = None if output is not None or line.varies else surface.along(starts, ends, points)
     loss, accuracy = quick or _measure(surface, line, starts, ends, points, output)
     inside = (points >= 0) & (points <= 1)
+    monotone = (loss[:, inside].diff(dim=1) <= 0).all(1)
+    barrier, above_line = _barriers(loss[:, inside], points[inside])
+    errors = (None, None) if accuracy is None else _barriers(1 - accuracy[:, inside], points[inside])
 
-    def squeeze(results: Tensor) -> Tensor:
-        return results[0] if single else results
+    def squeeze(results: Any) -> Any:
+        return results[0] if single and results is not None else results
 
-    barriers = [squeeze(one) for one in _barriers(loss[:, inside], points[inside])]
-    errors: list[Tensor | None] = [None, None]
-    if accuracy is not None:
-        errors = [squeeze(one) for one in _barriers(1 - accuracy[:, inside], points[inside])]
     return Interpolation(
         alpha=points,
         loss=squeeze(loss),
-        accuracy=None if accuracy is None else squeeze(accuracy),
-        barrier=barriers[0],
-        barrier_above_line=barriers[1],
-        error_barrier=errors[0],
-        error_barrier_above_line=errors[1],
-        monotone=squeeze((loss[:, inside].diff(dim=1) <= 0).all(1)),
+        accuracy=squeeze(accuracy),
+        barrier=squeeze(barrier),
+        barrier_above_line=squeeze(above_line),
+        error_barrier=squeeze(errors[0]),
+        error_barrier_above_line=squeeze(errors[1]),
+        monotone=squeeze(monotone),
     )
 
 
@@ -133,16 +132,11 @@ def _end(
 
 
 def _as_alphas(alphas: Sequence[float] | Tensor | int) -> Float[Tensor, " point"]:
-    """Ascending values in float64, with 0 and 1 exactly where rounding missed them."""
+    """Ascending values in float64, 0 and 1 exact where rounding missed them."""
     if isinstance(alphas, Integral):
         return torch.linspace(0, 1, whole_number("alphas", alphas, 2, _MAX_POINTS), dtype=torch.float64)
-    try:
-        original = torch.as_tensor(alphas)
-    except (TypeError, ValueError, RuntimeError) as error:
-        remedy = "expected ascending numbers, or how many"
-        raise InputError("alphas", type(alphas).__name__, remedy) from error
-    check_dense("alphas", original)
-    points = original.detach().to("cpu", torch.float64)
+    original = as_tensor("alphas", alphas, "expected ascending numbers, or how many")
+    points = original.to("cpu", torch.float64)
     if points.ndim != 1 or len(points) < 2 or not bool((points.diff() > 0).all() and points.isfinite().all()):
         raise InputError("alphas", "not ascending", "expected finite numbers in ascending order")
     python = isinstance(alphas, Sequence) or not original.is_floating_point()  # numbers with 53 bits
@@ -151,7 +145,7 @@ def _as_alphas(alphas: Sequence[float] | Tensor | int) -> Float[Tensor, " point"
         distance = (points - end).abs()
         nearest = distance.argmin()
         if bool(distance[nearest] > _ROUNDING * unit * points.abs().max()):
-            remedy = f"expected 0 and 1 among the values, such as [0.0, 0.5, 1.0]; the nearest is {points[nearest]:.6g}"
+            remedy = f"expected 0 and 1 among them, such as [0.0, 0.5, 1.0]; the nearest is {points[nearest]:.6g}"
             raise InputError("alphas", f"values without {end:g}", remedy)
         points[nearest] = end
     return points
@@ -230,15 +224,12 @@ def landscape(
             eigenvalues, or one or two vectors.
         dimensions: 1 for a line, 2 for a plane; ignored if the directions are vectors.
         radius: Extent on both sides, in lengths of the direction; for eigenvectors a distance.
-        points: Number of points on each axis, at most a million on a line and 10,000 on a plane; with an odd number
-            the centre is one of them.
+        points: Number of points on each axis, at most a million on a line and 10,000 on a plane; odd to include the
+            centre.
         seed: Seed of random directions.
 
     Returns:
         The loss on the grid, with distances.
-
-    Raises:
-        InputError: If the directions are zero, parallel or of another shape, or another argument is out of range.
 
     Example:
         L = w² at w = 0, one and two units away.
@@ -248,12 +239,11 @@ def landscape(
         >>> landscape(surface, torch.zeros(1), directions=torch.ones(1, 1), radius=2.0, points=5).loss.tolist()
         [4.0, 1.0, 0.0, 1.0, 4.0]
     """
-    points, radius = whole_number("points", points, 2, _MAX_ON_AXIS[1]), positive_number("radius", radius)
-    seed = check_seed(seed)
+    radius, seed = positive_number("radius", radius), check_seed(seed)
     surface, where = as_points(surface, theta, "float32")
     centre = where.one()
     along = _directions(surface, centre, directions, dimensions, seed)
-    whole_number("points", points, 2, _MAX_ON_AXIS[len(along)])
+    points = whole_number("points", points, 2, _MAX_ON_AXIS[len(along)])
     lengths = norms(along)
     if bool((lengths == 0).any()):
         raise InputError("directions", "of length 0", "expected directions other than 0")
@@ -270,13 +260,11 @@ def landscape(
 def _directions(
     surface: LossSurface, centre: Tensor, directions: Directions, dimensions: int, seed: int
 ) -> Float[Tensor, "direction parameter"]:
-    generator = Generator().manual_seed(seed)
     if directions is None or (isinstance(directions, str) and directions not in ("filter", "eigenvectors")):
         raise InputError("directions", directions, 'expected "filter", "eigenvectors" or vectors')
     if not isinstance(directions, str):
         return _as_directions(surface, directions)
-    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions not in (1, 2):
-        raise InputError("dimensions", dimensions, "expected 1 for a line or 2 for a plane")
+    dimensions, generator = whole_number("dimensions", dimensions, 1, 2), Generator().manual_seed(seed)
     if directions == "eigenvectors":
         return eigenpairs(surface.product(centre), dimensions, generator=generator).vectors
     drawn = torch.randn(dimensions, surface.dimension, generator=generator, dtype=torch.float64).to(centre)
@@ -293,7 +281,7 @@ def _as_directions(surface: LossSurface, directions: Tensor) -> Float[Tensor, "d
         raise InputError("directions", "not finite", "expected finite numbers")
     if len(vectors) == 2:
         first, second = vectors.double()
-        cosine = (first @ second).abs() / vectors.double().norm(dim=1).prod()
+        cosine = torch.nn.functional.cosine_similarity(first, second, dim=0, eps=1e-300).abs()
         if bool(cosine > 1 - 8 * torch.finfo(vectors.dtype).eps):
             raise InputError("directions", "parallel", "expected two that span a plane")
     return vectors

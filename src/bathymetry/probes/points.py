@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.errors import InputError, check_dense, whole_number
 from bathymetry.linalg import SymmetricOperator
 from bathymetry.linalg.operator import NotFiniteError
 from bathymetry.surface import LossSurface
@@ -102,6 +102,16 @@ def as_hessians(surface: LossSurface | SymmetricOperator, theta: Theta) -> tuple
         raise InputError("surface", f"an operator of shape {shape}", "expected one at one point, of shape (P, P)")
     theta = torch.zeros((), dtype=surface.dtype, device=surface.device).expand(1, surface.dimension)
     return FixedOperator(surface), Points(theta, True, torch.zeros(1), torch.ones(1, dtype=torch.bool))
+
+
+def as_tensor(field: str, value: object, expected: str) -> Tensor:
+    """Check that a value is, or makes, a dense tensor of real numbers."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(field, type(value).__name__, expected) from error
+    check_dense(field, tensor)
+    return tensor.detach()
 
 
 def one_of(field: str, value: object, options: Any) -> None:

@@ -1,10 +1,9 @@
 """Linear regions and dead units of ReLU networks.
 
-A network of one variable is piecewise linear. It is followed exactly, layer by layer: within a region every unit is an
-affine function, so the points where units switch on or off are roots of affine functions, and they are the boundaries
-of the next layer's regions. Neighbours with the same slope of the output are one region. Their number is at most
-h + 1 for one hidden layer of h units, Π (hₗ + 1) for several: Montúfar et al. 2014, arXiv:1402.1869; Raghu et al. 2017,
-arXiv:1606.05336. A dead unit is zero for every input.
+A network of one variable is piecewise linear. Within a region every unit is an affine function; the roots of these,
+where units switch on or off, bound the regions of the next layer. Neighbours with the same slope of the output are one
+region. There are at most Π (hₗ + 1) for hidden layers of hₗ units: Montúfar et al. 2014, arXiv:1402.1869; Raghu et al.
+2017, arXiv:1606.05336. A dead unit is zero for every input.
 """
 
 from collections.abc import Mapping
@@ -33,45 +32,43 @@ def mlp_layers(networks: Perceptrons) -> list[Layer]:
 
     Args:
         networks: An `nn.Sequential` of linear layers with ReLU between them, or the stacked parameters of an ensemble
-            of such networks, name → (member, *shape). `trained.parameters` is refused if its networks are others; a
-            plain mapping is assumed to be right.
+            of such networks, name → (member, *shape). Of a plain mapping only the shapes are checked.
 
     Returns:
         Weight and bias of each layer in float64, with a leading member axis of length 1 for a single network.
-
-    Raises:
-        InputError: If it is another kind of network.
 
     Example:
         >>> [(tuple(w.shape), tuple(b.shape)) for w, b in mlp_layers(torch.nn.Sequential(torch.nn.Linear(2, 3)))]
         [((1, 3, 2), (1, 3))]
     """
-    kind = type(networks).__name__
-    if isinstance(networks, StackedParameters):
-        if networks.network is not None:
-            _parameters(networks.network)
-    elif not isinstance(networks, nn.Module | Mapping):
-        raise InputError("networks", kind, "expected an nn.Sequential, or trained.parameters")
-    tensors = _parameters(networks) if isinstance(networks, nn.Module) else list(networks.values())
+    if not isinstance(networks, nn.Module | Mapping):
+        raise InputError("networks", type(networks).__name__, "expected an nn.Sequential, or trained.parameters")
+    if isinstance(networks, StackedParameters) and networks.network is not None:
+        _linear_layers(networks.network)
+    if isinstance(networks, nn.Module):
+        tensors = [one.unsqueeze(0) for layer in _linear_layers(networks) for one in layer.parameters()]
+    else:
+        tensors = list(networks.values())
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise InputError("networks", f"a mapping to {type(tensor).__name__}", "expected a mapping to tensors")
         check_dense("networks", tensor)
-    weights, biases = tensors[0::2], tensors[1::2]
-    fits = len(tensors) > 0 and len(weights) == len(biases)
-    fits = fits and all(w.ndim == 3 and b.shape == w.shape[:2] for w, b in zip(weights, biases, strict=True))
-    if not fits or any(a.shape[1] != b.shape[2] for a, b in pairwise(weights)):
-        raise InputError("networks", kind, "expected multilayer perceptrons: successive linear layers with biases")
-    return [(w.detach().cpu().double(), b.detach().cpu().double()) for w, b in zip(weights, biases, strict=True)]
+    tensors = [tensor.detach().cpu().double() for tensor in tensors]
+    layers = list(zip(tensors[0::2], tensors[1::2], strict=False))
+    fits = len(tensors) == 2 * len(layers) > 0 and all(w.ndim == 3 and b.shape == w.shape[:2] for w, b in layers)
+    if not fits or any(below.shape[1] != above.shape[2] for (below, _), (above, _) in pairwise(layers)):
+        remedy = "expected multilayer perceptrons: successive linear layers with biases"
+        raise InputError("networks", type(networks).__name__, remedy)
+    return layers
 
 
-def _parameters(module: nn.Module) -> list[Tensor]:
+def _linear_layers(module: nn.Module) -> list[nn.Module]:
     layers = list(module) if isinstance(module, nn.Sequential) else []
     linear = all(isinstance(one, nn.Linear) and one.bias is not None for one in layers[0::2])
     if len(layers) % 2 == 0 or not linear or not all(isinstance(one, nn.ReLU) for one in layers[1::2]):
         remedy = "expected an nn.Sequential of linear layers with ReLU between them"
         raise InputError("networks", type(module).__name__, remedy)
-    return [parameter.unsqueeze(0) for layer in layers[0::2] for parameter in layer.parameters()]
+    return layers[0::2]
 
 
 @readable
@@ -88,14 +85,10 @@ def linear_regions(networks: Perceptrons, interval: tuple[float, float] | None =
 
     Args:
         networks: ReLU networks of one input and one output: an `nn.Sequential`, or an ensemble's stacked parameters.
-        interval: Open interval of inputs. Defaults to the real line, where a network usually has many breakpoints far
-            from its training inputs.
+        interval: Open interval of inputs. Defaults to the real line, where many breakpoints lie far from the data.
 
     Returns:
         The counts and the breakpoints.
-
-    Raises:
-        InputError: If a network has several inputs or outputs, or the interval is empty.
 
     Example:
         |x| = relu(x) + relu(−x) has one breakpoint, at 0.
@@ -113,7 +106,12 @@ def linear_regions(networks: Perceptrons, interval: tuple[float, float] | None =
     inputs, outputs = layers[0][0].shape[2], layers[-1][0].shape[1]
     if inputs != 1 or outputs != 1:
         raise InputError("networks", f"{inputs} inputs and {outputs} outputs", "expected one input and one output")
-    low, high = _ends(interval)
+    try:
+        low, high = (-np.inf, np.inf) if interval is None else (float(end) for end in interval)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError("interval", interval, "expected two numbers, for example (-10, 10)") from error
+    if not low < high:
+        raise InputError("interval", interval, "expected the lower end first, below the upper")
     counts, breakpoints = [], []
     for member in range(len(layers[0][0])):
         network = [(weight[member], bias[member]) for weight, bias in layers]
@@ -125,22 +123,9 @@ def linear_regions(networks: Perceptrons, interval: tuple[float, float] | None =
     return LinearRegions(torch.tensor(counts, dtype=torch.float64), bound, tuple(breakpoints))
 
 
-def _ends(interval: tuple[float, float] | None) -> tuple[float, float]:
-    if interval is None:
-        return -np.inf, np.inf
-    try:
-        low, high = (float(end) for end in interval)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise InputError("interval", interval, "expected two numbers, for example (-10, 10)") from error
-    if not low < high:
-        raise InputError("interval", interval, "expected the lower end first, below the upper")
-    return low, high
-
-
 def _breakpoints(layers: list[tuple[Array, Array]]) -> Array:
-    """Breakpoints of one network."""
     boundaries: Array = np.empty(0)
-    # of each unit (column) in each region (row); the size of the terms tells what is rounding
+    # of each unit (column) in each region (row), with the size of the terms, to which rounding is relative
     slopes, intercepts, size = np.ones((1, 1)), np.zeros((1, 1)), np.ones((1, 1))
     for position, (weight, bias) in enumerate(layers):
         slopes, intercepts, size = slopes @ weight.T, intercepts @ weight.T + bias, size @ np.abs(weight.T)
@@ -204,9 +189,6 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
     Returns:
         Counts and shares of each member.
 
-    Raises:
-        InputError: If there is no input, no hidden layer, or the inputs have another width.
-
     Example:
         Of the units relu(x), relu(−x − 5) and relu(−1), inputs above −5 leave the first alive.
 
@@ -223,7 +205,15 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
     if not hidden:
         raise InputError("networks", "no hidden layer", "expected networks with hidden units")
     alive = [torch.zeros(bias.shape, dtype=torch.bool) for _, bias in hidden]
-    for some in torch.split(_checked_inputs(inputs, layers[0][0].shape[2]), _INPUTS_AT_ONCE):
+    width = layers[0][0].shape[2]
+    if not isinstance(inputs, Tensor):
+        raise InputError("inputs", type(inputs).__name__, "expected a tensor")
+    check_dense("inputs", inputs)
+    if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != width:
+        raise InputError("inputs", f"shape {tuple(inputs.shape)}", f"expected shape (example, {width})")
+    if not bool(inputs.isfinite().all()):
+        raise InputError("inputs", "not finite", "expected finite numbers")
+    for some in torch.split(inputs.detach().cpu().double(), _INPUTS_AT_ONCE):
         outputs = some.expand(len(layers[0][0]), *some.shape)
         for layer, (weight, bias) in enumerate(hidden):
             outputs = torch.baddbmm(bias[:, None], outputs, weight.transpose(1, 2)).relu()
@@ -233,14 +223,3 @@ def dead_units(networks: Perceptrons, inputs: Float[Tensor, "example feature"]) 
     units = tuple(bias.shape[1] for _, bias in hidden)
     share = torch.where(finite, count.sum(1).double() / sum(units), torch.nan)
     return DeadUnits(share=share, count=count, units=units)
-
-
-def _checked_inputs(inputs: Tensor, width: int) -> Float[Tensor, "example feature"]:
-    if not isinstance(inputs, Tensor):
-        raise InputError("inputs", type(inputs).__name__, "expected a tensor")
-    check_dense("inputs", inputs)
-    if inputs.ndim != 2 or len(inputs) == 0 or inputs.shape[1] != width:
-        raise InputError("inputs", f"shape {tuple(inputs.shape)}", f"expected shape (example, {width})")
-    if not bool(inputs.isfinite().all()):
-        raise InputError("inputs", "not finite", "expected finite numbers")
-    return inputs.detach().cpu().double()

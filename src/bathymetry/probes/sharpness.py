@@ -4,10 +4,10 @@
     ball    max over ‖z‖ ≤ ε of L(θ + z) − L(θ)
     sam     L(θ + ε g/‖g‖) − L(θ)                                                    Foret et al. 2021, arXiv:2010.01412
 
-The maxima are found by ascent from several starts, so they are lower bounds; random sampling does not find them in many
-dimensions. In the box, ascents end at corners, whose neighbours are tried; in the ball, the lines to their ends are
-searched too. With `scale="filter"` a unit's weights move in proportion to their norm and biases stay, so that rescaling
-the layers of a ReLU network changes nothing (Li et al. 2018, arXiv:1712.09913).
+The maxima are found by ascent from several starts, so they are lower bounds. In the box, ascents continue from corner
+to neighbouring corner; in the ball, the lines to their ends are searched too. With `scale="filter"` a unit's weights
+move in proportion to their norm and biases stay, so that rescaling the layers of a ReLU network changes nothing (Li et
+al. 2018, arXiv:1712.09913).
 """
 
 from typing import Literal
@@ -89,9 +89,9 @@ def sharpness(
         gradient = surface.gradient(point)
         if not bool(gradient.isfinite().all()):
             raise NotFiniteError("gradient")
-        if kind == "keskar" and not bool(loss > -1):
-            raise InputError("loss", float(loss), 'expected more than -1, or kind="ball" or "sam"')
         if kind == "keskar":
+            if not bool(loss > -1):
+                raise InputError("loss", float(loss), 'expected more than -1, or kind="ball" or "sam"')
             highest = _highest_in_box(surface, point, radius, steps, seed)
         elif kind == "ball":
             highest = _highest_in_ball(surface, point, radius, steps, seed)
@@ -110,9 +110,7 @@ def _lengths(surface: LossSurface, point: Tensor, kind: Kind, scale: Scale) -> F
         return point.abs() + 1 if kind == "keskar" else torch.ones_like(point)
     lengths = unit_norms(surface, point)
     if not bool((lengths > 0).any()):
-        raise InputError(
-            "scale", scale, 'no unit has weights other than 0, so the neighbourhood is empty: expected "absolute"'
-        )
+        raise InputError("scale", scale, 'no unit has weights other than 0: expected "absolute"')
     return lengths
 
 

@@ -1,4 +1,4 @@
-"""The Hessian's spectrum: eigenvalues at its ends, the distribution of all, their sum, and the diagonal.
+"""The Hessian's spectrum: eigenvalues at its ends, the distribution of all, the trace, and the diagonal.
 
     H v = λ v,    residual = ‖Hv − λv‖
 
@@ -12,7 +12,7 @@ decides whether its steps are stable; 38/η at β₁ = 0.9. Cohen et al. 2022, a
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -79,9 +79,6 @@ def eigenvalues(
     Returns:
         Eigenvalues with vectors and residuals; NaN and not converged for a member that diverged.
 
-    Raises:
-        InputError: If an argument is out of range or has another shape.
-
     Example:
         Linear regression on the unit vectors: H = 2XᵀX/n = I.
 
@@ -92,11 +89,11 @@ def eigenvalues(
     """
     began = time.monotonic()
     k, seed = whole_number("k", k, 1), check_seed(seed)
-    seconds = None if seconds is None else positive_number("seconds", seconds)
+    if seconds is not None:
+        positive_number("seconds", seconds)
     if not isinstance(certify, bool):
         raise InputError("certify", certify, "expected True or False")
     hessians, points = as_hessians(surface, theta)
-    starts = _starts(points, start)
     scales: Sequence[Tensor | None] = [None] * len(points.theta)
     if preconditioner is not None:
         if not isinstance(hessians, LossSurface):
@@ -130,7 +127,7 @@ def eigenvalues(
     vectors = nan.to(hessians.device, hessians.dtype).expand(pairs, hessians.dimension)
     never = torch.tensor(False).expand(pairs)
     missing = eigenpairs.Eigenpairs(nan.expand(pairs), vectors, nan.expand(pairs), never, tolerance, num_matvecs=0)
-    found = points.each(search, missing, starts, scales, remaining)
+    found = points.each(search, missing, _starts(points, start), scales, remaining)
     return Eigenvalues(
         values=points.stack(one.values for one in found),
         vectors=points.stack(one.vectors for one in found),
@@ -155,7 +152,7 @@ def _starts(points: Points, start: Tensor | None) -> Sequence[Tensor | None]:
 def _with_preconditioner(
     surface: LossSurface, points: Points, preconditioner: Float[Tensor, "*member parameter"]
 ) -> tuple[Float[Tensor, "member parameter"], Points]:
-    """Check D; a member whose D is not finite counts as diverged."""
+    """D, and points of which those where it is not finite count as diverged."""
     divisor, single = surface.points(preconditioner, "preconditioner")
     if (divisor.shape, single) != (points.theta.shape, points.single):
         expected = f"expected the shape of θ, {tuple(points.squeeze(points.theta).shape)}"
@@ -325,17 +322,17 @@ def _stacked(points: Points, members: Sequence[SpectralDensity]) -> SpectralDens
 
 
 @readable
-class Trace:
-    """The trace of the Hessian, with its standard error."""
+class Estimate:
+    """The trace or the diagonal of the Hessian, with standard errors."""
 
-    value: Float[Tensor, "*member"]
-    standard_error: Float[Tensor, "*member"]  # 0 where it is exact
+    value: Float[Tensor, "*member"] | Float[Tensor, "*member parameter"]
+    standard_error: Float[Tensor, "*member"] | Float[Tensor, "*member parameter"]  # 0 where it is exact
     num_matvecs: int  # Hessian-vector products for each member
 
 
 def trace(
     surface: LossSurface | SymmetricOperator, theta: Theta = None, *, num_matvecs: int = 60, seed: int = 0
-) -> Trace:
+) -> Estimate:
     """Estimate the trace of the Hessian by Hutch++.
 
     Args:
@@ -352,29 +349,12 @@ def trace(
         >>> trace(LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)))).value
         tensor(2., dtype=torch.float64)
     """
-    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 6), check_seed(seed)
-    hessians, points = as_hessians(surface, theta)
-
-    def measure(point: Tensor) -> Tensor:
-        found = estimates.trace(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
-        return torch.tensor([found.value, found.standard_error], dtype=torch.float64)
-
-    value, error = points.table(measure, 2).unbind(-1)
-    return Trace(value, error, min(num_matvecs, hessians.dimension))
-
-
-@readable
-class Diagonal:
-    """The diagonal of the Hessian, with standard errors."""
-
-    value: Float[Tensor, "*member parameter"]
-    standard_error: Float[Tensor, "*member parameter"]  # 0 where it is exact
-    num_matvecs: int  # Hessian-vector products for each member
+    return _estimate(estimates.trace, surface, theta, whole_number("num_matvecs", num_matvecs, 6), check_seed(seed))
 
 
 def diagonal(
     surface: LossSurface | SymmetricOperator, theta: Theta = None, *, num_matvecs: int = 100, seed: int = 0
-) -> Diagonal:
+) -> Estimate:
     """Estimate the diagonal of the Hessian.
 
     Args:
@@ -391,12 +371,23 @@ def diagonal(
         >>> diagonal(LossSurface(model, "mse", (torch.eye(2), torch.zeros(2, 1)))).value
         tensor([1., 1.], dtype=torch.float64)
     """
-    num_matvecs, seed = whole_number("num_matvecs", num_matvecs, 2), check_seed(seed)
+    return _estimate(estimates.diagonal, surface, theta, whole_number("num_matvecs", num_matvecs, 2), check_seed(seed))
+
+
+def _estimate(
+    estimate: Callable[..., estimates.Trace | estimates.Diagonal],
+    surface: LossSurface | SymmetricOperator,
+    theta: Theta,
+    num_matvecs: int,
+    seed: int,
+) -> Estimate:
     hessians, points = as_hessians(surface, theta)
+    shape = [hessians.dimension] if estimate is estimates.diagonal else []
 
     def measure(point: Tensor) -> Tensor:
-        found = estimates.diagonal(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
-        return torch.stack([found.value, found.standard_error]).cpu()
+        found = estimate(hessians.product(point), num_matvecs, Generator().manual_seed(seed))
+        both = found.value, found.standard_error
+        return torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in both]).cpu()
 
-    value, error = points.table(measure, 2, hessians.dimension).unbind(-2)
-    return Diagonal(value, error, min(num_matvecs, hessians.dimension))
+    value, error = points.table(measure, 2, *shape).unbind(-1 - len(shape))
+    return Estimate(value, error, min(num_matvecs, hessians.dimension))

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from bathymetry.core.errors import InputError, check_dense, whole_number
+from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.showing import readable
-from bathymetry.probes.points import check_seed, check_surface
+from bathymetry.probes.points import as_tensor, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
 _MOST = 100_000  # components, and walks to simulate
@@ -32,7 +32,7 @@ class RandomWalk:
 def random_walk(
     snapshots: int, dimension: int, components: int = 2, *, members: int = 1, walks: int = 200, seed: int = 0
 ) -> RandomWalk:
-    """Simulate random walks and analyse each as `trajectory` does.
+    """Simulate random walks and compute the explained variance ratios of each.
 
     Args:
         snapshots: Number of points of a walk.
@@ -142,9 +142,6 @@ def trajectory(
     Returns:
         The path in its plane, with the ratios of random walks.
 
-    Raises:
-        InputError: If there are fewer than two points, or no path is finite.
-
     Example:
         A straight line lies in one dimension and does not turn.
 
@@ -168,6 +165,7 @@ def trajectory(
     projection = (paths - mean) @ basis.T
     walk = random_walk(snapshots, dimension, components, members=int(finite.sum()), walks=walks, seed=seed)
     steps = paths.diff(dim=1)
+    cosines = torch.nn.functional.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=2, eps=1e-300)
 
     def squeeze(results: Tensor) -> Tensor:
         return results[0] if single else results
@@ -181,32 +179,28 @@ def trajectory(
         random_walk_ratio=walk.ratio,
         random_walk_spread=walk.spread,
         random_walk_ratios=walk.ratios,
-        within_share=within_share(projection[finite]),
+        within_share=_within_share(projection[finite]),
         components=basis,
         mean=mean,
         distance=squeeze(steps.norm(dim=2).sum(1)),
         displacement=squeeze((paths[:, -1] - paths[:, 0]).norm(dim=1)),
-        turning=squeeze(_turning(steps)),
+        turning=squeeze(cosines.mean(1)),  # NaN for a single step
         loss=losses(paths),
         plane_loss=losses(mean + projection @ basis),
     )
 
 
 def _as_paths(weights: Tensor) -> tuple[Float[Tensor, "member snapshot parameter"], bool]:
-    """Check paths; give them in float64 with a member axis, and whether they came without one."""
-    try:
-        weights = torch.as_tensor(weights)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError("weights", type(weights).__name__, "expected a tensor (snapshot, parameter)") from error
-    check_dense("weights", weights)
+    """Paths in float64 with a member axis, and whether they came without one."""
+    weights = as_tensor("weights", weights, "expected a tensor (snapshot, parameter)")
     if weights.ndim not in (2, 3) or weights.shape[-2] < 2 or weights.shape[-1] < 1:
         shape = f"shape {tuple(weights.shape)}"
         raise InputError("weights", shape, "expected (snapshot, parameter) with at least two snapshots")
     single = weights.ndim == 2
-    return (weights[None] if single else weights).detach().double().cpu(), single
+    return (weights[None] if single else weights).double().cpu(), single
 
 
-def within_share(projection: Float[Tensor, "member snapshot component"]) -> float:
+def _within_share(projection: Float[Tensor, "member snapshot component"]) -> float:
     """Share of the variance that is within members, not between their means; NaN if nothing varies."""
     within = (projection - projection.mean(1, keepdim=True)).square().sum()
     total = (projection - projection.mean((0, 1))).square().sum()
@@ -226,9 +220,3 @@ def _principal_components(points: Float[Tensor, "point parameter"], count: int) 
     basis = directions * torch.where(largest < 0, -1.0, 1.0)
     ratio = values.flip(0)[:count].clamp_min(0)
     return mean, _padded(basis, count), _padded(ratio, count) / centred.square().sum()
-
-
-def _turning(steps: Float[Tensor, "member step parameter"]) -> Float[Tensor, " member"]:
-    if steps.shape[1] < 2:
-        return torch.full((len(steps),), torch.nan, dtype=torch.float64)
-    return torch.nn.functional.cosine_similarity(steps[:, :-1], steps[:, 1:], dim=2, eps=1e-300).mean(1)
