@@ -1,4 +1,4 @@
-"""Small data sets in MNIST's format, whole or spoilt."""
+"""Small data sets in MNIST's format, complete or damaged."""
 
 import gzip
 import struct

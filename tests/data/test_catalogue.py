@@ -34,7 +34,7 @@ def few_strokes(monkeypatch):
     return drawn
 
 
-def test_data_are_found_where_the_variable_says(places, monkeypatch):
+def test_the_environment_variable_names_the_folder_of_the_data(places, monkeypatch):
     files.write(places / "all" / "fashion-mnist")
     files.write(places / "all" / "mnist", train=7)
     monkeypatch.setenv("BATHYMETRY_DATA", str(places / "all"))
@@ -59,7 +59,7 @@ def test_a_changed_file_is_read_again(places):
     assert len(bm.load(str(folder)).train) == 9
 
 
-def test_auto_draws_strokes_where_there_is_no_mnist_and_keeps_them(few_strokes):
+def test_auto_draws_strokes_without_mnist_and_caches_them(few_strokes):
     first = bm.load("auto")
     catalogue._strokes.cache_clear()
     again = bm.load("auto")
@@ -79,7 +79,7 @@ def test_damaged_drawings_are_drawn_again(few_strokes):
     assert few_strokes == [0, 0, 0]
 
 
-def test_a_cache_that_can_not_be_written_costs_nothing_but_time(places, few_strokes):
+def test_without_a_writable_cache_strokes_are_drawn(places, few_strokes):
     (places / "cache").write_text("a file in the way")
     assert bm.load("strokes").name == "strokes"
 
@@ -93,18 +93,18 @@ def test_a_cache_that_can_not_be_written_costs_nothing_but_time(places, few_stro
         ("/nowhere", "expected one of"),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(name, words):
+def test_a_missing_data_set_is_refused_with_the_available_ones(name, words):
     with pytest.raises(InputError, match=words):
         bm.load(name)
 
 
-def test_a_variable_that_names_no_folder_is_said(monkeypatch):
+def test_a_variable_that_names_no_folder_is_refused(monkeypatch):
     monkeypatch.setenv("BATHYMETRY_DATA", "/nowhere/at/all")
     with pytest.raises(InputError, match="BATHYMETRY_DATA = /nowhere/at/all"):
         bm.load("auto")
 
 
-def test_what_is_at_hand_is_listed_with_its_digest(places, monkeypatch):
+def test_present_data_sets_are_listed_with_their_digests(places, monkeypatch):
     monkeypatch.setenv("BATHYMETRY_DATA", str(files.write(places / "mine")))
     listed = {one.name: one for one in available()}
     assert listed["mnist"].at_hand
@@ -132,7 +132,7 @@ def test_the_digits_are_the_1797_of_scikit_learn():
     ]
 
 
-def test_a_subset_is_drawn_by_the_seed_without_putting_back(places):
+def test_a_subset_is_drawn_by_the_seed_without_replacement(places):
     whole = bm.load(str(files.write(places / "mine", train=200, test=50)))
     part, again, other = (subset(whole, train=60, seed=seed) for seed in (1, 1, 2))
     assert part.digest == again.digest
@@ -177,7 +177,7 @@ def test_the_first_mirror_with_the_right_bytes_is_taken(mirrors, order):
     assert bm.load(str(folder)).digest == bm.load(str(mirrors["folder"])).digest
 
 
-def test_no_network_or_wrong_bytes_everywhere_leave_nothing(mirrors, places):
+def test_a_failed_download_stores_nothing(mirrors, places):
     for order in (("none", "wrong"), ()):
         with pytest.raises(InputError, match="no mirror has the published train-images"):
             fetch("tiny", [mirrors[name] for name in order] or ["http://127.0.0.1:9/"])

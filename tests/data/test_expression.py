@@ -1,4 +1,4 @@
-"""Expressions in x have NumPy's values; whatever else is typed is answered by the spelling that works."""
+"""Expressions in x have NumPy's values; any other text is refused with the spelling that works."""
 
 import numpy as np
 import pytest
@@ -53,10 +53,10 @@ def test_any_expression_has_the_values_that_numpy_gives(expression):
     text, function = expression
     with np.errstate(all="ignore"):
         expected = np.broadcast_to(function(X), X.shape)
-    given_values = evaluate(text, X)
+    values = evaluate(text, X)
     finite = np.isfinite(expected)
-    np.testing.assert_array_equal(given_values[finite], expected[finite])
-    assert np.isnan(given_values[~finite]).all()
+    np.testing.assert_array_equal(values[finite], expected[finite])
+    assert np.isnan(values[~finite]).all()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_any_expression_has_the_values_that_numpy_gives(expression):
         ("+".join(["x"] * 900), 900 * X),
     ],
 )
-def test_what_a_student_types_is_understood(text, expected):
+def test_common_spellings_are_understood(text, expected):
     np.testing.assert_allclose(evaluate(text, X), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -126,7 +126,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_anything_else_is_answered_in_one_short_sentence(text):
+def test_any_other_text_is_refused_in_one_short_sentence(text):
     with pytest.raises(InputError) as caught:
         evaluate(text, X)
     assert str(caught.value).isprintable()
@@ -134,13 +134,13 @@ def test_anything_else_is_answered_in_one_short_sentence(text):
 
 
 @given(st.text("x0123456789_.+-*/%^()<>=!,einosp πr²|'[]_ ", max_size=30))
-def test_no_text_does_anything_but_compute_or_be_refused(text):
-    said = ""
+def test_any_text_is_computed_or_refused(text):
+    refusal = ""
     try:
         assert evaluate(text, X).shape == X.shape
     except InputError as error:
-        said = str(error)
-    assert said.isprintable()
+        refusal = str(error)
+    assert refusal.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_no_text_does_anything_but_compute_or_be_refused(text):
         ("x + 1)", "closes that was not opened"),
     ],
 )
-def test_what_is_not_understood_is_answered_by_its_spelling(text, words):
+def test_unknown_spellings_are_refused_with_the_one_that_works(text, words):
     with pytest.raises(InputError) as caught:
         evaluate(text, X)
     assert words in str(caught.value)
 
 
-def test_where_a_function_has_no_value_is_said():
+def test_inputs_without_a_finite_value_are_named():
     x = bm.data.function("x").train.inputs.ravel()
     negative = x[x < 0]
     others = f"{len(negative) - 1} of the other 999 inputs, between {negative.min():.4g} and {negative.max():.4g};"
@@ -184,7 +184,7 @@ def test_where_a_function_has_no_value_is_said():
     assert f"it has no finite value at x = {negative[0]:.4g}, and at {others}" in str(caught.value)
 
 
-def test_targets_beyond_float32_are_refused_with_their_place():
+def test_targets_beyond_float32_are_refused_with_their_inputs():
     with pytest.raises(InputError, match=r"range of float32, at x = 9\.") as caught:
         bm.data.function("exp(10*x)")
     # exp(10 x) passes the largest float32, 3.4e38, at x = 8.87
@@ -197,7 +197,7 @@ def test_many_samples_change_nothing():
     np.testing.assert_array_equal(data.y_train.numpy(), (np.sin(x) + np.cos(x)).astype(np.float32))
 
 
-DIGESTS = {  # taken before expressions were evaluated here: what is stored under them must be found again
+DIGESTS = {  # stored results are found again by these
     "cos": "4bf2941257022af14206cade64755808",
     "arcsinh": "97ede169db748f57ff88fbdb6406e3d0",
     "sin(3*x)/x": "563986a6d9e6ea23534d8f9f08110d8d",

@@ -28,7 +28,7 @@ def test_compression_and_spelling_change_nothing(tmp_path):
     assert len({bm.load(str(folder)).digest for folder in (plain, compressed, dotted)}) == 1
 
 
-def spoilt(folder, place, change):
+def damage(folder, place, change):
     path = folder / files.NAMES[place]
     path.write_bytes(change(path.read_bytes()))
 
@@ -48,9 +48,9 @@ def spoilt(folder, place, change):
         (2, lambda c: files.encoded(np.zeros((4, 2, 2), np.uint8)), "differ in shape, (3, 3) and (2, 2)"),
     ],
 )
-def test_a_spoilt_file_is_named_with_its_fault(tmp_path, place, change, words):
+def test_a_damaged_file_is_named_with_its_fault(tmp_path, place, change, words):
     folder = files.write(tmp_path / "mine")
-    spoilt(folder, place, change)
+    damage(folder, place, change)
     with pytest.raises(InputError) as caught:
         bm.load(str(folder))
     assert words in str(caught.value)
@@ -74,13 +74,13 @@ def test_a_broken_archive_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["MNIST/raw", "raw", "mine"])
-def test_a_folder_above_will_do_as_torchvision_lays_them(tmp_path, below):
+def test_a_folder_above_the_files_is_accepted(tmp_path, below):
     files.write(tmp_path / below)
     assert bm.load(tmp_path).digest == bm.load(tmp_path / below).digest
     assert bm.load(tmp_path).name == {"raw": tmp_path.name, "mine": "mine"}.get(below, "MNIST")
 
 
-def test_torchvisions_folders_are_found_where_the_variable_says(tmp_path, monkeypatch):
+def test_torchvisions_folders_are_found_below_the_variables_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("BATHYMETRY_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for count, folder in enumerate(("MNIST", "FashionMNIST", "KMNIST"), 5):
@@ -135,7 +135,7 @@ def test_content_decides_whether_a_file_is_compressed(tmp_path):
     assert bm.load(tmp_path / "a").digest == bm.load(tmp_path / "b").digest == plain.digest
 
 
-def test_where_both_are_there_the_uncompressed_file_is_read(tmp_path):
+def test_of_two_files_the_uncompressed_one_is_read(tmp_path):
     files.write(tmp_path, train=5)
     files.write(tmp_path, train=7, compressed=True)
     assert len(bm.load(tmp_path).train) == 5
@@ -164,7 +164,7 @@ def test_labels_from_1_are_read_as_classes_from_0(tmp_path):
     ],
     ids=["text", "zip", "xz", "gzip in gzip", "png"],
 )
-def test_another_kind_of_file_is_called_what_it_is(tmp_path, content, words):
+def test_a_file_of_another_kind_is_identified(tmp_path, content, words):
     folder = files.write(tmp_path / "mine", compressed=True)
     (folder / f"{files.NAMES[0]}.gz").write_bytes(content)
     with pytest.raises(InputError) as caught:
@@ -194,7 +194,7 @@ def test_sizes_are_checked_before_anything_is_unpacked_or_allocated(tmp_path):
         tracemalloc.stop()
 
 
-def test_a_header_that_promises_less_than_follows_is_read_no_further(tmp_path):
+def test_reading_stops_where_the_header_says(tmp_path):
     folder = files.write(tmp_path / "mine", compressed=True)
     (folder / f"{files.NAMES[0]}.gz").write_bytes(gzip.compress(header(1)) + gzip.compress(bytes(2**24), 1) * 64)
     tracemalloc.start()
@@ -211,7 +211,7 @@ def test_a_header_that_promises_less_than_follows_is_read_no_further(tmp_path):
         (OSError(5, "Input/output error"), "Input/output"),
     ],
 )
-def test_a_file_that_can_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, error, words):
+def test_an_unreadable_file_is_not_called_damaged(tmp_path, monkeypatch, error, words):
     folder = files.write(tmp_path / "mine")
 
     def refuse(self, *arguments, **named):

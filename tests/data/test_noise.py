@@ -1,4 +1,4 @@
-"""Labels of which a share is drawn anew."""
+"""Label noise."""
 
 import math
 
@@ -9,7 +9,7 @@ import bathymetry as bm
 from bathymetry.core.errors import InputError
 
 
-def test_label_noise_is_a_members_own_and_of_the_share_asked_for():
+def test_each_member_has_its_own_label_noise_of_the_same_share():
     labels = torch.arange(1000) % 10
     noisy = bm.data.label_noise(labels, 0.2, 10, range(5))
     assert torch.equal(noisy[3], bm.data.label_noise(labels, 0.2, 10, range(3, 4))[0])
@@ -30,7 +30,7 @@ def test_label_noise_is_a_members_own_and_of_the_share_asked_for():
         ("labels", {"labels": torch.tensor([0, -1])}), ("labels", {"labels": torch.tensor([0, 10])}),
     ],
 )  # fmt: skip
-def test_what_can_not_be_is_refused_by_name(field, setting, unchecked):
+def test_an_invalid_argument_of_label_noise_is_named(field, setting, unchecked):
     given = {"labels": torch.arange(5), "share": 0.5, "classes": 10, "members": range(2), **setting}
     with pytest.raises(InputError) as refusal:
         bm.data.label_noise(**given)

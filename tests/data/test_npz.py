@@ -25,7 +25,7 @@ def stored(folder, **changes):
     return str(folder / "own.npz")
 
 
-def test_classes_and_values_are_told_apart_by_their_dtype(tmp_path):
+def test_the_dtype_decides_between_classes_and_values(tmp_path):
     classes = bm.load(stored(tmp_path))
     assert (classes.name, classes.classes, classes.x_train[1].tolist()) == ("own", 3, [2.0, 3.0])
     values = bm.load(stored(tmp_path, y_train=np.linspace(0, 1, 6), y_test=np.zeros(2)))
@@ -57,7 +57,7 @@ def test_unsigned_bytes_are_pixels(tmp_path):
         ({"x_train": np.array([[{}] * 2] * 6, dtype=object)}, "x_train has dtype object; expected numbers"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_sentence(tmp_path, changes, words):
+def test_arrays_that_do_not_fit_are_refused_in_one_sentence(tmp_path, changes, words):
     with pytest.raises(InputError) as caught:
         bm.load(stored(tmp_path, **changes))
     assert words in str(caught.value)
@@ -65,13 +65,13 @@ def test_what_does_not_fit_is_said_in_one_sentence(tmp_path, changes, words):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4broken", b"\x93NUMPY"])
-def test_what_is_no_npz_file_is_said(tmp_path, content):
+def test_a_file_of_another_kind_is_refused_as_npz(tmp_path, content):
     (tmp_path / "own.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"own\.npz"):
         bm.load(str(tmp_path / "own.npz"))
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_a_missing_npz_file_is_named(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         bm.load(str(tmp_path / "own.npz"))
 
@@ -102,7 +102,7 @@ def test_labels_1_to_10_are_10_classes(tmp_path):
     assert (data.classes, data.y_test.tolist()) == (10, list(range(10)))
 
 
-def test_a_class_of_test_examples_alone_is_said(tmp_path):
+def test_a_class_of_test_examples_alone_is_noted_in_the_source(tmp_path):
     data = bm.load(stored(tmp_path, y_test=np.array([3, 0])))
     assert data.classes == 4
     assert "of class 3 there are test examples alone" in data.source
@@ -162,7 +162,7 @@ def test_the_names_that_others_use_are_understood(tmp_path):
         ),
     ],
 )
-def test_what_is_no_data_set_is_said_with_what_is_expected(tmp_path, changes, words):
+def test_arrays_that_make_no_data_set_are_refused_with_what_is_expected(tmp_path, changes, words):
     with pytest.raises(InputError) as caught:
         bm.load(stored(tmp_path, **changes))
     assert words in str(caught.value)
@@ -204,7 +204,7 @@ def changed(path, offset, value):
     ("offset", "value", "words"),
     [(6, 1, "x_train.* is encrypted.* save it with numpy.savez"), (8, 93, "compression"), (8, 9, "compression method")],
 )
-def test_encrypted_and_unknown_archives_are_said(tmp_path, offset, value, words):
+def test_encrypted_and_unknown_archives_are_refused(tmp_path, offset, value, words):
     with pytest.raises(InputError, match=words):
         bm.load(changed(packed(tmp_path), offset, value))
 
@@ -239,21 +239,21 @@ def test_sizes_are_checked_before_anything_is_allocated(tmp_path, member, words)
         tracemalloc.stop()
 
 
-def test_any_damaged_byte_is_answered_in_one_sentence_or_changes_nothing(tmp_path):
+def test_a_damaged_byte_is_refused_or_changes_nothing(tmp_path):
     path = packed(tmp_path)
     whole, digest = path.read_bytes(), bm.load(path).digest
     for place in range(0, len(whole), 3):
-        spoilt = bytearray(whole)
-        spoilt[place] ^= 0xFF
-        path.write_bytes(spoilt)
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
         try:
             assert bm.load(path).digest == digest
         except InputError as error:
-            said = str(error)
-            assert said.isprintable()
+            text = str(error)
+            assert text.isprintable()
 
 
-def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
     path = stored(tmp_path)
 
     def refuse(self, *arguments, **named):
@@ -264,20 +264,20 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         bm.load(path)
 
 
-def test_a_folder_in_place_of_a_file_is_said(tmp_path):
+def test_a_folder_instead_of_a_file_is_refused(tmp_path):
     (tmp_path / "own.npz").mkdir()
     with pytest.raises(InputError, match="Is a directory"):
         bm.load(tmp_path / "own.npz")
 
 
-def test_what_no_memory_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_data_beyond_the_free_memory_are_refused_before_reading(tmp_path, monkeypatch):
     path = stored(tmp_path)
     monkeypatch.setattr("bathymetry.data.files.free_bytes", lambda: 100)
     with pytest.raises(InputError, match="there are 1 MB of memory"):
         bm.load(path)
 
 
-def test_too_little_memory_is_said(tmp_path, monkeypatch):
+def test_too_little_memory_is_reported(tmp_path, monkeypatch):
     path = stored(tmp_path)
 
     def full(*arguments, **named):
@@ -291,7 +291,7 @@ def test_too_little_memory_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["a\0b", "a\0b.npz", "x" * 5000, "x" * 5000 + ".npz", "~nobody-at-all/x", b"mnist", None, 3]
 )
-def test_an_impossible_name_is_answered_in_one_sentence(name, unchecked):
+def test_an_impossible_name_is_refused_in_one_sentence(name, unchecked):
     with pytest.raises(InputError) as caught:
         bm.load(name)
     assert str(caught.value).isprintable()
@@ -300,7 +300,7 @@ def test_an_impossible_name_is_answered_in_one_sentence(name, unchecked):
 @pytest.mark.parametrize(
     ("name", "meant"), [("MNIST", "mnist"), ("fashion_mnist", "fashion-mnist"), ("FashionMNIST", "fashion-mnist")]
 )
-def test_a_name_that_is_nearly_right_is_answered_by_the_right_one(name, meant, monkeypatch, tmp_path):
+def test_a_name_that_is_nearly_right_is_refused_with_the_right_one(name, meant, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"did you mean {meant}"):
         bm.load(name)

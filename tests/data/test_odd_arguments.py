@@ -1,4 +1,4 @@
-"""Arguments of another kind are answered in one sentence, wherever data and networks are made."""
+"""Invalid arguments of functions that make data and networks are refused in one sentence."""
 
 import numpy as np
 import pytest
@@ -29,12 +29,12 @@ COS = bm.data.function("cos", samples=20)
         (lambda: bm.fit_budget(90, inputs=1, outputs=1, hidden_layers=1.5), "hidden_layers = 1.5"),
     ],
 )
-def test_what_is_of_another_kind_is_named(make, words, unchecked):
+def test_an_argument_of_another_kind_is_named(make, words, unchecked):
     with pytest.raises(InputError, match=words):
         make()
 
 
-def test_a_path_will_do_for_a_name(tmp_path):
+def test_a_path_is_accepted_as_a_name(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is missing there"):
         bm.load(tmp_path / "empty")
@@ -87,19 +87,19 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name, unchecked):
+def test_any_odd_argument_is_accepted_or_refused_in_one_sentence(name, unchecked):
     call, usual = CALLS[name]
     refused = 0
     for field in usual:
         for value in ODD:
-            said = ""
+            text = ""
             try:
                 call(**{**usual, field: value})
             except InputError as error:
-                said = str(error)
-            assert said.isprintable()
-            assert len(said) < 1000
-            refused += bool(said)
+                text = str(error)
+            assert text.isprintable()
+            assert len(text) < 1000
+            refused += bool(text)
     assert refused > len(ODD) / 2  # most of them are of the wrong kind wherever they stand
 
 

@@ -10,7 +10,7 @@ from bathymetry.probes import critical_points
 from probes.surfaces import quadratic, surface_of
 
 
-def test_a_saddle_is_kept_a_saddle():
+def test_a_search_near_a_saddle_ends_at_the_saddle():
     found = probes.critical_point(quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.tensor([0.3, 0.4])))
     assert found.converged
     torch.testing.assert_close(found.theta, torch.zeros(2).double(), atol=1e-8, rtol=0)
@@ -19,7 +19,7 @@ def test_a_saddle_is_kept_a_saddle():
 @pytest.mark.parametrize(
     ("function", "start", "end"),
     [
-        (lambda w: (w[0] ** 2 - 1) ** 2, (0.2,), (0.0,)),  # a maximum is as near as it gets
+        (lambda w: (w[0] ** 2 - 1) ** 2, (0.2,), (0.0,)),  # the nearest is a maximum
         (lambda w: (w[0] ** 2 - 1) ** 2, (0.9,), (1.0,)),
         (lambda w: w[0] ** 3 - 3 * w[0] + w[1] ** 2, (0.8, 2.0), (1.0, 0.0)),
         (lambda w: w[0] ** 3 - 3 * w[0] + w[1] ** 2, (-1.3, 2.0), (-1.0, 0.0)),
@@ -39,7 +39,7 @@ def test_a_slope_without_a_bottom_is_flat_and_never_critical():
     assert found.flatness < 1e-6
 
 
-def test_members_are_searched_side_by_side_and_the_diverged_one_is_left():
+def test_members_are_searched_together_without_the_diverged_one():
     surface = quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()))
     found = probes.critical_point(
         surface, torch.tensor([[1.0, 1.0], [torch.nan, 1.0], [0.0, 0.0]], dtype=torch.float64)
@@ -85,7 +85,7 @@ def test_a_point_at_infinity_is_not_critical():
     assert found.newton_step > 0.01
 
 
-def test_classes_that_can_be_told_apart_have_no_critical_point():
+def test_separable_classes_have_no_critical_point():
     x = torch.tensor([[-1.0], [-2.0], [1.0], [3.0]])
     surface = LossSurface(torch.nn.Linear(1, 2), "cross_entropy", (x, (x[:, 0] > 0).long()))
     assert not probes.critical_point(surface, iterations=400).converged
@@ -105,19 +105,19 @@ def test_a_kink_at_the_bottom_is_no_critical_point():
 
 
 @pytest.mark.parametrize("norm", [0.0, float("inf"), -1.0, float("nan")])
-def test_a_norm_to_compare_with_must_be_one(norm):
+def test_a_start_norm_that_is_not_positive_is_refused(norm):
     surface = surface_of(lambda w: w[0] ** 2 + w[0], 0.5)
     with pytest.raises(InputError, match="start_norm"):
         probes.critical_point(surface, start_norm=torch.tensor(norm))
 
 
 @pytest.mark.parametrize("tolerance", [float("inf"), float("nan"), -1e-3, 1.0])
-def test_a_tolerance_that_decides_nothing_is_refused(tolerance):
+def test_a_tolerance_outside_zero_to_one_is_refused(tolerance):
     with pytest.raises(InputError, match="tolerance"):
         probes.critical_point(surface_of(lambda w: w[0] ** 2, 0.5), tolerance=tolerance)
 
 
-def test_a_step_takes_one_hessian_and_the_look_at_its_end_another(monkeypatch):
+def test_a_step_takes_one_hessian_and_the_final_check_another(monkeypatch):
     taken, hessian = [], bm.LossSurface.hessian
     monkeypatch.setattr(bm.LossSurface, "hessian", lambda surface, theta: taken.append(1) or hessian(surface, theta))
     found = probes.critical_point(surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2), iterations=3, tolerance=1e-12)
@@ -151,8 +151,8 @@ class Clock:
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(35.0, 2), (19.0, 1), (55.0, 4)])
-def test_no_step_is_begun_that_would_not_end_in_time(monkeypatch, seconds, steps):
-    """The first is begun, as products take no time here; each takes ten seconds, and so does the last look."""
+def test_no_step_begins_that_would_not_end_in_time(monkeypatch, seconds, steps):
+    """The first is begun, as products take no time here; each takes ten seconds, and so does the final check."""
     clock = Clock(monkeypatch)
     found = probes.critical_point(surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2), seconds=seconds)
     assert found.iterations == steps
@@ -186,7 +186,7 @@ def test_a_step_that_products_show_to_be_too_long_is_not_begun(monkeypatch):
     assert "the limit of 20 s (seconds)" in found.ended_early
 
 
-def test_a_search_says_which_limit_ended_it_only_where_one_did():
+def test_the_limit_that_ended_a_search_is_named():
     surface = surface_of(lambda w: w[0] ** 4 + w[1] ** 2, 0.7, 0.2)
     assert probes.critical_point(surface, seconds=1e-9).ended_early == "the limit of 1e-09 s (seconds) was over"
     assert probes.critical_point(surface, seconds=None, iterations=3).ended_early == ""
@@ -195,10 +195,10 @@ def test_a_search_says_which_limit_ended_it_only_where_one_did():
 
 
 def test_progress_rises_to_one(unchecked):
-    heard, surface = [], quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.ones(2))
-    probes.critical_point(surface, progress=heard.append)
-    assert heard == sorted(heard)
-    assert heard[-1] == 1
+    shares, surface = [], quadratic(torch.diag(torch.tensor([1.0, -2.0]).double()), torch.ones(2))
+    probes.critical_point(surface, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
     with pytest.raises(InputError, match="progress"):
         probes.critical_point(surface, progress="yes")
 
@@ -215,7 +215,7 @@ def test_hessians_that_do_not_fit_are_refused_before_they_are_allocated():
         (lambda w: w[0].abs(), (0.0,)),
         (lambda w: torch.relu(w[0]), (0.0,)),
         (lambda w: torch.relu(-w[0]), (0.0,)),
-        (lambda w: w[0].abs() + (w[1] - 1) ** 2, (0.0, 0.0)),  # the other coordinate has some way to go
+        (lambda w: w[0].abs() + (w[1] - 1) ** 2, (0.0, 0.0)),  # the other coordinate is not at its minimum
         (lambda w: 1e-20 * (w[0].abs() + w[1] ** 2), (0.0, 0.5)),
         (lambda w: torch.maximum(w[0], 2 * w[1]) ** 2 + w[0].abs(), (0.0, 0.0)),
     ],

@@ -212,7 +212,7 @@ def test_a_member_without_a_finite_hessian_leaves_the_others_alone():
         (lambda s: probes.curvature_index(s, probes=1), "probes"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_asked_is_named(ask, field, unchecked):
+def test_an_argument_out_of_range_is_named(ask, field, unchecked):
     with pytest.raises(InputError, match=f"^{field} = "):
         ask(quadratic(torch.eye(3).double()))
 
@@ -245,7 +245,7 @@ def test_members_have_starts_of_their_own():
     torch.testing.assert_close(found.vectors[:, 0].abs(), units)
 
 
-def test_without_a_look_for_missed_eigenvalues_a_copy_is_found_with_fewer_products():
+def test_without_certification_fewer_products_are_made():
     values = torch.cat([torch.linspace(0, 1, 398), torch.tensor([5.0, 5.0])]).double()
     trusting, certified = (probes.eigenvalues(diagonal_surface(values), k=1, certify=sure) for sure in (False, True))
     assert trusting.converged.all()

@@ -17,7 +17,7 @@ def test_linear_regression_has_the_norm_of_its_closed_form():
     assert probes.gradient_norm(surface).value.item() == pytest.approx(expected.item())
 
 
-def test_the_layers_make_up_the_whole():
+def test_the_norms_of_the_layers_add_up_to_the_whole():
     surface = LossSurface(bm.mlp([2, 3, 4, 1]), "mse", (torch.randn(9, 2), torch.randn(9, 1)))
     norm = probes.gradient_norm(surface)
     assert norm.layers == ("0", "2", "4")

@@ -101,7 +101,7 @@ def test_between_a_network_and_itself_all_is_flat_whatever_its_statistics():
     torch.testing.assert_close(line.loss[0].float(), own_loss(a).float())
 
 
-def test_statistics_that_play_no_part_are_not_asked_for():
+def test_statistics_without_effect_are_not_required():
     a, b = normalised(0).train(), normalised(1).train()
     surface = LossSurface(a, "cross_entropy", (X, Y))
     torch.testing.assert_close(surface.loss(surface.flatten(b)).item(), own_loss(b).item(), rtol=1e-5, atol=0)
@@ -152,7 +152,7 @@ class Features(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["buffer", "parameter", "attribute"])
-def test_whatever_a_network_has_beside_its_trained_parameters_goes_with_it(kind):
+def test_tensors_besides_the_parameters_move_with_their_network(kind):
     a, b = Features(kind, 0), Features(kind, 1)
     surface = LossSurface(a, "cross_entropy", (X, Y))
     with pytest.raises(InputError, match="basis is not this surface's"):
@@ -277,7 +277,7 @@ def test_an_accuracy_is_that_of_the_output_chosen(kind, output):
 
 
 @pytest.mark.parametrize("output", ["nothing", 7, True, 1.5, lambda out: out.nothing, lambda out: "text"])
-def test_an_output_that_there_is_not_is_refused_with_those_there_are(output, unchecked):
+def test_an_unknown_output_is_refused_with_the_available_ones(output, unchecked):
     surface = LossSurface(Answering("mapping"), lambda out, y: nn.functional.cross_entropy(out["logits"], y), (X, Y))
     with pytest.raises(InputError, match=r"^output = "):
         surface.accuracy(output=output)

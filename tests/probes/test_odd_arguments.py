@@ -1,4 +1,4 @@
-"""Whatever is given instead of what a probe takes is answered in one sentence."""
+"""Invalid arguments of probes are refused in one sentence that names the field."""
 
 import pytest
 import torch
@@ -65,9 +65,9 @@ MEASURED = [
 SEEDED = ["eigenvalues", "curvature_index", "critical_point", "spectral_density", "trace", "diagonal", "sharpness"]
 
 
-def refused(probe, field, *given, **named):
+def refused(probe, field, *arguments, **named):
     with pytest.raises(InputError, match=f"^{field} = ") as error:
-        probe(*given, **named)
+        probe(*arguments, **named)
     text = str(error.value)
     assert "\n" not in text
     assert len(text) < 600
@@ -75,35 +75,35 @@ def refused(probe, field, *given, **named):
 
 @pytest.mark.parametrize("name", ON_A_SURFACE)
 @pytest.mark.parametrize("instead", [None, nn.Linear(4, 1), "surface", 3, LossSurface, torch.ones(3)])
-def test_what_is_no_surface_is_refused(name, instead, unchecked):
+def test_an_argument_other_than_a_surface_is_refused(name, instead, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, "surface", instead, **usual)
 
 
 @pytest.mark.parametrize("name", ON_A_SURFACE)
 @pytest.mark.parametrize("kind", TENSORS)
-def test_what_is_no_point_is_refused(name, kind, unchecked):
+def test_a_point_of_another_kind_or_shape_is_refused(name, kind, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, "theta", surface(), TENSORS[kind], **usual)
 
 
 @pytest.mark.parametrize(("name", "argument"), COUNTED)
 @pytest.mark.parametrize("kind", COUNTS)
-def test_what_is_no_count_is_refused(name, argument, kind, unchecked):
+def test_a_count_that_is_not_a_positive_whole_number_is_refused(name, argument, kind, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, argument, surface(), **{**usual, argument: COUNTS[kind]})
 
 
 @pytest.mark.parametrize(("name", "argument"), MEASURED)
 @pytest.mark.parametrize("kind", AMOUNTS)
-def test_what_is_no_amount_is_refused(name, argument, kind, unchecked):
+def test_an_amount_that_is_not_a_positive_number_is_refused(name, argument, kind, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, argument, surface(), **{**usual, argument: AMOUNTS[kind]})
 
 
 @pytest.mark.parametrize("name", SEEDED)
 @pytest.mark.parametrize("seed", ["0", 1.5, None, -1, 2**70])
-def test_what_is_no_seed_is_refused(name, seed, unchecked):
+def test_a_seed_that_is_not_a_whole_number_is_refused(name, seed, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, "seed", surface(), **usual, seed=seed)
 
@@ -145,13 +145,13 @@ def test_what_is_no_seed_is_refused(name, seed, unchecked):
         ("sharpness", "steps", 10**30),
     ],
 )  # fmt: skip
-def test_other_arguments_that_can_not_be_are_refused(name, argument, instead, unchecked):
+def test_other_invalid_arguments_are_refused(name, argument, instead, unchecked):
     probe, usual = ON_A_SURFACE[name]
     refused(probe, argument, surface(), **{**usual, argument: instead})
 
 
 @pytest.mark.parametrize(("argument", "value"), [("probes", 10**12), ("num_matvecs", 10**12), ("steps", 10**12)])
-def test_more_than_there_are_of_is_all_of_them(argument, value):
+def test_more_samples_than_dimensions_are_exact(argument, value):
     """As many random vectors as parameters are exact, so that more of them are no more work."""
     if argument == "num_matvecs":
         assert probes.trace(surface(), num_matvecs=value).standard_error == 0
@@ -165,12 +165,12 @@ def test_more_than_there_are_of_is_all_of_them(argument, value):
     "interval",
     [torch.zeros(2, device="meta"), torch.ones(2, 2), (0, 10**400), (1.0,), 3, "ab", [None, 1], (0, 1j), (2, 1)],
 )
-def test_what_is_no_interval_is_refused(interval, unchecked):
+def test_an_invalid_interval_is_refused(interval, unchecked):
     refused(probes.linear_regions, "interval", bm.mlp([1, 3, 1]), interval=interval)
 
 
 @pytest.mark.parametrize("instead", [None, "network", 3, torch.ones(3), {"0.weight": "w"}, {}, nn.Linear(1, 1)])
-def test_what_is_no_perceptron_has_no_pieces_and_no_dead_units(instead, unchecked):
+def test_networks_other_than_perceptrons_are_refused(instead, unchecked):
     refused(probes.linear_regions, "networks", instead)
     refused(probes.dead_units, "networks", instead, torch.ones(2, 1))
 
@@ -178,11 +178,11 @@ def test_what_is_no_perceptron_has_no_pieces_and_no_dead_units(instead, unchecke
 @pytest.mark.parametrize(
     "inputs", [None, "x", torch.ones(2, 1).to_sparse(), torch.ones(2, 1, device="meta"), torch.ones(2, 1) * 1j]
 )
-def test_what_is_no_input_is_refused(inputs, unchecked):
+def test_invalid_inputs_are_refused(inputs, unchecked):
     refused(probes.dead_units, "inputs", bm.mlp([1, 3, 1]), inputs)
 
 
 @pytest.mark.parametrize("ask", [lambda o: eigenpairs.eigenpairs(o, 1), estimates.trace, estimates.diagonal])
 @pytest.mark.parametrize("instead", [None, torch.eye(3), "matrix"])
-def test_what_is_no_operator_is_refused(ask, instead, unchecked):
+def test_an_argument_other_than_an_operator_is_refused(ask, instead, unchecked):
     refused(ask, "operator", instead)

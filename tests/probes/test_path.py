@@ -55,14 +55,14 @@ def test_a_circle_turns_by_its_angle_and_fills_its_plane():
     assert path.displacement.item() == pytest.approx(0, abs=1e-12)
 
 
-def test_members_that_stay_where_they_are_show_nothing_but_their_starts():
+def test_members_that_do_not_move_have_no_variance_within():
     still = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 5.0]]).double()[:, None].expand(3, 6, 2)
     path = trajectory(still, walks=2)
     assert path.within_share == pytest.approx(0, abs=1e-20)
     assert path.distance.tolist() == [0, 0, 0]
 
 
-def test_members_that_move_alike_from_one_start_show_nothing_but_motion():
+def test_members_that_move_together_have_all_variance_within():
     path = trajectory(torch.linspace(0, 1, 5).double()[None, :, None].expand(3, 5, 2), walks=2)
     assert path.within_share == pytest.approx(1)
 

@@ -148,7 +148,7 @@ def test_on_an_interval_the_count_is_that_of_a_fine_grid(widths, interval):
 
 
 @pytest.mark.parametrize("interval", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0)])
-def test_what_is_no_interval_is_refused(interval):
+def test_an_invalid_interval_is_refused(interval):
     with pytest.raises(InputError, match=r"interval = .*: expected"):
         bm.probes.linear_regions(bm.mlp([1, 4, 1]), interval=interval)
 

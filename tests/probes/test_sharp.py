@@ -70,7 +70,7 @@ def test_keskars_box_around_a_convex_bottom_is_climbed_to_its_highest_corner(dim
         assert probes.sharpness(surface, epsilon=epsilon).rise.item() == pytest.approx(expected)
 
 
-def test_a_scale_is_told_not_guessed_from_the_weights():
+def test_the_scale_is_an_argument_and_not_guessed_from_the_weights():
     model = nn.Linear(1, 1, bias=False).double()
     data = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     for weight in (1.0, 1.0000001, 2.0):
@@ -79,7 +79,7 @@ def test_a_scale_is_told_not_guessed_from_the_weights():
         assert found.rise.item() == pytest.approx(weight**2 * (1.1**2 - 1), rel=1e-6)
 
 
-def test_the_ball_is_looked_into():
+def test_the_interior_of_the_ball_is_searched():
     surface = surface_of(lambda w: (w[0] ** 2 - 1) ** 2, -0.5)
     assert probes.sharpness(surface, kind="ball", epsilon=0.9).value.item() == pytest.approx(0.4375, abs=1e-6)
     assert probes.sharpness(surface, kind="keskar", epsilon=0.6).rise.item() == pytest.approx(0.4375, abs=1e-2)

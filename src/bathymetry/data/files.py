@@ -30,12 +30,7 @@ from bathymetry.data.examples import Data, Examples
 
 Numbers = NDArray[np.int64]
 
-FILES: Final = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILES: Final = tuple(f"{half}-{kind}-ubyte" for half in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _FILE_NAME = re.compile(
     r"(?P<prefix>.*?)[-_.]?(?P<half>train|t10k|test)[-_.]?(?P<kind>images|labels)"
     r"(?:[-_.]idx\d[-_.](?:ubyte|int))?(?:\.gz)?",
@@ -293,8 +288,9 @@ def _check_size(stored: int, size: int, compressed: bool) -> None:
 
 def _looks_like(start: bytes) -> str:
     """Describe a file of another kind by its first bytes."""
-    if kind := next((kind for signature, kind in _SIGNATURES.items() if start.startswith(signature)), None):
-        return kind
+    for signature, kind in _SIGNATURES.items():
+        if start.startswith(signature):
+            return kind
     if start.isascii() and (text := " ".join(start.decode().split())) and text.isprintable():
         return f"it holds text that begins “{text[:20]}”"
     return f"it begins {start[:4].hex()}" if start else "it is empty"
