@@ -2,11 +2,11 @@
 
     python docs/tables.py
 
-Run it after docs/reference.py. Why a verdict differs from the homework report's sentence stands in claims.toml, with
-the verdict that it explains: where the verdict is another since, this refuses, for the reason would be about something
-else.
+Run it after docs/reference.py. claims.toml says why a verdict differs from the homework report's sentence, and which
+verdict it explains: if the verdict has changed since, this stops, because the reason would be about another one.
 """
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -15,55 +15,63 @@ from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.studies.reference import reference_verdicts
 
 DOCS = Path(__file__).parent
+P_HOLM = {one["id"]: one["p_holm"] for one in json.loads((DOCS.parent / "results" / "claims.json").read_text("utf-8"))}
 SYMBOLS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "undecided": "? undecided"}
 _BEGIN, _END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 
 
+def symbol(claim: str, decision: str) -> str:
+    """Write a verdict, and whether it is lost when p is adjusted for the number of claims."""
+    lost = decision != "undecided" and (P_HOLM[claim] or 0) > 0.05
+    return SYMBOLS[decision] + (", not significant after Holm correction" if lost else "")
+
+
 def overview() -> str:
-    """Give the README's table: every claim with its verdict."""
-    kept = reference_verdicts()
-    rows = ["| study | as the homework report has it | verdict |", "|---|---|---|"]
+    """Write the README's table: every claim with its verdict."""
+    reference = reference_verdicts()
+    rows = ["| study | claim | verdict |", "|---|---|---|"]
     for study in map(find, SHIPPED):
         for claim in study.claims():
             name = f"`{study.name}`" if claim.letter == "a" else ""
-            rows.append(f"| {name} | {claim.text} | {SYMBOLS[kept[f'{study.name}.{claim.letter}'].decision]} |")
+            key = f"{study.name}.{claim.letter}"
+            rows.append(f"| {name} | {claim.text} | {symbol(key, reference[key].decision)} |")
     return "\n".join(rows)
 
 
 def explained() -> str:
-    """Give the table of docs/claims.md: what was said, what many members say, and why they differ."""
-    kept = reference_verdicts()
+    """Write the table of docs/claims.md: the report's claim, the verdict over many members, and why they differ."""
+    reference = reference_verdicts()
     why = tomllib.loads((DOCS / "claims.toml").read_text(encoding="utf-8"))
     parts = []
     for study in map(find, SHIPPED):
         parts += [
             f"## {study.question}",
             "",
-            "| as the homework report has it | what many members say | why |",
+            "| claim | verdict over many members | why |",
             "|---|---|---|",
         ]
         for claim in study.claims():
-            one, reason = kept[f"{study.name}.{claim.letter}"], why[study.name][claim.letter]
+            key, reason = f"{study.name}.{claim.letter}", why[study.name][claim.letter]
+            one = reference[key]
             if reason["explains"] != one.decision:
-                wrong = f"{study.name}.{claim.letter} is {one.decision} now; claims.toml explains why it was"
-                raise SystemExit(f"{wrong} {reason['explains']}: look at it again")
-            said = f"{SYMBOLS[one.decision]} ({one.members} members). {one.finding}".replace("|", "\\|")
-            parts.append(f"| {claim.text} | {said} | {reason['why']} |")
+                raise SystemExit(f"{key} is {one.decision}; claims.toml explains {reason['explains']}: update it")
+            verdict = f"{symbol(key, one.decision)} ({one.members} members). {one.finding}".replace("|", "\\|")
+            parts.append(f"| {claim.text} | {verdict} | {reason['why']} |")
         parts.append("")
     return "\n".join(parts).rstrip()
 
 
 def filled(text: str, table: str) -> str:
-    """Put a table between the marks of a page."""
+    """Insert a table between the marks of a page."""
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n{table}\n{_END}{after}"
 
 
 def pages() -> dict[Path, str]:
-    """Give both pages as they should be."""
-    wanted = {DOCS.parent / "README.md": overview(), DOCS / "claims.md": explained()}
-    return {path: filled(path.read_text(encoding="utf-8"), table) for path, table in wanted.items()}
+    """Make both pages."""
+    made = {DOCS.parent / "README.md": overview(), DOCS / "claims.md": explained()}
+    return {path: filled(path.read_text(encoding="utf-8"), table) for path, table in made.items()}
 
 
 if __name__ == "__main__":

@@ -37,7 +37,15 @@ def test_the_odds_ratio_counts_epochs_one_by_one_however_few_there_are(epochs):
     near = np.array([any(abs(epoch - one) <= 5 for one in spiking) for epoch in range(epochs)])
     counts = {(a, b): 0.5 + sum((near == a) & (bent == b)) for a in (True, False) for b in (True, False)}
     expected = np.log(counts[True, True] * counts[False, False] / counts[True, False] / counts[False, True])
-    assert log_odds_ratio(norm, loss) == pytest.approx(expected)
+    if len(set(near)) == 1:  # no epoch far from a spike, or none near one
+        expected = np.nan
+    assert log_odds_ratio(norm, loss) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_member_without_spikes_has_no_odds_ratio_and_members_without_one_decide_nothing():
+    norm, loss = np.full((6, len(EPOCHS)), 0.5), np.geomspace(1, 0.01, len(EPOCHS))[None].repeat(6, 0)
+    assert np.isnan(log_odds_ratio(norm[0], loss[0]))
+    assert verdicts(norm, loss)["a"] == "undecided"
 
 
 def test_a_bend_is_where_log_loss_changes_its_slope():
@@ -46,7 +54,7 @@ def test_a_bend_is_where_log_loss_changes_its_slope():
     assert set(range(198, 203)) <= set(np.flatnonzero(bends(loss)).tolist())
 
 
-def test_spikes_beside_bends_have_large_odds_and_elsewhere_small_ones():
+def test_spikes_near_bends_have_large_odds_and_elsewhere_small_ones():
     norm, loss = np.ones(400), np.ones(400)
     norm[200] = 10
     loss[200:] = 0.5

@@ -83,6 +83,8 @@ def log_odds_ratio(norm: Row, loss: Row) -> float:
         return float("nan")
     near = np.convolve(spikes(norm), np.ones(2 * NEAR + 1))[NEAR:-NEAR] > 0  # as many as epochs, however few
     bent = bends(loss)
+    if near.all() or not near.any():  # nothing to compare: the ½ alone would make a ratio of about 2
+        return float("nan")
     cells = [float((a & b).sum()) + 0.5 for a in (near, ~near) for b in (bent, ~bent)]
     return float(np.log(cells[0] * cells[3] / (cells[1] * cells[2])))
 
