@@ -255,7 +255,7 @@ def test_recursion_ends_and_names_the_function():
     assert described(even) != described(odd)
 
 
-def test_lambdas_in_one_line_are_told_apart_by_their_place():
+def test_lambdas_in_one_line_differ_by_their_place():
     first, second = (lambda x: x + 1), (lambda x: x + 2)
     assert described(first) != described(second)
 

@@ -76,17 +76,17 @@ def test_an_ensemble_says_in_one_line_what_it_is_and_how_it_ended():
     trained = bm.train(network, COS, members=3, epochs=5, same_start=True)
     median = float(trained.record.loss.sel(split="train").isel(epoch=-1).median())
     assert repr(trained) == (
-        f"Trained(3 members of Sequential, 91 parameters, 5 epochs; last train loss median {median:.4g})"
+        f"Trained(members 0 to 2 of Sequential, 91 parameters, 5 epochs, median of the last train loss {median:.4g})"
     )
 
 
 def test_an_ensemble_says_who_is_in_it_and_who_diverged():
     rates = (1e-3, 1e30)
     trained = bm.train(network, COS, members=range(4, 6), epochs=5, same_start=True, optimizer=bm.SGD(lr=rates))
-    assert repr(trained).startswith("Trained(2 members (4 to 5) of Sequential, ")
+    assert repr(trained).startswith("Trained(members 4 to 5 of Sequential, ")
     assert repr(trained).endswith(", 1 diverged)")
     lost = bm.train(network, COS, members=2, epochs=5, same_start=True, optimizer=bm.SGD(lr=1e30))
-    assert repr(lost) == "Trained(2 members of Sequential, 91 parameters, 5 epochs; 2 diverged)"
+    assert repr(lost) == "Trained(members 0 to 1 of Sequential, 91 parameters, 5 epochs, 2 diverged)"
     unjudged = bm.train(network, COS, members=range(7, 8), epochs=5, evaluate_on={})
     assert repr(unjudged) == "Trained(member 7 of Sequential, 91 parameters, 5 epochs)"
 
@@ -148,7 +148,7 @@ def test_records_show_themselves_in_a_notebook_as_a_table_with_every_field():
 
 def test_an_ensemble_shows_itself_in_a_notebook_with_what_was_recorded():
     trained = bm.train(network, COS, members=2, epochs=1, same_start=True)
-    assert trained._repr_html_().startswith("<p>Trained(2 members of ")
+    assert trained._repr_html_().startswith("<p>Trained(members 0 to 1 of ")
     assert "split" in trained._repr_html_()
 
 

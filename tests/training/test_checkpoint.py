@@ -95,12 +95,12 @@ def test_a_checkpoint_of_other_members_is_refused():
 
 
 def test_progress_rises_to_the_share_that_is_done():
-    heard = []
-    train(cases.with_dropout, cases.regression(), members=6, epochs=150, batch_size=2, progress=heard.append)
-    assert heard
-    assert heard == sorted(heard)
-    assert heard[0] > 0
-    assert heard[-1] <= 1
+    shares = []
+    train(cases.with_dropout, cases.regression(), members=6, epochs=150, batch_size=2, progress=shares.append)
+    assert shares
+    assert shares == sorted(shares)
+    assert shares[0] > 0
+    assert shares[-1] <= 1
 
 
 def test_the_training_loss_at_hand_is_the_loss_of_a_second_look():

@@ -64,10 +64,10 @@ def test_without_a_checkpoint_nothing_is_held_back(handlers):
 
 
 def test_a_handler_of_ones_own_is_called_after_the_checkpoint_and_training_goes_on(handlers):
-    kept, heard = [], []
-    signal.signal(signal.SIGTERM, lambda number, frame: heard.append((number, len(kept))))
+    kept, received = [], []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append((number, len(kept))))
     trained = train(**SETTINGS, measurements=signals_at(2, signal.SIGTERM), checkpoint=kept.append)
-    assert heard == [(signal.SIGTERM, 1)]
+    assert received == [(signal.SIGTERM, 1)]
     assert trained.record.identical(train(**SETTINGS, measurements=signals_at(0)).record)
 
 
@@ -79,10 +79,10 @@ def test_a_signal_that_is_ignored_stays_ignored(handlers):
 
 
 def test_a_signal_after_the_last_step_waits_for_the_result(handlers):
-    heard = []
-    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    train(**SETTINGS, measurements=signals_at(6, signal.SIGTERM), checkpoint=lambda one: heard.append("kept"))
-    assert heard == [signal.SIGTERM]
+    received = []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    train(**SETTINGS, measurements=signals_at(6, signal.SIGTERM), checkpoint=lambda one: received.append("kept"))
+    assert received == [signal.SIGTERM]
 
 
 def test_other_threads_leave_signals_alone(handlers):

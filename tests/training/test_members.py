@@ -117,7 +117,7 @@ def one_of_two():
 
 
 @pytest.mark.parametrize("build", [Fourier, one_of_two])
-def test_what_differs_beside_the_parameters_is_each_members_own(build):
+def test_what_differs_besides_the_parameters_is_each_members_own(build):
     trained = train(build, DATA, members=6, epochs=3, loss="cross_entropy", dtype=torch.float64)
     for member in range(6):
         expected = LOSS(trained.model(member)(DATA.x_train.double()), DATA.y_train).item()

@@ -4,7 +4,7 @@ import sys
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from bathymetry.core.showing import printable, short
 
@@ -58,8 +58,16 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def is_real(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def whole_number(field: str, value: object, least: int, most: int | None = None) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    if not is_whole(value) or value < least:
         raise InputError(field, value, f"expected a whole number, at least {least}")
     if most is not None and int(value) > most:
         raise InputError(field, value, f"expected at most {most:,}")
@@ -67,7 +75,7 @@ def whole_number(field: str, value: object, least: int, most: int | None = None)
 
 
 def positive_number(field: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or value <= 0 or not value <= sys.float_info.max:
+    if not is_real(value) or not 0 < value <= sys.float_info.max:
         raise InputError(field, value, "expected a positive number")
     return float(value)
 

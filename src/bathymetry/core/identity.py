@@ -1,7 +1,4 @@
-"""What decides a number, written down so that two programs that would compute the same know it.
-
-A setting is described in plain JSON: numbers and names as they are, records by their kind and fields, arrays by the
-digest of their bytes. The BLAKE2b digest of that text names whatever is stored.
+"""What decides a number, described in plain JSON, so that two programs that would compute the same know it.
 
 A function of the user's is described by its source and by the values of all that it reads: defaults, closure, globals,
 and the functions and classes among them in turn. What belongs to Python, an installed package or Bathymetry is
@@ -94,7 +91,7 @@ class _Describer:
                 return f"bytes {digest(value)}"
             case range() | complex() | PurePath() | GenericAlias() | UnionType():
                 return str(value)
-            case _ if kind.__module__ == "typing":
+            case _ if kind.__module__ == "typing" or (kind.__name__ in _PLAIN_TORCH and kind.__module__ == "torch"):
                 return str(value)
             case logging.Logger():  # decides no number
                 return f"logger {value.name}"
@@ -115,8 +112,6 @@ class _Describer:
                 return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
             case FunctionType():
                 return self._function(value)
-        if kind.__module__ == "torch" and kind.__name__ in _PLAIN_TORCH:
-            return str(value)
         if hasattr(value, "detach"):
             value = value.detach().cpu().contiguous().numpy()
         if isinstance(value, np.ndarray) and value.dtype != object:
@@ -142,7 +137,7 @@ class _Describer:
         raise InputError("setting", f"a {kind.__name__}", f"{remedy}, so that results can be known again")
 
     def _own(self, kind: type) -> dict[str, Description]:
-        """Describe the class of an instance, where its name does not say all."""
+        """Describe the class of an instance, unless its name describes it."""
         described = self.describe(kind)
         return {"class": digest(canonical(described))} if isinstance(described, dict) else {}
 
@@ -236,7 +231,7 @@ def _module(module: ModuleType) -> Description:
 
 @functools.cache
 def _is_library(module: str, path: str | None = None) -> bool:
-    """Tell whether a module belongs to Python, an installed package or Bathymetry."""
+    """Whether a module belongs to Python, an installed package or Bathymetry."""
     top = module.partition(".")[0]
     if top in ("bathymetry", "builtins") or top in sys.stdlib_module_names:
         return True

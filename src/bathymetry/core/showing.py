@@ -1,8 +1,6 @@
-"""Short representations of results for a REPL and a notebook.
+"""Short representations of values: numbers with four digits, large tensors by shape and dtype, at the end.
 
-    NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=60000)
-
-Numbers have four digits. A small tensor is shown by its numbers, a larger one by its shape and dtype, at the end.
+NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=60000)
 """
 
 import math

@@ -133,7 +133,7 @@ def _controller() -> Any:
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM): like Ctrl-C, with another exit status."""
+    """The process received SIGTERM: like Ctrl-C, with another exit status."""
 
 
 class HeldSignals:

@@ -1,8 +1,7 @@
 """Random streams, networks without their wrappers and their tensors, and norms.
 
-Every member draws its own numbers for every purpose. A stream is named by (seed, member, purpose, index) and nothing
-else, so it needs no state: epoch 7's data order of member 3 is the same alone, in a stack of ten, on another machine
-and after a resume.
+A stream is named by (seed, member, purpose, index) and nothing else, so it needs no state: epoch 7's data order of
+member 3 is the same alone, in a stack of ten, on another machine and after a resume.
 """
 
 import hashlib

@@ -1,8 +1,4 @@
-"""Permuting the hidden units of one network so that they match another's.
-
-A network computes the same function whatever the order of its hidden units, so two that were trained separately may
-differ by little else. Matched by their weights: Ainsworth, Hayase and Srinivasa 2023, arXiv:2209.04836.
-"""
+"""Alignment: permuting the hidden units of one network to match another's."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +52,10 @@ class HiddenUnits:
 
 
 def align(a: nn.Module, b: nn.Module) -> nn.Module:
-    """Permute the hidden units of one network to match another's.
+    """Permute the hidden units of one network to match another's, by their weights.
+
+    A network computes the same function whatever the order of its hidden units, so two that were trained separately may
+    differ by little else. Ainsworth, Hayase and Srinivasa 2023, arXiv:2209.04836.
 
     Args:
         a: The network to match: an `nn.Sequential` of linear or convolutional layers with, between them, layers that
@@ -65,8 +64,8 @@ def align(a: nn.Module, b: nn.Module) -> nn.Module:
         b: The network to permute, of the same architecture.
 
     Returns:
-        A copy of b that computes the same function, its hidden units in the order that matches a. If b is a permuted
-        copy of a whose units differ from one another, the result equals a.
+        A copy of b that computes the same function. If b is a permuted copy of a whose units differ from one another,
+        the result equals a.
 
     Raises:
         InputError: If a layer's units can't be permuted, the architectures differ, or a weight is not finite.
@@ -112,7 +111,7 @@ def _refuse(field: str, name: str, layer: nn.Module, remedy: str) -> NoReturn:
 
 
 def _hidden_units(field: str, network: nn.Module) -> list[HiddenUnits]:
-    """Find a network's hidden units, inputs first; refuse a layer whose units can't be permuted, by its name."""
+    """Find a network's hidden units, inputs first."""
     layers = list(_layers(field, network, ""))
     weighted = [index for index, (_, layer) in enumerate(layers) if type(layer) in _WEIGHTED]
     if not weighted:
@@ -233,7 +232,7 @@ class _Matching:
         return sum(float(term.sum()) for term in terms), sum(float(term.abs().sum()) for term in terms)
 
     def gain(self, place: int, orders: Mapping[int, Order], axes: tuple[int, ...]) -> Float[Tensor, "unit unit"]:
-        """Inner products of the weights of a's units and b's, along the axes of weights that are asked for."""
+        """Inner products of the weights of a's units and b's, along these axes of the weights."""
         one = self.units[place]
         others = {other: order for other, order in orders.items() if other != place}
         names = [(name, 0) for name in one.own if name in self.a] + [(one.leaving, 1)]

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from numbers import Integral
 from typing import Final
 
 from torch import nn
 
-from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.errors import InputError, is_whole, whole_number
 from bathymetry.core.system import check_memory
 
 _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
@@ -19,13 +18,11 @@ _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "identity": nn.Identity,
 }
 _MOST_LAYERS: Final = 10_000
-
-# of budgets
 _MOST_PARAMETERS: Final = 10**15
 _MOST_HIDDEN: Final = 1000
 _FARTHEST: Final = 1e9  # relative widths lie between its inverse and this
-_NEAR: Final = 3  # how many whole widths around the exact scale are tried in each layer
-_LAYERS_TRIED: Final = 5  # all combinations in this many layers; the others are rounded
+_NEAR: Final = 3  # whole widths around the exact scale that are compared in each layer
+_LAYERS_COMPARED: Final = 5  # all combinations in this many layers; the others are rounded
 
 
 def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
@@ -77,31 +74,18 @@ class MLPConfig:
 
 
 def parameter_count(widths: Sequence[int]) -> int:
-    """Count the weights and biases of a multilayer perceptron.
-
-    Args:
-        widths: Units of every layer, from the inputs to the outputs.
-
-    Returns:
-        Σ (widthₗ + 1) · widthₗ₊₁.
-
-    Raises:
-        InputError: If the widths make no network.
+    """Count the weights and biases of a multilayer perceptron: Σ (widthₗ + 1) · widthₗ₊₁.
 
     Example:
         >>> parameter_count([784, 30, 10])
         23860
     """
     is_list = isinstance(widths, Sequence) and not isinstance(widths, str)
-    if not is_list or not 2 <= len(widths) <= _MOST_LAYERS or not all(_is_width(width) for width in widths):
+    if not is_list or not 2 <= len(widths) <= _MOST_LAYERS or not all(is_whole(one) and one >= 1 for one in widths):
         shown = tuple(widths) if is_list and len(widths) <= _MOST_LAYERS else widths
         remedy = f"expected two to {_MOST_LAYERS:,} positive whole widths, inputs first and outputs last"
         raise InputError("widths", shown, remedy)
     return int(_count(widths))
-
-
-def _is_width(width: object) -> bool:
-    return isinstance(width, Integral) and not isinstance(width, bool) and int(width) >= 1
 
 
 def _count(widths: Sequence[float]) -> float:
@@ -139,7 +123,7 @@ def fit_budget(
         raise InputError("parameters", parameters, f"expected at least {smallest}, the count with widths of 1")
     scale = _scale(parameters, inputs, outputs, relative)
     exact = [one * scale for one in relative]
-    largest = sorted(range(hidden_layers), key=lambda layer: -exact[layer])[:_LAYERS_TRIED]
+    largest = sorted(range(hidden_layers), key=lambda layer: -exact[layer])[:_LAYERS_COMPARED]
     choices = [
         [max(1, round(width) + step) for step in (range(-_NEAR, _NEAR + 1) if layer in largest else (0,))]
         for layer, width in enumerate(exact)

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.tensors import stream_seed
-from bathymetry.training.ensemble import TRIAL_ERRORS, Ensemble, StackedTensors, flush_denormals
+from bathymetry.training.ensemble import TRIAL_ERRORS, Ensemble, StackedTensors, constants, flush_denormals
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
 BACKENDS = get_args(BackendName)
@@ -127,7 +127,7 @@ class MLPBackend(Backend):
         return buffers[-1][0].transpose(1, 2)
 
     def _buffers_for(self, width: int) -> list[tuple[Tensor, Tensor]]:
-        """Each layer's activation and error for a batch of this size, kept for later batches."""
+        """Each layer's activation and error for a batch of this size, reused by later batches."""
         if width not in self._buffers:
             if len(self._buffers) > 4:
                 self._buffers.clear()
@@ -178,7 +178,8 @@ class VmapBackend(Backend):
 
     def __init__(self, ensemble: Ensemble) -> None:
         self._parameters, self._gradients = ensemble.parameters, ensemble.gradients
-        self._constants = _constants(ensemble.modules)
+        each = [constants(module) for module in ensemble.modules]
+        self._constants = {name: torch.stack([one[name] for one in each]) for name in each[0]}
         module, criterion = ensemble.modules[0], ensemble.criterion
 
         def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Any:
@@ -252,8 +253,8 @@ class LoopBackend(Backend):
 def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> Backend:
     """Choose by the rule in the docstring of `train`; `trial` has a few examples, a batch so many input numbers."""
     activations = [activations_of(module) for module in ensemble.modules]
-    first, alike = activations[0], all(one == activations[0] for one in activations)
-    if requested in ("auto", "stacked") and first is not None and alike and ensemble.formula and trial.inputs.ndim == 2:
+    first, same = activations[0], all(one == activations[0] for one in activations)
+    if requested in ("auto", "stacked") and first is not None and same and ensemble.formula and trial.inputs.ndim == 2:
         return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula)
     if requested == "stacked":
         remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
@@ -272,8 +273,8 @@ def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, bat
 def _problem(batched: VmapBackend, ensemble: Ensemble, trial: Batch) -> str | None:
     """Say why `torch.func` can't stand in for the networks; None if it can."""
     first, *others = ensemble.modules
-    alike = all(_differ_by_state_only(first, one) for one in others)
-    if not (alike and all(map(_can_be_batched, first.modules())) and _is_steady(first, trial.inputs)):
+    same = all(_differ_by_state_only(first, one) for one in others)
+    if not (same and all(map(_can_be_batched, first.modules())) and _is_steady(first, trial.inputs)):
         return "torch.func can't batch a network that is random, keeps statistics, recurs or knows its mode"
     try:
         outputs = batched.outputs(trial.inputs)
@@ -331,12 +332,3 @@ def _comparable(value: object) -> object:
     if isinstance(value, dict):
         return {key: _comparable(one) for key, one in value.items()}
     return value if isinstance(value, bool | int | float | str | None) else type(value)
-
-
-def _constants(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Frozen parameters and buffers, (member, *shape) each."""
-    each = []
-    for module in modules:
-        frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-        each.append(frozen | dict(module.named_buffers()))
-    return {name: torch.stack([constants[name] for constants in each]) for name in each[0]}

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from time import perf_counter
 from typing import Any
 
 from torch import Tensor
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, is_real
 from bathymetry.core.showing import readable
 from bathymetry.core.system import HeldSignals
 
@@ -85,7 +84,7 @@ class Clock:
         for name, function in (("progress", progress), ("checkpoint", checkpoint)):
             if function is not None and (not callable(function) or isinstance(function, type)):
                 raise InputError(name, function, "expected a function")
-        if not isinstance(checkpoint_every, Real) or not float(checkpoint_every) >= 0:
+        if not is_real(checkpoint_every) or not checkpoint_every >= 0:
             raise InputError("checkpoint_every", checkpoint_every, "expected seconds, from 0")
         self._progress, self._checkpoint, self._every = progress, checkpoint, float(checkpoint_every)
         self._reported: float = perf_counter()

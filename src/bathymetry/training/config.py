@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from bathymetry.core.errors import InputError, check_dense, positive_number, whole_number
+from bathymetry.core.errors import InputError, check_dense, is_real, is_whole, whole_number
 from bathymetry.core.identity import Description, describe
 from bathymetry.data.examples import Data, Examples
 from bathymetry.training.ensemble import EvaluationSet
@@ -27,6 +26,7 @@ from bathymetry.training.optimizers import (
 from bathymetry.training.records import Measure, Measurement
 
 _MOST = 10**15  # epochs, steps or examples
+_NEWER = {"newer": True}  # of fields that came after members were stored: at its default such a field is not described
 _RESERVED = {"diverged", "stopped_at", "member", "epoch", "step", "split", "examples", "loss", "accuracy"}
 
 
@@ -37,10 +37,7 @@ class StopWhen:
     Args:
         quantity: Which set and what, such as "train_accuracy", or the name of a measurement.
         at_least: The level, if it is reached from below.
-        at_most: The level, if it is reached from above.
-
-    Raises:
-        InputError: If there is not exactly one level, or it is no number.
+        at_most: The level, if it is reached from above; either this or `at_least`.
     """
 
     quantity: str
@@ -51,7 +48,7 @@ class StopWhen:
         if (self.at_least is None) == (self.at_most is None):
             raise InputError("stop", self.quantity, "expected one level, at_least or at_most")
         level = self.at_most if self.at_least is None else self.at_least
-        if isinstance(level, bool) or not isinstance(level, Real) or math.isnan(float(level)):
+        if not is_real(level) or math.isnan(level):
             raise InputError("stop", level, f"expected the level of {self.quantity} as a number")
 
     def reached(self, recorded: Mapping[str, Float[Tensor, " member"]]) -> Bool[Tensor, " member"]:
@@ -69,11 +66,11 @@ class TrainingConfig:
     Args:
         network: Makes one network with random weights: `MLPConfig`, or a function. It is called once per member, under
             the member's own random stream.
-        data: What to train and evaluate on: what `bm.load` returns, or tensors (x, y) or (x, y, x_test, y_test).
+        data: What `bm.load` returns, or tensors (x, y) or (x, y, x_test, y_test).
         seed: With a member's number it determines its initialisation, data order and dropout.
         optimizer: `Adam`, `AdamW` or `SGD`, which step all members at once and take one value per member for any
             hyperparameter; or a class or function that makes an optimizer of PyTorch from a list of parameters, such as
-            `functools.partial(torch.optim.RMSprop, lr=1e-3)`, with which members are trained one by one. Adam if None.
+            `functools.partial(torch.optim.RMSprop, lr=1e-3)`, with which members are trained one by one.
         loss: "mse", "cross_entropy", a loss of PyTorch, or a function of (output, target) that returns the mean over
             its batch.
         epochs: How often each example is used; either this or `steps`.
@@ -82,7 +79,6 @@ class TrainingConfig:
         schedule: Factor of the learning rate as a function of the progress from 0 to 1, such as `Cosine()`; or what
             makes a scheduler of PyTorch from `optimizer`, such as `functools.partial(torch.optim.lr_scheduler.StepLR,
             step_size=100)`, which is stepped after every step. Constant if None.
-        clip_norm: Largest norm of a member's gradient; a larger gradient is scaled down to it. None for no clipping.
         stop: When a member stops early.
         targets: Training targets of every member, (member, example, *target), or a function of the members' numbers
             that returns them.
@@ -90,10 +86,10 @@ class TrainingConfig:
             numbers that returns one; the training and test set of `data` if None.
         record_at: Epochs to record besides the first and the last; None for all.
         measurements: Functions of a `TrainingState`, or `Measurement`s, by name.
-        snapshots: Epochs at which all parameters are kept.
+        snapshots: Epochs at which all parameters are stored.
         dtype: torch.float32 or torch.float64.
-        same_start: Whether members may begin with equal parameters, as where `network` copies one network. It is
-            refused otherwise, because such members say nothing about other initialisations.
+        same_start: Whether members may begin with equal parameters, as where `network` copies one network.
+        clip_norm: Largest norm of a member's gradient; a larger gradient is scaled down to it. None for no clipping.
 
     Raises:
         InputError: If a field is not what is expected.
@@ -115,19 +111,12 @@ class TrainingConfig:
     measurements: Mapping[str, Measure | Measurement] = field(default_factory=dict)
     snapshots: Sequence[int] = ()
     dtype: torch.dtype = torch.float32
-    same_start: bool = False
-    clip_norm: float | None = None
+    same_start: bool = field(default=False, metadata=_NEWER)
+    clip_norm: float | None = field(default=None, metadata=_NEWER)
 
     version: ClassVar[int] = 1  # of the algorithm: raised when the same config would give other numbers
-    _undescribed: ClassVar[Mapping[str, object]] = {"same_start": False, "clip_norm": None}  # newer than stored chunks
 
     def __post_init__(self) -> None:
-        for name, default in (("optimizer", Adam()), ("measurements", {})):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-        if isinstance(self.network, nn.Module):
-            remedy = "expected a function that makes one, such as lambda: bm.mlp([1, 8, 1]): each member needs its own"
-            raise InputError("build", f"a {type(self.network).__name__}", remedy)
         for name, (fits, expected) in _KINDS.items():
             value = getattr(self, name)
             if not fits(value):
@@ -137,8 +126,6 @@ class TrainingConfig:
             raise InputError("loss", Criterion(self.loss).name, remedy)
         check_optimizer(self.optimizer)
         check_schedule(self.schedule)
-        if self.clip_norm is not None:
-            positive_number("clip_norm", self.clip_norm)
         if isinstance(self.targets, Tensor):
             check_dense("targets", self.targets)
         self._check_length()
@@ -229,32 +216,31 @@ class TrainingConfig:
         """Describe the config in plain JSON; its hash names stored members.
 
         Returns:
-            Every field; of the data, their digest. Fields that belong to certain members are refused.
+            Every field; of the data, their digest.
+
+        Raises:
+            InputError: If a field belongs to certain members.
         """
         self._check_shareable()
         data = self.data
         if not isinstance(data, Data):
             data = Data("tensors", self.train_examples, self.test_examples or self.train_examples)
-        left_out = ("data", "loss")
-        described = {one.name: describe(getattr(self, one.name)) for one in fields(self) if one.name not in left_out}
-        for name, default in self._undescribed.items():
-            if getattr(self, name) == default:
-                del described[name]
-        return {"version": self.version, "data": data.digest, "loss": describe(self._loss()), **described}
-
-    def _loss(self) -> Loss:
-        """The loss, by name where it is a loss of PyTorch that "mse" or "cross_entropy" stands for."""
         criterion = Criterion(self.loss)
-        usual = criterion.plain == "mse" or getattr(criterion.loss, "ignore_index", None) == -100
-        return criterion.plain if criterion.plain is not None and usual else self.loss  # type: ignore[return-value]
+        usual = criterion.plain == "mse" or (criterion.plain and criterion.loss.ignore_index == -100)
+        loss = describe(criterion.plain if usual else self.loss)
+        described: dict[str, Description] = {"version": self.version, "data": data.digest, "loss": loss}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name not in described and not (one.metadata.get("newer") and value == one.default):
+                described[one.name] = describe(value)
+        return described
 
     def _check_shareable(self) -> None:
-        """Refuse what would have to differ from one range of members to the next."""
-        if isinstance(self.optimizer, Optimizer):
-            for name, value in self.optimizer.hyperparameters().items():
-                if isinstance(value, Sequence):
-                    remedy = "a stored config has one value for all members; make a config for each value"
-                    raise InputError(name, tuple(value), remedy)
+        """Refuse what would have to differ from one range of members to the next, and code that can't be described."""
+        for name, value in self.optimizer.hyperparameters().items() if isinstance(self.optimizer, Optimizer) else ():
+            if isinstance(value, Sequence):
+                remedy = "a stored config has one value for all members; make a config for each value"
+                raise InputError(name, tuple(value), remedy)
         remedy = "a stored config is of any members; expected a function of their numbers"
         if isinstance(self.targets, Tensor):
             raise InputError("targets", "a tensor", remedy)
@@ -274,7 +260,7 @@ def _check_epochs(field: str, chosen: Any, epochs: int) -> None:
     if isinstance(chosen, str | bytes) or not isinstance(chosen, Iterable):
         raise InputError(field, chosen, f"expected a list of epochs from 0 to {epochs}")
     for epoch in (chosen[0], chosen[-1]) if isinstance(chosen, range) and chosen else chosen:
-        if isinstance(epoch, bool) or not isinstance(epoch, Integral) or not 0 <= int(epoch) <= epochs:
+        if not is_whole(epoch) or not 0 <= epoch <= epochs:
             raise InputError(field, epoch, f"expected epochs from 0 to {epochs}")
 
 
@@ -288,32 +274,22 @@ def _shown(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | torch.dtype) else type(value).__name__
 
 
-def _is_data(value: Any) -> bool:
-    return isinstance(value, Data) or (isinstance(value, tuple | list) and len(value) in (2, 4))
-
-
-def _makes_networks(value: Any) -> bool:
-    return _is_function(value) or (isinstance(value, type) and issubclass(value, nn.Module))
-
-
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # of what kind a field's value is
-    "network": (_makes_networks, "a function that makes one network"),
+    "network": (
+        lambda one: _is_function(one) or (isinstance(one, type) and issubclass(one, nn.Module)),
+        "a function that makes one network, such as lambda: bm.mlp([1, 8, 1])",
+    ),
     "data": (
-        _is_data,
+        lambda one: isinstance(one, Data) or (isinstance(one, tuple | list) and len(one) in (2, 4)),
         "what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test); of a loader whose data set has pairs "
         "(x, y), torch.utils.data.default_collate(list(loader.dataset))",
     ),
-    "seed": (lambda one: isinstance(one, Integral) and not isinstance(one, bool), "a whole number"),
-    "stop": (lambda one: one is None or isinstance(one, StopWhen), "bm.StopWhen(...)"),
-    "targets": (
-        lambda one: one is None or isinstance(one, Tensor) or _is_function(one),
-        "a tensor with a row for each member",
-    ),
-    "evaluate_on": (
-        lambda one: one is None or isinstance(one, Mapping),
-        'sets by name, such as {"test": data.test}',
-    ),
+    "seed": (is_whole, "a whole number"),
+    "stop": (lambda one: isinstance(one, StopWhen | None), "bm.StopWhen(...)"),
+    "targets": (lambda one: isinstance(one, Tensor | None) or _is_function(one), "a tensor with a row for each member"),
+    "evaluate_on": (lambda one: isinstance(one, Mapping | None), 'sets by name, such as {"test": data.test}'),
     "measurements": (lambda one: isinstance(one, Mapping), 'functions by name, such as {"norm": norm}'),
     "dtype": (lambda one: one is torch.float32 or one is torch.float64, "torch.float32 or torch.float64"),
     "same_start": (lambda one: isinstance(one, bool), "True or False"),
+    "clip_norm": (lambda one: one is None or (is_real(one) and 0 < one < math.inf), "a positive number"),
 }

@@ -1,4 +1,4 @@
-"""Members of an ensemble: built under their own random streams, stacked, and tried on a few examples."""
+"""Members of an ensemble: built under their own random streams, stacked, and checked on a few examples."""
 
 import copy
 import warnings
@@ -20,7 +20,7 @@ from bathymetry.training.loss import Criterion
 
 _COPIES = 7  # of every parameter: two networks, the stack, its gradients, two moments, and the result
 _OBJECT_BYTES = 3_000  # Python's overhead per layer or tensor
-_FEW = 8  # examples to try
+_FEW = 8  # examples that network and loss are called with before training
 TRIAL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
 _WRAPPERS = {
     "DataParallel": "module",
@@ -149,7 +149,7 @@ def build_members(
     build: Callable[[], nn.Module], members: range, seed: int, *, same_start: bool = False
 ) -> list[nn.Module]:
     """Build each member under its own random stream; returns copies in training mode."""
-    built: list[nn.Module] = []  # all are kept until they are compared: a freed address could look shared
+    built: list[nn.Module] = []  # none is freed before they are compared: its address could look shared
     with torch.random.fork_rng(devices=[]):
         for member in members:
             torch.manual_seed(stream_seed(seed, member, "initialisation"))
@@ -192,8 +192,7 @@ def _shapes(module: nn.Module) -> dict[str, tuple[object, ...]]:
 
 def _check_size(first: nn.Module, members: int) -> None:
     tensors = _state(first)
-    objects = sum(1 for _ in first.modules()) + len(tensors)
-    each = _COPIES * sum(one.nbytes for one in tensors) + _OBJECT_BYTES * objects
+    each = _COPIES * sum(one.nbytes for one in tensors) + _OBJECT_BYTES * len([*first.modules(), *tensors])
     most = free_bytes() // each
     what = f"networks of {sum(p.numel() for p in first.parameters()):,} parameters take about"
     remedy = f"expected at most {most:,}" if most else "expected a smaller network"
@@ -206,7 +205,7 @@ def _check_starts(built: Sequence[nn.Module], members: range) -> None:
     def refusal(one: int, other: int, what: str) -> InputError:
         remedy = (
             "expected new random weights each time the function is called: build every layer inside it and set no seed "
-            "there; for copies of one start say same_start=True"
+            "there; for copies of one start, set same_start=True"
         )
         return InputError("build", f"a function whose networks {members[one]} and {members[other]} {what}", remedy)
 
@@ -218,11 +217,17 @@ def _check_starts(built: Sequence[nn.Module], members: range) -> None:
             if owner != place and parameter.requires_grad and parameter.numel():
                 raise refusal(owner, place, f"share {name}")
         state = _state(module)
-        alike = starts.setdefault(tuple(one.sum().item() for one in state), [])
-        for other in alike:
+        same_sums = starts.setdefault(tuple(one.sum().item() for one in state), [])
+        for other in same_sums:
             if all(map(torch.equal, state, _state(built[other]))):
                 raise refusal(other, place, "begin with equal parameters")
-        alike.append(place)
+        same_sums.append(place)
+
+
+def constants(module: nn.Module) -> dict[str, Tensor]:
+    """Frozen parameters and buffers by name."""
+    frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+    return frozen | dict(module.named_buffers())
 
 
 def _state(module: nn.Module) -> list[Tensor]:
@@ -230,7 +235,7 @@ def _state(module: nn.Module) -> list[Tensor]:
 
 
 def check_fit(ensemble: Ensemble, sets: Mapping[str, EvaluationSet], batch_size: int | None) -> None:
-    """Try network and loss on a few examples of each set, of which "train" is the training set."""
+    """Call network and loss on a few examples of each set, of which "train" is the training set."""
     for name, one in sets.items():
         _check_numbers(name, one, len(ensemble.members))
     own = _copied(ensemble.modules[0])

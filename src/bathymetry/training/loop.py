@@ -41,13 +41,10 @@ def train(
 ) -> Trained:
     """Train an ensemble of networks of one architecture: `train(config)` or `train(build, data, epochs=100, …)`.
 
-    Network, loss and data are tried on a few examples first.
-
     "auto" takes the first backend that suits: "stacked" for plain multilayer perceptrons on rows of numbers with mean
     squared error or cross-entropy; "vmap" for other networks with up to 8,192 input numbers per batch on a CPU, and any
-    number on a GPU, where `torch.func` gives what the networks give, so not if a layer is random, recurs or keeps
-    running statistics; else "loop", one network after another, which is up to twice as fast with larger batches
-    (docs/decisions.md has the table). Optimizers other than Adam, AdamW and SGD need "loop".
+    number on a GPU, unless a layer is random, recurs or keeps running statistics; else "loop", one network after
+    another (docs/decisions.md has the timings). Optimizers other than Adam, AdamW and SGD need "loop".
 
     Args:
         build: A `TrainingConfig`, or what makes one network.
@@ -59,7 +56,7 @@ def train(
         checkpoint: Is called with a `Checkpoint` every `checkpoint_every` seconds, and before Ctrl-C or SIGTERM ends
             the training.
         checkpoint_every: Seconds between checkpoints; the first comes after 15 at the latest.
-        resume: A checkpoint of this very training to go on from, as if it had never stopped.
+        resume: A checkpoint of this very training to go on from.
         **fields: Fields of `TrainingConfig`, if `build` is no config.
 
     Returns:
@@ -97,15 +94,21 @@ class TrainingRun:
         self._config = config
         self._train_set = config.train_set(members).to(device, config.dtype)
         self._sets = {name: one.to(device, config.dtype) for name, one in config.evaluation_sets(members).items()}
-        shown = "evaluate_on[{}]"
         if config.evaluate_on is None:
-            shown, self._sets = "{}", {"train": self._train_set, **self._sets}
-        self._ensemble = _ensemble(config, members, device, [self._train_set, *self._sets.values()])
-        named_sets = {"train": self._train_set, **{shown.format(name): one for name, one in self._sets.items()}}
-        check_fit(self._ensemble, named_sets, config.batch_size)
+            self._sets = named = {"train": self._train_set, **self._sets}
+        else:
+            named = {"train": self._train_set, **{f"evaluate_on[{name}]": one for name, one in self._sets.items()}}
+        self._ensemble = _ensemble(config, members, device, list(named.values()))
+        check_fit(self._ensemble, named, config.batch_size)
         self._parameters, self._gradients = self._ensemble.parameters, self._ensemble.gradients
-        _check_room("record_at", len(config.recorded_epochs), len(members) * 16 * len(self._sets))
-        _check_room("snapshots", len(config.snapshots), self._parameters.flat.nbytes)
+        stored = {
+            "record_at": (config.recorded_epochs, 16 * len(members) * len(self._sets)),
+            "snapshots": (config.snapshots, self._parameters.flat.nbytes),
+        }
+        for name, (epochs, size) in stored.items():
+            shown = f"{len(epochs):,} epochs"
+            what = f"what is stored at {shown} takes about"
+            check_memory(name, shown, len(epochs) * (size + _ROW_BYTES), what, "expected fewer epochs")
         self._recorded = frozenset(config.recorded_epochs) | {0, config.num_epochs}
         snapshots = frozenset(config.snapshots) | {config.num_epochs}
         self._recorder = Recorder(members, config.named_measurements, self._recorded, snapshots)
@@ -193,8 +196,8 @@ class TrainingRun:
         self._stepper.step(self._step / self._config.num_steps, lambda position: self._evaluate_again(batch, position))
         self._step += 1
         self._batches += 1
-        for tensor, kept in self._frozen:
-            tensor.copy_(kept)
+        for tensor, copy in self._frozen:
+            tensor.copy_(copy)
 
     def _clip(self) -> None:
         """Scale each member's gradient down to `clip_norm`, as torch.nn.utils.clip_grad_norm_ does."""
@@ -207,7 +210,7 @@ class TrainingRun:
             torch.mul(view, factors.view(-1, *[1] * (view.ndim - 1)), out=self._clipped.views[name])
 
     def _evaluate_again(self, batch: Batch, position: int) -> Tensor:
-        """The loss and gradient of one member, for optimizers that need several in a step."""
+        """Loss and gradient of one member, for optimizers that need several in a step."""
         assert isinstance(self._backend, LoopBackend)
         with torch.random.fork_rng(devices=[]):
             loss = self._backend.differentiate_one(batch, position)
@@ -237,7 +240,7 @@ class TrainingRun:
                 self._freeze()
 
     def _freeze(self) -> None:
-        """Keep the parameters and buffers of members that stopped."""
+        """Copy the parameters and buffers of members that stopped, to restore them after each step."""
         stopped = self._stopped.nonzero().flatten().tolist()
         views = [view[position] for position in stopped for view in self._parameters.views.values()]
         buffers = [one for name, one in self._backend.buffers().items() if int(name.partition("/")[0]) in stopped]
@@ -388,8 +391,3 @@ def _device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError("device", str(device), "this machine has no such device; expected cpu") from error
     return found
-
-
-def _check_room(field: str, count: int, bytes_each: int) -> None:
-    what = f"what is kept at {count:,} epochs takes about"
-    check_memory(field, f"{count:,} epochs", count * (bytes_each + _ROW_BYTES), what, "expected fewer epochs")

@@ -4,7 +4,6 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.errors import InputError, first_line, is_real
 
 Loss = Literal["mse", "cross_entropy"] | Callable[..., Any]
 
@@ -59,7 +58,7 @@ class Criterion:
         self._by_row = not self.is_known or reduction == "batchmean" or isinstance(loss, _BY_ROW)
 
     def to(self, device: torch.device) -> "Criterion":
-        """Move tensors of the loss, such as class weights; returns itself."""
+        """Move tensors of the loss, such as class weights, in place."""
         if isinstance(self.loss, nn.Module):
             self.loss.to(device)
         return self
@@ -107,11 +106,8 @@ class Criterion:
             text = first_line(error)
             if self.is_known or self.takes_model or not ("not callable" in text or "positional argument" in text):
                 raise
-            remedy = (
-                f"{text}; a loss is called with (output, *targets), or with (model, batch) if its first argument is "
-                "named model"
-            )
-            raise InputError("loss", self.name, remedy) from error
+            remedy = "a loss is called with (output, *targets), or with (model, batch) if its first argument is model"
+            raise InputError("loss", self.name, f"{text}; {remedy}") from error
 
     def value(self, raw: Any, rows: int | None = None) -> Tensor:
         """The loss of a batch, a scalar, from what the loss returned; `rows` is the number of its examples."""
@@ -180,7 +176,7 @@ def as_count(count: Any) -> Any:
             remedy = "its count depends on the parameters; expected a count that follows from the batch alone"
             raise InputError("loss", "returns (sum, count)", remedy)
         return count.reshape(())
-    if isinstance(count, bool) or not isinstance(count, Real):
+    if not is_real(count):
         raise InputError("loss", f"gives a {type(count).__name__} as count", "expected (sum, count), both numbers")
     return count
 

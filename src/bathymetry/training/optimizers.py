@@ -1,8 +1,4 @@
-"""Optimizers and learning-rate schedules, and the step that moves all members.
-
-Adam, AdamW and SGD step all members at once with PyTorch's fused kernels; members with equal hyperparameters share a
-parameter group. Any other optimizer of PyTorch gets one instance per member.
-"""
+"""Optimizers, learning-rate schedules, and the step: fused for all members, or one optimizer of PyTorch per member."""
 
 import inspect
 import warnings
@@ -10,21 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import cos, inf, pi
-from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from bathymetry.core.errors import InputError, positive_number
+from bathymetry.core.errors import InputError, is_real, positive_number
 from bathymetry.training.ensemble import StackedTensors, flush_denormals, refusing
 
 Hyperparameter = float | Sequence[float]
 
 _FLUSHED_EVERY = 64  # steps
 _SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
-_LONG_NAMES = {"lr": "learning_rate"}
 _BELOW_ONE = ("beta1", "beta2", "momentum")
 
 
@@ -35,16 +29,16 @@ class Optimizer:
     lr: Hyperparameter = 1e-3
     weight_decay: Hyperparameter = 0.0
 
-    _moments: ClassVar[tuple[str, ...]] = ()
-    _torch: ClassVar[type[torch.optim.Optimizer] | None] = None
+    _moments: ClassVar[tuple[str, ...]]
+    _torch: ClassVar[type[torch.optim.Optimizer]]
 
     def __post_init__(self) -> None:
         for name, value in self.hyperparameters().items():
             limit, below = (1.0, ", below 1") if name in _BELOW_ONE else (inf, "")
             for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-                if not _is_number(one) or not 0 <= float(one) < limit:
+                if not is_real(one) or not 0 <= float(one) < limit:
                     remedy = f"expected a finite number from 0{below}, or a list with one for each member"
-                    raise InputError(_LONG_NAMES.get(name, name), one, remedy)
+                    raise InputError(name, one, remedy)
 
     def hyperparameters(self) -> dict[str, Hyperparameter]:
         """Each hyperparameter by name."""
@@ -57,7 +51,7 @@ class Optimizer:
             columns[name] = value if isinstance(value, Sequence) else [value] * members
             if len(columns[name]) != members:
                 remedy = f"expected one number, or one for each of the {members} members"
-                raise InputError(_LONG_NAMES.get(name, name), tuple(columns[name]), remedy)
+                raise InputError(name, tuple(columns[name]), remedy)
         return [{name: float(values[k]) for name, values in columns.items()} for k in range(members)]
 
 
@@ -78,7 +72,7 @@ class Adam(Optimizer):
     eps: Hyperparameter = 1e-8
 
     _moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
-    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.Adam
+    _torch: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class AdamW(Adam):
 
     weight_decay: Hyperparameter = 1e-2
 
-    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.AdamW
+    _torch: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ class SGD(Optimizer):
     momentum: Hyperparameter = 0.0
 
     _moments: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
-    _torch: ClassVar[type[torch.optim.Optimizer] | None] = torch.optim.SGD
+    _torch: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class Cosine:
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.last) or not 0 <= self.last <= 1:
+        if not is_real(self.last) or not 0 <= self.last <= 1:
             raise InputError("last", self.last, "expected a fraction of the learning rate, from 0 to 1")
 
     def __call__(self, progress: float) -> float:
@@ -158,9 +152,9 @@ class Step:
     by: float = 0.1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.at, Sequence) or any(not _is_number(one) or not 0 <= one <= 1 for one in self.at):
+        if not isinstance(self.at, Sequence) or any(not is_real(one) or not 0 <= one <= 1 for one in self.at):
             raise InputError("at", self.at, "expected fractions of the training, from 0 to 1")
-        if not _is_number(self.by) or not self.by > 0:
+        if not is_real(self.by) or not self.by > 0:
             raise InputError("by", self.by, "expected a positive factor")
 
     def __call__(self, progress: float) -> float:
@@ -183,11 +177,11 @@ def makes_scheduler(schedule: Any) -> bool:
 
 def check_optimizer(optimizer: Any) -> None:
     """Accept an `Optimizer`, or a class or function that makes an optimizer of PyTorch from a list of parameters."""
-    if isinstance(optimizer, Optimizer) and optimizer._torch is not None:
+    if isinstance(optimizer, Adam | SGD):
         return
     expected = "expected bm.Adam(lr=1e-3) or the like, or functools.partial(torch.optim.RMSprop, lr=1e-3)"
     own = isinstance(optimizer, type) and not issubclass(optimizer, torch.optim.Optimizer)
-    if own or isinstance(optimizer, nn.Module | Optimizer | torch.optim.Optimizer) or not callable(optimizer):
+    if own or isinstance(optimizer, nn.Module | torch.optim.Optimizer) or not callable(optimizer):
         name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
         raise InputError("optimizer", name, expected)
     made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
@@ -206,7 +200,7 @@ def check_schedule(schedule: Any) -> None:
         fits = isinstance(made, LRScheduler)
     elif callable(schedule) and not isinstance(schedule, type | nn.Module):
         made = _call("schedule", schedule, 0.0)
-        fits = _is_number(made)
+        fits = is_real(made)
     else:
         raise InputError("schedule", getattr(schedule, "__name__", schedule), expected)
     if not fits:
@@ -235,10 +229,10 @@ class Stepper:
             self._optimizers = [self._stacked(optimizer, parameters, gradients)]
         else:
             self._optimizers = [_of_member(optimizer, parameters, gradients, k) for k in range(parameters.members)]
-        self._factor: Callable[[float], Any] = Constant() if schedule is None else schedule  # type: ignore[assignment]
+        self._factor: Callable[[Any], Any] = Constant() if schedule is None else schedule
         self._schedulers: list[Any] = []
         if makes_scheduler(schedule):
-            self._schedulers = [self._factor(one) for one in self._optimizers]  # type: ignore[arg-type]
+            self._schedulers = list(map(self._factor, self._optimizers))  # type: ignore[arg-type]
         groups = [group for one in self._optimizers for group in one.param_groups if "lr" in group]
         self._rates = [(group, group["lr"]) for group in groups]
         step = type(self._optimizers[0]).step
@@ -263,7 +257,6 @@ class Stepper:
             if "beta1" in group:
                 group["betas"] = (group.pop("beta1"), group.pop("beta2"))
             groups.append(group)
-        assert optimizer._torch is not None
         made = optimizer._torch(groups, fused=True)  # type: ignore[call-arg]
         for tensor, state in states.items():
             made.state[tensor] = {"step": torch.tensor(0.0, device=tensor.device), **state}
@@ -320,15 +313,11 @@ def _pieces(stacked: StackedTensors, chosen: Sequence[int] | None) -> list[Tenso
 def _of_member(
     factory: OptimizerFactory, parameters: StackedTensors, gradients: StackedTensors, position: int
 ) -> torch.optim.Optimizer:
-    own = {name: nn.Parameter(view) for name, view in parameters.member(position).items()}
-    for name, gradient in gradients.member(position).items():
-        own[name].grad = gradient
-    made: torch.optim.Optimizer = _call("optimizer", factory, list(own.values()))
+    own = [nn.Parameter(view) for view in parameters.member(position).values()]
+    for parameter, gradient in zip(own, gradients.member(position).values(), strict=True):
+        parameter.grad = gradient
+    made: torch.optim.Optimizer = _call("optimizer", factory, own)
     return made
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 _KNOWN = "a threshold is known for SGD, Adam and AdamW, and for torch.optim's SGD, Adam, AdamW and RMSprop"
@@ -349,12 +338,10 @@ def stability_threshold(optimizer: Optimizer | torch.optim.Optimizer) -> float:
     arXiv:2103.00065, and 2022, arXiv:2207.14484.
 
     Args:
-        optimizer: SGD, Adam or AdamW with one value for each hyperparameter; or PyTorch's own SGD, Adam, AdamW or
-            RMSprop, whose parameter groups agree.
+        optimizer: SGD, Adam or AdamW; or PyTorch's own, or its RMSprop. Members and parameter groups must agree.
 
     Returns:
-        The threshold on the largest eigenvalue of the Hessian; for Adam, AdamW and RMSprop on that of the
-        preconditioned Hessian.
+        The threshold on the largest eigenvalue of the (preconditioned) Hessian.
 
     Raises:
         InputError: If a hyperparameter differs between members or groups, or no threshold is known.
@@ -365,7 +352,7 @@ def stability_threshold(optimizer: Optimizer | torch.optim.Optimizer) -> float:
         >>> stability_threshold(torch.optim.SGD([torch.zeros(1)], lr=0.1, momentum=0.5))
         30.0
     """
-    if isinstance(optimizer, Optimizer) and optimizer._torch is not None:
+    if isinstance(optimizer, Adam | SGD):
         kind, groups = optimizer._torch, [dict[str, Any](optimizer.hyperparameters())]
         for name, value in groups[0].items():
             if isinstance(value, Sequence):

@@ -143,10 +143,7 @@ class Recorder:
             self.snapshots[epoch] = {name: one.to(device) for name, one in snapshot.items()}
 
     def dataset(self, steps: Mapping[int, int], sets: Mapping[str, int], attributes: Mapping[str, str]) -> xr.Dataset:
-        """Everything recorded, over (member, epoch), `split` and the axes that measurements name.
-
-        `steps` has the epochs, `sets` the number of examples of each set.
-        """
+        """Everything recorded; `steps` has the steps of each epoch, `sets` the number of examples of each set."""
         rows = {name: stacked.cpu().numpy() for name, stacked in self.state()["rows"].items()}
         variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
         coordinates: dict[str, object] = {"member": list(self._members), "epoch": list(steps), "split": list(sets)}
@@ -170,9 +167,11 @@ class Recorder:
 def evaluate(
     backend: Backend, ensemble: Ensemble, examples: EvaluationSet
 ) -> tuple[Float[Tensor, " member"], Float[Tensor, " member"] | None]:
-    """Loss and accuracy over a whole set, however it is cut into passes; no accuracy without classes."""
-    # a loss with a formula is summed for all members at once, a known loss is weighted by what the mean of each pass
-    # was divided by, and for any other loss the outputs of the whole set are collected
+    """Loss and accuracy over a whole set, however it is cut into passes; no accuracy without classes.
+
+    A loss with a formula is summed for all members at once, a known loss is weighted by what the mean of each pass was
+    divided by, and for any other loss the outputs of the whole set are collected.
+    """
     data, criterion, formula, members = examples.examples, ensemble.criterion, ensemble.formula, len(ensemble.members)
     size = max(256, _PASS_BYTES // (4 * max(1, data.inputs[0].numel(), 32 * members)))
     total, weight, correct, counted = torch.zeros(4, members, dtype=torch.float64).unbind()

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from os import PathLike
@@ -22,13 +22,13 @@ from bathymetry.core.system import get, put
 from bathymetry.core.tensors import fixed_tensors, running_statistics
 from bathymetry.models.mlp import MLPConfig
 from bathymetry.training.checkpoint import Checkpoint, packed, unpacked
-from bathymetry.training.ensemble import build_members
+from bathymetry.training.ensemble import build_members, constants
 
 _FORMAT = 2
 
 
 class StackedParameters(dict[str, Tensor]):
-    """Parameters of all members, name → (member, *shape), with one of the networks; None if it is not known."""
+    """Parameters of all members, name → (member, *shape), with one of the networks if it is known."""
 
     def __init__(self, tensors: Mapping[str, Tensor], network: nn.Module | None) -> None:
         super().__init__(tensors)
@@ -37,7 +37,7 @@ class StackedParameters(dict[str, Tensor]):
 
 @dataclass(frozen=True)
 class Origin:
-    """How the networks were built, so that they can be built again from a file."""
+    """How the networks were built."""
 
     architecture: str
     seed: int
@@ -54,7 +54,7 @@ class Trained:
             split is "train" and "test" or the names of `evaluate_on`; every measurement by its name; NaN from where a
             member diverged. `diverged` and `stopped_at` (an epoch, −1 for never) say how each member ended.
         parameters: The trained parameters, name → (member, *shape).
-        snapshots: Parameters at the epochs asked for and at the end: epoch → name → (member, *shape).
+        snapshots: Parameters at the chosen epochs and at the end: epoch → name → (member, *shape).
         members: Numbers of the members.
         backend: How they were trained: "stacked", "vmap" or "loop".
         note: Why they were trained one by one, where the optimizer decided that; empty otherwise.
@@ -86,12 +86,21 @@ class Trained:
         object.__setattr__(self, "snapshots", snapshots)
 
     def __repr__(self) -> str:
-        first, count = self.members.start, len(self.members)
-        who = f"{count} members" if count > 1 else f"member {first}"
-        numbers = f" ({first} to {first + count - 1})" if first > 0 and count > 1 else ""
+        first, last = self.members.start, self.members.stop - 1
+        who = f"members {first} to {last}" if last > first else f"member {first}"
         size = sum(stacked[0].numel() for stacked in self.parameters.values())
-        what = f"{self._origin.architecture}, {size:,} parameters"
-        return f"Trained({who}{numbers} of {what}, {int(self.record.epoch[-1]):,} epochs{self._ended()})"
+        words = [
+            f"{who} of {self._origin.architecture}",
+            f"{size:,} parameters",
+            f"{int(self.record.epoch[-1]):,} epochs",
+        ]
+        diverged = int(self.record.diverged.sum())
+        if "loss" in self.record and diverged < len(self.members):
+            losses = self.record.loss.isel(split=0, epoch=-1)
+            words.append(f"median of the last {losses.split.item()} loss {short(float(np.nanmedian(losses)))}")
+        if diverged:
+            words.append(f"{diverged} diverged")
+        return f"Trained({', '.join(words)})"
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>{self.record._repr_html_()}"
@@ -100,8 +109,7 @@ class Trained:
     def theta(self) -> Float[Tensor, "member parameter"]:
         """Every member's trained parameters as one vector, as `LossSurface` lays them out.
 
-        Refused if members differ in anything else, such as the running statistics of BatchNorm: a surface would
-        evaluate all of them with those of one.
+        Refused if members differ in anything else, such as the running statistics of BatchNorm.
         """
         self._check_parameters_suffice()
         return _flat(self.parameters, self.parameters)
@@ -138,7 +146,7 @@ class Trained:
         return module.eval()
 
     def networks(self) -> list[nn.Module]:
-        """Return `model(member)` of every member."""
+        """Return every member as an ordinary network."""
         return [self.model(member) for member in self.members]
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -155,18 +163,19 @@ class Trained:
             is_text = one.dtype.kind in "OU"  # `split`
             record[str(name)] = [list(one.dims), one.values.tolist() if is_text else torch.as_tensor(one.values.copy())]
         state = {
+            "format": _FORMAT,
             "record": record,
             "coordinates": list(map(str, self.record.coords)),
             "attributes": dict(self.record.attrs),
             "parameters": self.parameters,
             "snapshots": self.snapshots,
-            "fixed": [_fixed(module, self.parameters) for module in self._modules],
+            "fixed": [constants(module) for module in self._modules],
             "members": [self.members.start, self.members.stop],
             "backend": self.backend,
             "note": self.note,
             "origin": asdict(self._origin),
         }
-        saved = packed({"format": _FORMAT, **state})
+        saved = packed(state)
         text = canonical(dict(saved.state)).decode()
         metadata = {"state": text, "digest": _digest(text, saved.tensors)}
         put(path_of("path", path), safetensors.torch.save(dict(saved.tensors), metadata))
@@ -179,9 +188,9 @@ class Trained:
         if self._origin.bare:
             return
         self._check_networks()
-        fixed = [fixed_tensors(module, self.parameters) for module in self._modules]
+        first, *others = [fixed_tensors(module, self.parameters) for module in self._modules]
         names = [f"{name}.running_mean" if name else "running_mean" for name in running_statistics(self._modules[0])]
-        names += [name for name, one in fixed[0].items() if any(not _same(one, other.get(name)) for other in fixed[1:])]
+        names += [name for name, one in first.items() if not all(_same(one, other.get(name)) for other in others)]
         if names:
             remedy = (
                 "a surface would measure all members with those of one network: expected a surface for each, "
@@ -189,17 +198,6 @@ class Trained:
                 "weights alone are in trained.parameters and trained.snapshots"
             )
             raise InputError("theta", f"parameters without {names[0]}, in which members differ", remedy)
-
-    def _ended(self) -> str:
-        """In a few words, how training ended."""
-        diverged = int(self.record.diverged.sum())
-        words = [f"{diverged} diverged"] if diverged else []
-        if "loss" in self.record and diverged < len(self.members):
-            splits = self.record.split.values.tolist()
-            split = "train" if "train" in splits else splits[0]
-            last = short(float(np.nanmedian(self.record.loss.sel(split=split).isel(epoch=-1))))
-            words.insert(0, f"last {split} loss {'median ' if len(self.members) > 1 else ''}{last}")
-        return f"; {', '.join(words)}" if words else ""
 
 
 def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | None = None) -> Trained:
@@ -234,47 +232,31 @@ def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | Non
     coordinates = {name: variables.pop(name) for name in state["coordinates"]}
     mlp = state["origin"]["mlp"]
     config = MLPConfig(tuple(mlp["widths"]), mlp["activation"]) if mlp else None
-    origin = Origin(**{**state["origin"], "mlp": config})
-    members, parameters = range(*state["members"]), state["parameters"]
-    maker = build if build is not None else config
-    modules = () if maker is None else _rebuilt(maker, members, origin.seed, parameters, state["fixed"])
+    members, build = range(*state["members"]), build or config
     return Trained(
         record=xr.Dataset(variables, coordinates, state["attributes"]),
-        parameters=parameters,
-        snapshots=state["snapshots"],
+        **{name: state[name] for name in ("parameters", "snapshots", "backend", "note")},
         members=members,
-        backend=state["backend"],
-        note=state["note"],
-        _origin=origin,
-        _modules=modules,
+        _origin=Origin(**{**state["origin"], "mlp": config}),
+        _modules=() if build is None else _rebuilt(build, members, state),
     )
 
 
-def _rebuilt(
-    build: Callable[[], nn.Module],
-    members: range,
-    seed: int,
-    parameters: Mapping[str, Tensor],
-    fixed: Sequence[Mapping[str, Tensor]],
-) -> tuple[nn.Module, ...]:
+def _rebuilt(build: Callable[[], nn.Module], members: range, state: Mapping[str, Any]) -> tuple[nn.Module, ...]:
     """Build the members as for the training, with the buffers and frozen parameters that were saved."""
-    dtype = next(iter(parameters.values())).dtype
-    modules = tuple(module.to(dtype) for module in build_members(build, members, seed, same_start=True))
-    for module, saved in zip(modules, fixed, strict=True):
+    shapes = {name: one[0].shape for name, one in state["parameters"].items()}
+    dtype = next(iter(state["parameters"].values())).dtype
+    built = build_members(build, members, state["origin"]["seed"], same_start=True)
+    modules = tuple(module.to(dtype) for module in built)
+    for module, saved in zip(modules, state["fixed"], strict=True):
         own = dict(module.named_parameters()) | dict(module.named_buffers())
-        wanted = {name: one[0].shape for name, one in parameters.items()} | {n: t.shape for n, t in saved.items()}
-        if {name: one.shape for name, one in own.items()} != wanted:
+        if {name: one.shape for name, one in own.items()} != shapes | {name: one.shape for name, one in saved.items()}:
             remedy = "expected the function that made the networks of this training"
             raise InputError("build", f"a function that makes another {type(module).__name__}", remedy)
         with torch.no_grad():
             for name, one in saved.items():
                 own[name].copy_(one)
     return modules
-
-
-def _fixed(module: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Frozen parameters and buffers."""
-    return {name: p for name, p in module.named_parameters() if name not in parameters} | dict(module.named_buffers())
 
 
 def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
