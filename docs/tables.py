@@ -10,9 +10,9 @@ import json
 import tomllib
 from pathlib import Path
 
+from bathymetry.report.sections import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.reference import reference_verdicts
 
 DOCS = Path(__file__).parent
 P_HOLM = {one["id"]: one["p_holm"] for one in json.loads((DOCS.parent / "results" / "claims.json").read_text("utf-8"))}

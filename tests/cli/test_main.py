@@ -132,7 +132,7 @@ def test_a_foreign_folder_is_refused_before_anything_is_done(capsys, out):
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
 
 
-def test_a_plan_is_told_and_nothing_is_done(capsys, out):
+def test_a_plan_is_printed_and_nothing_is_done(capsys, out):
     status, words, _ = said(capsys, *SMOKE, "--members", "25", "--plan", "--out", str(out))
     assert status == 0
     assert "150 networks, 0 of them stored; 18 chunks to train" in words
@@ -161,7 +161,7 @@ def test_a_plan_sums_to_what_training_measuring_and_drawing_take(capsys, out):
     assert sum(seconds(one.partition(";")[0]) for one in each) == pytest.approx(parts["training"], abs=9 * 30 + 30)
 
 
-def test_what_is_measured_is_told_beside_the_time_of_training(capsys, out):
+def test_a_plan_has_the_times_of_training_and_of_measuring(capsys, out):
     short = ["run", "interpolation", "--preset", "smoke", "--members", "1", "--epochs", "1", "--out", str(out)]
     short += ["--train-examples", "200", "--test-examples", "50"]
     _, words, _ = said(capsys, *short, "--plan")
@@ -336,7 +336,7 @@ def test_an_output_folder_that_can_not_be_one_is_refused_in_one_sentence(capsys,
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "loop", "nowhere"]
 
 
-def test_a_second_process_is_told_that_the_folder_is_worked_in(capsys, tmp_path):
+def test_a_second_process_is_refused_the_folder(capsys, tmp_path):
     with output_folder(tmp_path / "out"):
         assert "another process is working in it" in refused(capsys, *SMOKE, "--out", str(tmp_path / "out"))
         assert "another process is working in it" in refused(capsys, "report", str(tmp_path / "out"))
@@ -350,7 +350,7 @@ def test_a_folder_that_was_deleted_while_worked_in_can_be_continued(tmp_path):
         assert (folder / "units" / "a").read_bytes() == b"stored"
 
 
-def test_results_of_a_later_version_are_said_and_not_overwritten(capsys, out):
+def test_results_of_a_later_version_are_reported_and_not_overwritten(capsys, out):
     write_results(out / "depth-function" / "result.nc", xr.DataTree(xr.Dataset()))
     later = xr.DataTree(xr.Dataset({"a": 1.0}))
     later.attrs = {"schema_version": 99, "study": '"depth-function"'}
@@ -376,7 +376,7 @@ def test_hidden_widths_are_given_as_the_help_shows_them_or_one_by_one(capsys, ou
     ("broken", "what"),
     [('return r["loss"].sel(split="train").isel(epoch=-1)\n', "verdicts"), ("return dots(", "figures")],
 )
-def test_a_mistake_in_a_study_of_ones_own_is_said_with_its_line_once_the_page_is_written(capsys, out, broken, what):
+def test_a_mistake_in_a_study_of_ones_own_is_reported_with_its_line_once_the_page_is_written(capsys, out, broken, what):
     source = (Path(__file__).parents[1] / "execution" / "own_study.py").read_text(encoding="utf-8")
     assert broken in source
     at = source.index(broken)

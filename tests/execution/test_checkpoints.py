@@ -1,4 +1,4 @@
-"""A checkpoint that is not what was stored is said, set aside and not gone on from."""
+"""A checkpoint that is not what was stored is reported, quarantined and not continued from."""
 
 import json
 import random
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import bathymetry as bm
-from bathymetry.execution import training
-from bathymetry.execution.training import train_chunk
+from bathymetry.execution import run
+from bathymetry.execution.run import train_chunk
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
 from bathymetry.store.chunks import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint
@@ -52,7 +52,7 @@ def interrupted(out, study=STUDY, members=MEMBERS, steps=13):
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CHECKPOINT_EVERY", 0.0)
+        patch.setattr(run, "CHECKPOINT_EVERY", 0.0)
         patch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
         with pytest.raises(Stopped):
             train_chunk(study, 0, name_of(study), members, out, stop)
@@ -121,7 +121,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_said_and_set_aside_and_training_begins_anew(damage, tmp_path, whole):
+def test_a_damaged_checkpoint_is_reported_and_quarantined_and_training_starts_again(damage, tmp_path, whole):
     damaged = damage(whole[1])
     place_in(tmp_path).write_bytes(damaged)
     (sentence,) = ends(tmp_path, whole[0])
@@ -213,5 +213,5 @@ def test_a_folder_and_an_earlier_format_are_set_aside(tmp_path, whole):
 
 def test_what_is_stored_comes_back(tmp_path):
     place = tmp_path / "units" / "name" / "0-1.safetensors"
-    write_checkpoint(place, {"a": torch.ones(2).numpy()}, json.loads('{"step": 3}'))
+    write_checkpoint(checkpoint_path(place), {"a": torch.ones(2).numpy()}, json.loads('{"step": 3}'))
     assert unseal(checkpoint_path(place))[1] == {"config": "name", "state": {"step": 3}}

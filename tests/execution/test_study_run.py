@@ -21,7 +21,7 @@ THREADS = str(Path(__file__).with_name("threads_study.py"))
 
 
 class Listener:
-    """Hears what a run says."""
+    """Collects what a run reports."""
 
     def __init__(self):
         self.said, self.begun, self.units = [], [], []
@@ -66,7 +66,7 @@ def test_members_that_are_stored_are_not_trained_again(tmp_path):
     xr.testing.assert_equal(third.results["main"].to_dataset(), second.results["main"].to_dataset())
 
 
-def test_other_settings_stand_beside_and_the_earlier_ones_come_back_without_training(tmp_path):
+def test_other_settings_are_stored_as_well_and_the_earlier_ones_come_back_without_training(tmp_path):
     first = run(tmp_path, members=6)
     run(tmp_path, members=6, epochs=7)
     listener = Listener()
@@ -76,7 +76,7 @@ def test_other_settings_stand_beside_and_the_earlier_ones_come_back_without_trai
 
 
 @pytest.mark.parametrize("which", [max, min], ids=["an ensemble", "a joint measurement"])
-def test_a_damaged_unit_is_said_set_aside_and_computed_again(tmp_path, which):
+def test_a_damaged_chunk_is_reported_quarantined_and_computed_again(tmp_path, which):
     first = run(tmp_path, members=6)
     path = which(units_in(tmp_path), key=lambda one: one.stat().st_size)
     path.write_bytes(path.read_bytes()[:-5])
@@ -99,7 +99,7 @@ def test_a_joint_measurement_sees_the_parameters_of_both_ensembles(tmp_path):
     assert difference["member"].values.tolist() == list(range(6))
 
 
-def test_what_training_and_measuring_took_is_kept_and_added_up(tmp_path):
+def test_the_times_of_training_and_measuring_are_stored_and_added_up(tmp_path):
     begun = time.perf_counter()
     first = run(tmp_path, members=12).results.attrs["seconds"]
     assert first.keys() == {"main", "between"}
@@ -172,7 +172,7 @@ def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, mo
 def test_looking_changes_nothing(tmp_path):
     study = bm.studies.find(OWN)
     work = compare(tmp_path / "nowhere", study.preset("smoke", members=25).planned)
-    assert (work.num_chunks, work.members, work.reused) == (6, 50, 0)
+    assert (len(work.todo), work.members, work.reused) == (6, 50, 0)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -193,7 +193,7 @@ def test_stored_results_are_judged_and_drawn_without_training(tmp_path):
         (None, "no such"),
     ],
 )
-def test_a_file_that_is_no_study_is_said(tmp_path, content, words):
+def test_a_file_that_is_no_study_is_refused(tmp_path, content, words):
     path = tmp_path / "mine.py"
     if content is not None:
         path.write_text(content)
@@ -210,8 +210,8 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
 
 KILLED = """
 import sys
-import bathymetry.execution.training as training
-training.CHECKPOINT_EVERY = 0.05
+import bathymetry.execution.run as run
+run.CHECKPOINT_EVERY = 0.05
 import bathymetry as bm
 bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)
 """

@@ -13,7 +13,7 @@ def verdict(kind, *parts):
     return Verdict(kind, "undecided", made, 10, None)
 
 
-def test_a_share_of_one_half_lies_in_the_middle_where_nothing_is_said():
+def test_a_share_of_one_half_is_neutral_and_lies_in_the_middle():
     (effect,) = effects(verdict("majority", (0.5, (0.0, 1.0))))
     assert effect.middle == effect.neutral == 50
     assert effect.low == 100 - effect.high

@@ -335,7 +335,7 @@ def test_claims_that_could_not_be_tested_say_why_and_show_the_reference_run(html
     assert "In that run 10 of 10 fit." in row
 
 
-def test_a_finding_that_gives_its_reason_is_not_told_it_twice():
+def test_the_reason_of_a_finding_is_not_repeated():
     unjudged = Verdict("majority", "not tested", (), 0, None, "those networks were not run")
     row = Judged("depth-function.c", "Deep is faster.", "Epochs to fit.", unjudged, "Those networks were not run.")
     told = page(replace(report(), studies=(replace(section("depth-function", (loss_figure(1),)), claims=(row,)),)))
@@ -364,7 +364,7 @@ def test_the_rule_of_a_claim_is_shown_once_as_sentences():
     assert shown.count("A slope. Supported if it lies below zero.") == 1
 
 
-def test_words_that_hold_for_every_claim_are_said_once(html):
+def test_words_that_hold_for_every_claim_are_written_once(html):
     assert html.count("divided by the number of parts") == 1
     assert html.count("a two-sided test at 5") <= 1
 

@@ -54,7 +54,7 @@ def test_what_the_reference_run_had_more_of_follows_from_the_settings():
     assert "mnist for data (here strokes)" in words
 
 
-def test_a_run_with_the_settings_of_the_reference_run_is_not_told_apart_from_it():
+def test_a_run_with_the_settings_of_the_reference_run_does_not_differ_from_it():
     assert compared(run("trajectory", data={"cos": "cos(x)"})) == ""
 
 

@@ -91,7 +91,7 @@ def test_python_loads_no_study_by_what_is_stored(made, out):
     assert not (made / "ran").exists()
 
 
-def test_a_named_study_without_results_in_the_folder_is_said(out, made):
+def test_a_named_study_without_results_in_the_folder_is_refused(out, made):
     shutil.rmtree(out / "own-width")
     with pytest.raises(InputError, match="holds no results of the study own-width"):
         publish(out, [str(OWN)])
@@ -306,7 +306,7 @@ def test_a_damaged_result_is_put_together_again_from_its_chunks(out, damage, und
     assert claims_in(out) == claims
 
 
-def test_a_damaged_result_without_its_chunks_is_said_and_keeps_no_other_from_the_page(out, undrawn):
+def test_a_damaged_result_without_its_chunks_is_reported_and_keeps_no_other_from_the_page(out, undrawn):
     shutil.rmtree(out / "units")
     for name in ("depth-function", "own-width"):
         path = out / name / "result.nc"

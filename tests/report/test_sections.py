@@ -21,7 +21,7 @@ def out(tmp_path, monkeypatch):
     return Path("out")
 
 
-def test_a_result_alone_in_its_folder_has_no_other_beside_it(out):
+def test_a_folder_with_one_result_has_no_other_result(out):
     run_study(OWN, preset="smoke", out=out, members=2)
     run_study(OWN, preset="smoke", out=out, members=3)
     assert other_results(shown(out)) == []

@@ -66,14 +66,14 @@ def test_chunks_that_ended_early_are_filled_up_with_nan(tmp_path):
     assert record["train_loss"].isnull().sum("epoch").values.tolist() == [0, 0, 2, 2]
 
 
-def test_a_member_that_is_not_stored_is_said(tmp_path):
+def test_a_member_that_is_not_stored_is_named(tmp_path):
     kept(tmp_path, range(3))
     with pytest.raises(StorageError, match="no member 3"):
         load(tmp_path, NAME, range(5))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "foreign", "renamed"])
-def test_a_damaged_chunk_is_said_and_quarantined_and_nothing_is_deleted(tmp_path, damage):
+def test_a_damaged_chunk_is_reported_and_quarantined_and_nothing_is_deleted(tmp_path, damage):
     kept(tmp_path, range(3), range(3, 6))
     path = chunk_path(tmp_path, NAME, range(3))
     content = path.read_bytes()

@@ -48,7 +48,7 @@ def test_a_second_process_is_kept_out(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_place_without_permission_is_said(tmp_path):
+def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="can't be written"), output_folder(tmp_path / "out"):
         pass

@@ -13,8 +13,7 @@ import xarray as xr
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.identity import digest
-from bathymetry.store.results import OutdatedError, read_results, write_results
-from bathymetry.store.tables import export
+from bathymetry.store.results import OutdatedError, export, read_results, write_results
 
 
 def results():
@@ -105,7 +104,7 @@ def test_the_hdf5_library_never_sees_a_damaged_file(tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_a_file_of_an_earlier_schema_is_said_and_read_as_it_is_where_asked_for(tmp_path):
+def test_a_file_of_an_earlier_schema_is_refused_and_with_earlier_read_as_it_is(tmp_path):
     path = tmp_path / "result.nc"
     stored_by_an_earlier_version(path)
     with pytest.raises(OutdatedError, match=r"by an earlier version of Bathymetry: run the study again"):
@@ -152,7 +151,7 @@ def test_a_file_that_leads_to_others_or_unpacks_without_bound_is_refused(tmp_pat
     assert any(word in str(caught.value.__cause__) for word in ("elsewhere is in another file", "would unpack"))
 
 
-def test_a_later_schema_and_a_missing_file_and_a_folder_in_its_place_are_said(tmp_path):
+def test_a_later_schema_and_a_missing_file_and_a_folder_in_its_place_are_refused(tmp_path):
     with pytest.raises(StorageError, match="there is no such file"):
         read_results(tmp_path / "result.nc")
     (tmp_path / "result.nc").mkdir()
@@ -202,7 +201,7 @@ def test_results_are_written_without_a_temporary_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
-def test_tables_hold_every_number_beside_its_coordinates(tmp_path, kind, read):
+def test_tables_hold_every_number_next_to_its_coordinates(tmp_path, kind, read):
     paths = export(results(), tmp_path, kind)
     tables = {path.stem: read(path) for path in paths}
     assert set(tables) == {"main-network-member-epoch", "main-network-member", "main-whole", "grid-images"}

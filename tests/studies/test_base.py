@@ -14,12 +14,12 @@ from pydantic import Field
 import bathymetry as bm
 from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.execution.run import run_study
-from bathymetry.execution.training import train_chunk
+from bathymetry.execution.run import run_study, train_chunk
 from bathymetry.execution.work import compare
 from bathymetry.studies import ImageStudy, find
 from bathymetry.studies.arrays import listed, means
 from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.families import read_once
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
 ROOT = Path(__file__).parents[2]
@@ -159,14 +159,14 @@ def test_each_stored_chunk_is_read_once(tmp_path, monkeypatch):
 
 
 def test_listing_loads_no_study():
-    code = "import sys; from bathymetry.studies.catalogue import listed; listed(); print(sorted(sys.modules))"
+    code = "import sys; from bathymetry.studies.catalogue import entries; entries(); print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not any(name in loaded for name in ("'torch'", "'xarray'", "'pydantic'", "bathymetry.studies.capacity"))
     assert SHIPPED["capacity"].question == "Do more parameters generalise better?"
 
 
 @pytest.mark.parametrize("where", ["json:loads", "json:nothing", "no_such_module:Study"])
-def test_an_import_that_is_no_study_is_said(where):
+def test_an_import_that_is_no_study_is_refused(where):
     with pytest.raises(InputError, match="study = "):
         find(where)
 
@@ -181,3 +181,33 @@ def test_means_have_the_digits_that_their_intervals_support_and_numbers_their_na
 def test_the_words_of_a_figure_name_what_there_is_one_of_for_each():
     first = find("depth-function").figures()[0]
     assert first.words == "Figures 1 and 2: Training loss on each function"
+
+
+def test_studies_of_one_run_read_each_data_set_once(monkeypatch):
+    names, load = [], bm.load
+    monkeypatch.setattr("bathymetry.data.load", lambda name: names.append(name) or load(name))
+    with read_once():
+        for name in ("capacity", "depth-classification", "capacity"):
+            assert len(find(name).preset("smoke", data="digits").examples.train) == 1500
+    assert names == ["digits"]
+
+
+def test_the_docstring_of_a_figure_says_how_to_read_it():
+    class Own(bm.Study):
+        """What is drawn?"""
+
+        @bm.figure("One")
+        def one(self, r):
+            """Each dot is
+            one member.
+            """
+
+        @bm.figure("Other", reading="As said.")
+        def other(self, r):
+            """Something else."""
+
+        @bm.figure("None")
+        def nothing(self, r):
+            pass
+
+    assert [one.reading for one in Own.figures()] == ["Each dot is one member.", "As said.", ""]

@@ -8,7 +8,7 @@ import bathymetry as bm
 from bathymetry.core.errors import InputError
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.capacity import Capacity
-from bathymetry.studies.wording import network_name
+from bathymetry.studies.settings import network_name
 
 FULL = Capacity.preset("full")
 COUNTS = [parameter_count([784, *hidden, 10]) for hidden in FULL.networks]
@@ -66,7 +66,7 @@ def test_the_best_network_is_named_once(loss, words):
     assert FULL.accuracy_by_parameters(whole)[1].count("952,410") == 1
 
 
-def test_a_gap_that_opens_is_seen_over_all_networks():
+def test_a_gap_that_grows_is_measured_over_all_networks():
     decided = verdicts(lambda p: 0.1, lambda p: 0.1 + np.log(p), lambda p: 0.9, lambda p: 0.8)
     assert decided["c"] == "supported"
 
@@ -96,7 +96,7 @@ def test_results_have_what_the_schema_promises(run):
     assert few["label_noise"].values.tolist() == [0.0, 0.2]
 
 
-def test_a_share_of_the_labels_is_drawn_anew():
+def test_a_share_of_the_labels_is_drawn_at_random():
     noisy = Capacity.preset("smoke").planned.ensembles[-1].config
     changed = (noisy.targets(range(4)) != noisy.data.train.targets).double().mean(1)
     assert (changed <= 0.2).all()

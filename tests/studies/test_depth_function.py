@@ -137,7 +137,7 @@ def test_networks_of_ones_own_are_what_a_claim_without_a_mark_is_about():
     assert found["d"].finding == "Not tested: this run did not include network deep and shallow."
 
 
-def test_networks_beside_those_named_change_nothing_of_a_claim_with_a_number():
+def test_other_networks_do_not_change_a_claim_with_a_number():
     more = {"networks": (*NETWORKS, "8"), "widths": ((250,), (32, 16, 9), (24, 16, 10, 8, 4), (8,))}
     fit_at = {"cos": dict.fromkeys(NETWORKS, 500) | {"8": 1400}, "arcsinh": dict.fromkeys(NETWORKS, 200) | {"8": 1400}}
     found = verdicts(made(fit_at, **more))

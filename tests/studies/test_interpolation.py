@@ -10,8 +10,8 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry import models
 from bathymetry.models.mlp import parameter_count
+from bathymetry.studies.arrays import number
 from bathymetry.studies.interpolation import ALPHAS, Between, Interpolation
-from bathymetry.studies.wording import number
 
 FULL = Interpolation.preset("full")
 PAIRINGS = ("independent", "shared", "aligned")

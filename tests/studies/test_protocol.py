@@ -98,7 +98,7 @@ def test_settings_that_no_marked_claim_is_about_do_not_keep_it_from_being_tested
          "this run used 9,000 training examples and 4 epochs"),
     ],
 )  # fmt: skip
-def test_what_a_claim_needs_and_what_was_run_is_said(name, changes, words):
+def test_a_claim_that_is_not_tested_names_what_it_needs_and_what_was_run(name, changes, words):
     assert departure_of(results(find(name), **changes)) == words
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from bathymetry.report.sections import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.reference import reference_verdicts
 
 RESULTS = Path(__file__).parents[2] / "results"
 

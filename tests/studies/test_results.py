@@ -2,8 +2,9 @@ import numpy as np
 import xarray as xr
 
 import bathymetry as bm
+from bathymetry.execution.run import assemble
 from bathymetry.studies import JointMeasurement
-from bathymetry.studies.plan import PlannedEnsemble, assemble
+from bathymetry.studies.base import PlannedEnsemble
 
 
 def record(value, members=2, epochs=2):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from bathymetry.cli.parsing import as_text, flag_of, parse
+from bathymetry.cli.parsing import parse
 from bathymetry.cli.terminal import print_verdicts, say
 from bathymetry.core.errors import InputError
 from bathymetry.studies import find
-from bathymetry.studies.catalogue import listed
-from bathymetry.studies.settings import PRESETS
+from bathymetry.studies.catalogue import entries
+from bathymetry.studies.settings import PRESETS, as_text, flag_of
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.studies import Study
@@ -27,10 +27,9 @@ class ListCommand:
 
 
 def list_(arguments: list[str]) -> None:
-    """`bathymetry list`: the studies with their questions."""
     parse(ListCommand, "list", arguments)
     part = ""
-    for name, study in listed().items():
+    for name, study in entries().items():
         if study.part != part:
             say(f"\n{study.part}" if part else study.part)
             part = study.part
@@ -45,7 +44,6 @@ class ShowCommand:
 
 
 def show(arguments: list[str]) -> None:
-    """`bathymetry show STUDY`: its settings, its claims and how each is decided, its figures."""
     from bathymetry.stats.verdict import SEVERAL
 
     study = find(parse(ShowCommand, "show", arguments).study)
@@ -97,9 +95,8 @@ class ReportCommand:
 
 
 def report(arguments: list[str]) -> None:
-    """`bathymetry report DIR`: the page again, from what is stored."""
     command = parse(ReportCommand, "report", arguments)
-    if str(command.folder) in listed() and not command.folder.exists():
+    if str(command.folder) in entries() and not command.folder.exists():
         raise InputError("folder", command.folder, "expected the output folder, whose page has all of its studies")
     from bathymetry.report.publishing import publish
 
@@ -117,11 +114,9 @@ class ExportCommand:
 
 
 def export(arguments: list[str]) -> None:
-    """`bathymetry export DIR --format csv|parquet`: stored results as plain tables."""
     command = parse(ExportCommand, "export", arguments)
     from bathymetry.store.folder import is_output_folder
-    from bathymetry.store.results import read_results
-    from bathymetry.store.tables import export
+    from bathymetry.store.results import export, read_results
 
     results = sorted(command.folder.glob("*/result*.nc")) if is_output_folder(command.folder) else []
     if not results:
@@ -145,7 +140,6 @@ class DataCommand:
 
 
 def data(arguments: list[str]) -> None:
-    """`bathymetry data`: the data sets with their digests; `bathymetry data fetch NAME` downloads one."""
     if arguments and arguments[0].lower() in _DOWNLOADS:
         raise InputError("action", arguments[0], f"to download it: bathymetry data fetch {arguments[0].lower()}")
     command = parse(DataCommand, "data", arguments)

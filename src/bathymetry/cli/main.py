@@ -4,11 +4,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from types import FrameType
-from typing import Any
 
 from bathymetry.cli.parsing import did_you_mean
 from bathymetry.core.errors import BathymetryError, InputError
@@ -29,20 +28,25 @@ _OUT_OF_MEMORY = ("allocat", "bad_alloc", "failed to map", "map segment", "start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
+    """Run the program; return its exit status.
 
-    Returns:
-        Exit status: 0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    _share_the_cores()
-    _print_what_can_be_printed()
-    before = _end_on_sigterm()
+    # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
+    # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    for stream in (sys.stdout, sys.stderr):  # print a replacement for what a stream has no character for
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
+    before = signal.getsignal(signal.SIGTERM)
+    handles = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
+    if handles:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _dispatch(words)
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except BathymetryError as error:
-        print(f"bathymetry: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt as stopped:
         stored = str(stopped) or "what is stored stays; the same command goes on from there"
         print(f"\nInterrupted: {stored}.", file=sys.stderr)
@@ -54,45 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY)):
             raise
         remedy = "give fewer members, examples or units a layer, or lift the limit if one is set (ulimit -v, ulimit -u)"
-        print(f"bathymetry: memory = less than this needs: {remedy}.", file=sys.stderr)
-        return 2
+        return _refuse(f"memory = less than this needs: {remedy}.")
     except OSError as error:  # such as a full disk behind the standard output
-        where = printable(f" ({error.filename})", allowed="") if error.filename else ""
-        print(
-            f"bathymetry: the system refuses{printable(where, allowed='')}: {error.strerror or error}.", file=sys.stderr
-        )
-        return 2
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(printable(f"the system refuses{where}: {error.strerror or error}.", allowed=""))
     finally:
-        if before is not None:
+        if handles:
             signal.signal(signal.SIGTERM, before)
 
 
-def _end_on_sigterm() -> Any:
-    """Let SIGTERM end the program as Ctrl-C does, with a sentence; give what handled it before, None if it stays."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
-        return None
-
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals call it
-        signal.signal(number, signal.SIG_DFL)  # a second one does not wait
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, end)
-    return before
+def _refuse(sentence: str) -> int:
+    print(f"bathymetry: {sentence}", file=sys.stderr)
+    return 2
 
 
-def _print_what_can_be_printed() -> None:
-    """Print a replacement for what an output stream has no character for, instead of ending."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
-
-
-def _share_the_cores() -> None:
-    # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
-    # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals call it
+    """End the program as Ctrl-C does, with a sentence."""
+    signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+    raise Terminated
 
 
 def _dispatch(words: list[str]) -> int:
@@ -104,25 +87,25 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name, *rest = words
     if name not in _COMMANDS:
-        raise InputError("command", name or "nothing", _instead(words))
-    command: Callable[[list[str]], None]
+        raise InputError("command", name or "nothing", _instead(name))
     if name == "run":
-        from bathymetry.cli.run import run as command
+        from bathymetry.cli.run import run
+
+        run(rest)
     else:
         from bathymetry.cli import commands
 
-        command = getattr(commands, "list_" if name == "list" else name)
-    command(rest)
+        getattr(commands, "list_" if name == "list" else name)(rest)
     return 0
 
 
-def _instead(given: list[str]) -> str:
+def _instead(name: str) -> str:
     """Say which command may have been meant."""
-    from bathymetry.studies.catalogue import listed
+    from bathymetry.studies.catalogue import entries
 
-    if given[0] in (*listed(), "all"):
-        return f"that is a study; to run it: bathymetry run {given[0]}"
-    similar = did_you_mean(given[0].lower(), (*_COMMANDS, "--version", "--help"))
+    if name in (*entries(), "all"):
+        return f"that is a study; to run it: bathymetry run {name}"
+    similar = did_you_mean(name.lower(), (*_COMMANDS, "--version", "--help"))
     return f"{similar}expected one of {', '.join(_COMMANDS)}; bathymetry --help explains them"
 
 

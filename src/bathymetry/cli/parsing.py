@@ -24,8 +24,8 @@ def parse(
 
     With `options`, any other option is refused by its name, and so is a wrong number of values.
     """
-    if options is not None:
-        _check_options(arguments, name, options)
+    if options is not None and not {"-h", "--help"} & set(arguments):
+        _check_options(list(arguments), name, options)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -38,21 +38,17 @@ def parse(
         raise InputError("arguments", " ".join(arguments) or "none", remedy) from end
 
 
-def _check_options(arguments: Sequence[str], name: str, options: Mapping[str, Arity]) -> None:
-    at = 0
-    while at < len(arguments):
-        option, equals, value = arguments[at].partition("=")
-        if option in ("-h", "--help"):
-            return
+def _check_options(arguments: list[str], name: str, options: Mapping[str, Arity]) -> None:
+    while arguments:
+        argument = arguments.pop(0)
+        option, equals, value = argument.partition("=")
         negated = option.startswith("--no-") and options.get(f"--{option[5:]}") == "none"
         arity = "none" if negated else options.get(option)
         if arity is None:
-            raise _unknown(arguments[at], name, options)
-        at += 1
+            raise _unknown(argument, name, options)
         values = [value] if value else []
-        while at < len(arguments) and not _is_option(arguments[at]):
-            values.append(arguments[at])
-            at += 1
+        while arguments and not _is_option(arguments[0]):
+            values.append(arguments.pop(0))
         field = option.removeprefix("--").replace("-", "_")
         if arity == "none" and (values or equals):
             raise InputError(field, " ".join(values), "it takes no value")
@@ -98,19 +94,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     similar = get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f"did you mean {similar[0]}? " if similar else ""
-
-
-def flag_of(field: str) -> str:
-    """The option of a setting."""
-    return f"--{field.replace('_', '-')}"
-
-
-def as_text(value: object) -> tuple[str, ...]:
-    """The words by which a setting's value is typed.
-
-    >>> as_text(((32, 16), (8,))), as_text(None)
-    (('32,16', '8'), ('None',))
-    """
-    if isinstance(value, tuple):
-        return tuple(",".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
-    return (str(value),)

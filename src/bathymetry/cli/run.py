@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from bathymetry.cli.parsing import Arity, as_text, did_you_mean, flag_of, parse
-from bathymetry.cli.terminal import counted, duration, print_verdicts, say
+from bathymetry.cli.parsing import Arity, did_you_mean, parse
+from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
-from bathymetry.studies.catalogue import SHIPPED, listed
-from bathymetry.studies.settings import PRESETS, Preset
+from bathymetry.studies.catalogue import SHIPPED, entries
+from bathymetry.studies.settings import PRESETS, Preset, as_text, flag_of
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
@@ -34,37 +34,39 @@ def run(arguments: list[str]) -> None:
     if not names:
         remedy = "name the study first: bathymetry run depth-function, or bathymetry run all"
         raise InputError("study", arguments[0], remedy)
-    chosen = _chosen(names)
-    late = [one for before, one in pairwise(rest) if one in listed() and not before.startswith("--")]
+    kinds = _chosen(names)
+    late = [one for before, one in pairwise(rest) if one in entries() and not before.startswith("--")]
     if late:
         raise InputError("study", late[0], "name all studies before the first option")
     preset = _preset(rest)
-    having = {
-        field: [study for study in chosen if field in study.model_fields]
-        for field in dict.fromkeys(field for study in chosen for field in study.model_fields)
-    }
+    chosen = [kind.preset(preset) for kind in kinds]
+    fields = dict.fromkeys(field for kind in kinds for field in kind.model_fields)
+    having = {field: [study for study in chosen if field in type(study).model_fields] for field in fields}
     options = {**_OWN, **{flag_of(field): _arity(studies[0], field) for field, studies in having.items()}}
     command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest, options)
     if not command.out.strip():
         raise InputError("out", "nothing", "expected the path of a folder")
     changes = {field: _stripped(value) for field in having if (value := getattr(command, field)) is not None}
     studies = [
-        study.preset(preset, **{field: value for field, value in changes.items() if study in having[field]})
-        for study in chosen
+        kind.preset(preset, **{field: value for field, value in changes.items() if field in kind.model_fields})
+        for kind in kinds
     ]
     for field in changes:
-        lacking = [study.name for study in chosen if study not in having[field]]
+        lacking = [kind.name for kind in kinds if field not in kind.model_fields]
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
+    from bathymetry.studies.families import read_once
+
+    with read_once():
+        _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
 
 
 def _chosen(names: Sequence[str]) -> "list[type[Study]]":
     """Find the studies, each once."""
     found: dict[str, type[Study]] = {}
     for name in names:
-        for study in [find(one) for one in listed()] if name == "all" else [find(name)]:
+        for study in [find(one) for one in entries()] if name == "all" else [find(name)]:
             other = found.setdefault(study.name, study)
             if other is not study:
                 raise InputError("study", name, f"{other.where} is called {study.name} too; run one of them at a time")
@@ -72,7 +74,6 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 
 def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
-    from bathymetry.cli.progress import TerminalProgress
     from bathymetry.execution.run import run_study
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
@@ -110,8 +111,8 @@ def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool)
 def _words(work: "Work") -> str:
     """What a study has to do, about how long it takes and how much memory."""
     parts = ["nothing to train"]
-    if work.num_chunks:
-        parts = [f"{counted(work.num_chunks, 'chunk')} to train, about {duration(work.seconds)}"]
+    if work.todo:
+        parts = [f"{counted(len(work.todo), 'chunk')} to train, about {duration(work.seconds)}"]
     if work.measurements:
         parts.append(f"{counted(work.measurements, 'measurement')}, about {duration(work.measuring_seconds)}")
     return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])
@@ -130,7 +131,7 @@ def _preset(arguments: Sequence[str]) -> str:
     return "quick"
 
 
-def _command(chosen: "Sequence[type[Study]]", having: "Mapping[str, Sequence[type[Study]]]", preset: str) -> type[Any]:
+def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]", preset: str) -> type[Any]:
     """Make the dataclass that tyro reads: every setting as text, which the study validates."""
     columns: list[Any] = [
         ("preset", Annotated[Preset, tyro.conf.arg(help="the defaults of all other settings")], preset),
@@ -138,34 +139,30 @@ def _command(chosen: "Sequence[type[Study]]", having: "Mapping[str, Sequence[typ
         ("plan", Annotated[bool, tyro.conf.arg(help="print what would be done, and stop")], False),
     ]
     for field, studies in having.items():
-        several = _arity(studies[0], field) == "several"
-        option = tyro.conf.arg(
-            help=_description(field, studies, len(chosen), preset),
-            metavar=_metavar(studies[0], field),
-            help_behavior_hint="",
-        )
-        kind = (tuple[str, ...] if several else str) | None
-        columns.append((field, Annotated[kind, option], None))
+        words = _description(field, studies, len(chosen))
+        option = tyro.conf.arg(help=words, metavar=_metavar(studies[0], field), help_behavior_hint="")
+        kind = tuple[str, ...] if _arity(studies[0], field) == "several" else str
+        columns.append((field, Annotated[kind | None, option], None))
     question = chosen[0].question if len(chosen) == 1 else f"Run {joined([study.name for study in chosen])}."
     documentation = f"{question}\n\nWhat is stored in the output folder is used again; only what is missing is trained."
     return dataclasses.make_dataclass("Run", columns, frozen=True, namespace={"__doc__": documentation})
 
 
-def _description(field: str, studies: "Sequence[type[Study]]", count: int, preset: str) -> str:
+def _description(field: str, studies: "Sequence[Study]", count: int) -> str:
     """A setting, its default in the preset, and the studies that have it if others do not."""
-    words = dict.fromkeys(study.model_fields[field].description or "" for study in studies)
-    defaults = {" ".join(as_text(getattr(study.preset(preset), field))) for study in studies}
+    words = dict.fromkeys(type(study).model_fields[field].description or "" for study in studies)
+    defaults = {" ".join(as_text(getattr(study, field))) for study in studies}
     default = defaults.pop() if len(defaults) == 1 else "each study's own"
     only = f"; {joined([study.name for study in studies])} only" if len(studies) < count else ""
     return f"{'; '.join(words)}{only} (default: {'all' if default == 'None' else default})"
 
 
-def _arity(study: "type[Study]", field: str) -> Arity:
-    return "several" if isinstance(getattr(study.preset("full"), field), tuple) else "one"
+def _arity(study: "Study", field: str) -> Arity:
+    return "several" if isinstance(getattr(study, field), tuple) else "one"
 
 
-def _metavar(study: "type[Study]", field: str) -> str:
-    annotation = study.model_fields[field].annotation
+def _metavar(study: "Study", field: str) -> str:
+    annotation = type(study).model_fields[field].annotation
     words: Mapping[Any, str] = {int: "INT", float: "FLOAT"}
     return words.get(annotation, "TEXT [TEXT ...]" if "tuple" in str(annotation) else "TEXT")
 
@@ -175,7 +172,7 @@ def _stripped(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
 
 
 def _help() -> str:
-    lines = "\n".join(f"  {name:<22} {study.question}" for name, study in listed().items())
+    lines = "\n".join(f"  {name:<22} {study.question}" for name, study in entries().items())
     return f"""\
 usage: bathymetry run STUDY [STUDY ...] [SETTINGS]
 

@@ -1,28 +1,33 @@
-"""What the program prints: lines, counts, durations and verdicts."""
+"""What the program prints: lines, counts, durations, verdicts, and the progress of a run."""
 
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
 
 from bathymetry.core.showing import printable
+from bathymetry.execution import Progress
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.claims.judging import Judged
 
+_EVERY = 10.0  # seconds between lines where no bar can be drawn
+
 
 def say(words: str) -> None:
-    """Print a line at once."""
     print(printable(words), flush=True)
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in seconds or minutes."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s" if seconds > 0 else "0 s"
     return f"{seconds / 60:.0f} min"
 
 
 def counted(count: int, noun: str) -> str:
-    """Write a count with its noun, such as "2 chunks"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -35,3 +40,42 @@ def print_verdicts(claims: "Sequence[Judged]") -> None:
             say(f"  {remark}")
         if claim.reference is not None:
             say(f"  The reference run: {claim.reference.decision}. {claim.reference.finding}")
+
+
+class TerminalProgress(Progress):
+    """Progress of a run: a bar on a screen, a line every few seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._bar: Bar | None = None
+        self._task: Any = TaskID(0)
+        self._study, self._seconds, self._start, self._last_line = "", 1.0, 0.0, 0.0
+
+    def say(self, sentence: str) -> None:
+        self._console.print(printable(sentence), soft_wrap=True, markup=False)
+
+    def begin(self, study: str, chunks: int, seconds: float) -> None:
+        self._study, self._seconds = study, max(seconds, 1e-9)
+        self._start = self._last_line = time.perf_counter()
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+            self._bar = Bar(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task(study, total=self._seconds, left="")
+            self._bar.start()
+        else:
+            self.say(f"{study}: training {counted(chunks, 'chunk')}")
+
+    def advance(self, label: str, seconds: float) -> None:
+        now = time.perf_counter()
+        share = min(seconds / self._seconds, 1.0)
+        left = f"about {(now - self._start) * (1 / share - 1):.0f} s left" if share > 0.02 else ""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=seconds, description=f"{self._study}: {label}", left=left)
+        elif now - self._last_line >= _EVERY:
+            self._last_line = now
+            self.say(f"{self._study}: {label}, {share:.0%} done{f', {left}' if left else ''}")
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

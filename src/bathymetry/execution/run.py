@@ -1,55 +1,44 @@
 """Running a study: its plan compared with what is stored, the missing chunks trained, the results put together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 import xarray as xr
+from torch import Tensor, nn
 
+from bathymetry.charts import Figure
+from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
-from bathymetry.core.errors import InputError, path_of
-from bathymetry.core.system import one_thread
-from bathymetry.execution.stored import RESULT, set_apart
-from bathymetry.execution.training import measure, train_chunk
+from bathymetry.core.errors import DamagedError, InputError, StorageError, path_of
+from bathymetry.core.system import HeldSignals, one_thread
+from bathymetry.core.tensors import running_statistics
+from bathymetry.execution import Progress
 from bathymetry.execution.work import Task, Work, compare, training_seconds
-from bathymetry.store.chunks import checkpoint_path, chunk_path
+from bathymetry.store import chunks
+from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
 from bathymetry.store.folder import output_folder, provenance
-from bathymetry.store.results import write_results
-from bathymetry.studies import Study, find
-from bathymetry.studies.plan import MAIN, Coordinate, PlannedEnsemble, assemble
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from bathymetry.charts import Figure
-    from bathymetry.studies.base import FigureMark
-
-
-class Progress:
-    """No-op progress callback; subclass it to report progress."""
-
-    def say(self, sentence: str) -> None:
-        """Called with a sentence that a reader should know."""
-
-    def begin(self, study: str, chunks: int, seconds: float) -> None:
-        """Called before chunks are trained, with their number and about how long they take."""
-
-    def advance(self, label: str, seconds: float) -> None:
-        """Called with the chunk being trained and how many of the study's estimated seconds are done."""
-
-    def end(self) -> None:
-        """Called when the study's chunks are trained."""
-
+from bathymetry.store.results import RESULT, set_apart, write_results
+from bathymetry.studies import JointMeasurement, Study, find
+from bathymetry.studies.base import MAIN, Coordinate, FigureMark, Groups, PlannedEnsemble
+from bathymetry.training import Measurement, Trained, TrainingConfig, TrainingState, train
+from bathymetry.training.checkpoint import Checkpoint
+from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
+CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
+Say = Callable[[str], None]  # receives a sentence that a reader should know
+Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A study with its results; charts and verdicts are made when they are asked for."""
+    """A study with its results; charts and verdicts are made when they are first used."""
 
     study: Study
     results: xr.DataTree
@@ -73,15 +62,13 @@ class StudyRun:
         return self.study.judge(self.results)
 
     @cached_property
-    def drawn(self) -> "list[tuple[FigureMark, Figure]]":
+    def drawn(self) -> list[tuple[FigureMark, Figure]]:
         """The charts with what the study says of them."""
         return self.study.draw(self.results)
 
     @cached_property
-    def figures(self) -> "Sequence[Figure]":
+    def figures(self) -> Sequence[Figure]:
         """The charts, in the order of the page."""
-        from bathymetry.charts.figure import Figures
-
         return Figures(one for _, one in self.drawn)
 
     @cached_property
@@ -89,7 +76,7 @@ class StudyRun:
         """The main findings."""
         return self.study.summary(self.results, self.drawn)
 
-    def networks(self, group: str = MAIN, **coordinates: Coordinate) -> "list[nn.Module]":
+    def networks(self, group: str = MAIN, **coordinates: Coordinate) -> list[nn.Module]:
         """Read the trained networks of one ensemble.
 
         Args:
@@ -99,9 +86,37 @@ class StudyRun:
         Returns:
             A network for each member as it was at the end, in evaluation mode.
         """
-        from bathymetry.execution.stored import stored_networks
+        planned = self._ensemble(group, coordinates)
+        config = planned.config
+        chunk = chunks.load(self.out, config_hash(config.description()), planned.members)
+        modules = build_members(config.network, planned.members, config.seed, same_start=config.same_start)
+        kept = running_statistics(modules[0])
+        if kept:
+            remedy = "its running statistics are not stored; expected a network without, or bm.train"
+            raise InputError("networks", f"{type(modules[0]).__name__} with {kept[0] or 'normalisation'}", remedy)
+        last = chunk.snapshots[max(chunk.snapshots)]
+        for place, module in enumerate(modules):
+            own = dict(module.to(config.dtype).named_parameters())
+            with torch.no_grad():
+                for name, values in last.items():
+                    own[name].copy_(torch.from_numpy(values[place]))
+            module.eval()
+        return modules
 
-        return stored_networks(self.study, self.out, group, coordinates)
+    def _ensemble(self, group: str, coordinates: Mapping[str, Coordinate]) -> PlannedEnsemble:
+        """Find the one ensemble that has these coordinates."""
+        planned, wanted = self.study.planned.ensembles, coordinates.items()
+        found = [one for one in planned if one.group == group and wanted <= one.coordinates.items()]
+        if len(found) == 1:
+            return found[0]
+        there = "; ".join(_words(one.group, one.coordinates) for one in (found or planned)[:12])
+        remedy = f"{len(found)} ensembles are there; expected the coordinates of one: {there}"
+        raise InputError("networks", _words(group, coordinates), remedy)
+
+
+def _words(group: str, coordinates: Mapping[str, Coordinate]) -> str:
+    words = [f"group={group!r}"] if group != MAIN else []
+    return ", ".join([*words, *(f"{name}={value!r}" for name, value in coordinates.items())]) or "no coordinates"
 
 
 def run_study(
@@ -127,35 +142,28 @@ def run_study(
     Raises:
         InputError: If there is no such study, preset or setting, or the progress is none.
     """
-    if progress is not None and not all(
-        callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")
-    ):
-        raise InputError("progress", progress, "expected an object with the methods of run.Progress")
+    progress = Progress() if progress is None else progress
+    if not all(callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")):
+        raise InputError("progress", progress, "expected an object with the methods of bathymetry.execution.Progress")
     if isinstance(study, Study):
         one = study.model_copy(update=fields) if fields else study
     else:
         one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
-    _check_device(one)
+    if one.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")
     with output_folder(path_of("out", out)) as folder:
-        return _run(one, folder, progress or Progress())
-
-
-def _run(study: Study, out: Path, progress: Progress) -> StudyRun:
-    for note in study.planned.notes:
-        progress.say(note)
-    work = compare(out, study.planned, read=True)
-    for sentence in work.damaged:
-        progress.say(sentence)
-    if work.reused:
-        progress.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
-    _train(study, work, out, progress)
-    return put_together(study, work, out, progress)
+        work = compare(folder, one.planned, read=True)
+        for sentence in (*one.planned.notes, *work.damaged):
+            progress.say(sentence)
+        if work.reused:
+            progress.say(f"{one.name}: {work.reused} of {work.members} members are stored and used again.")
+        if work.todo:
+            _train(one, work, folder, progress)
+        return put_together(one, work, folder, progress.say)
 
 
 def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
-    todo = [(task, members) for task in work.ensembles for members in task.missing]
-    if not todo:
-        return
+    todo = work.todo
     progress.begin(study.name, len(todo), work.seconds)
     done, trained = 0.0, 0
     try:
@@ -183,7 +191,78 @@ def _label(task: Task, members: range) -> str:
     return ", ".join(map(str, task.planned.coordinates.values())) or numbers
 
 
-def put_together(study: Study, work: Work, out: Path, progress: Progress | None = None) -> StudyRun:
+def train_chunk(
+    study: Study,
+    place: int,
+    name: str,
+    members: range,
+    out: Path,
+    progress: Callable[[float], None] | None = None,
+    say: Say = lambda _: None,
+) -> Chunk:
+    """Train members of one ensemble of a study's plan, whose config has this hash there, and store them.
+
+    All arguments can be sent to another process: a study travels as the place of its class and its settings.
+    """
+    config = study.planned.ensembles[place].config
+    description = config.description()
+    if config_hash(description) != name:
+        cause = (
+            "code or data differ, or a function changes a global value that it reads: keep such a value in the function"
+        )
+        raise StorageError(f"Ensemble {place} of {study.name} has another config than planned ({cause}).")
+    with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
+        begun = time.perf_counter()
+        left = checkpoint_path(chunk_path(out, name, members))
+        trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
+        machine = {**provenance(study.device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
+        snapshots = {
+            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+            for epoch, parameters in trained.snapshots.items()
+        }
+        chunk = Chunk(members, trained.record, snapshots, machine)
+        chunks.save(out, name, description, chunk)
+        left.unlink(missing_ok=True)
+    return chunk
+
+
+def _trained(config: TrainingConfig, members: range, out: Path, left: Path, say: Say, **options: Any) -> Trained:
+    """Train from the checkpoint that is left; one that can't be used is quarantined, and training starts again."""
+
+    def keep(checkpoint: Checkpoint) -> None:
+        arrays = {name: one.numpy() for name, one in checkpoint.tensors.items()}
+        chunks.write_checkpoint(left, arrays, checkpoint.state)
+
+    measured = {name: _on_one_thread(one) for name, one in config.named_measurements.items()}
+    config = replace(config, measurements=measured)
+    begin = partial(train, config, members=members, checkpoint=keep, checkpoint_every=CHECKPOINT_EVERY, **options)
+    try:
+        read = chunks.read_checkpoint(left)
+        if read is None:
+            return begin()
+        arrays, state = read
+        return begin(resume=Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state))
+    except DamagedError as error:
+        sentence = str(error)
+    except InputError as error:
+        if error.field != "resume":
+            raise
+        sentence = f"Training can't continue from {left}: it is {error.value}."
+    say(f"{sentence} It was moved to {chunks.quarantine(out, left)} and the training starts again.")
+    return begin()
+
+
+def _on_one_thread(one: Measurement) -> Measurement:
+    """Measure with one thread: training is the same with any number of them, measurements are not."""
+
+    def measured(state: TrainingState) -> Tensor:
+        with one_thread():
+            return one.function(state)
+
+    return replace(one, function=measured)
+
+
+def put_together(study: Study, work: Work, out: Path, say: Say = lambda _: None) -> StudyRun:
     """Make a study's results from its chunks, all of which are stored, and store them."""
     seconds: dict[str, float] = {}
     records, ensembles = [], {id(task.planned): task for task in work.ensembles}
@@ -196,13 +275,16 @@ def put_together(study: Study, work: Work, out: Path, progress: Progress | None 
         else:
             if task.missing:
                 of = [ensembles[id(one)].chunk(out) for one in planned.of]
-                task.add(measure(task, of, out, study.device))
+                task.add(_measure(planned, task, of, out, study.device))
             chunk = task.chunks[task.members]
         records.append((planned, chunk.record))
         seconds[planned.group] = seconds.get(planned.group, 0.0) + chunk.provenance.get("seconds", 0.0)
-    attributes = {
+    with one_thread():
+        results = xr.DataTree.from_dict(study.described(study.derive(assemble(records))))
+    run = StudyRun(study, results, out)
+    results.attrs = {
         "study": study.name,
-        "found_as": study.where if study.where.endswith(".py") else study.name,
+        "found_as": run.found_as,
         "question": study.question,
         "settings": study.model_dump(mode="json"),
         "data": dict(study.planned.data),
@@ -211,19 +293,62 @@ def put_together(study: Study, work: Work, out: Path, progress: Progress | None 
         "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
         "provenance": dict(provenance(study.device)),
     }
+    path = out / study.name / RESULT
+    if moved := set_apart(path, results.attrs):
+        say(moved)
+    write_results(path, results)
+    return run
+
+
+def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Dataset]]) -> Groups:
+    """Put records together along their coordinates, in the order of the plan; NaN where none was planned."""
+    placed: dict[str, list[Placed]] = {}
+    sizes: dict[str, list[Mapping[str, int]]] = {}
+    for planned, record in records:
+        if isinstance(planned, PlannedEnsemble):
+            sizes.setdefault(planned.group, []).append(_sizes(planned))
+            record = record.drop_vars("examples", errors="ignore")  # ensembles may differ in it
+        placed.setdefault(planned.group, []).append((planned.coordinates, record.drop_attrs()))
+    groups = {}
+    for name, some in placed.items():
+        group = _joined(some, list(dict.fromkeys(dim for coordinates, _ in some for dim in coordinates)))
+        known = sizes.get(name, [])
+        if known and "split" in group.dims and all(one == known[0] for one in known):
+            group = group.assign_coords(examples=("split", [known[0][one] for one in group["split"].values.tolist()]))
+        groups[name] = group
+    return groups
+
+
+def _sizes(planned: PlannedEnsemble) -> dict[str, int]:
+    """How many examples each set has by which the members are evaluated."""
+    config = planned.config
+    sets = {name: len(one.examples) for name, one in config.evaluation_sets(planned.members[:1]).items()}
+    return sets if config.evaluate_on is not None else {"train": len(config.train_examples), **sets}
+
+
+def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
+    if not dims:
+        return placed[0][1]
+    along, rest = dims[0], dims[1:]
+    values = list(dict.fromkeys(coordinates[along] for coordinates, _ in placed))
+    pieces = [_joined([one for one in placed if one[0][along] == value], rest) for value in values]
+    labelled = [piece.expand_dims({along: [value]}) for piece, value in zip(pieces, values, strict=True)]
+    if len(labelled) == 1:
+        return labelled[0]
+    joined = xr.concat(labelled, dim=along, join="outer", coords="minimal", compat="override", data_vars="all")
+    return joined.reindex({dim: _in_order(labelled, dim) for dim in rest}) if rest else joined
+
+
+def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
+    return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))
+
+
+def _measure(joint: JointMeasurement, task: Task, of: Sequence[Chunk], out: Path, device: str) -> Chunk:
+    """Make a measurement over several ensembles and store its record, as a chunk without parameters."""
+    begun = time.perf_counter()
     with one_thread():
-        results = xr.DataTree.from_dict(study.described(study.derive(assemble(records))))
-    results.attrs = attributes
-    moved = set_apart(out / study.name / RESULT, attributes)
-    if moved and progress is not None:
-        progress.say(moved)
-    write_results(out / study.name / RESULT, results)
-    return StudyRun(study, results, out)
-
-
-def _check_device(study: Study) -> None:
-    if study.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")
+        record = joint.function(of)
+    machine = {**provenance(device), "seconds": time.perf_counter() - begun}
+    chunk = Chunk(task.members, record, {}, machine)
+    chunks.save(out, task.name, task.description, chunk)
+    return chunk

@@ -8,7 +8,7 @@ from pathlib import Path
 from bathymetry.core.identity import Description, describe
 from bathymetry.store.chunks import Chunk, assembled, config_hash, missing, stored, verify
 from bathymetry.studies import JointMeasurement
-from bathymetry.studies.plan import Plan, PlannedEnsemble
+from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.training import TrainingConfig
 
 
@@ -25,8 +25,13 @@ class Task:
     missing: tuple[range, ...]
     with_parameters: bool  # which only joint measurements need
 
+    @property
+    def config(self) -> TrainingConfig:
+        assert isinstance(self.planned, PlannedEnsemble)
+        return self.planned.config
+
     def add(self, chunk: Chunk) -> None:
-        """Keep a chunk that was trained or measured."""
+        """Add a chunk that was trained or measured."""
         self.chunks[chunk.members] = chunk if self.with_parameters else replace(chunk, snapshots={})
 
     def chunk(self, out: Path) -> Chunk:
@@ -43,69 +48,52 @@ class Work:
     damaged: tuple[str, ...] = ()  # a sentence for each damaged file
 
     @property
-    def num_chunks(self) -> int:
-        """How many chunks are to be trained."""
-        return sum(len(one.missing) for one in self.ensembles)
+    def todo(self) -> list[tuple[Task, range]]:
+        """The chunks that are to be trained."""
+        return [(task, members) for task in self.ensembles for members in task.missing]
 
     @property
     def members(self) -> int:
         """How many members the plan has."""
-        return sum(len(one.members) for one in self.ensembles)
+        return sum(len(task.members) for task in self.ensembles)
 
     @property
     def reused(self) -> int:
         """How many members are stored already."""
-        return self.members - sum(len(members) for one in self.ensembles for members in one.missing)
+        return self.members - sum(len(members) for _, members in self.todo)
 
     @property
     def seconds(self) -> float:
         """About how long training takes."""
-        return sum(training_seconds(one, members) for one in self.ensembles for members in one.missing)
+        return sum(training_seconds(task, members) for task, members in self.todo)
 
     @property
     def measuring_seconds(self) -> float:
         """About how long the measurements take."""
-        in_training = sum(
-            len(members) * _measuring_seconds(_config(one)) for one in self.ensembles for members in one.missing
-        )
-        joint = sum(
-            len(members) * float(getattr(getattr(one.planned, "function", None), "seconds", 0.0))
-            for one in self.joints
-            for members in one.missing
-        )
-        return in_training + joint
+        joint = [len(task.members) * _seconds(task.planned) for task in self.joints if task.missing]
+        return sum(joint) + sum(len(members) * _measuring_seconds(task.config) for task, members in self.todo)
 
     @property
     def measurements(self) -> int:
         """How many measurements are to be made."""
-        in_training = sum(len(one.missing) * len(_config(one).measurements) for one in self.ensembles)
-        return in_training + sum(bool(one.missing) for one in self.joints)
+        joint = sum(bool(task.missing) for task in self.joints)
+        return joint + sum(len(task.config.measurements) for task, _ in self.todo)
 
     @property
     def bytes(self) -> int:
         """About how much memory the largest chunk and its data take."""
-        return max((_bytes(_config(one), len(one.members)) for one in self.ensembles), default=0)
+        return max((_bytes(task.config, len(task.members)) for task in self.ensembles), default=0)
 
 
 def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
-    """Compare a plan with what is stored.
+    """Compare a plan with what is stored in an output folder, which need not exist.
 
-    Args:
-        out: The output folder; it need not exist.
-        plan: The plan.
-        read: Whether to read and verify every chunk, once; damaged ones are quarantined. Without it nothing changes and
-            what is stored is trusted.
-
-    Returns:
-        What is stored and what is missing.
+    With `read`, every chunk is read and verified, once, and damaged ones are quarantined; else nothing changes and what
+    is stored is trusted.
     """
-    joined = {id(ensemble) for joint in plan.joints for ensemble in joint.of}
-    names: dict[int, str] = {}
-    descriptions: dict[int, Description] = {}
-    for planned in plan.ensembles:
-        descriptions[id(planned)] = planned.config.description()
-        names[id(planned)] = config_hash(descriptions[id(planned)])
-    with_parameters = {names[one] for one in joined}
+    descriptions = {id(one): one.config.description() for one in plan.ensembles}
+    names = {key: config_hash(one) for key, one in descriptions.items()}
+    with_parameters = {names[id(one)] for joint in plan.joints for one in joint.of}
     found: dict[str, tuple[dict[range, Chunk], list[range]]] = {}
     damaged: list[str] = []
 
@@ -114,8 +102,8 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
         verified: dict[range, Chunk] = {}
         if name not in found:
             if read:
-                verified, said = verify(out, name)
-                damaged.extend(said)
+                verified, sentences = verify(out, name)
+                damaged.extend(sentences)
             found[name] = {}, list(verified) if read else stored(out, name)
         chunks, have = found[name]
         lacking = missing(have, members) if isinstance(planned, PlannedEnsemble) else [members] * (members not in have)
@@ -125,17 +113,19 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
             made.add(chunk)
         return made
 
-    ensembles = tuple(task(one, place, descriptions[id(one)], one.members) for place, one in enumerate(plan.ensembles))
-    joints = tuple(
-        task(one, place, _joint(one, [names[id(ensemble)] for ensemble in one.of]), one.of[0].members)
-        for place, one in enumerate(plan.joints)
-    )
-    return Work(ensembles, joints, tuple(damaged))
+    def joint_task(joint: JointMeasurement, place: int) -> Task:
+        of = [{"config": names[id(one)], "members": describe(one.members)} for one in joint.of]
+        description = describe({"joint measurement": joint.function, "of": of})
+        return task(joint, place, description, joint.of[0].members)
+
+    ensembles = [task(one, place, descriptions[id(one)], one.members) for place, one in enumerate(plan.ensembles)]
+    joints = [joint_task(one, place) for place, one in enumerate(plan.joints)]
+    return Work(tuple(ensembles), tuple(joints), tuple(damaged))
 
 
 def training_seconds(task: Task, members: Sequence[int]) -> float:
     """About how long some members of an ensemble train, right within a factor of two."""
-    config = _config(task)
+    config = task.config
     examples = len(config.train_examples)
     batch = config.batch_size or examples
     tensors, entries, units = _sizes(config)
@@ -148,16 +138,6 @@ def training_seconds(task: Task, members: Sequence[int]) -> float:
     return config.num_steps * step + _recorded(config) * pass_seconds(examples + len(config.test_examples or ()))
 
 
-def _config(task: Task) -> TrainingConfig:
-    assert isinstance(task.planned, PlannedEnsemble)
-    return task.planned.config
-
-
-def _joint(measurement: JointMeasurement, names: Sequence[str]) -> Description:
-    of = [{"config": name, "members": describe(one.members)} for name, one in zip(names, measurement.of, strict=True)]
-    return describe({"joint measurement": measurement.function, "of": of})
-
-
 def _sizes(config: TrainingConfig) -> tuple[int, int, int]:
     """Count a network's tensors, their entries, and the units of its layers."""
     shapes = [parameter.shape for parameter in config.network().parameters()]
@@ -165,17 +145,18 @@ def _sizes(config: TrainingConfig) -> tuple[int, int, int]:
 
 
 def _recorded(config: TrainingConfig) -> int:
-    """How many epochs are recorded."""
     return config.num_epochs if config.record_at is None else len(config.record_at)
 
 
+def _seconds(measurement: object) -> float:
+    """About how long a measurement takes, which its function says of itself."""
+    return float(getattr(getattr(measurement, "function", None), "seconds", 0.0))
+
+
 def _measuring_seconds(config: TrainingConfig) -> float:
-    """About how long a member's measurements take, from what they say of themselves."""
-    seconds = 0.0
-    for one in config.named_measurements.values():
-        times = _recorded(config) if one.epochs is None else len(one.epochs)
-        seconds += times * float(getattr(one.function, "seconds", 0.0))
-    return seconds
+    """About how long all measurements of a member take."""
+    measurements = config.named_measurements.values()
+    return sum(_seconds(one) * (_recorded(config) if one.epochs is None else len(one.epochs)) for one in measurements)
 
 
 def _bytes(config: TrainingConfig, members: int) -> int:

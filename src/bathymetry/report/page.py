@@ -26,7 +26,7 @@ from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
 from bathymetry.report.sections import StudySection
 from bathymetry.stats.verdict import Decision, Kind, Part, Verdict
-from bathymetry.studies.wording import field_name, shown
+from bathymetry.studies.settings import field_name, shown
 
 _SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 _PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off
@@ -135,8 +135,7 @@ def _read(name: str) -> str:
 
 def _drawn(figure: Figure, study: str, datasets: dict[str, Any], charts: dict[str, Any]) -> dict[str, Any]:
     """Take a figure apart into data, descriptions of charts, and what the page says around them."""
-    panels: list[dict[str, Any]] = []
-    keys = []
+    panels, keys = list[dict[str, Any]](), []
     for place, panel in enumerate(figure.panels):
         view: dict[str, Any] = panel.chart.to_dict()
         datasets.update(view.pop("datasets", {}))
@@ -175,8 +174,7 @@ def _small(column: list[Any]) -> Any:
     return {"levels": levels, "place": [places[value] for value in column]}
 
 
-def _short(value: Any) -> Any:
-    """Write 3.0 as 3."""
+def _short(value: Any) -> Any:  # 3.0 is written as 3
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
@@ -193,21 +191,16 @@ def effects(verdict: Verdict) -> tuple[Effect, ...]:
 
     middle = None if neutral is None else place(neutral)
     untested = verdict.decision == "not tested"
-    return tuple(
-        Effect(
-            part=part,
-            decision="not tested" if untested else part.decision,
-            middle=place(part.estimate),
-            low=place(part.interval[0]),
-            high=place(part.interval[1]),
-            neutral=middle,
-        )
-        for part in parts
-    )
+    laid = []
+    for part in parts:
+        low, high = map(place, part.interval)
+        decision = "not tested" if untested else part.decision
+        laid.append(Effect(part, decision, place(part.estimate), low, high, middle))
+    return tuple(laid)
 
 
 def _scale(kind: Kind, parts: Sequence[Part]) -> tuple[float, float, float | None]:
-    """Choose from where to where, and what would mean nothing."""
+    """Both ends of the scale, and the value that would mean no effect."""
     if kind in ("majority", "stochastic_order", "best_of"):
         return 0.0, 1.0, 0.5
     if kind == "correlation":
@@ -222,32 +215,23 @@ def _scale(kind: Kind, parts: Sequence[Part]) -> tuple[float, float, float | Non
 
 def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
     """Count the verdicts, in the order in which a reader wants them, and those that Holm's correction undoes."""
-    counted = []
-    for decision in _SYMBOLS:
-        same = [claim for claim in claims if claim.verdict.decision == decision]
-        counted.append((decision, len(same), sum(claim.light for claim in same)))
-    return [one for one in counted if one[1]]
+    by_decision = {one: [claim for claim in claims if claim.verdict.decision == one] for one in _SYMBOLS}
+    return [(one, len(same), sum(claim.light for claim in same)) for one, same in by_decision.items() if same]
 
 
 def _too_few(claims: Sequence[Judged]) -> int | None:
     """Find the fewest members that all agree and still are too few for a verdict among so many claims."""
-    clearest = [
-        claim.verdict.members
-        for claim in claims
-        if claim.verdict.kind == "majority" and claim.light and claim.verdict.p == 2.0 ** (1 - claim.verdict.members)
-    ]
-    return min(clearest, default=None)
+    verdicts = [claim.verdict for claim in claims if claim.verdict.kind == "majority" and claim.light]
+    return min((one.members for one in verdicts if one.p == 2.0 ** (1 - one.members)), default=None)
 
 
 def _p(value: float | None) -> str:
-    """Write a p-value as papers do."""
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _sentence(words: str) -> str:
-    """Begin a clause as a sentence and end it as one."""
     return words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
 
 
@@ -260,7 +244,6 @@ def _held_together(value: object) -> object:
 
 
 def _in_key(entry: Mapping[str, Any]) -> Markup:
-    """Draw an entry of a key in the colour that its class gives it."""
     return Markup(sample(entry, "var(--colour)"))
 
 

@@ -18,34 +18,16 @@ from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
 from bathymetry.core.system import put
 from bathymetry.execution.run import StudyRun
-from bathymetry.execution.stored import RESULT, rebuild_study, understood
+from bathymetry.execution.stored import rebuild_study, understood
+from bathymetry.report import sections, stored
 from bathymetry.report.page import Report, page
-from bathymetry.report.sections import (
-    StudySection,
-    code,
-    common_first,
-    compared,
-    opening,
-    provenance,
-    reproduce,
-    section_of,
-)
-from bathymetry.report.stored import (
-    CLAIMS_FILE,
-    FIGURES,
-    PAGE_FILE,
-    PROVENANCE_FILE,
-    claim_fields,
-    plain,
-    read_section,
-    write_section,
-)
+from bathymetry.report.sections import StudySection
+from bathymetry.report.stored import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.stats import holm
 from bathymetry.store.folder import is_output_folder, output_folder
-from bathymetry.store.results import OutdatedError, read_results
+from bathymetry.store.results import RESULT, OutdatedError, read_results
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.reference import reference_verdicts
 
 PAGE = "report.html"
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
@@ -75,22 +57,14 @@ class StudyCodeError(BathymetryError):
 def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tuple[Path, tuple[Judged, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
-    Args:
-        out: The output folder.
-        studies: Studies that do not come with Bathymetry and whose code may be run: the Python files that define them,
-            the names under which packages offer them, or the studies themselves.
-
-    Returns:
-        The page's path, and all claims on it.
-
-    Raises:
-        InputError: If the folder is not one of ours or holds no results, or none of a study that is named.
-        StudyCodeError: If claims or figures of a named study fail, once the page is written.
+    `studies` do not come with Bathymetry and their code may be run: the files that define them, the names under which
+    packages offer them, or the studies themselves. If their claims or figures fail, the page is written all the same,
+    and then StudyCodeError is raised. Returns the page's path and all claims on it.
     """
     out = path_of("folder", out)
     if not is_output_folder(out):
         raise InputError("folder", out, "expected an output folder, one that `bathymetry run` wrote")
-    named = {one.name: one for one in (given if isinstance(given, type) else find(given) for given in studies)}
+    named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
     with output_folder(out):
         shown, unread = _read(out, named)
         for name, study in named.items():
@@ -109,23 +83,22 @@ def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tupl
 
 def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Judged, ...]:
     runs = [one.run for one in shown if one.run is not None]
-    preferred = common_first(runs)
+    preferred = sections.common_first(runs)
     _compare(shown, preferred)
-    sections = tuple(one.section for one in shown)
-    claims = tuple(claim for section in sections for claim in section.claims)
-    put(out / CLAIMS_FILE, _json([claim_fields(claim) for claim in claims]))
+    claims = tuple(claim for one in shown for claim in one.section.claims)
+    put(out / CLAIMS_FILE, _json([stored.claim_fields(claim) for claim in claims]))
     sources = {one.section.name: {n: one.attributes[n] for n in _PROVENANCE if n in one.attributes} for one in shown}
     put(out / PROVENANCE_FILE, _json(sources))
     for one in shown:
         if one.run is not None and not one.failures:
             _store(out / one.section.name, one)
-    several = f"What {_COUNT.get(len(sections), len(sections))} studies of neural networks found"
+    several = f"What {_COUNT.get(len(shown), len(shown))} studies of neural networks found"
     report = Report(
-        title=several if len(sections) > 1 else sections[0].question,
-        opening=opening(runs, [one.section.name for one in shown if one.run is None]),
-        studies=sections,
-        provenance=provenance(runs),
-        reproduce="\n".join(reproduce(run, preferred) for run in runs),
+        title=several if len(shown) > 1 else shown[0].section.question,
+        opening=sections.opening(runs, [one.section.name for one in shown if one.run is None]),
+        studies=tuple(one.section for one in shown),
+        provenance=sections.provenance(runs),
+        reproduce="\n".join(sections.reproduce(run, preferred) for run in runs),
         notes=tuple(unread),
     )
     put(out / PAGE, page(report).encode(errors="replace"))
@@ -137,17 +110,17 @@ def _compare(shown: Sequence[_Shown], preferred: Sequence[str]) -> None:
     adjusted = iter(holm([claim.verdict.p for one in shown for claim in one.section.claims]))
     for one in shown:
         claims = tuple(replace(claim, p_holm=next(adjusted)) for claim in one.section.claims)
-        one.section = replace(one.section, claims=claims)
         if one.run is not None:
             claims = tuple(map(_with_reference, claims))
-            words = compared(one.run) if any(claim.reference for claim in claims) else ""
-            one.section = replace(one.section, claims=claims, compared=words, code=code(one.run, preferred))
+            words = sections.compared(one.run) if any(claim.reference for claim in claims) else ""
+            one.section = replace(one.section, compared=words, code=sections.code(one.run, preferred))
+        one.section = replace(one.section, claims=claims)
 
 
 def _with_reference(claim: Judged) -> Judged:
-    reference = reference_verdicts().get(claim.id)
-    differs = reference is not None and reference.decision != claim.verdict.decision
-    return replace(claim, reference=reference if differs else None)
+    reference = sections.reference_verdicts().get(claim.id)
+    same = reference is None or reference.decision == claim.verdict.decision
+    return claim if same else replace(claim, reference=reference)
 
 
 def _store(folder: Path, one: _Shown) -> None:
@@ -160,7 +133,7 @@ def _store(folder: Path, one: _Shown) -> None:
     for path in [*(folder / FIGURES).glob("figure-*.svg"), *(folder / FIGURES).glob("figure-*.png")]:
         if path not in written:  # a figure of an earlier run with other settings
             path.unlink(missing_ok=True)
-    write_section(folder, one.section, one.attributes["settings"], files)
+    stored.write_section(folder, one.section, one.attributes["settings"], files)
 
 
 def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
@@ -183,7 +156,7 @@ def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], li
 
 def _one(folder: Path, named: Mapping[str, type[Study]]) -> _Shown:
     """Judge and draw one study's results as far as that can be done; take the rest from the page before."""
-    before = read_section(folder)
+    before = stored.read_section(folder)
     try:
         results = read_results(folder / RESULT)
     except StorageError as error:
@@ -217,11 +190,10 @@ def _rebuilt(folder: Path, named: Mapping[str, type[Study]], before: StudySectio
     if study is not None and before.settings:
         try:
             run = rebuild_study(study, before.settings, folder.parent)
+            return _made(run, before, f"{cause} The results were rebuilt from the stored chunks.")
         except BathymetryError as error:
             if not isinstance(cause, OutdatedError):
                 cause = StorageError(f"{cause} They could not be rebuilt from stored chunks. {error}")
-        else:
-            return _made(run, before, f"{cause} The results were rebuilt from the stored chunks.")
     if not (before.claims or before.pictures):
         raise cause
     return _as_stored(before, {}, str(cause))
@@ -244,7 +216,7 @@ def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
     claims = made("verdicts", lambda: tuple(run.claims), before.claims, before.claims)
     figures = made("figures", lambda: tuple(run.figures), before.figures, before.pictures)
     main = made("summary", lambda: tuple(run.seen), before.findings, before.findings)
-    section = section_of(run)
+    section = sections.section_of(run)
     section = replace(section, claims=claims, figures=figures, findings=main, warnings=(*words, *section.warnings))
     if failures and not figures:
         section = replace(section, pictures=before.pictures)
@@ -252,7 +224,7 @@ def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
 
 
 def _place(error: Exception, file: str) -> str:
-    """Say where an error was raised: the last line of the user's own file, or else the last of all."""
+    """Where an error was raised: the last line of the user's own file, or else the last of all."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if file.endswith(".py") and Path(one.filename).resolve() == Path(file).resolve()]
     last = [*frames, *own][-1]

@@ -4,19 +4,20 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from bathymetry.charts import Figure
-from bathymetry.claims.judging import Judged
+from bathymetry.claims.judging import Judged, ReferenceVerdict
 from bathymetry.core.errors import StorageError
 from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution.run import OUT, StudyRun
-from bathymetry.execution.stored import others, understood
+from bathymetry.execution.stored import understood
+from bathymetry.store.results import others
 from bathymetry.studies import Study
-from bathymetry.studies.reference import reference_verdicts
-from bathymetry.studies.settings import PRESETS, Preset
-from bathymetry.studies.wording import field_name, shown
+from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, shown
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
 _NAMED = 3  # settings that differ between two results, before the others are only counted
@@ -53,7 +54,7 @@ class StudySection:
 
 
 def section_of(run: StudyRun) -> StudySection:
-    """Make a study's section, without what is judged and drawn."""
+    """A study's section, without what is judged and drawn."""
     study = run.study
     words = {name: getattr(study, name) for name in ("name", "part", "question", "about", "reading")}
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
@@ -61,7 +62,6 @@ def section_of(run: StudyRun) -> StudySection:
 
 
 def differences(settings: Study, preset: str) -> dict[str, Any]:
-    """Find the settings that differ from those of a preset."""
     usual = type(settings).preset(preset).model_dump()
     return {name: value for name, value in settings.model_dump().items() if value != usual[name]}
 
@@ -99,6 +99,19 @@ def presets_in_words(runs: Sequence[StudyRun]) -> str:
     return " ".join(sentences)
 
 
+@cache
+def reference_verdicts() -> Mapping[str, ReferenceVerdict]:
+    """The verdicts of the reference run by claim, for example "depth-function.a"."""
+    text = files("bathymetry.studies").joinpath("reference_claims.json").read_text(encoding="utf-8")
+    stored = json.loads(text)
+    versions = stored["versions"]
+    verdicts = {}
+    for one in stored["claims"]:
+        version = versions[one["id"].partition(".")[0]]
+        verdicts[one["id"]] = ReferenceVerdict(one["verdict"], one["finding"], one["members"], version)
+    return verdicts
+
+
 def compared(run: StudyRun) -> str:
     """Say in what the reference run differs from this one; nothing if there is none, or no difference."""
     study = run.study
@@ -127,17 +140,16 @@ def diverged(run: StudyRun) -> list[str]:
     """Name the members that diverged, in a sentence for each group of results that has some."""
     sentences = []
     for node in run.results.subtree:
-        if "diverged" not in node.data_vars:
+        flags = node.to_dataset().get("diverged")
+        if flags is None or not (flags := flags.fillna(False).astype(bool)).any():
             continue
-        flags = node.to_dataset()["diverged"].fillna(False).astype(bool)
         where = flags.to_series()
-        if where.any():
-            named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in where[where].index]
-            dims = ", ".join(str(dim) for dim in flags.dims if dim != "member")
-            sentences.append(
-                f"{int(flags.sum())} of {flags.size} members diverged (by {dims} and member: {'; '.join(named)}). They "
-                "count as failures where members are counted or ranked, and are left out of means."
-            )
+        named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in where[where].index]
+        dims = ", ".join(str(dim) for dim in flags.dims if dim != "member")
+        sentences.append(
+            f"{int(flags.sum())} of {flags.size} members diverged (by {dims} and member: {'; '.join(named)}). They "
+            "count as failures where members are counted or ranked, and are left out of means."
+        )
     return sentences
 
 
@@ -198,19 +210,14 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
 
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     """Write the command that reproduces a run, as one line for a shell."""
-    preset, changes = _named_data(run, preferred)
-    words = ["bathymetry", "run", run.found_as, "--preset", preset]
-    for name, value in changes.items():
-        values = value if isinstance(value, tuple) else (value,)
-        words += [f"--{name.replace('_', '-')}", *map(_word, values)]
-    return shlex.join([*words, *([] if run.out.name == OUT.name else ["--out", run.out.name])])
+    preset, changes = _options(run, preferred)
+    options = [word for name, value in changes.items() for word in (flag_of(name), *as_text(value))]
+    return shlex.join(["bathymetry", "run", run.found_as, "--preset", preset, *options])
 
 
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
     """Write the Python that reproduces a run."""
-    preset, changes = _named_data(run, preferred)
-    if run.out.name != OUT.name:
-        changes["out"] = run.out.name
+    preset, changes = _options(run, preferred)
     options = "".join(f", {name}={value!r}" for name, value in changes.items())
     return (
         "import bathymetry as bm\n\n"
@@ -221,13 +228,9 @@ def code(run: StudyRun, preferred: Sequence[str]) -> str:
     )
 
 
-def _named_data(run: StudyRun, preferred: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Name the data that "auto" stood for, so that the same are taken again."""
+def _options(run: StudyRun, preferred: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The preset, and what differs from it: with the data that "auto" stood for, so that the same are taken again."""
     preset, changes = nearest_preset(run.study, preferred)
     if getattr(run.study, "data", None) == "auto":
         changes["data"] = next(iter(run.results.attrs["data"]), "auto")
-    return preset, changes
-
-
-def _word(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return preset, changes if run.out.name == OUT.name else changes | {"out": run.out.name}

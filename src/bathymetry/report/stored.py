@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -108,13 +109,11 @@ def _load(path: Path) -> Any:
 
 def _checked(path: Path) -> dict[str, Any]:
     """Read a file whose digest is right."""
-    stored = _load(path)
-    try:
-        content = _mapping(stored["content"])
-        if stored["digest"] == digest(canonical(content)):
+    stored = _mapping(_load(path))
+    content = _mapping(stored.get("content"))
+    with suppress(ValueError, RecursionError):
+        if stored.get("digest") == digest(canonical(content)):
             return content
-    except (KeyError, TypeError, ValueError, RecursionError):
-        pass
     raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
 
 
@@ -189,9 +188,9 @@ def _picture(folder: Path, stored: Mapping[str, Any], notes: list[str]) -> Pictu
         except (OSError, ValueError, StorageError) as error:
             causes.append(f"{path.name} is not shown: {str(error).removesuffix('.')}.")
             continue
-        number, title = stored.get("number"), _text(stored.get("title"))
-        title = f"Figure {number}. {title}" if isinstance(number, int) else title
         notes += causes
+        number = stored.get("number")
+        title = (f"Figure {number}. " if isinstance(number, int) else "") + _text(stored.get("title"))
         return Picture(name, title, source, _text(stored.get("finding")), _text(stored.get("reading")))
     notes += causes or [f"The file of figure {name} is missing."]
     return None

@@ -39,42 +39,14 @@ class Chunk:
     provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, threads, device, seconds
 
     def select(self, members: range) -> "Chunk":
-        """Take some of the members."""
         if members.start < self.members.start or members.stop > self.members.stop:
             have, want = (f"{one.start} to {one.stop - 1}" for one in (self.members, members))
             raise DamagedError(f"A chunk is damaged: it holds members {have} where it should hold {want}.")
-        start = members.start - self.members.start
-        rows = slice(start, start + len(members))
+        rows = slice(members.start - self.members.start, members.stop - self.members.start)
         snapshots = {
             epoch: {name: array[rows] for name, array in arrays.items()} for epoch, arrays in self.snapshots.items()
         }
         return Chunk(members, self.record.isel(member=rows), snapshots, self.provenance)
-
-
-def join(chunks: Sequence[Chunk]) -> Chunk:
-    """Put chunks of one config together, whose members follow each other without a gap."""
-    if len(chunks) == 1:
-        return chunks[0]
-    # a record that ends early, because every member stopped, is filled up with NaN
-    record = xr.concat(
-        [chunk.record for chunk in chunks],
-        dim="member",
-        join="outer",
-        data_vars="minimal",
-        coords="minimal",
-        compat="equals",
-        combine_attrs="override",
-    )
-    epochs = sorted(set.intersection(*(set(chunk.snapshots) for chunk in chunks)))
-    snapshots = {
-        epoch: {
-            name: np.concatenate([chunk.snapshots[epoch][name] for chunk in chunks])
-            for name in chunks[0].snapshots[epoch]
-        }
-        for epoch in epochs
-    }
-    provenance = {**chunks[-1].provenance, "seconds": sum(chunk.provenance.get("seconds", 0.0) for chunk in chunks)}
-    return Chunk(range(chunks[0].members.start, chunks[-1].members.stop), record, snapshots, provenance)
 
 
 def config_hash(description: Description) -> str:
@@ -101,22 +73,11 @@ def missing(have: Sequence[range], wanted: range) -> list[range]:
     for member in wanted:
         if member in covered:
             continue
-        last = gaps[-1] if gaps else range(0)
-        if len(last) and last.stop == member and len(last) < CHUNK_MEMBERS:
-            gaps[-1] = range(last.start, member + 1)
+        if gaps and gaps[-1].stop == member and len(gaps[-1]) < CHUNK_MEMBERS:
+            gaps[-1] = range(gaps[-1].start, member + 1)
         else:
             gaps.append(range(member, member + 1))
     return gaps
-
-
-def save(out: Path, config: str, description: Description, chunk: Chunk) -> Path:
-    """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it."""
-    path = chunk_path(out, config, chunk.members)
-    words = path.with_name("config.json")
-    if not words.exists():
-        put(words, json.dumps(description, indent=1, sort_keys=True).encode())
-    write_chunk(path, chunk)
-    return path
 
 
 def load(out: Path, config: str, wanted: range) -> Chunk:
@@ -130,25 +91,42 @@ def assembled(out: Path, config: str, wanted: range, chunks: Mapping[range, Chun
     pieces, member = [], wanted.start
     for have in sorted(chunks, key=lambda one: (one.start, -one.stop)):
         if have.start <= member < have.stop and member < wanted.stop:
-            taken = range(member, min(have.stop, wanted.stop))
-            pieces.append(chunks[have].select(taken))
-            member = taken.stop
+            pieces.append(chunks[have].select(range(member, min(have.stop, wanted.stop))))
+            member = pieces[-1].members.stop
     if member < wanted.stop:
         raise StorageError(f"{out / _FOLDER / config} has no member {member}: run the study again.")
-    return join(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    # a record that ends early, because every member stopped, is filled up with NaN
+    record = xr.concat(
+        [chunk.record for chunk in pieces],
+        dim="member",
+        join="outer",
+        data_vars="minimal",
+        coords="minimal",
+        compat="equals",
+        combine_attrs="override",
+    )
+    snapshots = {
+        epoch: {name: np.concatenate([chunk.snapshots[epoch][name] for chunk in pieces]) for name in arrays}
+        for epoch, arrays in pieces[0].snapshots.items()
+        if all(epoch in chunk.snapshots for chunk in pieces)
+    }
+    seconds = sum(chunk.provenance.get("seconds", 0.0) for chunk in pieces)
+    return Chunk(wanted, record, snapshots, {**pieces[-1].provenance, "seconds": seconds})
 
 
 def verify(out: Path, config: str) -> tuple[dict[range, Chunk], list[str]]:
     """Read all stored chunks of a config; quarantine those that are damaged, with a sentence for each."""
     # a file that can't be read, or that another version wrote, stays where it is: its StorageError says why
-    whole, said = {}, []
+    whole, sentences = {}, []
     for members in stored(out, config):
         path = chunk_path(out, config, members)
         try:
             whole[members] = read_chunk(path).select(members)
         except DamagedError as error:
-            said.append(f"{error} It was moved to {quarantine(out, path)} and its members are computed again.")
-    return whole, said
+            sentences.append(f"{error} It was moved to {quarantine(out, path)} and its members are computed again.")
+    return whole, sentences
 
 
 def quarantine(out: Path, path: Path) -> Path:
@@ -166,10 +144,13 @@ def quarantine(out: Path, path: Path) -> Path:
         raise StorageError(f"{place} can't be made ({error.strerror or error}): {remedy}.") from error
 
 
-def write_chunk(path: Path, chunk: Chunk) -> None:
-    """Store a chunk in a file."""
+def save(out: Path, config: str, description: Description, chunk: Chunk) -> Path:
+    """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it."""
+    path = chunk_path(out, config, chunk.members)
+    if not path.with_name("config.json").exists():
+        put(path.with_name("config.json"), json.dumps(description, indent=1, sort_keys=True).encode())
     arrays: dict[str, NDArray[Any]] = {}
-    variables = {}
+    variables: dict[str, dict[str, Any]] = {}
     for name, variable in chunk.record.variables.items():
         variables[str(name)] = {"dims": list(variable.dims)}
         if variable.dtype.kind in "US":
@@ -187,57 +168,50 @@ def write_chunk(path: Path, chunk: Chunk) -> None:
         "provenance": dict(chunk.provenance),
     }
     put(path, _seal(arrays, words))
+    return path
 
 
 def read_chunk(path: Path) -> Chunk:
     """Read a chunk and check that it is what was stored."""
     arrays, words = _unseal(path)
     try:
-        return _unpacked(arrays, words)
+        if words.get("format") != _FORMAT:
+            raise ValueError(f"format {words.get('format')}")
+        variables = {
+            name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
+            for name, one in words["variables"].items()
+        }
+        coordinates = {name: variables.pop(name) for name in words["coordinates"]}
+        record = xr.Dataset(variables, coordinates, words["attributes"])
+        snapshots: dict[int, dict[str, NDArray[Any]]] = {}
+        for key, array in arrays.items():
+            if key.startswith(f"{_SNAPSHOT}/"):
+                _, epoch, name = key.split("/", 2)
+                snapshots.setdefault(int(epoch), {})[name] = array
+        return Chunk(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         remedy = "use the version of Bathymetry that wrote it, or another folder"
         raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
 
 
-def _unpacked(arrays: Arrays, words: Mapping[str, Any]) -> Chunk:
-    if words.get("format") != _FORMAT:
-        raise ValueError(f"format {words.get('format')}")
-    variables = {
-        name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
-        for name, one in words["variables"].items()
-    }
-    coordinates = {name: variables.pop(name) for name in words["coordinates"]}
-    record = xr.Dataset(variables, coordinates, words["attributes"])
-    snapshots: dict[int, dict[str, NDArray[Any]]] = {}
-    for key, array in arrays.items():
-        kind, _, rest = key.partition("/")
-        if kind == _SNAPSHOT:
-            epoch, _, name = rest.partition("/")
-            snapshots.setdefault(int(epoch), {})[name] = array
-    return Chunk(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
-
-
 def checkpoint_path(chunk: Path) -> Path:
-    """Where a chunk's checkpoint is stored."""
     return chunk.with_suffix(".checkpoint")
 
 
-def write_checkpoint(chunk: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
-    """Store a chunk's checkpoint in place of the one before."""
-    put(checkpoint_path(chunk), _seal(arrays, {"config": chunk.parent.name, "state": state}))
+def write_checkpoint(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
+    put(path, _seal(arrays, {"config": path.parent.name, "state": state}))
 
 
-def read_checkpoint(chunk: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+def read_checkpoint(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """Read the arrays and state of a chunk's checkpoint; None if there is none."""
-    path = checkpoint_path(chunk)
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return None
     if path.is_dir():
         raise DamagedError(f"{path} is no checkpoint: it is a folder.")
     arrays, words = _unseal(path)
-    if "config" not in words or "state" not in words:
+    if not {"config", "state"} <= words.keys():
         raise DamagedError(f"{path} is no checkpoint of this version.")
-    if words["config"] != chunk.parent.name:
+    if words["config"] != path.parent.name:
         raise DamagedError(f"{path} is a checkpoint of another config, {words['config']}.")
     return arrays, words["state"]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -30,17 +29,15 @@ def output_folder(path: Path) -> Iterator[Path]:
         lock = FileLock(path / _LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(
-            "out", path, "another process is working in it; wait for it, or choose another folder"
-        ) from error
+        remedy = "another process is working in it; wait for it, or choose another folder"
+        raise InputError("out", path, remedy) from error
     except OSError as error:
         raise StorageError(f"{path} can't be written ({error.strerror or error}): choose another folder.") from error
     try:
-        if not (path / MARKER).exists():
-            _mark(path)
+        _mark(path)
         yield path
     finally:
-        if path.is_dir() and not (path / MARKER).exists():  # it was deleted meanwhile and made again by what was stored
+        if path.is_dir():  # the marker is gone if the folder was deleted meanwhile and made again by what was stored
             with suppress(StorageError):
                 _mark(path)
         lock.release()
@@ -56,30 +53,15 @@ def check_folder(path: Path) -> None:
         return
     except NotADirectoryError as error:
         raise InputError("out", path, "this is a file; expected a folder") from error
+    except PermissionError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
         raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
-    if entries and MARKER not in entries:
+    if not entries:
+        return
+    if MARKER not in entries:
         remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)
-    if entries:
-        _check_marker(path)
-
-
-def is_output_folder(path: Path) -> bool:
-    """Tell whether a folder holds results of ours."""
-    try:
-        return (path / MARKER).is_file()
-    except OSError as error:
-        raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
-
-
-def _mark(path: Path) -> None:
-    put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
-
-
-def _check_marker(path: Path) -> None:
     try:
         written = json.loads(get(path / MARKER)).get("format")
     except (StorageError, ValueError, AttributeError):
@@ -87,6 +69,18 @@ def _check_marker(path: Path) -> None:
     if isinstance(written, int) and written > _FORMAT:
         remedy = "a later version of Bathymetry made it; choose another folder, or install that version"
         raise InputError("out", path, remedy)
+
+
+def is_output_folder(path: Path) -> bool:
+    try:
+        return (path / MARKER).is_file()
+    except OSError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
+
+
+def _mark(path: Path) -> None:
+    if not (path / MARKER).exists():
+        put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
 
 
 _PACKAGES = ("bathymetry", "torch", "numpy", "scipy", "xarray", "pydantic", "altair")
@@ -109,12 +103,8 @@ def provenance(device: str) -> Mapping[str, Any]:
 
 
 def _processor() -> str:
-    if sys.platform == "linux":
-        try:
-            with open("/proc/cpuinfo", encoding="utf-8") as lines:
-                for line in lines:
-                    if line.startswith("model name"):
-                        return line.partition(":")[2].strip()
-        except OSError:
-            pass
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

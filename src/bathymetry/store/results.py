@@ -1,4 +1,4 @@
-"""Results of a study as one netCDF file: groups of labelled variables, and a schema version.
+"""Results of a study: one netCDF file of labelled variables in groups, and the same as plain tables.
 
 After the netCDF, where its readers do not look, follows the digest of all bytes before it. It is checked before the
 HDF5 library sees the file, because that library can hang, crash or return other numbers when a file is damaged. A
@@ -7,15 +7,22 @@ digest shows damage, not forgery: who writes a file can write its digest.
 
 import io
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import pandas as pd
 import xarray as xr
 
-from bathymetry.core.errors import DamagedError, StorageError
-from bathymetry.core.identity import digest
+from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError
+from bathymetry.core.identity import describe, digest
 from bathymetry.core.system import get, put
+from bathymetry.store.chunks import config_hash, quarantine
+
+RESULT = "result.nc"
+TableFormat = Literal["csv", "parquet"]
 
 SCHEMA_VERSION = 2  # 2: one group for each kind of ensemble, sets of examples along the axis `split`
 _SCHEMA = "schema_version"
@@ -23,6 +30,8 @@ _SEAL = b"\nbathymetry digest "
 _SEAL_BYTES = len(_SEAL) + 32
 _MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
 _AGAIN = "run the study again; chunks that are stored are not trained again"
+_NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
+_FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
 
 
 class OutdatedError(StorageError):
@@ -38,45 +47,27 @@ def write_results(path: Path, results: xr.DataTree) -> None:
 
 
 def read_results(path: Path, *, earlier: bool = False) -> xr.DataTree:
-    """Read a study's results into memory.
-
-    Args:
-        path: The file.
-        earlier: Whether to return results of an earlier schema as they are.
-
-    Returns:
-        What was stored.
-
-    Raises:
-        DamagedError: If its content is not what was stored.
-        OutdatedError: If an earlier version of Bathymetry wrote it, whose chunks can still be used.
-        StorageError: If it is missing, can't be read, or a later version wrote it.
-    """
-    body = _checked(path, get(path))
+    """Read a study's results into memory; with `earlier`, also those of an earlier schema, as they are."""
+    content = get(path)
+    body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if seal != _SEAL + digest(body).encode():
+        words = "is damaged: its content does not have the digest that it was stored with"
+        raise DamagedError(f"{path} {words}; {_AGAIN}.")
     try:
         _check_inside(body)
         with xr.open_datatree(io.BytesIO(body), engine="h5netcdf") as opened:
             tree = opened.load()
-        written: Mapping[str, Any] = {str(name): value for name, value in tree.attrs.items()}
-        schema = int(written[_SCHEMA])
-        tree.attrs = {name: json.loads(value) for name, value in written.items() if name != _SCHEMA}
+        schema = int(tree.attrs.pop(_SCHEMA))
+        tree.attrs = {name: json.loads(value) for name, value in tree.attrs.items()}
+    except MemoryError:
+        raise
     except Exception as error:
-        if isinstance(error, MemoryError):
-            raise
         raise StorageError(f"{path} is whole but no result that this version understands: {_AGAIN}.") from error
     if schema > SCHEMA_VERSION:
         raise StorageError(f"{path} has schema {schema}, this version reads up to {SCHEMA_VERSION}: update Bathymetry.")
     if schema < SCHEMA_VERSION and not earlier:
         raise OutdatedError(f"{path} was stored by an earlier version of Bathymetry: run the study again.")
     return tree
-
-
-def _checked(path: Path, content: bytes) -> bytes:
-    """The netCDF of a file whose digest is right."""
-    body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
-    if seal == _SEAL + digest(body).encode():
-        return body
-    raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
 
 
 def _check_inside(body: bytes) -> None:
@@ -102,3 +93,96 @@ def _check_inside(body: bytes) -> None:
         raise ValueError(f"{elsewhere[0]} is in another file")
     if sum(sizes) > 20 * len(body) + _MOST_BYTES:
         raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
+
+
+def set_apart(path: Path, attributes: Mapping[Any, Any]) -> str:
+    """Rename the result at a path if one with these attributes would not contain all of it; say where it is now."""
+    if not os.path.lexists(path):
+        return ""
+    try:
+        earlier = read_results(path, earlier=True).attrs
+    except StorageError as error:  # also one of a later version, or one that only its owner may read
+        return f"{error} It was moved to {quarantine(path.parent.parent, path)}."
+    if _contains(attributes, earlier):
+        return ""
+    apart = path.with_name(f"result-{config_hash(describe(_identity(earlier)))[:12]}.nc")
+    path.replace(apart)
+    return (
+        f"{attributes['study']}: an earlier result with other settings is now {apart.parent.name}/{apart.name}; "
+        "the page shows the new one and the command that brings back the earlier one."
+    )
+
+
+def others(folder: Path, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree]:
+    """The results in `OUT/STUDY` that the one with these attributes does not contain, as far as they can be read."""
+    found = []
+    for path in sorted(folder.glob("result-*.nc")):
+        try:
+            results = read_results(path, earlier=True)
+        except BathymetryError:
+            continue
+        if not _contains(attributes, results.attrs):
+            found.append(results)
+    return found
+
+
+def _identity(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    # Data count by their digest, so that "auto" and the name that it stood for are the same.
+    settings = {name: value for name, value in attributes.get("settings", {}).items() if name not in ("device", "data")}
+    data = {name: origin.rpartition(", digest ")[2] for name, origin in attributes.get("data", {}).items()}
+    return {"settings": settings, "data": data}
+
+
+def _contains(new: Mapping[Any, Any], earlier: Mapping[Any, Any]) -> bool:
+    """Whether a result has all of an earlier one: the same settings and data, and at least as many members."""
+    one, other = _identity(new), _identity(earlier)
+    enough = one["settings"].pop("members", 0) >= other["settings"].pop("members", 0)
+    return enough and one == other
+
+
+def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> list[Path]:
+    """Write results as tables, one row for each combination of coordinates: `main-function-network-epoch.csv`.
+
+    In a csv, text that a spreadsheet would run as a formula (`=1+1`, `@SUM(…)`, `-cmd|…`) has an apostrophe before it;
+    plain terms such as `-x` stay as they are.
+    """
+    if table_format not in get_args(TableFormat):
+        raise InputError("format", table_format, f"expected one of {', '.join(get_args(TableFormat))}")
+    paths = []
+    for name, table in _tables(results):
+        path = folder / f"{re.sub(_NO_FILE_NAME, '_', name)}.{table_format}"
+        put(path, _csv(table) if table_format == "csv" else _parquet(table))
+        paths.append(path)
+    return paths
+
+
+def _tables(results: xr.DataTree) -> Iterator[tuple[str, pd.DataFrame]]:
+    for node in results.subtree:
+        group = node.path.strip("/").replace("/", "-")
+        dataset = node.to_dataset(inherit=False)
+        for dims in dict.fromkeys(variable.dims for variable in dataset.data_vars.values()):
+            chosen = dataset[[name for name, one in dataset.data_vars.items() if one.dims == dims]]
+            if dims:
+                frame = chosen.to_dataframe(dim_order=list(dims)).reset_index()
+            else:
+                frame = pd.DataFrame({str(name): [one.item()] for name, one in chosen.data_vars.items()})
+            yield "-".join([*([group] if group else []), *(str(dim) for dim in dims or ("whole",))]), frame
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    safe = table.assign(**{str(name): table[name].map(_no_formula) for name in texts}).rename(columns=_no_formula)
+    return safe.to_csv(index=False).encode(errors="replace")
+
+
+def _no_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        table.to_parquet(buffer, index=False)
+    except ImportError as error:
+        raise InputError("format", "parquet", 'install it first: pip install "bathymetry[parquet]"') from error
+    return buffer.getvalue()

@@ -1,6 +1,7 @@
-"""Small functions of labelled arrays that several studies need."""
+"""Small functions of labelled arrays, and their numbers in words, that several studies need."""
 
-from typing import Any
+import math
+from typing import Any, SupportsFloat
 
 import numpy as np
 import xarray as xr
@@ -9,7 +10,8 @@ from bathymetry import stats
 from bathymetry.charts import attrs
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
-from bathymetry.studies.wording import number
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def without_diverged(whole: xr.Dataset) -> xr.Dataset:
@@ -17,12 +19,8 @@ def without_diverged(whole: xr.Dataset) -> xr.Dataset:
     if "diverged" not in whole:
         return whole
     sound = ~whole["diverged"].fillna(False).astype(bool)
-    with_members = {
-        str(name): one.where(sound)
-        for name, one in whole.data_vars.items()
-        if one.dtype.kind == "f" and set(sound.dims) <= set(one.dims)
-    }
-    return whole.assign(with_members)
+    numbers = {name: one for name, one in whole.data_vars.items() if one.dtype.kind == "f"}
+    return whole.assign({name: one.where(sound) for name, one in numbers.items() if {*sound.dims} <= {*one.dims}})
 
 
 def last(records: xr.Dataset) -> xr.Dataset:
@@ -62,6 +60,27 @@ def slopes(values: xr.DataArray, over: xr.DataArray, largest: int | None = None)
     return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=attrs(name))
 
 
+def number(value: SupportsFloat, digits: int = 2) -> str:
+    """Write a number as prose wants it: plain decimals in the middle range, powers of ten outside it."""
+    value = float(value)
+    if math.isnan(value):
+        return "unknown"
+    if value == 0:
+        return "0"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    if math.isinf(size):
+        return f"{sign}infinite"
+    exponent = math.floor(math.log10(size))
+    if -4 <= exponent <= 6:
+        return f"{sign}{size:,.{max(digits - 1 - exponent, 0)}f}"
+    mantissa, _, power = f"{size:.{digits - 1}e}".partition("e")
+    return f"{sign}{mantissa} × 10{str(int(power)).translate(_RAISED)}"
+
+
+def percent(share: SupportsFloat, decimals: int = 1) -> str:
+    return f"{100 * float(share):.{decimals}f} %"
+
+
 def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:
     """The pieces along a dimension, with their names."""
     return [(name, values.sel({dim: name})) for name in values[dim].values.tolist()]
@@ -80,7 +99,7 @@ def highest(values: xr.DataArray) -> xr.DataArray:
 def centre(values: xr.DataArray) -> str:
     """The geometric mean over members with its 95 % interval, in words."""
     band = stats.mean_interval(values.values, transform=intervals.LOG)
-    return f"{number(float(band.centre))} ({number(float(band.low))} to {number(float(band.high))})"
+    return f"{number(band.centre)} ({number(band.low)} to {number(band.high)})"
 
 
 def means(values: xr.DataArray, dim: str) -> str:
@@ -88,7 +107,7 @@ def means(values: xr.DataArray, dim: str) -> str:
     words = []
     for name, one in each(values, dim):
         band = stats.mean_interval(one.values, transform=intervals.LOG)
-        words.append(f"{number(float(band.centre), 2 if band.high < 2 * band.low else 1)} ({name})")
+        words.append(f"{number(band.centre, 2 if band.high < 2 * band.low else 1)} ({name})")
     return joined(words)
 
 

@@ -5,24 +5,60 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from torch import nn
 
 from bathymetry.charts import Figure, attrs
 from bathymetry.charts.figure import Panel
 from bathymetry.claims.judging import Claim, Judged, Judgements, judge
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
+from bathymetry.data import Data
+from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import without_diverged
-from bathymetry.studies.plan import MAIN, Coordinate, JointMeasurement, Plan, PlannedEnsemble
-from bathymetry.studies.plan import Groups as Groups
-from bathymetry.studies.settings import MOST, PRESETS, complaint
-from bathymetry.studies.wording import setting
+from bathymetry.studies.settings import MOST, PRESETS, complaint, setting
+from bathymetry.training import TrainingConfig
 
-if TYPE_CHECKING:  # PyTorch takes seconds to load
-    from torch import nn
+Coordinate = str | int | float
+Groups = dict[str, xr.Dataset]
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class PlannedEnsemble:
+    """Members to train with one config, and where their records go in the study's results."""
+
+    coordinates: Mapping[str, Coordinate]  # {"function": "cos", "network": "deep"}
+    config: TrainingConfig
+    members: range
+    group: str = MAIN
+
+
+@dataclass(frozen=True)
+class JointMeasurement:
+    """A measurement that needs the parameters of several ensembles, such as a line between two solutions.
+
+    Its function may have an attribute `seconds`, about how long it takes for a member: a plan adds these up.
+    """
+
+    coordinates: Mapping[str, Coordinate]
+    of: tuple[PlannedEnsemble, ...]
+    function: Callable[[Sequence[Chunk]], xr.Dataset]  # receives one chunk with all members of each ensemble
+    group: str = MAIN
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a study has to do before its results can be put together."""
+
+    ensembles: tuple[PlannedEnsemble, ...]
+    joints: tuple[JointMeasurement, ...]
+    notes: tuple[str, ...]  # what was chosen for the user, such as widths for another input size
+    data: Mapping[str, str]  # name → source and digest in words
+
 
 Planned = Iterator[PlannedEnsemble | JointMeasurement | str]  # what is to be done, and notes for the reader
 Drawn = tuple[Sequence[Panel], str]  # the panels, and what they show in one sentence
@@ -64,7 +100,7 @@ def figure(
 
     Args:
         title: The quantity or the finding; {function} stands for a scalar coordinate of that name.
-        reading: How to read it.
+        reading: How to read it. Defaults to the method's docstring.
         number: Its number in the homework report; with `each`, by value.
         group: The group of the results, or several, each an argument of the method.
         each: A coordinate; one figure is drawn for each of its values.
@@ -76,7 +112,8 @@ def figure(
     groups = (group,) if isinstance(group, str) else group
 
     def mark(method: FigureMethod) -> FigureMethod:
-        method.__dict__["mark"] = FigureMark(method.__name__, title, reading, number, groups, each, key)
+        words = reading or " ".join((method.__doc__ or "").split())
+        method.__dict__["mark"] = FigureMark(method.__name__, title, words, number, groups, each, key)
         return method
 
     return mark
@@ -132,26 +169,24 @@ class Study(BaseModel):
     def ensemble(
         self,
         at: Mapping[str, Coordinate],
-        network: "Callable[[], nn.Module]",
+        network: Callable[[], nn.Module],
         *,
         group: str = MAIN,
         members: range | None = None,
         **training: Any,
     ) -> PlannedEnsemble:
-        """Plan the members of one network.
+        """Plan the members of one network, to be yielded by `plan`.
 
         Args:
             at: Its coordinates in the results.
             network: Builds one member.
             group: The group of the results.
-            members: Their numbers. Defaults to as many as the settings ask for.
+            members: Their numbers. Defaults to as many as the settings say.
             **training: Fields of `TrainingConfig` that differ from `training()`.
 
         Returns:
-            The ensemble, to be yielded by `plan`.
+            The ensemble.
         """
-        from bathymetry.training import TrainingConfig  # PyTorch takes seconds to load
-
         config = TrainingConfig(network=network, **{"seed": self.seed, **self.training(), **training})
         return PlannedEnsemble(at, config, members or range(self.members), group)
 
@@ -199,21 +234,17 @@ class Study(BaseModel):
         for field, info in cls.model_fields.items():
             if inspect.isfunction(info.default):  # a later def of the same name has become the field's default
                 raise TypeError(f"{cls.__name__}.{field} is a setting and a method: rename the method")
-            if any(_is_method(vars(base).get(field)) for base in cls.__mro__[1:]):
+            inherited = [vars(base).get(field) for base in cls.__mro__[1:]]
+            if any(callable(one) or isinstance(one, property | cached_property) for one in inherited):
                 raise TypeError(f"{cls.__name__}.{field} is a setting here and a method of a base class: rename it")
 
-    @field_validator("*", mode="before")
+    @field_validator("*", mode="wrap")
     @classmethod
-    def _is_no_truth(cls, value: object, field: ValidationInfo) -> object:
-        # pydantic would take True for a number and bytes for text
+    def _is_plain(cls, value: object, validate: Callable[[object], object], field: ValidationInfo) -> object:
         annotation = cls.model_fields[str(field.field_name)].annotation
         if isinstance(value, bool | bytes) and type(value).__name__ not in str(annotation):
-            raise ValueError("expected a number or text")
-        return value
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _is_bounded(cls, value: object, field: ValidationInfo) -> object:
+            raise ValueError("expected a number or text")  # pydantic would take True for a number and bytes for text
+        value = validate(value)
         for one in value if isinstance(value, tuple) else (value,):
             if field.field_name != "seed" and isinstance(one, int) and one > MOST:
                 raise ValueError(f"expected at most {MOST:,}")
@@ -221,9 +252,9 @@ class Study(BaseModel):
 
     @classmethod
     def _marked(cls, kind: type[Any]) -> list[Any]:
-        found = {name: None for one in reversed(cls.__mro__) for name in vars(one)}
-        methods = (inspect.getattr_static(cls, name, None) for name in found)
-        return [mark for one in methods if isinstance(mark := getattr(one, "mark", None), kind)]
+        names = dict.fromkeys(name for one in reversed(cls.__mro__) for name in vars(one))
+        marks = (getattr(inspect.getattr_static(cls, name, None), "mark", None) for name in names)
+        return [mark for mark in marks if isinstance(mark, kind)]
 
     @classmethod
     def claims(cls) -> Sequence[Claim]:
@@ -238,8 +269,6 @@ class Study(BaseModel):
     @cached_property
     def planned(self) -> Plan:
         """The plan of these settings, made once."""
-        from bathymetry.data import Data
-
         items = list(self.plan())
         ensembles = tuple(one for one in items if isinstance(one, PlannedEnsemble))
         joints = tuple(one for one in items if isinstance(one, JointMeasurement))
@@ -299,15 +328,12 @@ class Study(BaseModel):
             one = first if value is None else first.sel({mark.each: value})
             panels, finding = getattr(self, mark.method)(one, *others)
             number = mark.number.get(str(value)) if isinstance(mark.number, Mapping) else mark.number
-            name = mark.method.replace("_", "-")
+            name = (f"{number:02d}-" if number else "") + mark.method.replace("_", "-")
             if value is not None:
                 name += f"-{value}" if str(value).isalnum() else f"-{mark.each}-{place + 1}"
             named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
-            title, reading = mark.title.format(**named), mark.reading.format(**named)
-            yield (
-                mark,
-                Figure(f"{number:02d}-{name}" if number else name, title, tuple(panels), finding, reading, number),
-            )
+            title = mark.title.format(**named)
+            yield mark, Figure(name, title, tuple(panels), finding, mark.reading, number)
 
 
 _KNOWN: Mapping[str, Mapping[str, str]] = {
@@ -320,10 +346,6 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
     "split": attrs("examples of"),
     "diverged": attrs("whether a member diverged"),
 }
-
-
-def _is_method(found: object) -> bool:
-    return callable(found) or isinstance(found, property | cached_property)
 
 
 def _found(where: str, settings: str) -> Study:

@@ -16,12 +16,10 @@ from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import Part
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
-from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.arrays import at_the_end, each, highest, lowest, number, on_scale, percent, slopes
+from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, figure
 from bathymetry.studies.families import ImageStudy, LearningRate, module_of, vectors
-from bathymetry.studies.plan import JointMeasurement
 from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 MATCHINGS = ("epochs", "steps")
@@ -100,23 +98,18 @@ class BatchSize(ImageStudy):
     """
 
     presets = {
-        "quick": {
-            "members": 6,
-            "train_examples": 3_000,
-            "test_examples": 1_000,
-            "epochs": 8,
-            "steps": 500,
-            "curvature_examples": 200,
-        },
-        "smoke": {
-            "members": 6,
-            "data": "digits",
-            "epochs": 2,
-            "steps": 20,
-            "batch_sizes": (5, 25, 125, 500),
-            "curvature_examples": 100,
-            "test_examples": 100,
-        },
+        "quick": dict(
+            members=6, train_examples=3_000, test_examples=1_000, epochs=8, steps=500, curvature_examples=200
+        ),
+        "smoke": dict(
+            members=6,
+            data="digits",
+            test_examples=100,
+            epochs=2,
+            steps=20,
+            curvature_examples=100,
+            batch_sizes=SIZES[:4],
+        ),
     }
     # claims with numbers choose the batch sizes that they are about, and are about equal epochs
     free = ImageStudy.free | {"batch_sizes", "steps", "curvature_examples"}
@@ -220,7 +213,7 @@ class BatchSize(ImageStudy):
     @figure("Accuracy and sensitivity of the probabilities by batch size", number=16, key=True)
     def accuracy_and_sensitivity(self, r: xr.Dataset) -> Drawn:
         bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
-        words = [f"{100 * float(one):.2f} % with {one['batch'].item()} at {one['schedule'].item()}" for one in bests]
+        words = [f"{percent(one, 2)} with {one['batch'].item()} at {one['schedule'].item()}" for one in bests]
         panels = lines(r["accuracy"].sel(matching="epochs"), "batch_size", "split", title="Accuracy at equal epochs")
         return panels + self._sensitivity(r, "probabilities"), f"Highest median test accuracy: {joined(words)}."
 
@@ -229,7 +222,7 @@ class BatchSize(ImageStudy):
         loss = r["loss"].sel(matching="epochs")
         best = lowest(loss.sel(split="test").median("member"))
         panels = lines(loss, "batch_size", "split", title="Loss at equal epochs") + self._sensitivity(r, "loss")
-        return panels, f"Median test loss at equal epochs is lowest with {best['batch'].item()}: {number(float(best))}."
+        return panels, f"Median test loss at equal epochs is lowest with {best['batch'].item()}: {number(best)}."
 
     def _sensitivity(self, r: xr.Dataset, of: str) -> list[Panel]:
         return lines(r["sensitivity"].sel(of=of), "batch_size", "schedule", title=f"Sensitivity of the {of}")
@@ -238,12 +231,13 @@ class BatchSize(ImageStudy):
     def equal_steps(self, r: xr.Dataset) -> Drawn:
         accuracy, loss = (lines(r[of].sel(split="test"), "batch_size", "schedule") for of in ("accuracy", "loss"))
         reached = r["accuracy"].sel(matching="epochs", split="train").median("member").sortby("batch_size")
-        end, best, examples = float(reached[-1]), float(reached.max()), int(r["examples"].sel(split="train"))
+        hardly = ": hardly trained" if reached[-1] < TRAINED * reached.max() else ""
+        examples = int(r["examples"].sel(split="train"))
         smallest, largest = min(self.batch_sizes), max(self.batch_sizes)
         most, least = (self.epochs * math.ceil(examples / size) for size in (smallest, largest))
         return accuracy + loss, (
             f"At equal epochs, batch {largest:,} makes {least:,} steps (batch {smallest:,}: {most:,}) and reaches a "
-            f"median training accuracy of {100 * end:.1f} %{': hardly trained' if end < TRAINED * best else ''}."
+            f"median training accuracy of {percent(reached[-1])}{hardly}."
         )
 
     @figure("Sensitivity of the loss, the logits and the probabilities", key=True)
@@ -251,22 +245,17 @@ class BatchSize(ImageStudy):
         panels = lines(r["sensitivity"], "batch_size", "schedule", facet="of", height=240)
         return panels, self._change(r["sensitivity"].sel(of="loss"), "loss sensitivity")
 
-    @figure(
-        "Sharpness of the solutions by batch size",
-        key=True,
-        reading="On some training examples. Scaling one layer up and the next down changes no output, but all three.",
-    )
+    @figure("Sharpness of the solutions by batch size", key=True)
     def sharpness(self, r: xr.Dataset) -> Drawn:
+        """On some training examples. Scaling one layer up and the next down changes no output, but all three."""
         values = r["sharpness"].where(r["sharpness"] > 0)
         named = values.assign_coords(measure=("kind", list(SHARPNESSES.values())))
         panels = lines(named, "batch_size", "schedule", facet="measure", height=240)
         return panels, self._change(r["sharpness"].sel(kind="eigenvalue"), "largest Hessian eigenvalue")
 
-    @figure(
-        "Gradient noise scale",
-        reading="tr(Σ) / ‖G‖² on some training examples; infinite where their mean gradient can't be told from zero.",
-    )
+    @figure("Gradient noise scale")
     def noise_scale(self, r: xr.Dataset) -> Drawn:
+        """tr(Σ) / ‖G‖² on some training examples; infinite where their mean gradient can't be told from zero."""
         panels = dots(r["noise_scale"], "batch", facet="schedule", never="infinite")
         return panels, self._change(r["noise_scale"], "gradient noise scale")
 
@@ -277,10 +266,8 @@ class BatchSize(ImageStudy):
         return panels, self._change(values, "norm")
 
     def _change(self, values: xr.DataArray, name: str) -> str:
-        words = []
-        for matching, middle in each(values.median("member").sortby("batch_size"), "matching"):
-            first, last = float(middle[0]), float(middle[-1])
-            words.append(
-                f"{'rises' if last > first else 'falls'} from {number(first)} to {number(last)} at equal {matching}"
-            )
+        words = [
+            f"{'rises' if one[-1] > one[0] else 'falls'} from {number(one[0])} to {number(one[-1])} at equal {matching}"
+            for matching, one in each(values.median("member").sortby("batch_size"), "matching")
+        ]
         return f"Median {name} from batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}: {', '.join(words)}."

@@ -11,13 +11,12 @@ from bathymetry.claims import claim, mean_sign
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import each, highest, last, lowest, on_scale, slopes
+from bathymetry.studies.arrays import each, highest, last, lowest, number, on_scale, percent, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
-from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import network_name, number
+from bathymetry.studies.settings import Distinct, Networks, network_name
 
-NETWORKS: tuple[tuple[int, ...], ...] = (
+NETWORKS: Networks = (
     (2, 5),
     (4, 8),
     (10, 20),
@@ -43,29 +42,23 @@ class Capacity(ImageStudy):
     """
 
     presets = {
-        "quick": {
-            "members": 6,
-            "train_examples": 2_000,
-            "test_examples": 1_000,
-            "epochs": 4,
-            "few_examples": 300,
-            "hidden": (2, 5, 10, 30, 120),
-            "few_epochs": 40,
-        },
-        "smoke": {
-            "members": 6,
-            "data": "digits",
-            "epochs": 2,
-            "networks": NETWORKS[:5],
-            "few_examples": 100,
-            "hidden": (2, 10),
-            "few_epochs": 3,
-        },
+        "quick": dict(
+            members=6,
+            train_examples=2_000,
+            test_examples=1_000,
+            epochs=4,
+            few_examples=300,
+            few_epochs=40,
+            hidden=(2, 5, 10, 30, 120),
+        ),
+        "smoke": dict(
+            members=6, data="digits", epochs=2, networks=NETWORKS[:5], few_examples=100, few_epochs=3, hidden=(2, 10)
+        ),
     }
     # no claim with a number is about the small-sample regime
     free = ImageStudy.free | {"few_examples", "hidden", "label_noise", "few_members", "few_epochs"}
 
-    networks: Distinct[tuple[Widths, ...]] = Field(
+    networks: Distinct[Networks] = Field(
         NETWORKS, min_length=LARGEST, description="hidden widths of each network, for example 2,5 4,8"
     )
     learning_rate: LearningRate = 1e-3
@@ -76,7 +69,7 @@ class Capacity(ImageStudy):
         HIDDEN, min_length=2, description="hidden units of each network in the small-sample regime"
     )
     label_noise: Distinct[tuple[float, ...]] = Field(
-        (0.0, 0.2), min_length=1, description="shares of the labels drawn at random in the small-sample regime"
+        (0.0, 0.2), description="shares of the labels drawn at random in the small-sample regime"
     )
     few_members: PositiveInt = Field(6, description="members of each network in the small-sample regime")
     few_epochs: PositiveInt = Field(400, description="passes over the examples of the small-sample regime")
@@ -121,10 +114,8 @@ class Capacity(ImageStudy):
         narrow = [parameter_count(self.mlp((units,)).widths) for units in self.hidden]
         noise = [f"{100 * share:g} % label noise" if share else "no label noise" for share in self.label_noise]
         few = few.assign_coords(parameters=("hidden", narrow), noise=("label_noise", noise))
-        return {
-            "main": whole.assign_coords(parameters=("network", counts)),
-            "regime": few.assign(classes=self.examples.classes),
-        }
+        whole = whole.assign_coords(parameters=("network", counts))
+        return {"main": whole, "regime": few.assign(classes=self.num_classes)}
 
     @claim(
         "Training performance keeps improving with parameters.",
@@ -153,71 +144,50 @@ class Capacity(ImageStudy):
         gap = r["loss"].sel(split="test") - r["loss"].sel(split="train")
         return slopes(gap.assign_attrs(long_name="the gap on log parameters"), r["parameters"])
 
-    @figure(
-        "Loss by number of parameters",
-        number=13,
-        key=True,
-        reading="Both axes are logarithmic. The same number of epochs for every network.",
-    )
+    @figure("Loss by number of parameters", number=13, key=True)
     def loss_by_parameters(self, r: xr.Dataset) -> Drawn:
-        middle = r["loss"].sel(split="test").median("member").sortby("parameters")
-        shown = f"{number(float(lowest(middle)))}", f"{number(float(middle[-1]))}"
-        return lines(r["loss"], "parameters", "split"), self._best(
-            "lowest median test loss", lowest(middle), middle, shown
-        )
+        """Both axes are logarithmic. The same number of epochs for every network."""
+        return lines(r["loss"], "parameters", "split"), self._best(r["loss"])
 
-    @figure(
-        "Accuracy by number of parameters",
-        number=14,
-        key=True,
-        reading="The accuracy is on a logit axis, which has room for every step toward 100 %.",
-    )
+    @figure("Accuracy by number of parameters", number=14, key=True)
     def accuracy_by_parameters(self, r: xr.Dataset) -> Drawn:
-        middle = r["accuracy"].sel(split="test").median("member").sortby("parameters")
-        best = highest(middle)
-        shown = f"{100 * float(best):.2f} %", f"{100 * float(middle[-1]):.2f} %"
-        return lines(r["accuracy"], "parameters", "split"), self._best(
-            "highest median test accuracy", best, middle, shown
-        )
+        """The accuracy is on a logit axis, which has room for every step toward 100 %."""
+        return lines(r["accuracy"], "parameters", "split"), self._best(r["accuracy"])
 
-    def _best(self, what: str, best: xr.DataArray, middle: xr.DataArray, shown: tuple[str, str]) -> str:
-        count, largest = int(best["parameters"]), int(middle["parameters"][-1])
+    def _best(self, values: xr.DataArray) -> str:
+        is_loss = values.name == "loss"
+        what = "lowest median test loss" if is_loss else "highest median test accuracy"
+        middle = values.sel(split="test").median("member").sortby("parameters")
+        best, last = lowest(middle) if is_loss else highest(middle), middle[-1]
+        shown, end = (number(one) if is_loss else percent(one, 2) for one in (best, last))
+        count, largest = int(best["parameters"]), int(last["parameters"])
         if count == largest:
-            return f"The largest network ({count:,} parameters) has the {what}, {shown[0]}."
-        end = f"the largest ({largest:,}) has {shown[1]}"
-        return f"The network with {count:,} parameters has the {what}, {shown[0]}; {end}."
+            return f"The largest network ({count:,} parameters) has the {what}, {shown}."
+        return f"The network with {count:,} parameters has the {what}, {shown}; the largest ({largest:,}) has {end}."
 
-    @figure(
-        "Loss in the small-sample regime",
-        group="regime",
-        key=True,
-        reading="One hidden layer, trained for long on few images. Training loss is by the labels that were trained, "
-        "test loss by the true ones.",
-    )
+    @figure("Loss in the small-sample regime", group="regime", key=True)
     def few_examples_loss(self, few: xr.Dataset) -> Drawn:
+        """One hidden layer, trained for long on few images. Training loss is by the labels that were trained, test loss
+        by the true ones.
+        """
         middle = few["loss"].sel(split="test").median("member").sortby("parameters")
-        words = []
-        for _, losses in each(middle, "label_noise"):
-            worst, end = highest(losses), losses[-1]
-            words.append(
-                f"{number(float(worst))} at {int(worst['parameters']):,} parameters ({worst['noise'].item()}; "
-                f"{number(float(end))} at {int(end['parameters']):,})"
-            )
-        panels = lines(
-            few["loss"].sel(split=["test", "train"]), "parameters", "noise", facet="split", references=self._labels(few)
-        )
+        words = [
+            f"{number(worst)} at {int(worst['parameters']):,} parameters ({worst['noise'].item()}; "
+            f"{number(end)} at {int(end['parameters']):,})"
+            for worst, end in ((highest(one), one[-1]) for _, one in each(middle, "label_noise"))
+        ]
+        loss = few["loss"].sel(split=["test", "train"])
+        panels = lines(loss, "parameters", "noise", facet="split", references=self._labels(few))
         return panels, f"In the small-sample regime the median test loss peaks at {joined(words)}."
 
-    @figure(
-        "Accuracy in the small-sample regime",
-        group="regime",
-        reading="Training accuracy is by the labels that were trained: a network that reaches 100 % there has "
-        "memorised the wrong ones too.",
-    )
+    @figure("Accuracy in the small-sample regime", group="regime")
     def few_examples_accuracy(self, few: xr.Dataset) -> Drawn:
+        """Training accuracy is by the labels that were trained: a network that reaches 100 % there has memorised the
+        wrong ones too.
+        """
         accuracy = few["accuracy"].sel(split=["test", "train"])
         largest = accuracy.sel(split="test").median("member").sortby("parameters").isel(hidden=-1)
-        words = [f"{100 * float(one):.1f} % with {one['noise'].item()}" for _, one in each(largest, "label_noise")]
+        words = [f"{percent(one)} with {one['noise'].item()}" for _, one in each(largest, "label_noise")]
         panels = lines(accuracy, "parameters", "noise", facet="split", scale="linear", references=self._labels(few))
         return panels, f"The median test accuracy of the largest network is {joined(words)}."
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the base class imports this module
 
 
 class Entry(NamedTuple):
-    """What a list of studies says of one."""
+    """A study in a list."""
 
     where: str
     part: str
@@ -49,14 +49,17 @@ def _entry(name: str, part: int, question: str) -> Entry:
 
 
 SHIPPED = {name: _entry(name, *known) for name, known in _QUESTIONS.items()}
-_ENTRY_POINTS = "bathymetry.studies"
 
 
-def listed() -> dict[str, Entry]:
+def _offered() -> dict[str, str]:
+    """Where the studies of installed packages are, by name."""
+    return {one.name: one.value for one in entry_points(group="bathymetry.studies") if one.name not in SHIPPED}
+
+
+def entries() -> dict[str, Entry]:
     """The studies that have a name here: those that ship, then those of installed packages."""
-    offered = {one.name: one.value for one in entry_points(group=_ENTRY_POINTS)}
-    others = {name: _found(where) for name, where in offered.items() if name not in SHIPPED}
-    return SHIPPED | {name: Entry(offered[name], one.part, one.question) for name, one in others.items()}
+    others = {name: (where, _found(where)) for name, where in _offered().items()}
+    return SHIPPED | {name: Entry(where, one.part, one.question) for name, (where, one) in others.items()}
 
 
 def find(name: str | Path) -> "type[Study]":
@@ -76,25 +79,20 @@ def find(name: str | Path) -> "type[Study]":
     name = str(name)
     if name.endswith(".py"):
         return _from_file(Path(name).absolute())
-    if name in SHIPPED:
-        return _found(SHIPPED[name].where)
-    points = {one.name: one.value for one in entry_points(group=_ENTRY_POINTS)}
-    if name in points:
-        return _found(points[name])
-    if ":" in name:
-        return _found(name)
-    raise InputError("study", name.strip() or "nothing", _instead(name, [*SHIPPED, *points]))
+    known = {name: one.where for name, one in SHIPPED.items()} | _offered()
+    if name in known or ":" in name:
+        return _found(known.get(name, name))
+    raise InputError("study", name.strip() or "nothing", _instead(name, list(known)))
 
 
 def _instead(name: str, known: list[str]) -> str:
-    """Say which study may have been meant."""
     several = name.replace(",", " ").split()
     if len(several) > 1 and all(one in known for one in several):
         return f"expected one name; several are separate arguments: {' '.join(several)}"
     if name.strip() and os.path.isfile(f"{name}.py"):
         return f"expected the file's whole name, {name}.py"
-    alike = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
-    meant = f"did you mean {alike[0]}? " if alike else ""
+    similar = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
+    meant = f"did you mean {similar[0]}? " if similar else ""
     return f"{meant}expected one of {', '.join(known)}, or a path to a file of your own (.py)"
 
 

@@ -14,14 +14,13 @@ from bathymetry.claims import best_of, claim, majority, mean_in_interval
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, listed, means
+from bathymetry.studies.arrays import each, listed, means, percent
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
-from bathymetry.studies.families import DEPTHS, BatchSize, Epochs, ImageStudy, LearningRate
-from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import network_name, network_names, unequal_parameters
+from bathymetry.studies.families import DEPTHS, BatchSize, Epochs, ImageStudy, LearningRate, unequal_parameters
+from bathymetry.studies.settings import Distinct, Networks, network_name, network_names
 from bathymetry.training import TrainingState
 
-NETWORKS: tuple[tuple[int, ...], ...] = ((30,), (25, 60, 38), (20, 40, 60, 50, 30))
+NETWORKS: Networks = ((30,), (25, 60, 38), (20, 40, 60, 50, 30))
 INPUTS, CLASSES = 784, 10  # of MNIST, for which these networks have equal parameters
 
 
@@ -49,9 +48,7 @@ class DepthClassification(ImageStudy):
     free = ImageStudy.free | {"networks"}  # claims with numbers name the networks that they are about
     variables = {"last_batch_loss": attrs("loss of the last mini-batch (cross-entropy)", "log")}
 
-    networks: Distinct[tuple[Widths, ...]] = Field(
-        NETWORKS, min_length=1, description="hidden widths of each network, for example 30 25,60,38"
-    )
+    networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of each network, for example 30 25,60,38")
     learning_rate: LearningRate = 1e-3
     batch_size: BatchSize = 50
     epochs: Epochs = 120
@@ -152,33 +149,24 @@ class DepthClassification(ImageStudy):
         loss = r["loss"].sel(split="train")
         return loss.sel(epoch=120) > 0.9 * loss.sel(epoch=100)
 
-    @figure(
-        "Training loss",
-        number=5,
-        reading="Both axes are logarithmic. The loss over the whole training set; behind it, jagged, the last "
-        "mini-batch's loss of one member, which is what a training loop usually prints.",
-    )
+    @figure("Training loss", number=5)
     def training_loss(self, r: xr.Dataset) -> Drawn:
+        """Both axes are logarithmic. The loss over the whole training set; behind it, jagged, the last mini-batch's
+        loss of one member, which is what a training loop usually prints.
+        """
         loss, noisy = r["loss"].sel(split="train"), r["last_batch_loss"].isel(member=0, drop=True)
         panels = lines(loss, "epoch", "network", behind=noisy, behind_label="last mini-batch, first member")
         final = means(loss.isel(epoch=-1), "network")
         return panels, f"After {self.epochs} epochs the geometric mean of the training loss is {final}."
 
-    @figure(
-        "Training and test accuracy",
-        number=6,
-        key=True,
-        reading="A logarithmic axis of epochs and logit axes of accuracy, each panel its own. Where a member gets "
-        "everything right for an epoch its line leaves the panel, which reaches as far as the means' intervals.",
-    )
+    @figure("Training and test accuracy", number=6, key=True)
     def accuracy(self, r: xr.Dataset) -> Drawn:
+        """A logarithmic axis of epochs and logit axes of accuracy, each panel its own. Where a member gets everything
+        right for an epoch its line leaves the panel, which reaches as far as the means' intervals.
+        """
         shown = r["accuracy"].isel(epoch=slice(1, None))
-        panels = [
-            panel
-            for _, one in each(shown, "split")
-            for panel in lines(one, "epoch", "network", domain=self._domain(one))
-        ]
-        return panels, self._at_the_end(r, "test")
+        train, test = (lines(one, "epoch", "network", domain=self._domain(one)) for _, one in each(shown, "split"))
+        return train + test, self._at_the_end(r, "test")
 
     @staticmethod
     def _domain(accuracy: xr.DataArray) -> tuple[float, float]:
@@ -194,8 +182,7 @@ class DepthClassification(ImageStudy):
         transform = intervals.logit_accuracy(int(last["examples"]))
         for name, one in each(last, "network"):
             band = stats.mean_interval(one.values, transform=transform)
-            centre, low, high = (100 * float(end) for end in (band.centre, band.low, band.high))
-            words.append(f"{centre:.2f} % ({name}, {low:.2f}–{high:.2f} %)")
+            words.append(f"{percent(band.centre, 2)} ({name}, {100 * float(band.low):.2f}–{percent(band.high, 2)})")
         return f"After {int(last['epoch'])} epochs the mean {label(split)} accuracy is {joined(words)}."
 
     def summary(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:

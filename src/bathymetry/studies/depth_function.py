@@ -14,13 +14,12 @@ from bathymetry.core.errors import InputError
 from bathymetry.data import functions
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import verdict
-from bathymetry.studies.arrays import each, listed, means
+from bathymetry.studies.arrays import each, listed, means, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import DEPTHS, FunctionStudy
-from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import network_names, number, unequal_parameters
+from bathymetry.studies.families import DEPTHS, FunctionStudy, unequal_parameters
+from bathymetry.studies.settings import Distinct, Networks, network_names
 
-NETWORKS: tuple[tuple[int, ...], ...] = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
+NETWORKS: Networks = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
 LEARNED = ("cos", "arcsinh")
 FITTED = 0.01  # of the target's variance
 GRID = 401
@@ -81,12 +80,8 @@ class DepthFunction(FunctionStudy):
         "depth": attrs("hidden layers"),
     }
 
-    functions: Distinct[tuple[str, ...]] = Field(
-        LEARNED, min_length=1, description="functions to learn, by name or as expressions in x"
-    )
-    networks: Distinct[tuple[Widths, ...]] = Field(
-        NETWORKS, min_length=1, description="hidden widths of each network, for example 250 32,16,9"
-    )
+    functions: Distinct[tuple[str, ...]] = Field(LEARNED, description="functions to learn: names or expressions in x")
+    networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of each network, for example 250 32,16,9")
 
     def plan(self) -> Planned:
         known: dict[str, str] = {}
@@ -211,14 +206,11 @@ class DepthFunction(FunctionStudy):
             pair = {"networks": f"{deep} and {shallow}"} if len(pairs) > 1 else {}
             yield from rule(losses, function=function, **pair)
 
-    @figure(
-        "Training loss on {formula}",
-        number={"cos": 1, "arcsinh": 2},
-        each="function",
-        reading="Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; a "
-        "constant prediction cannot get below the variance itself.",
-    )
+    @figure("Training loss on {formula}", number={"cos": 1, "arcsinh": 2}, each="function")
     def loss(self, r: xr.Dataset) -> Drawn:
+        """Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; a constant
+        prediction cannot get below the variance itself.
+        """
         loss, variance = r["loss"].sel(split="train"), float(r["target_variance"].sel(split="train"))
         fits = Reference(FITTED * variance, "1 % of the variance: fits")
         constant = Reference(variance, "loss of a constant prediction", at="end")
@@ -226,14 +218,9 @@ class DepthFunction(FunctionStudy):
         final = means(loss.isel(epoch=-1), "network")
         return panels, f"After {self.epochs:,} epochs the geometric mean of the training loss is {final}."
 
-    @figure(
-        "Predictions on {formula}",
-        number={"arcsinh": 3, "cos": 4},
-        each="function",
-        key=True,
-        reading="One panel per network: its members, their mean with its interval, and the true function.",
-    )
+    @figure("Predictions on {formula}", number={"arcsinh": 3, "cos": 4}, each="function", key=True)
     def prediction(self, r: xr.Dataset) -> Drawn:
+        """One panel per network: its members, their mean with its interval, and the true function."""
         truth, formula = r["target"], r["formula"].item()
         margin = 0.35 * float(truth.max() - truth.min() or 1)
         domain = float(truth.min()) - margin, float(truth.max()) + margin
@@ -244,12 +231,9 @@ class DepthFunction(FunctionStudy):
         panels = predictions(shown, truth, facet="panel", truth_label=formula, domain=domain)
         return panels, f"The median error on {formula} is {errors}; a straight line explains {r2} % of the variance."
 
-    @figure(
-        "Epochs until each member fits",
-        key=True,
-        reading="One dot per member that fits. A row in which a member never fits has no mean.",
-    )
+    @figure("Epochs until each member fits", key=True)
     def epochs_to_fit(self, r: xr.Dataset) -> Drawn:
+        """One dot per member that fits. A row in which a member never fits has no mean."""
         epochs = r["epochs_to_fit"]
         finite = epochs.where(np.isfinite(epochs))
         low, high = finite.min().item(), max(finite.max().item(), 1.0)
@@ -259,21 +243,18 @@ class DepthFunction(FunctionStudy):
         panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
         return panels, f"Of {epochs.sizes['member']} networks each, {'; '.join(said)}."
 
-    @figure(
-        "Share of dead hidden units",
-        reading="A dead unit is zero for every training input, so no gradient reaches it. One dot per member.",
-    )
+    @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:
+        """A dead unit is zero for every training input, so no gradient reaches it. One dot per member."""
         share = listed(100 * r["dead_share"].mean(("function", "member")), "network", "{:.0f} %")
         panels = dots(r["dead_share"], "network", facet="formula", domain=(0.0, 1.0), possible=(0.0, 1.0))
         return panels, f"On average {share} of the hidden units are zero for every training input."
 
-    @figure(
-        "Straight pieces of each learned function",
-        reading="A ReLU network of one input is piecewise linear, and its pieces are counted exactly. The bound is for "
-        "the whole line: h + 1 for one hidden layer of h units, and the product of such factors for several layers.",
-    )
+    @figure("Straight pieces of each learned function")
     def linear_pieces(self, r: xr.Dataset) -> Drawn:
+        """A ReLU network of one input is piecewise linear, and its pieces are counted exactly. The bound is for the
+        whole line: h + 1 for one hidden layer of h units, and the product of such factors for several layers.
+        """
         interval = f"({self.low:g}, {self.high:g})".replace("-", "−")
         pieces = r["linear_pieces"].assign_attrs(long_name=f"straight pieces on {interval}")
         bounds, said = r["linear_pieces_bound"], "simple upper bound, whole line"

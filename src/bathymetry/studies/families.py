@@ -1,8 +1,10 @@
 """What several studies have in common: images, functions of one variable, noisy labels, surfaces, stored parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -16,6 +18,7 @@ from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
+from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.base import Study
 from bathymetry.surface import LossSurface
@@ -26,6 +29,20 @@ BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
 Epochs = Annotated[PositiveInt, Field(description="passes over the training examples")]
 Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
 DEPTHS = ("shallow", "middle", "deep")  # names of networks with as many parameters each
+EQUAL = 1.1  # the largest ratio of parameter counts that are called equal
+
+
+_load: ContextVar[Callable[[str], Data]] = ContextVar("load", default=data.load)
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Let the studies of one run share each data set that they read."""
+    token = _load.set(cache(data.load))
+    try:
+        yield
+    finally:
+        _load.reset(token)
 
 
 class ImageStudy(Study):
@@ -41,8 +58,8 @@ class ImageStudy(Study):
 
     @cached_property
     def examples(self) -> Data:
-        """The examples that the settings ask for. For `plan` and `derive` only: stored results need no data."""
-        whole = data.load(self.data)
+        """The examples that the settings name. For `plan` and `derive` only: stored results need no data."""
+        whole = _load.get()(self.data)
         if whole.classes is None:
             raise InputError("data", self.data, "its targets are values; expected class numbers, stored as integers")
         train = min(self.train_examples or len(whole.train), len(whole.train))
@@ -51,8 +68,13 @@ class ImageStudy(Study):
 
     def mlp(self, hidden: Sequence[int]) -> MLPConfig:
         """A network for these images."""
+        return models.MLPConfig((self.examples.train.inputs.shape[1], *hidden, self.num_classes))
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; like `examples` for `plan` and `derive` only."""
         assert self.examples.classes is not None
-        return models.MLPConfig((self.examples.train.inputs.shape[1], *hidden, self.examples.classes))
+        return self.examples.classes
 
 
 class FunctionStudy(Study):
@@ -128,3 +150,11 @@ def module_of(network: MLPConfig) -> nn.Module:
     """Make a network whose initial weights play no part, and leave the global random state as it is."""
     with torch.random.fork_rng(devices=[]):
         return network()
+
+
+def unequal_parameters(networks: Sequence[Sequence[int]]) -> Iterator[str]:
+    """Say so where networks that are compared have unequal numbers of parameters."""
+    counts = [parameter_count(widths) for widths in networks]
+    low, high = min(counts), max(counts)
+    if high > EQUAL * low:
+        yield f"These networks have {low:,} to {high:,} parameters, so depth is not all that differs between them."

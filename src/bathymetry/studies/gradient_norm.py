@@ -16,11 +16,10 @@ from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.stats import intervals, per_member
-from bathymetry.studies.arrays import centre, each
+from bathymetry.studies.arrays import centre, each, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 SPIKE, WINDOW = 3.0, 51  # a spike is above three times the running median of 51 epochs
@@ -165,37 +164,31 @@ class GradientNorm(FunctionStudy):
         late = r["gradient_norm"].sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
         return late < 0.01 * r["gradient_norm"].max("epoch")
 
-    @figure("Training loss by epoch", number=9, reading="Both axes are logarithmic; the epochs are those of Figure 10.")
+    @figure("Training loss by epoch", number=9)
     def loss(self, r: xr.Dataset) -> Drawn:
-        loss = r["loss"].sel(split="train")
-        words = (
-            f"After {int(r['epoch'].max()):,} epochs the geometric mean of the training loss (with its 95 % interval)"
-        )
-        return lines(loss, "epoch", height=260), f"{words} is {centre(loss.isel(epoch=-1))}."
+        """Both axes are logarithmic; the epochs are those of Figure 10."""
+        loss, words = r["loss"].sel(split="train"), "the geometric mean of the training loss (with its 95 % interval)"
+        found = f"After {int(r['epoch'].max()):,} epochs {words} is {centre(loss.isel(epoch=-1))}."
+        return lines(loss, "epoch", height=260), found
 
-    @figure(
-        "Gradient norm by epoch",
-        number=10,
-        key=True,
-        reading="Both axes are logarithmic; the norm is taken at the parameters at which Figure 9 has the loss. A "
-        "spike is an epoch at which a member's norm exceeds three times its running median over 51 epochs.",
-    )
+    @figure("Gradient norm by epoch", number=10, key=True)
     def gradient_norm(self, r: xr.Dataset) -> Drawn:
+        """Both axes are logarithmic; the norm is taken at the parameters at which Figure 9 has the loss. A spike is an
+        epoch at which a member's norm exceeds three times its running median over 51 epochs.
+        """
         norm = r["gradient_norm"].transpose("member", "epoch")
         late = norm.isel(epoch=slice(-LATE, None)).median("epoch", skipna=False)
         fall = 100 * late / norm.max("epoch", skipna=False)
         counts = [int(spikes(one).sum()) for one in norm.values if np.isfinite(one).all()]
         return lines(norm, "epoch", height=260), (
-            f"The median norm of the last {LATE} epochs is {number(float(fall.min()))} % to "
-            f"{number(float(fall.max()))} % of each member's largest; {min(counts, default=0)} to "
-            f"{max(counts, default=0)} of {norm.sizes['epoch']:,} epochs have spikes."
+            f"The median norm of the last {LATE} epochs is {number(fall.min())} % to {number(fall.max())} % of each "
+            f"member's largest; {min(counts, default=0)} to {max(counts, default=0)} of {norm.sizes['epoch']:,} epochs "
+            "have spikes."
         )
 
-    @figure(
-        "Gradient norm of each layer",
-        reading="Both axes are logarithmic. The squares of the layers' norms add up to that of the whole gradient.",
-    )
+    @figure("Gradient norm of each layer")
     def layers(self, r: xr.Dataset) -> Drawn:
+        """Both axes are logarithmic. The squares of the layers' norms add up to that of the whole gradient."""
         count = max(1, r.sizes["epoch"] // 10)  # the norm of a single epoch varies by chance
         late = r["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
         bands = {name: stats.mean_interval(one.values, transform=intervals.LOG) for name, one in each(late, "layer")}
@@ -206,18 +199,16 @@ class GradientNorm(FunctionStudy):
         alone = "its 95 % interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
         return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {others if close else alone}."
 
-    @figure(
-        "Largest eigenvalue of the preconditioned Hessian",
-        key=True,
-        reading="Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot "
-        "by more each time. Where one member lies far from the others, the interval of the mean is wide on both sides.",
-    )
+    @figure("Largest eigenvalue of the preconditioned Hessian", key=True)
     def preconditioned_eigenvalue(self, r: xr.Dataset) -> Drawn:
+        """Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot by more
+        each time. Where one member lies far from the others, the interval of the mean is wide on both sides.
+        """
         eigenvalue, limit = r["preconditioned_eigenvalue"], float(r["stability_threshold"])
         end = eigenvalue.isel(curvature_epoch=-1)
         threshold = Reference(limit, "stability threshold")
         return lines(eigenvalue.where(eigenvalue > 0), "curvature_epoch", references=[threshold]), (
             f"At the end {int((end > limit).sum())} of {end.sizes['member']} members exceed Adam's threshold, "
-            f"{limit:,.0f} (median {number(float(end.median()))}); the largest value of any epoch is "
-            f"{number(float(eigenvalue.max()))}."
+            f"{limit:,.0f} (median {number(end.median())}); the largest value of any epoch is "
+            f"{number(eigenvalue.max())}."
         )

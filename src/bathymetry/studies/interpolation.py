@@ -16,12 +16,10 @@ from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import each
-from bathymetry.studies.base import Drawn, Groups, Planned, figure
+from bathymetry.studies.arrays import each, number, percent
+from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, PlannedEnsemble, figure
 from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, module_of, vectors
-from bathymetry.studies.plan import JointMeasurement, PlannedEnsemble
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
@@ -197,14 +195,11 @@ class Interpolation(ImageStudy):
     def _at(self, values: xr.DataArray, alpha: float) -> xr.DataArray:
         return values.sel(alpha=alpha, method="nearest", drop=True)
 
-    @figure(
-        "Loss and accuracy between independent solutions",
-        number=15,
-        key=True,
-        reading="The loss is on a logarithmic axis, the accuracy a share of the examples. α = 0 and α = 1 are the two "
-        "networks themselves.",
-    )
+    @figure("Loss and accuracy between independent solutions", number=15, key=True)
     def between_two_solutions(self, r: xr.Dataset) -> Drawn:
+        """The loss is on a logarithmic axis, the accuracy a share of the examples. α = 0 and α = 1 are the two networks
+        themselves.
+        """
         one, ends = r.sel(pairing="independent"), self._ends()
         first, half, second = (self._at(one["accuracy"].sel(split="test"), alpha) for alpha in (0.0, 0.5, 1.0))
         panels = [
@@ -212,61 +207,49 @@ class Interpolation(ImageStudy):
             *lines(one["accuracy"], "alpha", "split", scale="linear", domain=(0.0, 1.0), references=ends),
         ]
         return panels, (
-            f"Half way between independent pairs the median test accuracy is {_percent(half)}; at the ends "
-            f"{_percent(first)} ({ends[0].label}) and {_percent(second)} ({ends[1].label})."
+            f"Half way between independent pairs the median test accuracy is {percent(half.median())}; at the ends "
+            f"{percent(first.median())} ({ends[0].label}) and {percent(second.median())} ({ends[1].label})."
         )
 
-    @figure(
-        "Training loss and test accuracy between independent, shared and aligned pairs",
-        key=True,
-        reading="Aligning permutes hidden units: each network computes the same function as before, but the line "
-        "between the two networks is another.",
-    )
+    @figure("Training loss and test accuracy between independent, shared and aligned pairs", key=True)
     def pairings(self, r: xr.Dataset) -> Drawn:
+        """Aligning permutes hidden units: each network computes the same function as before, but the line between the
+        two networks is another.
+        """
         loss, accuracy, ends = r["loss"].sel(split="train"), r["accuracy"].sel(split="test"), self._ends()
         rise = r["barrier"].sel(quantity="loss, line").median("member")
-        words = [f"{number(float(one))} for {pairing}" for pairing, one in each(rise, "pairing")]
+        words = [f"{number(one)} for {pairing}" for pairing, one in each(rise, "pairing")]
         panels = [
             *lines(loss, "alpha", "pairing", references=ends),
             *lines(accuracy, "alpha", "pairing", scale="linear", domain=(0.0, 1.0), references=ends),
         ]
-        return panels, (
-            f"Median barrier of the training loss above the straight line between the ends: {joined(words)} pairs."
-        )
+        found = "Median barrier of the training loss above the straight line between the ends"
+        return panels, f"{found}: {joined(words)} pairs."
 
     def _ends(self) -> list[Reference]:
         rates = (self.first_rate, self.second_rate)
         return [Reference(float(at), f"rate {rate:g}", "x") for at, rate in enumerate(rates)]
 
-    @figure(
-        "Barriers between two solutions",
-        reading="The largest value for α between 0 and 1, above the mean of the ends or above the straight line "
-        "between them. One dot is one pair.",
-    )
+    @figure("Barriers between two solutions")
     def barriers(self, r: xr.Dataset) -> Drawn:
+        """The largest value for α between 0 and 1, above the mean of the ends or above the straight line between them.
+        One dot is one pair.
+        """
         titles = {
             "loss, mean": "loss barrier above the mean of the ends",
             "error, line": "error barrier above the line between the ends",
         }
         pieces = [r["barrier"].sel(quantity=of).assign_attrs(attrs(title)) for of, title in titles.items()]
-        words = [f"{_percent(one)} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
+        words = [f"{percent(one.median())} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
         panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
         return panels, f"Median barrier of training error above the line between the ends: {joined(words)} pairs."
 
-    @figure(
-        "Training loss from initialisation to solution",
-        group="from_start",
-        key=True,
-        reading="The straight line from a member's own initialisation to where training ended, on a logarithmic axis.",
-    )
+    @figure("Training loss from initialisation to solution", group="from_start", key=True)
     def from_start(self, start: xr.Dataset) -> Drawn:
+        """The straight line from a member's own initialisation to where training ended, on a logarithmic axis."""
         loss = start["loss"].sel(split="train", alpha=slice(-0.01, 1.01))
         falls = each(start["monotone"].astype(bool), "learning_rate")
         words = [f"{int(one.sum())} of {one.size} members at rate {rate:g}" for rate, one in falls]
         rates = [f"rate {rate:g}" for rate, _ in falls]
         panels = lines(loss.assign_coords(rate=("learning_rate", rates)), "alpha", "rate")
         return panels, f"From initialisation to solution the training loss never rises for {joined(words)}."
-
-
-def _percent(values: xr.DataArray) -> str:
-    return f"{100 * float(values.median()):.1f} %"

@@ -9,17 +9,17 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bathymetry import probes, training
 from bathymetry.charts import attrs, dots, scatter
+from bathymetry.charts.figure import Panel
 from bathymetry.charts.labels import label
 from bathymetry.claims import claim, correlation, majority
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import each
+from bathymetry.studies.arrays import each, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, LearningRate, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 ACTIVATIONS = ("relu", "tanh")
@@ -149,16 +149,12 @@ class MinimalRatio(FunctionStudy):
             network = self.mlp(self.network, activation)
             search = CriticalCurvature(network, examples, self.descent)
             ends = (0, self.epochs)
-            yield self.ensemble(
-                {"activation": activation},
-                network,
-                data=examples,
-                record_at=ends,
-                measurements={
-                    "curvature": training.Measurement(Curvature(network, examples), ends, "phase", ("column",)),
-                    "critical_curvature": self.at_end(search, "column"),
-                },
-            )
+            measurements = {
+                "curvature": training.Measurement(Curvature(network, examples), ends, "phase", ("column",)),
+                "critical_curvature": self.at_end(search, "column"),
+            }
+            at = {"activation": activation}
+            yield self.ensemble(at, network, data=examples, record_at=ends, measurements=measurements)
 
     def derive(self, results: Groups) -> Groups:
         axes = ("activation", "phase", "member", "column")
@@ -215,60 +211,46 @@ class MinimalRatio(FunctionStudy):
         loss = xr.apply_ufunc(lambda one: float(f"{one:.6g}"), at["point_loss"], vectorize=True)
         return xr.Dataset({"loss": loss, "ratio": at["minimal_ratio"]})
 
-    @figure(
-        "Training loss and minimal ratio",
-        number=11,
-        key=True,
-        reading="The ratio says what kind of point it is only where the gradient vanishes, as in the right panel; the "
-        "points of the left panel are not critical. Points may cover one another.",
-    )
+    @figure("Training loss and minimal ratio", number=11, key=True)
     def minimal_ratio(self, r: xr.Dataset) -> Drawn:
+        """The ratio says what kind of point it is only where the gradient vanishes, as in the right panel; the points
+        of the left panel are not critical. Points may cover one another.
+        """
         at = r[["minimal_ratio", "point_loss"]]
         critical = at.sel(phase="critical").where(_is_critical(r))
-        panels = [
-            panel
-            for title, one in (("After training", at.sel(phase="trained")), ("At critical points", critical))
-            for panel in scatter(
-                one["minimal_ratio"], one["point_loss"], "activation", x_domain=(-0.02, 1.02), title=title
-            )
-        ]
+        panels: list[Panel] = []
+        for title, one in (("After training", at.sel(phase="trained")), ("At critical points", critical)):
+            ratio, loss = one["minimal_ratio"], one["point_loss"]
+            panels += scatter(ratio, loss, "activation", x_domain=(-0.02, 1.02), title=title)
         constant, losses = float(r["constant_loss"]), each(critical["point_loss"], "activation")
         found = joined([f"{int(one.notnull().sum())} of {one.size} members with {label(name)}" for name, one in losses])
         plateau = joined([f"{int((abs(one / constant - 1) < PLATEAU).sum())}" for _, one in losses])
         words = f"Critical points: {found}; {plateau} of them have the loss of a constant output, {number(constant)}."
         return panels, words
 
-    @figure(
-        "Positive, zero and negative eigenvalues at critical points",
-        key=True,
-        reading="Searches that reached no critical point have no dot. A point with negative eigenvalues is a saddle.",
-    )
+    @figure("Positive, zero and negative eigenvalues at critical points", key=True)
     def eigenvalue_signs(self, r: xr.Dataset) -> Drawn:
+        """Searches that reached no critical point have no dot. A point with negative eigenvalues is a saddle."""
         names = ["minimal_ratio", "zero_share", "negative_share"]
         at = r[[*names, "tolerance"]].sel(phase="critical").where(_is_critical(r))
         shares = at[names].to_dataarray("sign").assign_coords(sign=["positive", "zero", "negative"])
-        panels = dots(
-            shares.assign_attrs(attrs("share of the eigenvalues")),
-            "sign",
-            facet="activation",
-            domain=(0.0, 1.0),
-            possible=(0.0, 1.0),
-            missing="no critical point",
-        )
+        shares, whole = shares.assign_attrs(attrs("share of the eigenvalues")), (0.0, 1.0)
+        panels = dots(shares, "sign", facet="activation", domain=whole, possible=whole, missing="no critical point")
         saddles = [
             f"{int((one > 0).sum())} of {int(one.notnull().sum())} with {label(name)}"
             for name, one in each(at["negative_share"], "activation")
         ]
-        tolerance = number(float(at["tolerance"].median()))
+        tolerance = number(at["tolerance"].median())
         end = f"eigenvalues within {tolerance} (median) count as zero"
         return panels, f"Of the critical points, {joined(saddles)} are saddles; {end}."
 
-    @figure("Gradient norm in each phase", key=True, reading="A gradient of exactly zero has no dot.")
+    @figure("Gradient norm in each phase", key=True)
     def gradient_norms(self, r: xr.Dataset) -> Drawn:
+        """A gradient of exactly zero has no dot."""
         norm = r["gradient_norm"]
         shares = norm.sel(phase="trained", drop=True) / norm.sel(phase="initialisation", drop=True)
         medians = each(100 * shares.median("member"), "activation")
-        words = joined([f"{number(float(one))} % ({label(name)})" for name, one in medians])
+        words = joined([f"{number(one)} % ({label(name)})" for name, one in medians])
         flat = r["status"].sel(phase="critical") == FLAT
         end = f"{int(flat.sum())} of {flat.size} searches end at flat points"
         found = f"Training takes the median gradient norm to {words} of its initial value; {end}."

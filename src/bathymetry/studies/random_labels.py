@@ -13,12 +13,13 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import at_the_end
+from bathymetry.studies.arrays import at_the_end, number, percent
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
-from bathymetry.studies.settings import Distinct, Widths
-from bathymetry.studies.wording import network_name, number
+from bathymetry.studies.settings import Distinct, Networks, Widths, network_name
 
+IMAGES = (500, 1_000, 4_000, 10_000)
+NETWORKS: Networks = ((16,), (64,), (512,), (512, 512))
 ENOUGH = 0.99  # training accuracy at which labels count as memorised
 ENOUGH_IMAGES, ABOVE_CHANCE = 1_000, 0.10
 STOP = 0.999
@@ -49,28 +50,20 @@ class RandomLabels(ImageStudy):
     question, so networks of several sizes also memorise random labels of several numbers of images.
     """
 
-    reading = (
-        "With ten classes, a network that gives every class the same probability has the loss ln 10. "
-        f"{ImageStudy.reading}"
-    )
+    reading = f"With ten classes, a network that guesses uniformly has the loss ln 10. {ImageStudy.reading}"
     presets = {
-        "quick": {
-            "members": 6,
-            "train_examples": 5_000,
-            "test_examples": 2_000,
-            "epochs": 20,
-            "images": (500, 1_000),
-            "networks": ((16,), (64,), (512,)),
-            "memorisation_epochs": 60,
-        },
-        "smoke": {
-            "members": 6,
-            "data": "digits",
-            "epochs": 3,
-            "images": (100, 200),
-            "networks": ((16,), (64,)),
-            "memorisation_epochs": 10,
-        },
+        "quick": dict(
+            members=6,
+            train_examples=5_000,
+            test_examples=2_000,
+            epochs=20,
+            memorisation_epochs=60,
+            images=(500, 1_000),
+            networks=NETWORKS[:3],
+        ),
+        "smoke": dict(
+            members=6, data="digits", epochs=3, memorisation_epochs=10, images=(100, 200), networks=NETWORKS[:2]
+        ),
     }
     # the claim with a number is about the memorisation grid alone
     free = ImageStudy.free | {"network", "epochs", "test_examples", "memorisation_members"}
@@ -85,12 +78,8 @@ class RandomLabels(ImageStudy):
     learning_rate: LearningRate = 1e-3
     batch_size: BatchSize = 50
     epochs: int = Field(140, ge=2, description="passes over the training examples")
-    images: Distinct[tuple[PositiveInt, ...]] = Field(
-        (500, 1_000, 4_000, 10_000), min_length=1, description="how many images are to be memorised"
-    )
-    networks: Distinct[tuple[Widths, ...]] = Field(
-        ((16,), (64,), (512,), (512, 512)), min_length=1, description="hidden widths of the networks that memorise"
-    )
+    images: Distinct[tuple[PositiveInt, ...]] = Field(IMAGES, description="how many images are to be memorised")
+    networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of the networks that memorise")
     memorisation_members: PositiveInt = Field(6, description="members of each that memorises")
     memorisation_epochs: PositiveInt = Field(300, description="the most passes over the images to be memorised")
 
@@ -109,11 +98,7 @@ class RandomLabels(ImageStudy):
             epochs=self.epochs,
             batch_size=self.batch_size,
             targets=labels,
-            evaluate_on={
-                "train": NoisyTraining(labels),
-                "random": RandomTest(examples, self.seed),
-                "true": examples.test,
-            },
+            evaluate_on=dict(train=NoisyTraining(labels), random=RandomTest(examples, self.seed), true=examples.test),
         )
         for images in self.images:
             few = data.subset(examples, images, len(examples.test), self.seed)
@@ -134,18 +119,15 @@ class RandomLabels(ImageStudy):
                 )
 
     def derive(self, results: Groups) -> Groups:
-        grid, classes = results["memorisation"], self.examples.classes
-        assert classes is not None
+        grid, classes = results["memorisation"], self.num_classes
         counts = [parameter_count(self.mlp(hidden).widths) for hidden in self.networks]
         grid = grid.assign(
             memorised_accuracy=at_the_end(grid["accuracy"].sel(split="train", drop=True)).where(~grid["diverged"]),
             bits=("images", [images * math.log2(classes) for images in self.images]),
             classes=classes,
         )
-        return {
-            "main": results["main"].assign(classes=classes),
-            "memorisation": grid.assign_coords(parameters=("network", counts)),
-        }
+        grid = grid.assign_coords(parameters=("network", counts))
+        return {"main": results["main"].assign(classes=classes), "memorisation": grid}
 
     @claim(
         "The training loss falls with the epochs.",
@@ -181,51 +163,33 @@ class RandomLabels(ImageStudy):
         above = accuracy > 1 / int(grid["classes"]) + ABOVE_CHANCE
         return xr.Dataset({"condition": accuracy >= ENOUGH, "sign": above})
 
-    @figure(
-        "Loss by epoch with random labels",
-        number=12,
-        key=True,
-        reading="Each member has its own random labels. Both axes are logarithmic; epoch 0 is the initialisation.",
-    )
+    @figure("Loss by epoch with random labels", number=12, key=True)
     def random_labels(self, r: xr.Dataset) -> Drawn:
+        """Each member has its own random labels. Both axes are logarithmic; epoch 0 is the initialisation."""
         classes = int(r["classes"])
         uniform = Reference(math.log(classes), f"uniform guess, ln {classes}", "y", "end")
         named = r["loss"].assign_coords(labels=("split", [SETS[one] for one in r["split"].values.tolist()]))
         middle = r["loss"].isel(epoch=-1).median("member")
-        train, random, true = (number(float(middle.sel(split=one)), 3) for one in SETS)
+        train, random, true = (number(middle.sel(split=one), 3) for one in SETS)
         return lines(named, "epoch", "labels", references=[uniform]), (
             f"Median loss after {int(r['epoch'].max())} epochs: {train} in training, {random} on test images with "
             f"random labels, {true} with true ones; a uniform guess has {number(math.log(classes), 3)}."
         )
 
-    @figure(
-        "Share of random labels memorised, by number of images",
-        group="memorisation",
-        key=True,
-        reading="One dot is one member, trained until its accuracy is 99.9 % or its epochs are over.",
-    )
+    @figure("Share of random labels memorised, by number of images", group="memorisation", key=True)
     def memorisation(self, grid: xr.Dataset) -> Drawn:
+        """One dot is one member, trained until its accuracy is 99.9 % or its epochs are over."""
         most = int(grid["images"].max())
         middle = grid["memorised_accuracy"].median("member").sel(images=most).sortby("parameters")
         ends = middle if middle.size == 1 else middle[[0, -1]]
-        shares = [f"{100 * float(one):.1f} % with hidden {one['network'].item()}" for one in ends]
-        panels = lines(
-            self._named(grid)["memorised_accuracy"],
-            "images",
-            "hidden",
-            domain=(0.0, 1.0),
-            references=[self._chance(grid)],
-            members="dots",
-        )
+        shares = [f"{percent(one)} with hidden {one['network'].item()}" for one in ends]
+        memorised, chance = self._named(grid)["memorised_accuracy"], self._chance(grid)
+        panels = lines(memorised, "images", "hidden", domain=(0.0, 1.0), references=[chance], members="dots")
         return panels, f"Median share of {most:,} random labels memorised: {joined(shares)}."
 
-    @figure(
-        "Share of random labels memorised, by parameters per bit of labels",
-        group="memorisation",
-        reading="One mark is one member. Storing n labels of c classes takes n log₂ c bits: 3.32 per label with ten "
-        "classes.",
-    )
+    @figure("Share of random labels memorised, by parameters per bit of labels", group="memorisation")
     def memorisation_by_parameters(self, grid: xr.Dataset) -> Drawn:
+        """One mark is one member. Storing n labels of c classes takes n log₂ c bits, 3.32 each with ten classes."""
         per_bit = grid["parameters"] / grid["bits"]
         memorised = self._named(grid)["memorised_accuracy"]
         across = per_bit.broadcast_like(memorised).assign_attrs(attrs("parameters per bit of the labels", "log"))
@@ -237,9 +201,8 @@ class RandomLabels(ImageStudy):
         fewest = float(per_bit.where((grid["memorised_accuracy"] >= ENOUGH).all("member")).min())
         if math.isnan(fewest):
             return panels, "With no network and number of images did every member memorise 99 % of the labels."
-        return panels, (
-            f"The fewest parameters per bit with which every member memorised 99 % of the labels: {number(fewest)}."
-        )
+        found = "The fewest parameters per bit with which every member memorised 99 % of the labels"
+        return panels, f"{found}: {number(fewest)}."
 
     def _named(self, grid: xr.Dataset) -> xr.Dataset:
         return grid.assign_coords(hidden=("network", [f"hidden {name}" for name in grid["network"].values.tolist()]))

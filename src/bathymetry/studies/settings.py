@@ -1,6 +1,7 @@
-"""Types of settings that several studies share, presets, and what is said of a value that does not fit."""
+"""Settings: types that several studies share, presets, values in words, and what is said of one that does not fit."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -37,9 +38,56 @@ def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 T = TypeVar("T")
-Distinct = Annotated[T, AfterValidator(_distinct)]
+Distinct = Annotated[T, Field(min_length=1), AfterValidator(_distinct)]
 Width = Annotated[int, Field(gt=0, le=_WIDEST)]
 Widths = Annotated[tuple[Width, ...], BeforeValidator(_widths), Field(min_length=1, max_length=1000)]
+Networks = tuple[Widths, ...]
+
+
+def field_name(field: str) -> str:
+    """The name of a setting in words: "training examples"."""
+    return field.replace("_", " ").replace("train ", "training ")
+
+
+def shown(value: Any) -> str:
+    """Write a setting's value for a reader: tuples as lists, thousands separated, "all" for no limit."""
+    if isinstance(value, tuple):
+        return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    if value is None:
+        return "all"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def setting(field: str, value: object) -> str:
+    """Write a setting with its value, as "120 epochs" or "learning rate 0.01"."""
+    name = field_name(field)
+    if value is None:
+        return f"all {name}"
+    if isinstance(value, tuple) and len(value) > 4:
+        return f"{len(value)} {name}"
+    words = shown(value).replace(", ", "/") if isinstance(value, tuple) else shown(value)
+    return f"{words} {name}" if name.endswith("s") and not isinstance(value, tuple) else f"{name} {words}"
+
+
+def network_name(hidden: Sequence[int]) -> str:
+    return "-".join(map(str, hidden))
+
+
+def network_names(networks: Networks, usual: Networks, words: Sequence[str]) -> list[str]:
+    """Name networks by words where they are the usual ones, by their hidden widths otherwise."""
+    known = dict(zip(usual, words, strict=True))
+    return [known.get(widths, network_name(widths)) for widths in networks]
+
+
+def flag_of(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def as_text(value: object) -> tuple[str, ...]:
+    """The words by which a setting's value is typed, such as 32,16 8."""
+    if isinstance(value, tuple):
+        return tuple(",".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    return (str(value),)
 
 
 def complaint(error: ValidationError) -> tuple[str, object, str]:

@@ -14,11 +14,10 @@ from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each
+from bathymetry.studies.arrays import each, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
-from bathymetry.studies.wording import number
 from bathymetry.surface import LossSurface
 
 COMPONENTS = 2
@@ -88,24 +87,16 @@ class Trajectory(FunctionStudy):
     @classmethod
     def _has_a_plane(cls, network: tuple[int, ...]) -> tuple[int, ...]:
         if network[0] * (*network, 1)[1] < COMPONENTS:
-            raise ValueError(
-                "expected at least two weights in the second layer, whose plane is drawn, such as 2 or 1,2"
-            )
+            raise ValueError("expected at least two weights in the second layer, as in 2 or 1,2: their plane is drawn")
         return network
 
     def plan(self) -> Planned:
         examples, network = self.examples(self.function), self.mlp(self.network)
         for group, epochs, count in (("main", self.epochs, 11), ("long", self.long_epochs, 61)):
             snapshots = tuple(sorted({round(epoch) for epoch in np.linspace(0, epochs, count)}))
-            parameters = training.Measurement(Parameters(), snapshots, "snapshot", ("parameter",))
+            measurements = {"parameters": training.Measurement(Parameters(), snapshots, "snapshot", ("parameter",))}
             yield self.ensemble(
-                {},
-                network,
-                group=group,
-                data=examples,
-                epochs=epochs,
-                record_at=snapshots,
-                measurements={"parameters": parameters},
+                {}, network, group=group, data=examples, epochs=epochs, record_at=snapshots, measurements=measurements
             )
 
     def _scopes(self) -> Mapping[str, Places]:
@@ -196,14 +187,11 @@ class Trajectory(FunctionStudy):
             "variance; the rest is between initialisations."
         )
 
-    @figure(
-        "Variance explained by two components, compared with random walks",
-        group="long",
-        key=True,
-        reading="Each dot is a simulated random walk of the same length, dimension and number of members; the upright "
-        "stroke is the training.",
-    )
+    @figure("Variance explained by two components, compared with random walks", group="long", key=True)
     def random_walk(self, long: xr.Dataset) -> Drawn:
+        """Each dot is a simulated random walk of the same length, dimension and number of members; the upright stroke
+        is the training.
+        """
         named = long.assign_coords(component=[f"component {k}" for k in long["component"].values])
         panels = dots(
             named["random_walk_ratios"].rename(walk="member"),
@@ -220,29 +208,19 @@ class Trajectory(FunctionStudy):
             words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {_percent(low)} to {_percent(high)})")
         return panels, f"Of the motion, the first component explains {joined(words)}."
 
-    @figure(
-        "Distance travelled, and the angle between steps",
-        group=("main", "long"),
-        key=True,
-        reading="The distance in all weights is summed over snapshots. A cosine of 1 is straight on, 0 a random turn.",
-    )
+    @figure("Distance travelled, and the angle between steps", group=("main", "long"), key=True)
     def distance(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
+        """The distance in all weights is summed over snapshots. A cosine of 1 is straight on, 0 a random turn."""
         both = [one[["distance", "turning"]].sel(scope="network", drop=True) for one in (short, long)]
         r = xr.concat(both, xr.Variable("training", [_epochs(short), _epochs(long)]))
-        medians = [
-            f"{number(float(one))} over {name}" for name, one in each(r["distance"].median("member"), "training")
-        ]
+        medians = [f"{number(one)} over {name}" for name, one in each(r["distance"].median("member"), "training")]
         turning = dots(r["turning"], "training", domain=(-1.0, 1.0), possible=(-1.0, 1.0))
         return [*dots(r["distance"], "training"), *turning], f"The weights travel a median of {joined(medians)}."
 
-    @figure(
-        "Loss at the weights and at their projections",
-        group=("main", "long"),
-        reading="Loss at the end of training. A projection keeps its member's own biases.",
-    )
+    @figure("Loss at the weights and at their projections", group=("main", "long"))
     def plane_loss(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
-        panels: list[Panel] = []
-        words = []
+        """Loss at the end of training. A projection keeps its member's own biases."""
+        panels, words = list[Panel](), []
         for one in (short, long):
             point, plane = one["point_loss"], one["plane_loss"].sel(scope="network", drop=True)
             places = xr.Variable("place", ["at the point", "at its projection"])
