@@ -40,7 +40,7 @@ def test_those_that_never_got_there_are_counted_and_their_row_has_no_mean(chart)
     assert means[NETWORKS[1]] == pytest.approx(np.exp(np.log(times().values[1]).mean()), rel=1e-4)
 
 
-def test_diverged_members_are_told_from_those_that_never_got_there():
+def test_diverged_members_are_counted_apart_from_those_that_never_got_there():
     values = times()
     values[2, :2] = np.nan
     assert "2 of 10 diverged" in dots(values).description

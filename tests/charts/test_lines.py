@@ -54,7 +54,7 @@ def test_a_diverged_member_is_drawn_as_far_as_it_goes_and_left_out_of_the_centre
     assert "1 of 10 members of deep 1-24-16-10-8-4-1 diverged" in chart.description
 
 
-def test_without_divergence_none_is_told_of():
+def test_without_divergence_none_is_counted():
     calm = curves(losses(diverged=False), "epoch", "network")
     assert "diverged" not in calm.description
 
@@ -105,8 +105,8 @@ def test_references_carry_their_labels(chart):
     marked = curves(losses(), "epoch", "network",
         references=[Reference(0.005, "1 % of the variance"), Reference(1000, "as far as the report", "x")],
     )  # fmt: skip
-    told = {row.get("label") for layer in layers(marked) for row in rows_of(marked, layer)}
-    assert {"1 % of the variance", "as far as the report"} <= told
+    words = {row.get("label") for layer in layers(marked) for row in rows_of(marked, layer)}
+    assert {"1 % of the variance", "as far as the report"} <= words
 
 
 def test_what_stands_behind_is_drawn_first_and_named():

@@ -73,7 +73,7 @@ def test_any_odd_argument_is_taken_or_answered_in_one_sentence(name):
     [
         (lambda: charts.lines(LOSSES, "step"), "x = step: expected a dimension or a coordinate along one: net"),
         (lambda: charts.lines(LOSSES, "epoch"), "values = .*: expected member, epoch"),
-        (lambda: charts.dots(LAST, "network", scale="ln"), "scale = ln: expected linear, log or acc"),
+        (lambda: charts.dots(LAST, "network", scale="ln"), "scale = ln: expected 'linear', 'log' or 'acc"),
         (lambda: charts.dots(LAST, "network", domain=(1, 1)), "the lower first"),
         (lambda: charts.save("figure", "."), "figure = str: expected a charts.Figure"),
         (lambda: charts.save(charts.Figure("a", "b", (), "", ""), "a\0b"), r"folder = a\\x00b: expected a path"),

@@ -29,7 +29,7 @@ def test_what_lies_outside_the_training_data_is_shaded(chart):
     assert [(shade["x"], shade["end"]) for shade in shades] == [(-12, -10), (10, 12)]
 
 
-def test_the_words_tell_inside_from_outside(chart):
+def test_the_words_are_about_inside_and_outside(chart):
     assert "where there was training data" in chart.description
     assert "outside" in chart.description
 
@@ -38,7 +38,7 @@ def test_the_axes_say_what_they_measure(chart):
     assert axis_titles(chart) == {("x", "x"), ("y", "Prediction")}
 
 
-def test_a_diverged_member_is_told_of():
+def test_a_diverged_member_is_counted():
     lines, truth = cases()
     lines[0, 2] = np.nan
     chart = chart_of(predictions(lines.isel(network=0), truth))

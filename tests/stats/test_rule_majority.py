@@ -47,7 +47,7 @@ def test_the_opposite_condition_has_the_opposite_verdict(count, rest):
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
-def test_interval_and_p_tell_the_same(count, rest):
+def test_interval_and_p_agree(count, rest):
     part = majority(members(count, count + rest))
     assert (part.p is None) == (count + rest < 6)
     assert part.p is None or (part.p < 0.05) == (part.interval[0] > 0.5 or part.interval[1] < 0.5)

@@ -1,13 +1,12 @@
 """The axes of charts: which values have a place on them, where their ticks are, and how numbers read there.
 
-Losses are averaged as logarithms and accuracies as logits, because there their spread is much the same all along. The
-axis shows them in the same way, so that an interval is as wide above its centre as below.
+Losses are averaged and drawn as logarithms and accuracies as logits, because there their spread is about constant and
+an interval is as wide above its centre as below.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import altair as alt
 import numpy as np
@@ -15,13 +14,12 @@ from jaxtyping import Bool, Float, Int
 
 from bathymetry.charts.theme import MUTED, PAPER
 from bathymetry.core.errors import InputError
+from bathymetry.stats.checks import numbers, one_of
 from bathymetry.stats.intervals import IDENTITY, LOG, accuracy, logit, mean_interval
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]
-X_SCALES: Sequence[str] = get_args(XScale)
-Y_SCALES: Sequence[str] = get_args(YScale)
 
 # Where an accuracy axis may have a tick, the roundest first: whole per cents only where it covers few of the others.
 _ACCURACIES: tuple[Sequence[float], ...] = (
@@ -98,8 +96,9 @@ class Axis:
         if self.scale == "accuracy":
             ends = None if self.domain is None else self.drawn(self.domain).tolist()
             scale = alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined)
-            ticks, words = self._accuracy_ticks(*(ends or _reach(drawn))), self.expression("value", digits=5)
-            axis = alt.Axis(values=ticks, labelExpr=words, labelOverlap="greedy")
+            low, high = ends or ends_of(drawn) or (0.0, 1.0)
+            words = self.expression("value", digits=5)
+            axis = alt.Axis(values=self._accuracy_ticks(low, high), labelExpr=words, labelOverlap="greedy")
         elif self.scale == "log":
             low, high = self.domain or _around(drawn)
             scale = alt.Scale(type="log", domain=[low, high], nice=False)
@@ -110,7 +109,7 @@ class Axis:
         return {"title": self.title, "scale": scale, "axis": axis}
 
     def clips(self, drawn: Float[np.ndarray, "*shape"]) -> bool:
-        """Say whether something drawn lies outside the axis."""
+        """Whether something drawn lies outside the axis."""
         if self.domain is None:
             return False
         low, high = self.drawn(self.domain)
@@ -141,17 +140,18 @@ class Axis:
         return sorted(taken)
 
 
-def _reach(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
+def ends_of(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float] | None:
+    """The least and the greatest finite number, if there is one."""
     finite = drawn[np.isfinite(drawn)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return (float(finite.min()), float(finite.max())) if finite.size else None
 
 
 def _around(drawn: Float[np.ndarray, "*shape"]) -> tuple[float, float]:
     """Leave a little air around all that is drawn on a logarithmic axis."""
-    finite = drawn[np.isfinite(drawn) & (drawn >= _LEAST)]
-    if not finite.size:
+    ends = ends_of(drawn[drawn >= _LEAST])
+    if ends is None:
         return 0.1, 1.0
-    low, high = np.log10(finite.min()), np.log10(finite.max())
+    low, high = np.log10(ends)
     air = max(0.04 * (high - low), np.log10(1.05))
     return float(f"{10.0 ** max(low - air, -307):.4g}"), float(f"{10.0 ** min(high + air, 308):.4g}")
 
@@ -243,12 +243,9 @@ class Reference:
     at: Literal["start", "end"] = "start"
 
     def __post_init__(self) -> None:
-        beyond_floats = isinstance(self.value, int) and abs(self.value) > 1e308
-        if not isinstance(self.value, Real) or isinstance(self.value, bool) or beyond_floats:
-            raise InputError("value", self.value, "expected a number")
-        for field, known in (("axis", ("x", "y")), ("at", ("start", "end"))):
-            if not isinstance(getattr(self, field), str) or getattr(self, field) not in known:
-                raise InputError(field, getattr(self, field), f"expected {' or '.join(known)}")
+        numbers("value", self.value, axes=0)
+        one_of("axis", self.axis, ("x", "y"))
+        one_of("at", self.at, ("start", "end"))
 
     def place(self, axis: Axis) -> float:
         """Where it is drawn; NaN where the axis has no place for it."""
@@ -285,12 +282,12 @@ def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int
         return np.arange(length)
     if not logarithmic:
         return np.unique(np.rint(np.linspace(0, length - 1, most)).astype(int))
-    # Rounding makes early points coincide, so ask for more until just so many differ.
-    asked = kept = most
-    indices = _log_spaced(length, asked)
+    # Rounding makes early points coincide, so space more of them until just so many differ.
+    spaced = kept = most
+    indices = _log_spaced(length, spaced)
     while True:
-        asked += max(1, (most - kept) // 2)
-        denser = _log_spaced(length, asked)
+        spaced += max(1, (most - kept) // 2)
+        denser = _log_spaced(length, spaced)
         if len(denser) > most:
             return indices
         indices, kept = denser, len(denser)

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import X_SCALES, Y_SCALES, Axis, Horizontal, Reference, XScale, YScale
+from bathymetry.charts.axes import Axis, Horizontal, Reference, XScale, YScale
 from bathymetry.core.errors import InputError
+from bathymetry.stats.checks import one_of
 
 _LABELS = {"train": "training", "relu": "ReLU"}
 _OPTIONAL = ("facet", "series")  # arguments that may be None
@@ -102,18 +103,16 @@ def series_names(values: xr.DataArray, dim: str) -> list[str]:
     return names
 
 
-def axis_of(
-    values: xr.DataArray, scale: object = None, domain: object = None, prefix: str = "", name: str | None = None
-) -> Axis:
+def axis_of(values: xr.DataArray, scale: object = None, domain: object = None, prefix: str = "") -> Axis:
     """Make the axis of an array's values; `prefix` is the beginning of the arguments' names."""
     scale = values.attrs.get("scale", "linear") if scale is None else scale
-    chosen = cast(YScale, _one_of(f"{prefix}scale", scale, Y_SCALES))
-    ends = check_ends(f"{prefix}domain", domain, above=0 if chosen == "log" else -math.inf)
-    examples = values.coords.get("examples") if chosen == "accuracy" else None
+    one_of(f"{prefix}scale", scale, get_args(YScale))
+    ends = check_ends(f"{prefix}domain", domain, above=0 if scale == "log" else -math.inf)
+    examples = values.coords.get("examples") if scale == "accuracy" else None
     count = None if examples is None or examples.dtype.kind not in "iuf" else float(examples.min())
     if count is not None and not count >= 1:
         raise InputError("examples", count, "expected at least 1")
-    return Axis(name or title(values), chosen, ends, None if count is None else int(count))
+    return Axis(title(values), cast(YScale, scale), ends, None if count is None else int(count))
 
 
 def horizontal_of(values: xr.DataArray, x: str, scale: object = None) -> Horizontal:
@@ -126,40 +125,30 @@ def horizontal_of(values: xr.DataArray, x: str, scale: object = None) -> Horizon
     if not np.isfinite(positions).all():
         raise InputError("values", f"coordinates {x} that are not finite", "expected finite numbers along the axis")
     scale = along.attrs.get("scale", "linear") if scale is None else scale
-    chosen = cast(XScale, _one_of("x_scale", scale, X_SCALES))
-    if chosen == "epoch" and positions.min() < 0:
+    one_of("x_scale", scale, get_args(XScale))
+    if scale == "epoch" and positions.min() < 0:
         raise InputError(x, positions.min(), "expected at least 0; a linear axis has room for it")
-    if chosen == "log" and not (positions > 0).any():
+    if scale == "log" and not (positions > 0).any():
         raise InputError(x, positions.max(), "expected a number above 0 on a logarithmic axis")
-    return Horizontal.over(positions, title(along), chosen)
+    return Horizontal.over(positions, title(along), cast(XScale, scale))
 
 
 def check_ends(field: str, ends: Any, above: float = -math.inf) -> tuple[float, float] | None:
-    """Insist on None or two finite numbers, the lower first."""
+    """Check that these are None or two finite numbers, the lower first."""
     if ends is None:
         return None
-    pair = tuple(ends) if isinstance(ends, tuple | list) else ()
-    low, high = map(_finite, pair) if len(pair) == 2 else (math.nan, math.nan)
-    if not above < low < high:
+    pair = list(ends) if isinstance(ends, tuple | list) else []
+    if len(pair) != 2 or not all(map(_is_finite, pair)) or not above < pair[0] < pair[1]:
         both = f", both above {above:g}" if math.isfinite(above) else ""
         raise InputError(field, ends, f"expected two finite numbers, the lower first{both}")
     return pair[0], pair[1]
 
 
 def check_references(references: object) -> None:
-    """Insist on a list of reference lines."""
+    """Check that this is a list of reference lines."""
     if not isinstance(references, list | tuple) or not all(isinstance(one, Reference) for one in references):
         raise InputError("references", type(references).__name__, "expected a list of charts.Reference")
 
 
-def _one_of(field: str, value: object, known: "tuple[str, ...] | Any") -> str:
-    if not isinstance(value, str) or value not in known:
-        raise InputError(field, value, f"expected {', '.join(known[:-1])} or {known[-1]}")
-    return value
-
-
-def _finite(value: object) -> float:
-    """Give a finite number, or NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not -1e308 < value < 1e308:
-        return math.nan
-    return float(value)
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(-1e308 < value < 1e308)

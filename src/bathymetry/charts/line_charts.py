@@ -1,9 +1,4 @@
-"""Charts of lines: members along one dimension with their mean, and predictions over the true function.
-
-The strong line is the mean over members on the scale of the axis (of log loss on a logarithmic axis, of logit accuracy
-on an accuracy axis), the band its pointwise 95 % interval. A member that diverged is drawn as far as it goes and left
-out of both. At most 200 points of a line are drawn.
-"""
+"""Charts of lines: members along one dimension with their mean, and predictions over the true function."""
 
 import json
 from collections.abc import Sequence
@@ -26,6 +21,7 @@ from bathymetry.charts.labels import (
 )
 from bathymetry.charts.theme import DASHES, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries, shown
 from bathymetry.core.errors import InputError
+from bathymetry.stats.checks import one_of
 
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 _MEAN = "mean of members"
@@ -48,16 +44,17 @@ def lines(
     title: str | None = None,
     height: int = 340,
 ) -> list[Panel]:
-    """Draw members faintly and their mean with its 95 % interval, along one dimension.
+    """Draw members faintly and their mean with its pointwise 95 % interval, along one dimension.
 
     Titles and scales come from the attributes `long_name`, `units` and `scale` of the values and of x (see `attrs`);
     of how many examples an accuracy is a share comes from the coordinate `examples`. The mean is taken on the scale of
-    the axis. A member that diverged is drawn as far as it goes and left out of the mean.
+    the axis: of log loss, of logit accuracy. A member that diverged is drawn as far as it goes and left out of the
+    mean. At most 200 points of a line are drawn.
 
     Args:
         values: Dims member, x and, where given, series and facet; NaN where a member has diverged.
         x: What is on the horizontal axis: a dimension, or a coordinate along one.
-        series: What differs in colour and dash.
+        series: What has a colour and dash for each of its values.
         facet: What gets a panel for each of its values.
         scale: "log", "linear" or "accuracy"; by default that of the attributes, or else linear.
         x_scale: "epoch" (logarithmic, with a place for 0), "log" or "linear"; by default that of the attributes.
@@ -71,14 +68,10 @@ def lines(
 
     Returns:
         One panel, or one for each value of `facet`.
-
-    Raises:
-        InputError: If an argument does not fit the values.
     """
     whole = arranged("values", values, {"facet": facet, "series": series, "member": "member", "x": x})
     across = horizontal_of(whole, x, x_scale)
-    if not isinstance(members, str) or members not in _MEMBER:
-        raise InputError("members", members, "expected lines or dots")
+    one_of("members", members, tuple(_MEMBER))
     check_references(references)
     noisy = None if behind is None else _behind(behind, whole, series, x)
     members = members if len(across.positions) > 1 else "dots"  # a line of one point cannot be seen
@@ -234,9 +227,6 @@ def predictions(
 
     Returns:
         One panel, or one for each value of `facet`.
-
-    Raises:
-        InputError: If an argument does not fit the values.
     """
     whole = arranged("values", values, {"facet": facet, "member": "member", "x": x})
     target = arranged("truth", truth, {"x": x})

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import Array, Axis, Reference, YScale, inline, reference_layers
+from bathymetry.charts.axes import Array, Axis, Reference, YScale, ends_of, inline, reference_layers
 from bathymetry.charts.figure import Panel, view
 from bathymetry.charts.labels import (
     arranged,
@@ -187,9 +187,6 @@ def scatter(
 
     Returns:
         One panel, or one for each value of `facet`.
-
-    Raises:
-        InputError: If an argument does not fit the others.
     """
     dims = {"facet": facet, "series": series, "member": "member"}
     across, up = arranged("x", x, dims), arranged("y", y, dims)
@@ -251,9 +248,6 @@ def paths(
 
     Returns:
         One panel, or one for each value of `facet`.
-
-    Raises:
-        InputError: If an argument does not fit the others.
     """
     dims = {"facet": facet, "member": "member", "snapshot": "snapshot"}
     plane = arranged("points", points, {**dims, "component": "component"})
@@ -276,11 +270,11 @@ def paths(
         data = inline(x=x, y=y, worth=worth, order=order, role=role, snapshot=times, member=members)
         base = alt.Chart(data).transform_filter("isValid(datum.x) && isValid(datum.y)")
         at: dict[str, Any] = {"x": alt.X("x:Q", **first.channel(x)), "y": alt.Y("y:Q", **second.channel(y))}
-        known = worth[np.isfinite(worth)]
-        low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
+        known = ends_of(worth)
+        low, high = known or (1.0, 1.0)
         scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
         ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
-        legend = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g") if known.size else None
+        legend = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g") if known else None
         tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=what, format=".3g")]
         shaded: dict[str, Any] = {**at, "color": alt.Color("worth:Q", scale=scale, legend=legend), "tooltip": tooltip}
         line = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(detail="member:O", order="order:Q", **at)
@@ -295,7 +289,7 @@ def paths(
         ends = ((low, _LOW), (high, _HIGH))
         key = [Entry(f"{what} {end:.2g}", shade, "dot", printed=False) for end, shade in ends]
         key += [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
-        spread = f"coloured by {what} from {low:.3g} to {high:.3g}" if known.size else f"without any {what}"
+        spread = f"coloured by {what} from {low:.3g} to {high:.3g}" if known else f"without any {what}"
         axes = f"{first.title} against {second.title}"
         words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {spread}."
         panels.append(view(head, layers, words, height, key))

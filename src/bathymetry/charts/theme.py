@@ -1,12 +1,9 @@
 """The look of every chart, and the entries of its key.
 
-`theme.json` has the palette, the dashes, the samples of keys and the Vega-Lite configuration. Each colour has a twin
-for a dark page: a chart is written in the light palette, and its dark face is the same chart with each colour
-exchanged. The series' colours are told apart under the common colour blindnesses and have at least 3:1 against their
-page, text at least 4.5:1; dashes say the same for print in black.
-
-A chart's key travels with it, so that the page can show it as buttons that anyone can reach and that wrap on a narrow
-screen, and a printed figure can draw it whole. A notebook shows Vega's own legend, drawn from the same scale.
+`theme.json` has the palette, the dashes, the samples of keys and the Vega-Lite configuration. A chart is written in the
+light palette; on a dark page each colour is exchanged for its twin. Series' colours differ under the common colour
+blindnesses, with a contrast of at least 3:1 against their page and text of 4.5:1; dashes differ for print in black.
+The page shows a chart's key as buttons, a printed figure draws it, and a notebook shows Vega's legend.
 """
 
 import copy

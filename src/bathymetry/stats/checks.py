@@ -39,7 +39,8 @@ def confidence_level(value: object) -> float:
 
 def one_of(field: str, value: object, allowed: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in allowed:
-        raise InputError(field, value, f"expected {' or '.join(map(repr, allowed))}")
+        *first, last = map(repr, allowed)
+        raise InputError(field, value, f"expected {', '.join(first)} or {last}")
 
 
 def instance(kind: type, expected: str, **named: object) -> None:
