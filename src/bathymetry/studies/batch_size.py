@@ -189,8 +189,8 @@ class BatchSize(ImageStudy):
         "Accuracy is worst below 10 and above 1,000.",
         replace(
             _worst("test accuracy of batch 5, and of 1,500, below that of each of 25, 125 and 500; at equal epochs", 5),
-            how="Supported if the one is below all three in two-sided tests at 5 %, contradicted if one of the three "
-            "is below it in tests at 1.67 %.",
+            how="Each is supported if it is below all three in two-sided tests at 5 %, contradicted if one of the "
+            "three is below it in tests at 1.67 %.",
         ),
         absolute=True,
     )
