@@ -167,7 +167,7 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
         seed: Seed of the draw, the same for all members.
 
     Returns:
-        A data set of the same name; its source says which part it is.
+        A data set of the same name; its source names the part.
 
     Example:
         >>> from bathymetry.data import function
@@ -177,12 +177,12 @@ def subset(data: Data, train: int | None = None, test: int | None = None, seed: 
     if not isinstance(data, Data):
         raise InputError("data", data, "expected a data set, such as bm.load returns")
     whole_number("seed", seed, 0)
-    chosen = _drawn(data.train, train, seed, 0, "train_examples")
-    judged = _drawn(data.test, test, seed, 1, "test_examples")
-    if chosen is data.train and judged is data.test:
+    train_part = _drawn(data.train, train, seed, 0, "train_examples")
+    test_part = _drawn(data.test, test, seed, 1, "test_examples")
+    if train_part is data.train and test_part is data.test:
         return data
-    part = f"{len(chosen):,} training and {len(judged):,} test examples, drawn by seed {seed}"
-    return replace(data, train=chosen, test=judged, source=f"{data.source}{PART_OF}{part}")
+    part = f"{len(train_part):,} training and {len(test_part):,} test examples, drawn by seed {seed}"
+    return replace(data, train=train_part, test=test_part, source=f"{data.source}{PART_OF}{part}")
 
 
 def _drawn(examples: Examples, count: int | None, seed: int, index: int, field: str) -> Examples:

@@ -221,18 +221,18 @@ def _class_numbers(train: NDArray[Any], test: NDArray[Any]) -> tuple[Numbers, Nu
             shapes = f"{train.shape} and {test.shape}"
             raise FormatError(f"its classes have shapes {shapes}; expected one number per example, or one-hot rows")
         notes.append("one-hot rows read as class numbers")
-        learned, judged = (half.argmax(1) for half in columns)
+        train, test = (half.argmax(1) for half in columns)
     else:
         first, count = _range_of_classes(*columns)
         if first == 1:
             notes.append(f"classes 1 to {count} read as 0 to {count - 1}")
         count = max(count, 2)
-        learned, judged = (half[:, 0].astype(np.int64) - first for half in columns)
-    unknown = np.setdiff1d(judged, learned)
+        train, test = (half[:, 0].astype(np.int64) - first for half in columns)
+    unknown = np.setdiff1d(test, train)
     if unknown.size:
         few = ", ".join(map(str, unknown[:5])) + (", …" if unknown.size > 5 else "")
         notes.append(f"of class{'es' if unknown.size > 1 else ''} {few} there are test examples alone")
-    return learned, judged, count, notes
+    return train, test, count, notes
 
 
 def _range_of_classes(train: NDArray[Any], test: NDArray[Any]) -> tuple[int, int]:

@@ -81,7 +81,7 @@ _SIGN_REMEDIES: Final = {
     "~": "write “not” before a condition",
     "√": "write sqrt(x)",
     "!": "write “not” before a condition; there is no factorial",
-    ".": "attributes are not available; write numbers with digits beside the point",
+    ".": "attributes are not available; write numbers with digits around the point",
     "<<": "shifts are not available; write x*2**n",
     ">>": "shifts are not available; write x/2**n",
     **dict.fromkeys("[{", "use round brackets"),

@@ -45,7 +45,7 @@ _CENTRE: Final = 14.0  # row and column of the centre of mass, counted from 0
 _CHUNK: Final = 500  # images drawn at once, each chunk from its own stream
 _WAVES: Final = 2  # that bend a digit
 
-# How much hands differ: standard deviations unless said otherwise; lengths relative to a digit's height of 1.
+# How much hands differ: standard deviations unless noted; lengths relative to a digit's height of 1.
 _MIXTURE: Final = 2.0  # how far a mixture keeps to one drawing: shares are powers of exponential numbers
 _WOBBLE: Final = 0.035  # of each point
 _WOBBLE_AT_ENDS: Final = 0.05  # of the points where the pen is set down or lifted

@@ -2,8 +2,8 @@
 
     minimal ratio = #{λ > tolerance} / P,    tolerance = 10 P ε max|λ|
 
-It is 1 at a minimum and below 1 at a saddle, and says something at critical points only: read it next to the gradient
-norm. Dauphin et al. 2014, arXiv:1406.2572; Pennington and Bahri 2017, Proceedings of Machine Learning Research 70.
+It is 1 at a minimum and below 1 at a saddle, and has a meaning at critical points only: read it with the gradient norm.
+Dauphin et al. 2014, arXiv:1406.2572; Pennington and Bahri 2017, Proceedings of Machine Learning Research 70.
 """
 
 import math

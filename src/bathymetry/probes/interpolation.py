@@ -89,7 +89,7 @@ def interpolate(
         1.0
     """
     check_surface(surface)
-    surface = surface.at_least_float32(stacklevel=3)  # a step of a line may be less than bfloat16 can tell
+    surface = surface.at_least_float32(stacklevel=3)  # bfloat16 may not resolve the steps of a line
     one_of("statistics", statistics, Statistics)
     (starts, single, fixed_a), (ends, single_b, fixed_b) = _end(surface, a, "a"), _end(surface, b, "b")
     shape_a, shape_b = tuple(starts.shape[single:]), tuple(ends.shape[single_b:])
