@@ -88,21 +88,22 @@ def test_products_of_a_network_with_more_parameters_than_activations_are_kept():
     data = torch.randint(0, 50_000, (6, 3)), torch.randint(0, 3, (6,))
     surface = LossSurface(model, "cross_entropy", data, max_bytes=2**22)
     product = surface.product()
-    assert product._prepared() is product._prepared()
-    assert len(product._prepared()) == 1  # and the batch is one piece, not six
+    assert product._kept is not None
+    assert len(product._kept) == 1  # and the batch is one piece, not six
     vector = torch.randn(surface.dimension)
     torch.testing.assert_close(product(vector), LossSurface(model, "cross_entropy", data).hvp(vector))
 
 
-def test_many_batches_whose_products_would_not_fit_are_prepared_anew():
+def test_many_batches_whose_products_would_not_fit_are_prepared_in_each_call():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(50_000, 8), nn.Flatten(), nn.Linear(24, 3))
     batches = [(torch.randint(0, 50_000, (2, 3)), torch.randint(0, 3, (2,))) for _ in range(4)]
     small, large = (LossSurface(model, "cross_entropy", batches, max_bytes=memory) for memory in (2**22, 2**31))
     product = small.product()
-    assert product._prepared() is not product._prepared()
-    vector = torch.randn(small.dimension)
-    torch.testing.assert_close(small.hvp(vector), large.hvp(vector))
+    assert product._kept is None
+    vector, expected = torch.randn(small.dimension), large.hvp(torch.ones(large.dimension))
+    torch.testing.assert_close(small.hvp(torch.ones(small.dimension)), expected)
+    torch.testing.assert_close(product(vector), large.product()(vector))
 
 
 def test_the_largest_eigenvalue_of_a_language_model_is_that_of_its_dense_hessian():

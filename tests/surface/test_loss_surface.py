@@ -1,5 +1,8 @@
 """A loss surface is held to closed forms, to differences of losses and gradients, and to its slow twin."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -369,7 +372,7 @@ def test_a_theta_of_the_wrong_length_is_refused(shape, unchecked):
 @pytest.mark.parametrize("shape", [(4,), (1, 1, 3)])
 def test_a_vector_of_the_wrong_length_is_refused(shape, unchecked):
     model, x, y = linear_regression()
-    with pytest.raises(InputError, match=r"vectors = shape .*give shape \(3,\) or \(vector, 3\)"):
+    with pytest.raises(InputError, match=r"vectors = shape .*expected shape \(3,\) or \(vector, 3\)"):
         LossSurface(model, "mse", (x, y)).hvp(torch.zeros(shape, dtype=torch.float64))
 
 
@@ -388,3 +391,26 @@ def test_nan_is_a_loss_like_any_other():
     theta = torch.stack([torch.zeros(3), torch.full((3,), torch.nan)]).double()
     loss = LossSurface(model, "mse", (x, y)).loss(theta)
     assert loss.isnan().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("at_parameters", [True, False])
+@pytest.mark.parametrize("layer", [nn.Tanh(), nn.Softplus()], ids=["formulas", "double backward"])
+def test_a_hessian_product_makes_at_most_12_calls_before_its_arithmetic(layer, at_parameters):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), layer, nn.Linear(5, 3))
+    surface = LossSurface(model, "mse", (torch.randn(20, 4), torch.randn(20, 3)))
+    v, theta = torch.ones(surface.dimension), None if at_parameters else surface.parameters
+    surface.hvp(v, theta)  # the first call checks second derivatives and cuts the data
+    package, called = str(Path(bm.__file__).parent), []
+
+    def note(frame, event, _argument):
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        surface.hvp(v, theta)
+    finally:
+        sys.setprofile(None)
+    assert called[0] == "hvp"
+    assert called.index("product") <= 12, called

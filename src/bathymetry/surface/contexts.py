@@ -123,7 +123,12 @@ def is_random_in_training(layer: nn.Module) -> bool:
 
 @contextmanager
 def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None]:
-    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast."""
+    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast.
+
+    A checkpoint (`use_reentrant=False`) runs a part of the network again in the backward pass, with that part's own
+    parameters instead of those that were passed. Without it the loss is the same function.
+    """
+    global _users, _original
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -135,14 +140,27 @@ def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None
                 stack.enter_context(torch.autocast(device, enabled=False))
         if "torch._dynamo" in sys.modules:  # a compiled backward pass can't be differentiated again
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(_without_checkpointing())
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
         if recurrent:  # cuDNN's recurrent layers have no second derivative
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         if weight_norm:
             stack.enter_context(_PlainWeightNorm())
+        with _lock:
+            if _users == 0:
+                _original = getattr(checkpoint, _GENERATOR)
+                setattr(checkpoint, _GENERATOR, _forward_only)
+            _users += 1
+        stack.callback(_restore_checkpoints)
         yield
+
+
+def _restore_checkpoints() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            setattr(checkpoint, _GENERATOR, _original)
 
 
 class _PlainWeightNorm(TorchFunctionMode):
@@ -157,28 +175,6 @@ class _PlainWeightNorm(TorchFunctionMode):
         if not others:  # where no axis is named, vector_norm takes all
             return length * direction / direction.abs()
         return length * direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
-
-
-@contextmanager
-def _without_checkpointing() -> Iterator[None]:
-    """Have `torch.utils.checkpoint.checkpoint(..., use_reentrant=False)` call its function and do no more.
-
-    A checkpoint runs a part of the network again in the backward pass, with that part's own parameters instead of those
-    that were passed. Without it the loss is the same function.
-    """
-    global _users, _original
-    with _lock:
-        if _users == 0:
-            _original = getattr(checkpoint, _GENERATOR)
-            setattr(checkpoint, _GENERATOR, _forward_only)
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                setattr(checkpoint, _GENERATOR, _original)
 
 
 def _forward_only(_function: Any, _preserve: Any, context_fn: Callable[[], Any], *_: Any, **__: Any) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Curvature matrices of a loss surface as operators: the Hessian, the Gauss-Newton matrix and the empirical Fisher."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -10,25 +10,32 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense
+from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
-from bathymetry.surface.parameters import Vectors
+from bathymetry.surface.parameters import Points, Vectors
 
 if TYPE_CHECKING:
     from bathymetry.surface.loss_surface import LossSurface
 
-Matrix = Literal["hessian", "gauss_newton", "fisher"]
+Prepared = tuple[float, Product, int]  # the share of a part of the data, its products, and how many vectors at once
 
 
 class Curvature:
     """A symmetric matrix at one θ, or one for each member, known through its products."""
 
-    matrix: ClassVar[Matrix]
+    _product: ClassVar[str]  # the method of `Derivatives` that prepares products with it
 
     def __init__(self, surface: "LossSurface", theta: Float[Tensor, "*member parameter"] | None = None) -> None:
-        self._surface = surface
+        self._network, self._parts, self._derivatives = surface._network, surface._parts, surface._derivatives
         self._theta, self._single = surface.points(theta)
-        self._prepared = surface.prepared(self.matrix, self._theta)
         self.dimension, self.dtype, self.device = self._theta.shape[1], self._theta.dtype, self._theta.device
+        with self._network.measuring():
+            fit_together, parts = self._parts.for_products(self._theta)
+            self._kept = list(self._prepared(parts)) if fit_together else None
+
+    def _prepared(self, parts: Iterable[tuple[float, Batch, int]]) -> Iterable[Prepared]:
+        prepare = getattr(self._derivatives, self._product)
+        return ((share, prepare(self._theta, batch), vectors) for share, batch, vectors in parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,24 +56,13 @@ class Curvature:
         Raises:
             InputError: If the shape does not fit.
         """
-        if not isinstance(vectors, Tensor):
-            raise InputError("vectors", type(vectors).__name__, "expected a tensor of real numbers")
-        check_dense("vectors", vectors)
-        members = () if self._single else (len(self._theta),)
-        lead = vectors.shape[:-1]
-        fits = vectors.ndim > 0 and vectors.shape[-1] == self.dimension and lead[: len(members)] == members
-        if not fits or len(lead) - len(members) not in (0, 1):
-            expected = [", ".join(map(str, (*members, *more, self.dimension))) for more in ((), ("vector",))]
-            single = "," if self._single else ""
-            remedy = f"give shape ({expected[0]}{single}) or ({expected[1]})"
-            raise InputError("vectors", f"shape {tuple(vectors.shape)}", remedy)
-        own = vectors.detach().to(self.device, self.dtype)
-        if vectors.numel() == 0:
-            return own
-        rows = own.reshape(len(self._theta), -1, self.dimension)
-        with self._surface._network.measuring():
-            parts = ((share, _in_blocks(product, rows, block)) for share, product, block in self._prepared())
-            return weighted_sum(parts).detach().reshape(vectors.shape)
+        rows = as_rows(vectors, self._theta, single=self._single)
+        total: Tensor | None = None
+        with self._network.measuring():
+            for share, product, together in self._kept or self._prepared(self._parts.for_products(self._theta)[1]):
+                total = added(total, share, in_blocks(product, rows, together))
+        assert total is not None  # the data weigh more than 0
+        return total.to(self.dtype).reshape(vectors.shape)
 
     def __matmul__(self, vectors: Tensor) -> Tensor:
         """Multiply a vector (P,), or the columns of (P, K) or (M, P, K), by the matrix."""
@@ -97,7 +93,7 @@ class Curvature:
 class HessianProduct(Curvature):
     """The Hessian H = ∂²L/∂θ², as `surface.product(theta)` returns it."""
 
-    matrix = "hessian"
+    _product = "product"
 
 
 class GaussNewton(Curvature):
@@ -123,7 +119,7 @@ class GaussNewton(Curvature):
         tensor([2., 2.])
     """
 
-    matrix = "gauss_newton"
+    _product = "gauss_newton"
 
 
 class Fisher(Curvature):
@@ -150,22 +146,33 @@ class Fisher(Curvature):
         tensor([20.])
     """
 
-    matrix = "fisher"
+    _product = "fisher"
 
 
-def _in_blocks(product: Product, vectors: Vectors, block: int) -> Tensor:
-    parts = [product(some) for some in torch.split(vectors, block, dim=1)]
+def as_rows(vectors: Tensor, points: Points, *, single: bool) -> Vectors:
+    """Check vectors to multiply at one point or at several; bring them to (member, vector, parameter)."""
+    if not isinstance(vectors, Tensor):
+        raise InputError("vectors", type(vectors).__name__, "expected a tensor of real numbers")
+    check_dense("vectors", vectors)
+    count, dimension = points.shape
+    one = (dimension,) if single else (count, dimension)
+    shape = tuple(vectors.shape)
+    if shape != one and (len(shape) != len(one) + 1 or shape[:-2] + shape[-1:] != one):
+        several = (*map(str, one[:-1]), "vector", str(dimension))
+        raise InputError("vectors", f"shape {shape}", f"expected shape {one} or ({', '.join(several)})")
+    return vectors.detach().to(points).reshape(count, 1 if shape == one else shape[-2], dimension)
+
+
+def in_blocks(product: Product, rows: Vectors, together: int) -> Vectors:
+    """Multiply vectors, some of them together."""
+    if rows.shape[1] == 0:
+        return rows
+    parts = [product(some) for some in torch.split(rows, together, dim=1)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def weighted_sum(parts: Iterable[tuple[float, Tensor]]) -> Tensor:
-    """Sum share · part in float64, without a copy where there is one part; the result has the parts' dtype."""
-    rest = iter(parts)
-    share, first = next(rest)
-    total: Tensor | None = None
-    for other_share, other in rest:
-        total = first.double() * share if total is None else total
-        total += other_share * other.double()
+def added(total: Tensor | None, share: float, part: Tensor) -> Tensor:
+    """Add share · part in float64; a first part of share 1 stays as it is, without a copy."""
     if total is None:
-        return first if share == 1 else first * share
-    return total.to(first.dtype)
+        return part if share == 1 else share * part.double()
+    return total.double() + share * part.double()

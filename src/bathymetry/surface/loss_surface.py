@@ -1,7 +1,7 @@
 """The loss surface of a network: θ ↦ loss, for one network, one loss function and one set of data."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
@@ -10,13 +10,13 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
-from bathymetry.core.errors import InputError, positive_number
+from bathymetry.core.errors import InputError, check_dense, positive_number
 from bathymetry.core.tensors import unwrapped
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.checks import HiddenRandomness, check_surface
-from bathymetry.surface.curvature import HessianProduct, Matrix, weighted_sum
+from bathymetry.surface.curvature import HessianProduct, added, as_rows, in_blocks
 from bathymetry.surface.derivative_checks import FEW, check_input_norms
-from bathymetry.surface.derivatives import Derivatives, InputDerivative, Product
+from bathymetry.surface.derivatives import Derivatives, InputDerivative
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine, differing_tensors
 from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
@@ -26,8 +26,6 @@ from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
-
-Prepared = tuple[float, Product, int]  # the share of a part of the data, its products, and how many vectors at once
 
 
 class LossSurface:
@@ -179,10 +177,22 @@ class LossSurface:
     def points(
         self, theta: Float[Tensor, "*member parameter"] | None, field: str = "theta"
     ) -> tuple[Float[Tensor, "member parameter"], bool]:
-        """Check θ; give it with a member axis, and whether it came without."""
+        """Check θ and bring it to (member, parameter); also return whether it came without the member axis."""
+        own = dict(self._model.named_parameters())
         if theta is None:
-            return self.parameters[None], True
-        return self.selection.points(theta, self._parts.device, field)
+            return self.selection.join(own)[None], True
+        try:
+            theta = torch.as_tensor(theta)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(field, type(theta).__name__, "expected a tensor of real numbers") from error
+        if theta.dtype == torch.bool:
+            raise InputError(field, theta.dtype, "expected real numbers")
+        check_dense(field, theta)
+        if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
+            shape = f"({self.dimension},) or (member, {self.dimension})"
+            raise InputError(field, f"shape {tuple(theta.shape)}", f"expected shape {shape}")
+        points = theta.detach().to(own[next(iter(self.selection.shapes))].device, self.dtype)
+        return (points[None], True) if theta.ndim == 1 else (points, False)
 
     def loss(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member"]:
         """Compute the loss over all data, one for each member, in float64; NaN where it is."""
@@ -228,12 +238,13 @@ class LossSurface:
     def gradient(self, theta: Float[Tensor, "*member parameter"] | None = None) -> Float[Tensor, "*member parameter"]:
         """Compute the gradient ∂L/∂θ of the loss over all data, of the shape of θ."""
         points, single = self.points(theta)
+        total: Tensor | None = None
         with self._network.measuring():
-            total = weighted_sum(
-                (share, self._derivatives.gradient(points, batch).detach())
-                for share, batch in self._parts.weighted(points, 2)
-                if share > 0  # a part that weighs nothing may well have a loss of 0/0
-            )
+            for share, batch in self._parts.weighted(points, 2):
+                if share > 0:  # a part that weighs nothing may well have a loss of 0/0
+                    total = added(total, share, self._derivatives.gradient(points, batch).detach())
+        assert total is not None  # the data weigh more than 0
+        total = total.to(self.dtype)
         return total[0] if single else total
 
     def product(self, theta: Float[Tensor, "*member parameter"] | None = None) -> HessianProduct:
@@ -252,7 +263,15 @@ class LossSurface:
         Returns:
             Hv, of the shape of v.
         """
-        return HessianProduct(self, theta)(v)
+        points, single = self.points(theta)
+        rows = as_rows(v, points, single=single)
+        total: Tensor | None = None
+        with self._network.measuring():
+            for share, batch, together in self._parts.for_products(points)[1]:
+                product = self._derivatives.product(points, batch)
+                total = added(total, share, in_blocks(product, rows, together))
+        assert total is not None  # the data weigh more than 0
+        return total.to(self.dtype).reshape(v.shape)
 
     def __matmul__(self, v: Tensor) -> Tensor:
         """Multiply a vector (P,), or the columns of (P, K), by the Hessian at the network's own parameters."""
@@ -383,24 +402,6 @@ class LossSurface:
             surface = LossSurface(*given, params=list(self.selection.shapes), dtype=dtype, **self._options)
         surface.params = self.params
         return surface
-
-    def prepared(self, matrix: Matrix, points: Float[Tensor, "member parameter"]) -> Callable[[], Iterable[Prepared]]:
-        """Prepare products: all at once if they fit into half of max_bytes, else part by part in each call."""
-        prepare = {
-            "hessian": self._derivatives.product,
-            "gauss_newton": self._derivatives.gauss_newton,
-            "fisher": self._derivatives.fisher,
-        }[matrix]
-
-        def products(parts: Iterable[tuple[float, Batch, int]]) -> Iterator[Prepared]:
-            return ((share, prepare(points, batch), vectors) for share, batch, vectors in parts)
-
-        with self._network.measuring():
-            fit_together, parts = self._parts.for_products(points)
-            if fit_together:
-                kept = list(products(parts))
-                return lambda: kept
-        return lambda: products(self._parts.for_products(points)[1])
 
     def _by_example(
         self,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bathymetry.core.errors import InputError, check_dense
+from bathymetry.core.errors import InputError
 
 Point = Float[Tensor, " parameter"]
 Points = Float[Tensor, "member parameter"]
@@ -48,7 +48,8 @@ class Selection:
 
     def join(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, " parameter"]:
         """Concatenate named tensors to a copy of θ; names outside the selection are ignored."""
-        return torch.cat([tensors[name].detach().reshape(-1).to(self.dtype) for name in self.shapes])
+        own = map(tensors.__getitem__, self.shapes)
+        return torch.cat(tuple(map(torch.flatten, own))).detach().to(self.dtype)
 
     def split(self, theta: Float[Tensor, "*lead parameter"]) -> dict[str, Tensor]:
         """View θ as named tensors, (*lead, *shape)."""
@@ -56,23 +57,6 @@ class Selection:
         parts = torch.split(theta, [prod(shape) for shape in self.shapes.values()], dim=-1)
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.view((*theta.shape[:-1], *shape)) for (name, shape), part in named}
-
-    def points(
-        self, theta: Float[Tensor, "*member parameter"], device: torch.device, field: str = "theta"
-    ) -> tuple[Float[Tensor, "member parameter"], bool]:
-        """Bring one point or one per member to (member, parameter); also whether it was a single point."""
-        try:
-            theta = torch.as_tensor(theta)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(field, type(theta).__name__, "expected a tensor of real numbers") from error
-        if theta.dtype == torch.bool:
-            raise InputError(field, theta.dtype, "expected real numbers")
-        check_dense(field, theta)
-        if theta.ndim not in (1, 2) or theta.shape[-1] != self.dimension or theta.numel() == 0:
-            shape = f"({self.dimension},) or (member, {self.dimension})"
-            raise InputError(field, f"shape {tuple(theta.shape)}", f"expected shape {shape}")
-        points = theta.detach().to(device, self.dtype)
-        return (points[None], True) if theta.ndim == 1 else (points, False)
 
     def of(self, network: nn.Module) -> Float[Tensor, " parameter"]:
         """Parameters of a network of the same architecture as a copy of θ."""

@@ -23,7 +23,8 @@ class Parts:
         self._parameter = next(iter(derivatives.selection.shapes))
         self._device: torch.device | None = None  # of the moved batches
         self._moved: list[Batch] | None = None
-        self._cuts: dict[tuple[Any, ...], Any] = {}  # of the moved batches
+        self._weighted: dict[tuple[Any, ...], list[tuple[float, Batch]]] = {}  # of the moved batches
+        self._for_products: dict[tuple[Any, ...], tuple[bool, list[tuple[float, Batch, int]]]] = {}
         self._total_weight: float | None = None
 
     @property
@@ -44,25 +45,24 @@ class Parts:
 
     def weighted(self, points: Points, copies: int) -> Iterable[tuple[float, Batch]]:
         """Cut the data into (share of the loss, part), for so many copies of the activations of each member."""
-        key = len(points), copies, self._network.couples_examples
-        self._current()
-        if key in self._cuts:
-            found: list[tuple[float, Batch]] = self._cuts[key]
-            return found
+        key = len(points), copies, points.device, self._network.couples_examples
+        self.batches.check_unchanged()
+        if key in self._weighted:
+            return self._weighted[key]
         weight = self._criterion.weight
         parts = ((weight(part.targets, part.rows) / self.total_weight, part) for part in self.cut(points, copies))
-        if self._moved is None:
+        if self._on(points.device) is self.batches:
             return parts
-        self._cuts[key] = found = list(parts)
-        return found
+        self._weighted[key] = list(parts)
+        return self._weighted[key]
 
     def for_products(self, points: Points) -> tuple[bool, Iterable[tuple[float, Batch, int]]]:
-        """Give whether products with all parts fit into memory together, and (share, part, vectors at once)."""
-        key, room = (len(points), "products", self._network.couples_examples), self.max_bytes // 2
-        batches = self._current()
-        if key in self._cuts:
-            found: tuple[bool, list[tuple[float, Batch, int]]] = self._cuts[key]
-            return found
+        """Cut the data into (share of the loss, part, vectors at once); also whether all fit into memory together."""
+        key = len(points), points.device, self._network.couples_examples
+        self.batches.check_unchanged()
+        if key in self._for_products:
+            return self._for_products[key]
+        room, batches = self.max_bytes // 2, self._on(points.device)
         needed = sum(batch.rows * self.bytes_per_example(points, batch) * GRAPHS for batch in batches)
         needed += (self.batches.count - 1) * _VECTORS * points.nbytes  # besides those of the first
 
@@ -72,15 +72,15 @@ class Parts:
                     each = part.rows * self.bytes_per_example(points, part) + points.nbytes
                     yield share, part, max(1, room // (3 * each))
 
-        if self._moved is None:
+        if batches is self.batches:
             return needed <= room, parts()
-        self._cuts[key] = found = (needed <= room, list(parts()))
-        return found
+        self._for_products[key] = needed <= room, list(parts())
+        return self._for_products[key]
 
     def cut(self, points: Points, copies: int, at_least: int = 1) -> Iterator[Batch]:
         """Cut the data into parts of at least so many examples."""
         rows: int | None = None
-        for batch in self._current():
+        for batch in self._on(points.device):
             if rows is None:
                 rows = max(at_least, self._rows_at_once(points, batch, copies))
             yield from map(self.place, batch.split(rows) if rows < batch.rows else [batch])
@@ -103,12 +103,11 @@ class Parts:
                 pass
         return self.batches.num_examples
 
-    def _current(self) -> Iterable[Batch]:
-        """Give the moved batches if copies fit into max_bytes, else batches as they are."""
-        self.batches.check_unchanged()
-        if self.device != self._device:
-            self._device, self._moved, self._cuts = self.device, None, {}
-            self._criterion.to(self._device)
+    def _on(self, device: torch.device) -> Iterable[Batch]:
+        """Give the batches on a device if copies fit into max_bytes, else as they are."""
+        if device != self._device:
+            self._device, self._moved, self._weighted, self._for_products = device, None, {}, {}
+            self._criterion.to(device)
             kept = self.batches.kept
             if kept is not None and sum(map(self._copied_bytes, kept)) <= self.max_bytes:
                 self._moved = [self.place(batch) for batch in kept]
