@@ -3,10 +3,10 @@
 import torch
 
 import bathymetry as bm
-from bathymetry.linalg import density
+from bathymetry.linalg.estimates import spectral_density
 
 values = torch.cat([torch.full((20,), 10.0), torch.zeros(380)]).double()
-density = density.spectral_density(bm.linalg.MatrixOperator(torch.diag(values)), probes=40, steps=10)
+density = spectral_density(bm.linalg.MatrixOperator(torch.diag(values)), probes=40, steps=10)
 share, error = density.mass(9, 11)
 
 assert abs(share - 0.05) < 4 * error < 0.04

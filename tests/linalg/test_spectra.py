@@ -11,9 +11,8 @@ from scipy import stats
 
 from bathymetry.core.errors import InputError
 from bathymetry.linalg import MatrixOperator
-from bathymetry.linalg.density import spectral_density
 from bathymetry.linalg.eigenpairs import NotConverged, eigenpairs
-from bathymetry.linalg.estimates import diagonal, few_samples, trace
+from bathymetry.linalg.estimates import diagonal, few_samples, spectral_density, trace
 from bathymetry.linalg.operator import ScaledOperator
 
 

@@ -10,7 +10,7 @@ import bathymetry as bm
 from bathymetry import LossSurface, linalg, probes
 from bathymetry.core.errors import InputError
 from bathymetry.linalg import eigenpairs, operator
-from bathymetry.linalg.density import spectral_density
+from bathymetry.linalg.estimates import spectral_density
 from probes.surfaces import linear_regression, quadratic, surface_of
 
 

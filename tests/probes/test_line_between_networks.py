@@ -272,7 +272,7 @@ def test_an_accuracy_is_that_of_the_output_chosen(kind, output):
     assert rest.accuracy is None
     assert rest.error_barrier is None
     assert torch.equal(rest.loss, line.loss)
-    with pytest.raises(InputError, match="output = None: the network answers with"):
+    with pytest.raises(InputError, match="output = None: the network returns"):
         surface.accuracy()
 
 

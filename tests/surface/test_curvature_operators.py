@@ -10,7 +10,7 @@ import bathymetry as bm
 from bathymetry import Fisher, GaussNewton, LossSurface
 from bathymetry.core.errors import InputError
 from bathymetry.linalg import eigenpairs, estimates
-from bathymetry.linalg.density import spectral_density
+from bathymetry.linalg.estimates import spectral_density
 from surface import cases
 
 F64 = torch.float64

@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 
 from bathymetry.core.errors import whole_number
 from bathymetry.core.showing import readable
-from bathymetry.linalg.density import spectral_density
 from bathymetry.linalg.eigenpairs import NotConverged
+from bathymetry.linalg.estimates import spectral_density
 from bathymetry.probes.points import Theta, as_points, check_seed
 from bathymetry.probes.spectra import dense_eigenvalues
 from bathymetry.surface import LossSurface

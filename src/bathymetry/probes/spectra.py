@@ -21,10 +21,10 @@ from torch import Generator, Tensor
 
 from bathymetry.core.errors import InputError, positive_number, whole_number
 from bathymetry.core.showing import readable
-from bathymetry.linalg import SymmetricOperator, density, eigenpairs, estimates
-from bathymetry.linalg.density import SpectralDensity
+from bathymetry.linalg import SymmetricOperator, eigenpairs, estimates
 from bathymetry.linalg.eigenpairs import NotConverged as NotConverged
 from bathymetry.linalg.eigenpairs import Which
+from bathymetry.linalg.estimates import SpectralDensity
 from bathymetry.linalg.operator import NotFiniteError, ScaledOperator
 from bathymetry.probes.points import Points, Theta, as_hessians, as_points, check_seed, check_surface
 from bathymetry.surface import LossSurface
@@ -297,7 +297,7 @@ def spectral_density(
     shape = min(probes, hessians.dimension), min(steps, hessians.dimension)
 
     def measure(point: Tensor) -> SpectralDensity | None:
-        return density.spectral_density(hessians.product(point), *shape, Generator().manual_seed(seed))
+        return estimates.spectral_density(hessians.product(point), *shape, Generator().manual_seed(seed))
 
     found = points.each(measure, None)
     nan = torch.full(shape, torch.nan, dtype=torch.float64)

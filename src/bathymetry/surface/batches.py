@@ -1,8 +1,8 @@
 """The data of a loss surface: batches of any sizes, the same each time they are read, each example once.
 
-A loss surface is one function, so its data must not change between two evaluations. Tensors and lists are used as they
-are, and refused once they are written into. What an iterable yields is copied, because it may fill one buffer again and
-again. A loader that shuffles is read in the order of its data set; one that drops or augments examples is refused.
+Tensors and lists are used as they are, and refused once they are written into. What an iterable yields is copied, as it
+may fill one buffer again. A loader that shuffles is read in the order of its data set; one that drops or augments
+examples is refused.
 """
 
 import hashlib
@@ -33,6 +33,11 @@ class Batch:
     rows: int
 
     @property
+    def target(self) -> Any:
+        """The first target; None if there is none."""
+        return self.targets[0] if self.targets else None
+
+    @property
     def whole(self) -> Any:
         """The batch as the user gave it: the mapping, or (inputs, *targets)."""
         return self.inputs if isinstance(self.inputs, Mapping) and not self.targets else (self.inputs, *self.targets)
@@ -47,9 +52,7 @@ class Batch:
 
     def spread(self, rows: int) -> "Batch":
         """Take at most so many examples, spread over the batch."""
-        if self.rows <= rows:
-            return self
-        return self.take(torch.linspace(0, self.rows - 1, rows).round().long())
+        return self if self.rows <= rows else self.take(torch.linspace(0, self.rows - 1, rows).round().long())
 
     def take(self, positions: Tensor) -> "Batch":
         """Take the examples at some positions."""
@@ -63,16 +66,12 @@ class Batch:
             yield replace(piece, rows=min(rows, self.rows - start))
 
     def _has_rows(self, tensor: Tensor) -> bool:
-        # a sparse matrix beside the inputs, such as a graph's, can't be cut and belongs to all examples
+        # a sparse matrix among the inputs, such as a graph's, can't be cut and belongs to all examples
         return tensor.ndim > 0 and len(tensor) == self.rows and tensor.layout == torch.strided
 
 
 class Batches:
-    """Batches that can be read again and again, always the same.
-
-    `data` is (inputs, targets) as tensors, (inputs,) without targets, or a mapping of tensors; an iterable of such
-    batches; a DataLoader; or what `bm.load` returns, whose training set is meant.
-    """
+    """Batches that can be read again and again, always the same, of any data that `LossSurface` takes."""
 
     def __init__(self, data: Any) -> None:
         if isinstance(data, Data):
@@ -94,7 +93,7 @@ class Batches:
         self._versions = list(map(attrgetter("_version"), self._tensors))
         self.num_examples, self.count = sum(sizes), len(sizes)
         if self.num_examples == 0:
-            raise InputError("data", "no batch or no example", "give at least one example")
+            raise InputError("data", "no batch or no example", "expected at least one example")
         self.first = next(iter(self))
 
     def __iter__(self) -> Iterator[Batch]:
@@ -107,15 +106,14 @@ class Batches:
     def check_unchanged(self) -> None:
         """Refuse data that were written into."""
         if list(map(attrgetter("_version"), self._tensors)) != self._versions:
-            remedy = "make a new surface, or give it copies (x.clone()) when you make it"
+            remedy = "make a new surface, or make it of copies (x.clone())"
             raise InputError("data", "tensors that were written into since the surface was made", remedy)
 
 
 def _raw_batches(data: Any) -> list[Any]:
     """List batches as the user gave them: a pair of tensors is one batch, a list of pairs several."""
-    if isinstance(data, Mapping) and tensors_of(data):
-        return [data]
-    if isinstance(data, tuple | list) and any(isinstance(part, Tensor) for part in data):
+    parts = data if isinstance(data, tuple | list) else ()
+    if (isinstance(data, Mapping) and tensors_of(data)) or any(isinstance(part, Tensor) for part in parts):
         return [data]
     if type(data) in (list, tuple):
         return list(data)
@@ -150,43 +148,40 @@ def _batch(raw: Any) -> Batch:
     alone = (numbers or bool(of_targets)) and not any(tensor.ndim for tensor in of_targets)
     if alone or not any(tensor.ndim for tensor in of_inputs):
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in [*of_inputs, *of_targets])
-        remedy = (
-            "a batch's first axis is the example: expected DataLoader(dataset, batch_size=32), or (x[None], y[None])"
-        )
+        remedy = "the first axis is the example: expected DataLoader(dataset, batch_size=32), or (x[None], y[None])"
         raise InputError("data", f"single examples without a batch axis, of shapes {shapes}", remedy)
     if any(tensor.ndim == 0 for tensor in of_inputs) and not isinstance(inputs, Mapping):
-        raise InputError("data", "inputs without an axis", "the first axis must be the example")
+        raise InputError("data", "inputs without an axis", "expected the example as the first axis")
     rows = next(len(tensor) for tensor in of_inputs if tensor.ndim)
     for tensor in of_targets:
         if tensor.ndim > 0 and len(tensor) != rows:
-            remedy = "give one target for each input; a single example needs a batch axis, (x[None], y[None])"
+            remedy = "expected one target for each input; of a single example, (x[None], y[None])"
             raise InputError("data", f"{rows} inputs and {len(tensor)} targets", remedy)
     return Batch(inputs, targets, rows)
 
 
 def _refuse_shared_memory(batches: list[Batch]) -> None:
-    """Refuse batches whose inputs all lie in the same memory: a buffer that was filled again for each."""
-    inputs: dict[tuple[int, ...], int] = {}
-    targets: dict[tuple[int, tuple[int, ...]], int] = {}
+    """Refuse batches whose inputs all lie in the same memory, as in a buffer filled again for each; warn of targets."""
+
+    def dense(tree: Any) -> list[Tensor]:
+        return [tensor for tensor in tensors_of(tree) if tensor.layout == torch.strided and tensor.numel()]
+
+    first: dict[Any, int] = {}  # the batch in which some memory occurs first
     for number, batch in enumerate(batches):
-        memory = tuple(
-            one.data_ptr() for one in tensors_of(batch.inputs) if one.layout == torch.strided and one.numel()
-        )
-        if memory and inputs.setdefault(memory, number) != number:
-            remedy = "one buffer that is filled again keeps the last batch alone: expected a copy of each, x.clone()"
-            which = f"batches {inputs[memory]} and {number}, whose inputs share their memory"
-            raise InputError("data", which, remedy)
-        for target in tensors_of(batch.targets):
-            dense = target.layout == torch.strided and target.ndim > 0 and target.numel() > 0
-            varies = dense and bool((target != target.flatten()[0]).any())  # a constant may well be shared
-            place = (target.data_ptr(), tuple(target.shape))
-            if varies and targets.setdefault(place, number) != number:  # or two inputs have one target
-                which = f"Batches {targets[place]} and {number} share the memory of their targets"
+        memory = tuple(tensor.data_ptr() for tensor in dense(batch.inputs))
+        if memory and first.setdefault(memory, number) != number:
+            which = f"batches {first[memory]} and {number}, whose inputs share their memory"
+            raise InputError("data", which, "it holds the last batch alone: expected a copy of each, x.clone()")
+        for target in dense(batch.targets):
+            varies = bool((target != target.flatten()[0]).any())  # a constant may well be shared
+            where = target.data_ptr(), target.shape
+            if varies and first.setdefault(where, number) != number:  # or two inputs have one target
+                which = f"Batches {first[where]} and {number} share the memory of their targets"
                 warnings.warn(f"{which}; if it was filled again for each, expected copies, y.clone().", stacklevel=4)
 
 
 def _in_order_of_the_data_set(loader: "DataLoader[Any]") -> tuple["DataLoader[Any]", bool]:
-    """Have a loader that shuffles read in the order of its data set: a sum over all examples needs no other."""
+    """Read a loader that shuffles in the order of its data set: a sum over all examples needs no other."""
     sampler = loader.batch_sampler
     if type(sampler) is not BatchSampler or type(loader).__iter__ is not DataLoader.__iter__:
         return loader, False
@@ -196,26 +191,20 @@ def _in_order_of_the_data_set(loader: "DataLoader[Any]") -> tuple["DataLoader[An
     elif isinstance(examples, RandomSampler):
         order = list(range(len(loader.dataset)))  # type: ignore[arg-type]
         if examples.replacement or examples.num_samples != len(order):
-            remedy = "expected one that reads each example once, such as shuffle=False"
-            raise InputError("data", "a DataLoader that draws examples with replacement, or a part of them", remedy)
+            what = "a DataLoader that draws examples with replacement, or a part of them"
+            raise InputError("data", what, "expected one that reads each example once, such as shuffle=False")
     counted: Any = loader.dataset if isinstance(loader.dataset, IterableDataset) else examples
     dropped = len(counted) % sampler.batch_size if sampler.drop_last and isinstance(counted, Sized) else 0
     if dropped:
-        remedy = "give one with drop_last=False, so that every example counts"
-        raise InputError("data", f"a DataLoader that drops {dropped} of {len(counted)} examples", remedy)
+        raise InputError(
+            "data", f"a DataLoader that drops {dropped} of {len(counted)} examples", "expected drop_last=False"
+        )
     if order is None:
         return loader, False
-    ordered = DataLoader(
-        loader.dataset,
-        batch_sampler=BatchSampler(order, sampler.batch_size, drop_last=False),
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=loader.generator,
-    )
-    return ordered, True
+    options = ("num_workers", "collate_fn", "timeout", "worker_init_fn", "multiprocessing_context", "generator")
+    same: dict[str, Any] = {name: getattr(loader, name) for name in options}
+    ordered = BatchSampler(order, sampler.batch_size, drop_last=False)
+    return DataLoader(loader.dataset, batch_sampler=ordered, **same), True
 
 
 def _read_twice(loader: "DataLoader[Any]") -> tuple[list[Batch] | None, list[int]]:
@@ -232,13 +221,13 @@ def _read_twice(loader: "DataLoader[Any]") -> tuple[list[Batch] | None, list[int
         elif batch.rows:
             kept.append(_batch(_copied(raw)))
     if [_fingerprint(_batch(raw)) for raw in _read(loader, seed=_OTHER_SEED)] != fingerprints:
-        remedy = "give one without random augmentation, and with a sampler that has a fixed order or shuffles"
+        remedy = "expected one without random augmentation, whose sampler has a fixed order or shuffles"
         raise InputError("data", "a DataLoader whose second pass differs from its first", remedy)
     return (kept if size <= _LOADED_BYTES else None), sizes
 
 
 def _read(loader: "DataLoader[Any]", seed: int | None = None) -> Iterator[Any]:
-    """Read a loader, and leave all random states as they were between two batches too; a seed changes what is drawn."""
+    """Read a loader without a change of random states, between two batches too; a seed changes what is drawn."""
     generator = loader.generator
     own = None if generator is None else generator.get_state()
     try:

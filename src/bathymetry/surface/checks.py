@@ -21,14 +21,7 @@ from bathymetry.surface.contexts import (
     preserve_rng_state,
     random_states,
 )
-from bathymetry.surface.derivative_checks import (
-    FEW,
-    Trial,
-    check_gradient,
-    check_product,
-    make_trial,
-    padded_examples,
-)
+from bathymetry.surface.derivative_checks import FEW, Trial, check_gradient, check_product, make_trial, padded_examples
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.mlp import MLPDerivatives
 from bathymetry.surface.network import Network, same_numbers
@@ -36,12 +29,13 @@ from bathymetry.surface.parameters import Point
 from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.training.loss import Criterion, as_count
 
-_TRIED = 8  # batches in which a finite loss is looked for
+_BATCHES = 8  # in which a finite loss is looked for
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _SEEDS = 10  # for a network that draws random numbers without an effect that shows at once
 
 
 class HiddenRandomness(UserWarning):
-    """A network or a loss draws random numbers, which changed nothing in the passes that were tried."""
+    """A network or a loss draws random numbers, which have no effect in the passes of the check."""
 
 
 def check_surface(derivatives: Derivatives, theta: Point, parts: Parts) -> Callable[[], None] | None:
@@ -51,11 +45,14 @@ def check_surface(derivatives: Derivatives, theta: Point, parts: Parts) -> Calla
     """
     network = derivatives.network
     batches = partial(parts.cut, theta[None], GRAPHS, FEW)
-    used = _check_repeats(derivatives, theta, parts.place(parts.batches.first.spread(FEW)), batches)
+    few = parts.place(parts.batches.first.spread(FEW))
+    if not _repeats_on_few(derivatives, theta, few):
+        few = next(iter(batches()))
+        _repeats(derivatives, theta, few)
     if isinstance(derivatives, MLPDerivatives):  # formulas need no check
         return None
     # a batch may have no label that counts
-    trials = (make_trial(derivatives, theta, batch) for batch in islice(batches(), _TRIED))
+    trials = (make_trial(derivatives, theta, batch) for batch in islice(batches(), _BATCHES))
     trial = next((one for one in trials if one is not None), None)
     has_functions = False
     if trial is not None:
@@ -66,7 +63,7 @@ def check_surface(derivatives: Derivatives, theta: Point, parts: Parts) -> Calla
             check_gradient(trial.on(padded))
         _check_weights(trial, batches, several=parts.batches.count > 1)
         derivatives.criterion.mean_count = _mean_count(trial, batches)
-    _check_hidden_randomness(network, partial(_value, derivatives, theta, used))
+    _check_hidden_randomness(network, partial(_value, derivatives, theta, few))
     # in float32 a step may cross kinks, so that only large differences mean something
     return partial(check_product, trial) if trial is not None and (trial.is_fine or has_functions) else None
 
@@ -77,32 +74,36 @@ def _value(derivatives: Derivatives, theta: Tensor, batch: Batch) -> Tensor:
         return derivatives.value(theta, batch)
 
 
-def _check_repeats(
-    derivatives: Derivatives, theta: Tensor, few: Batch, batches: Callable[[], Iterable[Batch]]
-) -> Batch:
-    """Refuse a loss that differs between two evaluations, or a pass that keeps what it writes; return what was used."""
-    # a few examples do if the network takes them, has a loss there, and draws no random numbers
+def _repeats_on_few(derivatives: Derivatives, theta: Tensor, few: Batch) -> bool:
+    """Whether a few examples do: the network takes them, has a finite loss there, and draws no random numbers."""
     try:
-        if _repeats(derivatives, theta, few):
-            return few
+        return _repeats(derivatives, theta, few)
     except InputError:
-        pass
-    whole = next(iter(batches()))
-    _repeats(derivatives, theta, whole)
-    return whole
+        return False
 
 
 def _repeats(derivatives: Derivatives, theta: Tensor, batch: Batch) -> bool:
-    """Evaluate twice; tell whether the loss is finite without random numbers."""
-    network, asked = derivatives.network, partial(_asked, derivatives, theta, batch)
+    """Refuse a loss that differs between two evaluations; whether it is finite and without random numbers."""
+    network = derivatives.network
+
+    def value() -> Tensor:
+        try:
+            return _value(derivatives, theta, batch)
+        except InputError:
+            raise
+        except Exception as error:
+            shape = [tuple(tensor.shape) for tensor in batch.tensors()]
+            remedy = f"the network or the loss refuses them ({network.explained(error, batch)})"
+            raise InputError("data", f"tensors of shape {shape}", remedy) from error
+
     with network.watched() as behaviour, network.measuring():
-        (first, drew), (second, _) = _seeded(0, asked), _seeded(1, asked)
+        (first, drew), (second, _) = _seeded(0, value), _seeded(1, value)
     behaviour.draws = drew
     if behaviour.keeps:
         remedy = "its forward pass writes into a tensor that it keeps: register that as a buffer"
         raise InputError("model", network.kind, remedy)
     if not same_numbers(first, second):
-        raise network.unsteady_error(drew, asked)
+        raise network.unsteady_error(drew, value)
     return not drew and bool(first.isfinite())
 
 
@@ -124,17 +125,6 @@ def _seeded(seed: int, ask: Callable[[], Tensor]) -> tuple[Tensor, bool]:
         return ask(), random_states() != before
 
 
-def _asked(derivatives: Derivatives, theta: Tensor, batch: Batch) -> Tensor:
-    try:
-        return _value(derivatives, theta, batch)
-    except InputError:
-        raise
-    except Exception as error:
-        shape = [tuple(tensor.shape) for tensor in batch.tensors()]
-        remedy = f"the network or the loss refuses them ({derivatives.network.explained(error, batch)})"
-        raise InputError("data", f"tensors of shape {shape}", remedy) from error
-
-
 def _check_hidden_randomness(network: Network, ask: Callable[[], Any]) -> None:
     """Warn of random numbers that are drawn without an effect, and refuse a layer known to use them."""
     generators = own_generators(network.twin)
@@ -150,21 +140,22 @@ def _check_hidden_randomness(network: Network, ask: Callable[[], Any]) -> None:
     if any(layer.training and is_random_in_training(layer) for layer in layers.values()):
         raise network.randomness_error()
     kinds = [f"layer {name} ({type(one).__name__})" if name else network.kind for name, one in layers.items()]
-    remedy = "if they can have one, make the noise an input, ((x, noise), y)"
+    remedy = "make the noise an input, ((x, noise), y)"
     if any(layer.training for layer in layers.values()):
-        remedy = 'call model.eval() first, or use mode="no_dropout", which leaves normalisations in their modes'
-    what = f"{', '.join(kinds[:3]) or 'the loss'} draws random numbers that had no effect in the passes tried"
-    message = f"{what}; with an effect there is no loss surface: {remedy}"
-    warnings.warn(message, HiddenRandomness, stacklevel=4)
+        remedy = 'call model.eval() first, or use mode="no_dropout"'
+    what = f"{', '.join(kinds[:3]) or 'the loss'} draws random numbers, so far without an effect"
+    warnings.warn(f"{what}; with one there is no loss surface: {remedy}", HiddenRandomness, stacklevel=4)
 
 
 def _check_weights(trial: Trial, batches: Callable[[], Iterable[Batch]], *, several: bool) -> None:
-    """Find out whether a batch's loss is the weighted mean over its parts."""
-    # A network that couples its examples, as BatchNorm does, keeps its batches whole. A loss that does is refused where
-    # there are several batches: their means would not make the loss of all data.
+    """Find out whether a batch's loss is the weighted mean over its parts.
+
+    A network that couples its examples, as BatchNorm does, keeps its batches whole. A loss that does is refused where
+    there are several batches: their means would not make the loss of all data.
+    """
     network, criterion = trial.network, trial.criterion
     is_known = criterion.is_known or trial.returns_pair
-    for batch in islice(batches(), 1) if is_known else _telling_batches(batches(), criterion.name):
+    for batch in islice(batches(), 1) if is_known else _with_mixed_batches(batches(), criterion.name):
         for parts in _cuts(batch.map(network.cast), known=criterion.is_known):
             try:
                 with network.measuring(), torch.no_grad():
@@ -191,19 +182,17 @@ def _cuts(batch: Batch, *, known: bool) -> list[list[Batch]]:
     return [parts for parts in cuts if len(parts) > 2]
 
 
-def _telling_batches(batches: Iterable[Batch], loss: str) -> Iterator[Batch]:
+def _with_mixed_batches(batches: Iterable[Batch], loss: str) -> Iterator[Batch]:
     """Each batch, and a few examples of it with a few of the first, which may be weighted otherwise."""
-    first: Batch | None = None
-    for batch in batches:
+    rest = iter(batches)
+    first = next(rest)
+    yield first
+    for batch in rest:
         yield batch
-        if first is None:
-            first = batch
-            continue
         if [label.shape[1:] for label in _labels(batch)] != [label.shape[1:] for label in _labels(first)]:
             shapes = " and ".join(str(tuple(_labels(one)[0].shape)) for one in (first, batch))
-            remedy = f"batches have labels of shapes {shapes}, so it may be a mean over examples or over labels"
-            expected = "expected a loss that returns (sum, count), or one of PyTorch's"
-            raise InputError("loss", loss, f"{remedy}; {expected}")
+            remedy = "so it may be a mean over examples or over labels: expected a loss that returns (sum, count)"
+            raise InputError("loss", loss, f"batches have labels of shapes {shapes}, {remedy}")
         mixed = _mixed(first.spread(FEW // 2), batch.spread(FEW // 2))
         if mixed is not None:
             yield mixed
@@ -225,8 +214,8 @@ def _labels(batch: Batch) -> list[Tensor]:
     """Whole-numbered targets, and what a mapping of inputs calls labels."""
     named = batch.inputs.items() if isinstance(batch.inputs, Mapping) else ()
     inside = [tensor for name, part in named if "label" in str(name) for tensor in tensors_of(part)]
-    found = [one for one in [*tensors_of(batch.targets), *inside] if one.ndim and one.dtype != torch.bool]
-    return [one for one in found if not one.is_floating_point() and not one.is_complex()]
+    found = [*tensors_of(batch.targets), *inside]
+    return [one for one in found if one.ndim and one.dtype in _WHOLE]
 
 
 def _adds_up(trial: Trial, raws: list[Any], parts: list[Batch]) -> bool:
@@ -247,9 +236,11 @@ def _sums_up(values: list[float], rounding: float) -> bool:
 
 
 def _is_of_network(trial: Trial, parts: list[Batch]) -> bool:
-    """Whether it is the network, not the loss, in which examples depend on one another."""
-    # The loss of rows of one and the same output leaves the network out of it. Where an output has no rows, only
-    # BatchNorm counts as coupling by the network.
+    """Whether it is the network, not the loss, in which examples depend on one another.
+
+    The loss of rows of one and the same output leaves the network out of it. Where an output has no rows, only
+    BatchNorm counts as coupling by the network.
+    """
     if trial.criterion.takes_model:
         return trial.network.couples_examples
     whole, *others = parts
@@ -292,15 +283,11 @@ def _refuse_broadcasting(trial: Trial, few: Batch) -> None:
 
 def _unknown_weights(criterion: Criterion, raws: list[Any]) -> InputError:
     values = [float(criterion.value(raw)) for raw in raws]
-    if _sums_up(values, 1e-9):
-        remedy = "it is a sum over its batch; expected a mean over its examples, or a loss that returns (sum, 1)"
-        return InputError("loss", criterion.name, remedy)
-    numbers = f"{values[0]:.6g} for one, {values[1]:.6g} and {values[2]:.6g}{' …' * (len(values) > 3)} for its parts"
-    remedy = (
-        f"it is no mean over the examples of a batch ({numbers}), so batches can't be weighted; expected a loss that "
-        "returns (sum, count), for example (value * count, count) with the number of labels that count, or one of "
-        "PyTorch's with ignore_index, or all data as one batch"
-    )
+    remedy = "it is a sum over its batch; expected a mean over its examples, or a loss that returns (sum, 1)"
+    if not _sums_up(values, 1e-9):
+        numbers = f"{values[0]:.6g}, and {values[1]:.6g} and {values[2]:.6g}{' …' * (len(values) > 3)} on its parts"
+        remedy = f"it is no mean over the examples of a batch ({numbers}); expected a loss that returns (sum, count), "
+        remedy += "such as (value * count, count) with the labels that count, or all data as one batch"
     return InputError("loss", criterion.name, remedy)
 
 

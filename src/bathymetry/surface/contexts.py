@@ -1,7 +1,4 @@
-"""What surrounds a forward pass: random states, and a context in which PyTorch differentiates twice and exactly.
-
-Without that context PyTorch differentiates some operations once, rounded or wrongly.
-"""
+"""What surrounds a forward pass: random states, and a context in which PyTorch differentiates twice and exactly."""
 
 import random
 import sys
@@ -81,43 +78,39 @@ def layers_that_draw(module: nn.Module, generators: Sequence[Any]) -> Iterator[l
     found: list[str] = []
     running: list[str] = []
     last = random_states(generators)  # when a layer was last entered or left
+    names = {layer: name for name, layer in module.named_modules()}
 
-    def blame() -> None:
+    def attribute() -> None:
         nonlocal last
         now = random_states(generators)
         if now != last and running and running[-1] not in found:
             found.append(running[-1])
         last = now
 
-    def enter(name: str) -> None:
-        blame()
-        running.append(name)
+    def enter(layer: nn.Module, *_: Any) -> None:
+        attribute()
+        running.append(names[layer])
 
-    def leave() -> None:
-        blame()
+    def leave(*_: Any) -> None:
+        attribute()
         running.pop()
 
-    handles = []
-    for name, layer in module.named_modules():
-        handles += [
-            layer.register_forward_pre_hook(lambda _layer, _inputs, name=name: enter(name)),
-            layer.register_forward_hook(lambda _layer, _inputs, _output: leave()),
-        ]
-    try:
+    with ExitStack() as hooks:
+        for layer in names:
+            hooks.callback(layer.register_forward_pre_hook(enter).remove)
+            hooks.callback(layer.register_forward_hook(leave).remove)
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def is_random_in_training(layer: nn.Module) -> bool:
     """Whether a layer of PyTorch draws random numbers in training mode."""
-    if isinstance(layer, nn.modules.dropout._DropoutNd):
-        return bool(layer.p > 0)
-    if isinstance(layer, nn.RNNBase):
-        return bool(layer.dropout > 0) and layer.num_layers > 1
-    if isinstance(layer, nn.MultiheadAttention):
-        return bool(layer.dropout > 0)
+    match layer:
+        case nn.modules.dropout._DropoutNd():
+            return bool(layer.p > 0)
+        case nn.RNNBase():
+            return bool(layer.dropout > 0 and layer.num_layers > 1)
+        case nn.MultiheadAttention():
+            return bool(layer.dropout > 0)
     return isinstance(layer, nn.RReLU) and bool(layer.lower < layer.upper)
 
 
@@ -172,7 +165,7 @@ class _PlainWeightNorm(TorchFunctionMode):
         direction, length = args[0], args[1]
         axis = args[2] if len(args) > 2 else 0
         others = [one for one in range(direction.ndim) if one != axis % direction.ndim or axis == -1]
-        if not others:  # where no axis is named, vector_norm takes all
+        if not others:  # for which vector_norm would take all axes
             return length * direction / direction.abs()
         return length * direction / torch.linalg.vector_norm(direction, dim=others, keepdim=True)
 

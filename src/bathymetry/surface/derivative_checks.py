@@ -1,14 +1,13 @@
 """Whether gradients, Hessian products and derivatives by inputs are the derivatives that differences show.
 
-A `detach`, a gradient hook, a padding index, a re-entrant checkpoint or a custom autograd function can each cut a
-derivative silently. One directional difference shows it:
+A `detach`, a hook, a padding index or a custom autograd function can cut a derivative silently; a difference shows it:
 
     (L(θ + hv) − L(θ − hv)) / 2h  =  ∂L(θ)·v          (g(θ + hv) − g(θ − hv)) / 2h  =  H(θ) v
 """
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import torch
@@ -56,13 +55,14 @@ def disagreement(
     function: Callable[[float], Tensor],
     steps: Steps,
     rounding: float,
-    scale: float = 0.0,
     *,
-    kinks: bool = True,
+    scale: float | None = None,
 ) -> Disagreement | None:
-    """Compare a derivative by a step at 0 with central differences; None if one of the steps confirms it."""
-    # ReLU and max-pooling have kinks, and low precision has jumps: with `kinks`, a derivative counts as wrong only if
-    # two of the smallest steps agree with each other.
+    """Compare a derivative by a step at 0 with central differences; None if one of the steps confirms it.
+
+    As ReLU has kinks and low precision has jumps, a derivative counts as wrong only if two of the smallest steps agree
+    with each other; with a `scale`, the size of the derivative in other directions, each step counts.
+    """
     found: list[Disagreement] = []
     last = derivative
     for position, step in enumerate(steps.sizes):
@@ -72,9 +72,9 @@ def disagreement(
             return None
         noise = _ROUNDING * rounding * float(ahead.norm() + behind.norm()) / step
         off = float((value - derivative).norm())
-        if off <= steps.tolerance * max(float(value.norm()), float(derivative.norm()), scale) + noise:
+        if off <= steps.tolerance * max(float(value.norm()), float(derivative.norm()), scale or 0.0) + noise:
             return None
-        if not kinks or (position >= 2 and off > 10 * float((value - last).norm()) + noise):
+        if scale is not None or (position >= 2 and off > 10 * float((value - last).norm()) + noise):
             found.append(Disagreement(off, *(float(one.norm() if one.ndim else one) for one in (derivative, value))))
         last = value
     return min(found, default=None)
@@ -100,7 +100,6 @@ class Trial(Derivatives):
         self.draws = False  # whether random numbers are drawn for it
 
     def on(self, batch: Batch) -> "Trial":
-        """The same trial on other examples."""
         other = copy.copy(self)
         other.batch = batch.map(self.network.cast)
         return other
@@ -151,17 +150,13 @@ class Trial(Derivatives):
 
 def make_trial(derivatives: Derivatives, theta: Point, batch: Batch) -> Trial | None:
     """Choose examples, a dtype (float64 if possible) and a point near θ with a finite loss; None if there are none."""
-    tried = [derivatives]
-    if theta.dtype != torch.float64 and theta.numel() <= _LARGEST:
-        tried.insert(0, derivatives.double())
+    exact = [derivatives.double()] if theta.dtype != torch.float64 and theta.numel() <= _LARGEST else []
     few = batch.spread(FEW)
     parts = [few, batch] if few.rows < batch.rows else [few]  # some networks take no part of a batch
-    for part in parts:
-        for own in tried:
-            for distance in (_MOVE, 0.0):
-                trial = Trial(own, theta, part, distance)
-                if trial.is_finite():
-                    return trial
+    for part, own, distance in product(parts, [*exact, derivatives], (_MOVE, 0.0)):
+        trial = Trial(own, theta, part, distance)
+        if trial.is_finite():
+            return trial
     return None
 
 
@@ -188,24 +183,19 @@ def check_product(trial: Trial) -> None:
 
     with trial.network.measuring():
         point, loss, gradient = trial.slope(few, create_graph=True)
-        product = torch.zeros_like(point)
+        moved = torch.zeros_like(point)
         if gradient.requires_grad:
-            (product,) = torch.autograd.grad(gradient, point, trial.direction, materialize_grads=True)
-    wrong = _compared(trial, product, gradient_at, _COARSE_PRODUCT)
+            (moved,) = torch.autograd.grad(gradient, point, trial.direction, materialize_grads=True)
+    wrong = _compared(trial, moved, gradient_at, _COARSE_PRODUCT)
     if wrong is not None:
         numbers = f"norm {wrong.derivative:.4g} where differences of gradients give {wrong.difference:.4g}"
-        what = f"its second derivative is not that of its gradient ({numbers}), so only its gradients can be measured"
+        what = f"its second derivative is not that of its gradient ({numbers}), so it has no Hessian"
         cause = f"{_reason(trial.network.module, [], loss)}, or an operation that PyTorch differentiates twice wrongly"
         raise InputError("model", trial.network.kind, f"{what}: {cause}")
 
 
 def check_input_norms(
-    derivatives: Derivatives,
-    theta: Point,
-    batch: Batch,
-    of: InputDerivative,
-    output: Output,
-    wrt: Wrt,
+    derivatives: Derivatives, theta: Point, batch: Batch, of: InputDerivative, output: Output, wrt: Wrt
 ) -> None:
     """Compare the derivative with respect to the input with differences, in float64 if the network runs in it."""
     exact = derivatives.double()
@@ -245,13 +235,12 @@ def _check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, ki
     steps, size = _INPUT if is_fine else _COARSE_INPUT, float(point.detach().abs().mean()) or 1.0
     steps = Steps([size * step for step in steps.sizes], steps.tolerance)
     own = (slope * direction).sum().double()
-    wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, float(slope.norm()), kinks=False)
+    wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, scale=float(slope.norm()))
     if wrong is not None:
         what = f"{kind}, whose derivative by its input is not that of its output"
-        numbers = f"its output changes by {wrong.difference:.4g} and PyTorch's derivative is {wrong.derivative:.4g}"
-        cause = "as where it detaches its input, leaves PyTorch (torch.no_grad, NumPy) or has a derivative of its own"
-        expected = "expected a forward pass that PyTorch can differentiate"
-        raise InputError("model", what, f"along one direction {numbers}, {cause}; {expected}")
+        numbers = f"{wrong.derivative:.4g} along a direction where its output changes by {wrong.difference:.4g}"
+        cause = "look in the forward pass for detach(), torch.no_grad(), NumPy, or a derivative of its own"
+        raise InputError("model", what, f"it is {numbers}: {cause}")
 
 
 def padded_examples(model: nn.Module, batches: Callable[[], Iterable[Batch]]) -> Batch | None:
@@ -271,7 +260,7 @@ def padded_examples(model: nn.Module, batches: Callable[[], Iterable[Batch]]) ->
 def _compared(
     trial: Trial, derivative: Tensor, function: Callable[[float], Tensor], coarse: Steps
 ) -> Disagreement | None:
-    """Compare with differences in the precision of a trial, if that is enough to tell."""
+    """Compare with differences in the precision of a trial, if that is enough."""
     if trial.rounding > 1e-5 or not bool(derivative.isfinite().all()):
         return None
     return disagreement(derivative, function, _FINE if trial.is_fine else coarse, trial.rounding)
@@ -304,16 +293,15 @@ def _reach_error(trial: Trial, reached: list[nn.Parameter]) -> InputError:
         remedy = f"its forward pass reaches {names} by another way than self; expected one that uses self alone"
         return InputError("model", trial.network.kind, remedy)
     if names:
-        remedy = f"it uses {names} of the network itself, not the θ at which it is evaluated"
-        expected = "expected a loss of (output, target), or one of (model, batch), whose model is the network at θ"
-        return InputError("loss", trial.criterion.name, f"{remedy}; {expected}")
+        remedy = f"it uses {names} of the network itself; expected a loss of (output, target) or of (model, batch)"
+        return InputError("loss", trial.criterion.name, remedy)
     if isinstance(loss, nn.Module) and any(one is mine for one in reached for mine in loss.parameters()):
-        remedy = "it has trainable parameters of its own, which are not coordinates of this surface"
-        fix = "call loss.requires_grad_(False), or put both into one nn.Module with a loss of (model, batch)"
-        return InputError("loss", trial.criterion.name, f"{remedy}; {fix}")
-    remedy = f"it uses {len(reached)} trainable parameters that model.parameters() does not list"
-    fix = "register them (layers of a list belong into nn.ModuleList), or call requires_grad_(False) on them"
-    return InputError("model", trial.network.kind, f"{remedy}; {fix}")
+        remedy = (
+            "it has trainable parameters of its own: call loss.requires_grad_(False), or make it a part of the model"
+        )
+        return InputError("loss", trial.criterion.name, remedy)
+    what = f"it uses {len(reached)} trainable parameters that model.parameters() does not list"
+    return InputError("model", trial.network.kind, f"{what}: register them (nn.ModuleList), or freeze them")
 
 
 def _gradient_error(trial: Trial, loss: Tensor, gradient: Tensor, wrong: Disagreement) -> InputError:
@@ -334,14 +322,10 @@ def _reason(model: nn.Module, layers: list[str], loss: Tensor) -> str:
     """What cuts a derivative, as far as layers and graph show it."""
     for name in layers:
         layer = dict(model.named_modules()).get(name)
-        if isinstance(layer, nn.Embedding):
-            if layer.padding_idx is not None:
-                fix = f"set {name}.padding_idx = None, or leave the layer out by `params`"
-                return f"padding_idx={layer.padding_idx} gives a row of {name} no gradient; {fix}"
-            if layer.max_norm is not None:
-                return f"max_norm rescales rows of {name} in the forward pass; set {name}.max_norm = None"
-            if layer.scale_grad_by_freq:
-                return f"scale_grad_by_freq changes it; set {name}.scale_grad_by_freq = False"
+        for option, off in (("padding_idx", None), ("max_norm", None), ("scale_grad_by_freq", False)):
+            if isinstance(layer, nn.Embedding) and getattr(layer, option) != off:
+                value = getattr(layer, option)
+                return f"{option}={value} changes rows of {name} or their gradient; set {name}.{option} = {off}"
     functions = sorted({type(node).__name__.removesuffix("Backward") for node in graph_nodes(loss) if _is_custom(node)})
     if functions:
         return f"check the backward of the autograd function {_listed(functions)}"

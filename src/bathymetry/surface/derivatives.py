@@ -1,9 +1,8 @@
 """Derivatives of one batch's loss by automatic differentiation, batched over members and vectors where possible.
 
-A product with the Hessian differentiates the kept graph of the gradient once more, H v = ∂(g·v)/∂θ (Pearlmutter 1994,
-Neural Computation 6(1)), which works for every layer that can be differentiated twice, LSTMs and attention among them.
-(`torch.func.linearize` costs as much, fails on those layers, and crashes on `mse_loss` in PyTorch 2.13.) Likewise
-J v = ∂(Jᵀu·v)/∂u, because Jᵀu is linear in u.
+H v = ∂(g·v)/∂θ differentiates the kept graph of the gradient once more (Pearlmutter 1994, Neural Computation 6(1)), and
+J v = ∂(Jᵀu·v)/∂u, as Jᵀu is linear in u. (`torch.func.linearize` costs as much, fails on LSTMs and attention, and
+crashes on `mse_loss` in PyTorch 2.13.)
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.tensors import norms, power_of_two
@@ -45,11 +45,9 @@ class Derivatives:
 
     @property
     def backend(self) -> str:
-        """How derivatives are computed, in words."""
         return "double backward" if "vectors" not in self._unbatched else "double backward, one vector after another"
 
     def double(self) -> "Derivatives":
-        """The same loss in float64."""
         criterion = Criterion(self.criterion.loss, torch.float64)
         criterion.mean_count = self.criterion.mean_count
         return Derivatives(self.network.double(), criterion, replace(self.selection, dtype=torch.float64))
@@ -63,21 +61,17 @@ class Derivatives:
         return self.network.raw_loss(self.network.tensors(self.selection.split(theta)), self.criterion, batch)
 
     def loss(self, theta: Points, batch: Batch) -> Float[Tensor, " member"]:
-        """Compute each member's loss."""
         with torch.no_grad():
             return self._each(partial(self.value, batch=batch), theta)
 
     def outputs(self, theta: Points, batch: Batch, output: Output = None) -> Float[Tensor, "member example *output"]:
-        """Compute one of each member's outputs."""
         with torch.no_grad():
             return self._each(lambda point: chosen_output(self.output(point, batch), output), theta)
 
     def gradient(self, theta: Points, batch: Batch) -> Points:
-        """Compute each member's gradient."""
         return self._differentiated(theta, batch)[1].detach()
 
     def product(self, theta: Points, batch: Batch) -> Product:
-        """Prepare products with each member's Hessian."""
         if not self._symmetric:
             self._check_second_derivatives(theta, batch)
         point, gradient = self._differentiated(theta, batch, create_graph=True)
@@ -107,13 +101,14 @@ class Derivatives:
             loss = self.criterion.value(self.criterion.raw(again, *batch.targets), batch.rows)
             (slope,) = torch.autograd.grad(loss, leaf, create_graph=True, materialize_grads=True)
             if not slope.requires_grad:
-                remedy = "it is linear in the network's outputs, so the Gauss-Newton matrix is zero: expected one that"
-                raise InputError("loss", self.criterion.name, f"{remedy} computes the loss from outputs and targets")
+                remedy = "it is linear in the network's outputs, so the Gauss-Newton matrix is zero: expected another"
+                raise InputError("loss", self.criterion.name, remedy)
             return flat, lambda moved: self._pulled(slope, leaf, moved, len(moved))
 
         if self.criterion.takes_model:
-            remedy = "its outputs are not known: expected a loss of (output, *targets)"
-            raise InputError("loss", self.criterion.name, remedy)
+            raise InputError(
+                "loss", self.criterion.name, "expected a loss of (output, *targets), whose outputs are known"
+            )
         return self._sandwich(theta, batch, outputs)
 
     def fisher(self, theta: Points, batch: Batch) -> Product:
@@ -130,12 +125,10 @@ class Derivatives:
         return self._sandwich(theta, batch, losses)
 
     def example_norms(self, theta: Point, batch: Batch) -> PerExample:
-        """Compute the norm of each example's own gradient."""
         lengths = torch.cat([norms(part) for part in self._example_gradients(theta, batch)])
         return self._counted(lengths, batch)
 
     def example_slopes(self, theta: Point, batch: Batch, direction: Point) -> PerExample:
-        """Multiply each example's own gradient by a direction."""
         scale = power_of_two(direction.abs().amax())  # the product of two small numbers may underflow
         slopes = torch.cat([part @ (direction / scale).to(part) for part in self._example_gradients(theta, batch)])
         return self._counted(slopes.double() * scale.double(), batch)
@@ -161,14 +154,13 @@ class Derivatives:
         return self._bytes[key]
 
     def _saved_bytes(self, theta: Point, batch: Batch) -> int:
-        """Measure what a batch keeps for a backward pass, without the parameters and buffers."""
         tensors = self.network.tensors(self.selection.split(theta.detach().requires_grad_()))
-        known = {_storage(tensor) for tensor in (theta, *tensors.values())}
+        known = {tensor.untyped_storage().data_ptr() for tensor in (theta, *tensors.values())}
         saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
-            # a sparse one has no bytes of its own to ask for
-            if tensor.layout == torch.strided and _storage(tensor) not in known:
+            # without parameters, buffers, and sparse tensors, which have no bytes of their own
+            if tensor.layout == torch.strided and tensor.untyped_storage().data_ptr() not in known:
                 saved[tensor.data_ptr()] = tensor.nbytes
             return tensor
 
@@ -229,19 +221,15 @@ class Derivatives:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _vectors_together(self, theta: Tensor, batch: Batch, count: int) -> int:
-        """Decide how many vectors are multiplied at once."""
         if count == 1:
             return 1
         each = batch.rows * self.bytes_per_example(theta, batch) + theta[0].nbytes
         return max(1, _TOGETHER // (len(theta) * each))
 
     def _sandwich(
-        self,
-        theta: Points,
-        batch: Batch,
-        inner: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]],
+        self, theta: Points, batch: Batch, inner: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]]
     ) -> Product:
-        """Prepare products with JᵀSJ, given for a point the vector z with J = ∂z/∂θ and the products with S."""
+        """Prepare products with JᵀSJ; `inner` gives at a point the vector z with J = ∂z/∂θ, and products with S."""
 
         def prepared(row: Tensor) -> Callable[[Tensor], Tensor]:
             point = row.detach().clone().requires_grad_()
@@ -305,7 +293,7 @@ class Derivatives:
         return values.masked_fill(weights == 0, 0.0)
 
     def _check_second_derivatives(self, theta: Points, batch: Batch) -> None:
-        """Refuse second derivatives that are wrong: those of a wrong formula are, as a rule, not symmetric."""
+        """Refuse second derivatives that are wrong: those of a wrong formula are hardly ever symmetric."""
         few = batch if self.network.couples_examples else next(batch.split(4))
         point, gradient = self._differentiated(theta[:1], few, create_graph=True)
         _refuse_operations_without_a_second_derivative(gradient, self.network.kind)
@@ -331,12 +319,9 @@ class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        parts = made if isinstance(made, tuple | list) else (made,)
-        self.bytes += sum(one.numel() * one.element_size() for one in parts if isinstance(one, Tensor))
+        self.bytes += sum(one.numel() * one.element_size() for one in tree_leaves(made) if isinstance(one, Tensor))
         return made
 
 
@@ -354,15 +339,10 @@ def graph_nodes(value: Tensor) -> Iterator[Any]:
     waiting = [value.grad_fn]
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        waiting += [following for following, _ in node.next_functions]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            waiting += [following for following, _ in node.next_functions]
 
 
 def _backward(value: Tensor, by: Tensor, vectors: Tensor, **options: bool) -> Tensor:

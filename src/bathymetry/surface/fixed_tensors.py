@@ -1,7 +1,6 @@
 """What networks have besides θ: running statistics, other buffers, parameters that are not varied, tensor attributes.
 
-A point of a surface is θ alone, and the surface's own network has the rest. Another network's θ is that network only if
-its rest is the same, or plays no part: BatchNorm in training mode, for example, uses its batch.
+A point of a surface is θ alone: another network's θ is that network only if the rest is the same or has no effect.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,23 +40,18 @@ def differing_tensors(
         if name in stored and (mine is None or mine.shape != tensor.shape):
             if not _is_cache(network, name):
                 shape = "none" if mine is None else tuple(mine.shape)
-                what = f"{name} of shape {tuple(tensor.shape)}"
-                raise InputError(field, what, f"{_SAME}, where it has shape {shape}")
+                raise InputError(
+                    field, f"{name} of shape {tuple(tensor.shape)}", f"{_SAME}, where it has shape {shape}"
+                )
         elif mine is None or not same_numbers(mine, tensor):
             differing[name] = tensor
     return differing if differing and _changes_the_loss(parts, theta, differing) else {}
 
 
 class FixedTensorsOnLine:
-    """Fixed tensors of the networks on a line.
+    """Fixed tensors of the networks on a line, from those of its ends a and b that differ from the surface's.
 
-    Args:
-        parts: The surface's data and derivatives.
-        a: Those of the network at α = 0 that differ from the surface's, by name.
-        b: The same at α = 1.
-        statistics: "estimate" for running statistics that are estimated between the ends, "interpolate" for tensors
-            between those of the ends, "refuse" for neither.
-        data: What to estimate statistics on; the surface's own data if None.
+    Between the ends, running statistics are estimated on data, all tensors are interpolated, or neither ("refuse").
     """
 
     def __init__(
@@ -101,7 +95,7 @@ class FixedTensorsOnLine:
                 raise InputError("b", f"a network whose {name} differs from a's", remedy)
 
     def measured(self, measure: Callable[[Tensor], Tensor], theta: Tensor, alpha: float | None) -> Tensor:
-        """Measure at parameters (member, parameter) of the point α, which is needed if fixed tensors vary."""
+        """Measure at parameters (member, parameter) of the point α, which matters if fixed tensors vary."""
         if alpha is None or not self.varies:
             return measure(theta)
         a, b = self._ends
@@ -120,7 +114,7 @@ class FixedTensorsOnLine:
         return torch.cat(found)
 
     def _pieces(self, theta: Tensor) -> Iterator[Batch]:
-        """The data in parts that fit into memory, those of a batch of about the same size."""
+        """Cut the data into parts that fit into memory, those of a batch of about the same size."""
         for batch in self._data:
             placed = self._parts.place(batch)
             most = max(2, self._parts.max_bytes // self._parts.bytes_per_example(theta[None], placed))

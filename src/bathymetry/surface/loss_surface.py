@@ -21,7 +21,7 @@ from bathymetry.surface.fixed_tensors import FixedTensorsOnLine, differing_tenso
 from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.outputs import Output, Wrt, are_correct
-from bathymetry.surface.parameters import select
+from bathymetry.surface.parameters import PerExample, Point, Points, select
 from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
@@ -77,7 +77,7 @@ class LossSurface:
         mode: Mode = "as_is",
     ) -> None:
         if not any(dtype is one for one in (None, torch.float32, torch.float64)):
-            raise InputError("dtype", dtype, "give torch.float32, torch.float64 or None")
+            raise InputError("dtype", dtype, "expected torch.float32, torch.float64 or None")
         positive_number("max_bytes", max_bytes)
         if not isinstance(mode, str) or mode not in get_args(Mode):
             raise InputError("mode", mode, f"expected one of {', '.join(get_args(Mode))}")
@@ -93,19 +93,15 @@ class LossSurface:
         self.num_examples = self._batches.num_examples
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
         self._parts = Parts(self._batches, self._derivatives, int(max_bytes))
-        self._check_targets()
+        if isinstance(self.criterion.loss, _Loss) and self._batches.first.target is None:
+            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
+            raise InputError("loss", self.criterion.name, remedy)
         self.criterion.to(self.device)
         self._derivatives.before_products = check_surface(self._derivatives, self.parameters, self._parts)
         if self._batches.is_shuffled and self._network.couples_examples:
             remedy = "which examples share a batch changes the loss of this network: expected shuffle=False"
             raise InputError("data", "a DataLoader with shuffle=True", remedy)
         _ = self._parts.total_weight  # refused if it is 0
-
-    def _check_targets(self) -> None:
-        target, *_ = self._batches.first.targets or (None,)
-        if isinstance(self.criterion.loss, _Loss) and target is None:
-            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
-            raise InputError("loss", self.criterion.name, remedy)
 
     def __repr__(self) -> str:
         what = f"{self._network.kind}, {self.dimension:,} parameters, {self.criterion.name}"
@@ -131,7 +127,7 @@ class LossSurface:
     @property
     def has_classes(self) -> bool:
         """Whether the targets are classes: one an example, or several under a loss of classes."""
-        target, *_ = self._batches.first.targets or (None,)
+        target = self._batches.first.target
         if not isinstance(target, Tensor) or target.dtype != torch.int64:
             return False
         return target.ndim == 1 or (target.ndim > 1 and self.criterion.by_class)
@@ -151,27 +147,24 @@ class LossSurface:
         return {name: own[name] for name in self.selection.shapes}
 
     def flatten(self, network: nn.Module) -> Float[Tensor, " parameter"]:
-        """Give the parameters of another network of this architecture, such as another member, as a point θ."""
-        theta, beside = self.place(network, "network")
-        if beside:
-            remedy = (
-                "θ does not hold it: expected bm.LossSurface(network, loss, data) for a surface of its own, or the "
-                "networks themselves as the ends of bm.probes.interpolate"
-            )
-            raise InputError("network", f"a network whose {next(iter(beside))} is not this surface's", remedy)
+        """Bring another network of this architecture, such as another member, to a point θ."""
+        theta, others = self.place(network, "network")
+        if others:
+            what = f"a network whose {next(iter(others))} is not this surface's"
+            remedy = "expected bm.LossSurface(network, loss, data), or both networks as ends of bm.probes.interpolate"
+            raise InputError("network", what, f"θ does not hold it: {remedy}")
         return theta
 
     def place(self, network: nn.Module, field: str) -> tuple[Float[Tensor, " parameter"], dict[str, Tensor]]:
-        """Give another network's θ, and by name its other tensors if they differ and change the loss."""
+        """Bring another network to its θ and, by name, its other tensors if they differ and change the loss."""
         network = unwrapped(network, field)
         theta = self.selection.of(network).to(self.device)
-        with_parameters = self.params is None
-        return theta, differing_tensors(self._parts, network, theta, field, with_parameters=with_parameters)
+        return theta, differing_tensors(self._parts, network, theta, field, with_parameters=self.params is None)
 
     def on_line(
         self, a: Mapping[str, Tensor], b: Mapping[str, Tensor], statistics: str, data: Any
     ) -> FixedTensorsOnLine:
-        """Give the fixed tensors between two networks of which `place` gave those that differ from the surface's."""
+        """Find the fixed tensors between two networks from those by which they differ from the surface's."""
         return FixedTensorsOnLine(self._parts, a, b, statistics, data)
 
     def points(
@@ -224,9 +217,9 @@ class LossSurface:
         labels = 0
         with self._network.measuring():
             for _, batch in self._parts.weighted(points, 1):
-                target, *_ = batch.targets or (None,)
+                target = batch.target
                 if not isinstance(target, Tensor) or target.is_floating_point() or target.ndim == 0:
-                    raise InputError("data", "targets that are no classes", "an accuracy needs class numbers")
+                    raise InputError("data", "targets that are no classes", "expected class numbers")
                 outputs = self._derivatives.outputs(points, batch, output)
                 counted = self.criterion.counted(target)
                 right = are_correct(outputs, target, by_class=self.criterion.by_class) & counted
@@ -284,12 +277,12 @@ class LossSurface:
         points, single = self.points(theta)
         size = 2 * len(points) * self.dimension**2 * 8
         if size > 4 * self._parts.max_bytes:
-            remedy = "use products, or probes that need nothing else, or give the surface more max_bytes"
+            remedy = "use products, or probes that need nothing else, or a surface with more max_bytes"
             raise InputError("max_bytes", f"{self._parts.max_bytes} bytes for Hessians that need {size}", remedy)
         total = self._hessian_by_formula(points)
         if total is None:
             identity = torch.eye(self.dimension, dtype=self.dtype, device=self.device)
-            total = HessianProduct(self, points)(identity.expand(len(points), -1, -1)).double()
+            total = self.hvp(identity.expand(len(points), -1, -1), points).double()
         total = ((total + total.transpose(1, 2)) / 2).to(self.dtype)
         return total[0] if single else total
 
@@ -335,33 +328,22 @@ class LossSurface:
         Returns:
             A norm for each example, float64, in the order of the data.
         """
-        unchecked = [True]
+        is_checked = False
 
         def norms(point: Tensor, batch: Batch) -> Tensor:
+            nonlocal is_checked
             measured = self._derivatives.input_norms(point, batch, of, output, wrt)
-            if unchecked:
-                unchecked.clear()
+            if not is_checked:
+                is_checked = True
                 check_input_norms(self._derivatives, point, next(batch.split(FEW)), of, output, wrt)
             return measured
 
         return self._by_example(norms, theta)
 
     def along(
-        self,
-        starts: Float[Tensor, "member parameter"],
-        ends: Float[Tensor, "member parameter"],
-        alphas: Float[Tensor, " point"],
+        self, starts: Points, ends: Points, alphas: Float[Tensor, " point"]
     ) -> tuple[Float[Tensor, "member point"], Float[Tensor, "member point"] | None] | None:
-        """Compute losses and accuracies (if there are classes) on straight lines; None if no way beats point by point.
-
-        Args:
-            starts: θ at α = 0.
-            ends: θ at α = 1.
-            alphas: Where on the lines.
-
-        Returns:
-            Losses and accuracies, float64.
-        """
+        """Compute losses and accuracies (if there are classes) on lines; None if no way beats point by point."""
         if not isinstance(self._derivatives, MLPDerivatives):
             return None
         losses = torch.zeros(len(starts), len(alphas), dtype=torch.float64, device=starts.device)
@@ -379,16 +361,7 @@ class LossSurface:
         return self if self.dtype == torch.float64 else self._in(torch.float64)
 
     def at_least_float32(self, stacklevel: int = 2) -> "LossSurface":
-        """Measure the same surface in float32 if the network computes in less, with a warning that says so.
-
-        In bfloat16 or float16 small steps vanish, and so do differences of losses and gradients.
-
-        Args:
-            stacklevel: Of the warning, as `warnings.warn` takes it.
-
-        Returns:
-            This surface, or another of the same network, loss and data.
-        """
+        """Measure the same surface in float32 if the network computes in less, where small steps vanish; warn of it."""
         if self._network.precision <= torch.finfo(torch.float32).eps:
             return self
         message = f"{self._network.kind} computes in less than float32, in which small differences vanish"
@@ -396,24 +369,20 @@ class LossSurface:
         return self._in(torch.float32)
 
     def _in(self, dtype: torch.dtype) -> "LossSurface":
-        given = self._model, self.criterion.loss, self._batches
+        same, names = (self._model, self.criterion.loss, self._batches), list(self.selection.shapes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", HiddenRandomness)  # warned of when this surface was made
-            surface = LossSurface(*given, params=list(self.selection.shapes), dtype=dtype, **self._options)
+            surface = LossSurface(*same, params=names, dtype=dtype, **self._options)
         surface.params = self.params
         return surface
 
-    def _by_example(
-        self,
-        measure: Callable[[Float[Tensor, " parameter"], Batch], Float[Tensor, " example"]],
-        theta: Float[Tensor, " parameter"] | None = None,
-    ) -> Float[Tensor, " example"]:
+    def _by_example(self, measure: Callable[[Point, Batch], PerExample], theta: Point | None = None) -> PerExample:
         """Measure each example by itself, some at a time, in float64 and in the order of the data."""
         if self._network.couples_examples:
             raise self._network.coupling_error()
         points, single = self.points(theta)
         if not single:
-            raise InputError("theta", f"{len(points)} members", "examples are measured at one point: give (parameter,)")
+            raise InputError("theta", f"{len(points)} members", "expected one point, (parameter,)")
         with self._network.measuring():
             parts = [measure(points[0], batch) for _, batch in self._parts.weighted(points, GRAPHS)]
         return torch.cat(parts).detach().double()

@@ -27,6 +27,7 @@ from bathymetry.training.backends import activations_of
 
 _CACHE = 2**21  # bytes of second derivatives worked on at once
 _LINE_CACHE = 2**22  # bytes of activations on a line worked on at once
+_IN_PLACE = {"relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
 _WIDEST = 10_000  # squared width (with the bias) above which products are faster than the formula of the Hessian
 
 
@@ -62,7 +63,7 @@ def with_formulas(derivatives: Derivatives, batches: Batches) -> Derivatives:
     if not {parameter.dtype for parameter in model.parameters()} <= {torch.float32, torch.float64}:
         return derivatives
     linear = [layer for layer in model if isinstance(layer, nn.Linear)]
-    widths = [*(layer.in_features for layer in linear), linear[-1].out_features]
+    widths = [linear[0].in_features, *(layer.out_features for layer in linear)]
     if not all(_fits(batch, widths, loss) for batch in batches):
         return derivatives
     return MLPDerivatives(derivatives, widths, activations, loss)
@@ -89,19 +90,17 @@ class MLPDerivatives(Derivatives):
     def __init__(self, general: Derivatives, widths: Sequence[int], activations: Sequence[str], loss: str) -> None:
         super().__init__(general.network, general.criterion, general.selection)
         self._widths, self._activations, self._loss = tuple(widths), tuple(activations), loss
+        self._pairs = list(pairwise(widths))  # of a layer's inputs and outputs
 
     def loss(self, theta: Points, batch: Batch) -> Float[Tensor, " member"]:
-        """Compute each member's loss."""
         return self._through_outputs(self._forward(theta, batch)[-1], batch.targets[0])[0]
 
     def outputs(self, theta: Points, batch: Batch, output: Output = None) -> Float[Tensor, "member example *output"]:
-        """Compute each member's outputs."""
         if output is not None:
             return super().outputs(theta, batch, output)
         return self._forward(theta, batch)[-1].transpose(1, 2)
 
     def gradient(self, theta: Points, batch: Batch) -> Points:
-        """Compute each member's gradient."""
         point = self._point(theta, batch)
         pieces = []
         for error, below in zip(point.errors, point.activations, strict=False):
@@ -109,14 +108,12 @@ class MLPDerivatives(Derivatives):
         return torch.cat(pieces, dim=1)
 
     def product(self, theta: Points, batch: Batch) -> Product:
-        """Prepare products with each member's Hessian."""
         point = self._point(theta, batch)
         return lambda vectors: self._product(point, vectors)
 
     def hessian(self, theta: Points, batch: Batch) -> Float[Tensor, "member parameter parameter"] | None:
-        """Compute each member's Hessian; None where layers are so wide that products are faster."""
         if max((width + 1) ** 2 for width in self._widths) > _WIDEST:
-            return None
+            return None  # products are faster
         each = sum(self._widths[1:]) ** 2 * theta.element_size()
         rows = max(1, min(batch.rows, _CACHE // each))
         blocks = []
@@ -126,7 +123,6 @@ class MLPDerivatives(Derivatives):
         return torch.cat(blocks)
 
     def example_norms(self, theta: Point, batch: Batch) -> PerExample:
-        """Compute the norm of each example's own gradient from its errors and activations alone."""
         point = self._point(theta[None], batch)
         scale = power_of_two(torch.stack([error[0].abs().amax(0) for error in point.errors]).amax(0))
         squares = [
@@ -136,16 +132,11 @@ class MLPDerivatives(Derivatives):
         return torch.stack(squares).sum(0).sqrt() * batch.rows * scale
 
     def bytes_per_example(self, theta: Points, batch: Batch) -> int:
-        """Compute how many bytes one example of one member keeps for a backward pass."""
         del batch
         return 4 * sum(self._widths[1:]) * theta.element_size()
 
     def along(
-        self,
-        starts: Points,
-        ends: Points,
-        alphas: Sequence[float],
-        batch: Batch,
+        self, starts: Points, ends: Points, alphas: Sequence[float], batch: Batch
     ) -> Iterator[tuple[int, Batch, Float[Tensor, " point"], Float[Tensor, "point example output"]]]:
         """Yield some examples with a member's losses and outputs on them at every point of its line."""
         both = [self._layers(theta) for theta in (starts, ends)]
@@ -160,7 +151,7 @@ class MLPDerivatives(Derivatives):
         rows = max(1, _LINE_CACHE // (len(alphas) * widest * starts.element_size()))
         for piece in batch.split(rows):
             # the first layer is linear in α
-            first, last = (_first_layer(weights[0], biases[0], piece) for weights, biases in both)
+            first, last = (_from_inputs(weights[0], piece.inputs.T).add_(biases[0]) for weights, biases in both)
             for member, (weights, biases) in enumerate(later):
                 values = _mixed(first[member], last[member], alphas)
                 outputs = self._above_first_layer(values, weights, biases)[-1]
@@ -169,27 +160,25 @@ class MLPDerivatives(Derivatives):
 
     def _layers(self, theta: Points) -> tuple[list[Tensor], list[Tensor]]:
         """Cut parameters into weights (member, output, input) and biases (member, output, 1), views."""
-        weights, biases, start = [], [], 0
-        for below, here in pairwise(self._widths):
-            weights.append(theta[:, start : start + here * below].view(-1, here, below))
-            start += here * below
-            biases.append(theta[:, start : start + here].unsqueeze(2))
-            start += here
-        return weights, biases
+        weights, biases = self._cut(theta)
+        shaped = [weight.view(-1, here, below) for weight, (below, here) in zip(weights, self._pairs, strict=True)]
+        return shaped, [bias.unsqueeze(2) for bias in biases]
 
     def _forward(self, theta: Points, batch: Batch) -> list[Tensor]:
         """Compute the activations of every layer, inputs first, outputs last, (member, unit, example) each."""
         weights, biases = self._layers(theta)
-        return self._above_first_layer(_first_layer(weights[0], biases[0], batch), weights[1:], biases[1:])
+        first = _from_inputs(weights[0], batch.inputs.T).add_(biases[0])
+        return self._above_first_layer(first, weights[1:], biases[1:])
 
     def _above_first_layer(
         self, values: Float[Tensor, "member unit example"], weights: list[Tensor], biases: list[Tensor]
     ) -> list[Tensor]:
         """Compute the activations of every layer from the first one's values, which are overwritten."""
-        names = [*self._activations, "identity"]
-        activations = [_activate(names[0], values)]
-        for name, weight, bias in zip(names[1:], weights, biases, strict=True):
-            activations.append(_activate(name, torch.baddbmm(bias, weight, activations[-1])))
+        activations = [values]
+        for name, weight, bias in zip(self._activations, weights, biases, strict=True):
+            if name in _IN_PLACE:
+                _IN_PLACE[name](activations[-1])
+            activations.append(torch.baddbmm(bias, weight, activations[-1]))
         return activations
 
     def _through_outputs(
@@ -253,28 +242,21 @@ class MLPDerivatives(Derivatives):
 
     def _moved_layers(self, vectors: Vectors) -> list[tuple[Tensor, Tensor]]:
         """Cut vectors into weights (member, output, vector, input) and biases (member, output, vector)."""
-        members, count, _ = vectors.shape
-        layers, start = [], 0
-        for below, here in pairwise(self._widths):
-            weight = vectors[..., start : start + here * below].view(members, count, here, below).transpose(1, 2)
-            start += here * below
-            layers.append((weight.contiguous(), vectors[..., start : start + here].transpose(1, 2)))
-            start += here
+        layers = []
+        for weight, bias, (below, here) in zip(*self._cut(vectors), self._pairs, strict=True):
+            shaped = weight.view(*vectors.shape[:2], here, below).transpose(1, 2)
+            layers.append((shaped.contiguous(), bias.transpose(1, 2)))
         return layers
 
-
-def _first_layer(weight: Tensor, bias: Tensor, batch: Batch) -> Float[Tensor, "member unit example"]:
-    return _from_inputs(weight, batch.inputs.T).add_(bias)
+    def _cut(self, flat: Float[Tensor, "*lead parameter"]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Cut parameters into the flat weights and the biases of every layer, views."""
+        pieces = torch.split(flat, [size for below, here in self._pairs for size in (here * below, here)], dim=-1)
+        return pieces[::2], pieces[1::2]
 
 
 def _from_inputs(weight: Tensor, inputs: Float[Tensor, "input example"]) -> Tensor:
     # all members' rows in one product, as they share their inputs
     return (weight.reshape(-1, weight.shape[2]) @ inputs).view(*weight.shape[:2], -1)
-
-
-def _activate(activation: str, values: Tensor) -> Tensor:
-    in_place = {"relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
-    return in_place[activation](values) if activation in in_place else values
 
 
 def _activation_derivatives(activation: str, activated: Tensor) -> tuple[Tensor, Tensor | None]:

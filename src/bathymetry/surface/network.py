@@ -1,8 +1,7 @@
 """A network as a function of its parameters.
 
-Passes run on a copy of the user's layers, which shares parameters and buffers: whatever a forward pass writes into
-attributes lands in the copy, and modes are set there. Parameters and buffers are passed by `functional_call`. Before
-each measurement the copy takes over the plain attributes of the user's layers, such as a slope.
+Passes run on a copy of the user's layers, where modes are set and into which a forward pass writes its attributes.
+Parameters and buffers are passed by `functional_call`; before each measurement the copy takes over plain attributes.
 """
 
 import copy
@@ -46,13 +45,7 @@ class Behaviour:
 
 
 class Network:
-    """A user's network, to be evaluated at any parameters.
-
-    Args:
-        module: The network.
-        dtype: What to compute in; None for its own dtypes.
-        mode: "as_is" for the modes of its layers; "no_dropout" for evaluation mode in all but normalisations.
-    """
+    """A user's network, to be evaluated at any parameters in a dtype (None for its own) and mode."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype | None, mode: Mode = "as_is") -> None:
         self.module = unwrapped(module)
@@ -64,20 +57,18 @@ class Network:
         self._carried: Mapping[str, Tensor] = {}
         self.twin = self._layers.own  # the copy on which passes run
         layers = list(self.twin.modules())
-        self._has_weight_norm = any("WeightNorm" in _norms(layer) for layer in layers)
+        self._has_weight_norm = any("WeightNorm" in _names(layer) for layer in layers)
         self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in layers)
         self._modal = [pair for pair in self._layers.pairs if isinstance(pair[1], _MODAL) or _is_spectral(pair[1])]
         self._batch_norms = [theirs for theirs, _ in self._layers.pairs if isinstance(theirs, _BATCH_NORM)]
 
     def double(self) -> "Network":
-        """The same network in float64."""
         twin = Network(self.module, torch.float64, self._mode)
         twin.behaviour = self.behaviour
         return twin
 
     @property
     def kind(self) -> str:
-        """The name of its class."""
         return type(self.module).__name__
 
     @property
@@ -88,10 +79,8 @@ class Network:
     @property
     def _batch_normalisation(self) -> nn.Module | None:
         """A layer that uses the statistics of its batch."""
-        for layer in self._batch_norms:
-            if self._trains(layer) or layer.running_mean is None:
-                return layer
-        return None
+        layers = (layer for layer in self._batch_norms if self._trains(layer) or layer.running_mean is None)
+        return next(layers, None)
 
     @property
     def precision(self) -> float:
@@ -112,13 +101,11 @@ class Network:
         fixed = {**dict(self.module.named_buffers()), **self._carried}
         return {**others, **{name: self.cast(tensor.detach()).clone() for name, tensor in fixed.items()}}
 
-    def tensors(
-        self, parameters: Mapping[str, Tensor], constants: Mapping[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        """All tensors of a pass by name: some parameters, in the network's own dtypes, and the constants."""
+    def tensors(self, varied: Mapping[str, Tensor], constants: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """All tensors of a pass by name: varied parameters, in the network's own dtypes, and the constants."""
         own = dict(self.module.named_parameters())
-        varied = {name: self._guarded(p.to(self._dtype or own[name].dtype)) for name, p in parameters.items()}
-        return {**(self.constants(parameters) if constants is None else constants), **varied}
+        cast = {name: self._guarded(p.to(self._dtype or own[name].dtype)) for name, p in varied.items()}
+        return {**(self.constants(varied) if constants is None else constants), **cast}
 
     @contextmanager
     def carrying(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
@@ -144,12 +131,11 @@ class Network:
 
     def _guarded(self, value: Any) -> Any:
         """Copy a tensor that a pass might write into."""
-        if not isinstance(value, Tensor) or not self.behaviour.writes:
-            return value
-        copied = value.clone()
-        if self._passed is not None:
-            self._passed.append(copied)
-        return copied
+        if isinstance(value, Tensor) and self.behaviour.writes:
+            value = value.clone()
+            if self._passed is not None:
+                self._passed.append(value)
+        return value
 
     @contextmanager
     def watched(self) -> Iterator[Behaviour]:
@@ -188,30 +174,26 @@ class Network:
         if isinstance(inputs, Mapping):
             return self._run(self.twin, tensors, (), {name: self._guarded(one) for name, one in inputs.items()})
         arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-        return self._run(self.twin, tensors, tuple(map(self._guarded, arguments)), {})
+        return self._run(self.twin, tensors, tuple(map(self._guarded, arguments)))
 
     def raw_loss(self, tensors: dict[str, Tensor], criterion: Criterion, batch: Batch) -> Any:
         """What the loss returns for a batch: a number, or (sum, count)."""
         if not criterion.takes_model:
             return criterion.raw(self.output(tensors, batch.inputs), *batch.targets)
         tensors = {f"model.{name}": one for name, one in tensors.items()}
-        return self._run(_WithLoss(self.twin, criterion), tensors, (batch.map(self._guarded).whole,), {})
+        return self._run(_WithLoss(self.twin, criterion), tensors, (batch.map(self._guarded).whole,))
 
-    def _run(
-        self, module: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> Any:
+    def _run(self, module: nn.Module, *call: Any) -> Any:
         """Run a forward pass, with gradients if it differentiates by its inputs itself."""
-        if torch.is_grad_enabled():
-            return functional_call(module, tensors, arguments, named)
-        if not self.behaviour.differentiates:
+        if torch.is_grad_enabled() or not self.behaviour.differentiates:
             try:
-                return functional_call(module, tensors, arguments, named)
+                return functional_call(module, *call)
             except RuntimeError as error:
-                if "does not require grad" not in str(error):
+                if torch.is_grad_enabled() or "does not require grad" not in str(error):
                     raise
                 self.behaviour.differentiates = True
         with torch.enable_grad():
-            answer = functional_call(module, tensors, arguments, named)
+            answer = functional_call(module, *call)
         return answer.detach() if isinstance(answer, Tensor) else answer
 
     @contextmanager
@@ -251,7 +233,6 @@ class Network:
                 own.track_running_stats = bool(theirs.track_running_stats) and kept
 
     def _trains(self, layer: nn.Module) -> bool:
-        """Whether a layer runs in training mode."""
         if is_normalisation(layer):
             return self._phase == "estimating" or (layer.training and self._phase is None)
         return layer.training and self._phase != "evaluating" and self._mode == "as_is"
@@ -272,11 +253,10 @@ class Network:
         """Why two evaluations differ: state that is kept, or randomness, in evaluation mode too or only in training."""
         if self.behaviour.changes and not drew:
             what = f"{self.kind}, which keeps {', '.join(self.behaviour.changes[:3])} from one call to the next"
-            remedy = "expected a forward pass of inputs, parameters and buffers alone: reset it in each call, or"
-            return InputError("model", what, f"{_DIFFERS}; {remedy} make it an input or a buffer")
+            return InputError("model", what, f"{_DIFFERS}; reset it in each call, or make it an input or a buffer")
+        losses = []
         self._phase = "evaluating"
         try:
-            losses = []
             for seed in (0, 1):
                 with self.measuring(), preserve_rng_state(seed):
                     losses.append(ask())
@@ -294,10 +274,7 @@ class Network:
         what = f"{layers[0]}, random in training mode" if layers else "a random function in training mode"
         remedy = "call model.eval() first"
         if self._batch_normalisation is not None:
-            remedy = (
-                'mode="no_dropout" of LossSurface leaves BatchNorm in training mode; model.eval() has it use running '
-                "statistics, which is another surface"
-            )
+            remedy = 'mode="no_dropout" keeps BatchNorm in training mode; after model.eval() it is another surface'
         return InputError("model", what, f"{_DIFFERS}: {remedy}")
 
     def explained(self, error: Exception, batch: Batch | None = None) -> str:
@@ -310,9 +287,7 @@ class Network:
 
     def _remedy(self, text: str, batch: Batch | None) -> str:
         if batch is not None and isinstance(batch.inputs, Tensor) and "missing" in text and "argument" in text:
-            if len(batch.targets) > 1:
-                return "several inputs go together, ((x1, x2), y)"
-            return "a mapping or tuple of inputs gives several arguments, ((x1, x2), y)"
+            return "expected several inputs together, as a tuple, ((x1, x2), y), or a mapping"
         if batch is not None and "Long" in text and any(one.is_floating_point() for one in tensors_of(batch.targets)):
             return "class numbers are whole: expected y.long()"
         if "for sparse tensors" in text:
@@ -320,8 +295,7 @@ class Network:
         if not any(word in text for word in ("dtype", "scalar type", "not implemented for 'BFloat16'", "'Half'")):
             return ""
         if self._dtype is not None:
-            remedy = "a tensor that is neither a parameter, a buffer nor an attribute has a dtype of its own"
-            return f"{remedy}: register it with register_buffer, or make it with dtype=x.dtype"
+            return "register a tensor that has a dtype of its own with register_buffer, or make it with dtype=x.dtype"
         if self.precision > torch.finfo(torch.float32).eps:
             return "measure it with dtype=torch.float32"
         return "measure it with dtype=torch.float64, or convert the data to the network's dtype"
@@ -340,8 +314,7 @@ class _Layers:
         try:
             self.own: nn.Module = copy.deepcopy(module, shared)
         except Exception as error:
-            remedy = f"it can't be copied ({error}); expected one that can"
-            raise InputError("model", type(module).__name__, remedy) from error
+            raise InputError("model", type(module).__name__, f"expected one that can be copied ({error})") from error
         self.pairs = list(zip(module.modules(), self.own.modules(), strict=True))
         for _, own in self.pairs:
             own._backward_hooks.clear()
@@ -354,7 +327,12 @@ class _Layers:
     def follow(self) -> None:
         """Take over the attributes that the user's layers have now; refuse a network with other layers."""
         if list(self._theirs.modules()) != self._layers:  # which compares by identity
-            raise self._replaced()
+            now = dict(self._theirs.named_modules())
+            changed = [name for name in [*now, *self._named] if now.get(name) is not self._named.get(name)]
+            what = f"layer {changed[0] or 'the whole'} that was replaced"
+            raise InputError(
+                "model", what, "make a new LossSurface: this one has the layers that the network had before"
+            )
         for layer, own in self.pairs:
             attributes = vars(own)
             for name, value in vars(layer).items():
@@ -362,8 +340,8 @@ class _Layers:
                     attributes[name] = value
                 elif isinstance(value, Tensor):
                     version = 0 if value.is_inference() else value._version
-                    taken = self._taken.get((id(layer), name))
-                    if taken is None or taken[0] is not value or taken[1] != version:
+                    kept, kept_version = self._taken.get((id(layer), name), (None, 0))
+                    if kept is not value or kept_version != version:
                         attributes[name] = self._cast(value.detach().clone())
                         self._taken[id(layer), name] = value, version
             if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
@@ -379,12 +357,6 @@ class _Layers:
                 full_name = f"{layer_name}.{name}" if layer_name else name
                 found[full_name] = value if type(value) in _PLAIN else (id(value), length)
         return found
-
-    def _replaced(self) -> InputError:
-        now = dict(self._theirs.named_modules())
-        names = [name for name in [*now, *self._named] if now.get(name) is not self._named.get(name)]
-        remedy = "make a new LossSurface: this one has the layers that the network had before"
-        return InputError("model", f"layer {names[0] or 'the whole'} that was replaced", remedy)
 
 
 def other_tensors(module: nn.Module) -> list[Tensor]:
@@ -402,13 +374,13 @@ def same_numbers(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def _norms(layer: nn.Module) -> str:
+def _names(layer: nn.Module) -> str:
     """Class names of a layer and its hooks, which name normalisations of weights in PyTorch's new and old form."""
     return " ".join(type(one).__name__ for one in (layer, *layer._forward_pre_hooks.values()))
 
 
 def _is_spectral(layer: nn.Module) -> bool:
-    return "SpectralNorm" in _norms(layer)
+    return "SpectralNorm" in _names(layer)
 
 
 class _WithLoss(nn.Module):

@@ -20,15 +20,14 @@ def chosen_output(answer: Any, output: Output) -> Tensor:
     if output is None and isinstance(answer, Tensor):
         return answer
     if output is None:
-        remedy = f"the network answers with {_listed(answer)}: expected one of them by output="
-        raise InputError("output", None, remedy)
+        raise InputError("output", None, f"the network returns {_listed(answer)}: expected one of them by output=")
     if isinstance(output, bool) or not (isinstance(output, str | int) or callable(output)):
         raise InputError("output", output, "expected a name, a position, or a function of the network's output")
     shown = getattr(output, "__name__", output)
     try:
         found = output(answer) if callable(output) else _part(answer, output)
     except (KeyError, IndexError, AttributeError, TypeError) as error:
-        remedy = f"the network answers with {_listed(answer)}: expected one of them"
+        remedy = f"the network returns {_listed(answer)}: expected one of them"
         raise InputError("output", shown, remedy) from error
     if not isinstance(found, Tensor):
         raise InputError("output", shown, f"it is a {type(found).__name__}: expected a tensor of {_listed(answer)}")
@@ -47,7 +46,7 @@ def derived_input(batch: Batch, wrt: Wrt) -> tuple[Tensor, Callable[[Tensor], Ba
     found = parts[wrt]
     if not isinstance(found, Tensor) or not found.is_floating_point():
         kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
-        remedy = "only real numbers have derivatives: expected a tensor of them, such as embeddings in place of tokens"
+        remedy = "expected a tensor of real numbers, which have derivatives, such as embeddings in place of tokens"
         raise InputError("data", f"inputs that are {kind}", remedy)
     if found.ndim == 0 or len(found) != batch.rows:
         raise InputError("wrt", wrt, f"it has shape {tuple(found.shape)}; expected a row for each example")
@@ -70,7 +69,7 @@ def are_correct(
     shape, wanted = tuple(outputs.shape[1:]), tuple(classes.shape)
     after, last = (shape[:1] + shape[2:] == wanted, shape[:-1] == wanted)
     if len(shape) < 2 or not (after or last) or (after and last and len(shape) > 2 and not by_class):
-        remedy = "an accuracy needs one output a class, for each label: (example, class, *position)"
+        remedy = "expected one output for each class, for each label: (example, class, *position)"
         raise InputError("data", f"classes of shape {wanted} for outputs of shape {shape}", remedy)
     axis = 2 if after else outputs.ndim - 1
     # a label without an output is one that the loss ignores, such as −100 or 255: no output is correct for it
@@ -87,7 +86,6 @@ def _part(answer: Any, output: str | int) -> Any:
 
 
 def _listed(answer: Any) -> str:
-    """Say what there is to choose from."""
     kind = type(answer).__name__
     if isinstance(answer, Tensor):
         return "one tensor, which needs no output="
