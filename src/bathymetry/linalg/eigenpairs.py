@@ -2,11 +2,11 @@
 
     residual = ‖Hv − λv‖ for a unit vector v: an eigenvalue of H lies within that of λ
 
-Small matrices are diagonalised whole. For large ones, a Lanczos run grows until the residuals are below the tolerance.
-A run finds one vector of each eigenspace only and would miss the second 5 of diag(5, 5, 1); so it continues in a random
-direction orthogonal to all that it found, until such a search finds nothing new. A search ends when the next eigenvalue
-has converged too, or when a larger one would have been found with a probability of 99.9 %: for m steps in n dimensions,
-one that is ε of the spectrum's width away stays hidden with a probability of at most 1.648 √n exp(−√ε (2m − 1)).
+Small matrices are diagonalised. For large ones a Lanczos run grows until the residuals are below the tolerance. As it
+finds one vector of each eigenspace, it would miss the second 5 of diag(5, 5, 1); so it continues in random orthogonal
+directions until such a search finds nothing new. A search ends when the next eigenvalue has converged too, or when a
+larger one would have been found with a probability of 99.9 %: after m steps in n dimensions, one that is ε of the
+spectrum's width away stays hidden with a probability of at most 1.648 √n exp(−√ε (2m − 1)).
 Kuczyński and Woźniakowski 1992, SIAM J. Matrix Anal. Appl. 13(4).
 """
 
@@ -32,7 +32,7 @@ Which = Literal["largest", "smallest", "both", "magnitude"]
 _WHOLE = 300  # dimensions up to which a matrix is diagonalised whole
 _HIDDEN = 1e-3  # the probability with which a search in a new direction may miss an eigenvalue
 _EVERY = 2  # steps between two checks of the residuals
-_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters, besides the next
+_BASIS = 5.5e9  # bytes of a basis: eleven vectors for 124 million parameters
 
 
 class NotConverged(UserWarning):
@@ -106,7 +106,7 @@ class _Limit:
     seconds: float | None
 
     def reached(self, num_matvecs: int, wanted: int) -> bool:
-        """Tell whether another product, and those for the residuals of the eigenvalues wanted, would go beyond it."""
+        """Whether another product, and those for the residuals of the eigenvalues wanted, would go beyond it."""
         if num_matvecs >= self.max_matvecs:
             return True
         if self.seconds is None:
@@ -115,7 +115,7 @@ class _Limit:
         return passed + (1 + wanted) * passed / max(1, num_matvecs) > self.seconds
 
     def allows_whole(self, operator: SymmetricOperator) -> bool:
-        """Tell whether there is time for as many products as dimensions."""
+        """Whether there is time for as many products as dimensions."""
         if self.seconds is None:
             return True
         before = time.monotonic()
@@ -131,10 +131,9 @@ def _wanted(operator: SymmetricOperator, k: int, which: Which, tolerance: float)
     positive_number("tolerance", tolerance)
     wanted = 2 * whole_number("k", k, 1) if which == "both" else whole_number("k", k, 1)
     if wanted > dimension:
-        if dimension == 1 and which == "both":
-            raise InputError("k", k, 'this surface has one parameter, so which="both" is not available')
         most = dimension // 2 if which == "both" else dimension
-        raise InputError("k", k, f"expected from 1 to {most}, as there are {dimension} eigenvalues")
+        remedy = f"expected from 1 to {most}, as there are {dimension} eigenvalues"
+        raise InputError("k", k, remedy if most else 'this surface has one parameter, so which="both" is not available')
     vectors = 4 * dimension if dimension <= 3 * wanted else wanted  # of a whole matrix, and of those wanted
     check_memory("k", k, 8 * dimension * vectors, "the eigenvectors take", "expected a smaller number")
     return wanted
@@ -145,10 +144,9 @@ def _start(operator: SymmetricOperator, start: Tensor) -> Float[Tensor, "1 dimen
     if not isinstance(start, Tensor):
         raise InputError("start", type(start).__name__, remedy)
     check_dense("start", start)
-    if not start.is_floating_point():
-        raise InputError("start", start.dtype, remedy)
-    if start.ndim not in (1, 2) or start.shape[-1] != operator.dimension or len(start) == 0:
-        raise InputError("start", f"shape {tuple(start.shape)}", remedy)
+    fits = start.ndim in (1, 2) and start.shape[-1] == operator.dimension and len(start) > 0
+    if not fits or not start.is_floating_point():
+        raise InputError("start", f"{start.dtype} of shape {tuple(start.shape)}", remedy)
     rows = start.detach().reshape(-1, operator.dimension).to(operator.device, operator.dtype)
     total = (rows / norms(rows)[:, None]).sum(0, keepdim=True)
     if not bool(total.isfinite().all()) or not bool((norms(total) > 0).all()):
@@ -180,7 +178,7 @@ def _converges(run: Krylov, k: int, which: Which, tolerance: float, limit: _Limi
 
 
 def _nothing_hides(values: Float[Tensor, " size"], k: int, which: Which, steps: int, dimension: int) -> bool:
-    """Tell whether an eigenvalue beyond those chosen would have been found in so many steps of a new direction."""
+    """Whether an eigenvalue beyond those chosen would have been found in so many steps of a new direction."""
     if len(values) <= 2 * k:
         return False
     ends = {"largest": [values], "smallest": [-values], "both": [values, -values], "magnitude": [values.abs()]}

@@ -1,15 +1,14 @@
 """Lanczos runs with full reorthogonalisation, several of them in step.
 
-From a start v₁, each step multiplies the newest vector and makes the product orthogonal to all before it, so that the
-operator becomes a small matrix T = B A Bᵀ on an orthonormal basis B. Rounding spoils the three-term recurrence (ghost
-eigenvalues), hence every vector is orthogonalised against all others, twice: Parlett 1998, The Symmetric Eigenvalue
-Problem, chapter 13. Keeping some Ritz vectors and going on is a thick restart: Wu and Simon 2000, SIAM J. Matrix Anal.
-Appl. 22(2).
+Each step multiplies the newest vector and makes the product orthogonal to all before it, so that the operator becomes a
+small matrix T = B A Bᵀ on an orthonormal basis B. Rounding spoils the three-term recurrence (ghost eigenvalues), hence
+every vector is orthogonalised against all others, twice: Parlett 1998, The Symmetric Eigenvalue Problem, chapter 13.
+Thick restarts keep some Ritz vectors: Wu and Simon 2000, SIAM J. Matrix Anal. Appl. 22(2).
 """
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bathymetry.core.tensors import norms
 from bathymetry.linalg.operator import NotFiniteError, SymmetricOperator
@@ -22,11 +21,7 @@ class Krylov:
     """Growing bases, one for each start (of any length but zero), and what the operator is on each."""
 
     def __init__(
-        self,
-        operator: SymmetricOperator,
-        starts: Float[Tensor, "run dimension"],
-        max_size: int,
-        generator: torch.Generator,
+        self, operator: SymmetricOperator, starts: Float[Tensor, "run dimension"], max_size: int, generator: Generator
     ) -> None:
         self._operator, self._generator = operator, generator
         runs = len(starts)

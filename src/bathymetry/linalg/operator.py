@@ -1,6 +1,5 @@
 """Symmetric matrices, known through their products with vectors."""
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,7 +33,6 @@ def check_operator(operator: SymmetricOperator) -> None:
         raise InputError("operator", type(operator).__name__, remedy)
 
 
-@dataclass(frozen=True)
 class MatrixOperator:
     """A matrix in memory as an operator.
 
@@ -49,28 +47,16 @@ class MatrixOperator:
         tensor([[2., 3.]])
     """
 
-    matrix: Float[Tensor, "dimension dimension"]
-
-    def __post_init__(self) -> None:
-        shape = tuple(self.matrix.shape)
+    def __init__(self, matrix: Float[Tensor, "dimension dimension"]) -> None:
+        shape = tuple(matrix.shape)
         if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
             raise InputError("matrix", f"shape {shape}", "expected a square one")
-        if not bool(self.matrix.isfinite().all()):
+        if not bool(matrix.isfinite().all()):
             raise InputError("matrix", "with NaN or infinite entries", "expected finite entries")
-        if not torch.allclose(self.matrix, self.matrix.T, rtol=1e-5, atol=1e-6 * float(self.matrix.abs().max())):
+        if not torch.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-6 * float(matrix.abs().max())):
             raise InputError("matrix", "not symmetric", "expected a matrix that equals its transpose")
-
-    @property
-    def dimension(self) -> int:
-        return len(self.matrix)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.matrix.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.matrix.device
+        self.matrix = matrix
+        self.dimension, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
 
     def __call__(self, vectors: Float[Tensor, "vector dimension"]) -> Float[Tensor, "vector dimension"]:
         return vectors @ self.matrix

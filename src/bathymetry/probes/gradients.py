@@ -25,7 +25,7 @@ from bathymetry.stats.per_member import from_left_out
 from bathymetry.stats.verdict import CONFIDENCE
 from bathymetry.surface import LossSurface
 from bathymetry.surface.derivatives import InputDerivative
-from bathymetry.surface.outputs import Output, Wrt
+from bathymetry.surface.selection import Output, Wrt
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 

@@ -23,7 +23,7 @@ from bathymetry.probes.points import Theta, as_points, as_tensor, check_seed, ch
 from bathymetry.probes.sharpness import unit_norms
 from bathymetry.surface import LossSurface
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine
-from bathymetry.surface.outputs import Output
+from bathymetry.surface.selection import Output
 
 _MAX_POINTS = 100_000  # of an interpolation
 _MAX_ON_AXIS = {1: 10**6, 2: 10**4}  # points on an axis of a line or a plane

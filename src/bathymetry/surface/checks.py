@@ -25,8 +25,8 @@ from bathymetry.surface.derivative_checks import FEW, Trial, check_gradient, che
 from bathymetry.surface.derivatives import Derivatives
 from bathymetry.surface.mlp import MLPDerivatives
 from bathymetry.surface.network import Network, same_numbers
-from bathymetry.surface.parameters import Point
 from bathymetry.surface.parts import GRAPHS, Parts
+from bathymetry.surface.selection import Point
 from bathymetry.training.loss import Criterion, as_count
 
 _BATCHES = 8  # in which a finite loss is looked for

@@ -12,7 +12,7 @@ from torch import Tensor
 from bathymetry.core.errors import InputError, check_dense
 from bathymetry.surface.batches import Batch
 from bathymetry.surface.derivatives import Product
-from bathymetry.surface.parameters import Points, Vectors
+from bathymetry.surface.selection import Points, Vectors
 
 if TYPE_CHECKING:
     from bathymetry.surface.loss_surface import LossSurface

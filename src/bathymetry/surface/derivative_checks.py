@@ -18,8 +18,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.contexts import random_states
 from bathymetry.surface.derivatives import Derivatives, InputDerivative, graph_nodes
-from bathymetry.surface.outputs import Output, Wrt, derived_input
-from bathymetry.surface.parameters import Point
+from bathymetry.surface.selection import Output, Point, Wrt, derived_input
 
 FEW = 8  # examples
 _FEWER = 4  # examples for a Hessian product
@@ -204,40 +203,33 @@ def check_input_norms(
             exact.loss(theta[None].double(), batch.map(exact.network.cast))
     except InputError:  # float64 does not suit it
         exact = derivatives
-    inputs, put = derived_input(batch.map(exact.network.cast), wrt)
+    at, put = derived_input(batch.map(exact.network.cast), wrt)
+    direction = torch.randn(at.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(at)
 
     def function(tensor: Tensor) -> Tensor:
         columns = torch.stack(exact.input_columns(theta, put(tensor), of, output))
         generator = torch.Generator().manual_seed(1)
         return columns @ torch.randn(len(columns), generator=generator, dtype=torch.float64).to(columns)
 
-    with exact.network.measuring():
-        _check_input_derivative(function, inputs, derivatives.network.kind)
-
-
-def _check_input_derivative(function: Callable[[Tensor], Tensor], at: Tensor, kind: str) -> None:
-    """Refuse a network whose derivative by an input is not that of a number that follows from the input."""
-    point = at.detach().clone().requires_grad_()
-    value = function(point)
-    slope = torch.zeros_like(point)
-    if value.requires_grad:
-        (slope,) = torch.autograd.grad(value, point, materialize_grads=True)
-    is_fine = point.dtype == torch.float64
-    if not is_fine and bool(slope.norm() > 0):
-        return  # differences are too coarse to tell more than that there is no derivative
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)
-
     def value_at(step: float) -> Tensor:
         with torch.no_grad():
             return function(at + step * direction).double()
 
-    steps, size = _INPUT if is_fine else _COARSE_INPUT, float(point.detach().abs().mean()) or 1.0
-    steps = Steps([size * step for step in steps.sizes], steps.tolerance)
-    own = (slope * direction).sum().double()
-    wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, scale=float(slope.norm()))
+    with exact.network.measuring():
+        point = at.detach().clone().requires_grad_()
+        value = function(point)
+        slope = torch.zeros_like(point)
+        if value.requires_grad:
+            (slope,) = torch.autograd.grad(value, point, materialize_grads=True)
+        is_fine = at.dtype == torch.float64
+        if not is_fine and bool(slope.norm() > 0):
+            return  # differences are too coarse to show more than that there is no derivative
+        steps, size = _INPUT if is_fine else _COARSE_INPUT, float(at.abs().mean()) or 1.0
+        steps = Steps([size * step for step in steps.sizes], steps.tolerance)
+        own = (slope * direction).sum().double()
+        wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, scale=float(slope.norm()))
     if wrong is not None:
-        what = f"{kind}, whose derivative by its input is not that of its output"
+        what = f"{derivatives.network.kind}, whose derivative by its input is not that of its output"
         numbers = f"{wrong.derivative:.4g} along a direction where its output changes by {wrong.difference:.4g}"
         cause = "look in the forward pass for detach(), torch.no_grad(), NumPy, or a derivative of its own"
         raise InputError("model", what, f"it is {numbers}: {cause}")
@@ -296,9 +288,7 @@ def _reach_error(trial: Trial, reached: list[nn.Parameter]) -> InputError:
         remedy = f"it uses {names} of the network itself; expected a loss of (output, target) or of (model, batch)"
         return InputError("loss", trial.criterion.name, remedy)
     if isinstance(loss, nn.Module) and any(one is mine for one in reached for mine in loss.parameters()):
-        remedy = (
-            "it has trainable parameters of its own: call loss.requires_grad_(False), or make it a part of the model"
-        )
+        remedy = "it has trainable parameters of its own: call loss.requires_grad_(False), or make it part of the model"
         return InputError("loss", trial.criterion.name, remedy)
     what = f"it uses {len(reached)} trainable parameters that model.parameters() does not list"
     return InputError("model", trial.network.kind, f"{what}: register them (nn.ModuleList), or freeze them")

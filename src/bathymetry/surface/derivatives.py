@@ -22,8 +22,17 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.tensors import norms, power_of_two
 from bathymetry.surface.batches import Batch, map_tensors, tensors_of
 from bathymetry.surface.network import Network
-from bathymetry.surface.outputs import Output, Wrt, chosen_output, derived_input
-from bathymetry.surface.parameters import PerExample, Point, Points, Selection, Vectors
+from bathymetry.surface.selection import (
+    Output,
+    PerExample,
+    Point,
+    Points,
+    Selection,
+    Vectors,
+    Wrt,
+    chosen_output,
+    derived_input,
+)
 from bathymetry.training.loss import Criterion
 
 InputDerivative = Literal["loss", "logits", "probabilities"]

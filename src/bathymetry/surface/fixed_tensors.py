@@ -14,8 +14,8 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.tensors import fixed_tensors
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.network import same_numbers
-from bathymetry.surface.parameters import Point
 from bathymetry.surface.parts import Parts
+from bathymetry.surface.selection import Point
 
 _SAME = "expected a network of the same architecture as the surface's"
 
@@ -31,9 +31,9 @@ def differing_tensors(
         parameters = dict(network.named_parameters())
         theirs = {name: tensor for name, tensor in theirs.items() if name not in parameters}
     stored = {name for name, _ in [*network.named_buffers(), *network.named_parameters()]}
-    for name, _ in model.named_buffers():
-        if name not in stored and not _is_cache(model, name):
-            raise InputError(field, f"a network without {name}", f"{_SAME}, which has it")
+    missing = [name for name, _ in model.named_buffers() if name not in stored and not _is_cache(model, name)]
+    if missing:
+        raise InputError(field, f"a network without {missing[0]}", f"{_SAME}, which has it")
     differing = {}
     for name, tensor in theirs.items():
         mine = own.get(name)

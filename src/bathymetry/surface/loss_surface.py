@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, get_args
 
 import torch
@@ -20,9 +21,8 @@ from bathymetry.surface.derivatives import Derivatives, InputDerivative
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine, differing_tensors
 from bathymetry.surface.mlp import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
-from bathymetry.surface.outputs import Output, Wrt, are_correct
-from bathymetry.surface.parameters import PerExample, Point, Points, select
 from bathymetry.surface.parts import GRAPHS, Parts
+from bathymetry.surface.selection import Output, PerExample, Point, Points, Wrt, are_correct, select
 from bathymetry.training.loss import Criterion, Loss, is_correct
 
 _MAX_BYTES = 2**31
@@ -87,7 +87,7 @@ class LossSurface:
         self._options: dict[str, Any] = {"max_bytes": max_bytes, "mode": mode}
         self.selection = select(model, params, dtype)
         self.params = None if params is None else list(self.selection.shapes)
-        self.dimension, self.dtype = self.selection.dimension, self.selection.dtype
+        self.dimension, self.dtype = sum(map(prod, self.selection.shapes.values())), self.selection.dtype
         self.criterion = Criterion(loss, dtype)
         self._batches = data if isinstance(data, Batches) else Batches(data)
         self.num_examples = self._batches.num_examples

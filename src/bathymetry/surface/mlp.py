@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from bathymetry.core.tensors import power_of_two
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives, Product
-from bathymetry.surface.outputs import Output
-from bathymetry.surface.parameters import PerExample, Point, Points, Vectors
+from bathymetry.surface.selection import Output, PerExample, Point, Points, Vectors
 from bathymetry.training.backends import activations_of
 
 _CACHE = 2**21  # bytes of second derivatives worked on at once

@@ -8,7 +8,7 @@ import torch
 from bathymetry.core.errors import InputError
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives
-from bathymetry.surface.parameters import Points
+from bathymetry.surface.selection import Points
 
 GRAPHS = 5  # the graph of a gradient keeps about this many times what a forward pass does
 _VECTORS = 3  # and about this many vectors of the length of θ
