@@ -118,8 +118,8 @@ def test_a_word_beyond_the_vocabulary_is_named_wherever_it_stands(unchecked):
 @pytest.mark.parametrize(
     ("inputs", "targets", "field"),
     [
-        (X.numpy(), Y, "inputs = a ndarray"),
-        ([[1.0]], Y, "inputs = a list"),
+        (X.numpy(), Y, "inputs = ndarray"),
+        ([[1.0]], Y, "inputs = list"),
         (X, Y[:19], "targets = 19 rows"),
         (X + 0j, Y, "inputs = torch.complex64"),
         (torch.tensor(1.0), Y, "inputs = a single number"),
