@@ -110,7 +110,7 @@ def _lengths(surface: LossSurface, point: Tensor, kind: Kind, scale: Scale) -> F
         return point.abs() + 1 if kind == "keskar" else torch.ones_like(point)
     lengths = unit_norms(surface, point)
     if not bool((lengths > 0).any()):
-        raise InputError("scale", scale, 'no unit has weights other than 0: expected "absolute"')
+        raise InputError("scale", scale, 'its neighbourhood is empty without weights other than 0: expected "absolute"')
     return lengths
 
 
