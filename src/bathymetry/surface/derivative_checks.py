@@ -224,7 +224,7 @@ def check_input_norms(
         is_fine = at.dtype == torch.float64
         if not is_fine and bool(slope.norm() > 0):
             return  # differences are too coarse to show more than that there is no derivative
-        steps, size = _INPUT if is_fine else _COARSE_INPUT, float(at.abs().mean()) or 1.0
+        steps, size = _INPUT if is_fine else _COARSE_INPUT, float(at.detach().abs().mean()) or 1.0
         steps = Steps([size * step for step in steps.sizes], steps.tolerance)
         own = (slope * direction).sum().double()
         wrong = disagreement(own, value_at, steps, torch.finfo(at.dtype).eps, scale=float(slope.norm()))
