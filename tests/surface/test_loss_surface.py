@@ -336,7 +336,7 @@ def functional_dropout():
         (nn.Linear(3, 1), nn.MSELoss(reduction="none"), EXAMPLES[:], "reduction none"),
         (nn.Linear(3, 1), "hinge", EXAMPLES[:], "loss = hinge"),
         (nn.Linear(3, 1), "mse", [], "no batch"),
-        (nn.Linear(3, 1), "mse", (torch.randn(0, 3), torch.randn(0, 1)), "give at least one example"),
+        (nn.Linear(3, 1), "mse", (torch.randn(0, 3), torch.randn(0, 1)), "expected at least one example"),
         (nn.Linear(3, 1), "mse", (torch.randn(5, 3), torch.randn(4, 1)), "5 inputs and 4 targets"),
         (nn.Linear(3, 1), "mse", torch.randn(5, 3), "data = Tensor"),
         (nn.Linear(5, 1), "mse", EXAMPLES[:], "refuses them"),

@@ -314,7 +314,7 @@ def test_settings_of_the_wrong_kind_are_refused(given, unchecked):
     [
         (nn.CrossEntropyLoss(), torch.zeros(6), r"expected y\.long\(\)"),
         (nn.MSELoss, torch.zeros(6, 3), r"a class is no loss yet; expected MSELoss\(\)"),
-        (lambda m, b: m(b[0]).square().mean(), torch.zeros(6, 3), r"not callable.*first argument is named model"),
+        (lambda m, b: m(b[0]).square().mean(), torch.zeros(6, 3), r"not callable.*first argument is model"),
     ],
 )
 def test_losses_that_are_called_otherwise_are_answered_by_what_is_expected(loss, y, sentence):
