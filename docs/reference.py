@@ -60,15 +60,15 @@ def rebuilt(claim: str, kind: str, stored: dict[str, Any]) -> Part:
 
 def combined(stored: dict[str, Any], claim: Claim) -> dict[str, Any]:
     """Decide a stored claim again."""
-    parts = [rebuilt(stored["id"], claim.kind, part) for part in stored["parts"]]
-    verdict = combine(claim.kind, parts)
+    parts = [rebuilt(stored["id"], claim.rule.kind, part) for part in stored["parts"]]
+    verdict = combine(claim.rule.kind, parts)
     kept = [one | {"direction": part.direction} for one, part in zip(stored["parts"], parts, strict=True)]
     changed = {
-        "text": claim.text, "rule": claim.rule, "kind": claim.kind, "verdict": verdict.decision,
+        "text": claim.text, "rule": claim.rule.words, "kind": claim.rule.kind, "verdict": verdict.decision,
         "reason": verdict.reason, "members": verdict.members, "p": verdict.p, "parts": kept,
     }  # fmt: skip
-    if claim.kind == "majority":  # all that the sentence says stands in the parts
-        changed["finding"] = claim.decided.finding(verdict)
+    if claim.rule.kind == "majority":  # all that the sentence says stands in the parts
+        changed["finding"] = claim.rule.finding(verdict)
     return stored | changed
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 import xarray as xr
 
-from bathymetry.charts.labels import label
 from bathymetry.claims import (
     best_of,
     correlation,
@@ -18,6 +17,7 @@ from bathymetry.claims import (
     stochastic_order,
 )
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import label
 from bathymetry.stats import rules
 from bathymetry.stats.verdict import combine
 
@@ -45,7 +45,7 @@ def test_a_majority_is_judged_cell_by_cell_in_the_order_of_the_axes():
 
 def test_an_order_compares_two_values_along_its_axis():
     times = array().expand_dims(function=["cos"])
-    (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(times)
+    (part,) = stochastic_order("epochs", "deep", "shallow", dim="network", relation="before")(times)
     deep, shallow = times.values[0, 2], times.values[0, 0]
     expected = rules.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
     assert same(part, expected, function="cos")
@@ -115,7 +115,7 @@ def test_a_cell_that_was_not_run_keeps_the_claim_from_being_supported():
 def test_a_run_without_any_cell_of_a_claim_is_one_part_that_says_so():
     (part,) = majority("members").for_each(network=NAMES)(array(("9-9",)) > 0)
     assert "network shallow, middle and deep" in part.summary
-    (part,) = stochastic_order("epochs", "deep", "shallow", dim="network")(array(("shallow",)))
+    (part,) = stochastic_order("epochs", "deep", "shallow", dim="network", relation="before")(array(("shallow",)))
     assert part.summary.endswith("network deep")
 
 
@@ -186,7 +186,7 @@ HOLDS, VALUES = array() > 0, array()
         (mean_in_interval("it", 0, 1), VALUES.astype(str), "evidence = <U.* values: expected one number per member"),
         (mean_sign("it"), VALUES[:, 0], r"evidence = axes \('network',\): expected the axis 'member'"),
         (best_of("it", ("a",), ("b",), dim="batch", relation="above"), VALUES, "expected the axis 'batch'"),
-        (stochastic_order("it", "a", "b", dim="batch"), VALUES, "expected the axis 'batch'"),
+        (stochastic_order("it", "a", "b", dim="batch", relation="below"), VALUES, "expected the axis 'batch'"),
         (correlation("it", "loss", "ratio", "above"), VALUES, "DataArray: expected a Dataset with loss and ratio"),
         (correlation("it", "loss", "ratio", "above"), xr.Dataset({"loss": VALUES}), "with loss and ratio"),
         (exists("it", "supported", **EXISTS), xr.Dataset({"condition": VALUES, "sign": VALUES}), "one boolean"),
@@ -203,3 +203,20 @@ def test_no_members_leave_a_claim_undecided():
     for rule in (majority("members"), mean_sign("it"), mean_in_interval("it", 0.0, 1.0)):
         (part,) = rule(xr.DataArray([], dims="member"))
         assert (part.decision, part.members, part.p) == ("undecided", 0, None)
+
+
+def test_a_claim_that_names_texts_where_the_coordinates_are_numbers_is_refused():
+    rates = xr.DataArray(np.arange(12.0).reshape(2, 6), {"rate": [0.01, 0.001]}, ("rate", "member"))
+    rule = stochastic_order("loss", "0.01", "0.001", dim="rate", relation="below")
+    with pytest.raises(
+        InputError, match=r"^rate = '0.01' and '0.001': expected one of the coordinates, 0.01 and 0.001"
+    ):
+        rule(rates)
+
+
+def test_a_rule_calls_the_values_that_it_compares_as_it_is_asked_to():
+    rates = xr.DataArray(np.arange(12.0).reshape(2, 6), {"rate": [0.01, 0.001]}, ("rate", "member"))
+    rule = stochastic_order("loss", 0.01, 0.001, dim="rate", relation="below", named="rate {}")
+    (part,) = rule(rates)
+    assert part.summary.startswith("rate 0.01 below rate 0.001 in 100 % of pairs")
+    assert rule.words.startswith("loss, rate 0.01 below rate 0.001. Supported if")

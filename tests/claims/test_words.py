@@ -43,7 +43,7 @@ def grid(condition, sign):
 
 
 FITS = majority("members that fit")
-FASTER = stochastic_order("epochs to fit", "deep", "shallow", dim="network")
+FASTER = stochastic_order("epochs to fit", "deep", "shallow", dim="network", relation="before")
 HIGHER = stochastic_order("accuracy", "deep", "shallow", dim="network", relation="above")
 SLOPE = mean_sign("each member's slope", loss="below", accuracy="above")
 SHARE = mean_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bathymetry as bm
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
@@ -19,6 +21,13 @@ NAME = config_hash(SETTING)
 def kept(folder, *ranges):
     for members in ranges:
         save(folder, NAME, SETTING, cases.chunk(members))
+
+
+def test_a_stored_chunk_is_found_again_by_later_versions():
+    """A new field of `TrainingConfig` renames every chunk unless its default is left out of the description."""
+    x = torch.arange(4.0)[:, None]
+    config = bm.TrainingConfig(bm.MLPConfig((1, 2, 1)), (x, x), epochs=3)
+    assert config_hash(config.description()) == "588d98c75ad3a6fce4a910c4d27b8715"
 
 
 def test_a_chunk_comes_back_as_it_was_stored(tmp_path):

@@ -8,11 +8,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 import xarray as xr
 from pydantic import Field
 
 import bathymetry as bm
 from bathymetry.charts import attrs
+from bathymetry.claims import mean_sign
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.execution.run import run_study, train_chunk
 from bathymetry.execution.work import compare
@@ -211,3 +213,44 @@ def test_the_docstring_of_a_figure_says_how_to_read_it():
             pass
 
     assert [one.reading for one in Own.figures()] == ["Each dot is one member.", "As said.", ""]
+
+
+class Faulty(bm.Study):
+    """Which method is at fault?"""
+
+    mistake: str = ""
+
+    def plan(self):
+        x = torch.linspace(-1, 1, 8)[:, None]
+        wrong = {"optimiser": bm.SGD(lr=0.1)} if self.mistake == "field" else {}
+        for _ in range(2 if self.mistake == "coordinates" else 1):
+            yield self.ensemble({"net": "a"}, bm.MLPConfig((1, 2, 1)), data=(x, x), epochs=1, **wrong)
+
+    @bm.claim("It has members.", mean_sign("loss"))
+    def a(self, r):
+        return (
+            r["loss"].sel(split="train").isel(epoch=-1, member=0) if self.mistake == "claim" else r["loss"][0, ..., -1]
+        )
+
+    @bm.figure("Loss")
+    def loss(self, r):
+        panels = bm.charts.lines(r["loss"].sel(split="train"), "epoch", "net")
+        return panels if self.mistake == "figure" else (panels, "A sentence.")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("field", r"optimiser = .*: did you mean optimizer\? Expected a field of TrainingConfig\."),
+        ("coordinates", r"faulty\.plan = 2 ensembles at \{'net': 'a'\}: expected different coordinates"),
+        ("claim", r"faulty\.a: evidence = axes \('net',\): expected the axis 'member'"),
+        ("figure", r"faulty\.loss: figure = list: expected \(panels, sentence\)"),
+    ],
+)
+def test_a_mistake_in_a_study_is_named_with_its_method(mistake, words, tmp_path):
+    def judge_and_draw():
+        run = bm.run_study(Faulty.preset("full", members=2, mistake=mistake), out=tmp_path)
+        return run.claims, run.figures
+
+    with pytest.raises(InputError, match=f"^{words}"):
+        judge_and_draw()

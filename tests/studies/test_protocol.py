@@ -28,7 +28,7 @@ TABLE = {
 
 def test_there_are_33_claims_with_the_rules_and_marks_of_the_table():
     found = {
-        study.name: ", ".join(f"{one.letter} {one.kind}{'†' if one.absolute else ''}" for one in study.claims())
+        study.name: ", ".join(f"{one.letter} {one.rule.kind}{'†' if one.absolute else ''}" for one in study.claims())
         for study in STUDIES
     }
     assert found == TABLE

@@ -9,9 +9,9 @@ import xarray as xr
 
 from bathymetry.charts.axes import Axis, Horizontal, Reference, XScale, YScale
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import label
 from bathymetry.stats.checks import one_of
 
-_LABELS = {"train": "training", "relu": "ReLU"}
 _OPTIONAL = ("facet", "series")  # arguments that may be None
 
 
@@ -31,11 +31,6 @@ def attrs(long_name: str, scale: str = "linear", units: str = "1") -> dict[str, 
         {'long_name': 'batch size', 'units': 'examples', 'scale': 'log'}
     """
     return {"long_name": long_name, "units": units, "scale": scale}
-
-
-def label(value: object) -> str:
-    """Write a coordinate's value as keys and titles have it."""
-    return _LABELS.get(str(value), str(value))
 
 
 def long_name(values: xr.DataArray) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from bathymetry.claims.rules import Evidence, Rule
 from bathymetry.stats import Verdict
-from bathymetry.stats.verdict import Decision, Kind, combine, doubt, not_run
+from bathymetry.stats.verdict import Decision, combine, doubt, not_run
 
 ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
 
@@ -18,23 +18,13 @@ class Claim:
 
     letter: str  # "a": the claim is known as STUDY.a
     text: str
-    decided: Rule
+    rule: Rule
     group: str  # of the results that its evidence is taken from
     absolute: bool  # † in the protocol: tested only on the protocol's own data and schedule
 
-    @property
-    def kind(self) -> Kind:
-        """Which of the seven rules decides."""
-        return self.decided.kind
-
-    @property
-    def rule(self) -> str:
-        """The statistic and how it decides, in words."""
-        return self.decided.words
-
     def _repr_html_(self) -> str:
-        letter, text, rule = map(escape, (self.letter, self.text, self.rule))
-        return f"<p><b>{letter}{' †' * self.absolute}</b> {text}<br>{self.kind}: {rule}</p>"
+        letter, text, rule = map(escape, (self.letter, self.text, self.rule.words))
+        return f"<p><b>{letter}{' †' * self.absolute}</b> {text}<br>{self.rule.kind}: {rule}</p>"
 
 
 def claim(
@@ -125,12 +115,12 @@ def judge(study: str, one: Claim, evidence: Callable[[], Any], obstacle: str = "
     """Decide a claim from its evidence, which is made only where no obstacle says why it cannot be tested."""
     caveat = ""
     if obstacle:
-        verdict = Verdict(one.kind, "not tested", (), 0, None, obstacle)
+        verdict = Verdict(one.rule.kind, "not tested", (), 0, None, obstacle)
     else:
         found = evidence()
         values, caveat = found if isinstance(found, tuple) else (found, "")
-        verdict = combine(one.kind, one.decided(values) or [not_run("this run has nothing to test it by", {})])
-    finding = one.decided.finding(verdict)
+        verdict = combine(one.rule.kind, one.rule(values) or [not_run("this run has nothing to test it by", {})])
+    finding = one.rule.finding(verdict)
     if caveat and verdict.decision != "not tested":
         finding += f" {caveat}"
-    return Judged(f"{study}.{one.letter}", one.text, one.rule, verdict, finding)
+    return Judged(f"{study}.{one.letter}", one.text, one.rule.words, verdict, finding)

@@ -12,9 +12,8 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.labels import label
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part, Verdict, rules
 from bathymetry.stats.checks import instance, number, numbers, one_of
 from bathymetry.stats.intervals import IDENTITY, Transform
@@ -108,6 +107,10 @@ class Rule:
         if any(missing[axis] for axis in self.compared) or (cells and not run):
             lacking = {axis.replace("_", " "): joined([*map(label, names)]) for axis, names in missing.items() if names}
             absent = joined([f"{axis} {names}" for axis, names in lacking.items()])
+            for axis, names in missing.items():
+                if set(map(str, names)) & set(map(str, ran[axis])):
+                    values = joined([*map(repr, ran[axis])])
+                    raise InputError(axis, joined([*map(repr, names)]), f"expected one of the coordinates, {values}")
             return [not_run(f"this run did not include {absent}", coordinates)]
         parts = []
         for at in cells:
@@ -172,7 +175,9 @@ def majority(who: str) -> Rule:
     return Rule("majority", f"the share of {who}", how, lambda cell: rules.majority(cell.values))
 
 
-def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relation: Relation = "before") -> Rule:
+def stochastic_order(
+    quantity: str, first: Any, second: Any, *, dim: str, relation: Relation, named: str = "{}"
+) -> Rule:
     """The members of one network or function come before those of another.
 
     Args:
@@ -182,6 +187,7 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
         dim: The axis along which the two lie.
         relation: "before" or "below" where small numbers are first, "after" or "above" where large ones are. It alone
             decides the direction.
+        named: How a value is called, for example "learning rate {}".
 
     Returns:
         A rule for numbers over `member` and `dim`, by Mann and Whitney's exact test (1947). The estimate is the
@@ -198,9 +204,10 @@ def stochastic_order(quantity: str, first: Any, second: Any, *, dim: str, relati
 
     def judge(cell: xr.DataArray) -> Part:
         one, other = (cell.sel({dim: name}).values for name in (first, second))
-        return rules.stochastic_order(one, other, relation=relation, first=label(first), second=label(second))
+        return rules.stochastic_order(one, other, relation=relation, first=names[0], second=names[1])
 
-    claimed = f"{label(first)} {relation} {label(second)}"
+    names = [named.format(label(value)) for value in (first, second)]
+    claimed = f"{names[0]} {relation} {names[1]}"
     how = f"Supported if Mann and Whitney's two-sided test at 5 % finds {claimed}, contradicted if the opposite."
     return Rule("stochastic_order", f"{quantity}, {claimed}", how, judge, {dim: (first, second)})
 

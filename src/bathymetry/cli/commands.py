@@ -55,7 +55,7 @@ def show(arguments: list[str]) -> None:
     say("\nClaims")
     for claim in claims:
         say(f"  {study.name}.{claim.letter}{' †' if claim.absolute else ''}  {claim.text}")
-        say(_wrapped(f"{claim.kind.replace('_', ' ')}: {claim.rule}", "      "))
+        say(_wrapped(f"{claim.rule.kind.replace('_', ' ')}: {claim.rule.words}", "      "))
     if claims:
         say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in claims):

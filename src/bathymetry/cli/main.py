@@ -9,8 +9,7 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from types import FrameType
 
-from bathymetry.cli.parsing import did_you_mean
-from bathymetry.core.errors import BathymetryError, InputError
+from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
 from bathymetry.core.showing import printable
 from bathymetry.core.system import Terminated
 

@@ -3,13 +3,12 @@
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import tyro
 
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 Arity = Literal["none", "one", "several"]  # values that an option takes
@@ -84,13 +83,3 @@ def _sentence(complaint: str) -> str:
     words = " ".join(line for line in lines if line.strip("-") and "help" not in line.lower() and line not in _TITLES)
     words = words[:200].rstrip(".") or "they do not fit"
     return words[:1].lower() + words[1:]
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Suggest a similar word.
-
-    >>> did_you_mean("--learningrate", ["--epochs", "--learning-rate"])
-    'did you mean --learning-rate? '
-    """
-    similar = get_close_matches(word, list(known), n=1, cutoff=0.7)
-    return f"did you mean {similar[0]}? " if similar else ""

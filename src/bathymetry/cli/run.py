@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from bathymetry.cli.parsing import Arity, did_you_mean, parse
+from bathymetry.cli.parsing import Arity, parse
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED, entries

@@ -1,6 +1,8 @@
 """Errors, each one sentence with the field, the value and the remedy, and the checks that raise them."""
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -56,6 +58,16 @@ def first_line(error: BaseException) -> str:
     """Shorten the text of another library's error to its first line."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Suggest the most similar name, as the start of a remedy.
+
+    >>> did_you_mean("--learningrate", ["--epochs", "--learning-rate"])
+    'did you mean --learning-rate? '
+    """
+    similar = get_close_matches(str(name), list(known), n=1, cutoff=0.7)
+    return f"did you mean {similar[0]}? " if similar else ""
 
 
 def is_real(value: object) -> TypeGuard[float]:

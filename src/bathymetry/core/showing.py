@@ -17,6 +17,7 @@ _NUMBERS = 10  # of a tensor that is shown whole
 _ENTRIES = 4  # of a tuple or mapping that is shown whole
 _LETTERS = 70  # of a text
 _WIDTH = 110
+_LABELS = {"train": "training", "relu": "ReLU"}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -57,6 +58,11 @@ def printable(text: str, allowed: str = "\n\t") -> str:
         one.encode("unicode_escape").decode() if one not in allowed and category(one) in _UNPRINTABLE else one
         for one in text
     )
+
+
+def label(value: object) -> str:
+    """Write a coordinate's value for titles and texts."""
+    return _LABELS.get(str(value), str(value))
 
 
 def joined(words: Sequence[str]) -> str:

@@ -35,9 +35,9 @@ RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored fi
     "not judged": "not tested",
 }
 SEVERAL: Final = (
-    f"A verdict needs {MINIMUM_MEMBERS} members. A claim of several parts is supported if each part is at 5 %, its p "
-    "then the largest of the parts'; it is contradicted if one part is at 5 % divided by the number of parts, its p "
-    "then that part's times their number."
+    f"A verdict needs {MINIMUM_MEMBERS} members. A claim with several parts is supported if every part is supported at "
+    "the 5 % level; its p is the largest of theirs. It is contradicted if one part is contradicted at 5 % divided by "
+    "the number of parts; its p is that part's p times their number."
 )
 _OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is undecided
     "majority": "the interval of the share holds one half",

@@ -2,7 +2,9 @@
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -187,7 +189,7 @@ class Study(BaseModel):
         Returns:
             The ensemble.
         """
-        config = TrainingConfig(network=network, **{"seed": self.seed, **self.training(), **training})
+        config = TrainingConfig.of(network=network, **{"seed": self.seed, **self.training(), **training})
         return PlannedEnsemble(at, config, members or range(self.members), group)
 
     @classmethod
@@ -274,6 +276,11 @@ class Study(BaseModel):
         joints = tuple(one for one in items if isinstance(one, JointMeasurement))
         notes = tuple(one for one in items if isinstance(one, str))
         data: dict[str, str] = {}
+        placed = Counter((one.group, tuple(one.coordinates.items())) for one in ensembles)
+        for (group, coordinates), count in placed.items():
+            if count > 1:
+                remedy = f"expected different coordinates for each ensemble of the group {group}"
+                raise InputError(f"{self.name}.plan", f"{count} ensembles at {dict(coordinates)}", remedy)
         for one in ensembles:
             if isinstance(one.config.data, Data):
                 data.setdefault(one.config.data.name, one.config.data.origin)
@@ -297,7 +304,8 @@ class Study(BaseModel):
             def evidence() -> Any:
                 return getattr(self, one.letter)(without_diverged(results[one.group].to_dataset()))
 
-            return judge(self.name, one, evidence, departure if one.absolute else "")
+            with _named(f"{self.name}.{one.letter}"):
+                return judge(self.name, one, evidence, departure if one.absolute else "")
 
         return Judgements(map(judged, self.claims()))
 
@@ -326,7 +334,11 @@ class Study(BaseModel):
         values = [None] if mark.each is None else first[mark.each].values.tolist()
         for place, value in enumerate(values):
             one = first if value is None else first.sel({mark.each: value})
-            panels, finding = getattr(self, mark.method)(one, *others)
+            with _named(f"{self.name}.{mark.method}"):
+                drawn = getattr(self, mark.method)(one, *others)
+                if not isinstance(drawn, tuple) or len(drawn) != 2 or not isinstance(drawn[1], str):
+                    raise InputError("figure", type(drawn).__name__, "expected (panels, sentence)")
+            panels, finding = drawn
             number = mark.number.get(str(value)) if isinstance(mark.number, Mapping) else mark.number
             name = (f"{number:02d}-" if number else "") + mark.method.replace("_", "-")
             if value is not None:
@@ -334,6 +346,15 @@ class Study(BaseModel):
             named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
             title = mark.title.format(**named)
             yield mark, Figure(name, title, tuple(panels), finding, mark.reading, number)
+
+
+@contextmanager
+def _named(method: str) -> Iterator[None]:
+    """Name a study's method in the error that it causes."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{method}: {error.field}", error.value, error.remedy) from error
 
 
 _KNOWN: Mapping[str, Mapping[str, str]] = {

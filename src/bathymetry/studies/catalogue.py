@@ -6,14 +6,13 @@ Listing them loads none of them, nor PyTorch. A test compares the table with the
 import importlib.util
 import os
 import sys
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.identity import digest
 
 if TYPE_CHECKING:  # the base class imports this module
@@ -91,8 +90,7 @@ def _instead(name: str, known: list[str]) -> str:
         return f"expected one name; several are separate arguments: {' '.join(several)}"
     if name.strip() and os.path.isfile(f"{name}.py"):
         return f"expected the file's whole name, {name}.py"
-    similar = get_close_matches(name.strip().lower().replace("_", "-"), known, n=1, cutoff=0.75)
-    meant = f"did you mean {similar[0]}? " if similar else ""
+    meant = did_you_mean(name.strip().lower().replace("_", "-"), known)
     return f"{meant}expected one of {', '.join(known)}, or a path to a file of your own (.py)"
 
 

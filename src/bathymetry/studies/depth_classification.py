@@ -9,9 +9,8 @@ from pydantic import Field
 
 from bathymetry import models, stats, training
 from bathymetry.charts import Figure, attrs, lines
-from bathymetry.charts.labels import label
 from bathymetry.claims import best_of, claim, majority, mean_in_interval
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, label
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
 from bathymetry.studies.arrays import each, listed, means, percent

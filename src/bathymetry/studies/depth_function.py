@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -23,6 +24,7 @@ NETWORKS: Networks = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
 LEARNED = ("cos", "arcsinh")
 FITTED = 0.01  # of the target's variance
 GRID = 401
+fitted_first = partial(stochastic_order, "epochs to fit", relation="before")
 
 
 @dataclass(frozen=True)
@@ -142,21 +144,21 @@ class DepthFunction(FunctionStudy):
 
     @claim(
         "The cosine takes longer to learn than arcsinh.",
-        stochastic_order("epochs to fit", "arcsinh", "cos", dim="function").for_each(network=DEPTHS, own=True),
+        fitted_first("arcsinh", "cos", dim="function").for_each(network=DEPTHS, own=True),
     )
     def c(self, r: xr.Dataset) -> xr.DataArray:
         return r["epochs_to_fit"]
 
     @claim(
         "On arcsinh the deep network converges faster than the shallow one.",
-        stochastic_order("epochs to fit", "deep", "shallow", dim="network").for_each(function=["arcsinh"]),
+        fitted_first("deep", "shallow", dim="network").for_each(function=["arcsinh"]),
     )
     def d(self, r: xr.Dataset) -> xr.DataArray:
         return r["epochs_to_fit"]
 
     @claim(
         "On the cosine the shallow network converges faster than the deep one.",
-        stochastic_order("epochs to fit", "shallow", "deep", dim="network").for_each(function=["cos"]),
+        fitted_first("shallow", "deep", dim="network").for_each(function=["cos"]),
     )
     def e(self, r: xr.Dataset) -> xr.DataArray:
         return r["epochs_to_fit"]
@@ -173,9 +175,9 @@ class DepthFunction(FunctionStudy):
 
     @claim(
         "The more linear function is learned faster.",
-        stochastic_order("epochs to fit", "the larger straight-line R²", "the smaller", dim="function").for_each(
-            network=DEPTHS, own=True
-        ),
+        stochastic_order(
+            "epochs to fit", "the larger straight-line R²", "the smaller", dim="function", relation="before"
+        ).for_each(network=DEPTHS, own=True),
     )
     def g(self, r: xr.Dataset) -> Iterator[stats.Part]:
         r2 = r["straight_line_r2"].to_series().sort_values(ascending=False, kind="stable")
@@ -183,7 +185,7 @@ class DepthFunction(FunctionStudy):
             yield verdict.not_run("this run has no two functions of which one is more linear", {})
         for straighter, other in combinations(r2.index, 2):
             if r2[straighter] > r2[other]:
-                rule = stochastic_order("epochs to fit", straighter, other, dim="function")
+                rule = fitted_first(straighter, other, dim="function")
                 pair = {"functions": f"{straighter} before {other}"} if len(r2) > 2 else {}
                 yield from rule.for_each(network=DEPTHS, own=True)(r["epochs_to_fit"], **pair)
 

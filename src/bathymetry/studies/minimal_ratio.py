@@ -10,9 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from bathymetry import probes, training
 from bathymetry.charts import attrs, dots, scatter
 from bathymetry.charts.figure import Panel
-from bathymetry.charts.labels import label
 from bathymetry.claims import claim, correlation, majority
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, label
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count

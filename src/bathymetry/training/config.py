@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from bathymetry.core.errors import InputError, check_dense, is_real, is_whole, whole_number
+from bathymetry.core.errors import InputError, check_dense, did_you_mean, is_real, is_whole, whole_number
 from bathymetry.core.identity import Description, describe
 from bathymetry.data.examples import Data, Examples
 from bathymetry.training.ensemble import EvaluationSet
@@ -130,6 +130,14 @@ class TrainingConfig:
             check_dense("targets", self.targets)
         self._check_length()
         self._check_records()
+
+    @classmethod
+    def of(cls, **fields: Any) -> "TrainingConfig":
+        """Make a config from fields by name; one that does not exist is an InputError."""
+        for name in fields.keys() - cls.__dataclass_fields__.keys():
+            remedy = f"{did_you_mean(name, cls.__dataclass_fields__)}Expected a field of TrainingConfig"
+            raise InputError(name, fields[name], remedy)
+        return cls(**fields)
 
     def _check_length(self) -> None:
         if (self.epochs is None) == (self.steps is None):

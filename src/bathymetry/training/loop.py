@@ -77,7 +77,7 @@ def train(
             raise InputError(next(iter(fields), "data"), "an argument next to a config", remedy)
         config = build
     else:
-        config = TrainingConfig(build, data, **fields)  # type: ignore[arg-type]
+        config = TrainingConfig.of(network=build, data=data, **fields)
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise InputError("backend", backend, f"expected one of {', '.join(BACKENDS)}")
     clock = Clock(progress, checkpoint, checkpoint_every)

@@ -66,7 +66,7 @@ class Measurement:
     Args:
         function: Returns a tensor whose first axis is the member.
         epochs: When to call it; None for every epoch that is recorded.
-        dimension: The name of the axis over `epochs`.
+        dimension: The name of the axis over `epochs`; "epoch" stands for the name of the measurement and "_epoch".
         axes: Names of the result's axes after the first.
     """
 
@@ -155,7 +155,9 @@ class Recorder:
                 variables[quantity] = (("split", "member", "epoch"), np.stack(each))
         for name, measurement in self._measurements.items():
             if name in rows:
-                along = "epoch" if measurement.epochs is None else measurement.dimension
+                along = measurement.dimension if measurement.epochs is not None else "epoch"
+                if along == "epoch" and measurement.epochs is not None:  # the axis epoch has the recorded epochs
+                    along = f"{name}_epoch"
                 unnamed = (f"{name}_{i}" for i in range(len(measurement.axes), rows[name].ndim - 2))
                 variables[name] = (("member", along, *measurement.axes, *unnamed), rows[name])
                 if along != "epoch":
