@@ -12,9 +12,9 @@ from .claims import claim as claim
 from .data import Data as Data
 from .data import Examples as Examples
 from .data import load as load
-from .execution.run import StudyRun as StudyRun
-from .execution.run import run_study as run_study
-from .execution.stored import load_study as load_study
+from .execution.load_study import load_study as load_study
+from .execution.study_run import StudyRun as StudyRun
+from .execution.study_run import run_study as run_study
 from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget

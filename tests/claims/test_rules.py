@@ -18,7 +18,7 @@ from bathymetry.claims import (
 )
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import label
-from bathymetry.stats import rules
+from bathymetry.stats import group_tests
 from bathymetry.stats.verdict import combine
 
 RNG = np.random.default_rng(3)
@@ -40,14 +40,14 @@ def test_a_majority_is_judged_cell_by_cell_in_the_order_of_the_axes():
     assert [dict(part.coordinates) for part in parts] == [
         {"split": split, "network": name} for split in ("training", "test") for name in NAMES
     ]
-    assert same(parts[-1], rules.majority(holds.values[1, 2]), split="test", network="deep")
+    assert same(parts[-1], group_tests.majority(holds.values[1, 2]), split="test", network="deep")
 
 
 def test_an_order_compares_two_values_along_its_axis():
     times = array().expand_dims(function=["cos"])
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network", relation="before")(times)
     deep, shallow = times.values[0, 2], times.values[0, 0]
-    expected = rules.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
+    expected = group_tests.stochastic_order(deep, shallow, relation="before", first="deep", second="shallow")
     assert same(part, expected, function="cos")
 
 
@@ -55,7 +55,7 @@ def test_an_order_compares_two_values_along_its_axis():
 def test_the_best_of_several_is_compared_with_the_others(relation):
     accuracy = xr.DataArray(RNG.normal(size=(3, 8)), {"batch_size": [5, 125, 1500]}, ("batch_size", "member"))
     rule = best_of("accuracy", (125,), (5, 1500), dim="batch_size", relation=relation, named="batch {:,}")
-    expected = rules.best_of(
+    expected = group_tests.best_of(
         {"batch 125": accuracy.values[1]},
         {"batch 5": accuracy.values[0], "batch 1,500": accuracy.values[2]},
         relation=relation,
@@ -67,18 +67,18 @@ def test_a_mean_has_its_side_by_variable_and_its_name_from_the_attributes():
     evidence = xr.Dataset({name: array(("a",))[0].drop_vars("network").assign_attrs(long_name=name) for name in "xy"})
     parts = mean_sign("slopes", x="below", y="above")(evidence)
     for part, name, side in zip(parts, "xy", ("below", "above"), strict=True):
-        assert same(part, rules.mean_sign(evidence[name].values, expected=side, quantity=name), of=name)
+        assert same(part, group_tests.mean_sign(evidence[name].values, expected=side, quantity=name), of=name)
 
 
 def test_a_mean_in_an_interval():
     values = array(("a",))[0].drop_vars("network")
-    expected = rules.mean_in_interval(values.values, -1.0, 1.0)
+    expected = group_tests.mean_in_interval(values.values, -1.0, 1.0)
     assert same(mean_in_interval("it", -1.0, 1.0)(values)[0], expected)
 
 
 def test_numbers_of_any_type_are_judged_in_double_precision():
     values = array(("a",))[0].drop_vars("network").astype(np.float32)
-    assert same(mean_sign("it")(values)[0], rules.mean_sign(values.values.astype(float), expected="above"))
+    assert same(mean_sign("it")(values)[0], group_tests.mean_sign(values.values.astype(float), expected="above"))
     assert mean_sign("it")(xr.DataArray(np.arange(1, 7), dims="member"))[0].estimate == 3.5
 
 
@@ -89,7 +89,7 @@ def test_a_correlation_is_of_two_variables_cell_by_cell_without_members_that_lac
         xr.Dataset({"loss": loss, "ratio": ratio})
     )
     x, y = loss.values[0, 4:], ratio.values[0, 4:]
-    expected = rules.correlation(x, y, expected="below", first="loss", second="ratio")
+    expected = group_tests.correlation(x, y, expected="below", first="loss", second="ratio")
     assert same(parts[0], expected, activation=label("relu"))
     assert parts[0].members == 21
 

@@ -18,7 +18,7 @@ from bathymetry.cli.terminal import say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.system import put
-from bathymetry.execution.run import run_study
+from bathymetry.execution.study_run import run_study
 from bathymetry.store.folder import output_folder
 from bathymetry.store.results import write_results
 

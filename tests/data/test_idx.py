@@ -7,7 +7,7 @@ import pytest
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data.catalogue import MNIST_DIGEST
+from bathymetry.data.datasets import MNIST_DIGEST
 from data import files
 
 

@@ -9,7 +9,7 @@ import torch
 
 import bathymetry as bm
 from bathymetry.execution import run
-from bathymetry.execution.run import train_chunk
+from bathymetry.execution.study_run import train_chunk
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
 from bathymetry.store.chunks import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint

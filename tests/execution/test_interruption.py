@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from bathymetry.execution.run import run_study
+from bathymetry.execution.study_run import run_study
 
 WAITING = str(Path(__file__).with_name("waiting_study.py"))
 COMMAND = [sys.executable, "-m", "bathymetry.cli.main", "run", WAITING, "--preset", "smoke", "--out"]

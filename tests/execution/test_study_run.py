@@ -12,7 +12,7 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.execution.run import run_study
+from bathymetry.execution.study_run import run_study
 from bathymetry.execution.work import compare
 from bathymetry.store.results import read_results
 
@@ -210,7 +210,7 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
 
 KILLED = """
 import sys
-import bathymetry.execution.run as run
+import bathymetry.execution.study_run as run
 run.CHECKPOINT_EVERY = 0.05
 import bathymetry as bm
 bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)

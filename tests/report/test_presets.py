@@ -4,7 +4,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from bathymetry.execution.run import StudyRun
+from bathymetry.execution.study_run import StudyRun
 from bathymetry.report.sections import common_first, compared, opening, presets_in_words, reproduce
 from bathymetry.studies import find
 

@@ -14,8 +14,8 @@ import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, digest
+from bathymetry.report.page_json import _claim, read_section
 from bathymetry.report.publishing import publish
-from bathymetry.report.stored import _claim, read_section
 from bathymetry.store.results import read_results, write_results
 from report.cases import HOSTILE
 

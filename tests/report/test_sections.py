@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from bathymetry.cli.main import main
-from bathymetry.execution.run import run_study
-from bathymetry.execution.stored import load_study
+from bathymetry.execution.load_study import load_study
+from bathymetry.execution.study_run import run_study
 from bathymetry.report.sections import other_results
 
 OWN = str(Path(__file__).parents[1] / "execution" / "own_study.py")

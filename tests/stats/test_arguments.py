@@ -9,7 +9,7 @@ import torch
 from bathymetry import stats
 from bathymetry.core.errors import InputError
 from bathymetry.stats import intervals, per_member
-from bathymetry.stats.rules import mean_in_interval
+from bathymetry.stats.group_tests import mean_in_interval
 from bathymetry.stats.wording import percent_range
 
 NUMBERS = np.arange(1.0, 21.0)

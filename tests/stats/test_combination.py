@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.stats import Part
-from bathymetry.stats.rules import best_of, correlation, majority, mean_in_interval, mean_sign, stochastic_order
+from bathymetry.stats.group_tests import best_of, correlation, majority, mean_in_interval, mean_sign, stochastic_order
 from bathymetry.stats.verdict import combine, not_run
 
 DIRECTIONS = {"supported": "for", "contradicted": "against"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats.rules import best_of, correlation, exists, mean_sign, stochastic_order
+from bathymetry.stats.group_tests import best_of, correlation, exists, mean_sign, stochastic_order
 
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 GROUP = st.lists(st.integers(-20, 20).map(float), min_size=6, max_size=9).map(np.array)

@@ -5,8 +5,8 @@ import pytest
 
 from bathymetry.core.errors import InputError
 from bathymetry.stats import jackknife
+from bathymetry.stats.group_tests import mean_sign
 from bathymetry.stats.per_member import from_left_out
-from bathymetry.stats.rules import mean_sign
 
 
 def test_of_a_mean_it_is_the_textbooks_standard_error():

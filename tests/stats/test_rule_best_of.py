@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bathymetry.stats.rules import best_of, stochastic_order
+from bathymetry.stats.group_tests import best_of, stochastic_order
 
 STEP = np.arange(8.0) / 10
 LOW, MIDDLE, HIGH = STEP, STEP + 10, STEP + 20

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bathymetry.stats.rules import correlation
+from bathymetry.stats.group_tests import correlation
 
 rising = partial(correlation, expected="above")
 

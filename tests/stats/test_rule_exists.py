@@ -6,9 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bathymetry.stats import rules
+from bathymetry.stats import group_tests
 
-exists = partial(rules.exists, condition="meet the condition", sign="rises above chance", cell="cell of many images")
+exists = partial(
+    group_tests.exists, condition="meet the condition", sign="rises above chance", cell="cell of many images"
+)
 ALL, NONE, SOME = np.ones(6, dtype=bool), np.zeros(6, dtype=bool), np.arange(6) < 5
 
 

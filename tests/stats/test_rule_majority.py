@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats.rules import majority
+from bathymetry.stats.group_tests import majority
 
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
 

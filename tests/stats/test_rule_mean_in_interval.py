@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bathymetry.stats.rules import mean_in_interval
+from bathymetry.stats.group_tests import mean_in_interval
 
 AROUND_ZERO = np.array([-2.0, -1, 0, 0, 1, 2])  # mean 0, half width 2.5706 √(2/6) = 1.4841
 

@@ -11,9 +11,9 @@ from scipy import stats
 
 from bathymetry import claims
 from bathymetry.core.errors import InputError
+from bathymetry.stats.group_tests import mean_sign
 from bathymetry.stats.intervals import FISHER, LOG, Transform
 from bathymetry.stats.per_member import spearman_z
-from bathymetry.stats.rules import mean_sign
 
 rising = partial(mean_sign, expected="above")
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}

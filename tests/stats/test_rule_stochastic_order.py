@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.stats.rules import stochastic_order
+from bathymetry.stats.group_tests import stochastic_order
 
 before = partial(stochastic_order, relation="before")
 MIRROR = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 
 from bathymetry.charts.theme import MUTED, PAPER
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import numbers, one_of
 from bathymetry.stats.intervals import IDENTITY, LOG, accuracy, logit, mean_interval
+from bathymetry.stats.validation import numbers, one_of
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 XScale = Literal["epoch", "linear", "log"]

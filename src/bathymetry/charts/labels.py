@@ -10,7 +10,7 @@ import xarray as xr
 from bathymetry.charts.axes import Axis, Horizontal, Reference, XScale, YScale
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import label
-from bathymetry.stats.checks import one_of
+from bathymetry.stats.validation import one_of
 
 _OPTIONAL = ("facet", "series")  # arguments that may be None
 

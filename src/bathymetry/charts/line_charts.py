@@ -21,7 +21,7 @@ from bathymetry.charts.labels import (
 )
 from bathymetry.charts.theme import DASHES, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries, shown
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import one_of
+from bathymetry.stats.validation import one_of
 
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 _MEAN = "mean of members"

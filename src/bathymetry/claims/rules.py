@@ -14,10 +14,10 @@ import xarray as xr
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined, label
-from bathymetry.stats import Part, Verdict, rules
-from bathymetry.stats.checks import instance, number, numbers, one_of
+from bathymetry.stats import Part, Verdict, group_tests
+from bathymetry.stats.group_tests import Relation, Side
 from bathymetry.stats.intervals import IDENTITY, Transform
-from bathymetry.stats.rules import Relation, Side
+from bathymetry.stats.validation import instance, number, numbers, one_of
 from bathymetry.stats.verdict import CORRELATION_MEMBERS, MINIMUM_MEMBERS, Kind, not_run
 
 Evidence = xr.DataArray | xr.Dataset | Iterable[Part]
@@ -172,7 +172,7 @@ def majority(who: str) -> Rule:
     """
     instance(str, "text", who=who)
     how = "Supported if the 95 % interval of the share of members lies above one half, contradicted if below."
-    return Rule("majority", f"the share of {who}", how, lambda cell: rules.majority(cell.values))
+    return Rule("majority", f"the share of {who}", how, lambda cell: group_tests.majority(cell.values))
 
 
 def stochastic_order(
@@ -204,7 +204,7 @@ def stochastic_order(
 
     def judge(cell: xr.DataArray) -> Part:
         one, other = (cell.sel({dim: name}).values for name in (first, second))
-        return rules.stochastic_order(one, other, relation=relation, first=names[0], second=names[1])
+        return group_tests.stochastic_order(one, other, relation=relation, first=names[0], second=names[1])
 
     names = [named.format(label(value)) for value in (first, second)]
     claimed = f"{names[0]} {relation} {names[1]}"
@@ -238,7 +238,7 @@ def best_of(
 
     def judge(cell: xr.DataArray) -> Part:
         groups = ({name: cell.sel({dim: value}).values for name, value in group.items()} for group in (first, second))
-        return rules.best_of(*groups, relation=relation)
+        return group_tests.best_of(*groups, relation=relation)
 
     how = (
         f"Supported if {' or '.join(first)} is {relation} {joined([*second])} in two-sided tests at "
@@ -288,7 +288,9 @@ def mean_sign(
     def judge(cell: xr.DataArray) -> Part:
         side, quantity = by_variable.get(str(cell.name), expected), str(cell.attrs.get("long_name", "mean"))
         limits = (ends[0], ends[1])
-        return rules.mean_sign(cell.values, expected=side, quantity=quantity, shown=shown, unit=unit, bounds=limits)
+        return group_tests.mean_sign(
+            cell.values, expected=side, quantity=quantity, shown=shown, unit=unit, bounds=limits
+        )
 
     line = float(shown.backward(np.array(0.0)))
     zero = f"{line:g}{unit}" if line else "zero"
@@ -327,7 +329,7 @@ def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = F
     )
 
     def judge(cell: xr.DataArray) -> Part:
-        return rules.mean_in_interval(cell.values, low, high, as_percent=as_percent)
+        return group_tests.mean_in_interval(cell.values, low, high, as_percent=as_percent)
 
     return Rule("mean_in_interval", what, how, judge)
 
@@ -351,7 +353,7 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
 
     def judge(cell: xr.Dataset) -> Part:
         x, y = cell[first].values, cell[second].values
-        return rules.correlation(x, y, expected=expected, first=first, second=second)
+        return group_tests.correlation(x, y, expected=expected, first=first, second=second)
 
     how = (
         f"Supported if the correlation's 95 % bootstrap interval over members lies {expected} zero, contradicted if on "
@@ -384,7 +386,7 @@ def exists(
         axes = {str(dim): grid[dim].values.tolist() for dim in grid["condition"].dims if dim != "member"}
         cells = {named.format(**at): grid.sel(at) for at in _cells(axes)}
         conditions, signs = ({name: one[of].values for name, one in cells.items()} for of in ("condition", "sign"))
-        return rules.exists(conditions, signs, decides=decides, condition=condition, sign=sign, cell=cell)
+        return group_tests.exists(conditions, signs, decides=decides, condition=condition, sign=sign, cell=cell)
 
     opposite = "contradicted" if decides == "supported" else "supported"
     how = (

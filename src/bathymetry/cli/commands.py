@@ -144,7 +144,7 @@ def data(arguments: list[str]) -> None:
         raise InputError("action", arguments[0], f"to download it: bathymetry data fetch {arguments[0].lower()}")
     command = parse(DataCommand, "data", arguments)
     from bathymetry.data import fetch
-    from bathymetry.data.catalogue import available
+    from bathymetry.data.datasets import available
 
     if command.action == "fetch":
         if not command.name:

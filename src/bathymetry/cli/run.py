@@ -74,7 +74,7 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 
 def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
-    from bathymetry.execution.run import run_study
+    from bathymetry.execution.study_run import run_study
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder

@@ -1,5 +1,5 @@
-from .catalogue import fetch as fetch
-from .catalogue import load as load
+from .datasets import fetch as fetch
+from .datasets import load as load
 from .examples import Data as Data
 from .examples import Examples as Examples
 from .examples import label_noise as label_noise

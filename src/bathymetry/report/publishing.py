@@ -17,12 +17,12 @@ from bathymetry.charts.figure import check_addresses
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
 from bathymetry.core.system import put
-from bathymetry.execution.run import StudyRun
-from bathymetry.execution.stored import rebuild_study, understood
-from bathymetry.report import sections, stored
+from bathymetry.execution.load_study import rebuild_study, understood
+from bathymetry.execution.study_run import StudyRun
+from bathymetry.report import page_json, sections
 from bathymetry.report.page import Report, page
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.report.sections import StudySection
-from bathymetry.report.stored import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.stats import holm
 from bathymetry.store.folder import is_output_folder, output_folder
 from bathymetry.store.results import RESULT, OutdatedError, read_results
@@ -86,7 +86,7 @@ def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[J
     preferred = sections.common_first(runs)
     _compare(shown, preferred)
     claims = tuple(claim for one in shown for claim in one.section.claims)
-    put(out / CLAIMS_FILE, _json([stored.claim_fields(claim) for claim in claims]))
+    put(out / CLAIMS_FILE, _json([page_json.claim_fields(claim) for claim in claims]))
     sources = {one.section.name: {n: one.attributes[n] for n in _PROVENANCE if n in one.attributes} for one in shown}
     put(out / PROVENANCE_FILE, _json(sources))
     for one in shown:
@@ -133,7 +133,7 @@ def _store(folder: Path, one: _Shown) -> None:
     for path in [*(folder / FIGURES).glob("figure-*.svg"), *(folder / FIGURES).glob("figure-*.png")]:
         if path not in written:  # a figure of an earlier run with other settings
             path.unlink(missing_ok=True)
-    stored.write_section(folder, one.section, one.attributes["settings"], files)
+    page_json.write_section(folder, one.section, one.attributes["settings"], files)
 
 
 def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
@@ -156,7 +156,7 @@ def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], li
 
 def _one(folder: Path, named: Mapping[str, type[Study]]) -> _Shown:
     """Judge and draw one study's results as far as that can be done; take the rest from the page before."""
-    before = stored.read_section(folder)
+    before = page_json.read_section(folder)
     try:
         results = read_results(folder / RESULT)
     except StorageError as error:

@@ -13,8 +13,8 @@ from bathymetry.claims.judging import Judged, ReferenceVerdict
 from bathymetry.core.errors import StorageError
 from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
-from bathymetry.execution.run import OUT, StudyRun
-from bathymetry.execution.stored import understood
+from bathymetry.execution.load_study import understood
+from bathymetry.execution.study_run import OUT, StudyRun
 from bathymetry.store.results import others
 from bathymetry.studies import Study
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, shown

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Real
 from scipy import optimize, stats
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.stats.checks import confidence_level, instance, numbers
+from bathymetry.stats.validation import confidence_level, instance, numbers
 from bathymetry.stats.verdict import CONFIDENCE
 
 Array = Float[np.ndarray, "*shape"]

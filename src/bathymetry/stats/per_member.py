@@ -8,8 +8,8 @@ from jaxtyping import Float, Real
 from scipy import stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import instance, numbers
 from bathymetry.stats.intervals import IDENTITY, Transform
+from bathymetry.stats.validation import instance, numbers
 
 
 def paired_difference(

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats.checks import number
+from bathymetry.stats.validation import number
 from bathymetry.stats.wording import count_of_members, p_value
 
 Kind = Literal["majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists"]

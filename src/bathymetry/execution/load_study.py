@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bathymetry.core.errors import InputError, StorageError, path_of
 from bathymetry.core.showing import joined
-from bathymetry.execution.run import StudyRun, put_together
+from bathymetry.execution.study_run import StudyRun, put_together
 from bathymetry.execution.work import compare
 from bathymetry.store.results import RESULT, read_results
 from bathymetry.studies import Study, find

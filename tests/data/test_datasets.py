@@ -7,8 +7,8 @@ import torch
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.data import catalogue, fetch, subset
-from bathymetry.data.catalogue import available
+from bathymetry.data import datasets, fetch, subset
+from bathymetry.data.datasets import available
 from data import files
 
 
@@ -16,9 +16,9 @@ from data import files
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("BATHYMETRY_DATA", raising=False)
-    catalogue._strokes.cache_clear()
+    datasets._strokes.cache_clear()
     yield tmp_path
-    catalogue._strokes.cache_clear()
+    datasets._strokes.cache_clear()
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def few_strokes(monkeypatch):
         drawn.append(seed)
         return bm.data.strokes(seed, 30, 10)
 
-    monkeypatch.setattr(catalogue, "strokes", draw)
+    monkeypatch.setattr(datasets, "strokes", draw)
     return drawn
 
 
@@ -61,7 +61,7 @@ def test_a_changed_file_is_read_again(places):
 
 def test_auto_draws_strokes_without_mnist_and_caches_them(few_strokes):
     first = bm.load("auto")
-    catalogue._strokes.cache_clear()
+    datasets._strokes.cache_clear()
     again = bm.load("auto")
     assert first.name == again.name == "strokes"
     assert first.digest == again.digest
@@ -71,10 +71,10 @@ def test_auto_draws_strokes_without_mnist_and_caches_them(few_strokes):
 
 def test_damaged_drawings_are_drawn_again(few_strokes):
     digest = bm.load("strokes").digest
-    path = catalogue._strokes_file(0)
+    path = datasets._strokes_file(0)
     for content in (b"", path.read_bytes()[:200]):
         path.write_bytes(content)
-        catalogue._strokes.cache_clear()
+        datasets._strokes.cache_clear()
         assert bm.load("strokes").digest == digest
     assert few_strokes == [0, 0, 0]
 
@@ -161,10 +161,10 @@ def mirrors(places, monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=places / "web"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setitem(catalogue.PUBLISHED, "tiny", ())
+    monkeypatch.setitem(datasets.PUBLISHED, "tiny", ())
     for path in right.iterdir():
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setitem(catalogue.HASHES, f"tiny/{path.name}", f"sha256:{digest}")
+        monkeypatch.setitem(datasets.HASHES, f"tiny/{path.name}", f"sha256:{digest}")
     address = f"http://127.0.0.1:{server.server_port}"
     yield {"right": f"{address}/right/", "wrong": f"{address}/wrong/", "none": f"{address}/none/", "folder": right}
     server.shutdown()
@@ -185,6 +185,6 @@ def test_a_failed_download_stores_nothing(mirrors, places):
 
 
 def test_every_published_data_set_has_two_mirrors_or_more():
-    for name, mirrors in catalogue.PUBLISHED.items():
+    for name, mirrors in datasets.PUBLISHED.items():
         assert len({mirror.split("/")[2] for mirror in mirrors}) == len(mirrors) >= 2
-        assert sum(file.startswith(f"{name}/") for file in catalogue.HASHES) == 4
+        assert sum(file.startswith(f"{name}/") for file in datasets.HASHES) == 4

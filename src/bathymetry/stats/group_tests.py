@@ -1,4 +1,4 @@
-"""The seven rules: each judges arrays of one number or boolean per member that `claims.rules` has checked.
+"""The test of each rule: arrays of one number or boolean per member, which `claims.rules` has checked, to one part.
 
 Mann and Whitney's exact test (1947, Annals of Mathematical Statistics 18:50) decides comparisons of groups, in which
 members that never got there (infinite) or diverged (NaN) rank last.
@@ -15,7 +15,6 @@ from scipy import stats
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.stats.checks import numbers
 from bathymetry.stats.intervals import (
     IDENTITY,
     NO_INTERVAL,
@@ -26,6 +25,7 @@ from bathymetry.stats.intervals import (
     t_interval,
     t_tails,
 )
+from bathymetry.stats.validation import numbers
 from bathymetry.stats.verdict import (
     CONFIDENCE,
     CORRELATION_MEMBERS,
