@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bathymetry as bm
-from bathymetry.execution import run
+from bathymetry.execution import study_run
 from bathymetry.execution.study_run import train_chunk
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
@@ -52,7 +52,7 @@ def interrupted(out, study=STUDY, members=MEMBERS, steps=13):
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "CHECKPOINT_EVERY", 0.0)
+        patch.setattr(study_run, "CHECKPOINT_EVERY", 0.0)
         patch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
         with pytest.raises(Stopped):
             train_chunk(study, 0, name_of(study), members, out, stop)

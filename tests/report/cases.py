@@ -125,11 +125,11 @@ def figures_of_every_kind() -> tuple[Figure, ...]:
 def section(name: str, figures: tuple[Figure, ...], question: str = "Do deep networks fit better?") -> StudySection:
     return StudySection(
         name=name,
-        part="Part 1: depth",
+        chapter="Part 1: depth",
         question=question,
         about="Three networks of about 750 parameters.",
         reading="Each faint line is one member, the strong one their mean.",
-        findings=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
+        main_findings=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
         figures=figures,
         claims=claims(name),
         settings={"epochs": 1_500, "networks": NETWORKS},
@@ -158,9 +158,9 @@ def hostile_report() -> Report:
         (HOSTILE,),
         (
             StudySection(
-                "depth-function", part=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE, findings=(HOSTILE,),
-                figures=(hostile_figure(),), claims=claims("x"), settings={HOSTILE: HOSTILE}, code=HOSTILE,
-                warnings=(HOSTILE,),
+                "depth-function", chapter=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE,
+                main_findings=(HOSTILE,), figures=(hostile_figure(),), claims=claims("x"),
+                settings={HOSTILE: HOSTILE}, code=HOSTILE, warnings=(HOSTILE,),
             ),
         ),
         {HOSTILE: HOSTILE},

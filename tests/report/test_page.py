@@ -351,7 +351,7 @@ def test_chance_and_adjustment_are_spoken_of(html):
 def test_a_verdict_that_chance_could_do_among_so_many_has_a_lighter_mark_and_calm_words(html):
     row = html[html.index("all networks converge</th>") :]
     row = row[: row.index("</tr>")]
-    assert 'class="badge contradicted light"' in row
+    assert 'class="badge contradicted lost"' in row
     assert "Contradicted at 5\u00a0%; not significant after Holm correction." in row
     assert '2</strong> <span class="of-these">(not significant after Holm correction)' in html
 

@@ -104,11 +104,11 @@ def test_the_study_of_the_tutorial_trains_the_same_chunk_in_a_spawned_process(tm
     study = find(tutorial(tmp_path)).preset("smoke", members=3, epochs=3)
     (first, second), _ = (compare(tmp_path, study.planned).ensembles, None)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        there = pool.submit(train_chunk, study, 0, first.name, range(3), tmp_path / "there").result()
-    here = train_chunk(study, 0, first.name, range(3), tmp_path / "here")
+        there = pool.submit(train_chunk, study, 0, first.config_hash, range(3), tmp_path / "there").result()
+    here = train_chunk(study, 0, first.config_hash, range(3), tmp_path / "here")
     assert there.record.drop_attrs().identical(here.record.drop_attrs())
     with pytest.raises(StorageError, match="code or data differ"):
-        train_chunk(study, 0, second.name, range(3), tmp_path / "here")
+        train_chunk(study, 0, second.config_hash, range(3), tmp_path / "here")
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_figures_and_main_findings_say_their_numbers():
     drawn = FULL.draw(results)
     assert [one.name for _, one in drawn] == ["05-training-loss", "06-accuracy"]
     assert [panel.title for panel in drawn[1][1].panels] == ["Training accuracy", "Test accuracy"]
-    test, train, lowest = FULL.summary(results, drawn)
+    test, train, lowest = FULL.main_findings(results, drawn)
     assert test == drawn[1][1].finding
     assert test.startswith("After 120 epochs the mean test accuracy is 95.50 % (shallow, 95.50–95.51 %)")
     assert train.startswith("After 120 epochs the mean training accuracy is 97.00 % (shallow, 97.00–97.01 %), 98.00 %")

@@ -90,11 +90,11 @@ def test_a_member_that_diverged_has_a_line_that_is_not_a_number(monkeypatch):
 
 def test_the_figures_are_drawn(run):
     assert [one.number for one in run.figures] == [15, None, None, None]
-    assert len(run.seen) == 3
+    assert len(run.main_findings) == 3
 
 
 def test_a_barrier_is_named_above_the_line_because_above_the_mean_even_a_slope_has_one(run):
-    words = next(sentence for sentence in run.seen if "barrier" in sentence)
+    words = next(sentence for sentence in run.main_findings if "barrier" in sentence)
     rise = run.results["main/barrier"].median("member").sel(quantity="loss, line", pairing="independent")
     assert f"above the straight line between the ends: {number(float(rise))} for independent, " in words
-    assert "(rate 0.001)" in run.seen[0]
+    assert "(rate 0.001)" in run.main_findings[0]

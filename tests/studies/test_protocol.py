@@ -119,4 +119,4 @@ def test_a_claim_that_is_not_tested_has_no_parts_and_no_p_and_says_why():
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_the_table_of_shipped_studies_says_what_the_classes_say(study):
     entry = SHIPPED[study.name]
-    assert (entry.where, entry.part, entry.question) == (study.where, study.part, study.question)
+    assert (entry.location, entry.chapter, entry.question) == (study.location, study.chapter, study.question)

@@ -62,7 +62,7 @@ def test_a_small_run_has_the_datasets_of_the_schema(tmp_path):
     assert long["projection"].sizes["snapshot"] == 61
     assert long["within_share"].values == pytest.approx(1)
     assert [figure.number for figure in run.figures][:2] == [7, 8]
-    assert len(run.seen) == 3
+    assert len(run.main_findings) == 3
 
 
 def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_the_same(tmp_path):
@@ -72,7 +72,7 @@ def test_where_every_member_diverges_there_is_no_plane_and_the_page_is_made_all_
     assert np.isnan(results["projection"]).all()
     assert np.isnan(results["plane_loss"]).all()
     assert [len(figure.panels) for figure in run.figures] == [2, 2, 2, 2, 2]
-    assert "unknown" in run.seen[1]
+    assert "unknown" in run.main_findings[1]
     assert {claim.verdict.decision for claim in run.claims} <= {"undecided", "not tested"}
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from bathymetry.claims.rules import Evidence, Rule
 from bathymetry.stats import Verdict
-from bathymetry.stats.verdict import Decision, combine, doubt, not_run
+from bathymetry.stats.verdict import Decision, combine, not_run, significance_level
 
 ClaimMethod = TypeVar("ClaimMethod", bound=Callable[..., Evidence | tuple[Evidence, str]])
 
@@ -76,10 +76,10 @@ class Judged:
     reference: ReferenceVerdict | None = None  # where it says otherwise than this run
 
     @property
-    def light(self) -> bool:
+    def lost_by_holm(self) -> bool:
         """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
         decided = self.verdict.decision in ("supported", "contradicted")
-        return decided and (self.p_holm or 0.0) > doubt()
+        return decided and (self.p_holm or 0.0) > significance_level()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Judged:
         reason, remarks = self.verdict.reason.rstrip("."), list[str]()
         if reason and reason.lower() not in self.finding.lower():
             remarks.append(f"{reason[0].upper()}{reason[1:]}.")
-        if self.light:
+        if self.lost_by_holm:
             remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
         return tuple(remarks)
 

@@ -28,11 +28,11 @@ class ListCommand:
 
 def list_(arguments: list[str]) -> None:
     parse(ListCommand, "list", arguments)
-    part = ""
+    chapter = ""
     for name, study in entries().items():
-        if study.part != part:
-            say(f"\n{study.part}" if part else study.part)
-            part = study.part
+        if study.chapter != chapter:
+            say(f"\n{study.chapter}" if chapter else study.chapter)
+            chapter = study.chapter
         say(f"  {name:<22} {study.question}")
 
 

@@ -69,7 +69,8 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
         for study in [find(one) for one in entries()] if name == "all" else [find(name)]:
             other = found.setdefault(study.name, study)
             if other is not study:
-                raise InputError("study", name, f"{other.where} is called {study.name} too; run one of them at a time")
+                remedy = f"{other.location} is called {study.name} too; run one of them at a time"
+                raise InputError("study", name, remedy)
     return list(found.values())
 
 

@@ -23,7 +23,7 @@ from bathymetry.execution.work import Task, Work, compare, training_seconds
 from bathymetry.store import chunks
 from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
 from bathymetry.store.folder import output_folder, provenance
-from bathymetry.store.results import RESULT, set_apart, write_results
+from bathymetry.store.results import RESULT, keep_earlier_result, write_results
 from bathymetry.studies import JointMeasurement, Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, Groups, PlannedEnsemble
 from bathymetry.training import Measurement, Trained, TrainingConfig, TrainingState, train
@@ -54,7 +54,7 @@ class StudyRun:
     @property
     def found_as(self) -> str:
         """The name or file under which the study is found again."""
-        return self.study.where if self.study.where.endswith(".py") else self.study.name
+        return self.study.location if self.study.location.endswith(".py") else self.study.name
 
     @cached_property
     def claims(self) -> Judgements:
@@ -72,9 +72,9 @@ class StudyRun:
         return Figures(one for _, one in self.drawn)
 
     @cached_property
-    def seen(self) -> Sequence[str]:
-        """The main findings."""
-        return self.study.summary(self.results, self.drawn)
+    def main_findings(self) -> Sequence[str]:
+        """The main findings, a sentence each."""
+        return self.study.main_findings(self.results, self.drawn)
 
     def networks(self, group: str = MAIN, **coordinates: Coordinate) -> list[nn.Module]:
         """Read the trained networks of one ensemble.
@@ -95,11 +95,11 @@ class StudyRun:
             remedy = "its running statistics are not stored; expected a network without, or bm.train"
             raise InputError("networks", f"{type(modules[0]).__name__} with {kept[0] or 'normalisation'}", remedy)
         last = chunk.snapshots[max(chunk.snapshots)]
-        for place, module in enumerate(modules):
+        for member, module in enumerate(modules):
             own = dict(module.to(config.dtype).named_parameters())
             with torch.no_grad():
                 for name, values in last.items():
-                    own[name].copy_(torch.from_numpy(values[place]))
+                    own[name].copy_(torch.from_numpy(values[member]))
             module.eval()
         return modules
 
@@ -174,10 +174,10 @@ def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
                 progress.advance(label, begun + share * seconds)
 
             report(0.0)
-            task.add(train_chunk(study, task.place, task.name, members, out, report, progress.say))
+            task.add(train_chunk(study, task.index, task.config_hash, members, out, report, progress.say))
             done, trained = done + seconds, trained + 1
     except KeyboardInterrupt as stopped:
-        begun_too = any(checkpoint_path(chunk_path(out, task.name, members)).exists() for task, members in todo)
+        begun_too = any(checkpoint_path(chunk_path(out, task.config_hash, members)).exists() for task, members in todo)
         checkpoint = ", and a checkpoint of the training under way" if begun_too else ""
         stored = f"{trained} of the {len(todo)} chunks of {study.name} that were to be trained"
         stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
@@ -193,8 +193,8 @@ def _label(task: Task, members: range) -> str:
 
 def train_chunk(
     study: Study,
-    place: int,
-    name: str,
+    index: int,
+    planned_hash: str,
     members: range,
     out: Path,
     progress: Callable[[float], None] | None = None,
@@ -202,18 +202,18 @@ def train_chunk(
 ) -> Chunk:
     """Train members of one ensemble of a study's plan, whose config has this hash there, and store them.
 
-    All arguments can be sent to another process: a study travels as the place of its class and its settings.
+    All arguments can be sent to another process: a study travels as the location of its class and its settings.
     """
-    config = study.planned.ensembles[place].config
+    config = study.planned.ensembles[index].config
     description = config.description()
-    if config_hash(description) != name:
+    if config_hash(description) != planned_hash:
         cause = (
             "code or data differ, or a function changes a global value that it reads: keep such a value in the function"
         )
-        raise StorageError(f"Ensemble {place} of {study.name} has another config than planned ({cause}).")
+        raise StorageError(f"Ensemble {index} of {study.name} has another config than planned ({cause}).")
     with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
         begun = time.perf_counter()
-        left = checkpoint_path(chunk_path(out, name, members))
+        left = checkpoint_path(chunk_path(out, planned_hash, members))
         trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
         machine = {**provenance(study.device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
         snapshots = {
@@ -221,7 +221,7 @@ def train_chunk(
             for epoch, parameters in trained.snapshots.items()
         }
         chunk = Chunk(members, trained.record, snapshots, machine)
-        chunks.save(out, name, description, chunk)
+        chunks.save(out, planned_hash, description, chunk)
         left.unlink(missing_ok=True)
     return chunk
 
@@ -271,7 +271,7 @@ def put_together(study: Study, work: Work, out: Path, say: Say = lambda _: None)
         planned = task.planned
         if isinstance(planned, PlannedEnsemble):
             chunk = task.chunk(out)
-            ranges.setdefault(task.name, []).append([task.members.start, task.members.stop])
+            ranges.setdefault(task.config_hash, []).append([task.members.start, task.members.stop])
         else:
             if task.missing:
                 of = [ensembles[id(one)].chunk(out) for one in planned.of]
@@ -294,7 +294,7 @@ def put_together(study: Study, work: Work, out: Path, say: Say = lambda _: None)
         "provenance": dict(provenance(study.device)),
     }
     path = out / study.name / RESULT
-    if moved := set_apart(path, results.attrs):
+    if moved := keep_earlier_result(path, results.attrs):
         say(moved)
     write_results(path, results)
     return run
@@ -350,5 +350,5 @@ def _measure(joint: JointMeasurement, task: Task, of: Sequence[Chunk], out: Path
         record = joint.function(of)
     machine = {**provenance(device), "seconds": time.perf_counter() - begun}
     chunk = Chunk(task.members, record, {}, machine)
-    chunks.save(out, task.name, task.description, chunk)
+    chunks.save(out, task.config_hash, task.description, chunk)
     return chunk

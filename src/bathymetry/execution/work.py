@@ -17,8 +17,8 @@ class Task:
     """An ensemble or joint measurement of a plan, with what is stored of it."""
 
     planned: PlannedEnsemble | JointMeasurement
-    place: int  # in the plan
-    name: str  # hash of the description
+    index: int  # in the plan
+    config_hash: str  # by which its chunks are known
     description: Description
     members: range
     chunks: dict[range, Chunk]  # read and verified; several tasks of one name share them
@@ -36,7 +36,7 @@ class Task:
 
     def chunk(self, out: Path) -> Chunk:
         """All members in one chunk."""
-        return assembled(out, self.name, self.members, self.chunks)
+        return assembled(out, self.config_hash, self.members, self.chunks)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
     found: dict[str, tuple[dict[range, Chunk], list[range]]] = {}
     damaged: list[str] = []
 
-    def task(planned: PlannedEnsemble | JointMeasurement, place: int, description: Description, members: range) -> Task:
+    def task(planned: PlannedEnsemble | JointMeasurement, index: int, description: Description, members: range) -> Task:
         name = config_hash(description)
         verified: dict[range, Chunk] = {}
         if name not in found:
@@ -108,18 +108,18 @@ def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
         chunks, have = found[name]
         lacking = missing(have, members) if isinstance(planned, PlannedEnsemble) else [members] * (members not in have)
         have.extend(lacking)  # two ensembles of one config are trained once
-        made = Task(planned, place, name, description, members, chunks, tuple(lacking), name in with_parameters)
+        made = Task(planned, index, name, description, members, chunks, tuple(lacking), name in with_parameters)
         for chunk in verified.values():
             made.add(chunk)
         return made
 
-    def joint_task(joint: JointMeasurement, place: int) -> Task:
+    def joint_task(joint: JointMeasurement, index: int) -> Task:
         of = [{"config": names[id(one)], "members": describe(one.members)} for one in joint.of]
         description = describe({"joint measurement": joint.function, "of": of})
-        return task(joint, place, description, joint.of[0].members)
+        return task(joint, index, description, joint.of[0].members)
 
-    ensembles = [task(one, place, descriptions[id(one)], one.members) for place, one in enumerate(plan.ensembles)]
-    joints = [joint_task(one, place) for place, one in enumerate(plan.joints)]
+    ensembles = [task(one, index, descriptions[id(one)], one.members) for index, one in enumerate(plan.ensembles)]
+    joints = [joint_task(one, index) for index, one in enumerate(plan.joints)]
     return Work(tuple(ensembles), tuple(joints), tuple(damaged))
 
 

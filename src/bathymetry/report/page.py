@@ -216,12 +216,12 @@ def _scale(kind: Kind, parts: Sequence[Part]) -> tuple[float, float, float | Non
 def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
     """Count the verdicts, in the order in which a reader wants them, and those that Holm's correction undoes."""
     by_decision = {one: [claim for claim in claims if claim.verdict.decision == one] for one in _SYMBOLS}
-    return [(one, len(same), sum(claim.light for claim in same)) for one, same in by_decision.items() if same]
+    return [(one, len(same), sum(claim.lost_by_holm for claim in same)) for one, same in by_decision.items() if same]
 
 
 def _too_few(claims: Sequence[Judged]) -> int | None:
     """Find the fewest members that all agree and still are too few for a verdict among so many claims."""
-    verdicts = [claim.verdict for claim in claims if claim.verdict.kind == "majority" and claim.light]
+    verdicts = [claim.verdict for claim in claims if claim.verdict.kind == "majority" and claim.lost_by_holm]
     return min((one.members for one in verdicts if one.p == 2.0 ** (1 - one.members)), default=None)
 
 

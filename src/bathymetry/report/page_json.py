@@ -27,7 +27,7 @@ CLAIMS_FILE = "claims.json"
 PROVENANCE_FILE = "provenance.json"
 FIGURES = "figures"
 _FORMAT = 1
-_WORDS = ("question", "part", "about", "reading")
+_WORDS = {"question": "question", "part": "chapter", "about": "about", "reading": "reading"}  # as stored, and here
 _OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary")
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
@@ -47,8 +47,9 @@ def write_section(
         for figure in section.figures
     ]
     content = plain(
-        {"format": _FORMAT, "name": section.name, "seen": section.findings, "settings": settings, "figures": figures}
-        | {name: getattr(section, name) for name in _WORDS}
+        {"format": _FORMAT, "name": section.name, "settings": settings, "figures": figures}
+        | {"seen": section.main_findings}
+        | {stored: getattr(section, name) for stored, name in _WORDS.items()}
         | {"claims": [claim_fields(claim) for claim in section.claims]}
     )
     stored = {"digest": digest(canonical(content)), "content": content}
@@ -83,11 +84,11 @@ def read_section(folder: Path) -> StudySection:
     except StorageError as error:
         notes.append(str(error))
     pictures = [_picture(folder, _mapping(one), notes) for one in _list(content.get("figures"))]
-    words: dict[str, Any] = {name: _text(content[name]) for name in _WORDS if name in content}
+    words: dict[str, Any] = {name: _text(content[stored]) for stored, name in _WORDS.items() if stored in content}
     return StudySection(
         folder.name,
         **words,
-        findings=tuple(map(_text, _list(content.get("seen")))),
+        main_findings=tuple(map(_text, _list(content.get("seen")))),
         claims=tuple(_claim(_mapping(one), folder.name) for one in _list(content.get("claims"))),
         pictures=tuple(one for one in pictures if one is not None),
         settings=_mapping(content.get("settings")),

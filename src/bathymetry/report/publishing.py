@@ -69,7 +69,7 @@ def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tupl
         shown, unread = _read(out, named)
         for name, study in named.items():
             if name not in {one.section.name for one in shown}:
-                raise InputError("study", study.where, f"{out} holds no results of the study {name} that it defines")
+                raise InputError("study", study.location, f"{out} holds no results of the study {name} that it defines")
         if not shown:
             remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
             raise InputError("folder", out, remedy)
@@ -215,9 +215,9 @@ def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
 
     claims = made("verdicts", lambda: tuple(run.claims), before.claims, before.claims)
     figures = made("figures", lambda: tuple(run.figures), before.figures, before.pictures)
-    main = made("summary", lambda: tuple(run.seen), before.findings, before.findings)
+    main = made("main findings", lambda: tuple(run.main_findings), before.main_findings, before.main_findings)
     section = sections.section_of(run)
-    section = replace(section, claims=claims, figures=figures, findings=main, warnings=(*words, *section.warnings))
+    section = replace(section, claims=claims, figures=figures, main_findings=main, warnings=(*words, *section.warnings))
     if failures and not figures:
         section = replace(section, pictures=before.pictures)
     return _Shown(section, run.results.attrs, run, failures)

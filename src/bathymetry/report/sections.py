@@ -39,11 +39,11 @@ class StudySection:
     """One study: its question and all that answers it. It is stored, so that a later page can show it again."""
 
     name: str  # "depth-function"
-    part: str = "Shown as stored"  # or "Part 1: depth"
+    chapter: str = "Shown as stored"  # or "Part 1: depth"
     question: str = ""
     about: str = ""  # what it measures
     reading: str = ""  # how to read its charts
-    findings: tuple[str, ...] = ()  # the main ones, sentence by sentence
+    main_findings: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     claims: tuple[Judged, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class StudySection:
 def section_of(run: StudyRun) -> StudySection:
     """A study's section, without what is judged and drawn."""
     study = run.study
-    words = {name: getattr(study, name) for name in ("name", "part", "question", "about", "reading")}
+    words = {name: getattr(study, name) for name in ("name", "chapter", "question", "about", "reading")}
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
     return StudySection(**words, settings=study.model_dump(), warnings=warnings)
 

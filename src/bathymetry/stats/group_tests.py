@@ -35,9 +35,9 @@ from bathymetry.stats.verdict import (
     Part,
     agreeing,
     decision_of,
-    doubt,
     is_clear,
     side_of,
+    significance_level,
 )
 from bathymetry.stats.wording import count_of_members, described, percent, percent_range, with_p
 
@@ -335,7 +335,7 @@ def correlation(
     if members >= 3 and not constant:
         estimate = float(stats.spearmanr(x, y).statistic)
         drawn = _resampled(x, y)
-        low, high = np.quantile(drawn, [doubt() / 2, 1 - doubt() / 2])
+        low, high = np.quantile(drawn, [significance_level() / 2, 1 - significance_level() / 2])
         interval = (float(low), float(high))
         if p is not None:
             tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))

@@ -87,12 +87,12 @@ class Verdict:
         return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
-def doubt(confidence: float = CONFIDENCE) -> float:
+def significance_level(confidence: float = CONFIDENCE) -> float:
     return round(1 - confidence, 12)  # not 0.050000000000000044
 
 
 def is_clear(p: float | None, confidence: float = CONFIDENCE) -> bool:
-    return p is not None and p < doubt(confidence)
+    return p is not None and p < significance_level(confidence)
 
 
 def decision_of(p: float | None, direction: Direction, confidence: float = CONFIDENCE) -> Decision:
@@ -195,7 +195,7 @@ def _limit_of_a_majority(parts: Sequence[Part]) -> list[str]:
     smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
     if members < MINIMUM_MEMBERS or is_clear(count * smallest):
         return []
-    numbers = f"{count} × {smallest:.2g} is above {doubt():g}"
+    numbers = f"{count} × {smallest:.2g} is above {significance_level():g}"
     return [f"with {members} members a majority over {count} parts cannot be contradicted ({numbers})"]
 
 

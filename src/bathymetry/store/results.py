@@ -95,7 +95,7 @@ def _check_inside(body: bytes) -> None:
         raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
 
 
-def set_apart(path: Path, attributes: Mapping[Any, Any]) -> str:
+def keep_earlier_result(path: Path, attributes: Mapping[Any, Any]) -> str:
     """Rename the result at a path if one with these attributes would not contain all of it; say where it is now."""
     if not os.path.lexists(path):
         return ""

@@ -77,7 +77,7 @@ class FigureMark:
     number: int | Mapping[str, int] | None
     groups: tuple[str, ...]
     each: str | None
-    key: bool
+    main_finding: bool  # whether its sentence is a main finding of the study
 
     @property
     def words(self) -> str:
@@ -94,7 +94,7 @@ def figure(
     number: int | Mapping[str, int] | None = None,
     group: str | tuple[str, ...] = MAIN,
     each: str | None = None,
-    key: bool = False,
+    main_finding: bool = False,
 ) -> Callable[[FigureMethod], FigureMethod]:
     """Mark a method of a study as a figure. Its name is the figure's.
 
@@ -106,7 +106,7 @@ def figure(
         number: Its number in the homework report; with `each`, by value.
         group: The group of the results, or several, each an argument of the method.
         each: A coordinate; one figure is drawn for each of its values.
-        key: Whether its sentence is among the first of the study.
+        main_finding: Whether its sentence is one of the main findings of the study.
 
     Returns:
         A decorator that returns the method itself.
@@ -115,7 +115,7 @@ def figure(
 
     def mark(method: FigureMethod) -> FigureMethod:
         words = reading or " ".join((method.__doc__ or "").split())
-        method.__dict__["mark"] = FigureMark(method.__name__, title, words, number, groups, each, key)
+        method.__dict__["mark"] = FigureMark(method.__name__, title, words, number, groups, each, main_finding)
         return method
 
     return mark
@@ -139,10 +139,10 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]  # from the class's name unless given
-    where: ClassVar[str]  # module:class, or the path of a file: by this and its settings other processes know it
+    location: ClassVar[str]  # module:class, or the path of a file: by this and its settings other processes know it
     question: ClassVar[str]
     about: ClassVar[str]
-    part: ClassVar[str] = "Studies of your own"
+    chapter: ClassVar[str] = "Studies of your own"
     reading: ClassVar[str] = (
         "Each faint line or dot is one member, the strong line their mean on the axis's own scale, its band the "
         "pointwise 95 % interval."
@@ -150,7 +150,7 @@ class Study(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
     protocol_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
-    free: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # settings such claims do not depend on
+    ignored_by_claims: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # by absolute ones
 
     members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="decides every start, order and draw")
@@ -222,15 +222,15 @@ class Study(BaseModel):
         return type(self).model_validate({**self.model_dump(), **(update or {})})
 
     def __reduce__(self) -> Any:
-        """Travel as the place of the class and the settings as JSON: without data or a module that exists only here."""
-        return _found, (self.where, self.model_dump_json())
+        """Travel as the class's location and the settings as JSON: without data or a module that exists only here."""
+        return _found, (self.location, self.model_dump_json())
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         words = inspect.cleandoc(cls.__doc__ or cls.__name__)
         own = vars(cls)
         cls.name = own.get("name", re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower())
-        cls.where = own.get("where", f"{cls.__module__}:{cls.__qualname__}")
+        cls.location = own.get("location", f"{cls.__module__}:{cls.__qualname__}")
         cls.question = own.get("question", words.partition("\n")[0])
         cls.about = own.get("about", " ".join(words.partition("\n")[2].split()))
         for field, info in cls.model_fields.items():
@@ -311,7 +311,8 @@ class Study(BaseModel):
 
     def departure(self, results: xr.DataTree) -> str:
         """Say what a claim about the protocol's data and schedule needs and what this run had instead."""
-        usual, ignored = self.preset("full"), self.free | ({"data"} if self.protocol_data else set())
+        ignored = self.ignored_by_claims | ({"data"} if self.protocol_data else set())
+        usual = self.preset("full")
         fields = [one for one in type(self).model_fields if one not in ignored]
         differing = [one for one in fields if getattr(self, one) != getattr(usual, one)]
         needed, had = ([setting(field, getattr(one, field)) for field in differing] for one in (usual, self))
@@ -320,9 +321,9 @@ class Study(BaseModel):
             had.insert(0, joined(list(results.attrs["data"])) or "other data")
         return f"the claim needs {joined(needed)}; this run used {joined(had)}" if needed else ""
 
-    def summary(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:  # noqa: ARG002
-        """The main findings: the sentences of the key figures."""
-        return tuple(one.finding for mark, one in drawn if mark.key)
+    def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:  # noqa: ARG002
+        """The main findings: the sentences of the figures marked so."""
+        return tuple(one.finding for mark, one in drawn if mark.main_finding)
 
     def draw(self, results: xr.DataTree) -> list[tuple[FigureMark, Figure]]:
         """Draw every figure, those with a number first."""
@@ -369,7 +370,7 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def _found(where: str, settings: str) -> Study:
+def _found(location: str, settings: str) -> Study:
     from bathymetry.studies.catalogue import find  # which finds what this file defines
 
-    return find(where).model_validate_json(settings)
+    return find(location).model_validate_json(settings)

@@ -109,7 +109,7 @@ class BatchSize(ImageStudy):
         ),
     }
     # claims with numbers choose the batch sizes that they are about, and are about equal epochs
-    free = ImageStudy.free | {"batch_sizes", "steps", "curvature_examples"}
+    ignored_by_claims = ImageStudy.ignored_by_claims | {"batch_sizes", "steps", "curvature_examples"}
     variables = {
         "batch_size": attrs("batch size", "log", "examples"),
         "sensitivity": attrs("sensitivity to the input", "log"),
@@ -203,7 +203,7 @@ class BatchSize(ImageStudy):
         way = {"supported": "falls too", "contradicted": "rises"}.get(part.decision, "neither clearly falls nor rises")
         return epochs, f"At equal steps it {way}: {part.finding or part.summary}."
 
-    @figure("Accuracy and sensitivity of the probabilities by batch size", number=16, key=True)
+    @figure("Accuracy and sensitivity of the probabilities by batch size", number=16, main_finding=True)
     def accuracy_and_sensitivity(self, r: xr.Dataset) -> Drawn:
         bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
         words = [f"{percent(one, 2)} with {one['batch'].item()} at {one['schedule'].item()}" for one in bests]
@@ -220,7 +220,7 @@ class BatchSize(ImageStudy):
     def _sensitivity(self, r: xr.Dataset, of: str) -> list[Panel]:
         return lines(r["sensitivity"].sel(of=of), "batch_size", "schedule", title=f"Sensitivity of the {of}")
 
-    @figure("Test accuracy and loss at equal epochs and at equal steps", key=True)
+    @figure("Test accuracy and loss at equal epochs and at equal steps", main_finding=True)
     def equal_steps(self, r: xr.Dataset) -> Drawn:
         accuracy, loss = (lines(r[of].sel(split="test"), "batch_size", "schedule") for of in ("accuracy", "loss"))
         reached = r["accuracy"].sel(matching="epochs", split="train").median("member").sortby("batch_size")
@@ -233,12 +233,12 @@ class BatchSize(ImageStudy):
             f"median training accuracy of {percent(reached[-1])}{hardly}."
         )
 
-    @figure("Sensitivity of the loss, the logits and the probabilities", key=True)
+    @figure("Sensitivity of the loss, the logits and the probabilities", main_finding=True)
     def sensitivities(self, r: xr.Dataset) -> Drawn:
         panels = lines(r["sensitivity"], "batch_size", "schedule", facet="of", height=240)
         return panels, self._change(r["sensitivity"].sel(of="loss"), "loss sensitivity")
 
-    @figure("Sharpness of the solutions by batch size", key=True)
+    @figure("Sharpness of the solutions by batch size", main_finding=True)
     def sharpness(self, r: xr.Dataset) -> Drawn:
         """On some training examples. Scaling one layer up and the next down changes no output, but all three."""
         values = r["sharpness"].where(r["sharpness"] > 0)

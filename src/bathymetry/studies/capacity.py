@@ -56,7 +56,13 @@ class Capacity(ImageStudy):
         ),
     }
     # no claim with a number is about the small-sample regime
-    free = ImageStudy.free | {"few_examples", "hidden", "label_noise", "few_members", "few_epochs"}
+    ignored_by_claims = ImageStudy.ignored_by_claims | {
+        "few_examples",
+        "hidden",
+        "label_noise",
+        "few_members",
+        "few_epochs",
+    }
 
     networks: Distinct[Networks] = Field(
         NETWORKS, min_length=LARGEST, description="hidden widths of each network, for example 2,5 4,8"
@@ -144,12 +150,12 @@ class Capacity(ImageStudy):
         gap = r["loss"].sel(split="test") - r["loss"].sel(split="train")
         return slopes(gap.assign_attrs(long_name="the gap on log parameters"), r["parameters"])
 
-    @figure("Loss by number of parameters", number=13, key=True)
+    @figure("Loss by number of parameters", number=13, main_finding=True)
     def loss_by_parameters(self, r: xr.Dataset) -> Drawn:
         """Both axes are logarithmic. The same number of epochs for every network."""
         return lines(r["loss"], "parameters", "split"), self._best(r["loss"])
 
-    @figure("Accuracy by number of parameters", number=14, key=True)
+    @figure("Accuracy by number of parameters", number=14, main_finding=True)
     def accuracy_by_parameters(self, r: xr.Dataset) -> Drawn:
         """The accuracy is on a logit axis, which has room for every step toward 100 %."""
         return lines(r["accuracy"], "parameters", "split"), self._best(r["accuracy"])
@@ -165,7 +171,7 @@ class Capacity(ImageStudy):
             return f"The largest network ({count:,} parameters) has the {what}, {shown}."
         return f"The network with {count:,} parameters has the {what}, {shown}; the largest ({largest:,}) has {end}."
 
-    @figure("Loss in the small-sample regime", group="regime", key=True)
+    @figure("Loss in the small-sample regime", group="regime", main_finding=True)
     def few_examples_loss(self, few: xr.Dataset) -> Drawn:
         """One hidden layer, trained for long on few images. Training loss is by the labels that were trained, test loss
         by the true ones.

@@ -22,13 +22,13 @@ if TYPE_CHECKING:  # the base class imports this module
 class Entry(NamedTuple):
     """A study in a list."""
 
-    where: str
-    part: str
+    location: str
+    chapter: str
     question: str
 
 
-_PARTS = ("Part 1: depth", "Part 2: optimisation", "Part 3: generalisation")
-_QUESTIONS = {  # by name, with the number of the part
+_CHAPTERS = ("Part 1: depth", "Part 2: optimisation", "Part 3: generalisation")
+_QUESTIONS = {  # by name, with the number of the chapter
     "depth-function": (1, "At equal parameters, do deep networks fit a function better than shallow ones?"),
     "depth-classification": (1, "At equal parameters, do deep networks classify images better than shallow ones?"),
     "trajectory": (2, "Where do the weights go while a network learns?"),
@@ -41,10 +41,10 @@ _QUESTIONS = {  # by name, with the number of the part
 }
 
 
-def _entry(name: str, part: int, question: str) -> Entry:
+def _entry(name: str, chapter: int, question: str) -> Entry:
     """The study depth-function is the class DepthFunction in depth_function.py."""
-    where = f"bathymetry.studies.{name.replace('-', '_')}:{name.title().replace('-', '')}"
-    return Entry(where, _PARTS[part - 1], question)
+    location = f"bathymetry.studies.{name.replace('-', '_')}:{name.title().replace('-', '')}"
+    return Entry(location, _CHAPTERS[chapter - 1], question)
 
 
 SHIPPED = {name: _entry(name, *known) for name, known in _QUESTIONS.items()}
@@ -57,8 +57,8 @@ def _offered() -> dict[str, str]:
 
 def entries() -> dict[str, Entry]:
     """The studies that have a name here: those that ship, then those of installed packages."""
-    others = {name: (where, _found(where)) for name, where in _offered().items()}
-    return SHIPPED | {name: Entry(where, one.part, one.question) for name, (where, one) in others.items()}
+    others = {name: (location, _found(location)) for name, location in _offered().items()}
+    return SHIPPED | {name: Entry(location, one.chapter, one.question) for name, (location, one) in others.items()}
 
 
 def find(name: str | Path) -> "type[Study]":
@@ -78,7 +78,7 @@ def find(name: str | Path) -> "type[Study]":
     name = str(name)
     if name.endswith(".py"):
         return _from_file(Path(name).absolute())
-    known = {name: one.where for name, one in SHIPPED.items()} | _offered()
+    known = {name: one.location for name, one in SHIPPED.items()} | _offered()
     if name in known or ":" in name:
         return _found(known.get(name, name))
     raise InputError("study", name.strip() or "nothing", _instead(name, list(known)))
@@ -95,14 +95,14 @@ def _instead(name: str, known: list[str]) -> str:
 
 
 @cache
-def _found(where: str) -> "type[Study]":
-    module, _, attribute = where.partition(":")
+def _found(location: str) -> "type[Study]":
+    module, _, attribute = location.partition(":")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError("study", where, f"it can't be imported ({first_line(error)})") from error
+        raise InputError("study", location, f"it can't be imported ({first_line(error)})") from error
     if not _is_study(found):
-        raise InputError("study", where, "expected a subclass of bathymetry.Study")
+        raise InputError("study", location, "expected a subclass of bathymetry.Study")
     return found  # type: ignore[no-any-return]
 
 
@@ -127,7 +127,7 @@ def _from_file(path: Path) -> "type[Study]":
     own = [one for one in vars(module).values() if _is_study(one) and one.__module__ == name]
     if len(own) != 1:
         raise InputError("study", path, f"expected one subclass of bathymetry.Study, found {len(own)}")
-    own[0].where = str(path)
+    own[0].location = str(path)
     return own[0]  # type: ignore[no-any-return]
 
 

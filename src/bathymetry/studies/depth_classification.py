@@ -38,13 +38,14 @@ class DepthClassification(ImageStudy):
     mini-batches. Loss and accuracy are means over the whole training and test sets after every epoch, for every member.
     """
 
-    part = "Part 1: depth"
+    chapter = "Part 1: depth"
     reading = f"{ImageStudy.reading} Accuracies are on a logit axis, which has room for every step toward 100 %."
     presets = {
         "quick": {"members": 6, "train_examples": 10_000, "test_examples": 5_000, "epochs": 30},
         "smoke": {"members": 6, "data": "digits", "epochs": 4},
     }
-    free = ImageStudy.free | {"networks"}  # claims with numbers name the networks that they are about
+    # claims with numbers name the networks that they are about
+    ignored_by_claims = ImageStudy.ignored_by_claims | {"networks"}
     variables = {"last_batch_loss": attrs("loss of the last mini-batch (cross-entropy)", "log")}
 
     networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of each network, for example 30 25,60,38")
@@ -158,7 +159,7 @@ class DepthClassification(ImageStudy):
         final = means(loss.isel(epoch=-1), "network")
         return panels, f"After {self.epochs} epochs the geometric mean of the training loss is {final}."
 
-    @figure("Training and test accuracy", number=6, key=True)
+    @figure("Training and test accuracy", number=6, main_finding=True)
     def accuracy(self, r: xr.Dataset) -> Drawn:
         """A logarithmic axis of epochs and logit axes of accuracy, each panel its own. Where a member gets everything
         right for an epoch its line leaves the panel, which reaches as far as the means' intervals.
@@ -184,10 +185,10 @@ class DepthClassification(ImageStudy):
             words.append(f"{percent(band.centre, 2)} ({name}, {100 * float(band.low):.2f}–{percent(band.high, 2)})")
         return f"After {int(last['epoch'])} epochs the mean {label(split)} accuracy is {joined(words)}."
 
-    def summary(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:
+    def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:
         r = results["main"].to_dataset()
         loss = r["loss"].sel(split="test").transpose("member", "network", "epoch")
         centres = loss[0].copy(data=stats.mean_interval(loss.values, 0, intervals.LOG).centre)
         lowest = listed(centres["epoch"][centres.argmin("epoch")], "network", "{:.0f}")
         best = f"The mean test loss is lowest at epoch {lowest}."
-        return (*super().summary(results, drawn), self._at_the_end(r, "train"), best)
+        return (*super().main_findings(results, drawn), self._at_the_end(r, "train"), best)

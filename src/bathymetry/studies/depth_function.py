@@ -66,9 +66,10 @@ class DepthFunction(FunctionStudy):
     the full batch, each many times. A member fits once its training loss is below 1 % of the target's variance.
     """
 
-    part = "Part 1: depth"
+    chapter = "Part 1: depth"
     presets = {"quick": {"members": 6}, "smoke": {"members": 6, "samples": 100, "epochs": 40}}
-    free = FunctionStudy.free | {"functions", "networks"}  # claims with numbers name those that they are about
+    # claims with numbers name the functions and networks that they are about
+    ignored_by_claims = FunctionStudy.ignored_by_claims | {"functions", "networks"}
     variables = {
         "prediction": attrs("prediction"),
         "target": attrs("true function"),
@@ -220,7 +221,7 @@ class DepthFunction(FunctionStudy):
         final = means(loss.isel(epoch=-1), "network")
         return panels, f"After {self.epochs:,} epochs the geometric mean of the training loss is {final}."
 
-    @figure("Predictions on {formula}", number={"arcsinh": 3, "cos": 4}, each="function", key=True)
+    @figure("Predictions on {formula}", number={"arcsinh": 3, "cos": 4}, each="function", main_finding=True)
     def prediction(self, r: xr.Dataset) -> Drawn:
         """One panel per network: its members, their mean with its interval, and the true function."""
         truth, formula = r["target"], r["formula"].item()
@@ -233,7 +234,7 @@ class DepthFunction(FunctionStudy):
         panels = predictions(shown, truth, facet="panel", truth_label=formula, domain=domain)
         return panels, f"The median error on {formula} is {errors}; a straight line explains {r2} % of the variance."
 
-    @figure("Epochs until each member fits", key=True)
+    @figure("Epochs until each member fits", main_finding=True)
     def epochs_to_fit(self, r: xr.Dataset) -> Drawn:
         """One dot per member that fits. A row in which a member never fits has no mean."""
         epochs = r["epochs_to_fit"]

@@ -48,7 +48,7 @@ def read_once() -> Iterator[None]:
 class ImageStudy(Study):
     """Networks that learn to tell classes apart."""
 
-    part = "Part 3: generalisation"
+    chapter = "Part 3: generalisation"
     protocol_data = "mnist"
     variables = {"loss": attrs("loss (cross-entropy)", "log")}
 

@@ -101,7 +101,7 @@ class GradientNorm(FunctionStudy):
     largest eigenvalue of the preconditioned Hessian, which Adam's stability threshold applies to.
     """
 
-    part = "Part 2: optimisation"
+    chapter = "Part 2: optimisation"
     presets = {"quick": {"members": 6}, "smoke": {"members": 6, "samples": 60, "epochs": 80}}
     variables = {
         "layer_gradient_norm": attrs("gradient norm (L2, one layer)", "log"),
@@ -171,7 +171,7 @@ class GradientNorm(FunctionStudy):
         found = f"After {int(r['epoch'].max()):,} epochs {words} is {centre(loss.isel(epoch=-1))}."
         return lines(loss, "epoch", height=260), found
 
-    @figure("Gradient norm by epoch", number=10, key=True)
+    @figure("Gradient norm by epoch", number=10, main_finding=True)
     def gradient_norm(self, r: xr.Dataset) -> Drawn:
         """Both axes are logarithmic; the norm is taken at the parameters at which Figure 9 has the loss. A spike is an
         epoch at which a member's norm exceeds three times its running median over 51 epochs.
@@ -199,7 +199,7 @@ class GradientNorm(FunctionStudy):
         alone = "its 95 % interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
         return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {others if close else alone}."
 
-    @figure("Largest eigenvalue of the preconditioned Hessian", key=True)
+    @figure("Largest eigenvalue of the preconditioned Hessian", main_finding=True)
     def preconditioned_eigenvalue(self, r: xr.Dataset) -> Drawn:
         """Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot by more
         each time. Where one member lies far from the others, the interval of the mean is wide on both sides.

@@ -195,7 +195,7 @@ class Interpolation(ImageStudy):
     def _at(self, values: xr.DataArray, alpha: float) -> xr.DataArray:
         return values.sel(alpha=alpha, method="nearest", drop=True)
 
-    @figure("Loss and accuracy between independent solutions", number=15, key=True)
+    @figure("Loss and accuracy between independent solutions", number=15, main_finding=True)
     def between_two_solutions(self, r: xr.Dataset) -> Drawn:
         """The loss is on a logarithmic axis, the accuracy a share of the examples. α = 0 and α = 1 are the two networks
         themselves.
@@ -211,7 +211,7 @@ class Interpolation(ImageStudy):
             f"{percent(first.median())} ({ends[0].label}) and {percent(second.median())} ({ends[1].label})."
         )
 
-    @figure("Training loss and test accuracy between independent, shared and aligned pairs", key=True)
+    @figure("Training loss and test accuracy between independent, shared and aligned pairs", main_finding=True)
     def pairings(self, r: xr.Dataset) -> Drawn:
         """Aligning permutes hidden units: each network computes the same function as before, but the line between the
         two networks is another.
@@ -244,7 +244,7 @@ class Interpolation(ImageStudy):
         panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
         return panels, f"Median barrier of training error above the line between the ends: {joined(words)} pairs."
 
-    @figure("Training loss from initialisation to solution", group="from_start", key=True)
+    @figure("Training loss from initialisation to solution", group="from_start", main_finding=True)
     def from_start(self, start: xr.Dataset) -> Drawn:
         """The straight line from a member's own initialisation to where training ended, on a logarithmic axis."""
         loss = start["loss"].sel(split="train", alpha=slice(-0.01, 1.01))

@@ -113,7 +113,7 @@ class MinimalRatio(FunctionStudy):
     the search stalls. Eigenvalues count as zero within a tolerance that follows from the precision.
     """
 
-    part = "Part 2: optimisation"
+    chapter = "Part 2: optimisation"
     reading = (
         "Each point is one member. It counts as critical when its gradient norm is below 1e-8 of that after training; "
         "members whose search stalled are counted, but left out of the claims."
@@ -210,7 +210,7 @@ class MinimalRatio(FunctionStudy):
         loss = xr.apply_ufunc(lambda one: float(f"{one:.6g}"), at["point_loss"], vectorize=True)
         return xr.Dataset({"loss": loss, "ratio": at["minimal_ratio"]})
 
-    @figure("Training loss and minimal ratio", number=11, key=True)
+    @figure("Training loss and minimal ratio", number=11, main_finding=True)
     def minimal_ratio(self, r: xr.Dataset) -> Drawn:
         """The ratio says what kind of point it is only where the gradient vanishes, as in the right panel; the points
         of the left panel are not critical. Points may cover one another.
@@ -227,7 +227,7 @@ class MinimalRatio(FunctionStudy):
         words = f"Critical points: {found}; {plateau} of them have the loss of a constant output, {number(constant)}."
         return panels, words
 
-    @figure("Positive, zero and negative eigenvalues at critical points", key=True)
+    @figure("Positive, zero and negative eigenvalues at critical points", main_finding=True)
     def eigenvalue_signs(self, r: xr.Dataset) -> Drawn:
         """Searches that reached no critical point have no dot. A point with negative eigenvalues is a saddle."""
         names = ["minimal_ratio", "zero_share", "negative_share"]
@@ -243,7 +243,7 @@ class MinimalRatio(FunctionStudy):
         end = f"eigenvalues within {tolerance} (median) count as zero"
         return panels, f"Of the critical points, {joined(saddles)} are saddles; {end}."
 
-    @figure("Gradient norm in each phase", key=True)
+    @figure("Gradient norm in each phase", main_finding=True)
     def gradient_norms(self, r: xr.Dataset) -> Drawn:
         """A gradient of exactly zero has no dot."""
         norm = r["gradient_norm"]

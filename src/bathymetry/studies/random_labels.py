@@ -66,7 +66,7 @@ class RandomLabels(ImageStudy):
         ),
     }
     # the claim with a number is about the memorisation grid alone
-    free = ImageStudy.free | {"network", "epochs", "test_examples", "memorisation_members"}
+    ignored_by_claims = ImageStudy.ignored_by_claims | {"network", "epochs", "test_examples", "memorisation_members"}
     variables = {
         "images": attrs("images to memorise", "log"),
         "memorised_accuracy": attrs("training accuracy"),
@@ -163,7 +163,7 @@ class RandomLabels(ImageStudy):
         above = accuracy > 1 / int(grid["classes"]) + ABOVE_CHANCE
         return xr.Dataset({"condition": accuracy >= ENOUGH, "sign": above})
 
-    @figure("Loss by epoch with random labels", number=12, key=True)
+    @figure("Loss by epoch with random labels", number=12, main_finding=True)
     def random_labels(self, r: xr.Dataset) -> Drawn:
         """Each member has its own random labels. Both axes are logarithmic; epoch 0 is the initialisation."""
         classes = int(r["classes"])
@@ -176,7 +176,7 @@ class RandomLabels(ImageStudy):
             f"random labels, {true} with true ones; a uniform guess has {number(math.log(classes), 3)}."
         )
 
-    @figure("Share of random labels memorised, by number of images", group="memorisation", key=True)
+    @figure("Share of random labels memorised, by number of images", group="memorisation", main_finding=True)
     def memorisation(self, grid: xr.Dataset) -> Drawn:
         """One dot is one member, trained until its accuracy is 99.9 % or its epochs are over."""
         most = int(grid["images"].max())

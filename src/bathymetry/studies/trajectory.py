@@ -52,7 +52,7 @@ class Trajectory(FunctionStudy):
     centred on its own mean.
     """
 
-    part = "Part 2: optimisation"
+    chapter = "Part 2: optimisation"
     reading = (
         "Each path is one member, its points joined in order and coloured by loss, the start ringed, the end a diamond."
     )
@@ -171,7 +171,7 @@ class Trajectory(FunctionStudy):
     def paths_layer_2(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         return self._paths(short.sel(scope="layer 2"), long.sel(scope="layer 2"))
 
-    @figure("Paths of all weights of the network", number=8, group=("main", "long"), reading=PATHS, key=True)
+    @figure("Paths of all weights of the network", number=8, group=("main", "long"), reading=PATHS, main_finding=True)
     def paths_network(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         return self._paths(short.sel(scope="network"), long.sel(scope="network"))
 
@@ -187,7 +187,7 @@ class Trajectory(FunctionStudy):
             "variance; the rest is between initialisations."
         )
 
-    @figure("Variance explained by two components, compared with random walks", group="long", key=True)
+    @figure("Variance explained by two components, compared with random walks", group="long", main_finding=True)
     def random_walk(self, long: xr.Dataset) -> Drawn:
         """Each dot is a simulated random walk of the same length, dimension and number of members; the upright stroke
         is the training.
@@ -208,7 +208,7 @@ class Trajectory(FunctionStudy):
             words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {_percent(low)} to {_percent(high)})")
         return panels, f"Of the motion, the first component explains {joined(words)}."
 
-    @figure("Distance travelled, and the angle between steps", group=("main", "long"), key=True)
+    @figure("Distance travelled, and the angle between steps", group=("main", "long"), main_finding=True)
     def distance(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         """The distance in all weights is summed over snapshots. A cosine of 1 is straight on, 0 a random turn."""
         both = [one[["distance", "turning"]].sel(scope="network", drop=True) for one in (short, long)]
