@@ -1,4 +1,4 @@
-"""|x| = relu(x) + relu(−x) has two straight pieces."""
+"""|x| = relu(x) + relu(−x) has two linear pieces."""
 
 import torch
 

@@ -108,7 +108,7 @@ def layered(spread):
 
 @pytest.mark.parametrize(
     ("spread", "words"),
-    [(0.1, "its 95 % interval lies above all others"), (3.0, "the 95 % interval of layer 1 overlaps")],
+    [(0.1, "its interval lies above all others"), (3.0, "that of layer 1 overlaps with it")],
 )
 def test_the_steepest_layer_is_that_of_many_epochs_and_only_if_no_other_comes_near(spread, words):
     finding = FULL.layers(layered(spread))[1]
@@ -117,4 +117,4 @@ def test_the_steepest_layer_is_that_of_many_epochs_and_only_if_no_other_comes_ne
 
 
 def test_one_member_gives_no_interval_to_compare_layers_by():
-    assert "its 95 % interval is unknown" in FULL.layers(layered(0.1).isel(member=[0]))[1]
+    assert "its interval is unknown" in FULL.layers(layered(0.1).isel(member=[0]))[1]

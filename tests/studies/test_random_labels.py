@@ -98,15 +98,15 @@ def test_a_larger_network_memorises_more(run):
 def test_sentences_have_the_numbers_of_the_results():
     results = made(memorised=0.995)
     assert FULL.random_labels(results["main"].to_dataset())[1] == (
-        "Median loss after 140 epochs: 2.00 in training, 3.00 on test images with random labels, 3.00 with true ones; "
-        "a uniform guess has 2.30."
+        "After 140 epochs the median loss is 2.00 in training and, on test images, 3.00 with random and 3.00 with true "
+        "labels; a uniform guess has 2.30."
     )
     grid = results["memorisation"].to_dataset()
     assert FULL.memorisation(grid)[1] == (
-        "Median share of 1,000 random labels memorised: 99.5 % with hidden 16 and 99.5 % with hidden 512."
+        "Networks memorise a median of 99.5 % (hidden 16) and 99.5 % (hidden 512) of 1,000 random labels."
     )
-    assert FULL.memorisation_by_parameters(grid)[1].endswith("every member memorised 99 % of the labels: 0.50.")
-    assert FULL.memorisation_by_parameters(grid * 0.9)[1].startswith("With no network")
+    assert FULL.memorisation_by_parameters(grid)[1].endswith("with as few as 0.50 parameters per bit.")
+    assert FULL.memorisation_by_parameters(grid * 0.9)[1].startswith("For no network")
 
 
 def test_every_member_has_labels_of_its_own():

@@ -184,15 +184,15 @@ def _in_words(axis: Axis, across: Horizontal, names: Sequence[str], centres: Seq
     count = len(centres[0].diverged)
     subject = f" for {', '.join(names)}" if names else ""
     members = f"{count} member{'s' * (count != 1)}"
-    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} each with their mean."], []
+    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} with their mean"], []
     first, last = across.positions[0], across.positions[-1]
     for place, line in enumerate(centres):
         name = names[place] if names else ""
         if np.isfinite(line.middle).any():
             start, end = axis.words(line.middle[0]), axis.words(line.middle[-1])
-            starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}.")
+            starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}")
         ends.append(_left_out(line, name and f" of {name}"))
-    return " ".join([*starts, *filter(None, ends)])
+    return " ".join([f"{'; '.join(starts)}.", *filter(None, ends)])
 
 
 def _left_out(line: Centre, of: str = "") -> str:

@@ -124,7 +124,7 @@ def compared(run: StudyRun) -> str:
     ]
     if study.protocol_data is not None and study.protocol_data not in run.results.attrs["data"]:
         words.append(f"{study.protocol_data} for data (here {_data(run)})")
-    return f"The reference run had {joined(words)}. Where it says otherwise, that may be why." if words else ""
+    return f"The reference run had {joined(words)}. These differences may explain differing verdicts." if words else ""
 
 
 def _amount(value: Any) -> str:
@@ -183,12 +183,18 @@ def opening(runs: Sequence[StudyRun], stored: Sequence[str] = ()) -> tuple[str, 
     for run in runs:
         for name, origin in run.results.attrs["data"].items():
             sources.setdefault(name, {})[origin.partition(", digest")[0].partition(PART_OF)[0]] = None
-    data = [f"{name} ({'; '.join(origins)})" for name, origins in sources.items()]
+    data = [_named_data(name, list(origins)) for name, origins in sources.items()]
     time = max((str(run.results.attrs["provenance"].get("time", "")) for run in runs), default="")
-    lines = [f"Data: {', '.join(data)}." if data else "", presets_in_words(runs) if runs else ""]
+    lines = [f"Data: {'; '.join(data)}." if data else "", presets_in_words(runs) if runs else ""]
     lines.append(f"Results of {time[:10]}." if time else "")
     lines.append(f"Shown as stored, not recomputed: {joined(list(stored))}." if stored else "")
     return tuple(line for line in lines if line)
+
+
+def _named_data(name: str, origins: Sequence[str]) -> str:
+    """A data set's name with its sources, which may begin with it as "cos(x) on …" does."""
+    words = "; ".join(origins).replace("(-", "(−").replace(", -", ", −")
+    return words if words.startswith(name) else f"{name} ({words})"
 
 
 def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
@@ -218,7 +224,7 @@ def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
     """Write the Python that reproduces a run."""
     preset, changes = _options(run, preferred)
-    options = "".join(f", {name}={value!r}" for name, value in changes.items())
+    options = "".join(f", {name}={_literal(value)}" for name, value in changes.items())
     return (
         "import bathymetry as bm\n\n"
         f'run = bm.run_study({json.dumps(run.found_as)}, preset="{preset}"{options})\n'
@@ -226,6 +232,13 @@ def code(run: StudyRun, preferred: Sequence[str]) -> str:
         "run.claims    # the verdicts\n"
         "run.figures   # the charts"
     )
+
+
+def _literal(value: Any) -> str:
+    """Write a setting in Python, texts in double quotes."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' * (len(value) == 1)})"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _options(run: StudyRun, preferred: Sequence[str]) -> tuple[str, dict[str, Any]]:

@@ -148,7 +148,7 @@ def stochastic_order(
     if not members:
         finding = summary = "no members"
     elif (a == last).all() and (b == last).all():
-        finding = summary = f"nothing to compare: it happened in none of {len(a)} {first} and none of {len(b)} {second}"
+        finding = summary = f"nothing to compare: none of {len(a)} {first} and none of {len(b)} {second} got there"
     else:
         ends = f"{100 * confidence:.4g} % interval {percent_range(*interval)}{with_p(p)}"
         summary = f"{first} {relation} {second} in {percent(share)} % of pairs ({ends})"
@@ -269,7 +269,7 @@ def mean_sign(
     finding, summary = described(quantity, centre, (bottom, top), p, members, [line], unit)
     summary += f"; {left_out} of {len(values)} without a number, left out" if left_out else ""
     if not members:
-        finding, summary = "", "no members with a number"
+        finding, summary = "", "no member has a finite value"
     decision = decision_of(p, direction)
     return Part(decision, estimate, (low, high), p, members, summary, finding=finding, direction=direction)
 
@@ -298,7 +298,7 @@ def mean_in_interval(
     _, summary = described("mean", mean * scale, (start * scale, end * scale), p, members, edges, unit)
     summary += f"; the region is {edges[0]:g} to {edges[1]:g}{unit}".replace("-", "−")
     if not members:
-        summary = "no members with a number" if lost else "no members"
+        summary = "no member has a finite value" if lost else "no members"
     summary += f"; diverged: {lost} of {len(values)}" if lost else ""
     return Part(decision_of(p, direction), mean, (start, end), p, members, summary, direction=direction)
 

@@ -99,7 +99,7 @@ def highest(values: xr.DataArray) -> xr.DataArray:
 def centre(values: xr.DataArray) -> str:
     """The geometric mean over members with its 95 % interval, in words."""
     band = stats.mean_interval(values.values, transform=intervals.LOG)
-    return f"{number(band.centre)} ({number(band.low)} to {number(band.high)})"
+    return f"{number(band.centre)} (95 % interval {number(band.low)} to {number(band.high)})"
 
 
 def means(values: xr.DataArray, dim: str) -> str:

@@ -144,7 +144,7 @@ class Study(BaseModel):
     about: ClassVar[str]
     chapter: ClassVar[str] = "Studies of your own"
     reading: ClassVar[str] = (
-        "Each faint line or dot is one member, the strong line their mean on the axis's own scale, its band the "
+        "Each faint line or dot is one member; the strong line is their mean on the axis's scale, the band its "
         "pointwise 95 % interval."
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

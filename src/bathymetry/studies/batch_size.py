@@ -93,11 +93,11 @@ class Trained:
 class BatchSize(ImageStudy):
     """Does the batch size decide sensitivity and accuracy?
 
-    The same network is trained with batches of several sizes, for equally many epochs and for equally many steps: at
-    equal epochs the largest batch makes three hundred times fewer steps than the smallest, at equal steps it uses as
-    many times more examples. Sensitivity is the Frobenius norm of the derivative of the loss, the logits or the
-    probabilities with respect to the input, averaged over test images. The loss of an example that is classified with
-    certainty hardly changes, even where its logits do.
+    The same network is trained with several batch sizes, once for equally many epochs and once for equally many steps.
+    At equal epochs large batches make far fewer steps; at equal steps they use far more examples. Sensitivity is the
+    Frobenius norm of the derivative of the loss, the logits or the probabilities with respect to the input, averaged
+    over test images. The loss of a confidently classified example hardly depends on its input, even where its logits
+    do.
     """
 
     presets = {
@@ -224,7 +224,7 @@ class BatchSize(ImageStudy):
     def equal_steps(self, r: xr.Dataset) -> Drawn:
         accuracy, loss = (lines(r[of].sel(split="test"), "batch_size", "schedule") for of in ("accuracy", "loss"))
         reached = r["accuracy"].sel(matching="epochs", split="train").median("member").sortby("batch_size")
-        hardly = ": hardly trained" if reached[-1] < TRAINED * reached.max() else ""
+        hardly = " (hardly trained)" if reached[-1] < TRAINED * reached.max() else ""
         examples = int(r["examples"].sel(split="train"))
         smallest, largest = min(self.batch_sizes), max(self.batch_sizes)
         most, least = (self.epochs * math.ceil(examples / size) for size in (smallest, largest))
@@ -240,7 +240,9 @@ class BatchSize(ImageStudy):
 
     @figure("Sharpness of the solutions by batch size", main_finding=True)
     def sharpness(self, r: xr.Dataset) -> Drawn:
-        """On some training examples. Scaling one layer up and the next down changes no output, but all three."""
+        """Measured on a subset of the training examples. Scaling one layer up and the next down changes all three
+        measures but no output.
+        """
         values = r["sharpness"].where(r["sharpness"] > 0)
         named = values.assign_coords(measure=("kind", list(SHARPNESSES.values())))
         panels = lines(named, "batch_size", "schedule", facet="measure", height=240)
@@ -248,11 +250,13 @@ class BatchSize(ImageStudy):
 
     @figure("Gradient noise scale")
     def noise_scale(self, r: xr.Dataset) -> Drawn:
-        """tr(Σ) / ‖G‖² on some training examples; infinite where their mean gradient can't be told from zero."""
+        """tr(Σ) / ‖G‖² on a subset of the training examples; infinite where the mean gradient is indistinguishable from
+        zero.
+        """
         panels = dots(r["noise_scale"], "batch", facet="schedule", never="infinite")
         return panels, self._change(r["noise_scale"], "gradient noise scale")
 
-    @figure("Parameter gradient of the last mini-batch, which is no sensitivity to the input")
+    @figure("Parameter gradient of the last mini-batch (not a sensitivity to the input)")
     def last_gradient(self, r: xr.Dataset) -> Drawn:
         values = r["last_gradient_norm"]
         panels = lines(values.where(values > 0), "batch_size", "schedule", title="Gradient of the last mini-batch")
@@ -263,4 +267,5 @@ class BatchSize(ImageStudy):
             f"{'rises' if one[-1] > one[0] else 'falls'} from {number(one[0])} to {number(one[-1])} at equal {matching}"
             for matching, one in each(values.median("member").sortby("batch_size"), "matching")
         ]
-        return f"Median {name} from batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}: {', '.join(words)}."
+        sizes = f"batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}"
+        return f"From {sizes} the median {name} {joined(words)}."

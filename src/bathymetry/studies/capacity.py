@@ -36,9 +36,10 @@ SLOPE = "each member's slope on log parameters over the five largest networks, o
 class Capacity(ImageStudy):
     """Do more parameters generalise better?
 
-    Networks with one and a half thousand to nearly a million parameters learn the same images for the same number of
-    epochs. In the small-sample regime, networks with one hidden layer learn a few images for long, with true labels
-    and with some drawn at random: there the test loss may rise and fall again as networks grow (double descent).
+    Networks of many sizes, by default with 1,645 to 952,410 parameters, are trained on the same images for the same
+    number of epochs. In the small-sample regime, networks with one hidden layer are trained on few images for many
+    epochs, with true labels and with partly random ones. There the test loss may rise and then fall again as networks
+    grow (double descent).
     """
 
     presets = {
@@ -152,12 +153,12 @@ class Capacity(ImageStudy):
 
     @figure("Loss by number of parameters", number=13, main_finding=True)
     def loss_by_parameters(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. The same number of epochs for every network."""
+        """Both axes are logarithmic. Every network is trained for the same number of epochs."""
         return lines(r["loss"], "parameters", "split"), self._best(r["loss"])
 
     @figure("Accuracy by number of parameters", number=14, main_finding=True)
     def accuracy_by_parameters(self, r: xr.Dataset) -> Drawn:
-        """The accuracy is on a logit axis, which has room for every step toward 100 %."""
+        """Accuracy is on a logit axis, which resolves values close to 100 %."""
         return lines(r["accuracy"], "parameters", "split"), self._best(r["accuracy"])
 
     def _best(self, values: xr.DataArray) -> str:
@@ -173,23 +174,20 @@ class Capacity(ImageStudy):
 
     @figure("Loss in the small-sample regime", group="regime", main_finding=True)
     def few_examples_loss(self, few: xr.Dataset) -> Drawn:
-        """One hidden layer, trained for long on few images. Training loss is by the labels that were trained, test loss
-        by the true ones.
+        """One hidden layer, trained on few images for many epochs. Training loss uses the training labels, noise
+        included; test loss uses the true labels.
         """
         middle = few["loss"].sel(split="test").median("member").sortby("parameters")
-        words = [
-            f"{number(worst)} at {int(worst['parameters']):,} parameters ({worst['noise'].item()}; "
-            f"{number(end)} at {int(end['parameters']):,})"
-            for worst, end in ((highest(one), one[-1]) for _, one in each(middle, "label_noise"))
-        ]
+        peaks = [highest(one) for _, one in each(middle, "label_noise")]
+        words = [f"{number(one)} with {int(one['parameters']):,} parameters ({one['noise'].item()})" for one in peaks]
         loss = few["loss"].sel(split=["test", "train"])
         panels = lines(loss, "parameters", "noise", facet="split", references=self._labels(few))
-        return panels, f"In the small-sample regime the median test loss peaks at {joined(words)}."
+        return panels, f"Largest median test loss on few examples: {joined(words)}."
 
     @figure("Accuracy in the small-sample regime", group="regime")
     def few_examples_accuracy(self, few: xr.Dataset) -> Drawn:
-        """Training accuracy is by the labels that were trained: a network that reaches 100 % there has memorised the
-        wrong ones too.
+        """Training accuracy uses the training labels, noise included: at 100 % a network has memorised the wrong ones
+        too.
         """
         accuracy = few["accuracy"].sel(split=["test", "train"])
         largest = accuracy.sel(split="test").median("member").sortby("parameters").isel(hidden=-1)

@@ -34,12 +34,12 @@ class LastBatchLoss:
 class DepthClassification(ImageStudy):
     """At equal parameters, do deep networks classify images better than shallow ones?
 
-    Networks of different depths, by default with about 23,900 parameters each, learn to classify images, by Adam on
-    mini-batches. Loss and accuracy are means over the whole training and test sets after every epoch, for every member.
+    Networks of different depths, by default with about 23,900 parameters each, are trained to classify images by Adam
+    on mini-batches. After every epoch, loss and accuracy are computed on the whole training and test sets.
     """
 
     chapter = "Part 1: depth"
-    reading = f"{ImageStudy.reading} Accuracies are on a logit axis, which has room for every step toward 100 %."
+    reading = f"{ImageStudy.reading} Accuracies are on a logit axis, which resolves values close to 100 %."
     presets = {
         "quick": {"members": 6, "train_examples": 10_000, "test_examples": 5_000, "epochs": 30},
         "smoke": {"members": 6, "data": "digits", "epochs": 4},
@@ -151,8 +151,8 @@ class DepthClassification(ImageStudy):
 
     @figure("Training loss", number=5)
     def training_loss(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. The loss over the whole training set; behind it, jagged, the last mini-batch's
-        loss of one member, which is what a training loop usually prints.
+        """Both axes are logarithmic. The loss is that of the whole training set; the jagged line is one member's loss
+        on its last mini-batch, which is what a training loop usually prints.
         """
         loss, noisy = r["loss"].sel(split="train"), r["last_batch_loss"].isel(member=0, drop=True)
         panels = lines(loss, "epoch", "network", behind=noisy, behind_label="last mini-batch, first member")
@@ -161,8 +161,8 @@ class DepthClassification(ImageStudy):
 
     @figure("Training and test accuracy", number=6, main_finding=True)
     def accuracy(self, r: xr.Dataset) -> Drawn:
-        """A logarithmic axis of epochs and logit axes of accuracy, each panel its own. Where a member gets everything
-        right for an epoch its line leaves the panel, which reaches as far as the means' intervals.
+        """The epoch axis is logarithmic; each panel has a logit axis of accuracy of its own. Members with an accuracy
+        of 100 % leave the panel, which ends at the top of the means' intervals.
         """
         shown = r["accuracy"].isel(epoch=slice(1, None))
         train, test = (lines(one, "epoch", "network", domain=self._domain(one)) for _, one in each(shown, "split"))

@@ -51,7 +51,7 @@ class DeadShare:
 
 @dataclass(frozen=True)
 class LinearPieces:
-    """The number of straight pieces of the learned function."""
+    """The number of linear pieces of the learned function."""
 
     interval: tuple[float, float] | None  # of inputs; None for the whole line
 
@@ -62,8 +62,8 @@ class LinearPieces:
 class DepthFunction(FunctionStudy):
     """At equal parameters, do deep networks fit a function better than shallow ones?
 
-    Networks of different depths, by default with about 750 parameters each, learn functions of one variable by Adam on
-    the full batch, each many times. A member fits once its training loss is below 1 % of the target's variance.
+    Networks of different depths, by default with about 750 parameters each, are trained on functions of one variable by
+    full-batch Adam. A member fits once its training loss is below 1 % of the target's variance.
     """
 
     chapter = "Part 1: depth"
@@ -77,9 +77,9 @@ class DepthFunction(FunctionStudy):
         "straight_line_r2": attrs("share of the variance that a straight line explains"),
         "epochs_to_fit": attrs("epochs to fit", "log"),
         "dead_share": attrs("share of dead hidden units"),
-        "linear_pieces": attrs("straight pieces on the interval of the inputs", "log"),
-        "linear_pieces_line": attrs("straight pieces on the whole line", "log"),
-        "linear_pieces_bound": attrs("upper bound of the straight pieces on the whole line", "log"),
+        "linear_pieces": attrs("linear pieces on the interval of the inputs", "log"),
+        "linear_pieces_line": attrs("linear pieces on the whole line", "log"),
+        "linear_pieces_bound": attrs("upper bound of the linear pieces on the whole line", "log"),
         "depth": attrs("hidden layers"),
     }
 
@@ -211,8 +211,8 @@ class DepthFunction(FunctionStudy):
 
     @figure("Training loss on {formula}", number={"cos": 1, "arcsinh": 2}, each="function")
     def loss(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; a constant
-        prediction cannot get below the variance itself.
+        """Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; the loss of a
+        constant prediction is at least the variance.
         """
         loss, variance = r["loss"].sel(split="train"), float(r["target_variance"].sel(split="train"))
         fits = Reference(FITTED * variance, "1 % of the variance: fits")
@@ -223,7 +223,7 @@ class DepthFunction(FunctionStudy):
 
     @figure("Predictions on {formula}", number={"arcsinh": 3, "cos": 4}, each="function", main_finding=True)
     def prediction(self, r: xr.Dataset) -> Drawn:
-        """One panel per network: its members, their mean with its interval, and the true function."""
+        """One panel per network, with its members, their mean and its 95 % interval, and the true function."""
         truth, formula = r["target"], r["formula"].item()
         margin = 0.35 * float(truth.max() - truth.min() or 1)
         domain = float(truth.min()) - margin, float(truth.max()) + margin
@@ -236,15 +236,16 @@ class DepthFunction(FunctionStudy):
 
     @figure("Epochs until each member fits", main_finding=True)
     def epochs_to_fit(self, r: xr.Dataset) -> Drawn:
-        """One dot per member that fits. A row in which a member never fits has no mean."""
+        """One dot per member that fits. A row with a member that never fits has no mean."""
         epochs = r["epochs_to_fit"]
         finite = epochs.where(np.isfinite(epochs))
         low, high = finite.min().item(), max(finite.max().item(), 1.0)
         domain = (max(low / 1.3, 0.7), high * 1.3) if np.isfinite(low) else (1.0, max(2.0, float(self.epochs)))
         fits = finite.notnull().sum("member")
-        said = [f"{listed(one, 'network', '{:.0f}')} fit {one['formula'].item()}" for _, one in each(fits, "function")]
+        members = epochs.sizes["member"]
+        said = [f"{_who_fits(one, members)} {one['formula'].item()}" for _, one in each(fits, "function")]
         panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
-        return panels, f"Of {epochs.sizes['member']} networks each, {'; '.join(said)}."
+        return panels, f"Of {members} members per network, {'; '.join(said)}."
 
     @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:
@@ -253,15 +254,21 @@ class DepthFunction(FunctionStudy):
         panels = dots(r["dead_share"], "network", facet="formula", domain=(0.0, 1.0), possible=(0.0, 1.0))
         return panels, f"On average {share} of the hidden units are zero for every training input."
 
-    @figure("Straight pieces of each learned function")
+    @figure("Linear pieces of each learned function")
     def linear_pieces(self, r: xr.Dataset) -> Drawn:
         """A ReLU network of one input is piecewise linear, and its pieces are counted exactly. The bound is for the
-        whole line: h + 1 for one hidden layer of h units, and the product of such factors for several layers.
+        whole line: h + 1 for one hidden layer of h units, and the product of these factors for several layers.
         """
         interval = f"({self.low:g}, {self.high:g})".replace("-", "−")
-        pieces = r["linear_pieces"].assign_attrs(long_name=f"straight pieces on {interval}")
+        pieces = r["linear_pieces"].assign_attrs(long_name=f"linear pieces on {interval}")
         bounds, said = r["linear_pieces_bound"], "simple upper bound, whole line"
         panels = dots(pieces, "network", facet="formula", bounds=bounds, bounds_label=said)
         counts = r[["linear_pieces", "linear_pieces_line"]].mean(("function", "member"))
         inside, line = (listed(one, "network", "{:.0f}") for one in counts.values())
-        return panels, f"On average {inside} pieces lie in {interval}, of {line} altogether."
+        return panels, f"On average {inside} linear pieces lie in {interval}, of {line} overall."
+
+
+def _who_fits(fits: xr.DataArray, members: int) -> str:
+    if (fits == fits[0]).all() and int(fits[0]) in (0, members):
+        return "all fit" if int(fits[0]) else "none fits"
+    return f"{listed(fits, 'network', '{:.0f}')} fit"

@@ -96,9 +96,9 @@ def rank_correlation(norm: Row, loss: Row) -> float:
 class GradientNorm(FunctionStudy):
     """What does the gradient norm say while a network trains?
 
-    A network, by default with 131 parameters, learns a function of one variable by Adam on the full batch. After every
-    epoch the loss and the gradient norm of each layer are recorded at the same parameters, and at up to 40 epochs the
-    largest eigenvalue of the preconditioned Hessian, which Adam's stability threshold applies to.
+    A network, by default with 131 parameters, is trained on a function of one variable by full-batch Adam. After every
+    epoch the loss and the gradient norm of each layer are recorded at the same parameters, and after up to 40 epochs
+    the largest eigenvalue of the preconditioned Hessian, to which Adam's stability threshold applies.
     """
 
     chapter = "Part 2: optimisation"
@@ -167,48 +167,57 @@ class GradientNorm(FunctionStudy):
     @figure("Training loss by epoch", number=9)
     def loss(self, r: xr.Dataset) -> Drawn:
         """Both axes are logarithmic; the epochs are those of Figure 10."""
-        loss, words = r["loss"].sel(split="train"), "the geometric mean of the training loss (with its 95 % interval)"
+        loss, words = r["loss"].sel(split="train"), "the geometric mean of the training loss"
         found = f"After {int(r['epoch'].max()):,} epochs {words} is {centre(loss.isel(epoch=-1))}."
         return lines(loss, "epoch", height=260), found
 
     @figure("Gradient norm by epoch", number=10, main_finding=True)
     def gradient_norm(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic; the norm is taken at the parameters at which Figure 9 has the loss. A spike is an
-        epoch at which a member's norm exceeds three times its running median over 51 epochs.
+        """Both axes are logarithmic. Norm and loss (Figure 9) are evaluated at the same parameters. A spike is an epoch
+        at which a member's norm exceeds three times its running median over 51 epochs.
         """
         norm = r["gradient_norm"].transpose("member", "epoch")
         late = norm.isel(epoch=slice(-LATE, None)).median("epoch", skipna=False)
         fall = 100 * late / norm.max("epoch", skipna=False)
         counts = [int(spikes(one).sum()) for one in norm.values if np.isfinite(one).all()]
-        return lines(norm, "epoch", height=260), (
-            f"The median norm of the last {LATE} epochs is {number(fall.min())} % to {number(fall.max())} % of each "
-            f"member's largest; {min(counts, default=0)} to {max(counts, default=0)} of {norm.sizes['epoch']:,} epochs "
-            "have spikes."
-        )
+        share = _span(number(fall.min()), number(fall.max()))
+        found = f"Each member's median norm over the last {LATE} epochs is {share} % of its maximum"
+        spiked = "no member has a spike"
+        if any(counts):
+            count = _span(str(min(counts)), str(max(counts)))
+            spiked = f"members have spikes at {count} of {norm.sizes['epoch']:,} epochs"
+        return lines(norm, "epoch", height=260), f"{found}; {spiked}."
 
     @figure("Gradient norm of each layer")
     def layers(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. The squares of the layers' norms add up to that of the whole gradient."""
+        """Both axes are logarithmic. The squared norms of the layers add up to that of the whole gradient."""
         count = max(1, r.sizes["epoch"] // 10)  # the norm of a single epoch varies by chance
         late = r["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
         bands = {name: stats.mean_interval(one.values, transform=intervals.LOG) for name, one in each(late, "layer")}
         largest = max(bands, key=lambda name: float(bands[name].centre))
         close = [name for name, band in bands.items() if name != largest and band.high > bands[largest].low]
         found = f"Over the last {count:,} epochs {largest} has the largest norm, {centre(late.sel(layer=largest))}"
-        others = f"the 95 % interval{'s' * (len(close) > 1)} of {joined(close)} overlap{'s' * (len(close) == 1)}"
-        alone = "its 95 % interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
-        return lines(r["layer_gradient_norm"], "epoch", "layer"), f"{found}; {others if close else alone}."
+        overlap = "that of {} overlaps with it" if len(close) == 1 else "those of {} overlap with it"
+        alone = "its interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
+        return lines(
+            r["layer_gradient_norm"], "epoch", "layer"
+        ), f"{found}; {overlap.format(joined(close)) if close else alone}."
 
     @figure("Largest eigenvalue of the preconditioned Hessian", main_finding=True)
     def preconditioned_eigenvalue(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot by more
-        each time. Where one member lies far from the others, the interval of the mean is wide on both sides.
+        """Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot further
+        each time. A member far from the others widens the interval of the mean on both sides.
         """
         eigenvalue, limit = r["preconditioned_eigenvalue"], float(r["stability_threshold"])
         end = eigenvalue.isel(curvature_epoch=-1)
         threshold = Reference(limit, "stability threshold")
+        above, of = int((end > limit).sum()), end.sizes["member"]
+        members = f"{above} of {of} members exceed" if above else "no member exceeds"
         return lines(eigenvalue.where(eigenvalue > 0), "curvature_epoch", references=[threshold]), (
-            f"At the end {int((end > limit).sum())} of {end.sizes['member']} members exceed Adam's threshold, "
-            f"{limit:,.0f} (median {number(end.median())}); the largest value of any epoch is "
-            f"{number(eigenvalue.max())}."
+            f"After the last epoch {members} Adam's stability threshold of {limit:,.0f} (median "
+            f"{number(end.median())}); the maximum over all members and measured epochs is {number(eigenvalue.max())}."
         )
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"

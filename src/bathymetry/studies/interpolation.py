@@ -110,14 +110,14 @@ class Interpolation(ImageStudy):
     """What lies between two solutions?
 
     Networks trained at one learning rate are joined by straight lines in parameter space to networks trained at
-    another, θ(α) = (1 − α)θ₁ + αθ₂, and loss and accuracy are measured along the lines and beyond. Independent pairs
-    have nothing in common; shared pairs have the same initialisation and the same batches; aligned pairs are the
-    independent ones after the hidden units of the second network are permuted to match the first.
+    another, θ(α) = (1 − α)θ₁ + αθ₂, and loss and accuracy are measured along these lines and beyond their ends.
+    Independent pairs differ in initialisation and batches; shared pairs have both in common; aligned pairs are the
+    independent ones after permuting the hidden units of the second network to match the first.
     """
 
     reading = (
-        "α = 0 is the network of the first rate, α = 1 that of the second; both are on the grid. Each faint line is "
-        "one pair, the strong line their mean on the axis's own scale, its band the pointwise 95 % interval."
+        "α = 0 is the network trained at the first learning rate, α = 1 the one trained at the second. Each faint line "
+        "is one pair; the strong line is their mean on the axis's scale, the band its pointwise 95 % interval."
     )
     presets = {
         "quick": {"members": 6, "train_examples": 5_000, "test_examples": 2_000, "epochs": 6},
@@ -197,9 +197,7 @@ class Interpolation(ImageStudy):
 
     @figure("Loss and accuracy between independent solutions", number=15, main_finding=True)
     def between_two_solutions(self, r: xr.Dataset) -> Drawn:
-        """The loss is on a logarithmic axis, the accuracy a share of the examples. α = 0 and α = 1 are the two networks
-        themselves.
-        """
+        """Loss is on a logarithmic axis, accuracy on a linear one. α = 0 and α = 1 are the two networks themselves."""
         one, ends = r.sel(pairing="independent"), self._ends()
         first, half, second = (self._at(one["accuracy"].sel(split="test"), alpha) for alpha in (0.0, 0.5, 1.0))
         panels = [
@@ -207,14 +205,14 @@ class Interpolation(ImageStudy):
             *lines(one["accuracy"], "alpha", "split", scale="linear", domain=(0.0, 1.0), references=ends),
         ]
         return panels, (
-            f"Half way between independent pairs the median test accuracy is {percent(half.median())}; at the ends "
-            f"{percent(first.median())} ({ends[0].label}) and {percent(second.median())} ({ends[1].label})."
+            f"Halfway between independent solutions the median test accuracy is {percent(half.median())}; at the ends "
+            f"it is {percent(first.median())} ({ends[0].label}) and {percent(second.median())} ({ends[1].label})."
         )
 
     @figure("Training loss and test accuracy between independent, shared and aligned pairs", main_finding=True)
     def pairings(self, r: xr.Dataset) -> Drawn:
-        """Aligning permutes hidden units: each network computes the same function as before, but the line between the
-        two networks is another.
+        """Alignment permutes hidden units, which leaves each network's function unchanged but not the line between the
+        two.
         """
         loss, accuracy, ends = r["loss"].sel(split="train"), r["accuracy"].sel(split="test"), self._ends()
         rise = r["barrier"].sel(quantity="loss, line").median("member")
@@ -232,8 +230,8 @@ class Interpolation(ImageStudy):
 
     @figure("Barriers between two solutions")
     def barriers(self, r: xr.Dataset) -> Drawn:
-        """The largest value for α between 0 and 1, above the mean of the ends or above the straight line between them.
-        One dot is one pair.
+        """A barrier is the largest value for α between 0 and 1, above the mean of the ends or above the straight line
+        between them. Each dot is one pair.
         """
         titles = {
             "loss, mean": "loss barrier above the mean of the ends",
@@ -246,7 +244,7 @@ class Interpolation(ImageStudy):
 
     @figure("Training loss from initialisation to solution", group="from_start", main_finding=True)
     def from_start(self, start: xr.Dataset) -> Drawn:
-        """The straight line from a member's own initialisation to where training ended, on a logarithmic axis."""
+        """Loss along the straight line from each member's initialisation to its solution, on a logarithmic axis."""
         loss = start["loss"].sel(split="train", alpha=slice(-0.01, 1.01))
         falls = each(start["monotone"].astype(bool), "learning_rate")
         words = [f"{int(one.sum())} of {one.size} members at rate {rate:g}" for rate, one in falls]

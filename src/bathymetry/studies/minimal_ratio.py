@@ -106,17 +106,17 @@ def descended(surface: LossSurface, theta: torch.Tensor, steps: torch.Tensor) ->
 class MinimalRatio(FunctionStudy):
     """What kind of points does training stop at?
 
-    Many small networks learn a function of one variable for a few epochs, and all eigenvalues of the Hessian of the
-    training loss are computed. The minimal ratio is the share of them that are positive: 1 at a strict minimum. Thirty
-    epochs end far from any critical point, so every member then continues: by Adam, for a number of steps of its own,
-    and from there by Newton steps in float64 to where the gradient vanishes, restarting from a perturbed point when
-    the search stalls. Eigenvalues count as zero within a tolerance that follows from the precision.
+    Many small networks are trained on a function of one variable for a few epochs, and all eigenvalues of the Hessian
+    of the training loss are computed. The minimal ratio is the share of them that are positive: 1 at a strict minimum.
+    Thirty epochs end far from any critical point, so every member then continues: by Adam, for a number of steps of its
+    own, and then by Newton steps in float64 until the gradient vanishes, restarting from a perturbed point when the
+    search stalls. Eigenvalues count as zero within a tolerance set by the floating-point precision.
     """
 
     chapter = "Part 2: optimisation"
     reading = (
-        "Each point is one member. It counts as critical when its gradient norm is below 1e-8 of that after training; "
-        "members whose search stalled are counted, but left out of the claims."
+        "Each point is one member. It is critical if its gradient norm is below 10⁻⁸ times that after training; "
+        "members whose search stalled are counted, but excluded from the claims."
     )
     presets = {"full": {"members": 100}, "quick": {"members": 30}, "smoke": {"members": 6, "samples": 40}}
     variables = {
@@ -212,8 +212,8 @@ class MinimalRatio(FunctionStudy):
 
     @figure("Training loss and minimal ratio", number=11, main_finding=True)
     def minimal_ratio(self, r: xr.Dataset) -> Drawn:
-        """The ratio says what kind of point it is only where the gradient vanishes, as in the right panel; the points
-        of the left panel are not critical. Points may cover one another.
+        """The ratio classifies a point only where the gradient vanishes, as in the right panel; the points in the left
+        panel are not critical. Points may overlap.
         """
         at = r[["minimal_ratio", "point_loss"]]
         critical = at.sel(phase="critical").where(_is_critical(r))
@@ -222,14 +222,14 @@ class MinimalRatio(FunctionStudy):
             ratio, loss = one["minimal_ratio"], one["point_loss"]
             panels += scatter(ratio, loss, "activation", x_domain=(-0.02, 1.02), title=title)
         constant, losses = float(r["constant_loss"]), each(critical["point_loss"], "activation")
-        found = joined([f"{int(one.notnull().sum())} of {one.size} members with {label(name)}" for name, one in losses])
+        found = joined([f"{int(one.notnull().sum())} of {one.size} {label(name)}" for name, one in losses])
         plateau = joined([f"{int((abs(one / constant - 1) < PLATEAU).sum())}" for _, one in losses])
-        words = f"Critical points: {found}; {plateau} of them have the loss of a constant output, {number(constant)}."
-        return panels, words
+        end = f"{plateau} of these have the loss of a constant output, {number(constant)}"
+        return panels, f"{found} members reach critical points; {end}."
 
     @figure("Positive, zero and negative eigenvalues at critical points", main_finding=True)
     def eigenvalue_signs(self, r: xr.Dataset) -> Drawn:
-        """Searches that reached no critical point have no dot. A point with negative eigenvalues is a saddle."""
+        """Members without a critical point have no dot. A critical point with negative eigenvalues is a saddle."""
         names = ["minimal_ratio", "zero_share", "negative_share"]
         at = r[[*names, "tolerance"]].sel(phase="critical").where(_is_critical(r))
         shares = at[names].to_dataarray("sign").assign_coords(sign=["positive", "zero", "negative"])
@@ -240,7 +240,7 @@ class MinimalRatio(FunctionStudy):
             for name, one in each(at["negative_share"], "activation")
         ]
         tolerance = number(at["tolerance"].median())
-        end = f"eigenvalues within {tolerance} (median) count as zero"
+        end = f"eigenvalues within ±{tolerance} (median) count as zero"
         return panels, f"Of the critical points, {joined(saddles)} are saddles; {end}."
 
     @figure("Gradient norm in each phase", main_finding=True)
@@ -251,8 +251,8 @@ class MinimalRatio(FunctionStudy):
         medians = each(100 * shares.median("member"), "activation")
         words = joined([f"{number(one)} % ({label(name)})" for name, one in medians])
         flat = r["status"].sel(phase="critical") == FLAT
-        end = f"{int(flat.sum())} of {flat.size} searches end at flat points"
-        found = f"Training takes the median gradient norm to {words} of its initial value; {end}."
+        end = f"{int(flat.sum())} of {flat.size} searches end{'s' * (int(flat.sum()) == 1)} at a flat point"
+        found = f"After training the median gradient norm is {words} of its initial value; {end}."
         return dots(norm, "phase", facet="activation"), found
 
 

@@ -45,9 +45,9 @@ class RandomTest:
 class RandomLabels(ImageStudy):
     """Can a network fit labels that mean nothing?
 
-    A small network is trained on images whose labels are drawn at random, separately for each member, and evaluated by
-    its training labels, by random labels for test images, and by the true ones. One small network cannot answer the
-    question, so networks of several sizes also memorise random labels of several numbers of images.
+    A small network is trained on images whose labels are drawn at random, separately for each member. It is evaluated
+    on its training labels, and on test images with random and with true labels. One small network cannot answer the
+    question, so networks of several sizes are also trained to memorise random labels for several numbers of images.
     """
 
     reading = f"With ten classes, a network that guesses uniformly has the loss ln 10. {ImageStudy.reading}"
@@ -172,24 +172,24 @@ class RandomLabels(ImageStudy):
         middle = r["loss"].isel(epoch=-1).median("member")
         train, random, true = (number(middle.sel(split=one), 3) for one in SETS)
         return lines(named, "epoch", "labels", references=[uniform]), (
-            f"Median loss after {int(r['epoch'].max())} epochs: {train} in training, {random} on test images with "
-            f"random labels, {true} with true ones; a uniform guess has {number(math.log(classes), 3)}."
+            f"After {int(r['epoch'].max())} epochs the median loss is {train} in training and, on test images, "
+            f"{random} with random and {true} with true labels; a uniform guess has {number(math.log(classes), 3)}."
         )
 
     @figure("Share of random labels memorised, by number of images", group="memorisation", main_finding=True)
     def memorisation(self, grid: xr.Dataset) -> Drawn:
-        """One dot is one member, trained until its accuracy is 99.9 % or its epochs are over."""
+        """Each dot is one member, trained to an accuracy of 99.9 % or for the maximum number of epochs."""
         most = int(grid["images"].max())
         middle = grid["memorised_accuracy"].median("member").sel(images=most).sortby("parameters")
         ends = middle if middle.size == 1 else middle[[0, -1]]
-        shares = [f"{percent(one)} with hidden {one['network'].item()}" for one in ends]
+        shares = [f"{percent(one)} (hidden {one['network'].item()})" for one in ends]
         memorised, chance = self._named(grid)["memorised_accuracy"], self._chance(grid)
         panels = lines(memorised, "images", "hidden", domain=(0.0, 1.0), references=[chance], members="dots")
-        return panels, f"Median share of {most:,} random labels memorised: {joined(shares)}."
+        return panels, f"Networks memorise a median of {joined(shares)} of {most:,} random labels."
 
     @figure("Share of random labels memorised, by parameters per bit of labels", group="memorisation")
     def memorisation_by_parameters(self, grid: xr.Dataset) -> Drawn:
-        """One mark is one member. Storing n labels of c classes takes n log₂ c bits, 3.32 each with ten classes."""
+        """Each mark is one member. Storing n labels of c classes takes n log₂ c bits, 3.32 each with ten classes."""
         per_bit = grid["parameters"] / grid["bits"]
         memorised = self._named(grid)["memorised_accuracy"]
         across = per_bit.broadcast_like(memorised).assign_attrs(attrs("parameters per bit of the labels", "log"))
@@ -200,9 +200,8 @@ class RandomLabels(ImageStudy):
         panels = scatter(x, y, "hidden", y_domain=(0.0, 1.03), references=[self._chance(grid)])
         fewest = float(per_bit.where((grid["memorised_accuracy"] >= ENOUGH).all("member")).min())
         if math.isnan(fewest):
-            return panels, "With no network and number of images did every member memorise 99 % of the labels."
-        found = "The fewest parameters per bit with which every member memorised 99 % of the labels"
-        return panels, f"{found}: {number(fewest)}."
+            return panels, "For no network and number of images did every member memorise 99 % of the labels."
+        return panels, f"Every member memorised 99 % of the labels with as few as {number(fewest)} parameters per bit."
 
     def _named(self, grid: xr.Dataset) -> xr.Dataset:
         return grid.assign_coords(hidden=("network", [f"hidden {name}" for name in grid["network"].values.tolist()]))

@@ -28,8 +28,8 @@ SHARE = "share of the plane's variance within members"
 # the share less a tenth, written in percent
 PERCENT = intervals.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
 PATHS = (
-    "Points in the order of training, coloured by the loss there on a logarithmic scale. In the right plane each "
-    "member is centred on its own mean, so that it shows training alone."
+    "Points are in the order of training, coloured by loss on a logarithmic scale. In the right panel each member is "
+    "centred on its own mean, which leaves only the motion during training."
 )
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -46,15 +46,16 @@ class Parameters:
 class Trajectory(FunctionStudy):
     """Where do the weights go while a network learns?
 
-    A network, by default with 23 weights, learns a function of one variable from several initialisations. Its weights
-    are recorded during training, and all members' paths are projected onto the plane in which they vary most. At the
-    report's settings a weight moves by a few hundredths, so a much longer training is shown too, with each member
-    centred on its own mean.
+    A network, by default with 23 weights, is trained on a function of one variable from several initialisations. Its
+    weights are recorded during training, and the paths of all members are projected onto their first two principal
+    components. At the report's settings a weight moves by a few hundredths, so a much longer training is shown as well,
+    with each member centred on its own mean.
     """
 
     chapter = "Part 2: optimisation"
     reading = (
-        "Each path is one member, its points joined in order and coloured by loss, the start ringed, the end a diamond."
+        "Each path is one member: its points are joined in order and coloured by loss, with a ring at the start and a "
+        "diamond at the end."
     )
     presets = {
         "full": {"members": 8},
@@ -189,7 +190,7 @@ class Trajectory(FunctionStudy):
 
     @figure("Variance explained by two components, compared with random walks", group="long", main_finding=True)
     def random_walk(self, long: xr.Dataset) -> Drawn:
-        """Each dot is a simulated random walk of the same length, dimension and number of members; the upright stroke
+        """Each dot is a simulated random walk of the same length, dimension and number of members; the vertical stroke
         is the training.
         """
         named = long.assign_coords(component=[f"component {k}" for k in long["component"].values])
@@ -205,12 +206,14 @@ class Trajectory(FunctionStudy):
         words = []
         for scope, one in each(long["explained_variance_ratio"].sel(component=1), "scope"):
             low, high = long["random_walk_spread"].sel(scope=scope, component=1)
-            words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {_percent(low)} to {_percent(high)})")
-        return panels, f"Of the motion, the first component explains {joined(words)}."
+            words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {number(100 * low)} to {_percent(high)})")
+        return panels, f"Of the variance, the first component explains {joined(words)}."
 
-    @figure("Distance travelled, and the angle between steps", group=("main", "long"), main_finding=True)
+    @figure("Distance travelled and cosine between steps", group=("main", "long"), main_finding=True)
     def distance(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
-        """The distance in all weights is summed over snapshots. A cosine of 1 is straight on, 0 a random turn."""
+        """The distance is summed over snapshots of all weights. Successive steps have a cosine of 1 on a straight path
+        and 0 if they are orthogonal.
+        """
         both = [one[["distance", "turning"]].sel(scope="network", drop=True) for one in (short, long)]
         r = xr.concat(both, xr.Variable("training", [_epochs(short), _epochs(long)]))
         medians = [f"{number(one)} over {name}" for name, one in each(r["distance"].median("member"), "training")]
@@ -219,7 +222,7 @@ class Trajectory(FunctionStudy):
 
     @figure("Loss at the weights and at their projections", group=("main", "long"))
     def plane_loss(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
-        """Loss at the end of training. A projection keeps its member's own biases."""
+        """Loss at the end of training. A projection keeps the biases of its member."""
         panels, words = list[Panel](), []
         for one in (short, long):
             point, plane = one["point_loss"], one["plane_loss"].sel(scope="network", drop=True)
@@ -227,8 +230,8 @@ class Trajectory(FunctionStudy):
             ends = xr.concat([loss.isel(snapshot=-1, drop=True) for loss in (point, plane)], places)
             panels += dots(ends.assign_attrs(point.attrs), "place", title=f"After {_epochs(one)}")
             gap = abs(plane / point - 1)
-            words.append(f"{_percent(gap.where(np.isfinite(gap)).median())} over {_epochs(one)}")
-        return panels, f"The loss at a projection differs from that at its point by a median of {joined(words)}."
+            words.append(f"{_percent(gap.where(np.isfinite(gap)).median())} after {_epochs(one)}")
+        return panels, f"Projection onto the plane changes the loss by a median of {joined(words)}."
 
 
 def _losses(surface: LossSurface, parameters: torch.Tensor) -> Values:
