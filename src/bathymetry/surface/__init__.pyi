@@ -1,4 +1,4 @@
 from .checks import HiddenRandomness as HiddenRandomness
-from .curvature import Fisher as Fisher
-from .curvature import GaussNewton as GaussNewton
 from .loss_surface import LossSurface as LossSurface
+from .matrices import Fisher as Fisher
+from .matrices import GaussNewton as GaussNewton

@@ -23,7 +23,7 @@ from bathymetry.surface.contexts import (
 )
 from bathymetry.surface.derivative_checks import FEW, Trial, check_gradient, check_product, make_trial, padded_examples
 from bathymetry.surface.derivatives import Derivatives
-from bathymetry.surface.mlp import MLPDerivatives
+from bathymetry.surface.mlp_derivatives import MLPDerivatives
 from bathymetry.surface.network import Network, same_numbers
 from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.surface.selection import Point

@@ -15,11 +15,11 @@ from bathymetry.core.errors import InputError, check_dense, positive_number
 from bathymetry.core.tensors import unwrapped
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.checks import HiddenRandomness, check_surface
-from bathymetry.surface.curvature import HessianProduct, added, as_rows, in_blocks
 from bathymetry.surface.derivative_checks import FEW, check_input_norms
 from bathymetry.surface.derivatives import Derivatives, InputDerivative
 from bathymetry.surface.fixed_tensors import FixedTensorsOnLine, differing_tensors
-from bathymetry.surface.mlp import MLPDerivatives, with_formulas
+from bathymetry.surface.matrices import HessianProduct, added, as_rows, in_blocks
+from bathymetry.surface.mlp_derivatives import MLPDerivatives, with_formulas
 from bathymetry.surface.network import Mode, Network
 from bathymetry.surface.parts import GRAPHS, Parts
 from bathymetry.surface.selection import Output, PerExample, Point, Points, Wrt, are_correct, select
