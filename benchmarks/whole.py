@@ -1,8 +1,9 @@
 """How long does the whole of the nine studies take, ten members of everything, against one network at a time?
 
-Both ways are measured on a sample and extrapolated to the protocol's epochs: one network at a time reads its images
-through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch; ours trains an ensemble of
-ten for one epoch, with the evaluations that the study records. The studies without images take seconds in both ways.
+Both ways are measured on a sample and extrapolated to the epochs of the preset `full`: one network at a time reads its
+images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch; ours trains an
+ensemble of ten for one epoch, with the evaluations that the study records. The studies without images take seconds
+in both ways.
 """
 
 import json

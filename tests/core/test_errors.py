@@ -28,3 +28,15 @@ def test_another_librarys_error_and_a_number_of_bytes_are_shortened():
     assert first_line(ValueError("no such shape\nand a trace")) == "no such shape"
     assert first_line(KeyError()) == "KeyError"
     assert [gigabytes(84e9), gigabytes(25_000_000)] == ["84 GB", "25 MB"]
+
+
+@pytest.mark.parametrize(
+    ("remedy", "end"),
+    [("expected 1", "expected 1."), ("expected 1.", "expected 1."), ("did you mean cos?", "did you mean cos?")],
+)
+def test_a_sentence_ends_with_one_mark(remedy, end):
+    assert str(InputError("x", 2, remedy)) == f"x = 2: {end}"
+
+
+def test_another_librarys_full_stop_is_dropped():
+    assert first_line(IndexError("Target 7 is out of bounds.\nmore")) == "Target 7 is out of bounds"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.core.showing import joined, printable, readable, short
+from bathymetry.core.showing import joined, printable, readable, short, with_article
 from bathymetry.linalg import estimates
 from bathymetry.training.checkpoint import Checkpoint
 
@@ -164,3 +164,12 @@ def test_control_characters_are_escaped_and_letters_stay():
 
 def test_words_are_joined_into_a_list():
     assert [joined(words) for words in ([], ["one"], ["one", "two", "three"])] == ["", "one", "one, two and three"]
+
+
+@pytest.mark.parametrize(
+    ("noun", "article"),
+    [("int", "an"), ("tuple", "a"), ("ndarray", "an"), ("LSTM", "an"), ("GRU", "a"), ("OrderedDict", "an"),
+     ("Linear", "a"), ("RNN", "an"), ("str", "a"), ("NoneType", "a")],
+)  # fmt: skip
+def test_a_noun_has_the_article_that_is_spoken(noun, article):
+    assert with_article(noun) == f"{article} {noun}"

@@ -144,16 +144,30 @@ def test_a_run_gives_its_trained_networks(tmp_path):
         (
             "main",
             {},
-            "no coordinates: 2 ensembles are there; expected the coordinates of one: network='2'; network='8'",
+            "no coordinates: 2 ensembles have these coordinates; expected those of one: network='2'; network='8'",
         ),
-        ("main", {"network": "9"}, "network='9': 0 ensembles are there"),
-        ("between", {}, "group='between': 0 ensembles are there"),
-        ("main", {"depth": 1}, "depth=1: 0 ensembles are there"),
+        ("main", {"network": "9"}, "network='9': no ensemble has these coordinates"),
+        ("between", {}, "group='between': no ensemble has these coordinates"),
+        ("main", {"depth": 1}, "depth=1: no ensemble has these coordinates"),
     ],
 )
 def test_coordinates_of_no_ensemble_are_answered_with_those_there_are(group, coordinates, words, tmp_path):
     with pytest.raises(InputError, match=words):
         run(tmp_path, members=2).networks(group, **coordinates)
+
+
+def test_the_only_ensemble_of_a_study_has_no_coordinates(tmp_path):
+    run = run_study("gradient-norm", preset="smoke", out=tmp_path, members=2, epochs=2, samples=20)
+    words = r"function='sin': no ensemble has these coordinates; this study has one: call networks\(\) without coord"
+    with pytest.raises(InputError, match=words):
+        run.networks(function="sin")
+    assert len(run.networks()) == 2
+    with pytest.raises(InputError, match=f"folder = {tmp_path}: expected the folder of one study, such as {tmp_path}/"):
+        bm.load_study(tmp_path)
+    with pytest.raises(InputError, match="nowhere: there is no such folder"):
+        bm.load_study(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"it holds no result\.nc; expected the folder of one study"):
+        bm.load_study(tmp_path.parent)
 
 
 def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def test_claims_about_all_networks_say_that_they_ask_for_most_trainings_of_each(
 def results(study, preset="full", data=None, **changes):
     tree = xr.DataTree()
     settings = study.preset(preset, **changes)
-    sources = {study.protocol_data: ""} if study.protocol_data and data is None else {data or "cos": ""}
+    sources = {study.reference_data: ""} if study.reference_data and data is None else {data or "cos": ""}
     tree.attrs = {"settings": settings.model_dump(mode="json"), "data": sources}
     return settings, tree
 

@@ -43,13 +43,14 @@ def test_values_may_be_typed_as_text():
         ({"members": 0}, "members = 0: expected a number above 0."),
         ({"members": "many"}, "members = many: expected a whole number."),
         ({"seed": -1}, "seed = -1: expected at least 0."),
-        ({"device": "tpu"}, "device = tpu: expected 'cpu' or 'cuda'."),
+        ({"device": "tpu"}, "device = tpu: expected cpu or cuda."),
         ({"learning_rate": float("nan")}, "learning_rate = nan: expected"),
         ({"learning_rate": -1}, "learning_rate = -1: expected a number above 0."),
-        ({"functions": ()}, "functions = (): expected at least 1."),
+        ({"functions": ()}, "functions = (): expected at least 1 function."),
+        ({"networks": ((),)}, "networks = (): expected at least 1 hidden width."),
         ({"functions": ("cos", "cos")}, "name each only once"),
         ({"networks": ("250,0",)}, "expected a number above 0"),
-        ({"low": 10, "high": 10}, "low = 10 must be below high = 10"),
+        ({"low": 10, "high": 10}, "low = 10: expected less than high, 10."),
         ({"networks": ("10 18 15 4",)}, "networks = 10 18 15 4: separate widths by commas, such as 10,18,15,4."),
         ({"networks": ("10-18",)}, "networks = 10-18: separate widths by commas, such as 10,18."),
         ({"networks": ("10;18", "3")}, "such as 10,18."),
@@ -57,12 +58,12 @@ def test_values_may_be_typed_as_text():
         ({"networks": ("10,18,",)}, "such as 10,18."),
         ({"networks": ("-3",)}, "networks = -3: expected a number above 0."),
         ({"networks": ("1e3",)}, "networks = 1e3: expected a whole number."),
-        ({"networks": ("99999999999999999999",)}, "expected at most 100000."),
+        ({"networks": ("99999999999999999999",)}, "expected at most 100,000."),
         ({"networks": ("250", "250")}, "name each only once"),
         ({"networks": ("10,18", "10, 18")}, "name each only once"),
         ({"networks": "250"}, "networks = 250: expected a tuple or list of values."),
         ({"networks": (True,)}, "networks = True: expected"),
-        ({"networks": (",".join(["2"] * 1001),)}, "expected at most 1000 values"),
+        ({"networks": (",".join(["2"] * 1001),)}, "expected at most 1,000 hidden widths"),
         ({"functions": "cos"}, "functions = cos: expected a tuple or list of values."),
         ({"functions": (3,)}, "functions = 3: expected text."),
         ({"epochs": 10**20}, "epochs = 100000000000000000000: expected at most 1,000,000,000."),
@@ -70,9 +71,9 @@ def test_values_may_be_typed_as_text():
         ({"epochs": True}, "epochs = True: expected a number"),
         ({"epochs": "1e400"}, "epochs = 1e400: expected a whole number."),
         ({"samples": 2.5}, "samples = 2.5: expected a whole number."),
-        ({"seed": 2**63}, "seed = 9223372036854775808: expected at most 9223372036854775807."),
+        ({"seed": 2**63}, "seed = 9223372036854775808: expected at most 9,223,372,036,854,775,807."),
         ({"learning_rate": "1e400"}, "learning_rate = 1e400: expected a finite number."),
-        ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: expected 'cpu' or 'cuda'."),
+        ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: expected cpu or cuda."),
         ({"members": ""}, "members = '': expected a whole number."),
         ({"depth": 3}, "depth = 3: there is no such field; expected one of members, seed"),
     ],
@@ -85,7 +86,7 @@ def test_bad_values_are_answered_with_one_sentence(fields, words):
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are():
-    with pytest.raises(InputError, match="full, quick, smoke"):
+    with pytest.raises(InputError, match="full, quick or smoke"):
         DEPTH.preset("enormous")
 
 
@@ -123,7 +124,7 @@ def test_an_impossible_name_of_a_study_is_answered_in_one_sentence(name):
 
 @pytest.mark.parametrize("name", [None, 3, ["full"], np.ones(3), "Full"])
 def test_an_impossible_preset_is_answered_with_those_there_are(name):
-    with pytest.raises(InputError, match="full, quick, smoke"):
+    with pytest.raises(InputError, match="full, quick or smoke"):
         DEPTH.preset(name)
 
 
@@ -132,11 +133,11 @@ def test_an_impossible_preset_is_answered_with_those_there_are(name):
     [("depth-function", ("1,250,1",), "250"), ("depth-classification", ((784, 30, 20, 10),), "30,20")],
 )
 def test_inputs_and_outputs_among_the_hidden_widths_are_answered_by_the_hidden_ones(study, networks, inner):
-    with pytest.raises(InputError, match=f"expected the hidden widths alone, {inner}"):
+    with pytest.raises(InputError, match=f"expected the hidden widths only, such as {inner}"):
         find(study).preset("smoke", networks=networks)
 
 
 def test_a_constant_function_is_nothing_to_fit():
     study = find("depth-function")
-    with pytest.raises(InputError, match="constant on the interval"):
+    with pytest.raises(InputError, match="constant on the inputs"):
         list(study.preset("smoke", functions=("5",)).plan())

@@ -77,3 +77,13 @@ def test_an_argument_of_the_wrong_kind_is_answered_in_one_sentence(name, uncheck
             said.append(str(error))
     assert len(said) >= len(ODD) // 3
     assert all("\n" not in one and len(one) < 500 for one in said)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(label_smoothing=0.1)])
+def test_a_class_beyond_the_outputs_is_named_with_the_classes_that_fit(loss):
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    with pytest.raises(InputError, match="data = classes from 0 to 7, where the network gives 3 outputs: expected"):
+        LossSurface(model, loss, (torch.ones(2, 4), torch.tensor([0, 7])))
+    batches = [(torch.ones(2, 4), torch.tensor([0, 1])), (torch.ones(2, 4), torch.tensor([-1, 2]))]
+    with pytest.raises(InputError, match=r"classes from -1 to 2, where .* expected classes from 0 to 2"):
+        LossSurface(model, loss, batches).gradient()

@@ -266,7 +266,7 @@ def test_measurements_see_the_parameters_the_gradient_the_moments_and_the_stream
     [
         ({"members": 0}, "members"),
         ({"epochs": 0}, "epochs"),
-        ({"epochs": 2, "steps": 2}, "epochs"),
+        ({"epochs": 2, "steps": 5}, "epochs = 2, steps = 5: expected only one of them"),
         ({"batch_size": 24}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
         ({"loss": "hinge"}, "loss"),

@@ -20,7 +20,7 @@ class Claim:
     text: str
     rule: Rule
     group: str  # of the results that its evidence is taken from
-    absolute: bool  # † in the protocol: tested only on the protocol's own data and schedule
+    absolute: bool  # marked †: tested only with the data and schedule of the preset `full`
 
     def _repr_html_(self) -> str:
         letter, text, rule = map(escape, (self.letter, self.text, self.rule.words))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from bathymetry.cli.parsing import parse
+from bathymetry.cli.parsing import UsageError, parse
 from bathymetry.cli.terminal import print_verdicts, say
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import entries
 from bathymetry.studies.settings import PRESETS, as_text, flag_of
@@ -17,6 +18,7 @@ from bathymetry.studies.settings import PRESETS, as_text, flag_of
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.studies import Study
 
+_OUT = "bathymetry-report"
 _DOWNLOADS = ("mnist", "fashion-mnist", "kmnist")
 _Folder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR", help="the output folder")]]
 
@@ -46,7 +48,7 @@ class ShowCommand:
 def show(arguments: list[str]) -> None:
     from bathymetry.stats.verdict import SEVERAL
 
-    study = find(parse(ShowCommand, "show", arguments).study)
+    study = find(parse(ShowCommand, "show", arguments, "bathymetry show capacity").study)
     say(f"{study.name}: {study.question}\n")
     say(_wrapped(study.about))
     say("\nSettings (for each preset)")
@@ -59,7 +61,7 @@ def show(arguments: list[str]) -> None:
     if claims:
         say(_wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in claims):
-        say("  † is tested only on the protocol's own data and schedule.")
+        say("  † tested only with the data and schedule of the preset `full`.")
     say("\nFigures")
     for figure in study.figures():
         say(f"  {figure.words}")
@@ -68,7 +70,7 @@ def show(arguments: list[str]) -> None:
 def _show_settings(study: "type[Study]") -> None:
     presets = {name: study.preset(name) for name in PRESETS}
     for field, info in study.model_fields.items():
-        values = {name: " ".join(as_text(getattr(settings, field))) for name, settings in presets.items()}
+        values = {name: " ".join(as_text(getattr(settings, field), info)) for name, settings in presets.items()}
         others = [f"{name}: {value}" for name, value in values.items() if value != values["full"]]
         differing = f"   ({', '.join(others)})" if others else ""
         say(f"  {flag_of(field):<20} {values['full']}{differing}")
@@ -87,17 +89,19 @@ class ReportCommand:
     that defines it with --study, which runs the code in it.
     """
 
-    folder: _Folder = Path("bathymetry-report")
+    folder: _Folder = Path(_OUT)
     study: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
-        tyro.conf.arg(metavar="FILE", help="a study of your own, whose code is run; may be repeated"),
+        tyro.conf.arg(
+            metavar="FILE", help="a study of your own, whose code is run (repeatable)", help_behavior_hint=""
+        ),
     ] = ()
 
 
 def report(arguments: list[str]) -> None:
     command = parse(ReportCommand, "report", arguments)
     if str(command.folder) in entries() and not command.folder.exists():
-        raise InputError("folder", command.folder, "expected the output folder, whose page has all of its studies")
+        raise InputError("folder", command.folder, f"that is a study; expected an output folder, such as {_OUT}")
     from bathymetry.report.publishing import publish
 
     page, claims = publish(command.folder, command.study)
@@ -114,13 +118,14 @@ class ExportCommand:
 
 
 def export(arguments: list[str]) -> None:
-    command = parse(ExportCommand, "export", arguments)
-    from bathymetry.store.folder import is_output_folder
+    command = parse(ExportCommand, "export", arguments, f"bathymetry export {_OUT}")
+    from bathymetry.store.folder import check_output_folder
     from bathymetry.store.results import export, read_results
 
-    results = sorted(command.folder.glob("*/result*.nc")) if is_output_folder(command.folder) else []
+    check_output_folder(command.folder)
+    results = sorted(command.folder.glob("*/result*.nc"))
     if not results:
-        raise InputError("folder", command.folder, "it holds no results; expected a folder that a run wrote")
+        raise InputError("folder", command.folder, "it holds no results yet; run a study into it first")
     for path in results:  # a result with other settings is `result-HASH.nc`, and has a folder of its own
         folder = command.folder / "tables" / (path.parent.name + path.stem.removeprefix("result"))
         for table in export(read_results(path), folder, command.format):
@@ -135,7 +140,7 @@ class DataCommand:
         Annotated[Literal["list", "fetch"], tyro.conf.arg(help="list the data sets, or download one")]
     ] = "list"
     name: tyro.conf.Positional[
-        Annotated[str, tyro.conf.arg(metavar="NAME", help="which: mnist, fashion-mnist or kmnist")]
+        Annotated[str, tyro.conf.arg(metavar="NAME", help=joined(_DOWNLOADS, "or"), help_behavior_hint="")]
     ] = ""
 
 
@@ -148,9 +153,11 @@ def data(arguments: list[str]) -> None:
 
     if command.action == "fetch":
         if not command.name:
-            raise InputError("name", "nothing", f"expected one of {', '.join(_DOWNLOADS)}: bathymetry data fetch mnist")
+            raise UsageError("name: missing; for example bathymetry data fetch mnist.")
         say(f"Stored in {fetch(command.name)}")
         return
+    if command.name:
+        raise UsageError(f"data list takes no name; {command.name} is one too many.")
     for one in available():
         say(f"{one.name:<15} {'present' if one.at_hand else 'missing':<8} {one.source}")
         if one.digest:

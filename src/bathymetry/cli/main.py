@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from types import FrameType
 
 from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
-from bathymetry.core.showing import printable
+from bathymetry.core.showing import joined, printable
 from bathymetry.core.system import Terminated
 
 _COMMANDS = {
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError, ImportError) as error:
         if not (isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY)):
             raise
-        remedy = "give fewer members, examples or units a layer, or lift the limit if one is set (ulimit -v, ulimit -u)"
+        remedy = "choose fewer members, examples or units per layer, or lift a limit that is set (ulimit -v, ulimit -u)"
         return _refuse(f"memory = less than this needs: {remedy}.")
     except OSError as error:  # such as a full disk behind the standard output
         where = f" ({error.filename})" if error.filename else ""
@@ -86,7 +86,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name, *rest = words
     if name not in _COMMANDS:
-        raise InputError("command", name or "nothing", _instead(name))
+        raise InputError("command", name, _instead(name))
     if name == "run":
         from bathymetry.cli.run import run
 
@@ -105,7 +105,7 @@ def _instead(name: str) -> str:
     if name in (*entries(), "all"):
         return f"that is a study; to run it: bathymetry run {name}"
     similar = did_you_mean(name.lower(), (*_COMMANDS, "--version", "--help"))
-    return f"{similar}expected one of {', '.join(_COMMANDS)}; bathymetry --help explains them"
+    return f"{similar}expected {joined(list(_COMMANDS), 'or')}; bathymetry --help explains them"
 
 
 def _help() -> str:

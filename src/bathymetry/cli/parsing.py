@@ -1,69 +1,135 @@
-"""Reading a command's arguments with tyro, whose complaints become one sentence."""
+"""Reading a command's arguments: one sentence answers a mistake; tyro makes the help and the values."""
 
 import contextlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
-from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
+from bathymetry.core.showing import joined
 
 T = TypeVar("T")
-Arity = Literal["none", "one", "several"]  # values that an option takes
-
-_TITLES = ("Parsing error", "Unrecognized options", "Required options", "Missing argument", "Invalid choice")
 
 
-def parse(
-    command: Callable[..., T], name: str, arguments: Sequence[str], options: Mapping[str, Arity] | None = None
-) -> T:
+class UsageError(BathymetryError):
+    """An argument that is missing, or one too many."""
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """A field of a command: an option, or an argument known by its position."""
+
+    field: str
+    metavar: str
+    is_positional: bool
+    is_required: bool
+    arity: Literal["none", "one", "several", "repeated"]  # values that an option takes
+    choices: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.field.replace('_', '-')}"
+
+    def check(self, values: Sequence[str]) -> None:
+        if self.arity == "none" and values:
+            raise UsageError(f"{self.flag} takes no value.")
+        expected = f"expected {joined(self.choices, 'or')}" if self.choices else "a value is missing"
+        if self.arity != "none" and not values:
+            raise UsageError(f"{self.flag}: a value is missing{f'; {expected}' if self.choices else ''}.")
+        if self.arity == "one" and len(values) > 1:
+            raise InputError(self.field, " ".join(values), "expected one value")
+        if self.choices and values[0] not in self.choices:
+            raise InputError(self.field, values[0], did_you_mean(values[0].lower(), self.choices) + expected)
+
+
+def parse(command: Callable[..., T], name: str, arguments: Sequence[str], example: str = "") -> T:
     """Read arguments into a dataclass, whose docstring is the help text.
 
-    With `options`, any other option is refused by its name, and so is a wrong number of values.
+    `example` is shown where an argument is missing: a whole command that works.
     """
-    if options is not None and not {"-h", "--help"} & set(arguments):
-        _check_options(list(arguments), name, options)
-    complaint = io.StringIO()
+    if not {"-h", "--help"} & set(arguments):
+        known = _known(command)
+        if arguments and not known:
+            raise UsageError(f"{name} takes no arguments.")
+        positions = [one for one in known if one.is_positional]
+        options = {one.flag: one for one in known if not one.is_positional}
+        _check_positions(_check_options(arguments, name, options, bool(positions)), name, positions, example)
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(io.StringIO()):
             args = [_protected(one) for one in arguments]
             return tyro.cli(command, prog=f"bathymetry {name}", args=args, config=(tyro.conf.OmitArgPrefixes,))
     except SystemExit as end:
         if end.code in (0, None):  # the help was shown
-            raise SystemExit(0) from end
-        remedy = f"{_sentence(complaint.getvalue())}; bathymetry {name} --help explains them"
-        raise InputError("arguments", " ".join(arguments) or "none", remedy) from end
+            raise
+        raise UsageError(f"{name}: these arguments do not fit; bathymetry {name} --help explains them.") from end
 
 
-def _check_options(arguments: list[str], name: str, options: Mapping[str, Arity]) -> None:
-    while arguments:
-        argument = arguments.pop(0)
-        option, equals, value = argument.partition("=")
-        negated = option.startswith("--no-") and options.get(f"--{option[5:]}") == "none"
-        arity = "none" if negated else options.get(option)
-        if arity is None:
-            raise _unknown(argument, name, options)
-        values = [value] if value else []
-        while arguments and not _is_option(arguments[0]):
-            values.append(arguments.pop(0))
-        field = option.removeprefix("--").replace("-", "_")
-        if arity == "none" and (values or equals):
-            raise InputError(field, " ".join(values), "it takes no value")
-        if arity != "none" and not values:
-            raise InputError(field, "nothing", "expected a value")
-        if arity == "one" and len(values) > 1:
-            raise InputError(field, " ".join(values), "expected one value")
+def _known(command: Callable[..., Any]) -> list[_Argument]:
+    hints = get_type_hints(command, include_extras=True)
+    known = []
+    for one in fields(command):  # type: ignore[arg-type]
+        kind, *marks = get_args(hints[one.name])
+        several = "repeated" if tyro.conf.UseAppendAction in marks else "several"
+        arity: Any = "none" if kind is bool else several if "tuple" in str(kind) else "one"
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        metavar = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), one.name.upper())
+        known.append(
+            _Argument(one.name, metavar, tyro.conf.Positional in marks, one.default is MISSING, arity, choices)
+        )
+    return known
 
 
-def _unknown(argument: str, name: str, options: Mapping[str, Arity]) -> InputError:
+def _check_options(
+    arguments: Sequence[str], name: str, options: Mapping[str, _Argument], has_positions: bool
+) -> list[str]:
+    """Check options and their values; returns the other arguments."""
+    words, others, before = list(arguments), [], set()
+    while words:
+        word = words.pop(0)
+        option, equals, value = word.partition("=")
+        if option not in options:
+            if not has_positions or word.startswith("-"):
+                raise _unknown(word, name, options)
+            others.append(word)
+            continue
+        one = options[option]
+        values = [value] if value or (equals and one.arity == "none") else []
+        while words and not _is_option(words[0]) and not (has_positions and values):
+            values.append(words.pop(0))
+        one.check(values)
+        if option in before and one.arity != "repeated":
+            several = f", with all values after it: {option} A B" if one.arity == "several" else ""
+            raise UsageError(f"{option}: expected only once{several}.")
+        before.add(option)
+    return others
+
+
+def _check_positions(values: Sequence[str], name: str, positions: Sequence[_Argument], example: str) -> None:
+    if len(values) > len(positions):
+        names = joined([one.metavar for one in positions])
+        count = "one argument" if len(positions) == 1 else f"at most {len(positions)} arguments"
+        raise UsageError(f"{name} takes {count}, {names}; {values[len(positions)]} is one too many.")
+    for one, value in zip(positions, values, strict=False):
+        one.check([value])
+    for one in positions[len(values) :]:
+        if one.is_required:
+            raise UsageError(f"{one.field}: missing; for example {example}.")
+
+
+def _unknown(argument: str, name: str, options: Mapping[str, _Argument]) -> InputError:
     if not argument.startswith("-"):
         return InputError("argument", argument, f"expected an option; bathymetry {name} --help lists them")
     option = argument.partition("=")[0]
     similar = did_you_mean(f"--{option.lstrip('-').lower().replace('_', '-')}", options)
-    remedy = f"{similar}bathymetry {name} --help lists all" if similar else f"{name} has {', '.join(options)}"
-    return InputError("option", option, remedy)
+    if similar:
+        return InputError("option", option, f"{similar}bathymetry {name} --help lists all options")
+    return InputError(
+        "option", option, f"expected {joined(list(options), 'or')}" if options else f"{name} takes no options"
+    )
 
 
 def _is_option(argument: str) -> bool:
@@ -72,14 +138,5 @@ def _is_option(argument: str) -> bool:
 
 
 def _protected(argument: str) -> str:
-    """Keep a value that begins with a minus from being read as an option."""
-    return f" {argument}" if re.match(r"-(?!-)(?!h$)", argument) else argument
-
-
-def _sentence(complaint: str) -> str:
-    """The words in tyro's box, without its title."""
-    untitled = [line for line in complaint.splitlines() if not line.lstrip().startswith(("╭", "┏"))]
-    lines = [re.sub(r"[│╭╮╰╯─┃┏┓┗┛━]", " ", line).strip() for line in untitled]
-    words = " ".join(line for line in lines if line.strip("-") and "help" not in line.lower() and line not in _TITLES)
-    words = words[:200].rstrip(".") or "they do not fit"
-    return words[:1].lower() + words[1:]
+    """Keep a value that begins with a minus from being read as an option, and None from being read as no value."""
+    return re.sub(r"^(--[a-z-]+=)?(None$|-(?!-|h$))", r"\1 \2", argument)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from bathymetry.cli.parsing import Arity, parse
-from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
-from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.cli.parsing import UsageError, parse
+from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, rounded, say
+from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED, entries
-from bathymetry.studies.settings import PRESETS, Preset, as_text, flag_of
+from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, flag_of, is_network
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
     from bathymetry.studies import Study
 
 _FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
-_OWN: Mapping[str, Arity] = {"--preset": "one", "--out": "one", "--plan": "none"}
 
 
 def run(arguments: list[str]) -> None:
@@ -32,8 +31,7 @@ def run(arguments: list[str]) -> None:
     first = next((at for at, one in enumerate(arguments) if one.startswith("-")), len(arguments))
     names, rest = arguments[:first], arguments[first:]
     if not names:
-        remedy = "name the study first: bathymetry run depth-function, or bathymetry run all"
-        raise InputError("study", arguments[0], remedy)
+        raise UsageError(f"study: missing before {arguments[0]}; for example bathymetry run capacity, or run all.")
     kinds = _chosen(names)
     late = [one for before, one in pairwise(rest) if one in entries() and not before.startswith("--")]
     if late:
@@ -42,10 +40,9 @@ def run(arguments: list[str]) -> None:
     chosen = [kind.preset(preset) for kind in kinds]
     fields = dict.fromkeys(field for kind in kinds for field in kind.model_fields)
     having = {field: [study for study in chosen if field in type(study).model_fields] for field in fields}
-    options = {**_OWN, **{flag_of(field): _arity(studies[0], field) for field, studies in having.items()}}
-    command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest, options)
+    command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest)
     if not command.out.strip():
-        raise InputError("out", "nothing", "expected the path of a folder")
+        raise InputError("out", command.out, "expected the path of a folder")
     changes = {field: _stripped(value) for field in having if (value := getattr(command, field)) is not None}
     studies = [
         kind.preset(preset, **{field: value for field, value in changes.items() if field in kind.model_fields})
@@ -75,22 +72,23 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 
 def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
-    from bathymetry.execution.study_run import run_study
+    from bathymetry.execution.study_run import check_device, run_study
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
 
     check_folder(out)
+    for study in studies:
+        check_device(study)
     sources = {name: source for study in studies for name, source in study.planned.data.items()}
     named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
     say(f"Data: {'; '.join(named)}.")
     works = [compare(out, study.planned) for study in studies]
     for study, work in zip(studies, works, strict=True):
         say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
-    training, measuring = sum(work.seconds for work in works), sum(work.measuring_seconds for work in works)
-    drawing = _FIGURE_SECONDS * sum(len(study.figures()) for study in studies)
-    parts = f"training {duration(training)}, measuring {duration(measuring)}, drawing {duration(drawing)}"
-    say(f"In all about {duration(training + measuring + drawing)}: {parts}.")
+    if any(work.todo for work in works):
+        say("A chunk is up to ten members of one ensemble, which are trained together.")
+    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies)))
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")
@@ -115,8 +113,26 @@ def _words(work: "Work") -> str:
     if work.todo:
         parts = [f"{counted(len(work.todo), 'chunk')} to train, about {duration(work.seconds)}"]
     if work.measurements:
-        parts.append(f"{counted(work.measurements, 'measurement')}, about {duration(work.measuring_seconds)}")
+        parts.append(f"{counted(work.measurements, 'measurement')}, {_measuring([work])}")
     return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])
+
+
+def _measuring(works: "Sequence[Work]") -> str:
+    """About how long measurements take, of which some do not say so."""
+    unknown = sum(work.unestimated for work in works)
+    if unknown == sum(work.measurements for work in works) > 0:
+        return "not estimated"
+    about = f"about {duration(sum(rounded(work.measuring_seconds) for work in works))}"
+    return f"{about} ({unknown} not estimated)" if unknown else about
+
+
+def _total(works: "Sequence[Work]", drawing: float) -> str:
+    """The time of everything: the sum of the parts as they are printed."""
+    training = sum(rounded(work.seconds) for work in works)
+    measuring = sum(rounded(work.measuring_seconds) for work in works)
+    times = (rounded(training), rounded(measuring), rounded(drawing))
+    parts = f"training {duration(training)}, measuring {_measuring(works).removeprefix('about ')}"
+    return f"In all about {duration(sum(times))}: {parts}, drawing {duration(drawing)}."
 
 
 def _preset(arguments: Sequence[str]) -> str:
@@ -125,10 +141,7 @@ def _preset(arguments: Sequence[str]) -> str:
         option, equals, value = argument.partition("=")
         if option == "--preset":
             name = value if equals else following
-            if name not in PRESETS:
-                remedy = f"{did_you_mean(name.lower(), PRESETS)}expected one of {', '.join(PRESETS)}"
-                raise InputError("preset", name or "nothing", remedy)
-            return name
+            return name if name in PRESETS else "quick"  # which `parse` refuses
     return "quick"
 
 
@@ -137,12 +150,18 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
     columns: list[Any] = [
         ("preset", Annotated[Preset, tyro.conf.arg(help="the defaults of all other settings")], preset),
         ("out", Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder")], "bathymetry-report"),
-        ("plan", Annotated[bool, tyro.conf.arg(help="print what would be done, and stop")], False),
+        (
+            "plan",
+            tyro.conf.FlagCreatePairsOff[
+                Annotated[bool, tyro.conf.arg(help="print what would be done, and stop", help_behavior_hint="")]
+            ],
+            False,
+        ),
     ]
     for field, studies in having.items():
         words = _description(field, studies, len(chosen))
         option = tyro.conf.arg(help=words, metavar=_metavar(studies[0], field), help_behavior_hint="")
-        kind = tuple[str, ...] if _arity(studies[0], field) == "several" else str
+        kind = tuple[str, ...] if isinstance(getattr(studies[0], field), tuple) else str
         columns.append((field, Annotated[kind | None, option], None))
     question = chosen[0].question if len(chosen) == 1 else f"Run {joined([study.name for study in chosen])}."
     documentation = f"{question}\n\nWhat is stored in the output folder is used again; only what is missing is trained."
@@ -152,20 +171,20 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
 def _description(field: str, studies: "Sequence[Study]", count: int) -> str:
     """A setting, its default in the preset, and the studies that have it if others do not."""
     words = dict.fromkeys(type(study).model_fields[field].description or "" for study in studies)
-    defaults = {" ".join(as_text(getattr(study, field))) for study in studies}
+    infos = [type(study).model_fields[field] for study in studies]
+    values = [as_text(getattr(study, field), info) for study, info in zip(studies, infos, strict=True)]
+    defaults = set(map(" ".join, values))
     default = defaults.pop() if len(defaults) == 1 else "each study's own"
     only = f"; {joined([study.name for study in studies])} only" if len(studies) < count else ""
-    return f"{'; '.join(words)}{only} (default: {'all' if default == 'None' else default})"
-
-
-def _arity(study: "Study", field: str) -> Arity:
-    return "several" if isinstance(getattr(study, field), tuple) else "one"
+    return f"{'; '.join(words)}{only} (default: {default})"
 
 
 def _metavar(study: "Study", field: str) -> str:
-    annotation = type(study).model_fields[field].annotation
-    words: Mapping[Any, str] = {int: "INT", float: "FLOAT"}
-    return words.get(annotation, "TEXT [TEXT ...]" if "tuple" in str(annotation) else "TEXT")
+    info = type(study).model_fields[field]
+    words: Mapping[Any, str] = {int: "INT", float: "FLOAT", int | None: "INT", Networks: "WIDTHS [WIDTHS ...]"}
+    if is_network(info):
+        return "WIDTHS"
+    return words.get(info.annotation, "TEXT [TEXT ...]" if "tuple" in str(info.annotation) else "TEXT")
 
 
 def _stripped(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -175,12 +194,14 @@ def _stripped(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
 def _help() -> str:
     lines = "\n".join(f"  {name:<22} {study.question}" for name, study in entries().items())
     return f"""\
-usage: bathymetry run STUDY [STUDY ...] [SETTINGS]
+usage: bathymetry run STUDY [STUDY ...] [--preset full | quick | smoke] [SETTINGS]
 
 Train what is missing, measure, judge, and write the page. STUDY is one or several of
 
 {lines}
   {"all":<22} every study; a setting applies to those that have it
   {"PATH.py":<22} a study of your own
+
+A preset is the defaults of all settings: full is the reference, quick (the default) takes minutes, smoke seconds.
 
 bathymetry run STUDY --help lists its settings."""

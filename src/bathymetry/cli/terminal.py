@@ -21,10 +21,15 @@ def say(words: str) -> None:
     print(printable(words), flush=True)
 
 
+def rounded(seconds: float) -> int:
+    """Round up to a second, to seconds, or from 90 seconds on to minutes, so that sums of what is printed are right."""
+    whole = max(round(seconds), 1) if seconds > 0 else 0
+    return whole if whole < 90 else 60 * round(whole / 60)
+
+
 def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s" if seconds > 0 else "0 s"
-    return f"{seconds / 60:.0f} min"
+    shown = rounded(seconds)
+    return f"{shown} s" if shown < 90 else f"{shown // 60} min"
 
 
 def counted(count: int, noun: str) -> str:

@@ -40,7 +40,7 @@ class InputError(BathymetryError, ValueError):
         shown = str(value) if isinstance(value, str | PathLike) and str(value).strip() else repr(value)
         if hasattr(value, "shape") or len(shown) > _LETTERS:
             shown = short(value)
-        super().__init__(f"{field} = {shown}: {remedy.rstrip('.')}.")
+        super().__init__(f"{field} = {shown}: {remedy if remedy.endswith('?') else remedy.rstrip('.') + '.'}")
         self.field = field
         self.value = value
         self.remedy = remedy
@@ -55,9 +55,9 @@ class DamagedError(StorageError):
 
 
 def first_line(error: BaseException) -> str:
-    """Shorten the text of another library's error to its first line."""
+    """Shorten the text of another library's error to its first line, without its full stop."""
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import with_article
 
 Description = None | bool | int | float | str | list["Description"] | dict[str, "Description"]
 
@@ -134,7 +135,7 @@ class _Describer:
         if hasattr(value, "__dict__") and (not _is_library(kind.__module__) or hasattr(value, "named_parameters")):
             return {"kind": _name(kind), **self._own(kind), "state": self._values(vars(value), _name(kind))}
         remedy = "expected a plain value, an array, a frozen dataclass or a function"
-        raise InputError("setting", f"a {kind.__name__}", f"{remedy}, so that results can be known again")
+        raise InputError("setting", with_article(kind.__name__), f"{remedy}, so that results can be known again")
 
     def _own(self, kind: type) -> dict[str, Description]:
         """Describe the class of an instance, unless its name describes it."""

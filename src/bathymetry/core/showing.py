@@ -4,6 +4,7 @@ NoiseScale(value=12.43, standard_error=1.31, gradient_norm=0.5214, examples=6000
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
@@ -65,9 +66,19 @@ def label(value: object) -> str:
     return _LABELS.get(str(value), str(value))
 
 
-def joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str], last: str = "and") -> str:
     """Join words into a list: "one, two and three"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+
+
+def with_article(noun: str) -> str:
+    """Put "a" or "an" before a noun, as spoken: "a tuple", "an int", "an LSTM"."""
+    return f"{'an' if re.match('[AEIOaeio]|nd|[FHLMNRSX][A-Z]', noun) else 'a'} {noun}"
+
+
+def kind_of(value: object) -> str:
+    """The type of a value, with its article: "a tuple"."""
+    return with_article(type(value).__name__)
 
 
 def _shown(self: Any) -> str:

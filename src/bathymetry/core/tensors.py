@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import kind_of
 
 Purpose = Literal["initialisation", "data order", "data draw", "label noise", "dropout", "probe vectors"]
 
@@ -44,7 +45,7 @@ def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:
         module = getattr(module, inside)
     if isinstance(module, torch.jit.ScriptModule):
         remedy = "TorchScript runs it with its own weights only: expected the nn.Module that torch.jit was called on"
-        raise InputError(field, f"a {type(module).__name__}", remedy)
+        raise InputError(field, kind_of(module), remedy)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer):
             remedy = "its lazy layers have no shapes yet: call it once on a batch of inputs, model(x), before"

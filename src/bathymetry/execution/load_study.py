@@ -4,6 +4,7 @@ Nothing that is stored leads to code: studies that come with Bathymetry are know
 the caller names it.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bathymetry.core.errors import InputError, StorageError, path_of
 from bathymetry.core.showing import joined
 from bathymetry.execution.study_run import StudyRun, put_together
 from bathymetry.execution.work import compare
+from bathymetry.store.folder import is_output_folder
 from bathymetry.store.results import RESULT, read_results
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
@@ -34,6 +36,14 @@ def load_study(folder: Path | str, study: str | Path | type[Study] | None = None
         InputError: If the study does not come with Bathymetry and none is named, or another one is.
     """
     folder = path_of("folder", folder)
+    if is_output_folder(folder):
+        inside = sorted(one.parent for one in folder.glob(f"*/{RESULT}"))
+        remedy = f"expected the folder of one study, such as {inside[0]}" if inside else "it holds no results yet"
+        raise InputError("folder", folder, remedy)
+    if not os.path.lexists(folder):
+        raise InputError("folder", folder, "there is no such folder")
+    if not os.path.lexists(folder / RESULT):
+        raise InputError("folder", folder, f"it holds no {RESULT}; expected the folder of one study, OUT/STUDY")
     results = read_results(folder / RESULT)
     name = str(results.attrs.get("study"))
     if study is None and name not in SHIPPED:

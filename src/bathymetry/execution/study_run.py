@@ -31,6 +31,7 @@ from bathymetry.training.checkpoint import Checkpoint
 from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
+_NONE, _LISTED = "no coordinates", 12  # ensembles named in an error
 CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
 Say = Callable[[str], None]  # receives a sentence that a reader should know
 Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
@@ -109,14 +110,24 @@ class StudyRun:
         found = [one for one in planned if one.group == group and wanted <= one.coordinates.items()]
         if len(found) == 1:
             return found[0]
-        there = "; ".join(_words(one.group, one.coordinates) for one in (found or planned)[:12])
-        remedy = f"{len(found)} ensembles are there; expected the coordinates of one: {there}"
-        raise InputError("networks", _words(group, coordinates), remedy)
+        words, there = _words(group, coordinates), [_words(one.group, one.coordinates) for one in found or planned]
+        if there == [_NONE]:
+            remedy = "no ensemble has these coordinates; this study has one: call networks() without coordinates"
+        else:
+            which = f"{len(found)} ensembles have" if found else "no ensemble has"
+            more = f"; {len(there)} in all" if len(there) > _LISTED else ""
+            remedy = f"{which} these coordinates; expected those of one: {'; '.join(there[:_LISTED])}{more}"
+        raise InputError("networks", words, remedy)
 
 
 def _words(group: str, coordinates: Mapping[str, Coordinate]) -> str:
     words = [f"group={group!r}"] if group != MAIN else []
-    return ", ".join([*words, *(f"{name}={value!r}" for name, value in coordinates.items())]) or "no coordinates"
+    return ", ".join([*words, *(f"{name}={value!r}" for name, value in coordinates.items())]) or _NONE
+
+
+def check_device(study: Study) -> None:
+    if study.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")
 
 
 def run_study(
@@ -149,8 +160,7 @@ def run_study(
         one = study.model_copy(update=fields) if fields else study
     else:
         one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
-    if one.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")
+    check_device(one)
     with output_folder(path_of("out", out)) as folder:
         work = compare(folder, one.planned, read=True)
         for sentence in (*one.planned.notes, *work.damaged):

@@ -41,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Work:
-    """All that a plan needs, with estimates on two cores; measurements that do not say how long they take count 0."""
+    """All that a plan needs, with estimates on two cores."""
 
     ensembles: tuple[Task, ...]
     joints: tuple[Task, ...]
@@ -69,7 +69,7 @@ class Work:
 
     @property
     def measuring_seconds(self) -> float:
-        """About how long the measurements take."""
+        """About how long the measurements take that say so."""
         joint = [len(task.members) * _seconds(task.planned) for task in self.joints if task.missing]
         return sum(joint) + sum(len(members) * _measuring_seconds(task.config) for task, members in self.todo)
 
@@ -78,6 +78,13 @@ class Work:
         """How many measurements are to be made."""
         joint = sum(bool(task.missing) for task in self.joints)
         return joint + sum(len(task.config.measurements) for task, _ in self.todo)
+
+    @property
+    def unestimated(self) -> int:
+        """How many measurements do not say how long they take."""
+        joint = sum(bool(task.missing) and not _says_seconds(task.planned) for task in self.joints)
+        each = (task.config.named_measurements.values() for task, _ in self.todo)
+        return joint + sum(not _says_seconds(one) for measurements in each for one in measurements)
 
     @property
     def bytes(self) -> int:
@@ -151,6 +158,10 @@ def _recorded(config: TrainingConfig) -> int:
 def _seconds(measurement: object) -> float:
     """About how long a measurement takes, which its function says of itself."""
     return float(getattr(getattr(measurement, "function", None), "seconds", 0.0))
+
+
+def _says_seconds(measurement: object) -> bool:
+    return hasattr(getattr(measurement, "function", None), "seconds")
 
 
 def _measuring_seconds(config: TrainingConfig) -> float:

@@ -24,7 +24,7 @@ from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
-from bathymetry.store.folder import is_output_folder, output_folder
+from bathymetry.store.folder import check_output_folder, output_folder
 from bathymetry.store.results import RESULT, OutdatedError, read_results
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
@@ -62,8 +62,7 @@ def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tupl
     and then StudyCodeError is raised. Returns the page's path and all claims on it.
     """
     out = path_of("folder", out)
-    if not is_output_folder(out):
-        raise InputError("folder", out, "expected an output folder, one that `bathymetry run` wrote")
+    check_output_folder(out)
     named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
     with output_folder(out):
         shown, unread = _read(out, named)

@@ -122,8 +122,8 @@ def compared(run: StudyRun) -> str:
     words = [
         f"{_amount(getattr(usual, name))} {field_name(name)} (here {_amount(getattr(study, name))})" for name in fields
     ]
-    if study.protocol_data is not None and study.protocol_data not in run.results.attrs["data"]:
-        words.append(f"{study.protocol_data} for data (here {_data(run)})")
+    if study.reference_data is not None and study.reference_data not in run.results.attrs["data"]:
+        words.append(f"{study.reference_data} for data (here {_data(run)})")
     return f"The reference run had {joined(words)}. These differences may explain differing verdicts." if words else ""
 
 
@@ -217,7 +217,11 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     """Write the command that reproduces a run, as one line for a shell."""
     preset, changes = _options(run, preferred)
-    options = [word for name, value in changes.items() for word in (flag_of(name), *as_text(value))]
+    options = [
+        word
+        for name, value in changes.items()
+        for word in (flag_of(name), *as_text(value, type(run.study).model_fields.get(name)))
+    ]
     return shlex.join(["bathymetry", "run", run.found_as, "--preset", preset, *options])
 
 

@@ -78,6 +78,15 @@ def is_output_folder(path: Path) -> bool:
         raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
 
 
+def check_output_folder(path: Path) -> None:
+    """Refuse a folder that no run has written."""
+    if is_output_folder(path):
+        return
+    if not os.path.lexists(path):
+        raise InputError("folder", path, "there is no such folder")
+    raise InputError("folder", path, "expected an output folder, one that `bathymetry run` wrote")
+
+
 def _mark(path: Path) -> None:
     if not (path / MARKER).exists():
         put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())

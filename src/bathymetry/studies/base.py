@@ -103,7 +103,7 @@ def figure(
     Args:
         title: The quantity or the finding; {function} stands for a scalar coordinate of that name.
         reading: How to read it. Defaults to the method's docstring.
-        number: Its number in the homework report; with `each`, by value.
+        number: Its number in the report that the claims come from; with `each`, by value.
         group: The group of the results, or several, each an argument of the method.
         each: A coordinate; one figure is drawn for each of its values.
         main_finding: Whether its sentence is one of the main findings of the study.
@@ -149,12 +149,12 @@ class Study(BaseModel):
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
-    protocol_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
+    reference_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
     ignored_by_claims: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # by absolute ones
 
     members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="decides every start, order and draw")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where to compute")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="random seed for initialisation, data order and sampling")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="cpu or cuda")
 
     def plan(self) -> Planned:
         """Yield ensembles to train, measurements over several of them, and notes for the reader."""
@@ -207,7 +207,7 @@ class Study(BaseModel):
             InputError: If there is no such preset or field, or a value is not what the field takes.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise InputError("preset", name, f"expected one of {', '.join(PRESETS)}")
+            raise InputError("preset", name, f"expected {joined(PRESETS, 'or')}")
         for field in changes:
             if field not in cls.model_fields:
                 remedy = f"there is no such field; expected one of {', '.join(cls.model_fields)}"
@@ -215,7 +215,7 @@ class Study(BaseModel):
         try:
             return cls.model_validate({**cls.presets.get(name, {}), **changes})
         except ValidationError as error:
-            raise InputError(*complaint(error)) from error
+            raise complaint(error, cls.model_fields) from error
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Copy with changes, validated; nothing computed from the old settings is kept."""
@@ -310,14 +310,14 @@ class Study(BaseModel):
         return Judgements(map(judged, self.claims()))
 
     def departure(self, results: xr.DataTree) -> str:
-        """Say what a claim about the protocol's data and schedule needs and what this run had instead."""
-        ignored = self.ignored_by_claims | ({"data"} if self.protocol_data else set())
+        """Say what a claim that needs the preset `full` needs, and what this run had instead."""
+        ignored = self.ignored_by_claims | ({"data"} if self.reference_data else set())
         usual = self.preset("full")
         fields = [one for one in type(self).model_fields if one not in ignored]
         differing = [one for one in fields if getattr(self, one) != getattr(usual, one)]
         needed, had = ([setting(field, getattr(one, field)) for field in differing] for one in (usual, self))
-        if self.protocol_data and self.protocol_data not in results.attrs["data"]:
-            needed.insert(0, self.protocol_data.upper() if self.protocol_data == "mnist" else self.protocol_data)
+        if self.reference_data and self.reference_data not in results.attrs["data"]:
+            needed.insert(0, self.reference_data.upper() if self.reference_data == "mnist" else self.reference_data)
             had.insert(0, joined(list(results.attrs["data"])) or "other data")
         return f"the claim needs {joined(needed)}; this run used {joined(had)}" if needed else ""
 

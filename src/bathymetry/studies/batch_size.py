@@ -12,14 +12,15 @@ from bathymetry.charts import attrs, dots, lines
 from bathymetry.charts.figure import Panel
 from bathymetry.claims import best_of, claim, mean_sign
 from bathymetry.claims.rules import Rule
+from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import Part
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import at_the_end, each, highest, lowest, number, on_scale, percent, slopes
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, figure
-from bathymetry.studies.families import ImageStudy, LearningRate, module_of, vectors
-from bathymetry.studies.settings import Distinct, Widths
+from bathymetry.studies.families import ImageStudy, module_of, vectors
+from bathymetry.studies.settings import Distinct, LearningRate, Widths
 from bathymetry.surface import LossSurface
 
 MATCHINGS = ("epochs", "steps")
@@ -123,8 +124,8 @@ class BatchSize(ImageStudy):
     network: Widths = Field((20, 30), description="hidden widths, for example 20,30")
     learning_rate: LearningRate = 1e-3
     batch_sizes: Distinct[tuple[PositiveInt, ...]] = Field(SIZES, min_length=2, description="examples per batch")
-    epochs: PositiveInt = Field(50, description="passes over the training examples, where epochs are equal")
-    steps: PositiveInt = Field(10_000, description="steps of each, where steps are equal")
+    epochs: PositiveInt = Field(50, description="passes over the training examples, in the comparison at equal epochs")
+    steps: PositiveInt = Field(10_000, description="steps per training, in the comparison at equal steps")
     curvature_examples: int = Field(2_000, ge=3, description="training examples for sharpness and noise scale")
 
     def training(self) -> Mapping[str, Any]:
@@ -139,6 +140,9 @@ class BatchSize(ImageStudy):
 
     def plan(self) -> Planned:
         network, examples = self.mlp(self.network), self.examples
+        if max(self.batch_sizes) > len(examples.train):
+            remedy = f"expected at most {len(examples.train):,}, the number of training examples"
+            raise InputError("batch_sizes", max(self.batch_sizes), remedy)
         few = data.subset(examples, min(self.curvature_examples, len(examples.train)), len(examples.test), self.seed)
         for matching in MATCHINGS:
             length = {matching: getattr(self, matching)}

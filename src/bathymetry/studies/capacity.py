@@ -13,8 +13,8 @@ from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import each, highest, last, lowest, number, on_scale, percent, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
-from bathymetry.studies.settings import Distinct, Networks, network_name
+from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
+from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name
 
 NETWORKS: Networks = (
     (2, 5),
@@ -94,7 +94,8 @@ class Capacity(ImageStudy):
     def plan(self) -> Planned:
         images = self.examples
         if self.few_examples > len(images.train):
-            raise InputError("few_examples", self.few_examples, f"expected at most the {len(images.train)} there are")
+            remedy = f"expected at most {len(images.train):,}, the number of training examples"
+            raise InputError("few_examples", self.few_examples, remedy)
         for share in self.label_noise:
             if not 0 <= share <= 1:
                 raise InputError("label_noise", share, "expected shares from 0 to 1")

@@ -81,7 +81,7 @@ def find(name: str | Path) -> "type[Study]":
     known = {name: one.location for name, one in SHIPPED.items()} | _offered()
     if name in known or ":" in name:
         return _found(known.get(name, name))
-    raise InputError("study", name.strip() or "nothing", _instead(name, list(known)))
+    raise InputError("study", name.strip(), _instead(name, list(known)))
 
 
 def _instead(name: str, known: list[str]) -> str:

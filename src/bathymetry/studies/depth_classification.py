@@ -15,8 +15,8 @@ from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
 from bathymetry.studies.arrays import each, listed, means, percent
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
-from bathymetry.studies.families import DEPTHS, BatchSize, Epochs, ImageStudy, LearningRate, unequal_parameters
-from bathymetry.studies.settings import Distinct, Networks, network_name, network_names
+from bathymetry.studies.families import DEPTHS, ImageStudy, unequal_parameters
+from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name, network_names
 from bathymetry.training import TrainingState
 
 NETWORKS: Networks = ((30,), (25, 60, 38), (20, 40, 60, 50, 30))

@@ -92,8 +92,8 @@ class DepthFunction(FunctionStudy):
             examples = self.examples(function)
             if (same := known.setdefault(examples.digest, function)) != function:
                 raise InputError("functions", function, f"it is the same function as {same}; name each only once")
-            if not float(examples.y_train.var()) > 0:
-                raise InputError("functions", function, "it is constant on the interval; expected one that varies")
+            if not float(examples.y_train.var(correction=0)) > 0:
+                raise InputError("functions", function, "it is constant on the inputs; expected one that varies")
             measurements = {
                 "prediction": self.at_end(Prediction(self.low, self.high), "x"),
                 "dead_share": self.at_end(DeadShare(examples.x_train)),

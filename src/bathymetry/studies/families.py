@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from bathymetry import data, models, training
@@ -21,13 +21,10 @@ from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.base import Study
+from bathymetry.studies.settings import LearningRate, Limit, Steps
 from bathymetry.surface import LossSurface
 from bathymetry.training import EvaluationSet, Measurement
 
-LearningRate = Annotated[PositiveFloat, Field(description="of Adam")]
-BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
-Epochs = Annotated[PositiveInt, Field(description="passes over the training examples")]
-Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
 DEPTHS = ("shallow", "middle", "deep")  # names of networks with as many parameters each
 EQUAL = 1.1  # the largest ratio of parameter counts that are called equal
 
@@ -49,12 +46,12 @@ class ImageStudy(Study):
     """Networks that learn to tell classes apart."""
 
     chapter = "Part 3: generalisation"
-    protocol_data = "mnist"
+    reference_data = "mnist"
     variables = {"loss": attrs("loss (cross-entropy)", "log")}
 
     data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
-    train_examples: PositiveInt | None = Field(None, description="at most so many training examples, drawn by seed")
-    test_examples: PositiveInt | None = Field(None, description="at most so many test examples, drawn by seed")
+    train_examples: Limit = Field(None, description="largest number of training examples (a random subset)")
+    test_examples: Limit = Field(None, description="largest number of test examples (a random subset)")
 
     @cached_property
     def examples(self) -> Data:
@@ -84,14 +81,14 @@ class FunctionStudy(Study):
 
     low: float = Field(-10.0, description="lower end of the inputs")
     high: float = Field(10.0, description="upper end of the inputs")
-    samples: PositiveInt = Field(1000, description="training inputs, and as many for testing")
+    samples: PositiveInt = Field(1000, description="number of training inputs; as many again for testing")
     learning_rate: LearningRate = 1e-3
     epochs: Steps = 1500
 
     @model_validator(mode="after")
     def _interval(self) -> Self:
         if not self.low < self.high:
-            raise ValueError(f"low = {self.low:g} must be below high = {self.high:g}")
+            raise InputError("low", f"{self.low:g}", f"expected less than high, {self.high:g}")
         return self
 
     def examples(self, function: str) -> Data:

@@ -18,8 +18,8 @@ from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import each, number, percent
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, PlannedEnsemble, figure
-from bathymetry.studies.families import BatchSize, Epochs, ImageStudy, module_of, vectors
-from bathymetry.studies.settings import Widths
+from bathymetry.studies.families import ImageStudy, module_of, vectors
+from bathymetry.studies.settings import BatchSize, Epochs, Widths
 from bathymetry.surface import LossSurface
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))

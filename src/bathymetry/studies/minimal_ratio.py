@@ -17,8 +17,8 @@ from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import each, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import FunctionStudy, LearningRate, surface_of
-from bathymetry.studies.settings import Widths
+from bathymetry.studies.families import FunctionStudy, surface_of
+from bathymetry.studies.settings import LearningRate, Widths
 from bathymetry.surface import LossSurface
 
 ACTIVATIONS = ("relu", "tanh")
@@ -137,9 +137,9 @@ class MinimalRatio(FunctionStudy):
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
     network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
     learning_rate: LearningRate = 1e-2
-    epochs: PositiveInt = Field(30, description="of the report's training")
+    epochs: PositiveInt = Field(30, description="epochs of training, of one step on the full batch each")
     descent: NonNegativeInt = Field(
-        300, description="most steps that members go on descending, from none to this many, before the search"
+        300, description="further descent before the search: members take between 0 and this many steps"
     )
 
     def plan(self) -> Planned:

@@ -15,8 +15,8 @@ from bathymetry.data import Data
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.arrays import at_the_end, number, percent
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import BatchSize, ImageStudy, LearningRate, NoisyLabels, NoisyTraining
-from bathymetry.studies.settings import Distinct, Networks, Widths, network_name
+from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
+from bathymetry.studies.settings import BatchSize, Distinct, LearningRate, Networks, Widths, network_name
 
 IMAGES = (500, 1_000, 4_000, 10_000)
 NETWORKS: Networks = ((16,), (64,), (512,), (512, 512))
@@ -78,10 +78,10 @@ class RandomLabels(ImageStudy):
     learning_rate: LearningRate = 1e-3
     batch_size: BatchSize = 50
     epochs: int = Field(140, ge=2, description="passes over the training examples")
-    images: Distinct[tuple[PositiveInt, ...]] = Field(IMAGES, description="how many images are to be memorised")
-    networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of the networks that memorise")
-    memorisation_members: PositiveInt = Field(6, description="members of each that memorises")
-    memorisation_epochs: PositiveInt = Field(300, description="the most passes over the images to be memorised")
+    images: Distinct[tuple[PositiveInt, ...]] = Field(IMAGES, description="numbers of images to memorise")
+    networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of each network that memorises")
+    memorisation_members: PositiveInt = Field(6, description="members of each network that memorises")
+    memorisation_epochs: PositiveInt = Field(300, description="largest number of passes over the images to memorise")
 
     def training(self) -> Mapping[str, Any]:
         return {"loss": "cross_entropy", "optimizer": training.Adam(lr=self.learning_rate)}
@@ -89,7 +89,8 @@ class RandomLabels(ImageStudy):
     def plan(self) -> Planned:
         examples = self.examples
         if max(self.images) > len(examples.train):
-            raise InputError("images", max(self.images), f"expected at most the {len(examples.train)} there are")
+            remedy = f"expected at most {len(examples.train):,}, the number of training examples"
+            raise InputError("images", max(self.images), remedy)
         labels = NoisyLabels(examples, 1.0, self.seed)
         yield self.ensemble(
             {},

@@ -81,8 +81,8 @@ class Trajectory(FunctionStudy):
     members: PositiveInt = Field(8, description="networks in each ensemble; claims need at least 6")
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
     network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
-    epochs: PositiveInt = Field(30, description="of the report's training, with 11 snapshots of the weights")
-    long_epochs: PositiveInt = Field(3000, description="of the training that shows the motion, with 61 snapshots")
+    epochs: PositiveInt = Field(30, description="epochs of the short training, with 11 snapshots of the weights")
+    long_epochs: PositiveInt = Field(3000, description="epochs of the long training, with 61 snapshots")
 
     @field_validator("network")
     @classmethod

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SubsetRandomSampler
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import kind_of
 from bathymetry.data import Data, Examples
 from bathymetry.surface.contexts import preserve_rng_state
 
@@ -135,11 +136,11 @@ def _expected(data: Any) -> str:
 def _batch(raw: Any) -> Batch:
     """Check a batch as the user gave it."""
     if not isinstance(raw, Mapping) and not (isinstance(raw, tuple | list) and raw):
-        raise InputError("data", f"a batch that is a {type(raw).__name__}", _expected(raw))
+        raise InputError("data", f"a batch that is {kind_of(raw)}", _expected(raw))
     inputs, targets = (raw, ()) if isinstance(raw, Mapping) else (raw[0], tuple(raw[1:]))
     of_inputs, of_targets = tensors_of(inputs), tensors_of(targets)
     if not of_inputs:
-        raise InputError("data", f"inputs that are a {type(inputs).__name__}", _expected(inputs))
+        raise InputError("data", f"inputs that are {kind_of(inputs)}", _expected(inputs))
     if of_inputs[0].layout != torch.strided or of_inputs[0].is_nested:
         raise InputError("data", "inputs that are sparse or nested", "expected a dense tensor: x.to_dense()")
     if any(tensor.is_meta for tensor in [*of_inputs, *of_targets]):

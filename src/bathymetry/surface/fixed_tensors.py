@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import kind_of, with_article
 from bathymetry.core.tensors import fixed_tensors
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.network import same_numbers
@@ -138,8 +139,8 @@ def _check_layers(own: nn.Module, network: nn.Module, field: str) -> None:
     for name, layer in network.named_modules():
         mine = type(layers.get(name, layer)).__name__
         if next(layer.children(), None) is None and type(layer).__name__ != mine:
-            what = f"a network whose layer {name} is a {type(layer).__name__}"
-            raise InputError(field, what, f"{_SAME}, where it is a {mine}")
+            what = f"a network whose layer {name} is {kind_of(layer)}"
+            raise InputError(field, what, f"{_SAME}, where it is {with_article(mine)}")
 
 
 def _is_cache(network: nn.Module, name: str) -> bool:

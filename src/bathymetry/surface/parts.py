@@ -40,7 +40,7 @@ class Parts:
             self._total_weight = sum(weights) if self._criterion.is_mean else 1.0
             if self._total_weight <= 0:
                 weight = f"targets that weigh {self._total_weight:g} in all"
-                raise InputError("data", weight, "give targets that the loss counts")
+                raise InputError("data", weight, "expected targets that the loss counts")
         return self._total_weight
 
     def weighted(self, points: Points, copies: int) -> Iterable[tuple[float, Batch]]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import kind_of
 from bathymetry.surface.batches import Batch
 from bathymetry.training.loss import is_correct
 
@@ -120,7 +121,7 @@ def chosen_output(answer: Any, output: Output) -> Tensor:
         remedy = f"the network returns {_listed(answer)}: expected one of them"
         raise InputError("output", shown, remedy) from error
     if not isinstance(found, Tensor):
-        raise InputError("output", shown, f"it is a {type(found).__name__}: expected a tensor of {_listed(answer)}")
+        raise InputError("output", shown, f"it is {kind_of(found)}: expected a tensor of {_listed(answer)}")
     return found
 
 

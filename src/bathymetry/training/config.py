@@ -140,14 +140,17 @@ class TrainingConfig:
         return cls(**fields)
 
     def _check_length(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise InputError("epochs", self.epochs, "expected epochs or steps, one of the two")
+        if self.epochs is not None and self.steps is not None:
+            raise InputError("epochs", f"{self.epochs}, steps = {self.steps}", "expected only one of them")
+        if self.epochs is None and self.steps is None:
+            raise InputError("epochs", None, "expected a number of epochs, or of steps as steps=…")
         for name in ("epochs", "steps", "batch_size"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), 1, _MOST)
         examples = len(self.train_examples)
         if self.batch_size is not None and self.batch_size > examples > 0:
-            raise InputError("batch_size", self.batch_size, f"expected at most the {examples} examples there are")
+            remedy = f"expected at most {examples:,}, the number of training examples"
+            raise InputError("batch_size", self.batch_size, remedy)
 
     def _check_records(self) -> None:
         for name, examples in (self.evaluate_on or {}).items():

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.showing import readable
+from bathymetry.core.showing import kind_of, readable
 from bathymetry.core.system import check_memory, free_bytes
 from bathymetry.core.tensors import stream_seed, unwrapped
 from bathymetry.data.examples import Examples
@@ -181,7 +181,7 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
     for layer in module.modules():
         if inside := _WRAPPERS.get(type(layer).__name__):
             remedy = f"members are trained together without it; expected the network inside, its `.{inside}`"
-            raise InputError("build", f"a {type(layer).__name__}", remedy)
+            raise InputError("build", kind_of(layer), remedy)
     return unwrapped(module, "build")
 
 
@@ -283,7 +283,7 @@ def _outputs(network: nn.Module, inputs: Tensor, name: str, count: int) -> Tenso
         alone = network(inputs[:1]) if inputs.ndim == 1 else None  # a layer may take it for a single example
     if not isinstance(outputs, Tensor):
         remedy = "expected a network whose output is one tensor"
-        raise InputError("build", f"a network that gives a {type(outputs).__name__}", remedy)
+        raise InputError("build", f"a network that gives {kind_of(outputs)}", remedy)
     if outputs.shape[:1] != inputs.shape[:1] or (alone is not None and alone.shape[:1] != (1,)):
         value = f"a network that gives {tuple(outputs.shape)} for {len(inputs)} examples"
         raise InputError("build", value, "expected an output with a row for each example")
@@ -308,15 +308,7 @@ def _check_targets(criterion: Criterion, outputs: Tensor, one: EvaluationSet, ro
 
 
 def _check_classes(criterion: Criterion, labels: Tensor, width: int, field: str) -> None:
-    wrong = criterion.counted(labels) & ((labels < 0) | (labels >= width))
-    if bool(wrong.any()):
-        first = int(labels[wrong][0])
-        remedy = (
-            f"expected classes from 0 to {width - 1}, a network with an output for each class, or, where {first} marks "
-            f"a missing label, loss=torch.nn.CrossEntropyLoss(ignore_index={first})"
-        )
-        value = f"classes from {int(labels.min())} to {int(labels.max())}, where the network gives {width} outputs"
-        raise InputError(field, value, remedy)
+    criterion.check_classes(labels, width, field)
     if not bool(criterion.counted(labels).any()):
         raise InputError(field, f"{labels.numel()} labels that the loss ignores", "expected labels that count")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from bathymetry.core.errors import InputError, first_line, is_real
+from bathymetry.core.showing import kind_of
 
 Loss = Literal["mse", "cross_entropy"] | Callable[..., Any]
 
@@ -89,6 +90,18 @@ class Criterion:
         whole = torch.ones_like(target, dtype=torch.bool)
         return target != self.loss.ignore_index if self.by_class else whole
 
+    def check_classes(self, labels: Tensor, width: int, field: str) -> None:
+        """Refuse classes for which a network with `width` outputs has none."""
+        wrong = self.counted(labels) & ((labels < 0) | (labels >= width))
+        if bool(wrong.any()):
+            first = int(labels[wrong][0])
+            remedy = (
+                f"expected classes from 0 to {width - 1}, a network with an output for each class, or, where {first} "
+                f"marks a missing label, loss=torch.nn.{type(self.loss).__name__}(ignore_index={first})"
+            )
+            value = f"classes from {int(labels.min())} to {int(labels.max())}, where the network gives {width} outputs"
+            raise InputError(field, value, remedy)
+
     def __call__(self, output: Any, targets: tuple[Any, ...], rows: int | None = None) -> Tensor:
         """The loss of a batch, a scalar; `rows` as in `value`."""
         return self.value(self.raw(output, *targets), rows)
@@ -102,6 +115,10 @@ class Criterion:
                 raise InputError("data", f"targets of shape {target}", f"expected the outputs' shape, {output}")
         try:
             return self.loss(*arguments)
+        except IndexError:  # PyTorch names one class alone
+            if self.by_class:
+                self.check_classes(arguments[1], arguments[0].shape[1], "data")
+            raise
         except TypeError as error:
             text = first_line(error)
             if self.is_known or self.takes_model or not ("not callable" in text or "positional argument" in text):
@@ -177,7 +194,7 @@ def as_count(count: Any) -> Any:
             raise InputError("loss", "returns (sum, count)", remedy)
         return count.reshape(())
     if not is_real(count):
-        raise InputError("loss", f"gives a {type(count).__name__} as count", "expected (sum, count), both numbers")
+        raise InputError("loss", f"gives {kind_of(count)} as count", "expected (sum, count), both numbers")
     return count
 
 
@@ -211,7 +228,7 @@ def _takes_model(loss: Any) -> bool:
 
 def _scalar(value: Any) -> Tensor:
     if not isinstance(value, Tensor):
-        raise InputError("loss", f"gives a {type(value).__name__}", "expected one number as a tensor, or (sum, count)")
+        raise InputError("loss", f"gives {kind_of(value)}", "expected one number as a tensor, or (sum, count)")
     if value.numel() != 1:
         raise InputError("loss", f"gives shape {tuple(value.shape)}", "expected one number, a mean or a sum")
     if not value.is_floating_point():

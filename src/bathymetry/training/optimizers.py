@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bathymetry.core.errors import InputError, is_real, positive_number
+from bathymetry.core.showing import kind_of
 from bathymetry.training.ensemble import StackedTensors, flush_denormals, refusing
 
 Hyperparameter = float | Sequence[float]
@@ -186,7 +187,7 @@ def check_optimizer(optimizer: Any) -> None:
         raise InputError("optimizer", name, expected)
     made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
     if not isinstance(made, torch.optim.Optimizer):
-        raise InputError("optimizer", f"a function that returns a {type(made).__name__}", expected)
+        raise InputError("optimizer", f"a function that returns {kind_of(made)}", expected)
 
 
 def check_schedule(schedule: Any) -> None:
@@ -204,7 +205,7 @@ def check_schedule(schedule: Any) -> None:
     else:
         raise InputError("schedule", getattr(schedule, "__name__", schedule), expected)
     if not fits:
-        raise InputError("schedule", f"a function that returns a {type(made).__name__}", expected)
+        raise InputError("schedule", f"a function that returns {kind_of(made)}", expected)
 
 
 def _call(field: str, function: Any, argument: Any) -> Any:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import readable
+from bathymetry.core.showing import kind_of, readable
 from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import Purpose, stream
 from bathymetry.training.backends import Backend
@@ -108,7 +108,7 @@ class Recorder:
             values = torch.as_tensor(measured).detach().clone()
         except (RuntimeError, TypeError, ValueError) as error:
             remedy = "expected numbers, one row per member"
-            raise InputError(f"measurements[{name}]", f"a {type(measured).__name__}", remedy) from error
+            raise InputError(f"measurements[{name}]", kind_of(measured), remedy) from error
         if values.shape[:1] != (len(self._members),) or values.ndim < 1 + len(measurement.axes):
             named = f", then {', '.join(measurement.axes)}" if measurement.axes else ""
             remedy = f"a measurement's first axis must be the {len(self._members)} members{named}"
