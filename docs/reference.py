@@ -106,6 +106,10 @@ def main(folders: list[Path]) -> None:
     stored = {one["id"]: one for one in claims}
     studies = [find(name) for name in SHIPPED]
     named = {f"{study.name}.{claim.letter}": claim for study in studies for claim in study.claims()}
+    if absent := [name for name in named if name not in stored]:
+        raise SystemExit(
+            f"results/claims.json has no {absent[0]}: run its study with --preset full and name the folder"
+        )
     made = [combined(stored[name], claim) for name, claim in named.items()]
     for one, p_holm in zip(made, holm([one["p"] for one in made]), strict=True):
         if one["verdict"] != before.get(one["id"]):

