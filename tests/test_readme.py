@@ -39,8 +39,15 @@ def test_the_readme_trains_decides_and_draws(
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png", ".svg"]
 
 
+def test_the_readme_trains_with_options_of_pytorch_and_loads_what_it_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(blocks("README.md")[2], "README.md", "exec"), names)
+    assert names["trained"].record.loss.shape == (2, 3, 21)
+
+
 def test_the_readme_measures_a_network_of_ones_own():
-    exec(compile(blocks("README.md")[2], "README.md", "exec"), {})
+    exec(compile(blocks("README.md")[3], "README.md", "exec"), {})
 
 
 def test_the_tutorials_study_works_from_the_command_line(

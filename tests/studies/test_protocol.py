@@ -101,6 +101,16 @@ def test_a_claim_that_is_not_tested_names_what_it_needs_and_what_was_run(name, c
     assert departure_of(results(find(name), **changes)) == words
 
 
+def test_a_limit_on_examples_that_the_data_do_not_reach_is_no_departure():
+    study, tree = results(find("capacity"), train_examples=2_000, test_examples=1_000)
+    for train, words in (
+        (600, ""),
+        (2_000, "the claim needs all training examples; this run used 2,000 training examples"),
+    ):
+        tree["main"] = xr.DataTree(xr.Dataset(coords={"split": ["train", "test"], "examples": ("split", [train, 200])}))
+        assert study.departure(tree) == words
+
+
 def test_a_claim_that_is_not_tested_has_no_parts_and_no_p_and_says_why():
     study, tree = results(find("capacity"), epochs=40)
     losses = xr.DataArray(np.ones((2, 10, 6)), dims=("split", "network", "member"))

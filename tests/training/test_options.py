@@ -50,6 +50,21 @@ def test_any_optimizer_of_pytorch_trains_each_member_as_alone(name, build):
     assert_equal_to(trained, alone(build, data, OPTIMIZERS[name], nn.MSELoss(), 2, 40, 5), 2)
 
 
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), "can't batch BatchNorm1d, which"),
+        (lambda: nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.5), nn.Linear(4, 1)), "can't batch Dropout, which"),
+        (lambda: nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1)), ""),
+    ],
+)
+def test_a_training_says_why_members_were_trained_one_by_one(build, words):
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    trained = train(build, (x, x[:, :1]), members=2, epochs=1, batch_size=5)
+    assert words in trained.note
+    assert bool(trained.note) == bool(words) == (trained.backend == "loop")
+
+
 def plain_loop(build, data, make_optimizer, member, steps, batch_size, make_scheduler=None, clip=None):
     """A loop over one member in float64 with everything that a user adds to it."""
     with torch.random.fork_rng():
@@ -221,9 +236,12 @@ def test_configs_with_pytorchs_optimizers_are_described_by_name_and_keywords():
     ("given", "words"),
     [
         ({"optimizer": torch.optim.SparseAdam, "backend": "vmap"}, "backend = vmap: this optimizer steps one network"),
-        ({"optimizer": lambda parameters: 3}, "optimizer = a function that returns a int"),
+        ({"optimizer": lambda parameters: 3}, "optimizer = a function that returns an? int"),
         ({"optimizer": functools.partial(torch.optim.RMSprop, rate=1)}, "optimizer = .*unexpected keyword"),
-        ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, "optimizer = SGD: expected"),
+        (
+            {"optimizer": torch.optim.SGD([torch.zeros(1)])},
+            r"optimizer = SGD\(…\): it already holds parameters; expected",
+        ),
         ({"schedule": schedulers.ReduceLROnPlateau}, "schedule = ReduceLROnPlateau: expected"),
         ({"schedule": schedulers.StepLR}, "schedule = StepLR: it fails when it is called"),
         ({"schedule": lambda progress: "high"}, "schedule = a function that returns a str"),

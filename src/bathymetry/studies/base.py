@@ -312,14 +312,18 @@ class Study(BaseModel):
     def departure(self, results: xr.DataTree) -> str:
         """Say what a claim that needs the preset `full` needs, and what this run had instead."""
         ignored = self.ignored_by_claims | ({"data"} if self.reference_data else set())
-        usual = self.preset("full")
+        usual, used = self.preset("full"), self.as_used(results)
         fields = [one for one in type(self).model_fields if one not in ignored]
-        differing = [one for one in fields if getattr(self, one) != getattr(usual, one)]
-        needed, had = ([setting(field, getattr(one, field)) for field in differing] for one in (usual, self))
+        differing = [one for one in fields if getattr(used, one) != getattr(usual, one)]
+        needed, had = ([setting(field, getattr(one, field)) for field in differing] for one in (usual, used))
         if self.reference_data and self.reference_data not in results.attrs["data"]:
             needed.insert(0, self.reference_data.upper() if self.reference_data == "mnist" else self.reference_data)
             had.insert(0, joined(list(results.attrs["data"])) or "other data")
         return f"the claim needs {joined(needed)}; this run used {joined(had)}" if needed else ""
+
+    def as_used(self, results: xr.DataTree) -> Self:  # noqa: ARG002
+        """The settings as they took effect, where a setting is only a limit."""
+        return self
 
     def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:  # noqa: ARG002
         """The main findings: the sentences of the figures marked so."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float, Shaped
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -62,6 +63,14 @@ class ImageStudy(Study):
         train = min(self.train_examples or len(whole.train), len(whole.train))
         test = min(self.test_examples or len(whole.test), len(whole.test))
         return data.subset(whole, train, test, self.seed)
+
+    def as_used(self, results: xr.DataTree) -> Self:
+        """Without the limits on numbers of examples that the data did not reach."""
+        sizes = results["main"].coords.get("examples") if "main" in results else None
+        used = {} if sizes is None else dict(zip(sizes["split"].values.tolist(), sizes.values.tolist(), strict=True))
+        limits = {"train": self.train_examples, "test": self.test_examples}
+        beyond = [f"{split}_examples" for split, limit in limits.items() if limit and used.get(split, limit) < limit]
+        return self.model_copy(update=dict.fromkeys(beyond))
 
     def mlp(self, hidden: Sequence[int]) -> MLPConfig:
         """A network for these images."""

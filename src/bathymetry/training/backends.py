@@ -250,32 +250,40 @@ class LoopBackend(Backend):
         return {f"{place}/{name}": buffer for place, (name, buffer) in named}
 
 
-def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> Backend:
-    """Choose by the rule in the docstring of `train`; `trial` has a few examples, a batch so many input numbers."""
+def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> tuple[Backend, str]:
+    """Choose by the rule in the docstring of `train`, and say why members are not batched.
+
+    `trial` has a few examples, a batch so many input numbers.
+    """
     activations = [activations_of(module) for module in ensemble.modules]
     first, same = activations[0], all(one == activations[0] for one in activations)
     if requested in ("auto", "stacked") and first is not None and same and ensemble.formula and trial.inputs.ndim == 2:
-        return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula)
+        return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula), ""
     if requested == "stacked":
         remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
         raise InputError("backend", requested, f"{remedy}, and no label of −100")
     small = ensemble.parameters.flat.is_cuda or batch_numbers <= VMAP_NUMBERS
+    problem: str | None = "" if requested == "loop" else f"a batch has more than {VMAP_NUMBERS:,} input numbers"
     if requested == "vmap" or (requested == "auto" and small):
         batched = VmapBackend(ensemble)
         problem = _problem(batched, ensemble, trial)
         if problem is None:
-            return batched
+            return batched, ""
         if requested == "vmap":
             raise InputError("backend", requested, f"{problem}; expected auto or loop")
-    return LoopBackend(ensemble)
+    return LoopBackend(ensemble), f"Members were trained one by one: {problem}." if problem else ""
 
 
 def _problem(batched: VmapBackend, ensemble: Ensemble, trial: Batch) -> str | None:
     """Say why `torch.func` can't stand in for the networks; None if it can."""
     first, *others = ensemble.modules
-    same = all(_differ_by_state_only(first, one) for one in others)
-    if not (same and all(map(_can_be_batched, first.modules())) and _is_steady(first, trial.inputs)):
-        return "torch.func can't batch a network that is random, keeps statistics, recurs or knows its mode"
+    layer = next((type(one).__name__ for one in first.modules() if not _can_be_batched(one)), None)
+    if layer is not None:
+        return f"torch.func can't batch {layer}, which is random, recurs or keeps running statistics"
+    if not all(_differ_by_state_only(first, one) for one in others):
+        return "torch.func can't batch networks whose layers differ"
+    if not _is_steady(first, trial.inputs):
+        return "torch.func can't batch a network that is random, writes buffers or depends on its mode"
     try:
         outputs = batched.outputs(trial.inputs)
         batched.differentiate(trial)

@@ -112,7 +112,7 @@ class TrainingRun:
         self._recorded = frozenset(config.recorded_epochs) | {0, config.num_epochs}
         snapshots = frozenset(config.snapshots) | {config.num_epochs}
         self._recorder = Recorder(members, config.named_measurements, self._recorded, snapshots)
-        self._backend = self._chosen(backend)
+        self._backend, self._note = self._chosen(backend)
         self._clipped = self._gradients if config.clip_norm is None else self._gradients.zeros_like()
         self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped)
         self._full_batch = self._first_rows(None) if config.batch_size is None else None
@@ -124,13 +124,14 @@ class TrainingRun:
         self._stopped_at: Int[Tensor, " member"] = torch.full((len(members),), -1, dtype=torch.int64)
         self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters and buffers of members that stopped, with copies
 
-    def _chosen(self, requested: BackendName) -> Backend:
+    def _chosen(self, requested: BackendName) -> tuple[Backend, str]:
         config = self._config
         if not isinstance(config.optimizer, Optimizer):
             if requested in ("stacked", "vmap"):
                 remedy = "this optimizer steps one network at a time; expected auto or loop, or bm.Adam, AdamW or SGD"
                 raise InputError("backend", requested, remedy)
-            requested = "loop"
+            note = "This optimizer has no stacked form: members were trained one by one."
+            return LoopBackend(self._ensemble), note
         batch_numbers = (config.batch_size or len(config.train_examples)) * config.train_examples.inputs[0].numel()
         return choose_backend(requested, self._ensemble, self._first_rows(3), batch_numbers)
 
@@ -329,9 +330,7 @@ class TrainingRun:
 
     def _result(self) -> Trained:
         config, ensemble = self._config, self._ensemble
-        attributes = {"backend": self._backend.name}
-        if not isinstance(config.optimizer, Optimizer):
-            attributes["note"] = f"{self._stepper.name} has no stacked form: members were trained one by one."
+        attributes = {"backend": self._backend.name} | ({"note": self._note} if self._note else {})
         done = [epoch for epoch in sorted(self._recorded) if epoch <= self._epoch]
         steps = {epoch: min(epoch * config.steps_per_epoch, config.num_steps) for epoch in done}
         sizes = {name: len(one.examples) for name, one in self._sets.items()}
@@ -347,7 +346,7 @@ class TrainingRun:
             snapshots=self._recorder.snapshots,
             members=ensemble.members,
             backend=self._backend.name,
-            note=attributes.get("note", ""),
+            note=self._note,
             _origin=Origin(type(module).__name__, ensemble.seed, mlp, bare=tensors == len(self._parameters.views)),
             _modules=tuple(ensemble.modules),
         )

@@ -182,7 +182,11 @@ def check_optimizer(optimizer: Any) -> None:
         return
     expected = "expected bm.Adam(lr=1e-3) or the like, or functools.partial(torch.optim.RMSprop, lr=1e-3)"
     own = isinstance(optimizer, type) and not issubclass(optimizer, torch.optim.Optimizer)
-    if own or isinstance(optimizer, nn.Module | torch.optim.Optimizer) or not callable(optimizer):
+    if isinstance(optimizer, torch.optim.Optimizer):
+        name = type(optimizer).__name__
+        remedy = f"it already holds parameters; expected what makes one, functools.partial(torch.optim.{name}, lr=1e-3)"
+        raise InputError("optimizer", f"{name}(…)", remedy)
+    if own or isinstance(optimizer, nn.Module) or not callable(optimizer):
         name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
         raise InputError("optimizer", name, expected)
     made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])

@@ -57,7 +57,7 @@ class Trained:
         snapshots: Parameters at the chosen epochs and at the end: epoch → name → (member, *shape).
         members: Numbers of the members.
         backend: How they were trained: "stacked", "vmap" or "loop".
-        note: Why they were trained one by one, where the optimizer decided that; empty otherwise.
+        note: Why members were trained one by one, if "auto" chose that; empty otherwise.
 
     Example:
         >>> from bathymetry.data import function
