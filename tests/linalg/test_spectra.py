@@ -271,3 +271,11 @@ def test_a_scaled_operator_is_the_matrix_between_two_diagonal_ones():
 def test_a_standard_error_of_few_samples_is_widened_as_students_distribution_is():
     assert few_samples(2) == pytest.approx(12.7062 / 1.95996, rel=1e-4)
     assert few_samples(1000) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_a_share_of_an_interval_turned_around_and_a_grid_that_is_none_are_refused(unchecked):
+    density = spectral_density(MatrixOperator(torch.eye(3)), probes=2, steps=2)
+    with pytest.raises(InputError, match=r"^low = 2: expected a number up to high, 1\.$"):
+        density.mass(2, 1)
+    with pytest.raises(InputError, match=r"^grid = .*: expected a tensor with one axis\.$"):
+        density.density("a", 1.0)

@@ -54,8 +54,16 @@ def test_an_instance_is_a_set_of_settings_and_a_copy_with_changes_is_validated()
     study = TwoWords.preset("smoke", members=7)
     assert (study.epochs, study.members) == (2, 7)
     assert study.model_copy(update={"epochs": 9}) == TwoWords(epochs=9, members=7)
-    with pytest.raises(ValueError, match="greater than 0"):
+    with pytest.raises(InputError, match=r"^epochs = 0: expected a number above 0\.$"):
         study.model_copy(update={"epochs": 0})
+
+
+@pytest.mark.parametrize("make", [TwoWords, TwoWords.preset, lambda **changes: bm.run_study(TwoWords(), **changes)])
+def test_a_wrong_setting_is_one_sentence_wherever_it_is_given(make):
+    with pytest.raises(InputError, match=r"^epochs = -3: expected a number above 0\.$"):
+        make(epochs=-3)
+    with pytest.raises(InputError, match=r"^epocs = 3: did you mean epochs\? there is no such field; expected one of"):
+        make(epocs=3)
 
 
 def test_a_copy_with_other_settings_keeps_no_data_of_the_old_ones():

@@ -215,3 +215,9 @@ def test_vectors_that_do_not_fit_an_operator_are_refused(operator, unchecked):
             operator(surface)(odd)
     with pytest.raises(InputError, match=r"vectors = shape \(3, 15\): .*\(2, 15\) or \(2, vector, 15\)"):
         operator(surface, torch.zeros(2, 15))(torch.zeros(3, 15))
+
+
+@pytest.mark.parametrize("matrix", [GaussNewton, Fisher])
+def test_a_matrix_of_a_network_without_data_is_refused(matrix, unchecked):
+    with pytest.raises(InputError, match=r"^surface = Sequential: expected a bm\.LossSurface"):
+        matrix(bm.mlp([1, 2, 1]))

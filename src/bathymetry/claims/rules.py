@@ -269,8 +269,9 @@ def mean_sign(
         **by_variable: The side for each variable of a Dataset.
 
     Returns:
-        A rule for numbers over `member`, by Student's t interval and test (1908, Biometrika 6:1). Their attribute
-        `long_name` says what they are. Members without a finite number are left out and counted.
+        A rule for numbers over `member`, by Student's t interval and test (1908, Biometrika 6:1), which covers too
+        little for a few members from a skewed distribution (centred lognormal, 6 and 10 members: 82 and 85 %). Their
+        attribute `long_name` says what they are. Members without a finite number are left out and counted.
 
     Example:
         >>> (part,) = mean_sign("numbers")(xr.DataArray(np.arange(1.0, 7.0), dims="member"))

@@ -22,7 +22,7 @@ from scipy import stats
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, whole_number
-from bathymetry.core.showing import readable
+from bathymetry.core.showing import readable, short
 from bathymetry.linalg.lanczos import Krylov
 from bathymetry.linalg.operator import SymmetricOperator, check_operator, multiply, whole_matrix
 
@@ -99,7 +99,8 @@ class SpectralDensity:
     residuals: Float[Tensor, "*member probe step"]  # an eigenvalue lies within that of the node
     dimension: int
     exact: bool = False  # whether it is the spectrum itself, so that its shares and moments have no error
-    earlier: tuple["SpectralDensity", ...] = ()  # after half and three quarters of the steps, unless they are exact
+    # after half and three quarters of the steps, unless they are exact
+    earlier: tuple["SpectralDensity", ...] = dataclasses.field(default=(), repr=False)
 
     def mass(self, low: float, high: float) -> Estimate:
         """Estimate the share of eigenvalues from low to high, both included, with its standard error.
@@ -107,6 +108,8 @@ class SpectralDensity:
         The error is NaN for a single probe. It is that over probes, together with how far the last half of the steps
         moved the share: a run that is too short cuts an interval's ends in the wrong places with every probe alike.
         """
+        if not low <= high:
+            raise InputError("low", low, f"expected a number up to high, {high}")
         found, error = self.share((self.nodes >= low) & (self.nodes <= high))
         moves = [(found - one.mass(low, high)[0]).abs() for one in self.earlier]
         return found, torch.hypot(error, torch.stack(moves).amax(0)) if moves else error
@@ -121,6 +124,8 @@ class SpectralDensity:
 
     def density(self, grid: Float[Tensor, " point"], width: float) -> Float[Tensor, "*member point"]:
         """Smooth the distribution with Gaussians of a standard deviation; it integrates to 1."""
+        if not isinstance(grid, Tensor) or grid.ndim != 1:
+            raise InputError("grid", short(grid), "expected a tensor with one axis")
         if not width > 0:
             raise InputError("width", width, "expected a positive standard deviation")
         distance = (grid.double()[:, None, None] - self.nodes.unsqueeze(-3)) / width

@@ -16,7 +16,7 @@ from torch import nn
 from bathymetry.charts import Figure, attrs
 from bathymetry.charts.figure import Panel
 from bathymetry.claims.judging import Claim, Judged, Judgements, judge
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.store.chunks import Chunk
@@ -156,6 +156,16 @@ class Study(BaseModel):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="random seed for initialisation, data order and sampling")
     device: Literal["cpu", "cuda"] = Field("cpu", description="cpu or cuda")
 
+    def __init__(self, **fields: Any) -> None:
+        for name in fields.keys() - type(self).model_fields.keys():
+            known = type(self).model_fields
+            remedy = f"{did_you_mean(name, known)}there is no such field; expected one of {', '.join(known)}"
+            raise InputError(name, fields[name], remedy)
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise complaint(error, type(self).model_fields) from error
+
     def plan(self) -> Planned:
         """Yield ensembles to train, measurements over several of them, and notes for the reader."""
         raise NotImplementedError
@@ -208,18 +218,11 @@ class Study(BaseModel):
         """
         if not isinstance(name, str) or name not in PRESETS:
             raise InputError("preset", name, f"expected {joined(PRESETS, 'or')}")
-        for field in changes:
-            if field not in cls.model_fields:
-                remedy = f"there is no such field; expected one of {', '.join(cls.model_fields)}"
-                raise InputError(field, changes[field], remedy)
-        try:
-            return cls.model_validate({**cls.presets.get(name, {}), **changes})
-        except ValidationError as error:
-            raise complaint(error, cls.model_fields) from error
+        return cls(**{**cls.presets.get(name, {}), **changes})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """Copy with changes, validated; nothing computed from the old settings is kept."""
-        return type(self).model_validate({**self.model_dump(), **(update or {})})
+        return type(self)(**{**self.model_dump(), **(update or {})})
 
     def __reduce__(self) -> Any:
         """Travel as the class's location and the settings as JSON: without data or a module that exists only here."""

@@ -26,6 +26,8 @@ class Curvature:
     _product: ClassVar[str]  # the method of `Derivatives` that prepares products with it
 
     def __init__(self, surface: "LossSurface", theta: Float[Tensor, "*member parameter"] | None = None) -> None:
+        if not hasattr(surface, "points"):
+            raise InputError("surface", type(surface).__name__, "expected a bm.LossSurface(model, loss, data)")
         self._network, self._parts, self._derivatives = surface._network, surface._parts, surface._derivatives
         self._theta, self._single = surface.points(theta)
         self.dimension, self.dtype, self.device = self._theta.shape[1], self._theta.dtype, self._theta.device
