@@ -1,7 +1,7 @@
 """The test of each rule: arrays of one number or boolean per member, which `claims.rules` has checked, to one part.
 
 Mann and Whitney's exact test (1947, Annals of Mathematical Statistics 18:50) decides comparisons of groups, in which
-members that never got there (infinite) or diverged (NaN) rank last.
+members in which it never happens (infinite) or diverged (NaN) rank last.
 """
 
 import math
@@ -148,7 +148,7 @@ def stochastic_order(
     if not members:
         finding = summary = "no members"
     elif (a == last).all() and (b == last).all():
-        finding = summary = f"nothing to compare: none of {len(a)} {first} and none of {len(b)} {second} got there"
+        finding = summary = f"nothing to compare: never in any member ({len(a)} {first}, {len(b)} {second})"
     else:
         ends = f"{100 * confidence:.4g} % interval {percent_range(*interval)}{with_p(p)}"
         summary = f"{first} {relation} {second} in {percent(share)} % of pairs ({ends})"

@@ -248,8 +248,10 @@ class BatchSize(ImageStudy):
         measures but no output.
         """
         values = r["sharpness"].where(r["sharpness"] > 0)
-        named = values.assign_coords(measure=("kind", list(SHARPNESSES.values())))
-        panels = lines(named, "batch_size", "schedule", facet="measure", height=240)
+        panels: list[Panel] = []
+        for kind, name in SHARPNESSES.items():
+            one = values.sel(kind=kind).assign_attrs(long_name=name)
+            panels += lines(one, "batch_size", "schedule", height=240)
         return panels, self._change(r["sharpness"].sel(kind="eigenvalue"), "largest Hessian eigenvalue")
 
     @figure("Gradient noise scale")

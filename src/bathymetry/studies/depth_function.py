@@ -232,7 +232,8 @@ class DepthFunction(FunctionStudy):
         errors = listed(abs(r["prediction"] - truth).median(("member", "x")), "network")
         r2 = number(100 * float(r["straight_line_r2"]))
         panels = predictions(shown, truth, facet="panel", truth_label=formula, domain=domain)
-        return panels, f"The median error on {formula} is {errors}; a straight line explains {r2} % of the variance."
+        line = f"a straight line explains {r2} % of the variance"
+        return panels, f"The median absolute error on {formula} is {errors}; {line}."
 
     @figure("Epochs until each member fits", main_finding=True)
     def epochs_to_fit(self, r: xr.Dataset) -> Drawn:
@@ -245,7 +246,7 @@ class DepthFunction(FunctionStudy):
         members = epochs.sizes["member"]
         said = [f"{_who_fits(one, members)} {one['formula'].item()}" for _, one in each(fits, "function")]
         panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
-        return panels, f"Of {members} members per network, {'; '.join(said)}."
+        return panels, f"Of {members} members per network, by epoch {self.epochs:,} {'; '.join(said)}."
 
     @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:

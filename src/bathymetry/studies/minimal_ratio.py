@@ -212,8 +212,8 @@ class MinimalRatio(FunctionStudy):
 
     @figure("Training loss and minimal ratio", number=11, main_finding=True)
     def minimal_ratio(self, r: xr.Dataset) -> Drawn:
-        """The ratio classifies a point only where the gradient vanishes, as in the right panel; the points in the left
-        panel are not critical. Points may overlap.
+        """The ratio classifies a point only where the gradient vanishes: at critical points, not after training. Points
+        may overlap.
         """
         at = r[["minimal_ratio", "point_loss"]]
         critical = at.sel(phase="critical").where(_is_critical(r))

@@ -28,8 +28,8 @@ SHARE = "share of the plane's variance within members"
 # the share less a tenth, written in percent
 PERCENT = intervals.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
 PATHS = (
-    "Points are in the order of training, coloured by loss on a logarithmic scale. In the right panel each member is "
-    "centred on its own mean, which leaves only the motion during training."
+    "Points are in the order of training, coloured by loss on a logarithmic scale. Centred paths have each "
+    "member's own mean subtracted, which leaves only the motion during training."
 )
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 Values = np.ndarray[Any, np.dtype[Any]]
