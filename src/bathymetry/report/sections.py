@@ -17,7 +17,7 @@ from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
 from bathymetry.store.results import others
 from bathymetry.studies import Study
-from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, shown
+from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
 _NAMED = 3  # settings that differ between two results, before the others are only counted
@@ -119,17 +119,14 @@ def compared(run: StudyRun) -> str:
         return ""
     usual = type(study).preset("full")
     fields = [name for name in differences(study, "full") if name not in (*_FREE, "data")]
-    words = [
-        f"{_amount(getattr(usual, name))} {field_name(name)} (here {_amount(getattr(study, name))})" for name in fields
-    ]
+    there, here = ([setting(name, getattr(one, name)) for name in fields] for one in (usual, study))
     if study.reference_data is not None and study.reference_data not in run.results.attrs["data"]:
-        words.append(f"{study.reference_data} for data (here {_data(run)})")
-    return f"The reference run had {joined(words)}. These differences may explain differing verdicts." if words else ""
-
-
-def _amount(value: Any) -> str:
-    """Write a value before its field's name; a list says how many it has."""
-    return f"{len(value)} ({shown(value)})" if isinstance(value, tuple) and len(value) > 1 else shown(value)
+        there.append(f"the data {study.reference_data}")
+        here.append(_data(run))
+    if not there:
+        return ""
+    used = f"The reference run used {joined(there)}; this run used {joined(here)}."
+    return f"{used} These differences may explain differing verdicts."
 
 
 def _data(run: StudyRun) -> str:

@@ -345,7 +345,7 @@ def correlation(
     what = f"rank correlation of {first} and {second}"
     finding, summary = described(what, estimate, interval, p, members)
     if math.isnan(estimate):
-        few = f"{count_of_members(members)}, where a verdict needs {least}"
+        few = f"{count_of_members(members)}, fewer than the {least} that a verdict needs"
         cause = few if members < least else f"all {members} members have the same {' and the same '.join(constant)}"
         finding = summary = f"no {what}: {cause}"
     direction = side_of(estimate, 0.0, expect_above=expected == "above")

@@ -40,12 +40,12 @@ SEVERAL: Final = (
     "the number of parts; its p is that part's p times their number."
 )
 _OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is undecided
-    "majority": "the interval of the share holds one half",
+    "majority": "the interval of the share includes one half",
     "stochastic_order": "neither is clearly ahead of the other",
-    "mean_sign": "the interval of the mean holds 0",
-    "mean_in_interval": "the interval of the mean reaches over an edge of the region",
+    "mean_sign": "the interval of the mean includes 0",
+    "mean_in_interval": "the interval of the mean extends beyond the region",
     "best_of": "none is clearly ahead of all those that it is compared with",
-    "correlation": "the interval of the correlation holds 0",
+    "correlation": "the interval of the correlation includes 0",
     "exists": "no cell in which every member does",
 }
 
@@ -164,7 +164,7 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
     supported = sum(part.decision == "supported" for part in parts)
     reasons = [obstacle for _, obstacle in groups]
     if supported or len(groups) > 1 or any(part.decision == "contradicted" for part in parts):
-        reasons = [f"supported in {supported} of {len(parts)} parts"]
+        reasons = [f"supported in {supported} of {len(parts)} parts"] if supported else []
         for (outcome, obstacle), names in groups.items():
             about = " and ".join(filter(None, names))
             reasons.append(f"{outcome} for {about} ({obstacle})" if about else f"{outcome} ({obstacle})")
@@ -181,7 +181,7 @@ def _obstacle(kind: Kind, part: Part, parts: int) -> str:
         return part.summary
     needed = CORRELATION_MEMBERS if kind == "correlation" else MINIMUM_MEMBERS
     if part.members < needed:
-        return f"{count_of_members(part.members)}, where a verdict needs {needed}"
+        return f"{count_of_members(part.members)}, fewer than the {needed} that a verdict needs"
     if kind == "mean_in_interval" and part.p is None:
         return "members diverged"
     if kind == "correlation" and np.isnan(part.estimate):
