@@ -170,7 +170,7 @@ def drawing(figure: Figure) -> str:
     count = len(figure.panels)
     columns = 1 if count == 1 else 2 if count in (2, 4) else 3
     width = (_WIDTH - _GAP * (columns - 1)) / columns
-    views = [panel.chart.to_dict() for panel in figure.panels]
+    views = [panel.chart.to_dict(validate=False) for panel in figure.panels]
     common, keys = common_key([_printed_key(view) for view in views])
     sheet = _Sheet(figure)
 

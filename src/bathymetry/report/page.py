@@ -137,7 +137,7 @@ def _drawn(figure: Figure, study: str, datasets: dict[str, Any], charts: dict[st
     """Take a figure apart into data, descriptions of charts, and what the page says around them."""
     panels, keys = list[dict[str, Any]](), []
     for place, panel in enumerate(figure.panels):
-        view: dict[str, Any] = panel.chart.to_dict()
+        view: dict[str, Any] = panel.chart.to_dict(validate=False)
         datasets.update(view.pop("datasets", {}))
         for name in ("$schema", "config", "description"):
             view.pop(name, None)
