@@ -114,7 +114,7 @@ def test_a_cell_that_was_not_run_keeps_the_claim_from_being_supported():
 
 def test_a_run_without_any_cell_of_a_claim_is_one_part_that_says_so():
     (part,) = majority("members").for_each(network=NAMES)(array(("9-9",)) > 0)
-    assert "network shallow, middle and deep" in part.summary
+    assert "networks shallow, middle and deep" in part.summary
     (part,) = stochastic_order("epochs", "deep", "shallow", dim="network", relation="before")(array(("shallow",)))
     assert part.summary.endswith("network deep")
 

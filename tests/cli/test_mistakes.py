@@ -117,7 +117,7 @@ MISTAKES = {
     "data all": "action = all: expected list or fetch.",
     "data list mnist": "data list takes no name; mnist is one too many.",
     "data fetch mnist kmnist": "data takes at most 2 arguments, ACTION and NAME; kmnist is one too many.",
-    "data fetch mnst": "data = mnst: it can't be fetched",
+    "data fetch mnst": "data = mnst: did you mean mnist? expected one of mnist",
 }
 STUDY_FILE = """
 import bathymetry as bm

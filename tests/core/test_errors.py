@@ -40,3 +40,9 @@ def test_a_sentence_ends_with_one_mark(remedy, end):
 
 def test_another_librarys_full_stop_is_dropped():
     assert first_line(IndexError("Target 7 is out of bounds.\nmore")) == "Target 7 is out of bounds"
+
+
+@pytest.mark.parametrize("check", [lambda: whole_number("n", "3", 1), lambda: positive_number("n", "3")])
+def test_text_in_place_of_a_number_is_shown_as_text(check):
+    with pytest.raises(InputError, match="n = '3': expected a"):
+        check()

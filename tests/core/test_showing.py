@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.core.showing import joined, printable, readable, short, with_article
+from bathymetry.core.showing import joined, plural, printable, readable, short, with_article
 from bathymetry.linalg import estimates
 from bathymetry.training.checkpoint import Checkpoint
 
@@ -173,3 +173,8 @@ def test_words_are_joined_into_a_list():
 )  # fmt: skip
 def test_a_noun_has_the_article_that_is_spoken(noun, article):
     assert with_article(noun) == f"{article} {noun}"
+
+
+def test_a_plural_ends_as_it_is_spoken():
+    words = [("batch", 2), ("batch", 1), ("network", 3), ("images", 2), ("function", 0)]
+    assert [plural(*one) for one in words] == ["batches", "batch", "networks", "images", "functions"]

@@ -72,7 +72,7 @@ def test_a_file_of_another_kind_is_refused_as_npz(tmp_path, content):
 
 
 def test_a_missing_npz_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no such file"):
         bm.load(str(tmp_path / "own.npz"))
 
 

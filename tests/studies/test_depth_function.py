@@ -134,7 +134,7 @@ def test_networks_of_ones_own_are_what_a_claim_without_a_mark_is_about():
         "a": "not tested", "b": "not tested", "c": "supported", "d": "not tested", "e": "not tested",
         "f": "not tested", "g": "supported",
     }  # fmt: skip
-    assert found["d"].finding == "Not tested: this run did not include network deep and shallow."
+    assert found["d"].finding == "Not tested: this run did not include networks deep and shallow."
 
 
 def test_other_networks_do_not_change_a_claim_with_a_number():

@@ -75,6 +75,7 @@ def test_values_may_be_typed_as_text():
         ({"learning_rate": "1e400"}, "learning_rate = 1e400: expected a finite number."),
         ({"device": "cpu\ncuda"}, "device = cpu\\ncuda: expected cpu or cuda."),
         ({"members": ""}, "members = '': expected a whole number."),
+        ({"member": 3}, "member = 3: there is no such field; did you mean members? expected one of"),
         ({"depth": 3}, "depth = 3: there is no such field; expected one of members, seed"),
     ],
 )

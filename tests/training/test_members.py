@@ -138,7 +138,7 @@ class LazyNorm(nn.Module):
     ("build", "words"),
     [
         (lambda: nn.DataParallel(nn.Linear(3, 2)), r"build = a DataParallel: .* `\.module`"),
-        (lambda: torch.compile(nn.Linear(3, 2)), r"build = a OptimizedModule: .* `\._orig_mod`"),
+        (lambda: torch.compile(nn.Linear(3, 2)), r"build = an OptimizedModule: .* `\._orig_mod`"),
         (lambda: torch.jit.script(nn.Linear(3, 2)), "build = a RecursiveScriptModule: "),
         (lambda: nn.Linear(3, 2, device="meta"), "build = weight on the meta device"),
         (
@@ -148,7 +148,7 @@ class LazyNorm(nn.Module):
         (LazyNorm, r"build = norm\.running_mean that is not initialised: its lazy layers"),
         (fails, r"build = fails: it fails .*weights\.pt is not there"),
         (nn.Linear, "build = Linear: it fails when it is called without arguments"),
-        (lambda: nn.Linear(3, 2).state_dict(), "build = OrderedDict"),
+        (lambda: nn.Linear(3, 2).state_dict(), "build = a function that returns an OrderedDict"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

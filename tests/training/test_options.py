@@ -236,7 +236,7 @@ def test_configs_with_pytorchs_optimizers_are_described_by_name_and_keywords():
     ("given", "words"),
     [
         ({"optimizer": torch.optim.SparseAdam, "backend": "vmap"}, "backend = vmap: this optimizer steps one network"),
-        ({"optimizer": lambda parameters: 3}, "optimizer = a function that returns an? int"),
+        ({"optimizer": lambda parameters: 3}, "optimizer = a function that returns an int"),
         ({"optimizer": functools.partial(torch.optim.RMSprop, rate=1)}, "optimizer = .*unexpected keyword"),
         (
             {"optimizer": torch.optim.SGD([torch.zeros(1)])},

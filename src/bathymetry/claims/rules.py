@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import joined, label
+from bathymetry.core.showing import joined, label, plural
 from bathymetry.stats import Part, Verdict, group_tests
 from bathymetry.stats.group_tests import Relation, Side
 from bathymetry.stats.intervals import IDENTITY, Transform
@@ -105,8 +105,10 @@ class Rule:
         cells = _cells(axes)
         run = [at for at in cells if not any(name in missing[axis] for axis, name in at.items())]
         if any(missing[axis] for axis in self.compared) or (cells and not run):
-            lacking = {axis.replace("_", " "): joined([*map(label, names)]) for axis, names in missing.items() if names}
-            absent = joined([f"{axis} {names}" for axis, names in lacking.items()])
+            lacking = {axis.replace("_", " "): names for axis, names in missing.items() if names}
+            absent = joined(
+                [f"{plural(axis, len(names))} {joined([*map(label, names)])}" for axis, names in lacking.items()]
+            )
             for axis, names in missing.items():
                 if set(map(str, names)) & set(map(str, ran[axis])):
                     values = joined([*map(repr, ran[axis])])

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from bathymetry.core.showing import printable
+from bathymetry.core.showing import plural, printable
 from bathymetry.execution import Progress
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {plural(noun, count)}"
 
 
 def print_verdicts(claims: "Sequence[Judged]") -> None:

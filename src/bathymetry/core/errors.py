@@ -80,6 +80,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 def whole_number(field: str, value: object, least: int, most: int | None = None) -> int:
     if not is_whole(value) or value < least:
+        value = repr(value) if isinstance(value, str) else value  # "3" is not 3
         raise InputError(field, value, f"expected a whole number, at least {least}")
     if most is not None and int(value) > most:
         raise InputError(field, value, f"expected at most {most:,}")
@@ -88,6 +89,7 @@ def whole_number(field: str, value: object, least: int, most: int | None = None)
 
 def positive_number(field: str, value: object) -> float:
     if not is_real(value) or not 0 < value <= sys.float_info.max:
+        value = repr(value) if isinstance(value, str) else value
         raise InputError(field, value, "expected a positive number")
     return float(value)
 

@@ -71,6 +71,13 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
 
 
+def plural(noun: str, count: int) -> str:
+    """The plural of a noun, unless there is only one or it ends in s."""
+    if count == 1 or noun.endswith("s"):
+        return noun
+    return f"{noun}es" if noun.endswith(("x", "ch", "sh")) else f"{noun}s"
+
+
 def with_article(noun: str) -> str:
     """Put "a" or "an" before a noun, as spoken: "a tuple", "an int", "an LSTM"."""
     return f"{'an' if re.match('[AEIOaeio]|nd|[FHLMNRSX][A-Z]', noun) else 'a'} {noun}"

@@ -20,7 +20,7 @@ import torch
 from platformdirs import user_cache_path
 from sklearn.datasets import load_digits
 
-from bathymetry.core.errors import InputError, StorageError, whole_number
+from bathymetry.core.errors import InputError, StorageError, did_you_mean, whole_number
 from bathymetry.core.system import memory_for, put
 from bathymetry.data.examples import Data, Examples
 from bathymetry.data.files import FILES, KEYS, FileSet, file_sets, find_file_set, read_file_set, read_npz
@@ -63,7 +63,7 @@ def fetch(name: str, mirrors: Sequence[str] | None = None) -> Path:
         InputError: If there is no such data set, or no mirror has the published bytes.
     """
     if not isinstance(name, str) or name not in PUBLISHED:
-        raise InputError("data", name, f"it can't be fetched; expected one of {', '.join(PUBLISHED)}")
+        raise InputError("data", name, f"{did_you_mean(name, PUBLISHED)}expected one of {', '.join(PUBLISHED)}")
     pooch.get_logger().setLevel("ERROR")  # a mirror that fails matters only if it is the last
     folder = cache_folder() / name
     for file in FILES:

@@ -269,6 +269,8 @@ def _about(path: Path) -> Iterator[None]:
         raise InputError("data", path, str(error)) from error
     except (*_DAMAGED, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError("data", path, "it is damaged or cut short; expected the whole file") from error
+    except FileNotFoundError as error:
+        raise InputError("data", path, "there is no such file") from error
     except OSError as error:
         raise InputError("data", path, f"it can't be read ({error.strerror or error})") from error
     except RuntimeError as error:  # a zip archive that is encrypted, or compressed by an unknown method

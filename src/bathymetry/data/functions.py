@@ -151,7 +151,7 @@ def function(
         if isinstance(end, bool) or not isinstance(end, Real) or not abs(end) <= _FARTHEST:
             raise InputError(field, end, f"expected a number between −{_FARTHEST:g} and {_FARTHEST:g}")
     if not np.float32(low) < np.float32(high):
-        raise InputError("low", low, f"expected a number below high, which is {high}")
+        raise InputError("low", low, f"expected less than high, {high:g}")
     test_samples = samples if test_samples is None else test_samples
     whole_number("samples", samples, 1, _MOST_SAMPLES)
     whole_number("test_samples", test_samples, 1, _MOST_SAMPLES)

@@ -159,7 +159,7 @@ class Study(BaseModel):
     def __init__(self, **fields: Any) -> None:
         for name in fields.keys() - type(self).model_fields.keys():
             known = type(self).model_fields
-            remedy = f"{did_you_mean(name, known)}there is no such field; expected one of {', '.join(known)}"
+            remedy = f"there is no such field; {did_you_mean(name, known)}expected one of {', '.join(known)}"
             raise InputError(name, fields[name], remedy)
         try:
             super().__init__(**fields)
@@ -217,7 +217,7 @@ class Study(BaseModel):
             InputError: If there is no such preset or field, or a value is not what the field takes.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise InputError("preset", name, f"expected {joined(PRESETS, 'or')}")
+            raise InputError("preset", name, f"{did_you_mean(name, PRESETS)}expected {joined(PRESETS, 'or')}")
         return cls(**{**cls.presets.get(name, {}), **changes})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002

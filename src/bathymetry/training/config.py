@@ -135,7 +135,8 @@ class TrainingConfig:
     def of(cls, **fields: Any) -> "TrainingConfig":
         """Make a config from fields by name; one that does not exist is an InputError."""
         for name in fields.keys() - cls.__dataclass_fields__.keys():
-            remedy = f"{did_you_mean(name, cls.__dataclass_fields__)}Expected a field of TrainingConfig"
+            own = f"optimizer=bm.Adam({name}=…)" if hasattr(Adam(), name) else "a field of TrainingConfig"
+            remedy = f"{did_you_mean(name, cls.__dataclass_fields__)}expected {own}"
             raise InputError(name, fields[name], remedy)
         return cls(**fields)
 
@@ -292,8 +293,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # of what kind a field
     ),
     "data": (
         lambda one: isinstance(one, Data) or (isinstance(one, tuple | list) and len(one) in (2, 4)),
-        "what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test); of a loader whose data set has pairs "
-        "(x, y), torch.utils.data.default_collate(list(loader.dataset))",
+        "what bm.load returns, or tensors: (x, y), or (x, y, x_test, y_test); from a DataLoader: "
+        "torch.utils.data.default_collate(list(loader.dataset))",
     ),
     "seed": (is_whole, "a whole number"),
     "stop": (lambda one: isinstance(one, StopWhen | None), "bm.StopWhen(...)"),

@@ -177,7 +177,7 @@ def _built(build: Callable[[], nn.Module]) -> nn.Module:
     with refusing("build", name, "it fails when it is called without arguments", expected):
         module = build()
     if not isinstance(module, nn.Module):
-        raise InputError("build", type(module).__name__, "expected a function that makes an nn.Module")
+        raise InputError("build", f"a function that returns {kind_of(module)}", "expected one that makes an nn.Module")
     for layer in module.modules():
         if inside := _WRAPPERS.get(type(layer).__name__):
             remedy = f"members are trained together without it; expected the network inside, its `.{inside}`"

@@ -38,7 +38,7 @@ class Optimizer:
             limit, below = (1.0, ", below 1") if name in _BELOW_ONE else (inf, "")
             for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
                 if not is_real(one) or not 0 <= float(one) < limit:
-                    remedy = f"expected a finite number from 0{below}, or a list with one for each member"
+                    remedy = f"expected a finite number, at least 0{below}, or one for each member"
                     raise InputError(name, one, remedy)
 
     def hyperparameters(self) -> dict[str, Hyperparameter]:
