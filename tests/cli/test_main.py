@@ -15,7 +15,7 @@ import xarray as xr
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import check_addresses, drawing
 from bathymetry.cli.main import main
-from bathymetry.cli.terminal import say
+from bathymetry.cli.terminal import TerminalProgress, say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.system import put
@@ -438,3 +438,37 @@ def test_a_mistake_in_a_study_of_ones_own_is_reported_with_its_line_once_the_pag
     assert f"The {what} of own-width could not be made" in err
     assert f"in mistaken_study.py, line {line}" in err
     assert (out / "report.html").is_file()
+
+
+def test_data_sets_are_listed_with_what_is_there(capsys, out):
+    status, words, _ = said(capsys, "data", "list")
+    assert status == 0
+    assert re.search(r"^strokes +present ", words, re.MULTILINE)
+    assert re.search(r"^mnist +missing ", words, re.MULTILINE)
+    assert "--data PATH" in words
+
+
+def test_a_download_without_a_name_is_refused_with_the_names(capsys, out):
+    assert "name = nothing: expected one of " in refused(capsys, "data", "fetch")
+
+
+def test_a_terminal_has_a_bar_with_what_is_left(capsys, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress = TerminalProgress()
+    progress.begin("depth-function", 4, 8.0)
+    progress.advance("cos, deep", 6.0)
+    progress.end()
+    assert re.search(r"depth-function: cos, deep .*about 0 s left", capsys.readouterr().out)
+
+
+def test_elsewhere_there_is_a_line_every_ten_seconds(capsys, monkeypatch):
+    clock = iter([100.0, 105.0, 112.0, 113.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    progress = TerminalProgress()
+    progress.begin("depth-function", 4, 8.0)
+    for seconds in (1.0, 6.0, 7.0):
+        progress.advance("cos, deep", seconds)
+    progress.end()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["depth-function: training 4 chunks", "depth-function: cos, deep, 75% done, about 4 s left"]

@@ -1,7 +1,9 @@
 """What results print in a REPL: short, numbers as numbers, large tensors by their shapes."""
 
 import dataclasses
+import importlib
 import math
+import pkgutil
 import typing
 
 import pytest
@@ -16,8 +18,9 @@ from bathymetry.training.checkpoint import Checkpoint
 RESULTS = [
     one
     for package in (bm.probes, bm.linalg)
-    for one in (getattr(package, name) for name in package.__all__)
-    if dataclasses.is_dataclass(one) and one.__name__ != "MatrixOperator"
+    for file in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    for one in vars(importlib.import_module(file.name)).values()
+    if dataclasses.is_dataclass(one) and one.__module__ == file.name and hasattr(one, "_repr_html_")
 ]
 COS = bm.data.function("cos", samples=50)
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from bathymetry.store.results import read_results
 
 OWN = str(Path(__file__).with_name("own_study.py"))
 THREADS = str(Path(__file__).with_name("threads_study.py"))
+
+
+def batch_normalised():
+    return torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
 
 
 class Listener:
@@ -275,3 +280,26 @@ def test_more_members_of_the_same_settings_replace_fewer_and_fewer_do_not_replac
     run(tmp_path, members=2)
     kept = [read_results(path).attrs["settings"]["members"] for path in (tmp_path / "own-width").glob("result*.nc")]
     assert sorted(kept) == [2, 3]
+
+
+def test_a_run_says_what_it_is_and_how_its_claims_ended(tmp_path):
+    found = run(tmp_path, members=6)
+    decision = found.claims[0].verdict.decision
+    assert repr(found) == f"StudyRun('own-width', out={str(tmp_path)!r}: own-width.a {decision})"
+
+
+def test_networks_whose_running_statistics_are_not_stored_are_refused(tmp_path):
+    class Normalised(bm.Study):
+        """Does BatchNorm come back?"""
+
+        presets: ClassVar = {"smoke": {}}
+
+        def plan(self):
+            data = bm.data.function("sin", samples=20, seed=self.seed)
+            yield self.ensemble({}, batch_normalised, data=data, epochs=2)
+
+    found = run_study(Normalised, preset="smoke", out=tmp_path, members=2)
+    with pytest.raises(
+        InputError, match=r"networks = Sequential with running statistics in layer 1: .*not stored.*bm\.train"
+    ):
+        found.networks()

@@ -349,3 +349,17 @@ def test_a_spectrum_that_is_whole_has_no_sampling_error():
     share, error = density.mass(4, 6)
     assert (round(share.item(), 9), error.item()) == (0.333333333, 0.0)
     assert spectral_density(linalg.MatrixOperator(torch.eye(3)), 3, 1).mass(0, 2)[1].item() == pytest.approx(0)
+
+
+def test_with_time_for_all_products_the_whole_matrix_is_decomposed():
+    values = torch.linspace(-1, 1, 40).double()
+    found = probes.eigenvalues(diagonal_surface(values), k=5, seconds=600.0)
+    assert found.converged.all()
+    torch.testing.assert_close(found.values, values.flip(0)[:5])
+
+
+@pytest.mark.parametrize("start", [torch.ones(3).double(), torch.ones(3, 4).double(), "ones"])
+def test_starts_of_several_members_have_a_row_for_each(start, unchecked):
+    surface = diagonal_surface(torch.arange(4.0).double())
+    with pytest.raises(InputError, match=r"start = .*: expected \(2, parameter\) or \(2, vector, parameter\)"):
+        probes.eigenvalues(surface, torch.zeros(2, 4).double(), k=1, start=start)

@@ -347,3 +347,15 @@ def test_a_buffer_that_takes_part_in_a_later_batch_goes_with_its_network_too(cut
     line = probes.interpolate(surface, a, b, [0.0, 0.5, 1.0], statistics="interpolate")
     for loss, model in zip(line.loss, (a, Scaled(1.0, 2.5), b), strict=True):
         assert loss.item() == pytest.approx(nn.functional.cross_entropy(model(words), labels).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("mine", "shape"), [(2, r"\(2,\)"), (None, "none")])
+def test_another_network_whose_buffer_has_another_shape_is_refused(mine, shape):
+    def scaled(size):
+        model = nn.Linear(4, 3)
+        model.register_buffer("scale", None if size is None else torch.ones(size))
+        return model
+
+    surface = LossSurface(scaled(mine), "cross_entropy", (X, Y))
+    with pytest.raises(InputError, match=rf"scale of shape \(3,\): .*where it has shape {shape}"):
+        surface.flatten(scaled(3))

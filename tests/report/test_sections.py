@@ -1,12 +1,15 @@
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from bathymetry.cli.main import main
 from bathymetry.execution.load_study import load_study
-from bathymetry.execution.study_run import run_study
-from bathymetry.report.sections import other_results
+from bathymetry.execution.study_run import StudyRun, run_study
+from bathymetry.report.sections import diverged, other_results
+from bathymetry.store.results import read_results, write_results
 
 OWN = str(Path(__file__).parents[1] / "execution" / "own_study.py")
 
@@ -45,3 +48,27 @@ def test_the_page_names_a_result_with_another_seed_and_the_command_that_shows_it
 
     assert main(["export", str(out)]) == 0
     assert {path.name[:10] for path in (out / "tables").iterdir()} == {"own-width", "own-width-"}
+
+
+def test_a_result_of_another_version_of_the_study_is_named_without_its_settings(out):
+    run_study(OWN, preset="smoke", out=out, members=2)
+    run_study(OWN, preset="smoke", out=out, members=2, seed=7)
+    (earlier,) = (out / "own-width").glob("result-*.nc")
+    results = read_results(earlier)
+    results.attrs["settings"]["epochs"] = "until it is done"
+    write_results(earlier, results)
+    expected = "Another result of this study, by another version, is stored in its folder."
+    assert other_results(shown(out)) == [expected]
+
+
+def test_members_that_diverged_are_named_by_their_coordinates_in_each_group():
+    flags = xr.DataArray(
+        [[False, True, False], [True, True, False]],
+        {"network": ["shallow", "deep"], "member": [0, 1, 2]},
+        name="diverged",
+    )
+    alone = xr.DataArray(np.array([0.0, np.nan, 1.0]), {"member": [3, 4, 5]}, name="diverged")  # NaN: not trained
+    tree = xr.DataTree.from_dict({"main": flags.to_dataset(), "other": alone.to_dataset(), "calm": xr.Dataset()})
+    first, second = diverged(StudyRun(None, tree, Path("out")))
+    assert first.startswith("3 of 6 members diverged (by network and member: shallow 1; deep 0; deep 1). They count as")
+    assert second.startswith("1 of 3 members diverged (by member: 5). They")

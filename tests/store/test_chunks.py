@@ -176,3 +176,24 @@ def test_every_flipped_bit_of_a_chunk_is_noticed(tmp_path):
         except StorageError:
             continue
     assert unnoticed == []
+
+
+def test_two_damaged_files_of_one_name_and_second_are_both_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    for content in (b"one", b"two", b"three"):
+        kept(tmp_path, range(3))
+        chunk_path(tmp_path, NAME, range(3)).write_bytes(content)
+        assert verify(tmp_path, NAME)[0] == {}
+    aside = sorted((tmp_path / "damaged").iterdir())
+    assert {one.read_bytes() for one in aside} == {b"one", b"two", b"three"}
+    assert [one.stem.rpartition("000000")[2] for one in aside] == ["-2", "-3", ""]
+
+
+def test_a_damaged_file_that_can_not_be_moved_stays_and_is_named(tmp_path):
+    kept(tmp_path, range(3))
+    path = chunk_path(tmp_path, NAME, range(3))
+    path.write_bytes(b"not a chunk")
+    (tmp_path / "damaged").write_text("in the way")
+    with pytest.raises(StorageError, match=f"can't be made .*: move {path} away, or what is in the way"):
+        verify(tmp_path, NAME)
+    assert path.read_bytes() == b"not a chunk"

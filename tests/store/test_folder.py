@@ -52,3 +52,11 @@ def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="can't be written"), output_folder(tmp_path / "out"):
         pass
+
+
+def test_a_marker_that_can_not_be_read_keeps_nobody_out(tmp_path):
+    (tmp_path / "bathymetry.json").write_text("[cut")
+    check_folder(tmp_path)
+    with output_folder(tmp_path):
+        pass
+    assert is_output_folder(tmp_path)

@@ -242,3 +242,9 @@ def test_the_name_of_a_dimension_can_not_lead_out_of_the_folder(tmp_path):
 def test_an_unknown_kind_of_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="csv, parquet"):
         export(results(), tmp_path, "xls")
+
+
+def test_tables_in_parquet_without_pyarrow_are_refused_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"format = parquet: install it first: pip install \"bathymetry\[parquet\]\""):
+        export(results(), tmp_path, "parquet")

@@ -1,6 +1,7 @@
 """Networks, losses and data that misbehave: the surface stays a function of θ, and nothing of theirs changes."""
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -376,3 +377,10 @@ def test_randomness_of_few_examples_is_found_in_a_large_batch():
     data = drawn(1000, 3), drawn(1000, 1, seed=1)
     with pytest.raises(InputError, match="would differ at each evaluation"):
         LossSurface(SeldomDropped(3, 1), "mse", data)
+
+
+def test_a_network_that_can_not_be_copied_is_refused_with_the_reason():
+    model = nn.Linear(2, 1)
+    model.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"model = Linear: .*be copied.*cannot pickle '_thread\.lock' object"):
+        LossSurface(model, "mse", (drawn(5, 2), drawn(5, 1, seed=1)))

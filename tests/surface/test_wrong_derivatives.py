@@ -334,3 +334,36 @@ def test_a_cut_second_derivative_is_seen_beside_float32(dtype):
     right = LossSurface(Custom(lambda x: WholeSine.apply(2 * x).float().relu().to(x.dtype)), "mse",
                         (drawn(16, 4), drawn(16, 3)), dtype=dtype)  # fmt: skip
     assert right.hessian().isfinite().all()
+
+
+class LopsidedSquare(torch.autograd.Function):
+    """Half of each square, whose gradient is rough, so that its differences say nothing, and has a wrong derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.square() / 2
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (Shifted.apply(x) + 1e-6 * (1e12 * x.detach()).sin())
+
+
+class Shifted(torch.autograd.Function):
+    """The identity, whose gradient goes to the next unit."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.roll(1, -1)
+
+
+def test_a_hessian_that_is_not_symmetric_is_refused_where_differences_decide_nothing():
+    surface = LossSurface(Custom(LopsidedSquare.apply), "cross_entropy", (drawn(16, 4), classes(16, 3)), dtype=F64)
+    assert surface.gradient().isfinite().all()
+    with pytest.raises(InputError, match="wrong second derivative: the Hessian is not symmetric"):
+        surface.product()(torch.ones(surface.dimension, dtype=F64))

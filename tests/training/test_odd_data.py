@@ -239,3 +239,16 @@ def test_a_long_value_is_cut_off_in_its_sentence(unchecked):
     with pytest.raises(InputError) as refused:
         train(cases.perceptron, made(X, Y), members=2, epochs=1, seed=torch.zeros(100, 100))
     assert len(str(refused.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "loss"),
+    [
+        (cases.normalised, cases.regression(20), "mse"),
+        (cases.perceptron, cases.regression(20), "smooth_l1"),
+    ],
+)
+def test_the_stacked_backend_of_what_is_no_plain_perceptron_is_refused(build, data, loss, unchecked):
+    loss = nn.SmoothL1Loss() if loss == "smooth_l1" else loss
+    with pytest.raises(InputError, match="backend = stacked: only a plain multilayer perceptron on rows of numbers"):
+        train(build, data, members=2, epochs=1, loss=loss, backend="stacked")

@@ -93,8 +93,9 @@ class StudyRun:
         modules = build_members(config.network, planned.members, config.seed, same_start=config.same_start)
         kept = running_statistics(modules[0])
         if kept:
-            remedy = "its running statistics are not stored; expected a network without, or bm.train"
-            raise InputError("networks", f"{type(modules[0]).__name__} with {kept[0] or 'normalisation'}", remedy)
+            where = f" in layer {kept[0]}" if kept[0] else ""
+            remedy = "these are not stored; expected a network without, or bm.train"
+            raise InputError("networks", f"{type(modules[0]).__name__} with running statistics{where}", remedy)
         last = chunk.snapshots[max(chunk.snapshots)]
         for member, module in enumerate(modules):
             own = dict(module.to(config.dtype).named_parameters())

@@ -142,9 +142,9 @@ def diverged(run: StudyRun) -> list[str]:
             continue
         where = flags.to_series()
         named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in where[where].index]
-        dims = ", ".join(str(dim) for dim in flags.dims if dim != "member")
+        dims = joined([str(dim) for dim in flags.dims])
         sentences.append(
-            f"{int(flags.sum())} of {flags.size} members diverged (by {dims} and member: {'; '.join(named)}). They "
+            f"{int(flags.sum())} of {flags.size} members diverged (by {dims}: {'; '.join(named)}). They "
             "count as failures where members are counted or ranked, and are left out of means."
         )
     return sentences
