@@ -448,10 +448,6 @@ def test_data_sets_are_listed_with_what_is_there(capsys, out):
     assert "--data PATH" in words
 
 
-def test_a_download_without_a_name_is_refused_with_the_names(capsys, out):
-    assert "name = nothing: expected one of " in refused(capsys, "data", "fetch")
-
-
 def test_a_terminal_has_a_bar_with_what_is_left(capsys, monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "100")

@@ -491,5 +491,5 @@ def test_counts_of_zero_in_the_first_examples_are_no_randomness():
 def test_data_of_which_the_loss_counts_nothing_are_refused(ignored):
     y = torch.full((6,), -100 if ignored == "labels" else 1)
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0]))
-    with pytest.raises(InputError, match=r"data = targets that weigh 0 in all: give targets that the loss counts"):
+    with pytest.raises(InputError, match=r"data = targets that weigh 0 in all: expected targets that the loss counts"):
         LossSurface(nn.Linear(4, 3), loss, (torch.ones(6, 4), y)).loss()
