@@ -48,7 +48,7 @@ def test_every_result_is_short_and_names_all_its_fields(kind, large, unchecked):
     assert len(shown) < 900
     assert all(len(line) <= 160 for line in shown.splitlines())
     assert "tensor(" not in shown
-    assert all(f"{field.name}=" in shown for field in dataclasses.fields(kind))
+    assert all(f"{field.name}=" in shown for field in dataclasses.fields(kind) if field.repr)
 
 
 def test_counts_are_plain_numbers_and_come_before_what_is_large():
