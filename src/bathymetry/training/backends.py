@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -15,7 +14,8 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.tensors import stream_seed
-from bathymetry.training.ensemble import TRIAL_ERRORS, Ensemble, StackedTensors, constants, flush_denormals
+from bathymetry.training.attributes import comparable, own_attributes
+from bathymetry.training.ensemble import Ensemble, StackedTensors, constants, flush_denormals
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
 BACKENDS = get_args(BackendName)
@@ -180,10 +180,12 @@ class VmapBackend(Backend):
         self._parameters, self._gradients = ensemble.parameters, ensemble.gradients
         each = [constants(module) for module in ensemble.modules]
         self._constants = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        module, criterion = ensemble.modules[0], ensemble.criterion
+        module, criterion = copy.deepcopy(ensemble.modules[0]), ensemble.criterion
+        places = _places(module)
 
         def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Any:
-            return functional_call(module, (own, constant), (inputs,))
+            tensors = {place: tensor for name, tensor in (own | constant).items() for place in places[name]}
+            return functional_call(module, tensors, (inputs,), tie_weights=False)
 
         def one_loss(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor, target: Tensor) -> Tensor:
             return criterion(one_output(own, constant, inputs), (target,))
@@ -203,6 +205,19 @@ class VmapBackend(Backend):
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         with torch.no_grad():
             return self._outputs(dict(self._parameters.views), self._constants, inputs)  # type: ignore[no-any-return]
+
+
+def _places(module: nn.Module) -> dict[str, list[str]]:
+    """Where each parameter and buffer is registered, by its first name; once per layer.
+
+    `functional_call` with its own list, which has a layer under each of the layer's names, leaves its arguments behind.
+    """
+    names: dict[int, list[str]] = {}
+    for prefix, layer in module.named_modules():
+        for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
+            if tensor is not None:
+                names.setdefault(id(tensor), []).append(f"{prefix}.{name}" if prefix else name)
+    return {each[0]: each for each in names.values()}
 
 
 class LoopBackend(Backend):
@@ -253,11 +268,12 @@ class LoopBackend(Backend):
 def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> tuple[Backend, str]:
     """Choose by the rule in the docstring of `train`, and say why members are not batched.
 
-    `trial` has a few examples, a batch so many input numbers.
+    `trial` is a batch of a few examples in the form that the training uses; a real one has `batch_numbers` numbers.
     """
+    inputs = trial.inputs if trial.shared else trial.inputs[0]
     activations = [activations_of(module) for module in ensemble.modules]
     first, same = activations[0], all(one == activations[0] for one in activations)
-    if requested in ("auto", "stacked") and first is not None and same and ensemble.formula and trial.inputs.ndim == 2:
+    if requested in ("auto", "stacked") and first is not None and same and ensemble.formula and inputs.ndim == 2:
         return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula), ""
     if requested == "stacked":
         remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
@@ -266,7 +282,7 @@ def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, bat
     problem: str | None = "" if requested == "loop" else f"a batch has more than {VMAP_NUMBERS:,} input numbers"
     if requested == "vmap" or (requested == "auto" and small):
         batched = VmapBackend(ensemble)
-        problem = _problem(batched, ensemble, trial)
+        problem = _problem(batched, ensemble, inputs, trial)
         if problem is None:
             return batched, ""
         if requested == "vmap":
@@ -274,43 +290,52 @@ def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, bat
     return LoopBackend(ensemble), f"Members were trained one by one: {problem}." if problem else ""
 
 
-def _problem(batched: VmapBackend, ensemble: Ensemble, trial: Batch) -> str | None:
-    """Say why `torch.func` can't stand in for the networks; None if it can."""
+def _problem(batched: VmapBackend, ensemble: Ensemble, inputs: Tensor, trial: Batch) -> str | None:
+    """Say why `torch.func` can't stand in for the networks, of which copies are called; None if it can."""
     first, *others = ensemble.modules
     layer = next((type(one).__name__ for one in first.modules() if not _can_be_batched(one)), None)
     if layer is not None:
         return f"torch.func can't batch {layer}, which is random, recurs or keeps running statistics"
     if not all(_differ_by_state_only(first, one) for one in others):
         return "torch.func can't batch networks whose layers differ"
-    if not _is_steady(first, trial.inputs):
-        return "torch.func can't batch a network that is random, writes buffers or depends on its mode"
+    if not _is_steady(first, inputs):
+        return "torch.func can't batch a network that is random, writes buffers or attributes, or depends on its mode"
     try:
-        outputs = batched.outputs(trial.inputs)
-        batched.differentiate(trial)
-    except TRIAL_ERRORS as error:  # such as `if h.sum() > 0` in the network or the loss
+        with torch.random.fork_rng(devices=[]):
+            outputs = batched.outputs(inputs)
+            batched.differentiate(trial)
+    except Exception as error:  # noqa: BLE001 - such as `if h.sum() > 0` in the network or the loss
         return f"torch.func can't batch the network or the loss ({first_line(error)})"
     finally:
         ensemble.gradients.flat.zero_()
     with torch.no_grad():
-        alone = torch.stack([module(trial.inputs) for module in ensemble.modules])
+        alone = torch.stack([copy.deepcopy(module)(inputs) for module in ensemble.modules])
     close = torch.allclose(outputs, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
     return None if close else "torch.func gives other outputs than the networks alone"
 
 
 def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether outputs depend neither on the mode nor on random numbers, and no buffer changes."""
+    """Whether outputs depend neither on the mode nor on random numbers, and no buffer and no attribute changes."""
     own = copy.deepcopy(module)
-    before = {name: buffer.clone() for name, buffer in own.named_buffers()}
+    before = _state(own)
     outputs = []
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             for seed, training in ((0, True), (1, True), (2, False)):
                 torch.manual_seed(seed)
                 outputs.append(own.train(training)(inputs))
-    except TRIAL_ERRORS:
-        return False  # the loop will say what is wrong
+    except Exception:  # noqa: BLE001 - the loop will say what is wrong
+        return False
     same = all(isinstance(one, Tensor) and torch.equal(one, outputs[0]) for one in outputs)
-    return same and all(torch.equal(buffer, before[name]) for name, buffer in own.named_buffers())
+    return same and _state(own) == before
+
+
+def _state(module: nn.Module) -> list[object]:
+    buffers = {name: comparable(buffer) for name, buffer in module.named_buffers()}
+    return [
+        buffers,
+        *({name: comparable(one) for name, one in own_attributes(layer).items()} for layer in module.modules()),
+    ]
 
 
 def _can_be_batched(layer: nn.Module) -> bool:
@@ -322,21 +347,8 @@ def _can_be_batched(layer: nn.Module) -> bool:
 def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:
     """Whether two networks have the same layers with the same attributes, apart from parameters and buffers."""
     pairs = zip(first.modules(), other.modules(), strict=False)
-    return all(type(one) is type(two) and _attributes(one) == _attributes(two) for one, two in pairs)
+    return all(type(one) is type(two) and _public(one) == _public(two) for one, two in pairs)
 
 
-def _attributes(layer: nn.Module) -> dict[str, object]:
-    return {name: _comparable(value) for name, value in vars(layer).items() if not name.startswith("_")}
-
-
-def _comparable(value: object) -> object:
-    """Something that can be compared by ==; objects of unknown classes count as equal."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        return (value.shape, value.ravel().tolist())
-    if isinstance(value, list | tuple):
-        return [_comparable(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _comparable(one) for key, one in value.items()}
-    return value if isinstance(value, bool | int | float | str | None) else type(value)
+def _public(layer: nn.Module) -> dict[str, object]:
+    return {name: comparable(value) for name, value in own_attributes(layer).items() if not name.startswith("_")}

@@ -133,7 +133,11 @@ class TrainingRun:
             note = "This optimizer has no stacked form: members were trained one by one."
             return LoopBackend(self._ensemble), note
         batch_numbers = (config.batch_size or len(config.train_examples)) * config.train_examples.inputs[0].numel()
-        return choose_backend(requested, self._ensemble, self._first_rows(3), batch_numbers)
+        trial = self._first_rows(3)
+        if config.batch_size is not None:
+            own = trial.inputs.expand(len(self._ensemble.members), *trial.inputs.shape)
+            trial = replace(trial, inputs=own, shared=False)
+        return choose_backend(requested, self._ensemble, trial, batch_numbers)
 
     def _first_rows(self, count: int | None) -> Batch:
         """A batch of the first examples, the same for all members; of all if None."""
