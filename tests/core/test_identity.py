@@ -1,13 +1,19 @@
 """Descriptions of settings: equal exactly where the same numbers are computed, in this process and in another."""
 
+import __future__
+
+import ast
 import enum
 import functools
 import importlib.util
+import linecache
 import logging
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import ClassVar
 
 import numpy as np
@@ -345,3 +351,401 @@ def test_a_chunk_has_another_name_after_a_constant_of_its_builder_or_measurement
     monkeypatch.setitem(globals(), "WIDTH", 4)
     after = [config_hash(one.description()) for one in (built, measured, untouched)]
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Write modules of one's own, import the first, and describe what is called `build` in it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def imported(**programs):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, program in programs.items():
+            (folder / f"{name}.py").write_text(textwrap.dedent(program))
+            sys.modules.pop(name, None)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            module = importlib.import_module(next(iter(programs)))
+            module.description = described(module.build)
+            module.computed = module.build()
+        return module
+
+    yield imported
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+EDITED = {  # a program, what is edited in its file, and what is described
+    "a function": ("def build():\n    return 4\n", "4", "5", lambda module: module.build),
+    "a constant string": ("def build():\n    return 'relu'\n", "relu", "tanh", lambda module: module.build),
+    "an inner function": ("def build():\n    return [lambda: 4]\n", "4", "5", lambda module: module.build),
+    "a lambda": ("build = lambda: 4\n", "4", "5", lambda module: module.build),
+    "a method": ("class Net:\n    def f(self):\n        return 4\nbuild = Net().f\n", "4", "5", lambda m: m.build),
+    "a class": ("class Net:\n    def f(self):\n        return 4\nbuild = Net\n", "4", "5", lambda m: m.Net),
+    "what another function calls": (
+        "def f():\n    return 4\ndef build():\n    return f()\n",
+        "4",
+        "5",
+        lambda m: m.build,
+    ),
+    "lines above": ("def build():\n    return 4\n", "def", "\n\ndef", lambda module: module.build),
+    "a module": ("def f():\n    return 4\ndef build():\n    return f\n", "4", "5", lambda module: module),
+    "a file that is no program any more": ("def build():\n    return 4\n", "4", "(", lambda module: module.build),
+}
+
+
+@pytest.mark.parametrize("what", EDITED)
+def test_code_whose_file_changed_after_it_was_imported_is_refused(own, what):
+    program, old, new, found = EDITED[what]
+    module = own(edited_later=program)
+    file = Path(module.__file__)
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(InputError, match="its file changed after it was imported; reload the module or restart Python"):
+        describe(found(module))
+    file.write_text(program)
+    assert described(module.build) == module.description
+
+
+def test_a_comment_or_a_change_below_does_not_make_code_stale(own):
+    module = own(edited_below="def build():\n    return 4\n")
+    file = Path(module.__file__)
+    file.write_text(file.read_text() + "\n\ndef other():\n    return 5\n")
+    assert described(module.build) == module.description
+
+
+def test_cells_of_a_notebook_are_described_by_their_text(monkeypatch):
+    cell = "def build():\n    return [x for x in (1.0, -0.0, float('nan')) if x in {1, 2}]\nawait nothing()\n"
+    monkeypatch.setitem(linecache.cache, "cell-1", (len(cell), None, cell.splitlines(keepends=True), "cell-1"))
+    namespace = {"__name__": "__main__"}
+    code = compile(cell, "cell-1", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | __future__.annotations.compiler_flag)
+    (function,) = (one for one in code.co_consts if isinstance(one, CodeType))
+    assert b"source" in described(FunctionType(function, namespace))
+    longer = cell.replace("1.0", "2.0")
+    monkeypatch.setitem(linecache.cache, "cell-1", (len(longer), None, longer.splitlines(keepends=True), "cell-1"))
+    with pytest.raises(InputError, match="its file changed"):
+        describe(FunctionType(function, namespace))
+
+
+DEEP = "from deep import W\ndef make():\n    return W\n"
+LEFT_UNSAID = {  # a program that computes a number from the W of the module deep
+    "import in a function": "def build():\n    import helper\n    return helper.make()\n",
+    "import from a module in a function": "def build():\n    from helper import make\n    return make()\n",
+    "another name": "import helper\ndef build():\n    h = helper\n    return h.make()\n",
+    "getattr": "import helper\ndef build():\n    return getattr(helper, 'make')()\n",
+    "a registry": "import helper\nHELPERS = {'h': helper}\ndef build():\n    return HELPERS['h'].make()\n",
+    "a module that imports when it is called": "def build():\n    import late\n    return late.make()\n",
+    "eval": "from deep import W\ndef build():\n    return eval('W')\n",
+    "globals": "from deep import W\ndef build():\n    return globals()['W']\n",
+}
+
+
+@pytest.mark.parametrize("program", LEFT_UNSAID.values(), ids=LEFT_UNSAID)
+def test_what_an_imported_module_imports_belongs_to_a_function(own, program):
+    late = "def make():\n    from helper import make\n    return make()\n"
+    modules = {"builder": program, "helper": DEEP, "late": late}
+    same, again, other = (own(**modules, deep=f"W = {width}\n") for width in (4, 4, 5))
+    assert (same.computed, other.computed) == (4, 5)
+    assert same.description == again.description != other.description
+
+
+def test_modules_of_a_package_that_are_imported_by_name_belong_to_a_function(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    descriptions = []
+    for turn, width in enumerate((4, 5)):
+        package = tmp_path / str(turn) / "own_package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "sizes.py").write_text(f"W = {width}\n")
+        (package / "nets.py").write_text("from . import sizes\ndef make():\n    return sizes.W\n")
+        (package / "build.py").write_text("def build():\n    from . import nets as n\n    return n.make()\n")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(package.parent)
+            build = importlib.import_module("own_package.build").build
+            assert build() == width
+            descriptions.append(described(build))
+        for name in [name for name in sys.modules if name.startswith("own_package")]:
+            monkeypatch.delitem(sys.modules, name)
+    assert descriptions[0] != descriptions[1]
+
+
+def test_a_module_that_imports_none_of_ones_own_is_described_by_its_file_alone(own):
+    program = "import torch\nW = 4\nCOUNT = 0\ndef build():\n    global COUNT\n    COUNT += 1\n    return W\n"
+    module = own(alone=program)
+    assert module.COUNT == 1
+    assert describe(module).keys() == {"module", "source"}
+    module.W = 5
+    assert describe(module)["values of alone"] == {"W": 5}
+
+
+KINDS = {  # programs whose READ.w follows from a number that does not stand where it is read
+    "a property of a dict": """
+        class C(dict):
+            @property
+            def w(self):
+                return self['w'] * {}
+        READ = C(w=2)
+    """,
+    "an attribute of a dict": """
+        class C(dict): pass
+        READ = C()
+        READ.w = {}
+    """,
+    "a method of a list": """
+        class C(list):
+            @property
+            def w(self):
+                return sum(self) + {}
+        READ = C([1])
+    """,
+    "a method of a named tuple": """
+        from typing import NamedTuple
+        class C(NamedTuple):
+            v: int = 4
+            @property
+            def w(self):
+                return self.v + {}
+        READ = C()
+    """,
+    "fields of a named tuple": """
+        from collections import namedtuple
+        READ = namedtuple('C', ['w', 'v'] if {} == 4 else ['v', 'w'])(4, 5)
+    """,
+    "a method of an int": """
+        class C(int):
+            @property
+            def w(self):
+                return self + {}
+        READ = C(3)
+    """,
+    "a method of a str": """
+        class C(str):
+            @property
+            def w(self):
+                return len(self) + {}
+        READ = C('a')
+    """,
+    "a method of a float": """
+        class C(float):
+            @property
+            def w(self):
+                return self + {}
+        READ = C(3.0)
+    """,
+    "a method of a mapping": """
+        from collections import UserDict
+        class C(UserDict):
+            @property
+            def w(self):
+                return {}
+        READ = C()
+    """,
+    "a method of a tensor": """
+        import torch
+        class C(torch.Tensor):
+            @property
+            def w(self):
+                return {}
+        READ = torch.ones(2).as_subclass(C)
+    """,
+    "the value of a member": """
+        import enum
+        V = {}
+        class C(enum.Enum):
+            A = V
+        READ = C.A
+    """,
+    "what a member's method reads": """
+        import enum
+        V = {}
+        class C(enum.Enum):
+            A = 1
+            @property
+            def w(self):
+                return V
+        READ = C.A
+    """,
+    "an attribute that is no field": """
+        from dataclasses import dataclass
+        @dataclass
+        class C:
+            v: int = 1
+        READ = C()
+        READ.w = {}
+    """,
+    "what makes a field by default": """
+        from dataclasses import dataclass, field
+        V = {}
+        @dataclass
+        class C:
+            w: int = field(default_factory=lambda: V)
+        class Read:
+            @property
+            def w(self):
+                return C().w
+        READ = Read()
+    """,
+    "a dataclass with a field that is called version": """
+        from dataclasses import dataclass
+        @dataclass
+        class C:
+            version: int = 1
+            @property
+            def w(self):
+                return {}
+        READ = C()
+    """,
+    "a slot": """
+        class C:
+            __slots__ = ('w',)
+        READ = C()
+        READ.w = {}
+    """,
+    "a registered function": """
+        import functools
+        @functools.singledispatch
+        def f(a): return 3
+        @f.register
+        def _(a: int): return {}
+        class C:
+            @property
+            def w(self):
+                return f(1)
+        READ = C()
+    """,
+    "a registered method": """
+        import functools
+        class C:
+            @functools.singledispatchmethod
+            def f(self, a): return 3
+            @f.register
+            def _(self, a: int): return V
+            @property
+            def w(self):
+                return self.f(1)
+        V = {}
+        READ = C()
+    """,
+    "a partial method": """
+        import functools
+        V = {}
+        class C:
+            def f(self, a): return a
+            g = functools.partialmethod(f, V)
+            @property
+            def w(self):
+                return self.g()
+        READ = C()
+    """,
+    "a metaclass": """
+        class M(type):
+            @property
+            def w(cls):
+                return {}
+        class READ(metaclass=M): pass
+    """,
+    "a data descriptor": """
+        class V:
+            def __get__(self, one, kind=None): return {}
+            def __set__(self, one, value): pass
+        class C:
+            w = V()
+        READ = C()
+    """,
+    "a descriptor that is only read": """
+        class V:
+            def __get__(self, one, kind=None): return {}
+        class C:
+            w = V()
+        READ = C()
+    """,
+    "what sets a property": """
+        V = {}
+        class C:
+            @property
+            def w(self):
+                return self.v
+            @w.setter
+            def w(self, v): self.v = v + V
+        class Read:
+            @property
+            def w(self):
+                c = C()
+                c.w = 1
+                return c.v
+        READ = Read()
+    """,
+    "a decorator that is an object": """
+        import functools
+        class D:
+            def __init__(self, f, k):
+                functools.update_wrapper(self, f)
+                self.k = k
+            def __call__(self): return self.k
+        f = D(len, {})
+        class C:
+            @property
+            def w(self):
+                return f()
+        READ = C()
+    """,
+    "a function that wraps one of a library": """
+        import functools, math
+        V = {}
+        @functools.wraps(math.tanh)
+        def f(): return V
+        class C:
+            @property
+            def w(self):
+                return f()
+        READ = C()
+    """,
+    "a key": """
+        class C:
+            @property
+            def w(self):
+                return V.get('1', 3)
+        V = {{1 if {} == 4 else '1': 7}}
+        READ = C()
+    """,
+    "a tensor that NumPy has no type for": """
+        import torch
+        V = torch.tensor([{}.0], dtype=torch.bfloat16)
+        class C:
+            @property
+            def w(self):
+                return V.item()
+        READ = C()
+    """,
+}
+
+
+@pytest.mark.parametrize("program", KINDS.values(), ids=KINDS)
+def test_what_a_value_of_ones_own_class_computes_belongs_to_the_function_that_reads_it(own, program):
+    builder = f"from sizes import READ\ndef build():\n    return READ.{'value' if 'A = V' in program else 'w'}\n"
+    same, again, other = (own(builder=builder, sizes=program.format(width)) for width in (4, 4, 5))
+    assert same.computed == again.computed != other.computed
+    assert same.description == again.description != other.description
+
+
+def test_an_enumeration_of_constants_is_described_by_its_source_alone():
+    assert describe(Shape).keys() == {"class", "source"}
+
+
+def test_keys_of_other_types_are_told_apart():
+    assert described({1: 3}) != described({"1": 3})
+    assert described({1: 3, "1": 4}) != described({1: 4, "1": 3})
+    assert describe({"a": 1}) == {"a": 1}
+
+
+def test_another_default_dtype_is_another_config():
+    config = bm.TrainingConfig(bm.MLPConfig((1, 2, 1)), (torch.ones(2, 1), torch.ones(2, 1)), epochs=1)
+    before = config.description()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert config.description() == before | {"default dtype": "torch.float64"}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert config.description() == before

@@ -10,10 +10,12 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.identity import digest
+from bathymetry.core.sources import imported_texts
 
 if TYPE_CHECKING:  # the base class imports this module
     from bathymetry.studies.base import Study
@@ -118,17 +120,32 @@ def _from_file(path: Path) -> "type[Study]":
     assert specification is not None
     assert specification.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(specification)
+    if str(path.parent) not in sys.path:  # as of a script, so that it can import modules next to it, then and later
+        sys.path.insert(0, str(path.parent))
+    importlib.invalidate_caches()
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         remedy = f"the file can't be run ({type(error).__name__}: {first_line(error)})"
         raise InputError("study", path, remedy) from error
+    _check_neighbours(path, module)
     own = [one for one in vars(module).values() if _is_study(one) and one.__module__ == name]
     if len(own) != 1:
         raise InputError("study", path, f"expected one subclass of bathymetry.Study, found {len(own)}")
     own[0].location = str(path)
     return own[0]  # type: ignore[no-any-return]
+
+
+def _check_neighbours(path: Path, module: ModuleType) -> None:
+    """Refuse a study that imports a module next to it, where another of that name was imported before."""
+    for name in imported_texts(module):
+        imported = getattr(sys.modules.get(name), "__file__", None)
+        neighbours = [path.parent / f"{name}.py", path.parent / name / "__init__.py"]
+        expected = next((one for one in neighbours if one.is_file()), None)
+        if imported and expected and not os.path.samefile(imported, expected):
+            remedy = f"another module {name} was imported before ({imported}); run this study in a process of its own"
+            raise InputError("study", path, remedy)
 
 
 def _is_study(found: object) -> bool:

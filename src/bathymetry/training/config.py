@@ -245,6 +245,8 @@ class TrainingConfig:
             value = getattr(self, one.name)
             if one.name not in described and not (one.metadata.get("newer") and value == one.default):
                 described[one.name] = describe(value)
+        if torch.get_default_dtype() != torch.float32:  # which functions of the user's compute in
+            described["default dtype"] = describe(torch.get_default_dtype())
         return described
 
     def _check_shareable(self) -> None:
