@@ -258,7 +258,7 @@ def test_settings_that_no_version_has_show_the_page_before(out, undrawn):
     with_attributes(out / "depth-function", settings={"members": -3})
     before = claims_in(out)
     publish(out)
-    assert "are none that this version knows (members:" in html_of(out)
+    assert "are none that this version knows (members = -3: expected" in html_of(out)
     assert claims_in(out) == before
 
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from bathymetry.core.errors import InputError, StorageError, path_of
 from bathymetry.core.showing import joined
 from bathymetry.execution.study_run import StudyRun, put_together
@@ -59,8 +57,8 @@ def load_study(folder: Path | str, study: str | Path | type[Study] | None = None
 def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Path) -> StudyRun:
     """Put a study's results together again from its stored chunks, without training; the caller holds the folder."""
     try:
-        one = study.model_validate(dict(settings))
-    except ValidationError as error:
+        one = study(**settings)
+    except InputError as error:
         raise StorageError(f"The settings of {study.name} can't be read again: run the study again.") from error
     work = compare(out, one.planned, read=True)
     if work.todo or any(task.missing for task in work.joints):
@@ -74,10 +72,9 @@ def understood(study: type[Study], attributes: Mapping[Any, Any]) -> tuple[Study
     given = _mapping(stored.get("settings"))
     fields = study.model_fields
     try:
-        settings = study.model_validate({name: given[name] for name in fields if name in given})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        settings = study(**{name: given[name] for name in fields if name in given})
+    except InputError as error:
+        what = str(error).rstrip(".")
         remedy = "use the version that stored them, or run the study again"
         raise StorageError(
             f"The stored settings of {study.name} are none that this version knows ({what}): {remedy}."
