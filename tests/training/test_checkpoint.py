@@ -1,14 +1,18 @@
 """A training that is interrupted and goes on is bit for bit the one that was not."""
 
 import json
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.training import SGD, Adam, AdamW, Measurement, StopWhen, train
+from bathymetry.training import SGD, Adam, AdamW, Cosine, Measurement, StopWhen, train
 from bathymetry.training.checkpoint import Checkpoint, packed, unpacked
 from training import cases
+from training.test_options import assert_equal_to, plain_loop
 
 
 class InterruptedTraining(Exception):  # noqa: N818 - it is no error
@@ -125,6 +129,131 @@ def test_snapshots_come_in_order_whatever_the_order_in_which_a_checkpoint_lists_
     resumed = train(**settings, resume=alphabetical)
     assert list(resumed.snapshots) == [0, 2, 4, 6, 8, 10, 11]
     assert torch.equal(resumed.trajectory, whole.trajectory)
+
+
+class DecayingSGD(torch.optim.SGD):
+    """It keeps its rate among the hyperparameters and its count in an attribute."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr=lr)
+        self.count = 0
+
+    def step(self, closure=None):
+        self.count += 1
+        for group in self.param_groups:
+            group["lr"] *= 0.97
+            group["betas"] = (0.9, 1 / self.count)
+            group["weight_decay"] = 0.1 * group["betas"][1]
+        return super().step(closure)
+
+
+class Counting(nn.Module):
+    """Outputs depend on a number, a tensor and a list that passes in training mode change."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self._passes, self.scale, self.history = nn.Linear(3, 2), 0, torch.ones(()), []
+
+    def forward(self, x):
+        if self.training:
+            self._passes += 1
+            self.scale = 0.9 * self.scale + 0.1 * x.detach().square().mean()
+            self.history.append((self._passes, 1 / self._passes))
+        return self.layer(x) * self.scale * (1 + self._passes % 3) * (1 + sum(one for _, one in self.history))
+
+
+class Switched(nn.Module):
+    """A batch reaches one of two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.either = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2)])
+
+    def forward(self, x):
+        return self.either[int(x[0, 0] > 0)](x)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("steps_done", [1, 7])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"optimizer": partial(DecayingSGD, lr=0.1)},
+        {"optimizer": partial(torch.optim.RMSprop, lr=1e-2), "schedule": Cosine()},
+        {"build": Counting},
+        {"build": Switched, "optimizer": AdamW(lr=1e-2, weight_decay=0.5)},
+        {"build": Switched, "optimizer": AdamW(lr=(1e-2, 1e-3, 1e-2))},
+    ],
+    ids=[
+        "rates that a step changes",
+        "a function as schedule",
+        "a network that counts",
+        "gradients that are missing",
+        "rates",
+    ],
+)
+def test_what_is_kept_in_no_tensor_of_pytorch_is_resumed_too(own, steps_done, batch_size):
+    settings = {"build": cases.perceptron, "data": cases.regression(), "members": 3, "steps": 13, **own}
+    settings["batch_size"] = batch_size
+    whole = train(**settings)
+    resumed = train(**settings, resume=interrupted_after(steps_done, **settings))
+    assert resumed.record.identical(whole.record)
+    assert all(torch.equal(resumed.parameters[name], values) for name, values in whole.parameters.items())
+
+
+def test_an_optimizer_that_changes_its_rate_keeps_it():
+    settings = {"members": 2, "steps": 13, "batch_size": 5, "dtype": torch.float64}
+    make = partial(DecayingSGD, lr=0.1)
+    trained = train(cases.perceptron, cases.regression(), optimizer=make, **settings)
+    for member in (0, 1):
+        assert_equal_to(trained, plain_loop(cases.perceptron, cases.regression(), make, member, 13, 5), member)
+
+
+class CountingInAnObject(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.counts = nn.Linear(3, 2), SimpleNamespace(passes=0)
+
+    def forward(self, x):
+        self.counts.passes += self.training
+        return self.layer(x) / (1 + self.counts.passes)
+
+
+def test_a_network_that_changes_what_a_checkpoint_can_not_hold_is_refused():
+    settings = {"build": CountingInAnObject, "data": cases.regression(), "members": 2, "steps": 3}
+    words = "build = CountingInAnObject whose attribute counts changes: a checkpoint holds numbers, texts and tensors"
+    with pytest.raises(InputError, match=words):
+        train(**settings, checkpoint=lambda checkpoint: None, checkpoint_every=0.0)
+    assert train(**settings).backend == "loop"
+
+
+class Averaging(nn.Module):
+    """Its buffer is another tensor after each pass, and it counts passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.passes = nn.Linear(3, 2), 0
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x):
+        outputs = self.layer(x)
+        if self.training:
+            self.passes += 1
+            self.mean = 0.9 * self.mean + 0.1 * outputs.detach().mean(0)
+        return outputs - self.mean / self.passes
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_a_member_that_stopped_keeps_its_buffers_and_counts(batch_size):
+    settings = {"members": 4, "optimizer": Adam(lr=3e-2), "epochs": 12, "batch_size": batch_size}
+    first = train(Averaging, cases.regression(), **settings).record.loss.sel(split="train").values
+    stop = StopWhen("train_loss", at_most=float(sorted(first[:, 4])[1]))
+    record = train(Averaging, cases.regression(), stop=stop, **settings).record
+    stopped = {member: int(epoch) for member, epoch in enumerate(record.stopped_at.values) if 0 <= epoch < 12}
+    assert stopped
+    for member, epoch in stopped.items():
+        losses = record.loss.sel(split="train").values[member, epoch:]
+        assert (losses == losses[0]).all()
 
 
 def without_loss(state):

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
@@ -14,7 +14,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.tensors import stream_seed
-from bathymetry.training.attributes import comparable, own_attributes
+from bathymetry.training.attributes import Attributes, comparable, own_attributes
 from bathymetry.training.ensemble import Ensemble, StackedTensors, constants, flush_denormals
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
@@ -54,10 +54,12 @@ class Backend(ABC):
     """How the members of an ensemble are differentiated."""
 
     name: ClassVar[str]
+    missing: Sequence[Collection[str]] = ()  # of every member, the parameters that the last loss does not depend on
+    attributes = Attributes("build", {})  # which training may change
 
     @abstractmethod
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        """Write every member's gradient; return the losses, float64."""
+        """Write every member's gradient, zeros where it is missing; return the losses, float64."""
 
     @abstractmethod
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
@@ -66,6 +68,15 @@ class Backend(ABC):
     def buffers(self) -> dict[str, Tensor]:
         """Buffers that training changes, such as running statistics, as "position/name"."""
         return {}
+
+    def copied(self) -> dict[str, Any]:
+        """Copies of the buffers and of the plain attributes."""
+        buffers = {name: buffer.clone() for name, buffer in self.buffers().items()}
+        return {"buffers": buffers, "attributes": self.attributes.plain()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `copied` returned, for all members or for some."""
+        self.attributes.load(state["attributes"])
 
 
 def activations_of(module: nn.Module) -> list[str] | None:
@@ -182,6 +193,8 @@ class VmapBackend(Backend):
         self._constants = {name: torch.stack([one[name] for one in each]) for name in each[0]}
         module, criterion = copy.deepcopy(ensemble.modules[0]), ensemble.criterion
         places = _places(module)
+        self._module, self._criterion, self._members = module, criterion, len(ensemble.members)
+        self._missing: dict[torch.Size, tuple[str, ...]] = {}  # by the shape of a batch
 
         def one_output(own: dict[str, Tensor], constant: dict[str, Tensor], inputs: Tensor) -> Any:
             tensors = {place: tensor for name, tensor in (own | constant).items() for place in places[name]}
@@ -200,7 +213,18 @@ class VmapBackend(Backend):
         gradients, losses = call(dict(self._parameters.views), self._constants, batch.inputs, batch.targets)
         for name, gradient in gradients.items():
             self._gradients.views[name].copy_(gradient)
+        if batch.inputs.shape not in self._missing:
+            self._missing[batch.inputs.shape] = self._missing_in(batch)
+        self.missing = [self._missing[batch.inputs.shape]] * self._members
         return losses.detach().double()  # type: ignore[no-any-return]
+
+    def _missing_in(self, batch: Batch) -> tuple[str, ...]:
+        """The parameters that the losses on a batch of this shape do not depend on; `torch.func` calls them zero."""
+        output = self._module(batch.inputs if batch.shared else batch.inputs[0])
+        parameters = {name: one for name, one in self._module.named_parameters() if one.requires_grad}
+        loss = self._criterion(output, (batch.targets[0],))
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        return tuple(name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None)
 
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         with torch.no_grad():
@@ -228,13 +252,19 @@ class LoopBackend(Backend):
     def __init__(self, ensemble: Ensemble) -> None:
         self._modules, self._criterion = ensemble.modules, ensemble.criterion
         self._members, self._seed = ensemble.members, ensemble.seed
+        self._trainable: list[list[tuple[str, nn.Parameter, Tensor]]] = []  # of every member, with where gradients go
+        self.missing: list[Collection[str]] = [()] * len(self._members)
+        layers: dict[str, nn.Module] = {}
         for position, module in enumerate(self._modules):
             module.train()
             trainable = dict(module.named_parameters())
-            gradients = ensemble.gradients.member(position)
             for name, own in ensemble.parameters.member(position).items():
                 trainable[name].data = own
-                trainable[name].grad = gradients[name]
+                trainable[name].grad = None
+            gradients = ensemble.gradients.member(position)
+            self._trainable.append([(name, trainable[name], gradient) for name, gradient in gradients.items()])
+            layers |= {f"{position}/{name}": one for name, one in module.named_modules() if _may_change(one)}
+        self.attributes = Attributes("build", layers, ensemble.parameters.flat.device)
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
         with torch.random.fork_rng(devices=[]):
@@ -244,13 +274,18 @@ class LoopBackend(Backend):
         """Write one member's gradient; return its loss, float64."""
         # a member's dropout is its own, whoever trains with it
         torch.manual_seed(stream_seed(self._seed, self._members[position], "dropout", batch.step))
-        module = self._modules[position]
-        for parameter in module.parameters():
-            if parameter.grad is not None:
-                parameter.grad.zero_()
-        output = module(batch.inputs if batch.shared else batch.inputs[position])
+        output = self._modules[position](batch.inputs if batch.shared else batch.inputs[position])
         loss = self._criterion(output, (batch.targets[position],))
         loss.backward()  # type: ignore[no-untyped-call]
+        missing = []
+        for name, parameter, gradient in self._trainable[position]:
+            if parameter.grad is None:
+                missing.append(name)
+                gradient.zero_()
+            else:
+                gradient.copy_(parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad)
+                parameter.grad = None
+        self.missing[position] = tuple(missing)
         return loss.detach().double()
 
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
@@ -263,6 +298,18 @@ class LoopBackend(Backend):
     def buffers(self) -> dict[str, Tensor]:
         named = ((place, pair) for place, module in enumerate(self._modules) for pair in module.named_buffers())
         return {f"{place}/{name}": buffer for place, (name, buffer) in named}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        for key, values in state["buffers"].items():
+            place, _, name = key.partition("/")
+            self._modules[int(place)].get_buffer(name).copy_(values)
+
+
+def _may_change(layer: nn.Module) -> bool:
+    """Whether passes may change attributes of a layer: PyTorch's own keep none."""
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    return bool(hooked) or not type(layer).__module__.startswith("torch.nn.")
 
 
 def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> tuple[Backend, str]:
@@ -351,4 +398,4 @@ def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:
 
 
 def _public(layer: nn.Module) -> dict[str, object]:
-    return {name: comparable(value) for name, value in own_attributes(layer).items() if not name.startswith("_")}
+    return {name: comparable(one, 0) for name, one in own_attributes(layer).items() if not name.startswith("_")}

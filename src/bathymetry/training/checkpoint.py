@@ -39,7 +39,8 @@ def packed(state: Mapping[str, Any]) -> Checkpoint:
         if isinstance(value, Mapping):  # JSON knows no keys but text
             return {"entries": [[key, pack(one, f"{name}/{key}")] for key, one in value.items()]}
         if isinstance(value, list | tuple):
-            return [pack(one, f"{name}/{place}") for place, one in enumerate(value)]
+            entries = [pack(one, f"{name}/{place}") for place, one in enumerate(value)]
+            return {"tuple": entries} if isinstance(value, tuple) else entries
         return value
 
     plain = {name: pack(one, name) for name, one in state.items()}
@@ -55,6 +56,8 @@ def unpacked(checkpoint: Checkpoint) -> dict[str, Any]:
         if isinstance(value, Mapping):
             if "tensor" in value:
                 return checkpoint.tensors[value["tensor"]].clone()
+            if "tuple" in value:
+                return tuple(unpack(one) for one in value["tuple"])
             return {key: unpack(one) for key, one in value["entries"]}
         return value
 

@@ -46,6 +46,9 @@ def train(
     number on a GPU, unless a layer is random, recurs or keeps running statistics; else "loop", one network after
     another (docs/decisions.md has the timings). Optimizers other than Adam, AdamW and SGD need "loop".
 
+    A parameter that the loss of a batch does not depend on stays as it is in that step, as PyTorch leaves it: without
+    weight decay, momentum or a step of Adam's count.
+
     Args:
         build: A `TrainingConfig`, or what makes one network.
         data: What to train and evaluate on, if `build` is no config.
@@ -122,7 +125,8 @@ class TrainingRun:
         self._batch_loss: Float[Tensor, " member"] = torch.full((len(members),), torch.nan, dtype=torch.float64)
         self._stopped: Bool[Tensor, " member"] = torch.zeros(len(members), dtype=torch.bool)
         self._stopped_at: Int[Tensor, " member"] = torch.full((len(members),), -1, dtype=torch.int64)
-        self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters and buffers of members that stopped, with copies
+        self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters of members that stopped, with copies
+        self._frozen_state: dict[str, Any] = {}  # their buffers and attributes
 
     def _chosen(self, requested: BackendName) -> tuple[Backend, str]:
         config = self._config
@@ -155,7 +159,8 @@ class TrainingRun:
                     self._record()
                     if epoch == self._config.num_epochs or bool(self._stopped.all()):
                         break
-                    self._write_buffers(after)
+                    if after:
+                        self._backend.load(after)
                 for batch in self._remaining_batches():
                     if self._full_batch is None:
                         self._batch_loss = self._backend.differentiate(batch)
@@ -164,21 +169,16 @@ class TrainingRun:
                 self._batches = 0
         return self._result()
 
-    def _differentiate_full_batch(self) -> dict[str, Tensor]:
-        """Compute the gradient before the record; return the buffers after it, which count from the step on."""
+    def _differentiate_full_batch(self) -> dict[str, Any]:
+        """Compute the gradient before the record; return what the networks keep of it from the step on."""
         if self._full_batch is None:
             return {}
-        before = {name: buffer.clone() for name, buffer in self._backend.buffers().items()}
+        before = self._backend.copied()
         self._full_batch = replace(self._full_batch, step=self._step)
         self._batch_loss = self._backend.differentiate(self._full_batch)
-        after = {name: buffer.clone() for name, buffer in self._backend.buffers().items()}
-        self._write_buffers(before)
+        after = self._backend.copied()
+        self._backend.load(before)
         return after
-
-    def _write_buffers(self, values: Mapping[str, Tensor]) -> None:
-        if values:
-            for name, buffer in self._backend.buffers().items():
-                buffer.copy_(values[name])
 
     def _remaining_batches(self) -> Iterator[Batch]:
         """The batches of this epoch that are still to do; each member has its own order."""
@@ -198,11 +198,14 @@ class TrainingRun:
 
     def _update(self, batch: Batch) -> None:
         self._clip()
+        self._stepper.skip(self._backend.missing)
         self._stepper.step(self._step / self._config.num_steps, lambda position: self._evaluate_again(batch, position))
         self._step += 1
         self._batches += 1
-        for tensor, copy in self._frozen:
-            tensor.copy_(copy)
+        for tensor, values in self._frozen:
+            tensor.copy_(values)
+        if self._frozen:
+            self._backend.load(self._frozen_state)
 
     def _clip(self) -> None:
         """Scale each member's gradient down to `clip_norm`, as torch.nn.utils.clip_grad_norm_ does."""
@@ -220,6 +223,7 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             loss = self._backend.differentiate_one(batch, position)
         self._clip()
+        self._stepper.skip(self._backend.missing)
         return loss
 
     def _record(self) -> None:
@@ -245,11 +249,13 @@ class TrainingRun:
                 self._freeze()
 
     def _freeze(self) -> None:
-        """Copy the parameters and buffers of members that stopped, to restore them after each step."""
+        """Copy what members that stopped consist of, to restore it after each step."""
         stopped = self._stopped.nonzero().flatten().tolist()
         views = [view[position] for position in stopped for view in self._parameters.views.values()]
-        buffers = [one for name, one in self._backend.buffers().items() if int(name.partition("/")[0]) in stopped]
-        self._frozen = [(tensor, tensor.clone()) for tensor in (*views, *buffers)]
+        self._frozen = [(view, view.clone()) for view in views]
+        for kind, values in self._backend.copied().items():
+            own = {name: one for name, one in values.items() if int(name.partition("/")[0]) in stopped}
+            self._frozen_state[kind] = own
 
     def _scores(self) -> dict[str, Float[Tensor, " member"]]:
         scores: dict[str, Tensor] = {}
@@ -285,6 +291,7 @@ class TrainingRun:
             "moments": {name: moment.views for name, moment in self._stepper.moments.items()},
             "optimizers": self._stepper.state(),
             "buffers": self._backend.buffers(),
+            "attributes": self._backend.attributes.changed(),
             "members": {"loss": self._batch_loss, "stopped": self._stopped, "stopped at": self._stopped_at},
             **self._recorder.state(),
         }
@@ -326,7 +333,7 @@ class TrainingRun:
         for name, moment in self._stepper.moments.items():
             moment.load(state["moments"][name])
         self._stepper.resume(state["optimizers"], self._step)
-        self._write_buffers(state["buffers"])
+        self._backend.load(state)
         self._recorder.load(state, device)
         self._batch_loss = state["members"]["loss"].to(device)
         self._stopped, self._stopped_at = state["members"]["stopped"], state["members"]["stopped at"]

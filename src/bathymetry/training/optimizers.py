@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import cos, inf, pi
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bathymetry.core.errors import InputError, is_real, positive_number
 from bathymetry.core.showing import kind_of
+from bathymetry.training.attributes import Attributes, plain
 from bathymetry.training.ensemble import StackedTensors, flush_denormals, refusing
 
 Hyperparameter = float | Sequence[float]
@@ -229,43 +230,78 @@ class Stepper:
         gradients: StackedTensors,
     ) -> None:
         self.moments: dict[str, StackedTensors] = {}
+        self._parameters, self._gradients = parameters, gradients
+        self._tensors: list[list[tuple[str, Tensor, Tensor]]] = []  # of every member: name, parameter, gradient
+        self._chosen: list[list[int]] = []  # the members of each group of a stacked optimizer
+        self._missing: list[Collection[str]] = [()] * parameters.members
         self._count = 0
         if isinstance(optimizer, Optimizer):
-            self._optimizers = [self._stacked(optimizer, parameters, gradients)]
+            self._optimizers = [self._stacked(optimizer)]
         else:
-            self._optimizers = [_of_member(optimizer, parameters, gradients, k) for k in range(parameters.members)]
-        self._factor: Callable[[Any], Any] = Constant() if schedule is None else schedule
+            self._optimizers = [self._of_member(optimizer, position) for position in range(parameters.members)]
+        owners = {str(position): one for position, one in enumerate(self._optimizers)}
+        self._attributes = Attributes("optimizer", owners, parameters.flat.device)
+        self._factor: Callable[[Any], Any] | None = schedule
         self._schedulers: list[Any] = []
         if makes_scheduler(schedule):
-            self._schedulers = list(map(self._factor, self._optimizers))  # type: ignore[arg-type]
-        groups = [group for one in self._optimizers for group in one.param_groups if "lr" in group]
-        self._rates = [(group, group["lr"]) for group in groups]
+            self._factor, self._schedulers = None, list(map(schedule, self._optimizers))  # type: ignore[arg-type]
+        self._rates = [group.get("lr") for group in self._groups()]
         step = type(self._optimizers[0]).step
         self._needs_closure = inspect.signature(step).parameters["closure"].default is inspect.Parameter.empty
 
-    def _stacked(
-        self, optimizer: Optimizer, parameters: StackedTensors, gradients: StackedTensors
-    ) -> torch.optim.Optimizer:
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for one in self._optimizers for group in one.param_groups]
+
+    def _stacked(self, optimizer: Optimizer) -> torch.optim.Optimizer:
         """One fused optimizer; the state of its tensors lies in `moments`."""
-        rows = optimizer.rows(parameters.members)
+        rows = optimizer.rows(self._parameters.members)
         distinct = [row for position, row in enumerate(rows) if row not in rows[:position]]
-        self.moments = {name: parameters.zeros_like() for name in optimizer._moments}
-        groups: list[dict[str, Any]] = []
-        states: dict[Tensor, dict[str, Tensor]] = {}
-        for row in distinct:
-            chosen = [position for position, other in enumerate(rows) if other == row] if len(distinct) > 1 else None
-            tensors, *moments = (_pieces(one, chosen) for one in (parameters, *self.moments.values()))
-            for tensor, gradient, *parts in zip(tensors, _pieces(gradients, chosen), *moments, strict=True):
-                tensor.grad = gradient
-                states[tensor] = dict(zip(self.moments, parts, strict=True))
-            group: dict[str, Any] = {"params": tensors, **row}
+        self._chosen = [[position for position, other in enumerate(rows) if other == row] for row in distinct]
+        self.moments = {name: self._parameters.zeros_like() for name in optimizer._moments}
+        groups: list[dict[str, Any]] = [{"params": [], **row} for row in distinct]
+        for group in groups:
             if "beta1" in group:
                 group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-            groups.append(group)
         made = optimizer._torch(groups, fused=True)  # type: ignore[call-arg]
-        for tensor, state in states.items():
-            made.state[tensor] = {"step": torch.tensor(0.0, device=tensor.device), **state}
+        self._lay_out(made, in_pieces=len(distinct) > 1)
         return made
+
+    def _lay_out(self, optimizer: torch.optim.Optimizer, *, in_pieces: bool) -> None:
+        """Fill the groups of a stacked optimizer with the whole buffer, or with each parameter of each member."""
+        optimizer.state.clear()
+        self._tensors = [[] for _ in range(self._parameters.members)]
+        for group, chosen in zip(optimizer.param_groups, self._chosen, strict=True):
+            stacks = (self._parameters, self._gradients, *self.moments.values())
+            pieces = [[one.flat] if not in_pieces else _pieces(one, chosen) for one in stacks]
+            group["params"] = pieces[0]
+            for tensor, gradient, *parts in zip(*pieces, strict=True):
+                tensor.grad = gradient
+                step = torch.tensor(float(self._count), device=tensor.device)
+                optimizer.state[tensor] = {"step": step, **dict(zip(self.moments, parts, strict=True))}
+            if in_pieces:
+                named = [(k, name) for k in chosen for name in self._parameters.views]
+                for (k, name), tensor, gradient in zip(named, *pieces[:2], strict=True):
+                    self._tensors[k].append((name, tensor, gradient))
+
+    def _of_member(self, factory: OptimizerFactory, position: int) -> torch.optim.Optimizer:
+        own = {name: nn.Parameter(view) for name, view in self._parameters.member(position).items()}
+        gradients = self._gradients.member(position)
+        for name, parameter in own.items():
+            parameter.grad = gradients[name]
+        self._tensors.append([(name, parameter, gradients[name]) for name, parameter in own.items()])
+        made: torch.optim.Optimizer = _call("optimizer", factory, list(own.values()))
+        return made
+
+    def skip(self, missing: Sequence[Collection[str]]) -> None:
+        """Leave these parameters of every member alone until the next call, as PyTorch does without a gradient."""
+        if list(missing) == self._missing or not (any(missing) or any(self._missing)):
+            return
+        if not any(self._tensors):
+            self._lay_out(self._optimizers[0], in_pieces=True)
+        self._missing = list(missing)
+        for names, tensors in zip(missing, self._tensors, strict=True):
+            for name, tensor, gradient in tensors:
+                tensor.grad = None if name in names else gradient
 
     @property
     def name(self) -> str:
@@ -274,10 +310,11 @@ class Stepper:
 
     def step(self, progress: float, evaluate_again: Callable[[int], Tensor]) -> None:
         """Move every member once along its gradient; LBFGS and its like call `evaluate_again` for one member."""
-        if not self._schedulers:
+        if self._factor is not None:
             factor = self._factor(progress)
-            for group, rate in self._rates:
-                group["lr"] = rate * factor
+            for group, rate in zip(self._groups(), self._rates, strict=True):
+                if rate is not None:
+                    group["lr"] = rate * factor
         for position, optimizer in enumerate(self._optimizers):
             if self._needs_closure:
                 optimizer.step(partial(evaluate_again, position))  # type: ignore[arg-type]
@@ -290,11 +327,18 @@ class Stepper:
             for moment in self.moments.values():
                 flush_denormals(moment.flat, _SHRINKING)
 
-    def state(self) -> list[Any]:
-        """What optimizers of PyTorch keep besides `moments`."""
-        return [] if self.moments else [one.state_dict()["state"] for one in self._optimizers]
+    def state(self) -> list[dict[str, Any]]:
+        """What the optimizers keep besides `moments`."""
+        if self.moments:
+            return [{"steps": [float(one["step"]) for one in self._optimizers[0].state.values()]}]
+        attributes, found = self._attributes.changed(), []
+        for position, optimizer in enumerate(self._optimizers):
+            state = optimizer.state_dict()
+            groups = [plain({**group, "params": None}) for group in state["param_groups"]]
+            found.append({"state": state["state"], "groups": groups, "attributes": attributes.get(str(position), {})})
+        return found
 
-    def resume(self, states: Sequence[Any], steps: int) -> None:
+    def resume(self, states: Sequence[Mapping[str, Any]], steps: int) -> None:
         """Go on after so many steps from what `state` returned."""
         self._count = steps
         with warnings.catch_warnings():  # PyTorch expects a step of the optimizer before each of its schedule
@@ -303,26 +347,22 @@ class Stepper:
                 for _ in range(steps):
                     scheduler.step()
         if self.moments:
-            for state in self._optimizers[0].state.values():
-                state["step"].fill_(float(steps))
-        for optimizer, state in zip(self._optimizers, states, strict=False):
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
+            done = states[0]["steps"]
+            if len(done) > len(self._optimizers[0].state):
+                self._lay_out(self._optimizers[0], in_pieces=True)
+            for state, count in zip(self._optimizers[0].state.values(), done, strict=True):
+                state["step"].fill_(count)
+            return
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            pairs = zip(optimizer.state_dict()["param_groups"], state["groups"], strict=True)
+            groups = [{**group, **saved, "params": group["params"]} for group, saved in pairs]
+            optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+        self._attributes.load({str(k): state["attributes"] for k, state in enumerate(states)})
 
 
-def _pieces(stacked: StackedTensors, chosen: Sequence[int] | None) -> list[Tensor]:
-    """Contiguous views that hold the chosen members' entries; the whole buffer if None."""
-    return [stacked.flat] if chosen is None else [view[k] for k in chosen for view in stacked.views.values()]
-
-
-def _of_member(
-    factory: OptimizerFactory, parameters: StackedTensors, gradients: StackedTensors, position: int
-) -> torch.optim.Optimizer:
-    own = [nn.Parameter(view) for view in parameters.member(position).values()]
-    for parameter, gradient in zip(own, gradients.member(position).values(), strict=True):
-        parameter.grad = gradient
-    made: torch.optim.Optimizer = _call("optimizer", factory, own)
-    return made
+def _pieces(stacked: StackedTensors, chosen: Sequence[int]) -> list[Tensor]:
+    """Contiguous views that hold the chosen members' tensors."""
+    return [view[k] for k in chosen for view in stacked.views.values()]
 
 
 _KNOWN = "a threshold is known for SGD, Adam and AdamW, and for torch.optim's SGD, Adam, AdamW and RMSprop"
