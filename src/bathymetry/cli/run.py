@@ -53,10 +53,7 @@ def run(arguments: list[str]) -> None:
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    from bathymetry.studies.families import read_once
-
-    with read_once():
-        _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
+    _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
 
 
 def _chosen(names: Sequence[str]) -> "list[type[Study]]":
@@ -76,11 +73,13 @@ def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool)
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
+    from bathymetry.studies.families import read_once
 
     check_folder(out)
     for study in studies:
         check_device(study)
-    sources = {name: source for study in studies for name, source in study.planned.data.items()}
+    with read_once():  # only while planning: then each study has its own examples, and the whole set is released
+        sources = {name: source for study in studies for name, source in study.planned.data.items()}
     named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
     say(f"Data: {'; '.join(named)}.")
     works = [compare(out, study.planned) for study in studies]
