@@ -343,7 +343,7 @@ def _globals_read(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[tupl
             yield name, value
         elif instruction.opname in _READ and name in _READ_ALL and namespace.get("__name__") in sys.modules:
             texts = imported_texts(sys.modules[namespace["__name__"]])
-            yield f"all that {name} may read", [digest(text) for _, text in sorted(texts.items())]
+            yield f"all that {name} may read", sorted(map(digest, texts.values()))
         elif instruction.opname == "IMPORT_NAME":
             level, names = (one.argval for one in instructions[place - 2 : place])
             for module in modules_imported(name, level, names or (), namespace.get("__package__") or ""):
