@@ -246,7 +246,7 @@ class DepthFunction(FunctionStudy):
         members = epochs.sizes["member"]
         said = [f"{_who_fits(one, members)} {one['formula'].item()}" for _, one in each(fits, "function")]
         panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
-        return panels, f"Of {members} members per network, by epoch {self.epochs:,} {'; '.join(said)}."
+        return panels, f"By epoch {self.epochs:,}, of {members} members per network, {'; '.join(said)}."
 
     @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:
