@@ -16,7 +16,7 @@ from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import DamagedError, InputError, StorageError, path_of
-from bathymetry.core.system import HeldSignals, one_thread
+from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
 from bathymetry.execution.work import Task, Work, compare, training_seconds
@@ -187,6 +187,7 @@ def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
             report(0.0)
             task.add(train_chunk(study, task.index, task.config_hash, members, out, report, progress.say))
             done, trained = done + seconds, trained + 1
+            return_free_memory()
     except KeyboardInterrupt as stopped:
         begun_too = any(checkpoint_path(chunk_path(out, task.config_hash, members)).exists() for task, members in todo)
         checkpoint = ", and a checkpoint of the training under way" if begun_too else ""
