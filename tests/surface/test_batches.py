@@ -208,6 +208,7 @@ def test_targets_in_one_buffer_are_warned_of_and_a_shared_constant_is_not():
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("own_generator", [False, True])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 def test_a_loader_that_shuffles_is_read_in_the_order_of_its_data_set(own_generator, workers):
     x, y = drawn(23)
     generator = torch.Generator().manual_seed(3) if own_generator else None
