@@ -106,7 +106,7 @@ class SpectralDensity:
         """Estimate the share of eigenvalues from low to high, both included, with its standard error.
 
         The error is NaN for a single probe. It is that over probes, together with how far the last half of the steps
-        moved the share: a run that is too short cuts an interval's ends in the wrong places with every probe alike.
+        moved the share, because a run that is too short has the same bias for every probe.
         """
         if not low <= high:
             raise InputError("low", low, f"expected a number up to high, {high}")

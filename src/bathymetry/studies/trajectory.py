@@ -31,7 +31,7 @@ PATHS = (
     "Points are in the order of training, coloured by loss on a logarithmic scale. Centred paths have each "
     "member's own mean subtracted, which leaves only the motion during training."
 )
-Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 Values = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -100,13 +100,13 @@ class Trajectory(FunctionStudy):
                 {}, network, group=group, data=examples, epochs=epochs, record_at=snapshots, measurements=measurements
             )
 
-    def _scopes(self) -> Mapping[str, Places]:
-        """Places of the weights of layer 2 and of the whole network among all parameters."""
-        places, start = [], 0
+    def _scopes(self) -> Mapping[str, Indices]:
+        """Indices of the weights of layer 2 and of the whole network among all parameters."""
+        indices, start = [], 0
         for below, here in pairwise((1, *self.network, 1)):
-            places.append(np.arange(start, start + below * here))
+            indices.append(np.arange(start, start + below * here))
             start += (below + 1) * here
-        return {"layer 2": places[1], "network": np.concatenate(places)}
+        return {"layer 2": indices[1], "network": np.concatenate(indices)}
 
     def derive(self, results: Groups) -> Groups:
         surface = surface_of(self.mlp(self.network), self.examples(self.function))
@@ -118,12 +118,12 @@ class Trajectory(FunctionStudy):
         anyone = bool(every.isfinite().flatten(1).all(1).any())  # else there is no plane, and its numbers are NaN
         known = every if anyone else torch.zeros_like(every)
         planes = []
-        for name, places in self._scopes().items():
-            weights = known[..., torch.from_numpy(places)]
+        for name, indices in self._scopes().items():
+            weights = known[..., torch.from_numpy(indices)]
             own_means = weights.mean(1, keepdim=True) if centred else torch.zeros_like(weights[:, :1])
             path = probes.trajectory(weights - own_means, components=COMPONENTS, walks=WALKS, seed=self.seed)
             flat = every.clone()
-            flat[..., torch.from_numpy(places)] = path.mean + path.projection @ path.components + own_means
+            flat[..., torch.from_numpy(indices)] = path.mean + path.projection @ path.components + own_means
             plane = xr.Dataset(
                 {
                     "projection": (("member", "snapshot", "component"), path.projection),
@@ -158,8 +158,8 @@ class Trajectory(FunctionStudy):
         weights = r["weights"].transpose("member", "snapshot", "coordinate").astype(float)
         finite = weights[np.isfinite(weights.values).all(axis=(1, 2))]
         scopes = self._scopes()
-        inside = {scope: np.searchsorted(scopes["network"], places) for scope, places in scopes.items()}
-        paths_of = {scope: finite.values[..., places] for scope, places in inside.items()}
+        inside = {scope: np.searchsorted(scopes["network"], indices) for scope, indices in scopes.items()}
+        paths_of = {scope: finite.values[..., indices] for scope, indices in inside.items()}
         evidence = xr.DataArray(
             [_pseudo_values(one) for one in paths_of.values()],
             {"scope": list(scopes), "member": finite["member"]},
