@@ -35,7 +35,7 @@ PLATEAU = 1e-3  # relative distance from the loss of a constant output that coun
 
 @dataclass(frozen=True)
 class Curvature:
-    """The loss, the gradient norm and all eigenvalues of the Hessian in float64, (member, column)."""
+    """The loss, the gradient norm and all eigenvalues of the Hessian in float64 on the CPU, (member, column)."""
 
     network: MLPConfig
     examples: Data
@@ -45,7 +45,7 @@ class Curvature:
         return surface_of(self.network, self.examples)
 
     def __call__(self, state: training.TrainingState) -> torch.Tensor:
-        return self.row(state.parameters.vectors().double(), {})
+        return self.row(state.parameters.vectors().cpu().double(), {})
 
     def row(self, theta: torch.Tensor, search: Mapping[str, torch.Tensor]) -> torch.Tensor:
         index = probes.curvature_index(self.surface, theta)
@@ -71,7 +71,7 @@ class CriticalCurvature(Curvature):
         return 5e-7 * len(self.examples.train) * parameter_count(self.network.widths) ** 2
 
     def __call__(self, state: training.TrainingState) -> torch.Tensor:
-        trained = state.parameters.vectors().double()
+        trained = state.parameters.vectors().cpu().double()
         steps = torch.tensor([round(self.descent * (member % 10) / 9) for member in state.members])
         norm = probes.gradient_norm(self.surface, trained).value
         seed = state.seed * 100_003 + state.members.start

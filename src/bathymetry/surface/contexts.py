@@ -116,7 +116,7 @@ def is_random_in_training(layer: nn.Module) -> bool:
 
 @contextmanager
 def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None]:
-    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts and autocast.
+    """Enable gradients; replace fused kernels, weight normalisation, checkpoints, compiled parts, autocast and TF32.
 
     A checkpoint (`use_reentrant=False`) runs a part of the network again in the backward pass, with that part's own
     parameters instead of those that were passed. Without it the loss is the same function.
@@ -135,8 +135,10 @@ def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
+        if torch.cuda.is_initialized():
+            stack.enter_context(_in_full_float32())
         if recurrent:  # cuDNN's recurrent layers have no second derivative
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            stack.enter_context(_without_cudnn())
         if weight_norm:
             stack.enter_context(_PlainWeightNorm())
         with _lock:
@@ -154,6 +156,36 @@ def _restore_checkpoints() -> None:
         _users -= 1
         if _users == 0:
             setattr(checkpoint, _GENERATOR, _original)
+
+
+@contextmanager
+def _in_full_float32() -> Iterator[None]:
+    """Compute in all bits of float32: PyTorch's convolutions on a GPU round factors to 10 bits by default."""
+    switches: list[tuple[Any, str, Any]] = [(torch.backends.cudnn, "allow_tf32", False)]
+    switches.append((torch.backends.cuda.matmul, "allow_tf32", False))
+    try:
+        before = [getattr(owner, name) for owner, name, _ in switches]
+    except RuntimeError:  # whoever has set the newer switches (PyTorch 2.9) can't read the older ones
+        owners = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+        switches = [(owner, "fp32_precision", "ieee") for owner in owners]
+        before = [getattr(owner, name) for owner, name, _ in switches]
+    try:
+        for owner, name, full in switches:
+            setattr(owner, name, full)
+        yield
+    finally:
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 class _PlainWeightNorm(TorchFunctionMode):

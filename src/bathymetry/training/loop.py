@@ -122,7 +122,9 @@ class TrainingRun:
 
         self._step = self._epoch = 0
         self._batches = 0  # done of this epoch
-        self._batch_loss: Float[Tensor, " member"] = torch.full((len(members),), torch.nan, dtype=torch.float64)
+        self._batch_loss: Float[Tensor, " member"] = torch.full(
+            (len(members),), torch.nan, dtype=torch.float64, device=device
+        )
         self._stopped: Bool[Tensor, " member"] = torch.zeros(len(members), dtype=torch.bool)
         self._stopped_at: Int[Tensor, " member"] = torch.full((len(members),), -1, dtype=torch.int64)
         self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters of members that stopped, with copies
@@ -262,7 +264,7 @@ class TrainingRun:
         full = self._full_batch is not None and self._full_batch.targets.is_floating_point()
         for name, examples in self._sets.items():
             if examples is self._train_set and full and not isinstance(self._backend, LoopBackend):
-                scores[f"{name}_loss"] = self._batch_loss.clone()  # known from the gradient
+                scores[f"{name}_loss"] = self._batch_loss.to("cpu", copy=True)  # known from the gradient
                 continue
             loss, accuracy = evaluate(self._backend, self._ensemble, examples)
             scores[f"{name}_loss"] = loss

@@ -88,7 +88,7 @@ class Recorder:
     ) -> None:
         self._members, self._measurements = members, measurements
         self._recorded, self._snapshot_at = recorded, snapshots
-        self.rows: dict[str, dict[int, Tensor]] = {}  # name → epoch → (member, ...)
+        self.rows: dict[str, dict[int, Tensor]] = {}  # name → epoch → (member, ...), on the CPU
         self.snapshots: dict[int, Mapping[str, Tensor]] = {}  # epoch → name → (member, *shape)
 
     def record(self, state: TrainingState, scores: Mapping[str, Tensor]) -> None:
@@ -105,7 +105,7 @@ class Recorder:
     def _measured(self, name: str, measurement: Measurement, state: TrainingState) -> Tensor:
         measured = measurement.function(state)
         try:
-            values = torch.as_tensor(measured).detach().clone()
+            values = torch.as_tensor(measured).detach().to("cpu", copy=True)
         except (RuntimeError, TypeError, ValueError) as error:
             remedy = "expected numbers, one row per member"
             raise InputError(f"measurements[{name}]", kind_of(measured), remedy) from error
@@ -138,13 +138,13 @@ class Recorder:
     def load(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go on from what `state` returned."""
         for name, epochs in state["epochs"].items():
-            self.rows[name] = dict(zip(epochs, state["rows"][name].to(device).unbind(dim=1), strict=True))
+            self.rows[name] = dict(zip(epochs, state["rows"][name].unbind(dim=1), strict=True))
         for epoch, snapshot in sorted(state["snapshots"].items()):
             self.snapshots[epoch] = {name: one.to(device) for name, one in snapshot.items()}
 
     def dataset(self, steps: Mapping[int, int], sets: Mapping[str, int], attributes: Mapping[str, str]) -> xr.Dataset:
         """Everything recorded; `steps` has the steps of each epoch, `sets` the number of examples of each set."""
-        rows = {name: stacked.cpu().numpy() for name, stacked in self.state()["rows"].items()}
+        rows = {name: stacked.numpy() for name, stacked in self.state()["rows"].items()}
         variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
         coordinates: dict[str, object] = {"member": list(self._members), "epoch": list(steps), "split": list(sets)}
         for quantity in ("loss", "accuracy"):
