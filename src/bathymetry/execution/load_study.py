@@ -4,26 +4,26 @@ Nothing that is stored leads to code: studies that come with Bathymetry are know
 the caller names it.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bathymetry.core.errors import InputError, StorageError, path_of
+from bathymetry.core.errors import InputError, StorageError
 from bathymetry.core.showing import joined
 from bathymetry.execution.study_run import StudyRun, put_together
 from bathymetry.execution.work import compare
 from bathymetry.store.folder import is_output_folder
 from bathymetry.store.results import RESULT, read_results
+from bathymetry.store.storage import Place, exists, names, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
 
 
-def load_study(folder: Path | str, study: str | Path | type[Study] | None = None) -> StudyRun:
+def load_study(folder: str | Place, study: str | Path | type[Study] | None = None) -> StudyRun:
     """Read a study's stored results.
 
     Args:
-        folder: Its folder inside the output folder, `OUT/STUDY`.
+        folder: Its folder inside the output folder, `OUT/STUDY`, or such an address.
         study: The study that they are of, needed where it does not come with Bathymetry: the Python file that defines
             it, which is run; the name under which a package offers it; or its class.
 
@@ -33,14 +33,14 @@ def load_study(folder: Path | str, study: str | Path | type[Study] | None = None
     Raises:
         InputError: If the study does not come with Bathymetry and none is named, or another one is.
     """
-    folder = path_of("folder", folder)
+    folder = place_of("folder", folder)
     if is_output_folder(folder):
-        inside = sorted(one.parent for one in folder.glob(f"*/{RESULT}"))
+        inside = [folder / name for name in names(folder) if exists(folder / name / RESULT)]
         remedy = f"expected the folder of one study, such as {inside[0]}" if inside else "it holds no results yet"
         raise InputError("folder", folder, remedy)
-    if not os.path.lexists(folder):
+    if not exists(folder):
         raise InputError("folder", folder, "there is no such folder")
-    if not os.path.lexists(folder / RESULT):
+    if not exists(folder / RESULT):
         raise InputError("folder", folder, f"it holds no {RESULT}; expected the folder of one study, OUT/STUDY")
     results = read_results(folder / RESULT)
     name = str(results.attrs.get("study"))
@@ -54,7 +54,7 @@ def load_study(folder: Path | str, study: str | Path | type[Study] | None = None
     return StudyRun(settings, results, folder.parent)
 
 
-def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Path) -> StudyRun:
+def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Place) -> StudyRun:
     """Put a study's results together again from its stored chunks, without training; the caller holds the folder."""
     try:
         one = study(**settings)

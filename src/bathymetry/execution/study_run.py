@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
-from bathymetry.core.errors import DamagedError, InputError, StorageError, path_of
+from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
 from bathymetry.execution.work import Task, Work, compare, training_seconds
-from bathymetry.store import chunks
+from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
 from bathymetry.store.folder import output_folder, provenance
 from bathymetry.store.results import RESULT, keep_earlier_result, write_results
+from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import JointMeasurement, Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, Groups, PlannedEnsemble
 from bathymetry.training import Measurement, Trained, TrainingConfig, TrainingState, train
@@ -43,7 +44,7 @@ class StudyRun:
 
     study: Study
     results: xr.DataTree
-    out: Path
+    out: Place
 
     def __repr__(self) -> str:
         verdicts = ", ".join(f"{one.id} {one.verdict.decision}" for one in self.claims)
@@ -135,7 +136,7 @@ def run_study(
     study: str | Path | type[Study] | Study,
     *,
     preset: str = "quick",
-    out: Path | str = OUT,
+    out: str | Place = OUT,
     progress: Progress | None = None,
     **fields: Any,
 ) -> StudyRun:
@@ -144,7 +145,7 @@ def run_study(
     Args:
         study: Its name, a path to a file that defines one, its class, or the class with settings.
         preset: "quick", "full" or "smoke".
-        out: The output folder; several studies may share one.
+        out: The output folder, or an address such as "s3://bucket/run1"; several studies may share one.
         progress: Receives how it goes.
         **fields: Settings that differ from the preset, or from those of the instance.
 
@@ -162,7 +163,7 @@ def run_study(
     else:
         one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
     check_device(one)
-    with output_folder(path_of("out", out)) as folder:
+    with output_folder(place_of("out", out)) as folder:
         work = compare(folder, one.planned, read=True)
         for sentence in (*one.planned.notes, *work.damaged):
             progress.say(sentence)
@@ -173,7 +174,7 @@ def run_study(
         return put_together(one, work, folder, progress.say)
 
 
-def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
+def _train(study: Study, work: Work, out: Place, progress: Progress) -> None:
     todo = work.todo
     progress.begin(study.name, len(todo), work.seconds)
     done, trained = 0.0, 0
@@ -189,7 +190,9 @@ def _train(study: Study, work: Work, out: Path, progress: Progress) -> None:
             done, trained = done + seconds, trained + 1
             return_free_memory()
     except KeyboardInterrupt as stopped:
-        begun_too = any(checkpoint_path(chunk_path(out, task.config_hash, members)).exists() for task, members in todo)
+        begun_too = any(
+            storage.exists(checkpoint_path(chunk_path(out, task.config_hash, members))) for task, members in todo
+        )
         checkpoint = ", and a checkpoint of the training under way" if begun_too else ""
         stored = f"{trained} of the {len(todo)} chunks of {study.name} that were to be trained"
         stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
@@ -208,7 +211,7 @@ def train_chunk(
     index: int,
     planned_hash: str,
     members: range,
-    out: Path,
+    out: Place,
     progress: Callable[[float], None] | None = None,
     say: Say = lambda _: None,
 ) -> Chunk:
@@ -234,11 +237,11 @@ def train_chunk(
         }
         chunk = Chunk(members, trained.record, snapshots, machine)
         chunks.save(out, planned_hash, description, chunk)
-        left.unlink(missing_ok=True)
+        storage.delete(left)
     return chunk
 
 
-def _trained(config: TrainingConfig, members: range, out: Path, left: Path, say: Say, **options: Any) -> Trained:
+def _trained(config: TrainingConfig, members: range, out: Place, left: Place, say: Say, **options: Any) -> Trained:
     """Train from the checkpoint that is left; one that can't be used is quarantined, and training starts again."""
 
     def keep(checkpoint: Checkpoint) -> None:
@@ -274,7 +277,7 @@ def _on_one_thread(one: Measurement) -> Measurement:
     return replace(one, function=measured)
 
 
-def put_together(study: Study, work: Work, out: Path, say: Say = lambda _: None) -> StudyRun:
+def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None) -> StudyRun:
     """Make a study's results from its chunks, all of which are stored, and store them."""
     seconds: dict[str, float] = {}
     records, ensembles = [], {id(task.planned): task for task in work.ensembles}
@@ -355,7 +358,7 @@ def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
     return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))
 
 
-def _measure(joint: JointMeasurement, task: Task, of: Sequence[Chunk], out: Path, device: str) -> Chunk:
+def _measure(joint: JointMeasurement, task: Task, of: Sequence[Chunk], out: Place, device: str) -> Chunk:
     """Make a measurement over several ensembles and store its record, as a chunk without parameters."""
     begun = time.perf_counter()
     with one_thread():

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 
 from bathymetry.core.identity import Description, describe
 from bathymetry.store.chunks import Chunk, assembled, config_hash, missing, stored, verify
+from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement
 from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.training import TrainingConfig
@@ -34,7 +34,7 @@ class Task:
         """Add a chunk that was trained or measured."""
         self.chunks[chunk.members] = chunk if self.with_parameters else replace(chunk, snapshots={})
 
-    def chunk(self, out: Path) -> Chunk:
+    def chunk(self, out: Place) -> Chunk:
         """All members in one chunk."""
         return assembled(out, self.config_hash, self.members, self.chunks)
 
@@ -92,8 +92,8 @@ class Work:
         return max((_bytes(task.config, len(task.members)) for task in self.ensembles), default=0)
 
 
-def compare(out: Path, plan: Plan, *, read: bool = False) -> Work:
-    """Compare a plan with what is stored in an output folder, which need not exist.
+def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
+    """Compare a plan with what is stored in an output folder or at an address, which need not exist.
 
     With `read`, every chunk is read and verified, once, and damaged ones are quarantined; else nothing changes and what
     is stored is trusted.

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import Description, canonical, digest
 from bathymetry.core.showing import readable
-from bathymetry.core.system import get, names, put
+from bathymetry.store import storage
+from bathymetry.store.storage import Place
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -54,14 +54,14 @@ def config_hash(description: Description) -> str:
     return digest(canonical(description))
 
 
-def chunk_path(out: Path, config: str, members: range) -> Path:
+def chunk_path(out: Place, config: str, members: range) -> Place:
     """Where a chunk is stored, whether or not it exists."""
     return out / _FOLDER / config / f"{members.start}-{members.stop - 1}.safetensors"
 
 
-def stored(out: Path, config: str) -> list[range]:
+def stored(out: Place, config: str) -> list[range]:
     """The stored ranges of members, in the order of their first member, the longest first among equals."""
-    found = [_NAME.fullmatch(name) for name in names(out / _FOLDER / config)]
+    found = [_NAME.fullmatch(name) for name in storage.names(out / _FOLDER / config)]
     ranges = [range(int(one[1]), int(one[2]) + 1) for one in found if one]
     return sorted((one for one in ranges if len(one)), key=lambda one: (one.start, -one.stop))
 
@@ -80,13 +80,13 @@ def missing(have: Sequence[range], wanted: range) -> list[range]:
     return gaps
 
 
-def load(out: Path, config: str, wanted: range) -> Chunk:
+def load(out: Place, config: str, wanted: range) -> Chunk:
     """Read the members wanted from the chunks that have them."""
     have = stored(out, config)
     return assembled(out, config, wanted, {one: read_chunk(chunk_path(out, config, one)) for one in have})
 
 
-def assembled(out: Path, config: str, wanted: range, chunks: Mapping[range, Chunk]) -> Chunk:
+def assembled(out: Place, config: str, wanted: range, chunks: Mapping[range, Chunk]) -> Chunk:
     """Put the members wanted together from chunks that were read."""
     pieces, member = [], wanted.start
     for have in sorted(chunks, key=lambda one: (one.start, -one.stop)):
@@ -116,7 +116,7 @@ def assembled(out: Path, config: str, wanted: range, chunks: Mapping[range, Chun
     return Chunk(wanted, record, snapshots, {**pieces[-1].provenance, "seconds": seconds})
 
 
-def verify(out: Path, config: str) -> tuple[dict[range, Chunk], list[str]]:
+def verify(out: Place, config: str) -> tuple[dict[range, Chunk], list[str]]:
     """Read all stored chunks of a config; quarantine those that are damaged, with a sentence for each."""
     # a file that can't be read, or that another version wrote, stays where it is: its StorageError says why
     whole, sentences = {}, []
@@ -129,26 +129,17 @@ def verify(out: Path, config: str) -> tuple[dict[range, Chunk], list[str]]:
     return whole, sentences
 
 
-def quarantine(out: Path, path: Path) -> Path:
+def quarantine(out: Place, path: Place) -> Place:
     """Move a file that can't be used out of the way; nothing is deleted."""
     place = out / "damaged" / f"{path.parent.name}-{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"
-    copy, first = 1, place
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        while os.path.lexists(place):
-            copy += 1
-            place = first.with_name(f"{first.stem}-{copy}{first.suffix}")
-        return path.rename(place)
-    except OSError as error:
-        remedy = f"move {path} away, or what is in the way"
-        raise StorageError(f"{place} can't be made ({error.strerror or error}): {remedy}.") from error
+    return storage.move(path, place)
 
 
-def save(out: Path, config: str, description: Description, chunk: Chunk) -> Path:
+def save(out: Place, config: str, description: Description, chunk: Chunk) -> Place:
     """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it."""
     path = chunk_path(out, config, chunk.members)
-    if not path.with_name("config.json").exists():
-        put(path.with_name("config.json"), json.dumps(description, indent=1, sort_keys=True).encode())
+    if not storage.exists(path.with_name("config.json")):
+        storage.write(path.with_name("config.json"), json.dumps(description, indent=1, sort_keys=True).encode())
     arrays: dict[str, NDArray[Any]] = {}
     variables: dict[str, dict[str, Any]] = {}
     for name, variable in chunk.record.variables.items():
@@ -167,11 +158,11 @@ def save(out: Path, config: str, description: Description, chunk: Chunk) -> Path
         "attributes": dict(chunk.record.attrs),
         "provenance": dict(chunk.provenance),
     }
-    put(path, _seal(arrays, words))
+    storage.write(path, _seal(arrays, words))
     return path
 
 
-def read_chunk(path: Path) -> Chunk:
+def read_chunk(path: Place) -> Chunk:
     """Read a chunk and check that it is what was stored."""
     arrays, words = _unseal(path)
     try:
@@ -194,19 +185,19 @@ def read_chunk(path: Path) -> Chunk:
         raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
 
 
-def checkpoint_path(chunk: Path) -> Path:
+def checkpoint_path(chunk: Place) -> Place:
     return chunk.with_suffix(".checkpoint")
 
 
-def write_checkpoint(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
-    put(path, _seal(arrays, {"config": path.parent.name, "state": state}))
+def write_checkpoint(path: Place, arrays: Arrays, state: Mapping[str, Any]) -> None:
+    storage.write(path, _seal(arrays, {"config": path.parent.name, "state": state}))
 
 
-def read_checkpoint(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+def read_checkpoint(path: Place) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """Read the arrays and state of a chunk's checkpoint; None if there is none."""
-    if not os.path.lexists(path):
+    if not storage.exists(path):
         return None
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         raise DamagedError(f"{path} is no checkpoint: it is a folder.")
     arrays, words = _unseal(path)
     if not {"config", "state"} <= words.keys():
@@ -223,9 +214,9 @@ def _seal(arrays: Arrays, words: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(whole, metadata={"words": text, "digest": _digest(whole, text)})
 
 
-def _unseal(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _unseal(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read a sealed file and check its digest."""
-    content = get(path)
+    content = storage.read(path)
     try:
         arrays = safetensors.numpy.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]

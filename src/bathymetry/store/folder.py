@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.core.system import get, put
+from bathymetry.store import storage
+from bathymetry.store.storage import Address, Place
 
 MARKER = "bathymetry.json"
 _LOCK = ".bathymetry.lock"
@@ -21,9 +22,17 @@ _FORMAT = 1
 
 
 @contextmanager
-def output_folder(path: Path) -> Iterator[Path]:
-    """Open a folder to write results into, made if it does not exist, and hold it while the context lasts."""
+def output_folder(path: Place) -> Iterator[Place]:
+    """Open a place to write results into, made if it does not exist; a local folder is held while the context lasts.
+
+    An address has no lock, which no object store could keep: chunks are named by their content, so two runs at once do
+    some work twice and store the same.
+    """
     check_folder(path)
+    if isinstance(path, Address):
+        _mark(path)
+        yield path
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / _LOCK)
@@ -43,27 +52,16 @@ def output_folder(path: Path) -> Iterator[Path]:
         lock.release()
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a folder that is not ours to write into."""
-    try:
-        entries = sorted(entry for entry in os.listdir(path) if not entry.startswith("."))
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise InputError("out", path, "this is a link that leads nowhere; expected a folder") from None
-        return
-    except NotADirectoryError as error:
-        raise InputError("out", path, "this is a file; expected a folder") from error
-    except PermissionError as error:
-        raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
-    except (OSError, ValueError) as error:
-        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
+def check_folder(path: Place) -> None:
+    """Refuse a place that is not ours to write into."""
+    entries = _entries(path)
     if not entries:
         return
     if MARKER not in entries:
         remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)
     try:
-        written = json.loads(get(path / MARKER)).get("format")
+        written = json.loads(storage.read(path / MARKER)).get("format")
     except (StorageError, ValueError, AttributeError):
         return  # a marker that can't be read is written again; what matters is in the other files
     if isinstance(written, int) and written > _FORMAT:
@@ -71,25 +69,45 @@ def check_folder(path: Path) -> None:
         raise InputError("out", path, remedy)
 
 
-def is_output_folder(path: Path) -> bool:
+def _entries(path: Place) -> list[str]:
+    """List what a place holds; none where it does not exist yet."""
+    if isinstance(path, Address):
+        return [entry for entry in storage.names(path) if not entry.startswith(".")]
+    try:
+        return sorted(entry for entry in os.listdir(path) if not entry.startswith("."))
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError("out", path, "this is a link that leads nowhere; expected a folder") from None
+        return []
+    except NotADirectoryError as error:
+        raise InputError("out", path, "this is a file; expected a folder") from error
+    except PermissionError as error:
+        raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
+    except (OSError, ValueError) as error:
+        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
+
+
+def is_output_folder(path: Place) -> bool:
+    if isinstance(path, Address):
+        return storage.exists(path / MARKER)
     try:
         return (path / MARKER).is_file()
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}): choose another folder.") from error
 
 
-def check_output_folder(path: Path) -> None:
+def check_output_folder(path: Place) -> None:
     """Refuse a folder that no run has written."""
     if is_output_folder(path):
         return
-    if not os.path.lexists(path):
+    if not storage.exists(path):
         raise InputError("folder", path, "there is no such folder")
     raise InputError("folder", path, "expected an output folder, one that `bathymetry run` wrote")
 
 
-def _mark(path: Path) -> None:
-    if not (path / MARKER).exists():
-        put(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
+def _mark(path: Place) -> None:
+    if not storage.exists(path / MARKER):
+        storage.write(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
 
 
 _PACKAGES = ("bathymetry", "torch", "numpy", "scipy", "xarray", "pydantic", "altair")

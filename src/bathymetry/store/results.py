@@ -7,7 +7,6 @@ digest shows damage, not forgery: who writes a file can write its digest.
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,17 @@ import xarray as xr
 
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError
 from bathymetry.core.identity import describe, digest
-from bathymetry.core.system import get, put
+from bathymetry.core.system import put
+from bathymetry.store import storage
 from bathymetry.store.chunks import config_hash, quarantine
+from bathymetry.store.storage import Place
 
 RESULT = "result.nc"
 TableFormat = Literal["csv", "parquet"]
 
 SCHEMA_VERSION = 2  # 2: one group for each kind of ensemble, sets of examples along the axis `split`
 _SCHEMA = "schema_version"
+_APART = re.compile(r"result-.*\.nc")  # results with other settings than the latest
 _SEAL = b"\nbathymetry digest "
 _SEAL_BYTES = len(_SEAL) + 32
 _MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
@@ -38,17 +40,17 @@ class OutdatedError(StorageError):
     """Results whose layout an earlier version of Bathymetry wrote."""
 
 
-def write_results(path: Path, results: xr.DataTree) -> None:
+def write_results(path: Place, results: xr.DataTree) -> None:
     """Store a study's results, groups of variables and attributes in plain JSON, whole or not at all."""
     tree = results.copy()
     tree.attrs = {_SCHEMA: SCHEMA_VERSION, **{name: json.dumps(value) for name, value in results.attrs.items()}}
     content = bytes(tree.to_netcdf(engine="h5netcdf"))  # in memory: HDF5 ends the process where a disk is full
-    put(path, content + _SEAL + digest(content).encode())
+    storage.write(path, content + _SEAL + digest(content).encode())
 
 
-def read_results(path: Path, *, earlier: bool = False) -> xr.DataTree:
+def read_results(path: Place, *, earlier: bool = False) -> xr.DataTree:
     """Read a study's results into memory; with `earlier`, also those of an earlier schema, as they are."""
-    content = get(path)
+    content = storage.read(path)
     body, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
     if seal != _SEAL + digest(body).encode():
         words = "is damaged: its content does not have the digest that it was stored with"
@@ -95,9 +97,9 @@ def _check_inside(body: bytes) -> None:
         raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
 
 
-def keep_earlier_result(path: Path, attributes: Mapping[Any, Any]) -> str:
+def keep_earlier_result(path: Place, attributes: Mapping[Any, Any]) -> str:
     """Rename the result at a path if one with these attributes would not contain all of it; say where it is now."""
-    if not os.path.lexists(path):
+    if not storage.exists(path):
         return ""
     try:
         earlier = read_results(path, earlier=True).attrs
@@ -106,19 +108,21 @@ def keep_earlier_result(path: Path, attributes: Mapping[Any, Any]) -> str:
     if _contains(attributes, earlier):
         return ""
     apart = path.with_name(f"result-{config_hash(describe(_identity(earlier)))[:12]}.nc")
-    path.replace(apart)
+    storage.replace(path, apart)
     return (
         f"{attributes['study']}: an earlier result with other settings is now {apart.parent.name}/{apart.name}; "
         "the page shows the new one and the command that brings back the earlier one."
     )
 
 
-def others(folder: Path, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree]:
+def others(folder: Place, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree]:
     """The results in `OUT/STUDY` that the one with these attributes does not contain, as far as they can be read."""
     found = []
-    for path in sorted(folder.glob("result-*.nc")):
+    for name in storage.names(folder):
+        if not _APART.fullmatch(name):
+            continue
         try:
-            results = read_results(path, earlier=True)
+            results = read_results(folder / name, earlier=True)
         except BathymetryError:
             continue
         if not _contains(attributes, results.attrs):
