@@ -14,6 +14,7 @@ from bathymetry.store.chunks import chunk_path, config_hash, load, save, stored,
 from bathymetry.store.folder import check_folder, output_folder
 from bathymetry.store.results import keep_earlier_result, others, read_results, write_results
 from bathymetry.store.storage import Address, place_of
+from execution.own_study import OwnWidth
 from store import cases
 from store.test_results import results
 
@@ -100,7 +101,7 @@ def test_an_address_has_no_lock_for_work_done_twice_is_only_waste():
 def test_a_study_in_memory_has_the_numbers_of_one_in_a_folder_and_is_used_again(tmp_path):
     place = f"memory://{uuid.uuid4().hex}/run"
     fields = {"preset": "smoke", "members": 2}
-    there, here = (bm.run_study("gradient-norm", out=out, **fields).results for out in (place, tmp_path / "run"))
+    there, here = (bm.run_study(OwnWidth, out=out, **fields).results for out in (place, tmp_path / "run"))
     for group in here.children:
         assert there[group].to_dataset().drop_attrs().identical(here[group].to_dataset().drop_attrs())
     said = []
@@ -112,10 +113,10 @@ def test_a_study_in_memory_has_the_numbers_of_one_in_a_folder_and_is_used_again(
         def begin(self, *_):
             raise AssertionError("nothing is left to train")
 
-    again = bm.run_study("gradient-norm", out=place, progress=Heard(), **fields)
+    again = bm.run_study(OwnWidth, out=place, progress=Heard(), **fields)
     assert again.results["main"].to_dataset().identical(there["main"].to_dataset())
     assert any("are stored and used again" in one for one in said)
-    assert bm.load_study(f"{place}/gradient-norm").results["main"].to_dataset().identical(there["main"].to_dataset())
+    assert bm.load_study(f"{place}/own-width", OwnWidth).results.identical(again.results)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ NETWORKS = [cases.perceptron, cases.convolution, cases.normalised]
 @pytest.mark.parametrize("build", NETWORKS)
 def test_trains_to_the_parameters_of_a_plain_loop(build, optimizer, device):
     if build is cases.normalised and optimizer != "SGD":
-        pytest.skip("batch normalisation makes a bias's gradient 0 up to rounding, which Adam scales to its learning rate")
+        pytest.skip(
+            "batch normalisation makes a bias's gradient 0 up to rounding, which Adam scales to its learning rate"
+        )
     ours, torchs = OPTIMIZERS[optimizer]
     data = cases.regression()
     options = {"members": range(1, 4), "steps": 17, "batch_size": 5, "dtype": torch.float64}

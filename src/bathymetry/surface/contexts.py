@@ -135,7 +135,7 @@ def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             stack.enter_context(_in_full_float32())
         if recurrent:  # cuDNN's recurrent layers have no second derivative
             stack.enter_context(_without_cudnn())
@@ -166,7 +166,8 @@ def _in_full_float32() -> Iterator[None]:
     try:
         before = [getattr(owner, name) for owner, name, _ in switches]
     except RuntimeError:  # whoever has set the newer switches (PyTorch 2.9) can't read the older ones
-        owners = torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+        cudnn: Any = torch.backends.cudnn  # whose stubs do not have its switches
+        owners = torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
         switches = [(owner, "fp32_precision", "ieee") for owner in owners]
         before = [getattr(owner, name) for owner, name, _ in switches]
     try:
