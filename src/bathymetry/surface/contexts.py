@@ -135,7 +135,7 @@ def twice_differentiable(*, weight_norm: bool, recurrent: bool) -> Iterator[None
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
-        if torch.cuda.is_available():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_available():
             stack.enter_context(_in_full_float32())
         if recurrent:  # cuDNN's recurrent layers have no second derivative
             stack.enter_context(_without_cudnn())
