@@ -1,5 +1,6 @@
 """The commands that train nothing: list, show, report, export and data."""
 
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
 
 _OUT = "bathymetry-report"
 _DOWNLOADS = ("mnist", "fashion-mnist", "kmnist")
-_Folder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DIR", help="the output folder")]]
+_Folder = tyro.conf.Positional[
+    Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder, or an address such as s3://bucket/run1")]
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class ReportCommand:
     that defines it with --study, which runs the code in it.
     """
 
-    folder: _Folder = Path(_OUT)
+    folder: _Folder = _OUT
     study: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]],
         tyro.conf.arg(
@@ -100,7 +103,7 @@ class ReportCommand:
 
 def report(arguments: list[str]) -> None:
     command = parse(ReportCommand, "report", arguments)
-    if str(command.folder) in entries() and not command.folder.exists():
+    if command.folder in entries() and not Path(command.folder).exists():
         raise InputError("folder", command.folder, f"that is a study; expected an output folder, such as {_OUT}")
     from bathymetry.report.publishing import publish
 
@@ -120,14 +123,17 @@ class ExportCommand:
 def export(arguments: list[str]) -> None:
     command = parse(ExportCommand, "export", arguments, f"bathymetry export {_OUT}")
     from bathymetry.store.folder import check_output_folder
-    from bathymetry.store.results import export, read_results
+    from bathymetry.store.results import RESULT, export, read_results
+    from bathymetry.store.storage import exists, names, place_of
 
-    check_output_folder(command.folder)
-    results = sorted(command.folder.glob("*/result*.nc"))
+    out = place_of("folder", command.folder)
+    check_output_folder(out)
+    studies = [out / name for name in names(out) if exists(out / name / RESULT)]
+    results = [study / name for study in studies for name in names(study) if re.fullmatch(r"result.*\.nc", name)]
     if not results:
-        raise InputError("folder", command.folder, "it holds no results yet; run a study into it first")
+        raise InputError("folder", out, "it holds no results yet; run a study into it first")
     for path in results:  # a result with other settings is `result-HASH.nc`, and has a folder of its own
-        folder = command.folder / "tables" / (path.parent.name + path.stem.removeprefix("result"))
+        folder = out / "tables" / (path.parent.name + path.stem.removeprefix("result"))
         for table in export(read_results(path), folder, command.format):
             say(str(table))
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -18,6 +17,7 @@ from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, flag
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
+    from bathymetry.store.storage import Place
     from bathymetry.studies import Study
 
 _FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
@@ -42,7 +42,9 @@ def run(arguments: list[str]) -> None:
     having = {field: [study for study in chosen if field in type(study).model_fields] for field in fields}
     command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest)
     if not command.out.strip():
-        raise InputError("out", command.out, "expected the path of a folder")
+        raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
+    from bathymetry.store.storage import place_of
+
     changes = {field: _stripped(value) for field in having if (value := getattr(command, field)) is not None}
     studies = [
         kind.preset(preset, **{field: value for field, value in changes.items() if field in kind.model_fields})
@@ -53,7 +55,7 @@ def run(arguments: list[str]) -> None:
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    _run(studies, preset, Path(command.out.strip()), plan_only=command.plan)
+    _run(studies, preset, place_of("out", command.out.strip()), plan_only=command.plan)
 
 
 def _chosen(names: Sequence[str]) -> "list[type[Study]]":
@@ -68,7 +70,7 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
     return list(found.values())
 
 
-def _run(studies: "Sequence[Study]", preset: str, out: Path, *, plan_only: bool) -> None:
+def _run(studies: "Sequence[Study]", preset: str, out: "Place", *, plan_only: bool) -> None:
     from bathymetry.execution.study_run import check_device, run_study
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
@@ -148,7 +150,13 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
     """Make the dataclass that tyro reads: every setting as text, which the study validates."""
     columns: list[Any] = [
         ("preset", Annotated[Preset, tyro.conf.arg(help="the defaults of all other settings")], preset),
-        ("out", Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder")], "bathymetry-report"),
+        (
+            "out",
+            Annotated[
+                str, tyro.conf.arg(metavar="DIR", help="the output folder, or an address such as s3://bucket/run1")
+            ],
+            "bathymetry-report",
+        ),
         (
             "plan",
             tyro.conf.FlagCreatePairsOff[

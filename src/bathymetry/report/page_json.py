@@ -17,10 +17,12 @@ from typing import Any, cast, get_args
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
-from bathymetry.core.system import get, names, put
+from bathymetry.core.system import get
 from bathymetry.report.sections import Picture, StudySection
 from bathymetry.stats import Part, Verdict
 from bathymetry.stats.verdict import RENAMED, Decision, Direction
+from bathymetry.store import storage
+from bathymetry.store.storage import Place
 
 PAGE_FILE = "page.json"
 CLAIMS_FILE = "claims.json"
@@ -38,7 +40,7 @@ _WITHOUT_DIGEST = "An earlier version stored this study's verdicts and figures w
 
 
 def write_section(
-    folder: Path, section: StudySection, settings: Mapping[str, Any], files: Mapping[str, Sequence[Path]]
+    folder: Place, section: StudySection, settings: Mapping[str, Any], files: Mapping[str, Sequence[Path]]
 ) -> None:
     """Store what a page says of a study, with its settings as JSON has them and the files of each figure."""
     figures = [
@@ -53,7 +55,7 @@ def write_section(
         | {"claims": [claim_fields(claim) for claim in section.claims]}
     )
     stored = {"digest": digest(canonical(content)), "content": content}
-    put(folder / PAGE_FILE, json.dumps(stored, indent=1).encode())
+    storage.write(folder / PAGE_FILE, json.dumps(stored, indent=1).encode())
 
 
 def claim_fields(claim: Judged) -> dict[str, Any]:
@@ -74,12 +76,12 @@ def plain(content: Any) -> Any:
     return [plain(value) for value in content] if isinstance(content, list | tuple) else content
 
 
-def read_section(folder: Path) -> StudySection:
+def read_section(folder: Place) -> StudySection:
     """Read what an earlier page said of a study, as far as this version understands it; what was left out is said."""
     notes: list[str] = []
     content: Mapping[str, Any] = {}
     try:
-        stored = PAGE_FILE in names(folder)
+        stored = PAGE_FILE in storage.names(folder)
         content = _checked(folder / PAGE_FILE) if stored else _of_an_earlier_version(folder, notes)
     except StorageError as error:
         notes.append(str(error))
@@ -96,19 +98,19 @@ def read_section(folder: Path) -> StudySection:
     )
 
 
-def _load(path: Path) -> Any:
+def _load(path: Place) -> Any:
     """Read JSON of a bounded size."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if storage.size(path) > _MOST_BYTES:
             raise StorageError(f"{path} is not read, because it is larger than {_MOST_BYTES // 10**6} MB.")
-        return json.loads(get(path))
+        return json.loads(storage.read(path))
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: {_AGAIN}.") from error
 
 
-def _checked(path: Path) -> dict[str, Any]:
+def _checked(path: Place) -> dict[str, Any]:
     """Read a file whose digest is right."""
     stored = _mapping(_load(path))
     content = _mapping(stored.get("content"))
@@ -118,15 +120,15 @@ def _checked(path: Path) -> dict[str, Any]:
     raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with; {_AGAIN}.")
 
 
-def _of_an_earlier_version(folder: Path, notes: list[str]) -> dict[str, Any]:
+def _of_an_earlier_version(folder: Place, notes: list[str]) -> dict[str, Any]:
     """Read the verdicts in `claims.json`, the settings in `provenance.json` and the figures, which had no digest."""
     content: dict[str, Any] = {}
     files: list[str] = []
     try:
-        files = [name for name in names(folder / FIGURES) if name.startswith("figure-")]
+        files = [name for name in storage.names(folder / FIGURES) if name.startswith("figure-")]
         for name in (CLAIMS_FILE, PROVENANCE_FILE):
             path = folder.parent / name
-            content[name] = _load(path) if path.exists() else None
+            content[name] = _load(path) if storage.exists(path) else None
     except StorageError as error:
         notes.append(str(error))
     claims = map(_mapping, _list(content.get(CLAIMS_FILE)))
@@ -168,7 +170,7 @@ def _part(stored: Mapping[str, Any]) -> Part:
     )
 
 
-def _picture(folder: Path, stored: Mapping[str, Any], notes: list[str]) -> Picture | None:
+def _picture(folder: Place, stored: Mapping[str, Any], notes: list[str]) -> Picture | None:
     """Read a figure's file as an image: a PNG, which can't hold anything else, or else an SVG."""
     name, expected = _text(stored.get("name")), stored.get("files")
     if not _NAME.fullmatch(name):
@@ -177,12 +179,12 @@ def _picture(folder: Path, stored: Mapping[str, Any], notes: list[str]) -> Pictu
     causes = []
     for kind, encode in (("png", _png), ("svg", _svg)):
         path = folder / FIGURES / f"figure-{name}.{kind}"
-        if not path.exists() or (expected is not None and path.name not in _mapping(expected)):
+        if not storage.exists(path) or (expected is not None and path.name not in _mapping(expected)):
             continue
         try:
-            if path.stat().st_size > _MOST_BYTES:
+            if storage.size(path) > _MOST_BYTES:
                 raise ValueError("it is too large")
-            content = get(path)
+            content = storage.read(path)
             if expected is not None and digest(content) != expected[path.name]:
                 raise ValueError("it is damaged: it does not have the digest that it was stored with")
             source = encode(content)

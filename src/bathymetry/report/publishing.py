@@ -5,9 +5,11 @@ drawn again only if the caller names it, and is otherwise shown as an earlier pa
 """
 
 import json
-import os
+import re
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +17,7 @@ from typing import Any, TypeVar
 from bathymetry.charts import save
 from bathymetry.charts.figure import check_addresses
 from bathymetry.claims.judging import Judged
-from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line, path_of
-from bathymetry.core.system import put
+from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.execution.load_study import rebuild_study, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import page_json, sections
@@ -24,12 +25,15 @@ from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
+from bathymetry.store import storage
 from bathymetry.store.folder import check_output_folder, output_folder
 from bathymetry.store.results import RESULT, OutdatedError, read_results
+from bathymetry.store.storage import Address, Place, label, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
 
 PAGE = "report.html"
+_FIGURE = re.compile(r"figure-.*\.(svg|png)")
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 _PROVENANCE = ("settings", "data", "chunks", "seconds", "provenance")
 
@@ -49,19 +53,19 @@ class _Shown:
 class StudyCodeError(BathymetryError):
     """A claim or figure of a user's own study that fails; the rest of the page is written."""
 
-    def __init__(self, text: str, page: Path, claims: tuple[Judged, ...]) -> None:
+    def __init__(self, text: str, page: Place, claims: tuple[Judged, ...]) -> None:
         super().__init__(text)
         self.page, self.claims = page, claims
 
 
-def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tuple[Path, tuple[Judged, ...]]:
+def publish(out: str | Place, studies: Sequence[str | Path | type[Study]] = ()) -> tuple[Place, tuple[Judged, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
     `studies` do not come with Bathymetry and their code may be run: the files that define them, the names under which
     packages offer them, or the studies themselves. If their claims or figures fail, the page is written all the same,
     and then StudyCodeError is raised. Returns the page's path and all claims on it.
     """
-    out = path_of("folder", out)
+    out = place_of("folder", out)
     check_output_folder(out)
     named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
     with output_folder(out):
@@ -80,14 +84,14 @@ def publish(out: Path, studies: Sequence[str | Path | type[Study]] = ()) -> tupl
     return out / PAGE, claims
 
 
-def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Judged, ...]:
+def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Judged, ...]:
     runs = [one.run for one in shown if one.run is not None]
     preferred = sections.common_first(runs)
     _compare(shown, preferred)
     claims = tuple(claim for one in shown for claim in one.section.claims)
-    put(out / CLAIMS_FILE, _json([page_json.claim_fields(claim) for claim in claims]))
+    storage.write(out / CLAIMS_FILE, _json([page_json.claim_fields(claim) for claim in claims]))
     sources = {one.section.name: {n: one.attributes[n] for n in _PROVENANCE if n in one.attributes} for one in shown}
-    put(out / PROVENANCE_FILE, _json(sources))
+    storage.write(out / PROVENANCE_FILE, _json(sources))
     for one in shown:
         if one.run is not None and not one.failures:
             _store(out / one.section.name, one)
@@ -100,7 +104,7 @@ def _write(out: Path, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[J
         reproduce="\n".join(sections.reproduce(run, preferred) for run in runs),
         notes=tuple(unread),
     )
-    put(out / PAGE, page(report).encode(errors="replace"))
+    storage.write(out / PAGE, page(report).encode(errors="replace"))
     return claims
 
 
@@ -122,23 +126,28 @@ def _with_reference(claim: Judged) -> Judged:
     return claim if same else replace(claim, reference=reference)
 
 
-def _store(folder: Path, one: _Shown) -> None:
+def _store(folder: Place, one: _Shown) -> None:
     """Store a study's figures and what the page says of it, never through a link in a folder from elsewhere."""
     for place in (folder, folder / FIGURES):
-        if place.is_symlink():
+        if isinstance(place, Path) and place.is_symlink():
             raise StorageError(f"{place} is a link, and nothing is written through it: put a folder in its place.")
-    files = {figure.name: save(figure, folder / FIGURES) for figure in one.section.figures}
-    written = [path for some in files.values() for path in some]
-    for path in [*(folder / FIGURES).glob("figure-*.svg"), *(folder / FIGURES).glob("figure-*.png")]:
-        if path not in written:  # a figure of an earlier run with other settings
-            path.unlink(missing_ok=True)
-    page_json.write_section(folder, one.section, one.attributes["settings"], files)
+    with tempfile.TemporaryDirectory() if isinstance(folder, Address) else nullcontext(folder) as drawn:
+        files = {figure.name: save(figure, Path(drawn) / FIGURES) for figure in one.section.figures}
+        written = {path.name: path for some in files.values() for path in some}
+        if isinstance(folder, Address):
+            for path in written.values():
+                storage.write(folder / FIGURES / path.name, path.read_bytes())
+        for name in storage.names(folder / FIGURES):
+            if _FIGURE.fullmatch(name) and name not in written:  # of an earlier run with other settings
+                storage.delete(folder / FIGURES / name)
+        page_json.write_section(folder, one.section, one.attributes["settings"], files)
 
 
-def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
+def _read(out: Place, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
     """Read every study's results; one that can't be read is said on the page and keeps no other from it."""
     order = [*SHIPPED, *named]
-    folders = [folder for folder in out.iterdir() if any(os.path.lexists(folder / one) for one in (RESULT, PAGE_FILE))]
+    found = [out / name for name in storage.names(out)]
+    folders = [folder for folder in found if any(storage.exists(folder / one) for one in (RESULT, PAGE_FILE))]
     folders.sort(key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name))
     shown: dict[str, _Shown] = {}
     unread = []
@@ -153,13 +162,13 @@ def _read(out: Path, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], li
     return list(shown.values()), unread
 
 
-def _one(folder: Path, named: Mapping[str, type[Study]]) -> _Shown:
+def _one(folder: Place, named: Mapping[str, type[Study]]) -> _Shown:
     """Judge and draw one study's results as far as that can be done; take the rest from the page before."""
     before = page_json.read_section(folder)
     try:
         results = read_results(folder / RESULT)
     except StorageError as error:
-        if os.path.lexists(folder / RESULT) and not isinstance(error, DamagedError | OutdatedError):
+        if storage.exists(folder / RESULT) and not isinstance(error, DamagedError | OutdatedError):
             raise
         return _rebuilt(folder, named, before, error)
     name = str(results.attrs.get("study") or folder.name)
@@ -169,7 +178,7 @@ def _one(folder: Path, named: Mapping[str, type[Study]]) -> _Shown:
             f"This study, {name}, does not come with Bathymetry, so it is shown as an earlier page left it: texts, "
             "verdicts and pictures from the folder, which were not recomputed and can't be verified. To judge and draw "
             "it again, name the file that defines it, which runs the code in it: "
-            f"bathymetry report {folder.parent.name} --study FILE.py"
+            f"bathymetry report {label(folder.parent)} --study FILE.py"
         )
         return _as_stored(before, results.attrs, why)
     try:
@@ -183,7 +192,7 @@ def _known(name: str, named: Mapping[str, type[Study]]) -> type[Study] | None:
     return named.get(name) or (find(name) if name in SHIPPED else None)
 
 
-def _rebuilt(folder: Path, named: Mapping[str, type[Study]], before: StudySection, cause: StorageError) -> _Shown:
+def _rebuilt(folder: Place, named: Mapping[str, type[Study]], before: StudySection, cause: StorageError) -> _Shown:
     """Rebuild results that are damaged, outdated or gone from the stored chunks."""
     study = _known(folder.name, named)
     if study is not None and before.settings:

@@ -16,6 +16,7 @@ from bathymetry.data.examples import PART_OF
 from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
 from bathymetry.store.results import others
+from bathymetry.store.storage import label
 from bathymetry.studies import Study
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
 
@@ -247,4 +248,4 @@ def _options(run: StudyRun, preferred: Sequence[str]) -> tuple[str, dict[str, An
     preset, changes = nearest_preset(run.study, preferred)
     if getattr(run.study, "data", None) == "auto":
         changes["data"] = next(iter(run.results.attrs["data"]), "auto")
-    return preset, changes if run.out.name == OUT.name else changes | {"out": run.out.name}
+    return preset, changes if label(run.out) == OUT.name else changes | {"out": label(run.out)}

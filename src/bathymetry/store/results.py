@@ -9,7 +9,6 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -17,7 +16,6 @@ import xarray as xr
 
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError
 from bathymetry.core.identity import describe, digest
-from bathymetry.core.system import put
 from bathymetry.store import storage
 from bathymetry.store.chunks import config_hash, quarantine
 from bathymetry.store.storage import Place
@@ -144,7 +142,7 @@ def _contains(new: Mapping[Any, Any], earlier: Mapping[Any, Any]) -> bool:
     return enough and one == other
 
 
-def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> list[Path]:
+def export(results: xr.DataTree, folder: Place, table_format: TableFormat) -> list[Place]:
     """Write results as tables, one row for each combination of coordinates: `main-function-network-epoch.csv`.
 
     In a csv, text that a spreadsheet would run as a formula (`=1+1`, `@SUM(…)`, `-cmd|…`) has an apostrophe before it;
@@ -152,10 +150,10 @@ def export(results: xr.DataTree, folder: Path, table_format: TableFormat) -> lis
     """
     if table_format not in get_args(TableFormat):
         raise InputError("format", table_format, f"expected one of {', '.join(get_args(TableFormat))}")
-    paths = []
+    paths: list[Place] = []
     for name, table in _tables(results):
         path = folder / f"{re.sub(_NO_FILE_NAME, '_', name)}.{table_format}"
-        put(path, _csv(table) if table_format == "csv" else _parquet(table))
+        storage.write(path, _csv(table) if table_format == "csv" else _parquet(table))
         paths.append(path)
     return paths
 

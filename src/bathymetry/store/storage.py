@@ -128,6 +128,19 @@ def is_shared(place: Place) -> bool:
     return isinstance(place, Path) or place.protocol != "memory"
 
 
+def label(place: Place) -> str:
+    """How a command names it: a folder by its last part, for it may be elsewhere by then, and an address whole."""
+    return place.name if isinstance(place, Path) else str(place)
+
+
+def size(place: Place) -> int:
+    """Look up a file's length in bytes."""
+    if isinstance(place, Path):
+        return place.stat().st_size
+    with _explained(place, "read"):
+        return int(_file_system(place).size(str(place.path)))
+
+
 def read(place: Place) -> bytes:
     """Read a file."""
     if isinstance(place, Path):
