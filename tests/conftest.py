@@ -1,7 +1,7 @@
 """What all tests share: one thread each, and shapes and types of signatures checked while they run."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -35,3 +35,14 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def fault(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Enter a fault that the test caused, and what came of it in figures, into the table of docs/faults.md."""
+
+    def enter(words: str, outcome: str) -> None:
+        record_property("fault", words)
+        record_property("outcome", outcome)
+
+    return enter

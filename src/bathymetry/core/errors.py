@@ -8,12 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
-from bathymetry.core.showing import printable, short
+from bathymetry.core.showing import kind_of, printable, short
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LETTERS = 300  # of a value that is shown as Python shows it
+_LETTERS, _LETTERS_OF_A_PATH = 120, 200  # that are shown of a value
 
 
 class BathymetryError(Exception):
@@ -37,13 +37,29 @@ class InputError(BathymetryError, ValueError):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        shown = str(value) if isinstance(value, str | PathLike) and str(value).strip() else repr(value)
-        if hasattr(value, "shape") or len(shown) > _LETTERS:
-            shown = short(value)
-        super().__init__(f"{field} = {shown}: {remedy if remedy.endswith('?') else remedy.rstrip('.') + '.'}")
+        super().__init__(f"{field} = {_shown(value)}: {remedy if remedy.endswith('?') else remedy.rstrip('.') + '.'}")
         self.field = field
         self.value = value
         self.remedy = remedy
+
+
+def _shown(value: object) -> str:
+    """Show a value as Python does, and of a long one both ends."""
+    is_text = isinstance(value, str | PathLike)
+    most = _LETTERS_OF_A_PATH if isinstance(value, PathLike) else _LETTERS
+    try:
+        shown = str(value) if is_text and str(value).strip() else repr(value)
+        if hasattr(value, "shape") or (len(shown) > most and not is_text):
+            shown = short(value)
+    except Exception:  # noqa: BLE001 - an object of the user's, or a whole number of more digits than Python writes
+        return kind_of(value)
+    return abridged(shown, most)
+
+
+def abridged(text: str, most: int = _LETTERS) -> str:
+    """Keep both ends of a long text, in letters that can be printed."""
+    text = printable(text, allowed="")
+    return text if len(text) <= most else f"{text[: most - 50]}…{text[-49:]}"
 
 
 class StorageError(BathymetryError):

@@ -9,7 +9,9 @@ import gzip
 import lzma
 import os
 import re
+import stat
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections import defaultdict
@@ -18,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
@@ -59,7 +61,9 @@ _FACTOR: Final = 100  # beyond them, at most so many times its own size; images 
 _LARGEST: Final = np.float64(np.finfo(np.float32).max)
 _FEW_CLASSES: Final = 1000  # that any data set may have; more than these need as many examples
 _MOST_CLASSES: Final = 100_000
-_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, EOFError)
+_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError, SyntaxError, EOFError)
+_NAMED: Final = 5  # members of an archive that an error names, each with at most so many letters:
+_LETTERS: Final = 20
 
 
 class FormatError(ValueError):
@@ -128,7 +132,7 @@ def read_file_set(files: FileSet, name: str) -> Data:
 def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]) -> NDArray[Any]:
     """Read the numbers of one file, no more than its header promises; its content shows whether it is compressed."""
     kind, types, axes = expected
-    with _about(path), path.open("rb") as file:
+    with _opened(path) as file:
         compressed = file.read(2) == _GZIP
         file.seek(0)
         stream: Any = gzip.GzipFile(fileobj=file) if compressed else file
@@ -151,7 +155,7 @@ def _read_idx(path: Path, expected: tuple[str, tuple[int, ...], tuple[int, ...]]
 
 def read_npz(path: Path) -> Data:
     """Read a data set from an .npz file: bytes are pixels, integer targets are classes and floating ones values."""
-    with _about(path), path.open("rb") as file:
+    with _opened(path) as file:
         start = file.read(64)
         if not zipfile.is_zipfile(file):
             raise FormatError(f"it is no .npz file ({_looks_like(start)}); expected one with {', '.join(KEYS)}")
@@ -166,15 +170,19 @@ def _read_member(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     matching = [name for name in members if _ALIASES.get(re.sub("[-_]", "", name.lower())) == key]
     matching = [key] if key in members else matching
     if len(matching) != 1:
-        number, names = "several of" if matching else "no", ", ".join(sorted(members)[:10]) or "nothing"
+        number = "several of" if matching else "no"
+        names = [one if len(one) <= _LETTERS else f"{one[: _LETTERS - 1]}…" for one in sorted(members)]
+        few = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} others" if len(names) > _NAMED else "")
         remedy = f"expected {', '.join(KEYS)}, or train_images, train_labels, test_images and test_labels"
-        raise FormatError(f"it has {number} {key}: it holds {names}; {remedy}")
+        raise FormatError(f"it has {number} {key}: it holds {few or 'nothing'}; {remedy}")
     info = members[matching[0]]
     _check_size(info.compress_size, info.file_size, compressed=True)
     with archive.open(info.filename) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read(stream)
+        with warnings.catch_warnings():  # the headers that Python 2 wrote are as good as others
+            warnings.simplefilter("ignore")
+            shape, is_fortran, dtype = read(stream)
         if dtype.kind not in "iubf":  # pickled objects among them
             remedy = "number classes that have names: classes, y = numpy.unique(y, return_inverse=True)"
             raise FormatError(f"{key} has dtype {dtype}; expected numbers, {remedy}")
@@ -256,6 +264,16 @@ def _examples(inputs: NDArray[Any], targets: NDArray[Any]) -> Examples:
     is_pixels = inputs.dtype == np.uint8
     rows = inputs.reshape(len(inputs), -1).astype(np.uint8 if is_pixels else np.float32)
     return Examples(torch.from_numpy(rows), torch.from_numpy(targets), 1 / 255 if is_pixels else 1.0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open an ordinary file; a named pipe would wait for ever, and a device may have no end."""
+    with _about(path):
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise FormatError("it is no ordinary file; expected one")
+        with path.open("rb") as file:
+            yield file
 
 
 @contextmanager

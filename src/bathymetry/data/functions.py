@@ -75,6 +75,7 @@ _TOKEN: Final = re.compile(
 )
 
 _EXPECTED: Final = "expected an expression in x such as sin(3*x)/x"
+_SOME: Final = "abs, cos, exp, log, relu, sin, sqrt, step and tanh"  # all are too many for a sentence
 _SIGN_REMEDIES: Final = {
     "|": "write abs(x) for |x|, and “or” between conditions",
     "&": "write “and” between conditions",
@@ -187,7 +188,7 @@ def _first_and_range(bad: Values, count: int) -> str:
 def evaluate(name: str, x: Values) -> Values:
     """Evaluate a function, named or an expression, in float64; NaN where it has no finite value."""
     if not isinstance(name, str):
-        raise InputError("functions", name, f"expected one of {', '.join(FUNCTIONS)}, or an expression in x")
+        raise InputError("functions", name, f"{_EXPECTED}, with functions such as {_SOME}")
     name = name.strip()
     with np.errstate(all="ignore"):
         values = FUNCTIONS[name](x) if name in FUNCTIONS else _evaluate_expression(name, x)
@@ -247,7 +248,7 @@ def _tokens(text: str) -> Iterator[str]:
     """Read numbers, names and signs, then an empty token for the end."""
     spelled = text.translate(_SPELLINGS).strip()
     if not spelled:
-        raise _ExpressionError(f"{_EXPECTED}, or one of {', '.join(FUNCTIONS)}")
+        raise _ExpressionError(f"{_EXPECTED}, with functions such as {_SOME}")
     if not text.isprintable():
         raise _ExpressionError("write the expression in one line, without tabs or control characters")
     if package := re.search(r"\b(np|numpy|math|torch|scipy)\s*\.", text):
@@ -292,7 +293,7 @@ def _remedy_for_name(name: str) -> str:
     elif similar:
         remedy = f"did you mean {similar[0]}?"
     else:
-        remedy = f"expected an expression in x with pi, e and {', '.join((*FUNCTIONS, *_SEVERAL))}"
+        remedy = f"{_EXPECTED}, with functions such as {_SOME}"
     return f"“{name}” is not known; {remedy}"
 
 

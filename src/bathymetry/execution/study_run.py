@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
-from bathymetry.core.errors import DamagedError, InputError, StorageError
+from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
 from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
@@ -262,7 +262,7 @@ def _trained(config: TrainingConfig, members: range, out: Place, left: Place, sa
     except InputError as error:
         if error.field != "resume":
             raise
-        sentence = f"Training can't continue from {left}: it is {error.value}."
+        sentence = f"Training can't continue from {left}: it is {abridged(str(error.value))}."
     say(f"{sentence} It was moved to {chunks.quarantine(out, left)} and the training starts again.")
     return begin()
 

@@ -14,7 +14,7 @@ import safetensors.numpy
 import xarray as xr
 from numpy.typing import NDArray
 
-from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.errors import DamagedError, StorageError, abridged
 from bathymetry.core.identity import Description, canonical, digest
 from bathymetry.core.showing import readable
 from bathymetry.store import storage
@@ -203,7 +203,7 @@ def read_checkpoint(path: Place) -> tuple[Mapping[str, Any], Mapping[str, Any]] 
     if not {"config", "state"} <= words.keys():
         raise DamagedError(f"{path} is no checkpoint of this version.")
     if words["config"] != path.parent.name:
-        raise DamagedError(f"{path} is a checkpoint of another config, {words['config']}.")
+        raise DamagedError(f"{path} is a checkpoint of another config, {abridged(str(words['config']))}.")
     return arrays, words["state"]
 
 
@@ -225,7 +225,11 @@ def _unseal(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise DamagedError(f"{path} is damaged: it can't be read as what it should be.") from error
     if _digest(arrays, text) != expected:
         raise DamagedError(f"{path} is damaged: its content does not have the digest that it was stored with.")
-    return arrays, json.loads(text)
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: what it says of its numbers can't be read.") from error
+    return arrays, words if isinstance(words, dict) else {}
 
 
 def _digest(arrays: Arrays, text: str) -> str:

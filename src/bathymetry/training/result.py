@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from os import PathLike
 from typing import Any
@@ -20,7 +20,7 @@ from bathymetry.core.identity import canonical, digest
 from bathymetry.core.showing import short
 from bathymetry.core.system import get, put
 from bathymetry.core.tensors import fixed_tensors, running_statistics
-from bathymetry.models.mlp import MLPConfig
+from bathymetry.models.mlp import MLPConfig, parameter_count
 from bathymetry.training.checkpoint import Checkpoint, packed, unpacked
 from bathymetry.training.ensemble import build_members, constants
 
@@ -221,25 +221,42 @@ def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | Non
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         saved = Checkpoint(safetensors.torch.load(content), json.loads(metadata["state"]))
         intact = metadata["digest"] == _digest(metadata["state"], saved.tensors)
+        version = saved.state["format"]
     except Exception as error:  # a file can be damaged in any way
         raise DamagedError(f"{place} can't be read: it is damaged, or no file of Trained.save.") from error
     if not intact:
         raise DamagedError(f"{place} can't be read: it is damaged, for its digest differs.")
-    if saved.state["format"] != _FORMAT:
-        raise DamagedError(f"{place} can't be read: it has format {saved.state['format']} instead of {_FORMAT}.")
+    if version != _FORMAT:
+        raise DamagedError(f"{place} can't be read: it has format {short(version)} instead of {_FORMAT}.")
+    try:
+        trained, state = _unpacked(saved)
+    except Exception as error:  # whoever writes a file can write its digest
+        raise DamagedError(f"{place} can't be read: it is no file of Trained.save.") from error
+    make = build or trained._origin.mlp
+    return trained if make is None else replace(trained, _modules=_rebuilt(make, trained.members, state))
+
+
+def _unpacked(saved: Checkpoint) -> tuple[Trained, Mapping[str, Any]]:
+    """An ensemble without its networks, and the state that it was saved as."""
     state = unpacked(saved)
     variables = {name: (dims, np.asarray(values)) for name, (dims, values) in state["record"].items()}
     coordinates = {name: variables.pop(name) for name in state["coordinates"]}
     mlp = state["origin"]["mlp"]
     config = MLPConfig(tuple(mlp["widths"]), mlp["activation"]) if mlp else None
-    members, build = range(*state["members"]), build or config
-    return Trained(
+    members, parameters, fixed = range(*state["members"]), state["parameters"], state["fixed"]
+    sizes = [one.shape[1:].numel() for one in parameters.values() if len(one) == len(members)]
+    # so that what is built from a file is no larger than the file
+    as_planned = config is None or sum(sizes) == parameter_count(config.widths)
+    if not sizes or len(sizes) < len(parameters) or len(fixed) != len(members) or not as_planned:
+        raise ValueError("its parameters are not those of its members")
+    trained = Trained(
         record=xr.Dataset(variables, coordinates, state["attributes"]),
         **{name: state[name] for name in ("parameters", "snapshots", "backend", "note")},
-        members=members,
+        members=range(*state["members"]),
         _origin=Origin(**{**state["origin"], "mlp": config}),
-        _modules=() if build is None else _rebuilt(build, members, state),
+        _modules=(),
     )
+    return trained, state
 
 
 def _rebuilt(build: Callable[[], nn.Module], members: range, state: Mapping[str, Any]) -> tuple[nn.Module, ...]:
