@@ -138,7 +138,7 @@ def test_npz_files(fuzz, tmp_path):
 
 
 def test_a_member_that_unpacks_without_bound_takes_no_memory(fuzz, tmp_path):
-    """An npz member of 2 GB of zeros in 2 MB."""
+    """An npz member that unpacks to 200 MB of zeros."""
     head = npy(np.zeros(0)).replace(b"(0,)", b"(250000000,)"[:4].ljust(4))
     with zipfile.ZipFile(tmp_path / "own.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in USUAL.items():
@@ -146,6 +146,6 @@ def test_a_member_that_unpacks_without_bound_takes_no_memory(fuzz, tmp_path):
                 archive.writestr(f"{name}.npy", npy(array))
         with archive.open("x_train.npy", "w", force_zip64=True) as member:
             member.write(head)
-            for _ in range(128):
+            for _ in range(12):
                 member.write(bytes(2**24))
     assert "more than 100 times as much" in fuzz.one(lambda: bm.load(tmp_path / "own.npz"), tmp_path)
