@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import bathymetry as bm
-from bathymetry.execution import study_run
-from bathymetry.execution.study_run import train_chunk
+from bathymetry.execution import jobs
+from bathymetry.execution.jobs import train_chunk
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
 from bathymetry.store.chunks import checkpoint_path, chunk_path, config_hash, read_chunk, write_checkpoint
@@ -52,7 +52,7 @@ def interrupted(out, study=STUDY, members=MEMBERS, steps=13):
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study_run, "CHECKPOINT_EVERY", 0.0)
+        patch.setattr(jobs, "CHECKPOINT_EVERY", 0.0)
         patch.setattr(checkpoint, "_PROGRESS_EVERY", 0.0)
         with pytest.raises(Stopped):
             train_chunk(study, 0, name_of(study), members, out, stop)

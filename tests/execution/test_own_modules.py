@@ -8,7 +8,8 @@ from multiprocessing import get_context
 import pytest
 
 from bathymetry.core.errors import InputError
-from bathymetry.execution.study_run import run_study, train_chunk
+from bathymetry.execution.jobs import train_chunk
+from bathymetry.execution.study_run import run_study
 from bathymetry.execution.work import compare
 from bathymetry.studies import find
 

@@ -175,7 +175,7 @@ def test_the_only_ensemble_of_a_study_has_no_coordinates(tmp_path):
         bm.load_study(tmp_path.parent)
 
 
-def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, monkeypatch):
+def test_a_run_computes_with_one_thread_and_leaves_the_number_of_threads_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("THREADS", str(tmp_path / "threads"))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -185,7 +185,7 @@ def test_measurements_see_one_thread_and_training_as_many_as_before(tmp_path, mo
     finally:
         torch.set_num_threads(before)
     lines = (tmp_path / "threads").read_text().splitlines()
-    assert set(lines) == {"measured 1", "built 2", "joint 1", "derived 1"}
+    assert set(lines) - {"built 2"} == {"measured 1", "built 1", "joint 1", "derived 1"}  # 2 while planning
 
 
 def test_looking_changes_nothing(tmp_path):
@@ -229,8 +229,8 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
 
 KILLED = """
 import sys
-import bathymetry.execution.study_run as run
-run.CHECKPOINT_EVERY = 0.05
+import bathymetry.execution.jobs as jobs
+jobs.CHECKPOINT_EVERY = 0.05
 import bathymetry as bm
 bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], members=12, epochs=4000)
 """

@@ -16,7 +16,8 @@ import bathymetry as bm
 from bathymetry.charts import attrs
 from bathymetry.claims import mean_sign
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.execution.study_run import run_study, train_chunk
+from bathymetry.execution.jobs import train_chunk
+from bathymetry.execution.study_run import run_study
 from bathymetry.execution.work import compare
 from bathymetry.studies import ImageStudy, find
 from bathymetry.studies.arrays import listed, means

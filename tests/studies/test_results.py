@@ -2,7 +2,7 @@ import numpy as np
 import xarray as xr
 
 import bathymetry as bm
-from bathymetry.execution.study_run import assemble
+from bathymetry.execution.assemble import assemble
 from bathymetry.studies import JointMeasurement
 from bathymetry.studies.base import PlannedEnsemble
 

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from types import FrameType
 
-from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
+from bathymetry.core.errors import BathymetryError, IncompleteError, InputError, did_you_mean
 from bathymetry.core.showing import joined, printable
-from bathymetry.core.system import Terminated
+from bathymetry.core.system import Terminated, is_out_of_memory
 
 _COMMANDS = {
     "list": "the studies with their questions",
@@ -22,14 +22,11 @@ _COMMANDS = {
     "data": "the data sets that are present, and downloading others",
 }
 
-# Words of PyTorch, the C++ library, the dynamic linker and the threading module where memory or addresses run out.
-_OUT_OF_MEMORY = ("allocat", "bad_alloc", "failed to map", "map segment", "start new thread")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status.
 
-    It is 0 if all went well, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0 if all went well, 1 if chunks failed, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
     # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
@@ -45,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except BathymetryError as error:
-        return _refuse(str(error))
+        status = _refuse(str(error))
+        return 1 if isinstance(error, IncompleteError) else status
     except KeyboardInterrupt as stopped:
         stored = str(stopped) or "what is stored stays; the same command goes on from there"
         print(f"\nInterrupted: {stored}.", file=sys.stderr)
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError, ImportError) as error:
-        if not (isinstance(error, MemoryError) or any(word in str(error) for word in _OUT_OF_MEMORY)):
+        if not is_out_of_memory(error):
             raise
         remedy = "choose fewer members, examples or units per layer, or lift a limit that is set (ulimit -v, ulimit -u)"
         return _refuse(f"memory = less than this needs: {remedy}.")

@@ -140,3 +140,20 @@ def _is_option(argument: str) -> bool:
 def _protected(argument: str) -> str:
     """Keep a value that begins with a minus from being read as an option, and None from being read as no value."""
     return re.sub(r"^(--[a-z-]+=)?(None$|-(?!-|h$))", r"\1 \2", argument)
+
+
+def parse_bytes(field: str, text: str) -> int:
+    """Read an amount of memory such as 8GB, 500 MB or 2GiB."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ") if found else 0
+    if not 1 <= size < 2**62:
+        raise InputError(field, text, "expected an amount of memory such as 8GB or 500MB")
+    return int(size)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read a share such as 2/40, the second of forty."""
+    found = re.fullmatch(r"\s*(\d{1,9})/(\d{1,9})\s*", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError("shard", text, "expected I/N with I from 1 to N, such as 2/40 for the second of forty")
+    return int(found[1]), int(found[2])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from bathymetry.cli.parsing import UsageError, parse
+from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, rounded, say
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED, entries
@@ -20,6 +20,13 @@ if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.store.storage import Place
     from bathymetry.studies import Study
 
+_MOST_WORKERS = 10_000
+_OPTIONS = (
+    ("workers", "N", "chunks trained at once, each in a process with one thread (default: the cores available)"),
+    ("max_memory", "SIZE", "memory that all workers may take, such as 8GB (default: four fifths of what is free)"),
+    ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
+    ("rerun", "failed", "only chunks that failed before"),
+)
 _FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
 
 
@@ -55,7 +62,30 @@ def run(arguments: list[str]) -> None:
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    _run(studies, preset, place_of("out", command.out.strip()), plan_only=command.plan)
+    options = {
+        "workers": _workers(command.workers),
+        "max_memory": None if command.max_memory is None else parse_bytes("max_memory", command.max_memory),
+        "shard": None if command.shard is None else parse_shard(command.shard),
+        "only_failed": _only_failed(command.rerun),
+    }
+    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan)
+
+
+def _workers(text: str | None) -> int:
+    """As many as there are cores that this process may use, unless the command line says."""
+    from bathymetry.execution.local import cores
+
+    if text is None:
+        return cores()
+    if not text.strip().isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise InputError("workers", text, f"expected a whole number from 1 to {_MOST_WORKERS:,}")
+    return int(text)
+
+
+def _only_failed(text: str | None) -> bool:
+    if text not in (None, "failed"):
+        raise InputError("rerun", text, "expected failed: only what failed before is tried again")
+    return text is not None
 
 
 def _chosen(names: Sequence[str]) -> "list[type[Study]]":
@@ -70,8 +100,8 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
     return list(found.values())
 
 
-def _run(studies: "Sequence[Study]", preset: str, out: "Place", *, plan_only: bool) -> None:
-    from bathymetry.execution.study_run import check_device, run_study
+def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool) -> None:
+    from bathymetry.execution.study_run import check_device, run_studies
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
@@ -89,12 +119,15 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", *, plan_only: bo
         say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
     if any(work.todo for work in works):
         say("A chunk is up to ten members of one ensemble, which are trained together.")
-    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies)))
+    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies), options["workers"]))
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")
-    for study in studies:
-        run_study(study, out=out, progress=TerminalProgress())
+    incomplete: IncompleteError | None = None
+    try:
+        run_studies(studies, out=out, progress=TerminalProgress(), **options)
+    except IncompleteError as error:
+        incomplete = error
     say("Drawing the figures and writing the page.")
     problem: StudyCodeError | None = None
     try:
@@ -104,8 +137,8 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", *, plan_only: bo
     names = {study.name for study in studies}
     print_verdicts([claim for claim in claims if claim.id.rpartition(".")[0] in names])
     say(f"\nPage: {page}")
-    if problem is not None:
-        raise problem
+    if problem is not None or incomplete is not None:
+        raise problem or incomplete  # type: ignore[misc]
 
 
 def _words(work: "Work") -> str:
@@ -118,22 +151,23 @@ def _words(work: "Work") -> str:
     return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])
 
 
-def _measuring(works: "Sequence[Work]") -> str:
+def _measuring(works: "Sequence[Work]", workers: int = 1) -> str:
     """About how long measurements take, of which some do not say so."""
     unknown = sum(work.unestimated for work in works)
     if unknown == sum(work.measurements for work in works) > 0:
         return "not estimated"
-    about = f"about {duration(sum(rounded(work.measuring_seconds) for work in works))}"
+    about = f"about {duration(sum(work.measuring_seconds for work in works) / workers)}"
     return f"{about} ({unknown} not estimated)" if unknown else about
 
 
-def _total(works: "Sequence[Work]", drawing: float) -> str:
-    """The time of everything: the sum of the parts as they are printed."""
-    training = sum(rounded(work.seconds) for work in works)
-    measuring = sum(rounded(work.measuring_seconds) for work in works)
+def _total(works: "Sequence[Work]", drawing: float, workers: int) -> str:
+    """The time of everything with so many workers: the sum of the parts as they are printed."""
+    training = rounded(sum(work.seconds for work in works) / workers)
+    measuring = rounded(sum(work.measuring_seconds for work in works) / workers)
     times = (rounded(training), rounded(measuring), rounded(drawing))
-    parts = f"training {duration(training)}, measuring {_measuring(works).removeprefix('about ')}"
-    return f"In all about {duration(sum(times))}: {parts}, drawing {duration(drawing)}."
+    parts = f"training {duration(training)}, measuring {_measuring(works, workers).removeprefix('about ')}"
+    at_once = f" with {workers} workers" if workers > 1 else ""
+    return f"In all about {duration(sum(times))}{at_once}: {parts}, drawing {duration(drawing)}."
 
 
 def _preset(arguments: Sequence[str]) -> str:
@@ -165,6 +199,8 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
             False,
         ),
     ]
+    for name, metavar, words in _OPTIONS:
+        columns.append((name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words)], None))
     for field, studies in having.items():
         words = _description(field, studies, len(chosen))
         option = tyro.conf.arg(help=words, metavar=_metavar(studies[0], field), help_behavior_hint="")

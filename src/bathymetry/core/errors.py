@@ -70,6 +70,10 @@ class DamagedError(StorageError):
     """A stored file that could be read, and whose content is not what was stored."""
 
 
+class IncompleteError(BathymetryError):
+    """Some of the work failed again and again; everything else is done and stored."""
+
+
 def first_line(error: BaseException) -> str:
     """Shorten the text of another library's error to its first line, without its full stop."""
     text = str(error).strip()

@@ -19,6 +19,7 @@ from bathymetry.core.errors import DamagedError, InputError, StorageError
 _CGROUP = Path("/sys/fs/cgroup")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _UNFINISHED = ".unfinished-"
+_OUT_OF_MEMORY = ("allocat", "bad_alloc", "failed to map", "map segment", "start new thread")
 
 
 def put(path: Path, content: bytes) -> None:
@@ -102,6 +103,12 @@ def gigabytes(count: float) -> str:
 def check_memory(field: str, value: object, needed: int, what: str, remedy: str) -> None:
     if needed > (free := free_bytes()):
         raise InputError(field, value, f"{what} {gigabytes(needed)} and there are {gigabytes(free)}; {remedy}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error comes from memory or addresses that ran out, in Python, PyTorch, C++ or the dynamic linker."""
+    known = isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or known
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Place) -
     except InputError as error:
         raise StorageError(f"The settings of {study.name} can't be read again: run the study again.") from error
     work = compare(out, one.planned, read=True)
-    if work.todo or any(task.missing for task in work.joints):
+    if not work.refresh(out):
         raise StorageError(f"Chunks of {study.name} are missing: run the study again, and only those are trained.")
     return put_together(one, work, out)
 

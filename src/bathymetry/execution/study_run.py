@@ -1,41 +1,43 @@
-"""Running a study: its plan compared with what is stored, the missing chunks trained, the results put together."""
+"""Running studies: their plans compared with what is stored, the missing chunks trained, the results put together."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import nn
 
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
-from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
-from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
+from bathymetry.core.errors import IncompleteError, InputError, whole_number
+from bathymetry.core.system import free_bytes, gigabytes, one_thread
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
-from bathymetry.execution.work import Task, Work, compare, training_seconds
+from bathymetry.execution.assemble import assemble
+from bathymetry.execution.jobs import Receipt, Say
+from bathymetry.execution.local import LocalWorkers, in_process
+from bathymetry.execution.schedule import TRIES, Schedule
+from bathymetry.execution.work import Shard, Work, compare
 from bathymetry.store import chunks, storage
-from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
+from bathymetry.store.chunks import checkpoint_path, config_hash
 from bathymetry.store.folder import output_folder, provenance
 from bathymetry.store.results import RESULT, keep_earlier_result, write_results
-from bathymetry.store.storage import Place, place_of
-from bathymetry.studies import JointMeasurement, Study, find
-from bathymetry.studies.base import MAIN, Coordinate, FigureMark, Groups, PlannedEnsemble
-from bathymetry.training import Measurement, Trained, TrainingConfig, TrainingState, train
-from bathymetry.training.checkpoint import Checkpoint
+from bathymetry.store.storage import Place, is_shared, place_of
+from bathymetry.studies import Study, find
+from bathymetry.studies.base import MAIN, Coordinate, FigureMark, PlannedEnsemble
 from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
 _NONE, _LISTED = "no coordinates", 12  # ensembles named in an error
-CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
-Say = Callable[[str], None]  # receives a sentence that a reader should know
-Placed = tuple[Mapping[str, Coordinate], xr.Dataset]
+_STARTING = 5.0  # seconds of work below which starting processes costs more than they save
+_MEMORY_SHARE = 0.8  # of what is free
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def run_study(
     *,
     preset: str = "quick",
     out: str | Place = OUT,
+    workers: int = 1,
+    max_memory: int | None = None,
     progress: Progress | None = None,
     **fields: Any,
 ) -> StudyRun:
@@ -146,6 +150,10 @@ def run_study(
         study: Its name, a path to a file that defines one, its class, or the class with settings.
         preset: "quick", "full" or "smoke".
         out: The output folder, or an address such as "s3://bucket/run1"; several studies may share one.
+        workers: How many chunks to train at once, each in a process with one thread; 1 trains in this process. The
+            results are the same with any number.
+        max_memory: The memory in bytes that all workers together may take, as estimated. Defaults to four fifths of
+            what is free.
         progress: Receives how it goes.
         **fields: Settings that differ from the preset, or from those of the instance.
 
@@ -154,6 +162,7 @@ def run_study(
 
     Raises:
         InputError: If there is no such study, preset or setting, or the progress is none.
+        IncompleteError: If a chunk failed three times; the others are stored.
     """
     progress = Progress() if progress is None else progress
     if not all(callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")):
@@ -162,125 +171,131 @@ def run_study(
         one = study.model_copy(update=fields) if fields else study
     else:
         one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
-    check_device(one)
-    with output_folder(place_of("out", out)) as folder:
-        work = compare(folder, one.planned, read=True)
-        for sentence in (*one.planned.notes, *work.damaged):
-            progress.say(sentence)
-        if work.reused:
-            progress.say(f"{one.name}: {work.reused} of {work.members} members are stored and used again.")
-        if work.todo:
-            _train(one, work, folder, progress)
-        return put_together(one, work, folder, progress.say)
+    (run,) = run_studies([one], out=place_of("out", out), workers=workers, max_memory=max_memory, progress=progress)
+    return run
 
 
-def _train(study: Study, work: Work, out: Place, progress: Progress) -> None:
-    todo = work.todo
-    progress.begin(study.name, len(todo), work.seconds)
-    done, trained = 0.0, 0
+def run_studies(
+    studies: Sequence[Study],
+    *,
+    out: Place,
+    progress: Progress,
+    workers: int = 1,
+    max_memory: int | None = None,
+    shard: Shard | None = None,
+    only_failed: bool = False,
+) -> list[StudyRun]:
+    """Run several studies, the chunks of all of them side by side.
+
+    With a shard, or where only what failed is tried again, studies of which chunks are missing then are left out.
+    """
+    workers, memory = whole_number("workers", workers, 1, 10_000), _memory(max_memory)
+    if workers > 1 and not is_shared(out):
+        raise InputError("workers", workers, f"other processes can't reach {out}; expected 1")
+    for one in studies:
+        check_device(one)
+    with output_folder(out) as folder:
+        works = [_compared(one, folder, progress) for one in studies]
+        failed_in = folder if only_failed else None
+        jobs = [work.jobs(one, shard, failed_in) for one, work in zip(studies, works, strict=True)]
+        schedule = Schedule(job for some in jobs for job in some)
+        runs: dict[int, StudyRun] = {}
+        failed: list[Receipt] = []
+        left = set(range(len(studies)))
+
+        def finish() -> None:
+            """Put together every study whose jobs have ended."""
+            for place in sorted(left):
+                if not schedule.unfinished(job.id for job in jobs[place]):
+                    left.remove(place)
+                    if works[place].refresh(folder):
+                        runs[place] = put_together(studies[place], works[place], folder, progress.say)
+
+        finish()
+        with closing(_receipts(schedule, studies, folder, workers, memory, progress)) as receipts:
+            for receipt in receipts:
+                if receipt.status == "failed":
+                    failed.append(receipt)
+                    chunks.save_failure(folder, receipt.id, receipt.error, receipt.traceback)
+                finish()
+        if failed:
+            raise _incomplete(failed, out)
+        return [runs[place] for place in sorted(runs)]
+
+
+def _compared(study: Study, out: Place, progress: Progress) -> Work:
+    work = compare(out, study.planned, read=True)
+    for sentence in (*study.planned.notes, *work.damaged):
+        progress.say(sentence)
+    if work.reused:
+        progress.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
+    return work
+
+
+def _receipts(
+    schedule: Schedule, studies: Sequence[Study], out: Place, workers: int, max_memory: int, progress: Progress
+) -> Generator[Receipt]:
+    """Do the jobs, in processes if there are several workers and enough to do."""
+    if not schedule.left:
+        return
+    devices = torch.cuda.device_count() if any(one.device == "cuda" for one in studies) else 0
+    count = min(workers, devices or workers, schedule.left)
+    name = studies[0].name if len(studies) == 1 else f"{len(studies)} studies"
+    done = 0
+    progress.begin(name, len(schedule.chunks), schedule.total)
     try:
-        for task, members in todo:
-            begun, seconds, label = done, training_seconds(task, members), _label(task, members)
-
-            def report(share: float, begun: float = begun, seconds: float = seconds, label: str = label) -> None:
-                progress.advance(label, begun + share * seconds)
-
-            report(0.0)
-            task.add(train_chunk(study, task.index, task.config_hash, members, out, report, progress.say))
-            done, trained = done + seconds, trained + 1
-            return_free_memory()
+        if count > 1 and schedule.total > _STARTING and all(map(_travels, studies)):
+            with LocalWorkers(out, count, max_memory, devices) as pool:
+                for receipt in pool.run(schedule, progress):
+                    done += receipt.status == "done" and receipt.id in schedule.chunks
+                    yield receipt
+        else:
+            known = {(one.location, one.model_dump_json()): one for one in studies}
+            for receipt in in_process(schedule, out, known, progress):
+                done += receipt.status == "done" and receipt.id in schedule.chunks
+                yield receipt
     except KeyboardInterrupt as stopped:
-        begun_too = any(
-            storage.exists(checkpoint_path(chunk_path(out, task.config_hash, members))) for task, members in todo
-        )
-        checkpoint = ", and a checkpoint of the training under way" if begun_too else ""
-        stored = f"{trained} of the {len(todo)} chunks of {study.name} that were to be trained"
+        begun = any(storage.exists(checkpoint_path(chunks.path_of_id(out, one))) for one in schedule.chunks)
+        checkpoint = ", and a checkpoint of the training under way" if begun else ""
+        of = f" of {name}" if len(studies) == 1 else ""
+        stored = f"{done} of the {len(schedule.chunks)} chunks{of} that were to be trained"
         stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
         raise
     finally:
         progress.end()
 
 
-def _label(task: Task, members: range) -> str:
-    numbers = f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
-    return ", ".join(map(str, task.planned.coordinates.values())) or numbers
+def _travels(study: Study) -> bool:
+    """Whether another process can find the study's class: one defined in a notebook or a main script it can't."""
+    module = study.location.partition(":")[0]
+    if study.location.endswith(".py"):
+        return True
+    with suppress(ImportError, ValueError):
+        return module != "__main__" and find_spec(module) is not None
+    return False
 
 
-def train_chunk(
-    study: Study,
-    index: int,
-    planned_hash: str,
-    members: range,
-    out: Place,
-    progress: Callable[[float], None] | None = None,
-    say: Say = lambda _: None,
-) -> Chunk:
-    """Train members of one ensemble of a study's plan, whose config has this hash there, and store them.
-
-    All arguments can be sent to another process: a study travels as the location of its class and its settings.
-    """
-    config = study.planned.ensembles[index].config
-    description = config.description()
-    if config_hash(description) != planned_hash:
-        cause = (
-            "code or data differ, or a function changes a global value that it reads: keep such a value in the function"
-        )
-        raise StorageError(f"Ensemble {index} of {study.name} has another config than planned ({cause}).")
-    with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
-        begun = time.perf_counter()
-        left = checkpoint_path(chunk_path(out, planned_hash, members))
-        trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
-        machine = {**provenance(study.device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
-        snapshots = {
-            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
-            for epoch, parameters in trained.snapshots.items()
-        }
-        chunk = Chunk(members, trained.record, snapshots, machine)
-        chunks.save(out, planned_hash, description, chunk)
-        storage.delete(left)
-    return chunk
+def _memory(max_memory: int | None) -> int:
+    free = free_bytes()
+    if max_memory is None:
+        return int(_MEMORY_SHARE * free)
+    whole_number("max_memory", max_memory, 1)
+    if max_memory > free:
+        raise InputError("max_memory", gigabytes(max_memory), f"expected at most what is free, {gigabytes(free)}")
+    return max_memory
 
 
-def _trained(config: TrainingConfig, members: range, out: Place, left: Place, say: Say, **options: Any) -> Trained:
-    """Train from the checkpoint that is left; one that can't be used is quarantined, and training starts again."""
-
-    def keep(checkpoint: Checkpoint) -> None:
-        arrays = {name: one.numpy() for name, one in checkpoint.tensors.items()}
-        chunks.write_checkpoint(left, arrays, checkpoint.state)
-
-    measured = {name: _on_one_thread(one) for name, one in config.named_measurements.items()}
-    config = replace(config, measurements=measured)
-    begin = partial(train, config, members=members, checkpoint=keep, checkpoint_every=CHECKPOINT_EVERY, **options)
-    try:
-        read = chunks.read_checkpoint(left)
-        if read is None:
-            return begin()
-        arrays, state = read
-        return begin(resume=Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state))
-    except DamagedError as error:
-        sentence = str(error)
-    except InputError as error:
-        if error.field != "resume":
-            raise
-        sentence = f"Training can't continue from {left}: it is {abridged(str(error.value))}."
-    say(f"{sentence} It was moved to {chunks.quarantine(out, left)} and the training starts again.")
-    return begin()
-
-
-def _on_one_thread(one: Measurement) -> Measurement:
-    """Measure with one thread: training is the same with any number of them, measurements are not."""
-
-    def measured(state: TrainingState) -> Tensor:
-        with one_thread():
-            return one.function(state)
-
-    return replace(one, function=measured)
+def _incomplete(failed: Sequence[Receipt], out: Place) -> IncompleteError:
+    first = failed[0]
+    others = f"; {len(failed) - 1} more did not succeed" if len(failed) > 1 else ""
+    what = f"{first.label} failed {TRIES} times: {first.error.rstrip('.')}{others}"
+    return IncompleteError(f"{what}. The rest is stored in {out}, with each error; the same command tries again.")
 
 
 def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None) -> StudyRun:
     """Make a study's results from its chunks, all of which are stored, and store them."""
     seconds: dict[str, float] = {}
-    records, ensembles = [], {id(task.planned): task for task in work.ensembles}
+    records = []
     ranges: dict[str, list[list[int]]] = {}  # by the hash of their config, which several ensembles may share
     for task in (*work.ensembles, *work.joints):
         planned = task.planned
@@ -288,9 +303,6 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
             chunk = task.chunk(out)
             ranges.setdefault(task.config_hash, []).append([task.members.start, task.members.stop])
         else:
-            if task.missing:
-                of = [ensembles[id(one)].chunk(out) for one in planned.of]
-                task.add(_measure(planned, task, of, out, study.device))
             chunk = task.chunks[task.members]
         records.append((planned, chunk.record))
         seconds[planned.group] = seconds.get(planned.group, 0.0) + chunk.provenance.get("seconds", 0.0)
@@ -313,57 +325,3 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
         say(moved)
     write_results(path, results)
     return run
-
-
-def assemble(records: Iterable[tuple[PlannedEnsemble | JointMeasurement, xr.Dataset]]) -> Groups:
-    """Put records together along their coordinates, in the order of the plan; NaN where none was planned."""
-    placed: dict[str, list[Placed]] = {}
-    sizes: dict[str, list[Mapping[str, int]]] = {}
-    for planned, record in records:
-        if isinstance(planned, PlannedEnsemble):
-            sizes.setdefault(planned.group, []).append(_sizes(planned))
-            record = record.drop_vars("examples", errors="ignore")  # ensembles may differ in it
-        placed.setdefault(planned.group, []).append((planned.coordinates, record.drop_attrs()))
-    groups = {}
-    for name, some in placed.items():
-        group = _joined(some, list(dict.fromkeys(dim for coordinates, _ in some for dim in coordinates)))
-        known = sizes.get(name, [])
-        if known and "split" in group.dims and all(one == known[0] for one in known):
-            group = group.assign_coords(examples=("split", [known[0][one] for one in group["split"].values.tolist()]))
-        groups[name] = group
-    return groups
-
-
-def _sizes(planned: PlannedEnsemble) -> dict[str, int]:
-    """How many examples each set has by which the members are evaluated."""
-    config = planned.config
-    sets = {name: len(one.examples) for name, one in config.evaluation_sets(planned.members[:1]).items()}
-    return sets if config.evaluate_on is not None else {"train": len(config.train_examples), **sets}
-
-
-def _joined(placed: Sequence[Placed], dims: Sequence[str]) -> xr.Dataset:
-    if not dims:
-        return placed[0][1]
-    along, rest = dims[0], dims[1:]
-    values = list(dict.fromkeys(coordinates[along] for coordinates, _ in placed))
-    pieces = [_joined([one for one in placed if one[0][along] == value], rest) for value in values]
-    labelled = [piece.expand_dims({along: [value]}) for piece, value in zip(pieces, values, strict=True)]
-    if len(labelled) == 1:
-        return labelled[0]
-    joined = xr.concat(labelled, dim=along, join="outer", coords="minimal", compat="override", data_vars="all")
-    return joined.reindex({dim: _in_order(labelled, dim) for dim in rest}) if rest else joined
-
-
-def _in_order(pieces: Sequence[xr.Dataset], dim: str) -> list[Any]:
-    return list(dict.fromkeys(value for piece in pieces for value in piece[dim].values.tolist()))
-
-
-def _measure(joint: JointMeasurement, task: Task, of: Sequence[Chunk], out: Place, device: str) -> Chunk:
-    """Make a measurement over several ensembles and store its record, as a chunk without parameters."""
-    begun = time.perf_counter()
-    with one_thread():
-        record = joint.function(of)
-    machine = {**provenance(device), "seconds": time.perf_counter() - begun}
-    chunk = Chunk(task.members, record, {}, machine)
-    chunks.save(out, task.config_hash, task.description, chunk)
-    return chunk

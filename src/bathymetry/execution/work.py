@@ -3,13 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any, Literal
 
-from bathymetry.core.identity import Description, describe
-from bathymetry.store.chunks import Chunk, assembled, config_hash, missing, stored, verify
+from bathymetry.core.identity import Description
+from bathymetry.execution.jobs import Job, joint_description
+from bathymetry.store.chunks import (
+    Chunk,
+    assembled,
+    chunk_path,
+    config_hash,
+    failures,
+    missing,
+    read_chunk,
+    stored,
+    verify,
+)
 from bathymetry.store.storage import Place
-from bathymetry.studies import JointMeasurement
+from bathymetry.studies import JointMeasurement, Study
 from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.training import TrainingConfig
+
+Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
+_CHUNK_MEMBERS = 10  # at most
+_CHUNK_SECONDS = 60.0  # about, of the longest chunk with several members, so that no process idles long at the end
 
 
 @dataclass(frozen=True)
@@ -21,9 +37,9 @@ class Task:
     config_hash: str  # by which its chunks are known
     description: Description
     members: range
-    chunks: dict[range, Chunk]  # read and verified; several tasks of one name share them
-    missing: tuple[range, ...]
-    with_parameters: bool  # which only joint measurements need
+    chunks: dict[range, Chunk]  # read and verified, without parameters; several tasks of one name share them
+    planned_chunks: tuple[range, ...]  # how its members are cut, whatever is stored
+    missing: tuple[range, ...]  # parts of these
 
     @property
     def config(self) -> TrainingConfig:
@@ -31,8 +47,8 @@ class Task:
         return self.planned.config
 
     def add(self, chunk: Chunk) -> None:
-        """Add a chunk that was trained or measured."""
-        self.chunks[chunk.members] = chunk if self.with_parameters else replace(chunk, snapshots={})
+        """Add a chunk that was read."""
+        self.chunks[chunk.members] = replace(chunk, snapshots={})
 
     def chunk(self, out: Place) -> Chunk:
         """All members in one chunk."""
@@ -89,7 +105,60 @@ class Work:
     @property
     def bytes(self) -> int:
         """About how much memory the largest chunk and its data take."""
-        return max((_bytes(task.config, len(task.members)) for task in self.ensembles), default=0)
+        sizes = ((task.config, len(chunk)) for task in self.ensembles for chunk in task.planned_chunks)
+        return max((_bytes(config, members) for config, members in sizes), default=0)
+
+    def jobs(self, study: Study, shard: Shard | None = None, failed_in: Place | None = None) -> list[Job]:
+        """What is to be done, for one fixed share of the chunks, or only where members failed before."""
+        settings = study.model_dump_json()
+
+        def job(task: Task, kind: Literal["train", "measure"], members: range, **estimates: Any) -> Job:
+            names = (study.location, settings, kind, task.index, task.config_hash, members.start, members.stop)
+            return Job(*names, label=_label(task, members), **estimates)
+
+        chosen = [
+            (task, gap)
+            for task, planned in self._share(shard)
+            for gap in task.missing
+            if planned.start <= gap.start < planned.stop
+            and (failed_in is None or any(set(gap) & set(one) for one in failures(failed_in, task.config_hash)))
+        ]
+        jobs = [
+            job(task, "train", members, seconds=_chunk_seconds(task, members), bytes=_bytes(task.config, len(members)))
+            for task, members in chosen
+        ]
+        left_out = {task.config_hash for task, _ in self.todo} - {one.config for one in jobs}
+        memory = self.bytes
+        for task in self.joints:
+            assert isinstance(task.planned, JointMeasurement)
+            needed = {self._names[id(one)] for one in task.planned.of}
+            if task.missing and not needed & left_out:
+                after = tuple(one.id for one in jobs if one.config in needed)
+                seconds = len(task.members) * _seconds(task.planned)
+                jobs.append(job(task, "measure", task.members, seconds=seconds, bytes=memory, after=after))
+        return jobs
+
+    def _share(self, shard: Shard | None) -> list[tuple[Task, range]]:
+        """The planned chunks of a share: every nth in the order of their length, so that shares take equally long."""
+        planned = [(task, members) for task in self.ensembles for members in task.planned_chunks]
+        if shard is None:
+            return planned
+        ordered = sorted(planned, key=lambda one: (-_chunk_seconds(*one), one[0].config_hash, one[1].start))
+        return ordered[shard[0] - 1 :: shard[1]]
+
+    @property
+    def _names(self) -> dict[int, str]:
+        return {id(task.planned): task.config_hash for task in self.ensembles}
+
+    def refresh(self, out: Place) -> bool:
+        """Read the chunks that were stored since; return whether nothing is missing."""
+        for task in (*self.ensembles, *self.joints):
+            for members in stored(out, task.config_hash) if task.missing else ():
+                if members not in task.chunks:
+                    task.add(read_chunk(chunk_path(out, task.config_hash, members)).select(members))
+        return not any(missing(list(task.chunks), gap) for task in self.ensembles for gap in task.missing) and all(
+            task.members in task.chunks for task in self.joints
+        )
 
 
 def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
@@ -100,7 +169,6 @@ def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
     """
     descriptions = {id(one): one.config.description() for one in plan.ensembles}
     names = {key: config_hash(one) for key, one in descriptions.items()}
-    with_parameters = {names[id(one)] for joint in plan.joints for one in joint.of}
     found: dict[str, tuple[dict[range, Chunk], list[range]]] = {}
     damaged: list[str] = []
 
@@ -113,30 +181,50 @@ def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
                 damaged.extend(sentences)
             found[name] = {}, list(verified) if read else stored(out, name)
         chunks, have = found[name]
-        lacking = missing(have, members) if isinstance(planned, PlannedEnsemble) else [members] * (members not in have)
+        if isinstance(planned, PlannedEnsemble):
+            cut = _planned_chunks(planned.config, members)
+            lacking = [gap for one in cut for gap in missing(have, one)]
+        else:
+            cut, lacking = [members], [members] * (members not in have)
         have.extend(lacking)  # two ensembles of one config are trained once
-        made = Task(planned, index, name, description, members, chunks, tuple(lacking), name in with_parameters)
+        made = Task(planned, index, name, description, members, chunks, tuple(cut), tuple(lacking))
         for chunk in verified.values():
             made.add(chunk)
         return made
 
-    def joint_task(joint: JointMeasurement, index: int) -> Task:
-        of = [{"config": names[id(one)], "members": describe(one.members)} for one in joint.of]
-        description = describe({"joint measurement": joint.function, "of": of})
-        return task(joint, index, description, joint.of[0].members)
-
     ensembles = [task(one, index, descriptions[id(one)], one.members) for index, one in enumerate(plan.ensembles)]
-    joints = [joint_task(one, index) for index, one in enumerate(plan.joints)]
+    joints = [
+        task(one, index, joint_description(one, names), one.of[0].members) for index, one in enumerate(plan.joints)
+    ]
     return Work(tuple(ensembles), tuple(joints), tuple(damaged))
+
+
+def _planned_chunks(config: TrainingConfig, members: range) -> list[range]:
+    """Cut members into chunks, smaller ones for large networks: by the config alone, never by the machine."""
+    each = _training_seconds(config, 10) / 10
+    size = max(1, min(_CHUNK_MEMBERS, int(_CHUNK_SECONDS / each)))
+    return [range(start, min(start + size, members.stop)) for start in range(members.start, members.stop, size)]
+
+
+def _label(task: Task, members: range) -> str:
+    numbers = f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
+    return ", ".join(map(str, task.planned.coordinates.values())) or numbers
+
+
+def _chunk_seconds(task: Task, members: range) -> float:
+    """About how long training and measuring a chunk take."""
+    return training_seconds(task, members) + len(members) * _measuring_seconds(task.config)
 
 
 def training_seconds(task: Task, members: Sequence[int]) -> float:
     """About how long some members of an ensemble train, right within a factor of two."""
-    config = task.config
+    return _training_seconds(task.config, len(members))
+
+
+def _training_seconds(config: TrainingConfig, count: int) -> float:
     examples = len(config.train_examples)
     batch = config.batch_size or examples
     tensors, entries, units = _sizes(config)
-    count = len(members)
 
     def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
         return count * rows * (entries * 2 / 200e9 + units * 4 / 10e9)

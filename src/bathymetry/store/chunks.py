@@ -27,6 +27,8 @@ _FOLDER = "units"  # as the first version called chunks, which are still found t
 _RECORD, _SNAPSHOT = "record", "snapshot"
 _FORMAT = 2  # how a chunk's file is laid out; in 1, losses of each set were variables of their own
 _NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
+_FAILED = ".failed.json"
+_FAILED_NAME = re.compile(r"(\d+)-(\d+)\.failed\.json")
 
 
 @readable
@@ -159,6 +161,7 @@ def save(out: Place, config: str, description: Description, chunk: Chunk) -> Pla
         "provenance": dict(chunk.provenance),
     }
     storage.write(path, _seal(arrays, words))
+    storage.delete(path.with_name(path.stem + _FAILED))
     return path
 
 
@@ -183,6 +186,30 @@ def read_chunk(path: Place) -> Chunk:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         remedy = "use the version of Bathymetry that wrote it, or another folder"
         raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
+
+
+def path_of_id(out: Place, identity: str) -> Place:
+    """Where the chunk of a job is stored, whose id is its config's hash and its members."""
+    return out / _FOLDER / f"{identity}.safetensors"
+
+
+def failures(out: Place, config: str) -> dict[range, str]:
+    """The ranges of members that failed, with the error of each."""
+    found = {}
+    for name in storage.names(out / _FOLDER / config):
+        if one := _FAILED_NAME.fullmatch(name):
+            path = out / _FOLDER / config / name
+            try:
+                found[range(int(one[1]), int(one[2]) + 1)] = str(json.loads(storage.read(path))["error"])
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise DamagedError(f"{path} is damaged: it can't be read as what it should be.") from error
+    return found
+
+
+def save_failure(out: Place, identity: str, error: str, traceback: str) -> None:
+    """Keep why members could not be trained; storing them removes it."""
+    words = {"error": error, "traceback": traceback, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+    storage.write(out / _FOLDER / f"{identity}{_FAILED}", json.dumps(words, indent=1).encode())
 
 
 def checkpoint_path(chunk: Place) -> Place:

@@ -1,0 +1,205 @@
+"""Jobs: what is trained or measured in one go, in words that travel to any process, and how one is done.
+
+A job names its study by the location of its class and its settings, never by code or data: who does it plans again,
+refuses a plan that differs, and stores what it makes under the hash of its config. So a job that is done twice is
+stored once, and what a worker returns is a receipt.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any, Literal
+
+import torch
+
+from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
+from bathymetry.core.identity import Description, describe
+from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
+from bathymetry.store import chunks, storage
+from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
+from bathymetry.store.folder import provenance
+from bathymetry.store.storage import Place
+from bathymetry.studies import JointMeasurement, Study, find
+from bathymetry.training import Trained, TrainingConfig, train
+from bathymetry.training.checkpoint import Checkpoint
+
+CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
+Say = Callable[[str], None]  # receives a sentence that a reader should know
+
+
+@dataclass(frozen=True)
+class Job:
+    """A chunk to train, or a measurement over several ensembles to make."""
+
+    study: str  # where its class is found
+    settings: str  # as JSON
+    kind: Literal["train", "measure"]
+    index: int  # of the ensemble or joint measurement in the plan
+    config: str  # the hash of its config there
+    start: int  # its members are start to stop - 1
+    stop: int
+    label: str
+    seconds: float  # about how long it takes with one thread
+    bytes: int  # about how much memory its process takes
+    after: tuple[str, ...] = ()  # ids of jobs that must be done before
+
+    @property
+    def members(self) -> range:
+        """The members that it trains or measures."""
+        return range(self.start, self.stop)
+
+    @property
+    def id(self) -> str:
+        """Names it among the jobs of a run."""
+        return f"{self.config}/{self.start}-{self.stop - 1}"
+
+    def halves(self) -> "list[Job]":
+        """Two jobs for the first and the second half of the members; none if there is only one."""
+        middle = (self.start + self.stop) // 2
+        if self.kind != "train" or middle == self.start:
+            return []
+        cuts = ((self.start, middle), (middle, self.stop))
+        return [replace(self, start=start, stop=stop, seconds=self.seconds / 2) for start, stop in cuts]
+
+    def to_json(self) -> str:
+        """Write it in words."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        """Read what `to_json` wrote."""
+        words = json.loads(text)
+        return Job(**{**words, "after": tuple(words["after"])})
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a job when it has ended."""
+
+    id: str
+    status: Literal["done", "failed"]
+    seconds: float
+    label: str = ""
+    error: str = ""  # a sentence
+    traceback: str = ""
+
+
+def versions() -> dict[str, str]:
+    """The versions that have to agree between processes."""
+    return {name: version(name) for name in ("bathymetry", "torch")}
+
+
+def check_versions(theirs: Mapping[str, str]) -> None:
+    """Refuse to work for a process with other versions."""
+    for name, own in versions().items():
+        if theirs.get(name) != own:
+            remedy = f"this worker has {own}; install the same version on every machine"
+            raise InputError(f"{name} of the run", theirs.get(name, "unknown"), remedy)
+
+
+def run_job(
+    job: Job,
+    out: Place,
+    study: Study | None = None,
+    progress: Callable[[float], None] | None = None,
+    say: Say = lambda _: None,
+) -> Receipt:
+    """Do a job with one thread, unless what it makes is stored already; errors are the caller's."""
+    begun = time.perf_counter()
+    if not storage.exists(chunk_path(out, job.config, job.members)):
+        study = found(job.study, job.settings) if study is None else study
+        with one_thread():
+            if job.kind == "train":
+                train_chunk(study, job.index, job.config, job.members, out, progress, say)
+            else:
+                _measure(study, job, out)
+        return_free_memory()
+    return Receipt(job.id, "done", time.perf_counter() - begun)
+
+
+@cache
+def found(location: str, settings: str) -> Study:
+    """The study of a job, with its plan and its data, read once in a process."""
+    return find(location).model_validate_json(settings)
+
+
+def train_chunk(
+    study: Study,
+    index: int,
+    planned_hash: str,
+    members: range,
+    out: Place,
+    progress: Callable[[float], None] | None = None,
+    say: Say = lambda _: None,
+) -> Chunk:
+    """Train members of one ensemble of a study's plan, whose config has this hash there, and store them."""
+    config = study.planned.ensembles[index].config
+    description = config.description()
+    _check_planned(study, f"Ensemble {index}", description, planned_hash)
+    with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
+        begun = time.perf_counter()
+        left = checkpoint_path(chunk_path(out, planned_hash, members))
+        trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
+        machine = {**provenance(study.device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
+        snapshots = {
+            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+            for epoch, parameters in trained.snapshots.items()
+        }
+        chunk = Chunk(members, trained.record, snapshots, machine)
+        chunks.save(out, planned_hash, description, chunk)
+        storage.delete(left)
+    return chunk
+
+
+def joint_description(joint: JointMeasurement, configs: Mapping[int, str]) -> Description:
+    """Describe a measurement over ensembles, whose configs' hashes are known by their identity."""
+    of = [{"config": configs[id(one)], "members": describe(one.members)} for one in joint.of]
+    return describe({"joint measurement": joint.function, "of": of})
+
+
+def _measure(study: Study, job: Job, out: Place) -> None:
+    """Make a measurement over several ensembles and store its record, as a chunk without parameters."""
+    begun = time.perf_counter()
+    joint = study.planned.joints[job.index]
+    configs = {id(one): config_hash(one.config.description()) for one in joint.of}
+    description = joint_description(joint, configs)
+    _check_planned(study, f"Measurement {job.index}", description, job.config)
+    of = [chunks.load(out, configs[id(one)], one.members) for one in joint.of]
+    record = joint.function(of)
+    machine = {**provenance(study.device), "seconds": time.perf_counter() - begun}
+    chunks.save(out, job.config, description, Chunk(job.members, record, {}, machine))
+
+
+def _check_planned(study: Study, what: str, description: Description, planned_hash: str) -> None:
+    if config_hash(description) != planned_hash:
+        cause = (
+            "code or data differ, or a function changes a global value that it reads: keep such a value in the function"
+        )
+        raise StorageError(f"{what} of {study.name} has another config than planned ({cause}).")
+
+
+def _trained(config: TrainingConfig, members: range, out: Place, left: Place, say: Say, **options: Any) -> Trained:
+    """Train from the checkpoint that is left; one that can't be used is quarantined, and training starts again."""
+
+    def keep(checkpoint: Checkpoint) -> None:
+        arrays = {name: one.numpy() for name, one in checkpoint.tensors.items()}
+        chunks.write_checkpoint(left, arrays, checkpoint.state)
+
+    begin = partial(train, config, members=members, checkpoint=keep, checkpoint_every=CHECKPOINT_EVERY, **options)
+    try:
+        read = chunks.read_checkpoint(left)
+        if read is None:
+            return begin()
+        arrays, state = read
+        return begin(resume=Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state))
+    except DamagedError as error:
+        sentence = str(error)
+    except InputError as error:
+        if error.field != "resume":
+            raise
+        sentence = f"Training can't continue from {left}: it is {abridged(str(error.value))}."
+    say(f"{sentence} It was moved to {chunks.quarantine(out, left)} and the training starts again.")
+    return begin()
