@@ -15,6 +15,8 @@ from .data import load as load
 from .execution.load_study import load_study as load_study
 from .execution.study_run import StudyRun as StudyRun
 from .execution.study_run import run_study as run_study
+from .execution.sweep_run import objective as objective
+from .execution.sweep_run import sweep as sweep
 from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget

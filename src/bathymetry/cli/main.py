@@ -17,6 +17,7 @@ _COMMANDS = {
     "list": "the studies with their questions",
     "show": "a study's settings, its claims and how each is decided, its figures",
     "run": "run one study, several or all of them, and write the page",
+    "sweep": "train an ensemble at every point of a specification's axes, and write the page",
     "report": "write the page again from what is stored",
     "export": "write stored results as plain tables",
     "data": "the data sets that are present, and downloading others",
@@ -89,6 +90,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.run import run
 
         run(rest)
+    elif name == "sweep":
+        from bathymetry.cli.sweep import sweep
+
+        sweep(rest)
     else:
         from bathymetry.cli import commands
 

@@ -17,6 +17,7 @@ from bathymetry.store.results import RESULT, read_results
 from bathymetry.store.storage import Place, exists, names, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.sweeps.sweep import Sweep
 
 
 def load_study(folder: str | Place, study: str | Path | type[Study] | None = None) -> StudyRun:
@@ -44,6 +45,9 @@ def load_study(folder: str | Place, study: str | Path | type[Study] | None = Non
         raise InputError("folder", folder, f"it holds no {RESULT}; expected the folder of one study, OUT/STUDY")
     results = read_results(folder / RESULT)
     name = str(results.attrs.get("study"))
+    if is_sweep(results.attrs):
+        settings, results.attrs = understood(Sweep, results.attrs)
+        return StudyRun(settings, results, folder.parent)
     if study is None and name not in SHIPPED:
         remedy = "it does not come with Bathymetry and stored results run no code; name its file: study=FILE"
         raise InputError("study", name, remedy)
@@ -52,6 +56,11 @@ def load_study(folder: str | Place, study: str | Path | type[Study] | None = Non
         raise InputError("study", kind.name, f"the results in {folder} are those of {name}")
     settings, results.attrs = understood(kind, results.attrs)
     return StudyRun(settings, results, folder.parent)
+
+
+def is_sweep(attributes: Mapping[Any, Any]) -> bool:
+    """Whether stored results are those of a sweep, whose specification they hold."""
+    return attributes.get("found_as") == Sweep.location
 
 
 def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Place) -> StudyRun:
@@ -72,12 +81,13 @@ def understood(study: type[Study], attributes: Mapping[Any, Any]) -> tuple[Study
     given = _mapping(stored.get("settings"))
     fields = study.model_fields
     try:
-        settings = study(**{name: given[name] for name in fields if name in given})
+        own = {name: given[name] for name in fields if name in given}
+        settings = study.stored(**own) if issubclass(study, Sweep) else study(**own)
     except InputError as error:
         what = str(error).rstrip(".")
         remedy = "use the version that stored them, or run the study again"
         raise StorageError(
-            f"The stored settings of {study.name} are none that this version knows ({what}): {remedy}."
+            f"The stored settings of {attributes.get('study')} are none that this version knows ({what}): {remedy}."
         ) from error
     notes = [str(one) for one in stored["notes"]] if isinstance(stored.get("notes"), list) else []
     unknown = [str(name) for name in given if name not in fields]
@@ -90,7 +100,7 @@ def understood(study: type[Study], attributes: Mapping[Any, Any]) -> tuple[Study
     if without:
         notes.append(f"These results were stored without their {joined(without)}.")
     return settings, stored | {
-        "study": study.name,
+        "study": settings.name,
         "settings": settings.model_dump(mode="json"),
         "notes": notes,
         "data": {str(name): str(origin) for name, origin in _mapping(stored.get("data")).items()},

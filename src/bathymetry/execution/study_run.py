@@ -1,6 +1,6 @@
 """Running studies: their plans compared with what is stored, the missing chunks trained, the results put together."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +32,7 @@ from bathymetry.store.results import RESULT, keep_earlier_result, write_results
 from bathymetry.store.storage import Place, is_shared, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, PlannedEnsemble
+from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
@@ -58,7 +59,8 @@ class StudyRun:
     @property
     def found_as(self) -> str:
         """The name or file under which the study is found again."""
-        return self.study.location if self.study.location.endswith(".py") else self.study.name
+        location = self.study.location
+        return location if location.endswith(".py") or isinstance(self.study, Sweep) else self.study.name
 
     @cached_property
     def claims(self) -> Judgements:
@@ -184,10 +186,12 @@ def run_studies(
     max_memory: int | None = None,
     shard: Shard | None = None,
     only_failed: bool = False,
+    where: Callable[[PlannedEnsemble], bool] | None = None,
 ) -> list[StudyRun]:
     """Run several studies, the chunks of all of them side by side.
 
-    With a shard, or where only what failed is tried again, studies of which chunks are missing then are left out.
+    With a shard, or where only what failed is tried again, studies of which chunks are missing then are left out, but
+    for sweeps, whose results need not be complete. `where` says which ensembles to train now.
     """
     workers, memory = whole_number("workers", workers, 1, 10_000), _memory(max_memory)
     if workers > 1 and not is_shared(out):
@@ -195,7 +199,7 @@ def run_studies(
     for one in studies:
         check_device(one)
     with output_folder(out) as folder:
-        works = [_compared(one, folder, progress) for one in studies]
+        works = [_compared(one, folder, progress).only(where) for one in studies]
         failed_in = folder if only_failed else None
         jobs = [work.jobs(one, shard, failed_in) for one, work in zip(studies, works, strict=True)]
         schedule = Schedule(job for some in jobs for job in some)
@@ -208,7 +212,7 @@ def run_studies(
             for place in sorted(left):
                 if not schedule.unfinished(job.id for job in jobs[place]):
                     left.remove(place)
-                    if works[place].refresh(folder):
+                    if works[place].refresh(folder) or isinstance(studies[place], Sweep):
                         runs[place] = put_together(studies[place], works[place], folder, progress.say)
 
         finish()
@@ -299,15 +303,21 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
     ranges: dict[str, list[list[int]]] = {}  # by the hash of their config, which several ensembles may share
     for task in (*work.ensembles, *work.joints):
         planned = task.planned
-        if isinstance(planned, PlannedEnsemble):
-            chunk = task.chunk(out)
-            ranges.setdefault(task.config_hash, []).append([task.members.start, task.members.stop])
+        if isinstance(study, Sweep):  # whose chunks may be many, and some missing
+            ranges[task.config_hash] = [[one.start, one.stop] for one in task.chunks]
+            spent = sum(one.provenance.get("seconds", 0.0) for one in task.chunks.values())
         else:
-            chunk = task.chunks[task.members]
-        records.append((planned, chunk.record))
-        seconds[planned.group] = seconds.get(planned.group, 0.0) + chunk.provenance.get("seconds", 0.0)
+            is_joint = not isinstance(planned, PlannedEnsemble)
+            chunk = task.chunks[task.members] if is_joint else task.chunk(out)
+            if not is_joint:
+                ranges.setdefault(task.config_hash, []).append([task.members.start, task.members.stop])
+            records.append((planned, chunk.record))
+            spent = chunk.provenance.get("seconds", 0.0)
+        seconds[planned.group] = seconds.get(planned.group, 0.0) + spent
     with one_thread():
-        results = xr.DataTree.from_dict(study.described(study.derive(assemble(records))))
+        is_sweep = isinstance(study, Sweep)
+        groups = {MAIN: study.gathered(work.found(out))} if is_sweep else study.derive(assemble(records))
+        results = xr.DataTree.from_dict(study.described(groups))
     run = StudyRun(study, results, out)
     results.attrs = {
         "study": study.name,

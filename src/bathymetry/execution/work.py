@@ -1,10 +1,12 @@
 """What a plan still needs: for each ensemble and joint measurement the chunks that are stored, and those missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
+from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import Description
 from bathymetry.execution.jobs import Job, joint_description
 from bathymetry.store.chunks import (
@@ -21,6 +23,7 @@ from bathymetry.store.chunks import (
 from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement, Study
 from bathymetry.studies.base import Plan, PlannedEnsemble
+from bathymetry.sweeps.results import Found
 from bathymetry.training import TrainingConfig
 
 Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
@@ -62,6 +65,27 @@ class Work:
     ensembles: tuple[Task, ...]
     joints: tuple[Task, ...]
     damaged: tuple[str, ...] = ()  # a sentence for each damaged file
+
+    def only(self, where: Callable[[PlannedEnsemble], bool] | None) -> "Work":
+        """The same with nothing to train of ensembles that are not wanted now."""
+        if where is None:
+            return self
+        wanted = [where(one.planned) if isinstance(one.planned, PlannedEnsemble) else True for one in self.ensembles]
+        ensembles = [
+            one if is_wanted else replace(one, missing=())
+            for one, is_wanted in zip(self.ensembles, wanted, strict=True)
+        ]
+        return replace(self, ensembles=tuple(ensembles))
+
+    def found(self, out: Place) -> list[Found]:
+        """What is stored of each ensemble of a sweep, in the order of its plan."""
+        found = []
+        for task in self.ensembles:
+            assert isinstance(task.planned, PlannedEnsemble)
+            records = {members: chunk.record for members, chunk in task.chunks.items()}
+            failed = failures(out, task.config_hash) if missing(list(records), task.members) else ()
+            found.append(Found(task.planned, records, tuple(failed)))
+        return found
 
     @property
     def todo(self) -> list[tuple[Task, range]]:
@@ -161,11 +185,11 @@ class Work:
         )
 
 
-def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
+def compare(out: Place, plan: Plan, *, read: bool = False, repair: bool = True) -> Work:
     """Compare a plan with what is stored in an output folder or at an address, which need not exist.
 
-    With `read`, every chunk is read and verified, once, and damaged ones are quarantined; else nothing changes and what
-    is stored is trusted.
+    With `read`, every chunk is read and verified, once, and damaged ones are quarantined, or with `repair` False taken
+    for missing; else nothing changes and what is stored is trusted.
     """
     descriptions = {id(one): one.config.description() for one in plan.ensembles}
     names = {key: config_hash(one) for key, one in descriptions.items()}
@@ -177,7 +201,7 @@ def compare(out: Place, plan: Plan, *, read: bool = False) -> Work:
         verified: dict[range, Chunk] = {}
         if name not in found:
             if read:
-                verified, sentences = verify(out, name)
+                verified, sentences = verify(out, name) if repair else (_whole(out, name), [])
                 damaged.extend(sentences)
             found[name] = {}, list(verified) if read else stored(out, name)
         chunks, have = found[name]
@@ -214,6 +238,15 @@ def _label(task: Task, members: range) -> str:
 def _chunk_seconds(task: Task, members: range) -> float:
     """About how long training and measuring a chunk take."""
     return training_seconds(task, members) + len(members) * _measuring_seconds(task.config)
+
+
+def _whole(out: Place, name: str) -> dict[range, Chunk]:
+    """Read the chunks of a config that can be read."""
+    chunks = {}
+    for members in stored(out, name):
+        with suppress(StorageError):  # damaged, or another process has just moved it
+            chunks[members] = read_chunk(chunk_path(out, name, members)).select(members)
+    return chunks
 
 
 def training_seconds(task: Task, members: Sequence[int]) -> float:

@@ -18,7 +18,7 @@ from bathymetry.charts import save
 from bathymetry.charts.figure import check_addresses
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
-from bathymetry.execution.load_study import rebuild_study, understood
+from bathymetry.execution.load_study import is_sweep, rebuild_study, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import page_json, sections
 from bathymetry.report.page import Report, page
@@ -31,6 +31,7 @@ from bathymetry.store.results import RESULT, OutdatedError, read_results
 from bathymetry.store.storage import Address, Place, label, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.sweeps.sweep import Sweep
 
 PAGE = "report.html"
 _FIGURE = re.compile(r"figure-.*\.(svg|png)")
@@ -172,7 +173,7 @@ def _one(folder: Place, named: Mapping[str, type[Study]]) -> _Shown:
             raise
         return _rebuilt(folder, named, before, error)
     name = str(results.attrs.get("study") or folder.name)
-    study = _known(name, named)
+    study = Sweep if is_sweep(results.attrs) else _known(name, named)
     if study is None:
         why = (
             f"This study, {name}, does not come with Bathymetry, so it is shown as an earlier page left it: texts, "

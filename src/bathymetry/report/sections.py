@@ -18,9 +18,13 @@ from bathymetry.execution.study_run import OUT, StudyRun
 from bathymetry.store.results import others
 from bathymetry.store.storage import label
 from bathymetry.studies import Study
+from bathymetry.studies.base import MAIN
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
+from bathymetry.sweeps.results import UNFINISHED
+from bathymetry.sweeps.sweep import Sweep
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
+_DIVERGED = 50  # members that are named
 _NAMED = 3  # settings that differ between two results, before the others are only counted
 
 
@@ -59,7 +63,18 @@ def section_of(run: StudyRun) -> StudySection:
     study = run.study
     words = {name: getattr(study, name) for name in ("name", "chapter", "question", "about", "reading")}
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
-    return StudySection(**words, settings=study.model_dump(), warnings=warnings)
+    settings = study.fields if isinstance(study, Sweep) else study.model_dump()
+    return StudySection(**words, settings=settings, warnings=(*unfinished(run), *warnings))
+
+
+def unfinished(run: StudyRun) -> list[str]:
+    """Say how many members of a sweep are pending or failed."""
+    status = run.results[MAIN].get("status") if isinstance(run.study, Sweep) else None
+    if status is None:
+        return []
+    counts = {one: int((status == one).sum()) for one in UNFINISHED}
+    words = [f"{count:,} {one}" for one, count in counts.items() if count]
+    return [f"Of {status.size:,} networks {joined(words)}; charts and claims are without them."] if words else []
 
 
 def differences(settings: Study, preset: str) -> dict[str, Any]:
@@ -74,7 +89,7 @@ def nearest_preset(settings: Study, preferred: Sequence[str] = PRESETS) -> tuple
 
 def common_first(runs: Sequence[StudyRun]) -> list[Preset]:
     """Order the presets by how many studies of a page were run with them."""
-    fitting = [one for run in runs for one in _exact(run.study)]
+    fitting = [one for run in runs if not isinstance(run.study, Sweep) for one in _exact(run.study)]
     return sorted(PRESETS, key=lambda one: -fitting.count(one))
 
 
@@ -84,6 +99,13 @@ def _exact(settings: Study) -> list[Preset]:
 
 def presets_in_words(runs: Sequence[StudyRun]) -> str:
     """Say which presets the studies of a page were run with, those with the same together, the most common first."""
+    sweeps = [f"Sweep {one.study.name}: {one.study.in_words()}." for one in runs if isinstance(one.study, Sweep)]
+    return " ".join([_presets_of([one for one in runs if not isinstance(one.study, Sweep)]), *sweeps]).strip()
+
+
+def _presets_of(runs: Sequence[StudyRun]) -> str:
+    if not runs:
+        return ""
     preferred = common_first(runs)
     groups: dict[str, list[str]] = {}
     for run in runs:
@@ -116,7 +138,7 @@ def reference_verdicts() -> Mapping[str, ReferenceVerdict]:
 def compared(run: StudyRun) -> str:
     """Say in what the reference run differs from this one; nothing if there is none, or no difference."""
     study = run.study
-    if not any(name.startswith(f"{study.name}.") for name in reference_verdicts()):
+    if isinstance(study, Sweep) or not any(name.startswith(f"{study.name}.") for name in reference_verdicts()):
         return ""
     usual = type(study).preset("full")
     fields = [name for name in differences(study, "full") if name not in (*_FREE, "data")]
@@ -142,7 +164,9 @@ def diverged(run: StudyRun) -> list[str]:
         if flags is None or not (flags := flags.fillna(False).astype(bool)).any():
             continue
         where = flags.to_series()
-        named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in where[where].index]
+        few = where[where].index[:_DIVERGED]
+        named = [" ".join(map(str, one if isinstance(one, tuple) else (one,))) for one in few]
+        named += ["…"] * (int(flags.sum()) > len(named))
         dims = joined([str(dim) for dim in flags.dims])
         sentences.append(
             f"{int(flags.sum())} of {flags.size} members diverged (by {dims}: {'; '.join(named)}). They "
@@ -214,6 +238,8 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
 
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     """Write the command that reproduces a run, as one line for a shell."""
+    if isinstance(run.study, Sweep):
+        return shlex.join(["bathymetry", "sweep", f"{run.study.name}.yaml", *_out(run)])
     preset, changes = _options(run, preferred)
     options = [
         word
@@ -225,6 +251,9 @@ def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
 
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
     """Write the Python that reproduces a run."""
+    if isinstance(run.study, Sweep):
+        fields = "".join(f"    {name}={_literal(value)},\n" for name, value in run.study.fields.items())
+        return f"import bathymetry as bm\n\nrun = bm.sweep(\n{fields})\nrun.dataset   # every number over the axes"
     preset, changes = _options(run, preferred)
     options = "".join(f", {name}={_literal(value)}" for name, value in changes.items())
     return (
@@ -234,6 +263,10 @@ def code(run: StudyRun, preferred: Sequence[str]) -> str:
         "run.claims    # the verdicts\n"
         "run.figures   # the charts"
     )
+
+
+def _out(run: StudyRun) -> list[str]:
+    return [] if run.out.name == OUT.name else ["--out", run.out.name]
 
 
 def _literal(value: Any) -> str:

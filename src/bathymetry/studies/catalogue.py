@@ -110,8 +110,19 @@ def _found(location: str) -> "type[Study]":
 
 @cache
 def _from_file(path: Path) -> "type[Study]":
+    module = module_of_file("study", path)
+    own = [one for one in vars(module).values() if _is_study(one) and one.__module__ == module.__name__]
+    if len(own) != 1:
+        raise InputError("study", path, f"expected one subclass of bathymetry.Study, found {len(own)}")
+    own[0].location = str(path.resolve())
+    return own[0]  # type: ignore[no-any-return]
+
+
+@cache
+def module_of_file(field: str, path: Path) -> ModuleType:
+    """Run a user's file as a module of its own."""
     if not os.path.isfile(path):
-        raise InputError("study", path, "it is no file" if os.path.exists(path) else "there is no such file")
+        raise InputError(field, path, "it is no file" if os.path.exists(path) else "there is no such file")
     path = path.resolve()
     # A name of its own, so that neither another file of that name nor a package is taken for it. Its head is the same
     # wherever the file lies, because chunks are known by the names of what made them.
@@ -128,16 +139,12 @@ def _from_file(path: Path) -> "type[Study]":
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         remedy = f"the file can't be run ({type(error).__name__}: {first_line(error)})"
-        raise InputError("study", path, remedy) from error
-    _check_neighbours(path, module)
-    own = [one for one in vars(module).values() if _is_study(one) and one.__module__ == name]
-    if len(own) != 1:
-        raise InputError("study", path, f"expected one subclass of bathymetry.Study, found {len(own)}")
-    own[0].location = str(path)
-    return own[0]  # type: ignore[no-any-return]
+        raise InputError(field, path, remedy) from error
+    _check_neighbours(field, path, module)
+    return module
 
 
-def _check_neighbours(path: Path, module: ModuleType) -> None:
+def _check_neighbours(field: str, path: Path, module: ModuleType) -> None:
     """Refuse a study that imports a module next to it, where another of that name was imported before."""
     for name in imported_texts(module):
         imported = getattr(sys.modules.get(name), "__file__", None)
@@ -145,7 +152,7 @@ def _check_neighbours(path: Path, module: ModuleType) -> None:
         expected = next((one for one in neighbours if one.is_file()), None)
         if imported and expected and not os.path.samefile(imported, expected):
             remedy = f"another module {name} was imported before ({imported}); run this study in a process of its own"
-            raise InputError("study", path, remedy)
+            raise InputError(field, path, remedy)
 
 
 def _is_study(found: object) -> bool:

@@ -80,6 +80,10 @@ def shown(value: Any) -> str:
         return ", ".join("-".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
     if value is None:
         return "all"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{field_name(str(name))}: {shown(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join("(" * isinstance(one, Mapping) + shown(one) + ")" * isinstance(one, Mapping) for one in value)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,0 +1,258 @@
+"""Claims over the axes of a sweep: how a specification states them, and the evidence that each one takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bathymetry.claims import rules
+from bathymetry.claims.judging import Claim
+from bathymetry.core.errors import InputError, did_you_mean, is_real
+from bathymetry.core.showing import label
+from bathymetry.stats import Part
+from bathymetry.stats.verdict import not_run
+from bathymetry.sweeps.axes import Axis, Range, coordinate
+from bathymetry.sweeps.measures import title_of
+from bathymetry.sweeps.results import UNFINISHED
+
+_FIELDS: Mapping[str, Sequence[str]] = {  # of each rule, but for rule, text and variable
+    "majority": ("above", "below"),
+    "stochastic_order": ("along", "first", "second", "direction"),
+    "best_of": ("along", "candidates", "others", "direction"),
+    "mean_sign": ("over", "direction"),
+    "mean_in_interval": ("low", "high"),
+    "correlation": ("with", "direction"),
+    "exists": ("above", "below", "decides"),
+}
+_ALWAYS = ("rule", "text", "variable")
+_SCALES: Mapping[str, Callable[[xr.DataArray], xr.DataArray]] = {"log": np.log}
+_MOST_CLAIMS = 100
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A claim of a specification, with what makes its evidence from the results."""
+
+    claim: Claim
+    evidence: Callable[[xr.Dataset], Any]
+
+
+def read_claims(claims: object, axes: Sequence[Axis], measure: Sequence[str], *, is_grid: bool) -> tuple[Stated, ...]:
+    """Read the claims of a specification."""
+    if not isinstance(claims, tuple | list) or len(claims) > _MOST_CLAIMS:
+        raise InputError("claims", claims, f"expected a list of at most {_MOST_CLAIMS}, each with its rule")
+    return tuple(_Reader(place, one, axes, measure, is_grid).stated() for place, one in enumerate(claims))
+
+
+class _Reader:
+    """Reads one claim; every complaint names it."""
+
+    def __init__(self, place: int, given: object, axes: Sequence[Axis], measure: Sequence[str], is_grid: bool) -> None:
+        self._where = f"claims[{place + 1}]"
+        if not isinstance(given, Mapping):
+            raise InputError(self._where, given, "expected fields such as {rule: mean_sign, variable: test loss, …}")
+        self._given, self._axes, self._measure, self._is_grid = given, axes, measure, is_grid
+        self._letter = ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
+
+    @property
+    def _dims(self) -> list[str]:
+        """The dimensions of the results that tell points apart."""
+        return [one.name for one in self._axes] if self._is_grid else ["point"]
+
+    def stated(self) -> Stated:
+        """The claim and its evidence."""
+        rule = self._one_of("rule", _FIELDS)
+        known = (*_ALWAYS, *_FIELDS[rule])
+        for name, value in self._given.items():
+            if name not in known:
+                remedy = f"{rule} takes no such field; {did_you_mean(name, known)}expected {', '.join(known)}"
+                raise InputError(f"{self._where}.{name}", value, remedy)
+        text = self._text("text")
+        made, evidence = getattr(self, f"_{rule}")()
+        return Stated(Claim(self._letter, text, made, "main", False), lambda results: _tested(made, evidence, results))
+
+    def _get(self, name: str) -> Any:
+        if self._given.get(name) is None:
+            raise InputError(f"{self._where}.{name}", None, "this rule needs it")
+        return self._given[name]
+
+    def _text(self, name: str) -> str:
+        value = self._get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{self._where}.{name}", value, "expected text")
+        return value
+
+    def _one_of(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+        value = self._get(name)
+        if value not in tuple(known):
+            raise InputError(f"{self._where}.{name}", value, f"{did_you_mean(value, known)}expected {', '.join(known)}")
+        return str(value)
+
+    def _number(self, name: str) -> float:
+        value = self._get(name)
+        if not is_real(value):
+            raise InputError(f"{self._where}.{name}", value, "expected a number")
+        return float(value)
+
+    def _variable(self, field: str = "variable") -> tuple[str, Callable[[xr.Dataset], xr.DataArray]]:
+        """Read "log test loss": a scale, a set of examples and a quantity; or the name of a probe."""
+        words = self._text(field).split()
+        scale = words.pop(0) if len(words) > 1 and words[0] in _SCALES else ""
+        split = words.pop(0) if len(words) > 1 and words[0] in ("train", "test") else None
+        quantity = "_".join(words)
+        scores = ("loss", "accuracy")
+        if quantity not in (scores if split else self._measure):
+            names = [f"{split} {quantity}" for quantity in scores for split in ("train", "test")]
+            known = [*names, *self._measure]
+            remedy = f"{did_you_mean(self._given[field], known)}expected {', '.join(known)}, or log before one of them"
+            raise InputError(f"{self._where}.{field}", self._given[field], remedy)
+
+        def chosen(results: xr.Dataset) -> xr.DataArray:
+            if quantity not in results:
+                raise InputError(f"{self._where}.{field}", quantity, "it was not recorded")
+            values = results[quantity] if split is None else results[quantity].sel(split=split, drop=True)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                made = _SCALES[scale](values) if scale else values
+            return made.drop_vars([name for name in made.coords if name not in made.dims])
+
+        name = title_of(quantity)[0] if split is None else f"{split} {quantity}"
+        whole = f"{scale} {name}".strip()
+        return whole, lambda results: chosen(results).assign_attrs(long_name=whole)
+
+    def _axis(self, field: str) -> Axis:
+        value = self._get(field)
+        names = [one.name for one in self._axes]
+        if value not in names:
+            raise InputError(
+                f"{self._where}.{field}", value, f"{did_you_mean(value, names)}expected an axis: {', '.join(names)}"
+            )
+        return self._axes[names.index(value)]
+
+    def _along(self) -> Axis:
+        if not self._is_grid:
+            raise InputError(f"{self._where}.along", self._get("along"), "only a grid has it; expected sample: grid")
+        return self._axis("along")
+
+    def _value(self, field: str, axis: Axis, value: Any) -> Any:
+        known = [] if isinstance(axis.values, Range) else [coordinate(one) for one in axis.values]
+        found = coordinate(value)
+        matching = [one for one in known if one == found or str(one) == str(found)]
+        if known and not matching:
+            raise InputError(
+                f"{self._where}.{field}", value, f"expected a value of {axis.name}: {', '.join(map(str, known))}"
+            )
+        return matching[0] if matching else found
+
+    def _values(self, field: str, axis: Axis) -> list[Any]:
+        values = self._get(field)
+        if not isinstance(values, tuple | list) or not values:
+            raise InputError(f"{self._where}.{field}", values, "expected a list of values")
+        return [self._value(field, axis, one) for one in values]
+
+    def _threshold(self) -> tuple[str, Callable[[xr.DataArray], xr.DataArray]]:
+        above, below = (self._given.get(one) for one in ("above", "below"))
+        if (above is None) == (below is None):
+            raise InputError(f"{self._where}.above", above, "expected above or below, one of them")
+        side = "below" if above is None else "above"
+        level = self._number(side)
+        return f"{side} {level:g}", lambda values: values > level if side == "above" else values < level
+
+    def _majority(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        (name, variable), (words, met) = self._variable(), self._threshold()
+        return rules.majority(f"members whose {name} is {words}"), lambda results: met(variable(results))
+
+    def _stochastic_order(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        (name, variable), axis = self._variable(), self._along()
+        relation: Any = self._one_of("direction", ("below", "above"))
+        first, second = (self._value(one, axis, self._get(one)) for one in ("first", "second"))
+        named = f"{axis.name.replace('_', ' ')} {{}}"
+        rule = rules.stochastic_order(name, first, second, dim=axis.name, relation=relation, named=named)
+        return rule, variable
+
+    def _best_of(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        (name, variable), axis = self._variable(), self._along()
+        relation: Any = self._one_of("direction", ("below", "above"))
+        candidates, others = self._values("candidates", axis), self._values("others", axis)
+        named = f"{axis.name.replace('_', ' ')} {{}}"
+        rule = rules.best_of(name, candidates, others, dim=axis.name, relation=relation, named=named)
+        return rule, variable
+
+    def _mean_sign(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        name, variable = self._variable()
+        side: Any = self._one_of("direction", ("below", "above"))
+        words = self._text("over").split()
+        is_log = len(words) > 1 and words[0] == "log"
+        wanted = "_".join(words[is_log:])
+        axis = next((one for one in self._axes if one.name == wanted), None)
+        known = [one.name for one in self._axes]
+        if axis is None or not self._is_grid:
+            remedy = f"expected {', '.join(known)} of a grid, or log before it"
+            raise InputError(f"{self._where}.over", self._given["over"], remedy)
+        ends = (
+            [axis.values.low, axis.values.high] if isinstance(axis.values, Range) else [*map(coordinate, axis.values)]
+        )
+        if len(ends) < 2 or not all(map(is_real, ends)) or (is_log and min(ends) <= 0):  # type: ignore[operator]
+            remedy = f"expected an axis of at least two numbers{', all above 0' if is_log else ''}"
+            raise InputError(f"{self._where}.over", self._given["over"], remedy)
+        over = f"{'log ' * is_log}{axis.name.replace('_', ' ')}"
+        rule = rules.mean_sign(f"each member's slope of {name} on {over}", side)
+        return rule, lambda results: _slopes(variable(results), axis.name, over, is_log=is_log)
+
+    def _mean_in_interval(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        name, variable = self._variable()
+        return rules.mean_in_interval(name, self._number("low"), self._number("high")), variable
+
+    def _correlation(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        (first, one), (second, other) = self._variable(), self._variable("with")
+        side: Any = self._one_of("direction", ("below", "above"))
+        if first == second:
+            raise InputError(f"{self._where}.with", self._given["with"], "expected another variable")
+        rule = rules.correlation(f"the rank correlation of {first} and {second}", first, second, side)
+        cells: Any = dict.fromkeys(self._dims)
+        return rule.for_each(**cells), lambda results: xr.Dataset({first: one(results), second: other(results)})
+
+    def _exists(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+        (name, variable), (words, met) = self._variable(), self._threshold()
+        decides: Any = self._one_of("decides", ("supported", "contradicted"))
+        named = ", ".join(f"{one.replace('_', ' ')} {{{one}}}" for one in self._dims)
+        rule = rules.exists(
+            f"points at which the {name} is {words}",
+            decides,
+            condition=f"have a {name} {words}",
+            sign=f"has a {name} {words}",
+            cell="point",
+            named=named,
+        )
+
+        def evidence(results: xr.Dataset) -> xr.Dataset:
+            values = met(variable(results))
+            return xr.Dataset({"condition": values, "sign": values})
+
+        return rule, evidence
+
+
+def _tested(rule: rules.Rule, evidence: Callable[[xr.Dataset], Any], results: xr.Dataset) -> list[Part]:
+    """Decide the parts of a claim; one that needs members that are pending or failed is not tested."""
+    unfinished = results["status"].isin(UNFINISHED)
+    parts = []
+    for part in rule(evidence(results)):
+        lacking = unfinished
+        for axis, name in part.coordinates.items():
+            if axis in lacking.dims:
+                lacking = lacking.isel({axis: [label(value) == name for value in lacking[axis].values.tolist()]})
+        count = int(lacking.sum())
+        words = f"{count} of {lacking.size} members are pending or failed"
+        parts.append(not_run(words, dict(part.coordinates)) if count else part)
+    return parts
+
+
+def _slopes(values: xr.DataArray, dim: str, over: str, *, is_log: bool) -> xr.DataArray:
+    """Each member's slope of a straight line over an axis, at every combination of the others."""
+    x = values[dim].values.astype(float)
+    x = np.log(x) if is_log else x
+    centred = xr.DataArray(x - x.mean(), {dim: values[dim]}, dim)
+    slope = (values * centred).sum(dim, skipna=False) / float((centred**2).sum())
+    return slope.assign_attrs(long_name=f"mean slope of {values.attrs['long_name']} on {over}")

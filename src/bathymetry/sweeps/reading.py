@@ -1,0 +1,128 @@
+"""Reading a specification: a YAML file, or fields in Python. A file says what to compute and runs no code by itself.
+
+Paths in a file are meant from its folder, and stay inside it.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bathymetry.core.errors import InputError, did_you_mean, first_line
+from bathymetry.store.storage import read
+from bathymetry.sweeps.sections import FUNCTION_FILE
+from bathymetry.sweeps.specification import Specification
+from bathymetry.sweeps.sweep import Sweep
+
+_OUTSIDE = ("members", "seed", "device")  # fields of the sweep next to its specification
+_MOST_BYTES = 1_000_000
+_DATA_SUFFIX = ".npz"
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads 1e-3 as a number, and refuses what a specification has no use for."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise InputError("specification", f"*{self.peek_event().anchor}", "expected values written out, no aliases")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [one.value for one, _ in node.value if isinstance(one, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError("specification", key, "it stands there twice; name each field only once")
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_file(path: Path) -> Sweep:
+    """Read a specification from a YAML file."""
+    if not os.path.isfile(path):
+        raise InputError("spec", path, "it is no file" if os.path.exists(path) else "there is no such file")
+    content = read(path)
+    if len(content) > _MOST_BYTES:
+        raise InputError("spec", path, f"it has {len(content):,} bytes; expected at most {_MOST_BYTES:,}")
+    given = _parsed(path, content)
+    if not isinstance(given, Mapping):
+        remedy = "expected fields by name, such as axes: {learning_rate: [0.001, 0.01]}"
+        raise InputError("spec", path, f"it holds {'nothing' if given is None else type(given).__name__}; {remedy}")
+    fields: dict[str, Any] = {"name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "sweep", **given}
+    return sweep_of(_inside(fields, path.resolve().parent))
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    try:
+        return yaml.load(content, _Loader)
+    except InputError:
+        raise
+    except yaml.constructor.ConstructorError as error:
+        tag = re.search(r"tag '([^']*)'", str(error))
+        what = f"the tag {tag[1].replace('tag:yaml.org,2002:', '!!')}" if tag else first_line(error)
+        raise InputError("spec", path, f"it has {what}; expected plain texts, numbers and lists") from error
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError("spec", path, f"it is no YAML: {error.problem}{line}") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        raise InputError("spec", path, f"it is no YAML ({first_line(error)})") from error
+
+
+def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Complete paths from the folder of the specification, and refuse those that leave it."""
+    made = dict(fields)
+    for section, field in (("network", "family"), ("data", "name")):
+        own = made.get(section)
+        if isinstance(own, Mapping) and isinstance(own.get(field), str):
+            made[section] = {**own, field: _path(f"{section}.{field}", own[field], folder)}
+    axes = made.get("axes")
+    if isinstance(axes, Mapping):
+        paths = {"network.family": "family", "family": "family", "data.name": "name", "name": "name"}
+        made["axes"] = {
+            axis: [_path(f"axes.{axis}", one, folder) for one in values]
+            if axis in paths and isinstance(values, list)
+            else values
+            for axis, values in axes.items()
+        }
+    return made
+
+
+def _path(field: str, value: Any, folder: Path) -> Any:
+    """A path from a folder; names of families and data sets stay as they are."""
+    if not isinstance(value, str):
+        return value
+    is_function = FUNCTION_FILE.fullmatch(value) is not None
+    file, name = value.rsplit(":", 1) if is_function else (value, "")
+    is_path = (
+        is_function or value.lower().endswith(_DATA_SUFFIX) or "/" in value or os.sep in value or value[:1] in ".~"
+    )
+    if not is_path:
+        return value
+    whole = (folder / file).resolve() if "\0" not in file else None
+    if whole is None or not whole.is_relative_to(folder):
+        raise InputError(field, value, f"expected a path inside the folder of the specification, {folder}")
+    return f"{whole}:{name}" if is_function else str(whole)
+
+
+def sweep_of(given: object) -> Sweep:
+    """Make a sweep from the fields of its specification, with members, seed and device among them."""
+    if not isinstance(given, Mapping):
+        raise InputError("spec", given, "expected the path of a YAML file, or fields by name")
+    known = [*Specification.model_fields, *_OUTSIDE]
+    for name, value in given.items():
+        if name not in known:
+            remedy = f"there is no such field; {did_you_mean(name, known)}expected one of {', '.join(known)}"
+            raise InputError(str(name), value, remedy)
+    axes = given.get("axes")
+    if "seed" in given and isinstance(axes, Mapping) and "seed" in axes:
+        raise InputError("axes.seed", axes["seed"], "seed is also fixed; leave one of them out")
+    own = {name: given[name] for name in _OUTSIDE if name in given}
+    rest = {name: value for name, value in given.items() if name not in own}
+    return Sweep(**{"specification": rest, **own})

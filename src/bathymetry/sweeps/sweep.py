@@ -1,0 +1,134 @@
+"""A sweep is a study that plans one ensemble for each point of its specification's axes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from math import isclose
+from typing import Annotated, Any, ClassVar
+
+import xarray as xr
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from bathymetry.charts import Figure
+from bathymetry.claims.judging import Judgements, judge
+from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.showing import joined
+from bathymetry.studies.arrays import without_diverged
+from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
+from bathymetry.sweeps import figures
+from bathymetry.sweeps.axes import Point, coordinate, coordinates, points
+from bathymetry.sweeps.configs import Configs
+from bathymetry.sweeps.results import Found, gathered
+from bathymetry.sweeps.specification import Specification
+
+
+class Sweep(Study):
+    """What changes along the axes of a sweep?"""
+
+    chapter: ClassVar[str] = "Sweeps"
+
+    specification: Annotated[Specification, BeforeValidator(Specification.of)] = Field(description="what is swept")
+
+    _is_stored: bool = PrivateAttr(default=False)  # read from stored results, which must not lead to code
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.specification.name
+
+    @property
+    def question(self) -> str:  # type: ignore[override]
+        axes = " and ".join(one.name.replace("_", " ") for one in self.specification.axis_list)
+        return self.specification.question or f"What changes with {axes}?"
+
+    @property
+    def about(self) -> str:  # type: ignore[override]
+        return f"A sweep of {self.in_words()}."
+
+    def in_words(self) -> str:
+        """How many points and members there are."""
+        return f"{self.specification.in_words()}, with {self.members} members at each"
+
+    @classmethod
+    def stored(cls, **settings: Any) -> "Sweep":
+        """Make the sweep of stored results, whose specification runs no code."""
+        made = cls(**settings)
+        made._is_stored = True
+        return made
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What was given: the specification, and what stands next to it."""
+        own = {name: getattr(self, name) for name in sorted(self.model_fields_set - {"specification"})}
+        return {**self.specification.model_dump(), **own}
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """All points, in the order of the plan."""
+        spec = self.specification
+        return points(spec.axis_list, spec.way, self.seed, spec.sections)
+
+    @cached_property
+    def configs(self) -> Configs:
+        """What makes the config of a point."""
+        spec = self.specification
+        return Configs(spec.sections, self.seed, spec.measure, spec.record)
+
+    def plan(self) -> Planned:
+        """Plan an ensemble for each point."""
+        network = self.specification.network
+        if self._is_stored and not network.is_mlp:
+            remedy = "stored results run no code; name the specification: bathymetry sweep SPEC.yaml"
+            raise InputError("network.family", network.family, remedy)
+        for point in self.points:
+            yield PlannedEnsemble(point.coordinates, self.configs.at(point.values), range(self.members))
+
+    def chosen(self, where: Mapping[str, Any]) -> list[bool]:
+        """Which points have certain values on some axes."""
+        if not isinstance(where, Mapping):
+            raise InputError("where", where, "expected values by axis, such as learning_rate=0.1")
+        axes = {one.name: one.path for one in self.specification.axis_list}
+        kept = [True] * len(self.points)
+        for name, wanted in where.items():
+            if name not in axes:
+                raise InputError(
+                    "where", f"{name}={wanted}", f"{did_you_mean(name, axes)}expected {joined([*axes], 'or')}"
+                )
+            values = coordinates([one.values[axes[name]] for one in self.points])
+            here = [_same(value, wanted) for value in values]
+            if not any(here):
+                few = ", ".join(map(str, list(dict.fromkeys(values))[:10]))
+                raise InputError("where", f"{name}={wanted}", f"no point has this value; expected one of {few}")
+            kept = [one and other for one, other in zip(kept, here, strict=True)]
+        if not any(kept):
+            words = ", ".join(f"{name}={wanted}" for name, wanted in where.items())
+            raise InputError("where", words, "no point has all of these values")
+        return kept
+
+    def gathered(self, found: Sequence[Found]) -> xr.Dataset:
+        """Put together what is stored of its ensembles, which are in the order of the plan."""
+        spec = self.specification
+        return gathered(found, self.points, spec.axis_list, spec.measure, is_grid=spec.is_grid)
+
+    def judge(self, results: xr.DataTree) -> Judgements:
+        """Decide the claims of the specification."""
+        whole = without_diverged(results["main"].to_dataset())
+        stated = self.specification.stated
+        return Judgements(judge(self.name, one.claim, partial(one.evidence, whole)) for one in stated)
+
+    def draw(self, results: xr.DataTree) -> list[tuple[FigureMark, Figure]]:
+        """Draw every variable over the axes."""
+        return list(self._charts(results["main"].to_dataset()))
+
+    def _charts(self, results: xr.Dataset) -> Iterator[tuple[FigureMark, Figure]]:
+        spec = self.specification
+        for one in figures.over_axes(without_diverged(results), spec.axis_list, is_grid=spec.is_grid):
+            yield FigureMark(one.name, one.title, one.reading, None, ("main",), None, one.name == "loss"), one
+
+
+def _same(value: str | float, wanted: Any) -> bool:
+    """Whether a value is the one that is asked for, which may be typed or rounded to four digits."""
+    if str(value) == str(coordinate(wanted)):
+        return True
+    try:
+        return not isinstance(value, str) and isclose(value, float(wanted), rel_tol=5e-5)
+    except (TypeError, ValueError):
+        return False

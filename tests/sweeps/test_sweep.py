@@ -1,0 +1,112 @@
+"""A sweep: its points, its results over the axes, and what is stored of it."""
+
+import numpy as np
+import pytest
+
+import bathymetry as bm
+from bathymetry.cli.main import main
+from bathymetry.core.errors import InputError
+
+SINE = {"function": "sin", "samples": 24}
+SMALL = {"network": {"depth": 1}, "data": SINE, "training": {"epochs": 3}, "members": 2}
+GRID = {**SMALL, "name": "grid", "axes": {"learning_rate": [0.001, 0.01], "width": [3, 5]}}
+SPEC = """
+network: {depth: 1}
+data: {function: sin, samples: 24}
+training: {epochs: 3}
+members: 6
+axes:
+  learning_rate: [1e-3, 1e-2]
+  width: [3, 5]
+measure: [gradient_norm]
+claims:
+  - {rule: mean_sign, variable: log test loss, over: log learning_rate, direction: below, text: Larger rates end lower.}
+"""
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return bm.sweep(GRID, out=tmp_path_factory.mktemp("grid"))
+
+
+def test_a_point_of_a_sweep_has_the_bits_of_train_with_the_same_config(grid):
+    data = bm.data.function("sin", samples=24)
+    network, optimizer = bm.MLPConfig((1, 5, 1)), bm.Adam(lr=0.01)
+    alone = bm.train(network, data, optimizer=optimizer, epochs=3, record_at=(), members=2)
+    point = grid.dataset.sel(learning_rate=0.01, width=5)
+    np.testing.assert_array_equal(point["loss"].transpose("split", "member"), alone.record["loss"].isel(epoch=-1))
+    trained = grid.networks(learning_rate=0.01, width=5)
+    for one, other in zip(trained, alone.networks(), strict=True):
+        for stored, expected in zip(one.parameters(), other.parameters(), strict=True):
+            np.testing.assert_array_equal(stored.detach(), expected.detach())
+
+
+def test_a_grid_has_one_dimension_for_each_axis_and_counts_the_parameters(grid):
+    found = grid.dataset
+    assert found["loss"].sizes == {"split": 2, "learning_rate": 2, "width": 2, "member": 2}
+    assert found["parameters"].dims == ("width",)
+    assert found["parameters"].values.tolist() == [3 * 3 + 1, 3 * 5 + 1]
+    assert (found["status"] == "done").all()
+
+
+def test_points_that_are_stored_are_not_trained_again(grid):
+    before = {path: path.stat().st_mtime_ns for path in grid.out.rglob("*.safetensors")}
+    wider = bm.sweep(GRID, axes={"learning_rate": [0.001, 0.01], "width": [3, 5, 8]}, out=grid.out)
+    after = {path: path.stat().st_mtime_ns for path in grid.out.rglob("*.safetensors")}
+    assert before.items() < after.items()
+    assert len(after) == len(before) + 2
+    np.testing.assert_array_equal(wider.dataset["loss"].sel(width=[3, 5]), grid.dataset["loss"])
+
+
+def test_only_the_points_that_where_names_are_trained_and_the_others_are_pending(tmp_path):
+    part = bm.sweep(GRID, out=tmp_path, where={"width": 3}).dataset
+    assert (part["status"].sel(width=3) == "done").all()
+    assert (part["status"].sel(width=5) == "pending").all()
+    assert part["loss"].sel(width=3).notnull().all()
+    assert part["loss"].sel(width=5).isnull().all()
+    opened = bm.sweep(GRID, out=tmp_path, run=False).dataset
+    assert opened.equals(part)
+
+
+def test_a_member_that_diverges_is_called_so(tmp_path):
+    training = {"optimizer": "sgd", "steps": 60}
+    spec = {**SMALL, "training": training, "axes": {"learning_rate": [0.01, 1e6]}}
+    status = bm.sweep(spec, out=tmp_path).dataset["status"]
+    assert (status.sel(learning_rate=0.01) == "done").all()
+    assert (status.sel(learning_rate=1e6) == "diverged").all()
+
+
+def test_the_command_line_trains_draws_and_prints_a_table(tmp_path, capsys):
+    spec, out = tmp_path / "width-and-rate.yaml", tmp_path / "out"
+    spec.write_text(SPEC, encoding="utf-8")
+    assert main(["sweep", str(spec), "--out", str(out), "--plan"]) == 0
+    assert "4 points" in capsys.readouterr().out
+    assert not out.exists()
+    assert main(["sweep", str(spec), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "learning_rate  width  train loss  test loss  gradient_norm  done" in printed
+    assert "width-and-rate.a" in printed
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Larger rates end lower." in page
+    assert "Loss by width and learning rate" in page or "Loss by learning rate and width" in page
+    assert bm.load_study(out / "width-and-rate").results["main"]["loss"].shape == (2, 2, 2, 6)
+    assert main(["report", str(out)]) == 0
+    assert "width-and-rate.a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("members", [1, "3"])
+def test_an_objective_needs_members_to_have_an_error(members, unchecked):
+    config = bm.TrainingConfig(bm.MLPConfig((1, 3, 1)), bm.data.function("sin", samples=8), epochs=1)
+    with pytest.raises(InputError, match="members"):
+        bm.objective(config, members=members)
+
+
+def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(tmp_path):
+    config = bm.TrainingConfig(bm.MLPConfig((1, 3, 1)), bm.data.function("sin", samples=8), epochs=2)
+    losses = bm.train(config, members=5).record["loss"].sel(split="test").isel(epoch=-1).values
+    expected = losses.mean(), losses.std(ddof=1) / np.sqrt(5)
+    assert bm.objective(config, members=5) == pytest.approx(expected, rel=1e-12)
+    assert bm.objective(config, members=5, out=tmp_path) == pytest.approx(expected, rel=1e-12)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert bm.objective(config, members=5, out=tmp_path) == pytest.approx(expected, rel=1e-12)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
