@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.studies import Study
 
 _MOST_WORKERS = 10_000
-_OPTIONS = (
+OPTIONS = (
     ("workers", "N", "chunks trained at once, each in a process with one thread (default: the cores available)"),
     ("max_memory", "SIZE", "memory that all workers may take, such as 8GB (default: four fifths of what is free)"),
     ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
@@ -62,13 +62,17 @@ def run(arguments: list[str]) -> None:
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    options = {
+    _run(studies, preset, place_of("out", command.out.strip()), execution_options(command), plan_only=command.plan)
+
+
+def execution_options(command: Any) -> dict[str, Any]:
+    """Read how the chunks are trained, of a command that has OPTIONS as texts."""
+    return {
         "workers": _workers(command.workers),
         "max_memory": None if command.max_memory is None else parse_bytes("max_memory", command.max_memory),
         "shard": None if command.shard is None else parse_shard(command.shard),
         "only_failed": _only_failed(command.rerun),
     }
-    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan)
 
 
 def _workers(text: str | None) -> int:
@@ -199,7 +203,7 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
             False,
         ),
     ]
-    for name, metavar, words in _OPTIONS:
+    for name, metavar, words in OPTIONS:
         columns.append((name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words)], None))
     for field, studies in having.items():
         words = _description(field, studies, len(chosen))

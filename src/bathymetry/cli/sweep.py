@@ -1,21 +1,23 @@
 """`bathymetry sweep SPEC.yaml`: show the plan, train what is missing at every point, and write the page."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from bathymetry.cli.parsing import parse
+from bathymetry.cli.run import OPTIONS, execution_options
 from bathymetry.cli.terminal import TerminalProgress, counted, print_verdicts, say
-from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.errors import IncompleteError, InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from bathymetry.execution.sweep_run import SweepRun
+    from bathymetry.store.storage import Place
+    from bathymetry.sweeps.sweep import Sweep
 
 _ROWS = 40  # of the table of points
 
@@ -28,7 +30,7 @@ class SweepCommand:
     """
 
     spec: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SPEC.yaml", help="the specification")]]
-    out: Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder")] = "bathymetry-report"
+    out: Annotated[str, tyro.conf.arg(metavar="DIR", help="the output folder, or an address")] = "bathymetry-report"
     plan: tyro.conf.FlagCreatePairsOff[
         Annotated[bool, tyro.conf.arg(help="print what would be done, and stop", help_behavior_hint="")]
     ] = False
@@ -40,15 +42,24 @@ class SweepCommand:
     ] = ()
 
 
+def _command() -> type[Any]:
+    """The command with the options of execution, which `run` has too."""
+    options = [
+        (name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words, help_behavior_hint="")], None)
+        for name, metavar, words in OPTIONS
+    ]
+    documentation = {"__doc__": SweepCommand.__doc__}
+    return make_dataclass("Sweep", options, bases=(SweepCommand,), frozen=True, namespace=documentation)
+
+
 def sweep(arguments: list[str]) -> None:
     """Run a sweep as the command line says."""
-    command = parse(SweepCommand, "sweep", arguments, "bathymetry sweep SPEC.yaml")
+    command = parse(_command(), "sweep", arguments, "bathymetry sweep SPEC.yaml")
     if not command.out.strip():
-        raise InputError("out", command.out, "expected the path of a folder")
-    where = _where(command.where)
+        raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
+    where, options = _where(command.where), execution_options(command)
     from bathymetry.execution.study_run import check_device
-    from bathymetry.execution.sweep_run import open_sweep, points_where, sweep
-    from bathymetry.report.publishing import publish
+    from bathymetry.execution.sweep_run import open_sweep, points_where
     from bathymetry.store.folder import check_folder
     from bathymetry.store.storage import place_of
     from bathymetry.sweeps.reading import read_file
@@ -56,18 +67,37 @@ def sweep(arguments: list[str]) -> None:
     made, out = read_file(command.spec), place_of("out", command.out.strip())
     check_folder(out)
     check_device(made)
-    points_where(made, where)
-    stored = open_sweep(made, out)
+    options["where"] = points_where(made, where)
     say(f"{made.name}: {made.in_words()}.")
-    say(_counts(stored.dataset))
-    if command.plan:
+    say(_counts(open_sweep(made, out).dataset))
+    if not command.plan:
+        _run(made, out, options)
+
+
+def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
+    """Train what is missing, and write the page of what is there; then say what failed."""
+    from bathymetry.execution.study_run import run_studies
+    from bathymetry.execution.sweep_run import open_sweep
+    from bathymetry.report.publishing import publish
+
+    incomplete: IncompleteError | None = None
+    try:
+        run_studies([made], out=out, progress=TerminalProgress(), **options)
+    except IncompleteError as error:
+        incomplete = error
+    run = open_sweep(made, out)
+    say(_table(run))
+    say(f"\n{_counts(run.dataset)}")
+    if options["shard"] is not None:  # one of many workers; the command without --shard writes the page
+        if incomplete is not None:
+            raise incomplete
         return
-    run = sweep(made, out=out, where=where, progress=TerminalProgress())
     say("Drawing the figures and writing the page.")
     page, claims = publish(out)
-    say(_table(run))
     print_verdicts([one for one in claims if one.id.rpartition(".")[0] == made.name])
     say(f"\nPage: {page}")
+    if incomplete is not None:
+        raise incomplete
 
 
 def _where(words: Sequence[str]) -> dict[str, str]:
@@ -81,18 +111,6 @@ def _where(words: Sequence[str]) -> dict[str, str]:
             raise InputError("where", one, f"{name.strip()} has a value already; expected each axis once")
         found[name.strip()] = value.strip()
     return found
-
-
-def read_shard(words: str) -> tuple[int, int]:
-    """Read I/N: the share of the chunks that this worker takes, from 1/N to N/N."""
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", words.strip())
-    if not match:
-        raise InputError("shard", words, "expected I/N, such as 1/40 for the first of 40 shares")
-    share, count = int(match[1]), int(match[2])
-    whole_number("shard", count, 1)
-    if not 1 <= share <= count:
-        raise InputError("shard", words, f"expected from 1/{count} to {count}/{count}")
-    return share, count
 
 
 def _counts(results: "xr.Dataset") -> str:

@@ -315,8 +315,10 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
             spent = chunk.provenance.get("seconds", 0.0)
         seconds[planned.group] = seconds.get(planned.group, 0.0) + spent
     with one_thread():
-        is_sweep = isinstance(study, Sweep)
-        groups = {MAIN: study.gathered(work.found(out))} if is_sweep else study.derive(assemble(records))
+        if isinstance(study, Sweep):
+            groups = {MAIN: study.gathered(work.found(out))}
+        else:
+            groups = study.derive(assemble(records))
         results = xr.DataTree.from_dict(study.described(groups))
     run = StudyRun(study, results, out)
     results.attrs = {

@@ -108,7 +108,7 @@ def read_sweep(spec: object, fields: Mapping[str, Any]) -> Sweep:
 def open_sweep(made: Sweep, out: Place) -> SweepRun:
     """Open what is stored of a sweep, whoever works in the folder; nothing is changed there."""
     work = compare(out, made.planned, read=True, repair=False)
-    groups = {MAIN: made.gathered(work.found)}
+    groups = {MAIN: made.gathered(work.found(out))}
     results = xr.DataTree.from_dict(made.described(groups))
     results.attrs = {"study": made.name, "settings": made.model_dump(mode="json"), "notes": [], "data": {}}
     return SweepRun(made, results, out)
