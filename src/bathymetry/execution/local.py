@@ -90,8 +90,11 @@ class _Worker:
         return [json.loads(line) for line in lines]
 
     def end(self) -> str:
-        """How the process ended, in words."""
+        """Close what led to a process that has ended; say how it did."""
         status = self.process.wait()
+        self.output.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()  # type: ignore[union-attr]
         return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def _write(self, line: str) -> None:
@@ -122,10 +125,7 @@ class LocalWorkers:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
-                worker.process.wait()
-            worker.output.close()
-            with suppress(BrokenPipeError):
-                worker.process.stdin.close()  # type: ignore[union-attr]
+            worker.end()
         self._workers = []
         self._selector.close()
 

@@ -21,7 +21,6 @@ class Schedule:
         self._halves: dict[str, tuple[str, ...]] = {}
         self._tries: dict[str, int] = {}
         self._left = {job.id for job in self._waiting}  # neither done nor given up
-        self._given_up: set[str] = set()
         self.total = sum(job.seconds for job in self._waiting)  # seconds, about, with one thread
         self.seconds_done = 0.0
 
@@ -68,16 +67,15 @@ class Schedule:
         if tries < TRIES:
             self._waiting.insert(0, job)
             return []
+        return self._give_up(job, error, traceback)
+
+    def _give_up(self, job: Job, error: str, traceback: str = "") -> list[Receipt]:
         self._left.discard(job.id)
-        self._given_up.add(job.id)
         receipts = [Receipt(job.id, "failed", 0.0, job.label, error, traceback)]
-        for other in [one for one in self._waiting if self._given_up & set(one.after)]:
-            self._waiting.remove(other)
-            self._left.discard(other.id)
-            self._given_up.add(other.id)
-            receipts.append(
-                Receipt(other.id, "failed", 0.0, other.label, f"it needs {job.label}, which failed ({error})")
-            )
+        for other in [one for one in self._waiting if job.id in one.after]:
+            if other in self._waiting:
+                self._waiting.remove(other)
+                receipts += self._give_up(other, f"it needs {job.label}, which failed ({error})")
         return receipts
 
     def _split(self, job: Job) -> bool:

@@ -292,7 +292,7 @@ def _memory(max_memory: int | None) -> int:
 def _incomplete(failed: Sequence[Receipt], out: Place) -> IncompleteError:
     first = failed[0]
     others = f"; {len(failed) - 1} more did not succeed" if len(failed) > 1 else ""
-    what = f"{first.label} failed {TRIES} times: {first.error.rstrip('.')}{others}"
+    what = f"The chunk {first.label} failed {TRIES} times: {first.error.rstrip('.')}{others}"
     return IncompleteError(f"{what}. The rest is stored in {out}, with each error; the same command tries again.")
 
 
