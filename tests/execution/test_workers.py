@@ -63,9 +63,7 @@ def test_a_chunk_that_always_fails_is_marked_the_rest_is_stored_and_it_alone_is_
 ):
     (faults / "4-raise").touch()
     out = tmp_path / "out"
-    with pytest.raises(
-        IncompleteError, match=r"^The chunk 4 failed 3 times: ZeroDivisionError: the study"
-    ):
+    with pytest.raises(IncompleteError, match=r"^The chunk 4 failed 3 times: ZeroDivisionError: the study"):
         bm.run_study(FAULTY, preset="smoke", out=out, workers=workers)
     study = find(FAULTY).preset("smoke")
     assert [len(task.missing) for task in compare(out, study.planned).ensembles] == [0, 1, 0]
