@@ -9,7 +9,6 @@ import xarray as xr
 
 from bathymetry import charts
 from bathymetry.charts import Figure, Reference, attrs
-from bathymetry.charts.figure import drawing
 from bathymetry.core.errors import InputError
 from charts.specification import centre_rows, chart_of, lines, member_rows
 
@@ -113,7 +112,7 @@ DRAWN = {
 def test_odd_values_are_drawn_without_a_warning(case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = drawing(Figure("odd", case, tuple(DRAWN[case]()), "", ""))
+        drawn = Figure("odd", case, tuple(DRAWN[case]()), "", "")._repr_svg_()
     assert drawn.count("<svg") == 2
 
 
@@ -146,7 +145,7 @@ def test_one_point_alone_is_drawn_as_a_dot():
 
 
 def test_words_with_markup_stay_words_and_leave_the_plot_room():
-    drawn = drawing(Figure("odd", LONG, tuple(points(FLAT.assign_attrs(attrs(LONG)), title=LONG)), LONG, LONG))
+    drawn = Figure("odd", LONG, tuple(points(FLAT.assign_attrs(attrs(LONG)), title=LONG)), LONG, LONG)._repr_svg_()
     assert "<b>" not in drawn
     assert "&lt;b&gt;bold" in drawn
     (across,) = re.findall(r'role-axis-domain"[^>]*><line[^>]*x2="([0-9.]+)"', drawn)

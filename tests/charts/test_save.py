@@ -8,7 +8,7 @@ import pytest
 import vl_convert
 
 from bathymetry.charts import Figure, attrs, lines, predictions, save
-from bathymetry.charts.figure import Figures, Panel, drawing
+from bathymetry.charts.figure import Figures, Panel
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind
@@ -138,7 +138,7 @@ def test_however_long_its_words_are_nothing_runs_out_of_a_stored_figure():
     (panel,) = lines(values, "epoch", "network")
     for count in (1, 3):
         panels = tuple(Panel(panel.chart, f"{long}{place}") for place in range(count))
-        svg = drawing(Figure("long", long, panels, words, 10 * long, 1))
+        svg = Figure("long", long, panels, words, 10 * long, 1)._repr_svg_()
         across, down = (float(ElementTree.fromstring(svg).get(side)) for side in ("width", "height"))
         for edge in ((0, 0, 12, down), (across - 12, 0, 12, down), (0, 0, across, 12), (0, down - 12, across, 12)):
             assert part(svg, *edge) == blank(*edge)

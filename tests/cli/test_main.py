@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 from bathymetry.charts import Figure
-from bathymetry.charts.figure import check_addresses, drawing
+from bathymetry.charts.sheet import check_addresses
 from bathymetry.cli.main import main
 from bathymetry.cli.terminal import TerminalProgress, say
 from bathymetry.core.errors import StorageError
@@ -362,7 +362,7 @@ def test_figures_under_a_limit_of_addresses_are_refused_before_the_process_would
     monkeypatch.setattr("mmap.mmap", refuse)
     check_addresses.cache_clear()
     with pytest.raises(StorageError, match="reserves 69 GB of addresses: lift the limit"):
-        drawing(Figure("x", "x", (), "", ""))
+        Figure("x", "x", (), "", "")._repr_svg_()
 
 
 def test_words_that_would_steer_a_terminal_are_shown(capsys):

@@ -34,7 +34,7 @@ def test_reading_a_result_of_the_first_version_says_in_one_sentence_what_to_do(o
 
 
 def test_a_page_puts_it_together_again_from_its_chunks(out, monkeypatch):
-    monkeypatch.setattr("bathymetry.report.publishing.save", lambda figure, folder: ())
+    monkeypatch.setattr("bathymetry.report.figure_files.begin", lambda *_: [])
     page, claims = publish(out)
     assert [one.id for one in claims] == ["capacity.a", "capacity.b", "capacity.c"]
     assert "rebuilt from the stored chunks" in page.read_text(encoding="utf-8")

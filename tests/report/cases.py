@@ -130,7 +130,7 @@ def section(name: str, figures: tuple[Figure, ...], question: str = "Do deep net
         about="Three networks of about 750 parameters.",
         reading="Each faint line is one member, the strong one their mean.",
         main_findings=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
-        figures=figures,
+        figures=tuple(one.sheet() for one in figures),
         claims=claims(name),
         settings={"epochs": 1_500, "networks": NETWORKS},
         code='import bathymetry as bm\nresult = bm.run_study("depth-function")\nassert 7 % 4 == 3 and 1 < 2',
@@ -159,7 +159,7 @@ def hostile_report() -> Report:
         (
             StudySection(
                 "depth-function", chapter=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE,
-                main_findings=(HOSTILE,), figures=(hostile_figure(),), claims=claims("x"),
+                main_findings=(HOSTILE,), figures=(hostile_figure().sheet(),), claims=claims("x"),
                 settings={HOSTILE: HOSTILE}, code=HOSTILE, warnings=(HOSTILE,),
             ),
         ),

@@ -37,8 +37,8 @@ def test_the_page_names_a_result_with_another_seed_and_the_command_that_shows_it
     told, _, command = sentence.partition(" To show that one: bathymetry ")
     assert told == "This folder also holds a result of this study with seed 0 (here 7)."
 
-    monkeypatch.setattr("bathymetry.report.publishing.save", lambda figure, folder: ())  # drawing is slow
-    monkeypatch.setattr("bathymetry.report.publishing.page", lambda report: str(report))
+    monkeypatch.setattr("bathymetry.report.figure_files.begin", lambda *_: [])  # drawing is slow
+    monkeypatch.setattr("bathymetry.report.publishing.page", lambda report, _: str(report))
     assert main(shlex.split(command)) == 0
     assert "nothing to train" in capsys.readouterr().out
     assert shown(out).results.attrs["settings"]["seed"] == 0

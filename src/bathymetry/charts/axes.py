@@ -6,7 +6,7 @@ an interval is as wide above its centre as below.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import altair as alt
 import numpy as np
@@ -266,13 +266,13 @@ def reference_layers(references: Sequence[Reference], x: alt.X, y: alt.Y, axes: 
         words: dict[str, Any] = {"clip": True, "align": "left" if begins == (one.axis == "y") else "right"}
         if one.axis == "y":
             words |= {"baseline": "bottom", "dx": 6 if begins else -6, "dy": -4}
-            channel["x"] = alt.value(0 if begins else "width")
+            channel["x"] = fixed(alt.XValue, 0 if begins else "width")
         else:
             words |= {"baseline": "top", "dx": -5 if begins else 5, "dy": 2}
-            channel["y"] = alt.value(0)
+            channel["y"] = fixed(alt.YValue, 0)
         # The words stand twice, first as a halo in the paper's colour, so that lines may run under them.
         halo = base.mark_text(stroke=PAPER, strokeWidth=4, strokeJoin="round", **words)
-        layers += [one.encode(text="label:N", **channel) for one in (halo, base.mark_text(**words))]
+        layers += [one.encode(text=alt.Text("label:N"), **channel) for one in (halo, base.mark_text(**words))]
     return layers
 
 
@@ -297,11 +297,23 @@ def _log_spaced(length: int, count: int) -> Int[np.ndarray, " kept"]:
     return np.unique(np.rint(np.geomspace(1, length, count)).astype(int)) - 1
 
 
+def fixed(channel: Any, value: float | str) -> Any:
+    """Make a channel that has one value for all, of a class that Altair gives no types."""
+    return channel(value)
+
+
 def inline(**columns: Any) -> alt.InlineData:
     """Make a chart's data from columns that broadcast to one shape; numbers keep five digits, NaN becomes a gap."""
     arrays = np.broadcast_arrays(*(np.asarray(column) for column in columns.values()))
     written = [_written(array.ravel()) for array in arrays]
-    return alt.InlineData(values=[dict(zip(columns, row, strict=True)) for row in zip(*written, strict=True)])
+    return _Rows(values=[dict(zip(columns, row, strict=True)) for row in zip(*written, strict=True)])
+
+
+class _Rows(alt.InlineData):
+    """Data that a copy of a chart shares: Altair copies a chart at every step, with all its rows."""
+
+    def __deepcopy__(self, memo: object = None) -> Self:
+        return self
 
 
 def _written(column: "np.ndarray[Any, Any]") -> list[Any]:

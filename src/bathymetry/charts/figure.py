@@ -1,21 +1,18 @@
 """A figure: a question or a finding, the panels that show it, and its drawing for print."""
 
-import json
-import mmap
-import re
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import wraps
 from numbers import Real
 from pathlib import Path
-from typing import Any, cast
+from typing import ParamSpec
 
 import altair as alt
-import vl_convert
+from altair.utils.schemapi import debug_mode
 
-from bathymetry.charts.theme import FONT, HIDDEN, HOVER, INK, MUTED, PAPER, Entry, configuration, sample
-from bathymetry.core.errors import InputError, StorageError, path_of
+from bathymetry.charts.sheet import Sheet, SheetPanel, draw, draw_svg
+from bathymetry.charts.theme import HIDDEN, Entry, configuration
+from bathymetry.core.errors import InputError, path_of
 from bathymetry.core.system import put
 
 
@@ -64,16 +61,18 @@ class Figure:
     reading: str
     number: int | None = None
 
-    @property
-    def numbered_title(self) -> str:
-        """The title with the number in front, where there is one."""
-        return self.title if self.number is None else f"Figure {self.number}. {self.title}"
+    def sheet(self) -> Sheet:
+        """Write it as plain words and specifications, as its charts are now."""
+        with debug_mode(False):
+            views = [panel.chart.to_dict(validate=False) for panel in self.panels]
+        panels = [SheetPanel(one.title, one.description, view) for one, view in zip(self.panels, views, strict=True)]
+        return Sheet(self.name, self.title, tuple(panels), self.finding, self.reading, self.number)
 
     def __repr__(self) -> str:
         return f"Figure({self.name!r}, {self.title!r}, panels={len(self.panels)})"
 
     def _repr_svg_(self) -> str:
-        return drawing(self)
+        return draw_svg(self.sheet())
 
 
 class Figures(tuple[Figure, ...]):
@@ -83,6 +82,20 @@ class Figures(tuple[Figure, ...]):
 
     def _repr_html_(self) -> str:
         return "".join(f"<div>{one._repr_svg_()}</div>" for one in self)
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def unchecked(chart: Callable[Arguments, list[Panel]]) -> Callable[Arguments, list[Panel]]:
+    """Make a kind of chart without Altair's check of each step against its schema, which would take half the time."""
+
+    @wraps(chart)
+    def made(*args: Arguments.args, **kwargs: Arguments.kwargs) -> list[Panel]:
+        with debug_mode(False):
+            return chart(*args, **kwargs)
+
+    return made
 
 
 def view(
@@ -103,9 +116,9 @@ def view(
     # Vega names a layer's marks after the layer, and draws nothing at all where two have one name.
     names = [layer.name for layer in layers if isinstance(layer.name, str)]
     assert len(set(names)) == len(names), f"layers share a name: {names}"
-    chart = alt.layer(*layers, width="container", height=height, description=description, usermeta=meta)
-    chart = cast(alt.LayerChart, chart.add_params(alt.param(name=HIDDEN, value=[])))
-    chart.config = alt.Config.from_dict(configuration())  # of this chart alone
+    last = layers[-1].add_params(alt.param(name=HIDDEN, value=[]))
+    chart = alt.layer(*layers[:-1], last, width="container", height=height, description=description, usermeta=meta)
+    chart.config = alt.Config(**configuration())  # of this chart alone
     return Panel(chart, title)
 
 
@@ -126,214 +139,7 @@ def save(figure: Figure, folder: Path | str) -> tuple[Path, Path]:
         raise InputError("figure", type(figure).__name__, "expected a charts.Figure")
     folder = path_of("folder", folder)
     svg, png = (folder / f"figure-{figure.name}.{kind}" for kind in ("svg", "png"))
-    drawn = drawing(figure)
+    drawn, pixels = draw(figure.sheet())
     put(svg, drawn.encode())
-    put(png, vl_convert.svg_to_png(drawn, scale=_RESOLUTION))
+    put(png, pixels)
     return svg, png
-
-
-_SVG = "{http://www.w3.org/2000/svg}"
-_RESOLUTION = 2.0  # pixels of the PNG to one of the SVG
-_WIDTH = 860  # pixels, all panels side by side together
-_GAP = 36
-_MARGIN = 20
-_LINE = 1.4  # height of a line, in heights of its letters
-_SAMPLE = 42  # pixels for an entry's sample, and the space behind it
-_RESERVED = 64 << 30  # bytes of addresses that the engine behind the charts reserves when it starts
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # in any XML
-_ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\u00(?:0[0-8bcef]|1[0-9a-f])")  # the same, as JSON writes them
-# Many fonts lack these, and a renderer may then set the whole line in one that has them: they are drawn by shifting.
-_RAISED, _LOWERED, _FIGURES = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "₀₁₂₃₄₅₆₇₈₉₋₊", "0123456789−+"
-_SHIFTED = re.compile(f"([{_RAISED}]+|[{_LOWERED}]+)")
-_PLAIN_FIGURES = str.maketrans(_RAISED + _LOWERED, 2 * _FIGURES)
-
-ElementTree.register_namespace("", _SVG[1:-1])
-
-
-@cache  # once the engine has started, its addresses are its own
-def check_addresses() -> None:
-    """Refuse to draw under a limit of addresses (`ulimit -v`), at which the engine would abort without a word."""
-    if not hasattr(mmap, "MAP_ANONYMOUS"):  # Windows has no such limit
-        return
-    try:
-        mmap.mmap(-1, _RESERVED, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
-    except OSError as error:
-        raise StorageError(
-            f"Figures can't be drawn, because drawing reserves {_RESERVED / 1e9:.0f} GB of addresses: lift the limit "
-            "(ulimit -v). What is stored stays; bathymetry report makes the page from it."
-        ) from error
-
-
-def drawing(figure: Figure) -> str:
-    """Draw a figure for print, as an SVG."""
-    check_addresses()
-    count = len(figure.panels)
-    columns = 1 if count == 1 else 2 if count in (2, 4) else 3
-    width = (_WIDTH - _GAP * (columns - 1)) / columns
-    views = [panel.chart.to_dict(validate=False) for panel in figure.panels]
-    common, keys = common_key([_printed_key(view) for view in views])
-    sheet = _Sheet(figure)
-
-    down = sheet.write(figure.numbered_title, 0, 0, _WIDTH, size=17, weight=600) + 8
-    down = sheet.key(common, 0, down, _WIDTH) + 14
-    for first in range(0, count, columns):
-        row = [(place, column * (width + _GAP)) for column, place in enumerate(range(count)[first : first + columns])]
-        heads = []
-        for place, left in row:
-            head = down
-            if count > 1:
-                head = sheet.write(figure.panels[place].title, left, head, width, size=14, weight=600) + 4
-            heads.append(sheet.key(keys[place], left, head, width) + 8)
-        down = max(sheet.chart(views[place], place, left, max(heads), width) for place, left in row) + 24
-    down = sheet.write(figure.finding, 0, down, _WIDTH, size=13)
-    down = sheet.write(figure.reading, 0, down + 4, _WIDTH, size=12.5, colour=MUTED)
-    return sheet.text(down)
-
-
-Key = tuple[Mapping[str, Any], ...]
-
-
-def common_key(keys: Sequence[Key]) -> tuple[Key, list[Key]]:
-    """Give the key that all panels share, and what is left for each."""
-    shared = keys[0] if keys and all(key == keys[0] for key in keys) else ()
-    return shared, [() if shared else key for key in keys]
-
-
-def _printed_key(view: Mapping[str, Any]) -> Key:
-    meta = view.get("usermeta", {})
-    return tuple(one for one in (*meta.get("key", ()), *meta.get("marks", ())) if one["printed"])
-
-
-class _Sheet:
-    """An SVG that grows downwards; every method returns where the next thing may begin."""
-
-    def __init__(self, figure: Figure) -> None:
-        self._name = re.sub(r"[^A-Za-z0-9_-]", "-", figure.name)
-        self._root = ElementTree.Element(f"{_SVG}svg", {"role": "img", "font-family": FONT})
-        self._add("title", figure.title)
-        self._add("desc", " ".join([*(panel.description for panel in figure.panels), figure.finding, figure.reading]))
-        self._paper = self._add("rect", fill=PAPER)
-        self._body = self._add("g", transform=f"translate({_MARGIN},{_MARGIN})")
-
-    def write(
-        self, words: str, left: float, top: float, width: float, size: float, weight: int = 400, colour: str = INK
-    ) -> float:
-        """Write words in as many lines as they need."""
-        for line in _wrapped(words, width, size * (1.06 if weight > 400 else 1)):
-            top += size * _LINE
-            at = {"x": left, "y": top - size * (_LINE - 1), "font-size": size, "font-weight": weight, "fill": colour}
-            first, *rest = _SHIFTED.split(line)
-            text = self._add("text", first, self._body, **at)
-            for small, after in zip(rest[::2], rest[1::2], strict=True):
-                down = (0.28 if small[0] in _LOWERED else -0.36) * size
-                figures = small.translate(_PLAIN_FIGURES)
-                self._add("tspan", figures, text, **{"dy": down, "font-size": 0.72 * size})
-                self._add("tspan", after, text, dy=-down)
-        return top
-
-    def key(self, entries: Key, left: float, top: float, width: float) -> float:
-        """Write a key, its entries one after another, in as many lines as they need."""
-        across, size, height = 0.0, 12.5, 20.0
-        for entry in entries:
-            lines = _wrapped(entry["label"], width - _SAMPLE, size)
-            needs = _SAMPLE + max((_length(line, size) for line in lines), default=0.0)
-            if across and across + needs > width:
-                across, top = 0.0, top + height
-            drawn = f'<g xmlns="{_SVG[1:-1]}" opacity="{entry["opacity"]}">{sample(entry, entry["colour"])}</g>'
-            group = ElementTree.fromstring(drawn)
-            group.set("transform", f"translate({left + across:g},{top + 1.5:g})")
-            self._body.append(group)
-            self.write(entry["label"], left + across + _SAMPLE, top, width - _SAMPLE, size)
-            across += needs + 22
-            top += height * (max(len(lines), 1) - 1)
-        return top + height if entries else top
-
-    def chart(self, view: dict[str, Any], place: int, left: float, top: float, width: float) -> float:
-        """Put a chart in its place, shrunk if it is wider than that."""
-        still = json.dumps(_still(view, round(width)), ensure_ascii=False)
-        # On control characters Vega's measuring of text ends the program.
-        clean = _UNPRINTABLE.sub("\ufffd", _ESCAPED.sub("\\1\ufffd", still))
-        drawn = ElementTree.fromstring(vl_convert.vegalite_to_svg(clean))
-        across, down = (float(drawn.get(side, "0")) for side in ("width", "height"))
-        scale = min(1.0, width / across) if across else 1.0
-        _rename(drawn, f"{self._name}-{place}-")
-        for name, value in {"x": left, "y": top, "width": across * scale, "height": down * scale}.items():
-            drawn.set(name, f"{value:g}")
-        self._body.append(drawn)
-        return top + down * scale
-
-    def text(self, bottom: float) -> str:
-        """Give the whole as text."""
-        size = {"width": f"{_WIDTH + 2 * _MARGIN}", "height": f"{bottom + 2 * _MARGIN:.0f}"}
-        self._root.attrib.update(size, viewBox=f"0 0 {size['width']} {size['height']}")
-        self._paper.attrib.update(size)
-        return ElementTree.tostring(self._root, encoding="unicode")
-
-    def _add(
-        self, tag: str, text: str | None = None, parent: ElementTree.Element | None = None, **attributes: Any
-    ) -> ElementTree.Element:
-        written = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in attributes.items()}
-        one = ElementTree.SubElement(self._root if parent is None else parent, f"{_SVG}{tag}", written)
-        one.text = None if text is None else _UNPRINTABLE.sub("\ufffd", text)
-        return one
-
-
-def _length(words: str, size: float) -> float:
-    """Estimate how wide words are, in pixels, rather too wide than too narrow."""
-    return size * sum(map(_letter, words))
-
-
-def _letter(one: str) -> float:
-    if one in "iljtfI.,:;'|! ()[]":
-        return 0.31
-    if one in "mwMW@%—…":
-        return 0.92
-    return 0.7 if one.isupper() else 0.59 if ord(one) < 0x1100 else 1.02
-
-
-def _wrapped(words: str, width: float, size: float) -> list[str]:
-    """Break words into lines, between words where that is possible."""
-    lines: list[str] = []
-    for word in words.split():
-        if lines and _length(f"{lines[-1]} {word}", size) <= width:
-            lines[-1] += f" {word}"
-            continue
-        lines.append("")
-        for letter in word:
-            if lines[-1] and _length(lines[-1] + letter, size) > width:
-                lines.append("")
-            lines[-1] += letter
-    return lines
-
-
-def _still(view: dict[str, Any], width: int) -> dict[str, Any]:
-    """Leave out of a chart what only a screen can do, and the legends that the key stands for."""
-    config = configuration()
-    config["axis"]["titleLimit"] = 0.85 * width  # else long words would leave the plot no room
-    config["text"]["limit"] = 0.6 * width
-    meta = view.pop("usermeta", {})
-    view |= {"config": config, "padding": 0}
-    if "layer" not in view and "mark" not in view:
-        return view
-    view |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
-    view["params"] = [one for one in view.get("params", []) if "select" not in one]
-    if "layer" in view:
-        view["layer"] = [layer for layer in view["layer"] if layer.get("name") != HOVER]
-    for layer in view.get("layer", [view]):
-        if not meta.get("clipped", True) and isinstance(layer.get("mark"), dict):
-            layer["mark"].pop("clip", None)  # which would take seconds
-        for channel in layer.get("encoding", {}).values() if meta.get("key") else ():
-            if isinstance(channel, dict) and channel.get("field") == "series":
-                channel["legend"] = None
-    return view
-
-
-def _rename(drawn: ElementTree.Element, prefix: str) -> None:
-    """Give what a chart refers to inside itself names that no other chart of a document has."""
-    for one in drawn.iter():
-        for name, value in one.attrib.items():
-            if name == "id":
-                one.set(name, prefix + value)
-            else:
-                mark = "#" if name.endswith("href") and value.startswith("#") else "url(#"
-                one.set(name, value.replace(mark, mark + prefix))

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts.axes import Array, Axis, Centre, Horizontal, Reference, XScale, YScale, inline, reference_layers
-from bathymetry.charts.figure import Panel, view
+from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
     arranged,
     axis_of,
@@ -19,7 +19,7 @@ from bathymetry.charts.labels import (
     horizontal_of,
     series_names,
 )
-from bathymetry.charts.theme import DASHES, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries, shown
+from bathymetry.charts.theme import DASHES, HIDDEN, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
 
@@ -28,6 +28,7 @@ _MEAN = "mean of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
 
 
+@unchecked
 def lines(
     values: xr.DataArray,
     x: str,
@@ -97,21 +98,22 @@ def lines(
             labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
             jagged = alt.Chart(inline(x=across.positions, y=noise, series=labels), name="behind")
             jagged = jagged.mark_line(strokeWidth=0.8, clip=True)
-            layers.append(jagged.encode(color=colour, strokeOpacity=shown(0.35), **at))
+            layers.append(jagged.encode(color=colour, strokeOpacity=_shown(alt.StrokeOpacityValue, 0.35), **at))
         count = drawn.shape[1]
         who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
         faint = alt.Chart(inline(x=across.positions, y=drawn, **who), name="members")
-        faint = faint.encode(detail="member:O", color=colour, **at)
+        faint = faint.encode(detail=alt.Detail("member:O"), color=colour, **at)
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
-            layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=shown(0.3)))
+            faded = _shown(alt.StrokeOpacityValue, 0.3)
+            layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=faded))
         else:
-            layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=shown(0.4)))
+            layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.4)))
         data = _centre_rows(across, centres, names)
         base = alt.Chart(data).encode(color=colour)
         area = base.transform_filter("isValid(datum.low)").mark_area(clip=True)
-        layers.append(area.encode(fillOpacity=shown(0.2), **band))
+        layers.append(area.encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band))
         strong = base.mark_line(strokeWidth=2.5, clip=True, point={"size": 36} if members == "dots" else False)
-        layers.append(strong.encode(strokeDash=dash, strokeOpacity=shown(1), **at))
+        layers.append(strong.encode(strokeDash=dash, strokeOpacity=_shown(alt.StrokeOpacityValue, 1), **at))
         layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis})
         layers.append(_hover_layer(data, names, across, axis))
 
@@ -139,7 +141,12 @@ def _behind(behind: object, whole: xr.DataArray, series: str | None, x: str) -> 
 def _channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the channels of lines, and those of a band between low and high."""
     x, y = across.channel(), axis.channel(every)
-    return {"x": x, "y": alt.Y("y:Q", **y)}, {"x": x, "y": alt.Y("low:Q", **y), "y2": "high:Q"}
+    return {"x": x, "y": alt.Y("y:Q", **y)}, {"x": x, "y": alt.Y("low:Q", **y), "y2": alt.Y2("high:Q")}
+
+
+def _shown(channel: type[Any], opacity: float) -> Any:
+    """Make a stroke or fill vanish when its series is hidden; an opacity of the whole mark would be far slower."""
+    return channel(**alt.condition(f"indexof({HIDDEN}, datum.series) >= 0", alt.value(0), alt.value(opacity)))
 
 
 def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash]:
@@ -174,8 +181,8 @@ def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal,
     base = alt.Chart(data, name=HOVER).mark_rect(color=MUTED, clip=True)
     base = base.transform_calculate(shown=f"isValid(datum.y) ? {middle} + ({interval}) : 'no value'", slot=slot)
     base = base.transform_pivot("slot", value="shown", groupby=["x", "start", "end"], op="max")
-    opacity = alt.condition(under, alt.value(0.14), alt.value(0))
-    layer = base.encode(x=across.channel("start"), x2="end:Q", fillOpacity=opacity, tooltip=tooltip)
+    opacity = alt.FillOpacityValue(**alt.condition(under, alt.value(0.14), alt.value(0)))
+    layer = base.encode(x=across.channel("start"), x2=alt.X2("end:Q"), fillOpacity=opacity, tooltip=tooltip)
     return cast(alt.Chart, layer.add_params(under, zoom))
 
 
@@ -200,6 +207,7 @@ def _left_out(line: Centre, of: str = "") -> str:
     return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the mean." if gone.any() else ""
 
 
+@unchecked
 def predictions(
     values: xr.DataArray,
     truth: xr.DataArray,
@@ -250,10 +258,10 @@ def predictions(
         if outside:
             starts, ends = np.array(outside).T
             shade = alt.Chart(inline(x=starts, end=ends), name="outside").mark_rect(color=SHADE, clip=True)
-            layers.append(shade.encode(x=at["x"], x2="end:Q"))
+            layers.append(shade.encode(x=at["x"], x2=alt.X2("end:Q")))
         members = alt.Chart(inline(x=positions, y=drawn, member=np.arange(count)[:, None]), name="members")
         faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
-        layers.append(faint.encode(detail="member:O", **at))
+        layers.append(faint.encode(detail=alt.Detail("member:O"), **at))
         gap = np.full(len(positions), np.nan)
         data = _centre_rows(across, (middle, Centre(wanted, gap, gap, middle.diverged)), names)
         area = alt.Chart(data).transform_filter("isValid(datum.low)")
@@ -261,9 +269,9 @@ def predictions(
         mean = Entry(_MEAN, colour, dash=DASHES[0], series=True)
         key = [mean, Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)]
         by_colour, by_dash = _by_series(key)
-        width = alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5))
+        width = alt.StrokeWidthValue(**alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5)))
         strong = alt.Chart(data).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
-        layers.append(strong.encode(strokeWidth=width, strokeOpacity=shown(1)))
+        layers.append(strong.encode(strokeWidth=width, strokeOpacity=_shown(alt.StrokeOpacityValue, 1)))
         layers.append(_hover_layer(data, names, across, axis))
 
         marks = [Entry(f"one of {count} members", colour, width=1, opacity=0.6)] if count > 1 else []

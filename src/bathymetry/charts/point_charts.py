@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import Array, Axis, Reference, YScale, ends_of, inline, reference_layers
-from bathymetry.charts.figure import Panel, view
+from bathymetry.charts.axes import Array, Axis, Reference, YScale, ends_of, fixed, inline, reference_layers
+from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
     arranged,
     axis_of,
@@ -31,6 +31,7 @@ _VEGA = {"dot": "circle"}  # where Vega has another name
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
 
+@unchecked
 def dots(
     values: xr.DataArray,
     rows: str,
@@ -100,28 +101,29 @@ def dots(
         dot = dot.transform_calculate(shown=axis.expression("x"))
         dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=True)
         colour = alt.Color("series:N", scale=fill, legend=None)
-        tooltip = ["series:N", "member:O", alt.Tooltip("shown:N", title=axis.title)]
+        tooltip = [alt.Tooltip("series:N"), alt.Tooltip("member:O"), alt.Tooltip("shown:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
         base = alt.Chart(inline(x=means, low=lows, high=highs, bound=limit, y=row + _DOTS, series=labels)).encode(y=y)
         interval = f"{axis.expression('low')} + ' to ' + {axis.expression('high')}"
         mean = base.transform_filter("isValid(datum.x)")
         mean = mean.transform_calculate(shown=axis.expression("x"), interval=interval)
         whisker = mean.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=True)
-        layers.append(whisker.encode(x=alt.X("low:Q", **described), x2="high:Q"))
+        layers.append(whisker.encode(x=alt.X("low:Q", **described), x2=alt.X2("high:Q")))
         diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=True)
-        tooltip = ["series:N", alt.Tooltip("shown:N", title="mean"), alt.Tooltip("interval:N", title="95 % interval")]
+        ends = alt.Tooltip("interval:N", title="95 % interval")
+        tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title="mean"), ends]
         layers.append(diamond.encode(x=x, tooltip=tooltip))
         if limits is not None:
             bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(shown=axis.expression("bound"))
             stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
-            tooltip = ["series:N", alt.Tooltip("shown:N", title=bounds_label)]
+            tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title=bounds_label)]
             layers.append(stroke.encode(x=alt.X("bound:Q", **described), tooltip=tooltip))
         notes = [_note(own, placed, never, missing) for own, placed in zip(one.values, drawn, strict=True)]
         words = alt.Chart(inline(y=row + _NAME, series=labels, note=np.array(notes))).encode(y=y)
         name = words.mark_text(align="left", baseline="middle", color=INK, fontSize=12.5)
-        layers.append(name.encode(x=alt.value(0), text="series:N"))
+        layers.append(name.encode(x=fixed(alt.XValue, 0), text=alt.Text("series:N")))
         note = words.mark_text(align="right", baseline="middle", color=MUTED, fontSize=12)
-        layers.append(note.encode(x=alt.value("width"), text="note:N"))
+        layers.append(note.encode(x=fixed(alt.XValue, "width"), text=alt.Text("note:N")))
 
         key = [Entry(f"one {each}", MUTED, "dot", opacity=0.6), Entry("mean with 95 % interval", INK, "mean")]
         if limits is not None:
@@ -158,6 +160,7 @@ def _note(values: Array, drawn: Array, never: str, missing: str) -> str:
     return ", ".join(f"{int(one.sum())} of {len(values)} {word}" for one, word in gone if one.any())
 
 
+@unchecked
 def scatter(
     x: xr.DataArray,
     y: xr.DataArray,
@@ -218,7 +221,7 @@ def scatter(
         dot = dot.mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
         values = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
         dot = dot.encode(x=x_channel, y=y_channel, color=colour, shape=shape)
-        layers.append(dot.encode(tooltip=["series:N", "member:O", *values]))
+        layers.append(dot.encode(tooltip=[alt.Tooltip("series:N"), alt.Tooltip("member:O"), *values]))
 
         counts, ranges = [], ""
         for name, own in zip(names, points.swapaxes(0, 1), strict=True):
@@ -233,6 +236,7 @@ def scatter(
     return panels
 
 
+@unchecked
 def paths(
     points: xr.DataArray, colour: xr.DataArray, *, facet: str | None = None, title: str | None = None, height: int = 360
 ) -> list[Panel]:
@@ -275,9 +279,10 @@ def paths(
         scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
         ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
         legend = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g") if known else None
-        tooltip = ["member:O", "snapshot:Q", alt.Tooltip("worth:Q", title=what, format=".3g")]
+        tooltip = [alt.Tooltip("member:O"), alt.Tooltip("snapshot:Q"), alt.Tooltip("worth:Q", title=what, format=".3g")]
         shaded: dict[str, Any] = {**at, "color": alt.Color("worth:Q", scale=scale, legend=legend), "tooltip": tooltip}
-        line = base.mark_line(color=LINE, strokeWidth=1.4, clip=True).encode(detail="member:O", order="order:Q", **at)
+        line = base.mark_line(color=LINE, strokeWidth=1.4, clip=True)
+        line = line.encode(detail=alt.Detail("member:O"), order=alt.Order("order:Q"), **at)
         dot = base.mark_circle(size=34, opacity=1, clip=True).encode(**shaded).properties(name="members")
         begun = base.transform_filter("datum.role == 'start'")
         begun = begun.mark_point(shape="circle", size=120, filled=False, color=INK, strokeWidth=1.5, clip=True)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import altair as alt
-
 _THEME = json.loads(files("bathymetry.charts").joinpath("theme.json").read_text(encoding="utf-8"))
 PALETTE: Mapping[str, tuple[str, str]] = {name: (light, dark) for name, (light, dark) in _THEME["palette"].items()}
 INK, MUTED, LINE, SHADE, PAPER = (PALETTE[name][0] for name in ("ink", "muted", "line", "shade", "paper"))
@@ -65,8 +63,3 @@ def sample(entry: Mapping[str, Any], colour: str) -> str:
     broken = entry["dash"] and entry["dash"][1]
     dashes = f' stroke-dasharray="{" ".join(map(str, entry["dash"]))}"' if broken else ""
     return f'<path d="M1 7H33" stroke="{colour}" stroke-width="{entry["width"]}"{dashes}/>'
-
-
-def shown(opacity: float) -> Any:
-    """Make a stroke or fill vanish when its series is hidden; an opacity of the whole mark would be far slower."""
-    return alt.condition(f"indexof({HIDDEN}, datum.series) >= 0", alt.value(0), alt.value(opacity))

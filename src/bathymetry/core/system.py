@@ -75,6 +75,13 @@ def names(folder: Path) -> list[str]:
     return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))
 
 
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    with suppress(AttributeError):  # not every system says
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def free_bytes() -> int:
     """Compute what the machine, the container and `ulimit -v` leave this process; 2⁶² where nothing is known."""
     known = [2**62]

@@ -11,16 +11,13 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup, escape
 
-from bathymetry.charts import Figure
-from bathymetry.charts.figure import common_key
+from bathymetry.charts.sheet import Sheet, charting_library, common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
@@ -57,8 +54,8 @@ class Effect:
     neutral: float | None  # where no effect would be; None where there is no such value
 
 
-def page(report: Report) -> str:
-    """Write the page as HTML, to be stored as one file."""
+def page(report: Report, library: str | None = None) -> str:
+    """Write the page as HTML, to be stored as one file; `library` is what `charting_library` gives."""
     datasets: dict[str, Any] = {}
     charts: dict[str, Any] = {}
     drawn = {
@@ -67,7 +64,11 @@ def page(report: Report) -> str:
     }
     claims = [claim for study in report.studies for claim in study.claims]
     style = _style({chart["height"] for some in drawn.values() for one in some for chart in one["charts"]})
-    scripts = [f"(() => {{\n{_inside_script(_library())}\n}})();", f"\n{_inside_script(_read('page.js'))}\n"]
+    library = _inside_script(library or charting_library())
+    scripts = [
+        f"(() => {{\n{library}\n}})();",
+        f"\n{_inside_script(_read('page.js'))}\n",
+    ]
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,
@@ -124,20 +125,15 @@ def _style(heights: Collection[int]) -> str:
     )
 
 
-@cache
-def _library() -> str:
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-
-
 def _read(name: str) -> str:
     return files("bathymetry.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _drawn(figure: Figure, study: str, datasets: dict[str, Any], charts: dict[str, Any]) -> dict[str, Any]:
+def _drawn(figure: Sheet, study: str, datasets: dict[str, Any], charts: dict[str, Any]) -> dict[str, Any]:
     """Take a figure apart into data, descriptions of charts, and what the page says around them."""
     panels, keys = list[dict[str, Any]](), []
     for place, panel in enumerate(figure.panels):
-        view: dict[str, Any] = panel.chart.to_dict(validate=False)
+        view = panel.copied()
         datasets.update(view.pop("datasets", {}))
         for name in ("$schema", "config", "description"):
             view.pop(name, None)

@@ -9,7 +9,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -17,7 +17,6 @@ from typing import Any, cast, get_args
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
-from bathymetry.core.system import get
 from bathymetry.report.sections import Picture, StudySection
 from bathymetry.stats import Part, Verdict
 from bathymetry.stats.verdict import RENAMED, Decision, Direction
@@ -32,7 +31,7 @@ _FORMAT = 1
 _WORDS = {"question": "question", "part": "chapter", "about": "about", "reading": "reading"}  # as stored, and here
 _OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary")
 _NAME = re.compile(r"\w[\w.-]{0,99}")
-_MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
+MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
 _NEVER_IN_AN_SVG = re.compile(rb"<!ENTITY|<(\w+:)?(script|use|foreignObject|image|style)\b", re.IGNORECASE)
 _AGAIN = "the study's own page can be made again from its results"
@@ -40,12 +39,13 @@ _WITHOUT_DIGEST = "An earlier version stored this study's verdicts and figures w
 
 
 def write_section(
-    folder: Place, section: StudySection, settings: Mapping[str, Any], files: Mapping[str, Sequence[Path]]
+    folder: Place, section: StudySection, settings: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Store what a page says of a study, with its settings as JSON has them and the files of each figure."""
+    """Store what a page says of a study, with its settings as JSON has them and what is stored of each figure."""
     figures = [
         {name: getattr(figure, name) for name in ("name", "title", "number", "finding", "reading")}
-        | {"files": {path.name: digest(get(path)) for path in files.get(figure.name, ())}}
+        | {"files": {}}
+        | dict(stored.get(figure.name, {}))
         for figure in section.figures
     ]
     content = plain(
@@ -54,8 +54,17 @@ def write_section(
         | {stored: getattr(section, name) for stored, name in _WORDS.items()}
         | {"claims": [claim_fields(claim) for claim in section.claims]}
     )
-    stored = {"digest": digest(canonical(content)), "content": content}
-    storage.write(folder / PAGE_FILE, json.dumps(stored, indent=1).encode())
+    sealed = {"digest": digest(canonical(content)), "content": content}
+    storage.write(folder / PAGE_FILE, json.dumps(sealed, indent=1).encode())
+
+
+def stored_figures(folder: Place) -> dict[str, dict[str, Any]]:
+    """Read what `page.json` holds of each figure, by its name; nothing where it can't be read."""
+    with suppress(StorageError):
+        return {
+            _text(one.get("name")): one for one in map(_mapping, _list(_checked(folder / PAGE_FILE).get("figures")))
+        }
+    return {}
 
 
 def claim_fields(claim: Judged) -> dict[str, Any]:
@@ -101,8 +110,8 @@ def read_section(folder: Place) -> StudySection:
 def _load(path: Place) -> Any:
     """Read JSON of a bounded size."""
     try:
-        if storage.size(path) > _MOST_BYTES:
-            raise StorageError(f"{path} is not read, because it is larger than {_MOST_BYTES // 10**6} MB.")
+        if storage.size(path) > MOST_BYTES:
+            raise StorageError(f"{path} is not read, because it is larger than {MOST_BYTES // 10**6} MB.")
         return json.loads(storage.read(path))
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
@@ -182,7 +191,7 @@ def _picture(folder: Place, stored: Mapping[str, Any], notes: list[str]) -> Pict
         if not storage.exists(path) or (expected is not None and path.name not in _mapping(expected)):
             continue
         try:
-            if storage.size(path) > _MOST_BYTES:
+            if storage.size(path) > MOST_BYTES:
                 raise ValueError("it is too large")
             content = storage.read(path)
             if expected is not None and digest(content) != expected[path.name]:

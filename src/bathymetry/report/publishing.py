@@ -5,22 +5,21 @@ drawn again only if the caller names it, and is otherwise shown as an earlier pa
 """
 
 import json
-import re
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bathymetry.charts import save
-from bathymetry.charts.figure import check_addresses
+from bathymetry.charts.drawing import DrawingError, DrawingPool
+from bathymetry.charts.sheet import check_addresses
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.execution.load_study import is_sweep, rebuild_study, understood
 from bathymetry.execution.study_run import StudyRun
-from bathymetry.report import page_json, sections
+from bathymetry.report import figure_files, page_json, sections
+from bathymetry.report.figure_files import Drawing
 from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
 from bathymetry.report.sections import StudySection
@@ -28,13 +27,12 @@ from bathymetry.stats import holm
 from bathymetry.store import storage
 from bathymetry.store.folder import check_output_folder, output_folder
 from bathymetry.store.results import RESULT, OutdatedError, read_results
-from bathymetry.store.storage import Address, Place, label, place_of
+from bathymetry.store.storage import Place, label, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.sweeps.sweep import Sweep
 
 PAGE = "report.html"
-_FIGURE = re.compile(r"figure-.*\.(svg|png)")
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 _PROVENANCE = ("settings", "data", "chunks", "seconds", "provenance")
 
@@ -49,43 +47,50 @@ class _Shown:
     attributes: Mapping[Any, Any]  # of its results
     run: StudyRun | None = None  # None: it is shown as an earlier page left it
     failures: list[str] = field(default_factory=list)  # what could not be made, and why
+    drawings: Sequence[Drawing] = ()  # its figures on their way into files
+    undrawn: str = ""  # why they got no files
 
 
 class StudyCodeError(BathymetryError):
-    """A claim or figure of a user's own study that fails; the rest of the page is written."""
+    """A claim or figure of a user's own study that fails, or a figure that can't be drawn; the page is written."""
 
     def __init__(self, text: str, page: Place, claims: tuple[Judged, ...]) -> None:
         super().__init__(text)
         self.page, self.claims = page, claims
 
 
-def publish(out: str | Place, studies: Sequence[str | Path | type[Study]] = ()) -> tuple[Place, tuple[Judged, ...]]:
+def publish(
+    out: str | Place, studies: Sequence[str | Path | type[Study]] = (), *, workers: int | None = None
+) -> tuple[Place, tuple[Judged, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
     `studies` do not come with Bathymetry and their code may be run: the files that define them, the names under which
     packages offer them, or the studies themselves. If their claims or figures fail, the page is written all the same,
-    and then StudyCodeError is raised. Returns the page's path and all claims on it.
+    and then StudyCodeError is raised. Only figures that changed are drawn, by so many processes at most as there are
+    `workers`, which are by default the cores available. Returns the page's path and all claims on it.
     """
     out = place_of("folder", out)
     check_output_folder(out)
     named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
-    with output_folder(out):
-        shown, unread = _read(out, named)
+    with output_folder(out), DrawingPool(workers) as pool:
+        check_addresses()
+        library = pool.charting_library()
+        shown, unread = _read(out, named, pool)
         for name, study in named.items():
             if name not in {one.section.name for one in shown}:
                 raise InputError("study", study.location, f"{out} holds no results of the study {name} that it defines")
         if not shown:
             remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
             raise InputError("folder", out, remedy)
-        check_addresses()
-        claims = _write(out, shown, unread)
+        claims = _write(out, shown, unread, library)
     failures = [words for one in shown if one.section.name not in SHIPPED for words in one.failures]
+    failures += [one.undrawn for one in shown if one.undrawn]
     if failures:
         raise StudyCodeError(" ".join(failures), out / PAGE, claims)
     return out / PAGE, claims
 
 
-def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[Judged, ...]:
+def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: Future[str]) -> tuple[Judged, ...]:
     runs = [one.run for one in shown if one.run is not None]
     preferred = sections.common_first(runs)
     _compare(shown, preferred)
@@ -105,7 +110,7 @@ def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str]) -> tuple[
         reproduce="\n".join(sections.reproduce(run, preferred) for run in runs),
         notes=tuple(unread),
     )
-    storage.write(out / PAGE, page(report).encode(errors="replace"))
+    storage.write(out / PAGE, page(report, library.result()).encode(errors="replace"))
     return claims
 
 
@@ -132,20 +137,17 @@ def _store(folder: Place, one: _Shown) -> None:
     for place in (folder, folder / FIGURES):
         if isinstance(place, Path) and place.is_symlink():
             raise StorageError(f"{place} is a link, and nothing is written through it: put a folder in its place.")
-    with tempfile.TemporaryDirectory() if isinstance(folder, Address) else nullcontext(folder) as drawn:
-        files = {figure.name: save(figure, Path(drawn) / FIGURES) for figure in one.section.figures}
-        written = {path.name: path for some in files.values() for path in some}
-        if isinstance(folder, Address):
-            for path in written.values():
-                storage.write(folder / FIGURES / path.name, path.read_bytes())
-        for name in storage.names(folder / FIGURES):
-            if _FIGURE.fullmatch(name) and name not in written:  # of an earlier run with other settings
-                storage.delete(folder / FIGURES / name)
-        page_json.write_section(folder, one.section, one.attributes["settings"], files)
+    try:
+        stored = figure_files.store(folder, one.drawings)
+    except DrawingError as error:
+        one.undrawn = f"The figures of {one.section.name} could not be drawn ({str(error).rstrip('.')})."
+        one.section = replace(one.section, warnings=(one.undrawn, *one.section.warnings))
+        return
+    page_json.write_section(folder, one.section, one.attributes["settings"], stored)
 
 
-def _read(out: Place, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], list[str]]:
-    """Read every study's results; one that can't be read is said on the page and keeps no other from it."""
+def _read(out: Place, named: Mapping[str, type[Study]], pool: DrawingPool) -> tuple[list[_Shown], list[str]]:
+    """Read and judge every study and begin to draw it; one that can't be read keeps no other from the page."""
     order = [*SHIPPED, *named]
     found = [out / name for name in storage.names(out)]
     folders = [folder for folder in found if any(storage.exists(folder / one) for one in (RESULT, PAGE_FILE))]
@@ -158,6 +160,8 @@ def _read(out: Place, named: Mapping[str, type[Study]]) -> tuple[list[_Shown], l
             if one.section.name in shown:
                 raise StorageError(f"it holds results of {one.section.name} as another folder does")
             shown[one.section.name] = one
+            if one.run is not None and not one.failures:
+                one.drawings = figure_files.begin(out / one.section.name, one.section.figures, pool)
         except BathymetryError as error:
             unread.append(f"{folder.name} is not on this page: {error}")
     return list(shown.values()), unread
@@ -223,11 +227,11 @@ def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
             return instead
 
     claims = made("verdicts", lambda: tuple(run.claims), before.claims, before.claims)
-    figures = made("figures", lambda: tuple(run.figures), before.figures, before.pictures)
+    sheets = made("figures", lambda: tuple(one.sheet() for one in run.figures), before.figures, before.pictures)
     main = made("main findings", lambda: tuple(run.main_findings), before.main_findings, before.main_findings)
     section = sections.section_of(run)
-    section = replace(section, claims=claims, figures=figures, main_findings=main, warnings=(*words, *section.warnings))
-    if failures and not figures:
+    section = replace(section, claims=claims, figures=sheets, main_findings=main, warnings=(*words, *section.warnings))
+    if failures and not sheets:
         section = replace(section, pictures=before.pictures)
     return _Shown(section, run.results.attrs, run, failures)
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from bathymetry.charts import Figure
+from bathymetry.charts.sheet import Sheet
 from bathymetry.claims.judging import Judged, ReferenceVerdict
 from bathymetry.core.errors import StorageError
 from bathymetry.core.showing import joined
@@ -49,7 +49,7 @@ class StudySection:
     about: str = ""  # what it measures
     reading: str = ""  # how to read its charts
     main_findings: tuple[str, ...] = ()
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Sheet, ...] = ()
     claims: tuple[Judged, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""  # the few lines of Python that reproduce it
