@@ -1,6 +1,8 @@
 """Mistakes at the keyboard: each is answered with one sentence and status 2, before anything is written."""
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -172,3 +174,14 @@ def test_an_interruption_of_a_download_is_one_sentence(folder, capsys, monkeypat
     monkeypatch.setattr("bathymetry.data.fetch", interrupted)
     assert main(["data", "fetch", "mnist"]) == 130
     assert capsys.readouterr().err.startswith("\nInterrupted")
+
+
+def test_output_into_a_closed_pipe_does_not_end_a_run(tmp_path):
+    command = [sys.executable, "-m", "bathymetry.cli.main", "run", "gradient-norm", "--preset", "smoke"]
+    short = ["--members", "2", "--epochs", "2", "--samples", "20", "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*command, *short], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")
+    assert (tmp_path / "out" / "report.html").exists()

@@ -1,7 +1,10 @@
 """What the program prints: lines, counts, durations, verdicts, and the progress of a run."""
 
+import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,7 +21,17 @@ _EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
 def say(words: str) -> None:
-    print(printable(words), flush=True)
+    with goes_on():
+        print(printable(words), flush=True)
+
+
+@contextmanager
+def goes_on() -> Iterator[None]:
+    """Where the reader of the output has gone, such as `head`, throw away what is left to say, and go on."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def rounded(seconds: float) -> int:
@@ -57,7 +70,8 @@ class TerminalProgress(Progress):
         self._study, self._seconds, self._start, self._last_line = "", 1.0, 0.0, 0.0
 
     def say(self, sentence: str) -> None:
-        self._console.print(printable(sentence), soft_wrap=True, markup=False)
+        with goes_on():
+            self._console.print(printable(sentence), soft_wrap=True, markup=False)
 
     def begin(self, study: str, chunks: int, seconds: float) -> None:
         self._study, self._seconds = study, max(seconds, 1e-9)
