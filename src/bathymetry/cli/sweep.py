@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from bathymetry.cli.job_arrays import KINDS, script
 from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, execution_options
-from bathymetry.cli.terminal import TerminalProgress, counted, print_verdicts, say
+from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
 from bathymetry.core.errors import IncompleteError, InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from bathymetry.execution.sweep_run import SweepRun
+    from bathymetry.execution.work import Work
     from bathymetry.store.storage import Place
     from bathymetry.sweeps.sweep import Sweep
 
 _ROWS = 40  # of the table of points
+_WORKERS = 10  # of a job array, unless --workers says
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class SweepCommand:
         ),
     ] = ()
 
+    print: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="slurm|kubernetes",
+            help="print a job array in which each of N workers (--workers N) takes a share of the chunks, and stop",
+            help_behavior_hint="",
+        ),
+    ] = None
+
 
 def _command() -> type[Any]:
     """The command with the options of execution, which `run` has too."""
@@ -58,8 +70,11 @@ def sweep(arguments: list[str]) -> None:
     if not command.out.strip():
         raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
     where, options = _where(command.where), execution_options(command)
+    if command.print not in (None, *KINDS):
+        raise InputError("print", command.print, "expected slurm or kubernetes")
     from bathymetry.execution.study_run import check_device
     from bathymetry.execution.sweep_run import open_sweep, points_where
+    from bathymetry.execution.work import compare
     from bathymetry.store.folder import check_folder
     from bathymetry.store.storage import place_of
     from bathymetry.sweeps.reading import read_file
@@ -68,10 +83,32 @@ def sweep(arguments: list[str]) -> None:
     check_folder(out)
     check_device(made)
     options["where"] = points_where(made, where)
+    if command.print is not None:
+        workers = options["workers"] if command.workers is not None else _WORKERS
+        num_bytes = compare(out, made.planned).bytes
+        print(script(command.print, made.name, command.spec, str(out), workers, num_bytes), end="")
+        return
+    stored = open_sweep(made, out)
+    work = compare(out, made.planned).only(options["where"])
     say(f"{made.name}: {made.in_words()}.")
-    say(_counts(open_sweep(made, out).dataset))
+    say(_counts(stored.dataset))
+    say(_plan(work, options["workers"]))
     if not command.plan:
         _run(made, out, options)
+
+
+def _plan(work: "Work", workers: int) -> str:
+    """How many chunks are to be trained, about how long that takes and how much memory."""
+    if not work.todo:
+        return "Nothing to train."
+    from bathymetry.execution.calibration import calibrate
+
+    estimate = calibrate(work)
+    at_once = f" with {workers} workers" if workers > 1 else ""
+    tried = f"measured on {counted(estimate.trials, 'short training')}"
+    memory = f"up to {work.bytes / 1e9:.1f} GB of memory for each worker"
+    lasts = f"about {duration(estimate.seconds(workers))}{at_once} ({tried})"
+    return f"{counted(len(work.todo), 'chunk')} to train, {lasts}; {memory}."
 
 
 def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:

@@ -255,15 +255,23 @@ def training_seconds(task: Task, members: Sequence[int]) -> float:
 
 
 def _training_seconds(config: TrainingConfig, count: int) -> float:
-    examples = len(config.train_examples)
-    batch = config.batch_size or examples
+    rows = len(config.train_examples) + len(config.test_examples or ())
+    _, entries, units = _sizes(config)
+    recording = _recorded(config) * _pass_seconds(count, rows, entries, units)
+    return config.num_steps * modelled_step_seconds(config, count) + recording
+
+
+def modelled_step_seconds(config: TrainingConfig, count: int) -> float:
+    """About how long a step of so many members takes."""
+    batch = config.batch_size or len(config.train_examples)
     tensors, entries, units = _sizes(config)
+    passes = 3 * _pass_seconds(count, batch, entries, units)
+    return passes + count * entries * 28 / 25e9 + 5e-6 * (tensors * 6 + 10)
 
-    def pass_seconds(rows: float) -> float:  # forward: multiply-adds, then moving the activations about
-        return count * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
-    step = 3 * pass_seconds(batch) + count * entries * 28 / 25e9 + 5e-6 * (tensors * 6 + 10)
-    return config.num_steps * step + _recorded(config) * pass_seconds(examples + len(config.test_examples or ()))
+def _pass_seconds(count: int, rows: float, entries: int, units: int) -> float:
+    """A forward pass: multiply-adds, then moving the activations about."""
+    return count * rows * (entries * 2 / 200e9 + units * 4 / 10e9)
 
 
 def _sizes(config: TrainingConfig) -> tuple[int, int, int]:

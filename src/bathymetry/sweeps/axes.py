@@ -22,6 +22,7 @@ MOST_POINTS = 100_000
 RANGE = ("low", "high", "scale", "count")
 SAMPLES = "expected grid, zip, {random: NUMBER} or {sobol: NUMBER}"
 _RESERVED = {"member", "split", "epoch", "point", "step", "loss", "accuracy", "status", "diverged", "examples"}
+_NONE = {"training.batch_size": "full", "data.train_examples": "all", "data.test_examples": "all"}  # take no number
 _STREAMS = {"random": 0, "sobol": 1}
 
 
@@ -175,6 +176,8 @@ def checked_value(name: str, path: str, value: Any, sections: Mapping[str, Secti
     """A field's value as its section reads it."""
     if path == "seed":
         return whole_number(f"axes.{name}", value, 0, 2**63 - 1)
+    if value is None and path not in _NONE:
+        raise InputError(f"axes.{name}", value, "expected a value")
     title, _, field = path.partition(".")
     section = sections[title]
     alone = {"family": section.given["family"]} if isinstance(section, Network) and "family" in section.given else {}

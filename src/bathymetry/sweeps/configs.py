@@ -75,7 +75,11 @@ class Configs:
     def _examples(self, data: DataSet, seed: int) -> Data:
         key = (repr(sorted(data.given.items())), seed)
         if key not in self._data:
-            self._data[key] = examples_of(data, seed)
+            try:
+                self._data[key] = examples_of(data, seed)
+            except InputError as error:
+                field = {"data": "name", "functions": "function"}.get(error.field, error.field)
+                raise InputError(f"data.{field}", error.value, error.remedy) from error
         return self._data[key]
 
 

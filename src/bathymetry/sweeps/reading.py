@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from bathymetry.core.errors import InputError, did_you_mean, first_line
+from bathymetry.core.showing import kind_of
 from bathymetry.store.storage import read
 from bathymetry.sweeps.sections import FUNCTION_FILE
 from bathymetry.sweeps.specification import Specification
@@ -54,7 +55,7 @@ def read_file(path: Path) -> Sweep:
     given = _parsed(path, content)
     if not isinstance(given, Mapping):
         remedy = "expected fields by name, such as axes: {learning_rate: [0.001, 0.01]}"
-        raise InputError("spec", path, f"it holds {'nothing' if given is None else type(given).__name__}; {remedy}")
+        raise InputError("spec", path, f"it holds {'nothing' if given is None else kind_of(given)}; {remedy}")
     fields: dict[str, Any] = {"name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "sweep", **given}
     return sweep_of(_inside(fields, path.resolve().parent))
 
@@ -66,13 +67,16 @@ def _parsed(path: Path, content: bytes) -> Any:
         raise
     except yaml.constructor.ConstructorError as error:
         tag = re.search(r"tag '([^']*)'", str(error))
-        what = f"the tag {tag[1].replace('tag:yaml.org,2002:', '!!')}" if tag else first_line(error)
-        raise InputError("spec", path, f"it has {what}; expected plain texts, numbers and lists") from error
+        what = f"it has the tag {tag[1].replace('tag:yaml.org,2002:', '!!')}" if tag else f"it has a {error.problem}"
+        remedy = "expected plain texts, numbers and lists"
+        raise InputError("spec", path, f"{what.replace('a found', 'an')}; {remedy}") from error
+    except RecursionError as error:
+        raise InputError("spec", path, "it is nested too deeply; expected lists of lists at most") from error
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError("spec", path, f"it is no YAML: {error.problem}{line}") from error
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
-        raise InputError("spec", path, f"it is no YAML ({first_line(error)})") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise InputError("spec", path, f"it can't be read ({first_line(error)})") from error
 
 
 def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
