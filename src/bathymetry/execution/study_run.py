@@ -271,6 +271,8 @@ def _receipts(
 
 def _travels(study: Study) -> bool:
     """Whether another process can find the study's class: one defined in a notebook or a main script it can't."""
+    if isinstance(study, Sweep) and callable(study.specification.network.family):
+        return False
     module = study.location.partition(":")[0]
     if study.location.endswith(".py"):
         return True

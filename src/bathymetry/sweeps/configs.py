@@ -127,6 +127,9 @@ def function_of(network: Network) -> Callable[..., Any]:
     if callable(network.family):
         return network.family
     path, _, name = network.family.rpartition(":")
+    if not path.endswith(".py"):
+        remedy = "a function is known by its file; expected FILE.py:FUNCTION"
+        raise InputError("network.family", network.family, remedy)
     module = module_of_file("network.family", Path(path))
     found = getattr(module, name, None)
     if not callable(found):

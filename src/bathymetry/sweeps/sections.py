@@ -20,6 +20,7 @@ from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.studies.settings import Limit, Width, Widths, complaint
 
 FUNCTION_FILE = re.compile(r".+\.py:[^\W\d]\w*")
+_FUNCTION = re.compile(r"[\w.]*:[\w.<>]+")  # how a function in Python is stored, which can't be called again
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -114,7 +115,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        if callable(self.family) or FUNCTION_FILE.fullmatch(self.family):
+        if callable(self.family) or FUNCTION_FILE.fullmatch(self.family) or _FUNCTION.fullmatch(self.family):
             return self
         if not self.is_mlp:
             remedy = "expected mlp, or FILE.py:FUNCTION, a function that makes the network"

@@ -1,0 +1,147 @@
+"""Claims of a specification, by each of the seven rules, on results that are made up; charts; tables; histories."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bathymetry as bm
+from bathymetry.cli.main import main
+from bathymetry.store.results import export
+from bathymetry.sweeps.reading import sweep_of
+
+AXES = {"learning_rate": [0.001, 0.01, 0.1], "width": [4, 8]}
+MEMBERS = 24
+
+
+def judged(axes=AXES, change=None, sample="grid", **claim):
+    """Judge a claim on losses 10 · rate^(−½) / width, times a factor near 1 for each member."""
+    spec = {"axes": axes, "measure": ["sharpness"], "members": MEMBERS, "claims": [{"text": "a claim", **claim}]}
+    made = sweep_of({**spec, "sample": sample, "data": {"function": "sin", "samples": 8}})
+    factor = 1 + 0.1 * np.random.default_rng(0).standard_normal(MEMBERS)
+    rate, width = np.meshgrid(axes["learning_rate"], axes["width"], indexing="ij")
+    loss = (10 * rate**-0.5 / width)[..., None] * factor
+    results = xr.Dataset(
+        {
+            "loss": (("split", "learning_rate", "width", "member"), np.stack([loss, 2 * loss])),
+            "sharpness": (("learning_rate", "width", "member"), 3 * loss),
+            "status": (("learning_rate", "width", "member"), np.full(loss.shape, "done", dtype="<U8")),
+            "diverged": (("learning_rate", "width", "member"), np.zeros(loss.shape, dtype=bool)),
+        },
+        {**axes, "split": ["train", "test"], "member": range(MEMBERS)},
+    )
+    if change is not None:
+        change(results)
+    (one,) = made.judge(xr.DataTree.from_dict({"main": results}))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("claim", "decision"),
+    [
+        ({"rule": "majority", "variable": "test loss", "above": 0.1}, "supported"),
+        ({"rule": "majority", "variable": "test loss", "below": 0.1}, "contradicted"),
+        ({"rule": "stochastic_order", "variable": "test loss", "along": "width", "first": 8, "second": 4,
+          "direction": "below"}, "supported"),
+        ({"rule": "stochastic_order", "variable": "sharpness", "along": "width", "first": 8, "second": 4,
+          "direction": "above"}, "contradicted"),
+        ({"rule": "best_of", "variable": "train loss", "along": "learning_rate", "candidates": [0.1],
+          "others": [0.001, 0.01], "direction": "below"}, "supported"),
+        ({"rule": "mean_sign", "variable": "log test loss", "over": "log learning_rate", "direction": "below"},
+         "supported"),
+        ({"rule": "mean_in_interval", "variable": "test loss", "low": 1, "high": 1000}, "supported"),
+        ({"rule": "correlation", "variable": "train loss", "with": "sharpness", "direction": "above"}, "supported"),
+        ({"rule": "exists", "variable": "test loss", "above": 100, "decides": "supported"}, "supported"),
+        ({"rule": "exists", "variable": "test loss", "above": 1e6, "decides": "supported"}, "contradicted"),
+    ],
+)  # fmt: skip
+def test_each_rule_decides_over_the_axes(claim, decision):
+    assert judged(**claim).verdict.decision == decision
+
+
+def test_the_slope_is_that_of_the_power_law():
+    one = judged(rule="mean_sign", variable="log test loss", over="log learning_rate", direction="below")
+    assert [part.coordinates for part in one.verdict.parts] == [{"width": "4"}, {"width": "8"}]
+    for part in one.verdict.parts:
+        assert part.estimate == pytest.approx(-0.5, abs=1e-12)
+
+
+def test_what_needs_members_that_are_pending_is_not_tested():
+    def pending(results):
+        results["status"][{"learning_rate": 0, "width": 1, "member": 3}] = "pending"
+
+    one = judged(change=pending, rule="majority", variable="test loss", above=0.1)
+    decisions = {tuple(part.coordinates.values()): part.decision for part in one.verdict.parts}
+    assert decisions.pop(("0.001", "8")) == "not tested"
+    assert set(decisions.values()) == {"supported"}
+    assert one.verdict.decision != "supported"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A sweep over three axes and one over drawn points, with histories."""
+    out = tmp_path_factory.mktemp("drawn")
+    common = {
+        "network": {"depth": 1}, "data": {"name": "digits", "train_examples": 30, "test_examples": 30}, "members": 2,
+        "training": {"epochs": 2}, "measure": ["gradient_norm"], "record": "all",
+    }  # fmt: skip
+    axes = {"learning_rate": [0.01, 0.1], "width": [2, 4, 8], "activation": ["relu", "tanh"]}
+    grid = bm.sweep(common, name="three", axes=axes, out=out)
+    axes = {"learning_rate": {"low": 1e-3, "high": 1e-1, "scale": "log"}, "width": {"low": 2, "high": 8}}
+    return grid, bm.sweep(common, name="sobol", axes=axes, sample={"sobol": 5}, out=out)
+
+
+def test_a_grid_has_a_chart_for_each_variable_with_the_longest_axis_across(drawn):
+    titles = [one.title for one in drawn[0].figures]
+    assert titles[0] == "Loss by width, learning rate and activation"
+    assert any(title.startswith("Accuracy by width") for title in titles)
+    assert any(title.startswith("Gradient norm by width") for title in titles)
+    assert len(drawn[0].figures[0].panels) == 2
+
+
+def test_drawn_points_have_a_chart_for_each_axis(drawn):
+    titles = [one.title for one in drawn[1].figures]
+    assert {"Loss by learning rate", "Loss by width", "Accuracy by learning rate"} <= set(titles)
+    assert drawn[1].dataset["loss"].dims == ("split", "point", "member")
+    assert drawn[1].dataset["learning_rate"].dims == ("point",)
+
+
+def test_the_end_of_a_history_is_the_end(drawn):
+    for run in drawn:
+        found = run.dataset
+        assert found["epoch"].values.tolist() == [0, 1, 2]
+        np.testing.assert_array_equal(found["loss_history"].isel(epoch=-1), found["loss"])
+
+
+def test_tables_have_the_numbers_of_the_dataset(drawn, tmp_path):
+    for run in drawn:
+        table = run.table
+        assert len(table) == len(run.study.points)
+        row = table.iloc[3]
+        values = run.study.points[3].values
+        assert row["learning_rate"] == values["training.learning_rate"]
+        assert row["done"] == 2
+        ensemble = (
+            run.dataset
+            if "point" in run.dataset.dims
+            else run.dataset.stack(point=["learning_rate", "width", "activation"])
+        )
+        expected = ensemble["loss"].sel(split="test").isel(point=3).median("member")
+        assert row["test loss"] == float(expected)
+    run = drawn[0]
+    for kind, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        paths = export(run.results, tmp_path, kind)
+        whole = {path.stem: read(path) for path in paths}
+        stored = whole["main-split-learning_rate-width-activation-member"].set_index(
+            ["split", "learning_rate", "width", "activation", "member"]
+        )
+        expected = run.dataset["loss"].to_series()
+        np.testing.assert_allclose(stored["loss"].reindex(expected.index), expected, rtol=1e-15)
+
+
+def test_the_page_of_both_can_be_written_again(drawn, capsys):
+    out = drawn[0].out
+    assert main(["report", str(out)]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Sweep three: 12 points" in page
+    assert "Sweep sobol: 5 points" in page

@@ -1,0 +1,201 @@
+"""Points and what is trained there: ways of sampling, and configs against those written by hand."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+import bathymetry as bm
+from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.sweeps.reading import read_file, sweep_of
+
+NET = Path(__file__).with_name("net.py")
+SINE = {"function": "sin", "samples": 24}
+LOG = {"low": 1e-4, "high": 1e-1, "scale": "log"}
+
+
+def configs(**fields):
+    return [one.config for one in sweep_of({"data": SINE, **fields}).planned.ensembles]
+
+
+def points(axes, sample, **fields):
+    return [one.values for one in sweep_of({"axes": axes, "sample": sample, **fields}).points]
+
+
+def test_a_grid_has_every_combination_and_zip_has_pairs():
+    axes = {"learning_rate": [0.1, 0.2], "width": [3, 4]}
+    pairs = [tuple(one.values()) for one in points(axes, "grid")]
+    assert pairs == [(0.1, 3), (0.1, 4), (0.2, 3), (0.2, 4)]
+    assert [tuple(one.values()) for one in points(axes, "zip")] == [(0.1, 3), (0.2, 4)]
+
+
+def test_a_range_on_a_grid_is_divided_evenly_on_its_scale():
+    axes = {"learning_rate": {**LOG, "count": 4}, "width": {"low": 10, "high": 30, "count": 3}}
+    made = points(axes, "grid")
+    rates = sorted({one["training.learning_rate"] for one in made})
+    np.testing.assert_allclose(rates, [1e-4, 1e-3, 1e-2, 1e-1], rtol=1e-12)
+    assert sorted({one["network.width"] for one in made}) == [10, 20, 30]
+
+
+def test_random_points_are_uniform_on_the_scale_and_their_whole_numbers_lie_inside():
+    made = points({"learning_rate": LOG, "width": {"low": 3, "high": 6}}, {"random": 2000})
+    shares = (np.log10([one["training.learning_rate"] for one in made]) + 4) / 3
+    assert kstest(shares, "uniform").pvalue > 0.001
+    assert {one["network.width"] for one in made} == {3, 4, 5, 6}
+
+
+def test_sobol_points_fill_every_box_once():
+    """Of 16 points in two dimensions one lies in each of the 4 × 4 boxes: the sequence is a (0, 4, 2)-net."""
+    made = points(
+        {"learning_rate": {"low": 0.001, "high": 1.001}, "weight_decay": {"low": 0, "high": 1}}, {"sobol": 16}
+    )
+    rates = np.array([one["training.learning_rate"] for one in made]) - 0.001
+    decays = np.array([one["training.weight_decay"] for one in made])
+    boxes = {(int(4 * rate), int(4 * decay)) for rate, decay in zip(rates, decays, strict=True)}
+    assert len(boxes) == 16
+
+
+@pytest.mark.parametrize("kind", ["random", "sobol"])
+def test_drawn_points_depend_on_the_seed_alone(kind):
+    axes = {"learning_rate": LOG, "optimizer": ["adam", "sgd"]}
+    assert points(axes, {kind: 9}) == points(axes, {kind: 9})
+    assert points(axes, {kind: 9}) != points(axes, {kind: 9}, seed=1)
+    assert {one["training.optimizer"] for one in points(axes, {kind: 9})} == {"adam", "sgd"}
+
+
+def test_every_training_field_reaches_the_config():
+    training = {
+        "optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 0.01, "momentum": 0.5, "batch_size": 5, "steps": 7,
+        "schedule": "cosine", "clip_norm": 2.0, "dtype": "float64",
+    }  # fmt: skip
+    (made,) = configs(training=training, network={"depth": 3}, axes={"width": [6]}, seed=4)
+    data = bm.data.function("sin", samples=24, seed=4)
+    expected = bm.TrainingConfig(
+        bm.MLPConfig((1, 6, 6, 6, 1)),
+        data,
+        seed=4,
+        optimizer=bm.SGD(lr=0.2, weight_decay=0.01, momentum=0.5),
+        steps=7,
+        batch_size=5,
+        schedule=bm.training.Cosine(),
+        clip_norm=2.0,
+        dtype=torch.float64,
+        record_at=(),
+    )
+    assert made.description() == expected.description()
+
+
+def test_networks_with_equal_parameters_are_fitted_to_the_budget():
+    made = configs(network={"parameters": 500}, axes={"depth": [1, 2, 4]})
+    expected = [tuple(bm.fit_budget(500, 1, 1, depth)) for depth in (1, 2, 4)]
+    assert [one.network.widths for one in made] == expected
+
+
+def test_hidden_widths_are_an_axis_of_networks():
+    made = sweep_of({"data": SINE, "axes": {"hidden": [[4], [3, 5], 7]}})
+    assert [one.config.network.widths for one in made.planned.ensembles] == [(1, 4, 1), (1, 3, 5, 1), (1, 7, 1)]
+    assert [one.coordinates["hidden"] for one in made.planned.ensembles] == ["4", "3-5", "7"]
+
+
+def test_a_batch_size_may_be_full():
+    made = sweep_of({"data": SINE, "axes": {"batch_size": [5, "full"]}})
+    assert [one.config.batch_size for one in made.planned.ensembles] == [5, None]
+    assert [one.coordinates["batch_size"] for one in made.planned.ensembles] == ["5", "full"]
+
+
+def test_a_class_of_torch_optim_is_trained_as_itself(tmp_path):
+    training = {"optimizer": "RMSprop", "learning_rate": 0.01, "options": {"alpha": 0.8}, "epochs": 2}
+    fields = {"data": SINE, "training": training, "axes": {"width": [3]}, "network": {"depth": 1}, "members": 2}
+    found = bm.sweep(fields, out=tmp_path).dataset
+    optimizer = partial(torch.optim.RMSprop, lr=0.01, alpha=0.8)
+    data = bm.data.function("sin", samples=24)
+    alone = bm.train(bm.MLPConfig((1, 3, 1)), data, optimizer=optimizer, epochs=2, members=2).record
+    np.testing.assert_array_equal(found["loss"].sel(width=3), alone["loss"].isel(epoch=-1))
+
+
+def test_label_noise_differs_between_members_and_counts_in_the_training_loss(tmp_path):
+    fields = {
+        "data": {"name": "digits", "train_examples": 40, "test_examples": 20},
+        "training": {"epochs": 1}, "members": 2, "measure": ["gradient_norm"],
+        "axes": {"label_noise": [0.0, 0.5]},
+    }  # fmt: skip
+    run = bm.sweep(fields, out=tmp_path)
+    clean, noisy = run.study.planned.ensembles
+    assert clean.config.targets is None
+    labels = noisy.config.train_set(range(2)).own_targets
+    assert (labels[0] != labels[1]).any()
+    networks = run.networks(label_noise=0.5)
+    examples = noisy.config.train_examples
+    for member, network in enumerate(networks):
+        loss = torch.nn.functional.cross_entropy(network(examples.x).double(), labels[member])
+        expected = float(run.dataset["loss"].sel(label_noise=0.5, split="train", member=member))
+        assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+        norm = torch.cat([one.flatten() for one in torch.autograd.grad(loss, network.parameters())]).norm()
+        measured = float(run.dataset["gradient_norm"].sel(label_noise=0.5, member=member))
+        assert float(norm) == pytest.approx(measured, rel=1e-4)
+
+
+def test_a_function_in_a_file_makes_the_networks(tmp_path):
+    shutil.copy(NET, tmp_path / "net.py")
+    spec = tmp_path / "own.yaml"
+    spec.write_text(
+        "network: {family: net.py:build, slope: 0.2}\ndata: {function: sin, samples: 24}\n"
+        "training: {epochs: 2}\nmembers: 2\naxes: {width: [3, 5]}",
+        encoding="utf-8",
+    )
+    run = bm.sweep(spec, out=tmp_path / "out")
+    assert run.networks(width=5)[0][1].negative_slope == 0.2
+    assert run.dataset["loss"].sizes["width"] == 2
+    opened = bm.load_study(tmp_path / "out" / "own")
+    assert opened.results["main"]["loss"].equals(run.dataset["loss"])
+    with pytest.raises(InputError, match="stored results run no code"):
+        opened.networks(width=5)
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ("{family: net.py:bild, width: 3}", "did you mean build?"),
+        ("{family: net.py:build, widht: 3}", "build does not take it; did you mean width?"),
+        ("{family: net.py:build}", "missing a required argument: 'width'"),
+        ("{family: net.txt:build}", "expected FILE.py:FUNCTION"),
+    ],
+)
+def test_a_function_that_does_not_fit_is_refused(tmp_path, network, expected):
+    shutil.copy(NET, tmp_path / "net.py")
+    spec = tmp_path / "own.yaml"
+    spec.write_text(f"network: {network}\naxes: {{learning_rate: [0.1]}}", encoding="utf-8")
+    with pytest.raises(InputError, match=expected.replace("?", r"\?")):
+        _ = read_file(spec).planned
+
+
+def test_a_function_in_python_makes_the_networks_too(tmp_path):
+    def build(inputs, outputs, units):
+        return torch.nn.Linear(inputs, outputs) if units == 0 else bm.mlp((inputs, units, outputs))
+
+    fields = {"network": {"family": build}, "data": SINE, "training": {"epochs": 1}, "members": 2}
+    found = bm.sweep(fields, axes={"units": [0, 2]}, out=tmp_path).dataset
+    assert found["units"].values.tolist() == [0, 2]
+    assert found["loss"].notnull().all()
+    side_by_side = bm.sweep(fields, axes={"units": [0, 2]}, out=tmp_path / "again", workers=2).dataset
+    assert side_by_side.equals(found)
+    assert bm.load_study(tmp_path / "sweep").results["main"]["loss"].equals(found["loss"])
+
+
+def test_points_that_fail_are_called_so_and_are_done_again_alone(tmp_path):
+    fields = {
+        "network": {"family": f"{NET}:broken_above_4"}, "data": SINE, "training": {"epochs": 1}, "members": 2,
+        "name": "fails", "axes": {"width": [3, 6]},
+    }  # fmt: skip
+    with pytest.raises(IncompleteError, match=r"failed 3 times: .*this layer fails"):
+        bm.sweep(fields, out=tmp_path)
+    found = bm.sweep(fields, out=tmp_path, run=False).dataset
+    assert (found["status"].sel(width=3) == "done").all()
+    assert (found["status"].sel(width=6) == "failed").all()
+    assert found["loss"].sel(width=6).isnull().all()
+    stored = bm.load_study(tmp_path / "fails").results["main"]
+    assert stored["status"].equals(found["status"])
