@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ORACLES := build/oracles
+SERVERS := build/servers
 
 .PHONY: report test test-slow coverage bench lint wheel clean
 
@@ -18,15 +19,21 @@ $(ORACLES)/.ready: requirements-oracles.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(ORACLES) --requirement requirements-oracles.txt
 	touch $(ORACLES)/.ready
 
+$(SERVERS)/.ready: requirements-servers.txt $(READY)
+	rm -rf $(SERVERS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(SERVERS) --requirement requirements-servers.txt
+	touch $(SERVERS)/.ready
+
 report: $(READY)
 	$(BIN)/bathymetry run all --preset quick --data auto
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto
 
-test-slow: $(READY) $(ORACLES)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle" --numprocesses auto
+test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server" --numprocesses auto
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
+	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store
 
 # by hand: line and branch coverage of the quick tests; a page for each file in build/coverage
 coverage: $(READY)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import bathymetry as bm
 from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.store.chunks import Chunk, chunk_path, config_hash, load, missing, read_chunk, save, stored, verify
 from bathymetry.store.chunks import _seal as seal
 from bathymetry.store.chunks import _unseal as unseal
-from bathymetry.store.chunks import chunk_path, config_hash, load, missing, read_chunk, save, stored, verify
 from store import cases
 
 SETTING = {"epochs": 3}
@@ -197,3 +197,82 @@ def test_a_damaged_file_that_can_not_be_moved_stays_and_is_named(tmp_path):
     with pytest.raises(StorageError, match=f"can't be made .*: move {path} away, or what is in the way"):
         verify(tmp_path, NAME)
     assert path.read_bytes() == b"not a chunk"
+
+
+def again(folder, *, seconds=2.0, shift=0.0, **provenance):
+    """Store the chunk of members 0 to 2 once more, as a second process does; return what it says."""
+    said = []
+    one = cases.chunk(range(3))
+    record = one.record.assign(train_loss=one.record["train_loss"] + shift)
+    machine = {"seconds": seconds, "processor": "Fast 9", "versions": {"torch": "2"}, **provenance}
+    save(folder, NAME, SETTING, Chunk(one.members, record, one.snapshots, machine), said.append)
+    return said
+
+
+def test_a_chunk_that_two_processes_finish_is_kept_once_and_in_silence(tmp_path):
+    assert again(tmp_path, seconds=1.0) == []
+    before = chunk_path(tmp_path, NAME, range(3)).read_bytes()
+    assert again(tmp_path, seconds=2.0) == []
+    assert again(tmp_path, processor="Slow 1") == []
+    assert chunk_path(tmp_path, NAME, range(3)).read_bytes() == before
+
+
+def test_other_numbers_of_another_processor_or_version_are_noted_and_the_first_are_kept(tmp_path):
+    again(tmp_path)
+    before = chunk_path(tmp_path, NAME, range(3)).read_bytes()
+    (said,) = again(tmp_path, shift=1e-16 + 1e-9, processor="Slow 1")
+    assert "was computed twice with different numbers on Fast 9 and Slow 1, which round differently" in said
+    (said,) = again(tmp_path, shift=1e-9, versions={"torch": "3"})
+    assert "with other versions or another device" in said
+    assert chunk_path(tmp_path, NAME, range(3)).read_bytes() == before
+
+
+def test_other_numbers_of_the_same_processor_are_an_error_and_the_first_are_kept(tmp_path):
+    again(tmp_path)
+    with pytest.raises(StorageError, match=r"different numbers on the same processor \(Fast 9\): expected a network"):
+        again(tmp_path, shift=1e-9)
+    assert read_chunk(chunk_path(tmp_path, NAME, range(3))).record["train_loss"][0, 0] == 0
+
+
+def test_a_second_process_puts_a_whole_chunk_in_the_place_of_a_damaged_one(tmp_path):
+    again(tmp_path)
+    path = chunk_path(tmp_path, NAME, range(3))
+    path.write_bytes(path.read_bytes()[:-20])
+    (said,) = again(tmp_path)
+    assert "damaged" in said
+    assert read_chunk(path).members == range(3)
+    assert len(os.listdir(tmp_path / "damaged")) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b'{"epochs": 3', b'{"epochs": 4}', b"[" * 100_000, b"\x80\x04pickle"])
+def test_a_damaged_config_is_quarantined_and_written_again(tmp_path, content):
+    kept(tmp_path, range(3))
+    path = tmp_path / "units" / NAME / "config.json"
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    said = []
+    save(tmp_path, NAME, SETTING, cases.chunk(range(3, 6)), said.append)
+    assert path.read_bytes() == whole
+    assert "config.json is damaged" in said[0]
+    assert [one.read_bytes() for one in (tmp_path / "damaged").iterdir()] == [content]
+
+
+def test_a_cut_at_any_byte_and_a_flip_at_every_seventh_are_damage(tmp_path):
+    kept(tmp_path, range(2))
+    path = chunk_path(tmp_path, NAME, range(2))
+    content = path.read_bytes()
+    damaged = [content[:end] for end in range(0, len(content), 29)]
+    damaged += [content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :] for at in range(0, len(content), 7)]
+    for one in damaged:
+        path.write_bytes(one)
+        try:  # white space between the header and the numbers carries nothing
+            assert read_chunk(path).record.identical(cases.chunk(range(2)).record)
+        except DamagedError:
+            continue
+
+
+@pytest.mark.parametrize("name", ["../../0-2.safetensors", "0-2.safetensors/../x", "-1-2.safetensors", "0-2.pickle"])
+def test_a_name_that_is_none_of_a_chunk_is_no_chunk(tmp_path, monkeypatch, name):
+    kept(tmp_path, range(3))
+    monkeypatch.setattr("bathymetry.store.storage.names", lambda folder: [name, "0-2.safetensors"])
+    assert stored(tmp_path, NAME) == [range(3)]

@@ -115,7 +115,7 @@ def run_job(
             if job.kind == "train":
                 train_chunk(study, job.index, job.config, job.members, out, progress, say)
             else:
-                _measure(study, job, out)
+                _measure(study, job, out, say)
         return_free_memory()
     return Receipt(job.id, "done", time.perf_counter() - begun)
 
@@ -149,7 +149,7 @@ def train_chunk(
             for epoch, parameters in trained.snapshots.items()
         }
         chunk = Chunk(members, trained.record, snapshots, machine)
-        chunks.save(out, planned_hash, description, chunk)
+        chunks.save(out, planned_hash, description, chunk, say)
         storage.delete(left)
     return chunk
 
@@ -160,7 +160,7 @@ def joint_description(joint: JointMeasurement, configs: Mapping[int, str]) -> De
     return describe({"joint measurement": joint.function, "of": of})
 
 
-def _measure(study: Study, job: Job, out: Place) -> None:
+def _measure(study: Study, job: Job, out: Place, say: Say) -> None:
     """Make a measurement over several ensembles and store its record, as a chunk without parameters."""
     begun = time.perf_counter()
     joint = study.planned.joints[job.index]
@@ -170,7 +170,7 @@ def _measure(study: Study, job: Job, out: Place) -> None:
     of = [chunks.load(out, configs[id(one)], one.members) for one in joint.of]
     record = joint.function(of)
     machine = {**provenance(study.device), "seconds": time.perf_counter() - begun}
-    chunks.save(out, job.config, description, Chunk(job.members, record, {}, machine))
+    chunks.save(out, job.config, description, Chunk(job.members, record, {}, machine), say)
 
 
 def _check_planned(study: Study, what: str, description: Description, planned_hash: str) -> None:

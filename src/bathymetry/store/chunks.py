@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bathymetry.store import storage
 from bathymetry.store.storage import Place
 
 Arrays = Mapping[str, NDArray[Any]]
+Say = Callable[[str], None]  # receives a sentence that a reader should know
 
 CHUNK_MEMBERS = 10
 _FOLDER = "units"  # as the first version called chunks, which are still found there
@@ -41,6 +43,8 @@ class Chunk:
     provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, threads, device, seconds
 
     def select(self, members: range) -> "Chunk":
+        if members == self.members:
+            return self
         if members.start < self.members.start or members.stop > self.members.stop:
             have, want = (f"{one.start} to {one.stop - 1}" for one in (self.members, members))
             raise DamagedError(f"A chunk is damaged: it holds members {have} where it should hold {want}.")
@@ -137,11 +141,13 @@ def quarantine(out: Place, path: Place) -> Place:
     return storage.move(path, place)
 
 
-def save(out: Place, config: str, description: Description, chunk: Chunk) -> Place:
-    """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it."""
+def save(out: Place, config: str, description: Description, chunk: Chunk, say: Say = lambda _: None) -> Place:
+    """Store a chunk under the hash of its config, whole or not at all, with the config in words next to it.
+
+    Where another process has stored the same chunk meanwhile, that one stays, and different numbers are reported.
+    """
     path = chunk_path(out, config, chunk.members)
-    if not storage.exists(path.with_name("config.json")):
-        storage.write(path.with_name("config.json"), json.dumps(description, indent=1, sort_keys=True).encode())
+    _save_config(out, path.with_name("config.json"), description, say)
     arrays: dict[str, NDArray[Any]] = {}
     variables: dict[str, dict[str, Any]] = {}
     for name, variable in chunk.record.variables.items():
@@ -160,9 +166,53 @@ def save(out: Place, config: str, description: Description, chunk: Chunk) -> Pla
         "attributes": dict(chunk.record.attrs),
         "provenance": dict(chunk.provenance),
     }
-    storage.write(path, _seal(arrays, words))
+    if not _is_stored(out, path, arrays, words, say):
+        storage.write(path, _seal(arrays, words))
     storage.delete(path.with_name(path.stem + _FAILED))
     return path
+
+
+def _save_config(out: Place, path: Place, description: Description, say: Say) -> None:
+    """Write a config in words, also in place of a damaged one."""
+    content = json.dumps(description, indent=1, sort_keys=True).encode()
+    if storage.exists(path):
+        with suppress(ValueError, RecursionError):
+            if json.loads(storage.read(path)) == json.loads(content):
+                return
+        say(f"{path} is damaged: it was moved to {quarantine(out, path)} and written again.")
+    storage.write(path, content)
+
+
+def _is_stored(out: Place, path: Place, arrays: Arrays, words: Mapping[str, Any], say: Say) -> bool:
+    """Whether a chunk is stored already; other numbers are an error unless another machine computed them."""
+    if not storage.exists(path):
+        return False
+    try:
+        others, other_words = _unseal(path)
+    except DamagedError as error:
+        say(f"{error} It was moved to {quarantine(out, path)} and written again.")
+        return False
+    if _digest(others, _same(other_words)) != _digest(arrays, _same(words)):
+        first, second = (_machine(one) for one in (other_words, words))
+        told = f"{path} was computed twice with different numbers"
+        if first == second:
+            remedy = "expected a network and measurements that draw no random numbers of their own"
+            raise StorageError(f"{told} on the same processor ({first[0]}): {remedy}. The first are kept.")
+        on = f"on {first[0]} and {second[0]}" if first[0] != second[0] else "with other versions or another device"
+        say(f"{told} {on}, which round differently; the first are kept.")
+    return True
+
+
+def _same(words: Mapping[str, Any]) -> str:
+    """What two computations of one chunk have in common besides their numbers."""
+    return json.dumps([words.get(name) for name in ("members", "variables", "coordinates")], sort_keys=True)
+
+
+def _machine(words: Mapping[str, Any]) -> tuple[str, str]:
+    """The processor, and all else that numbers may depend on."""
+    known = words.get("provenance") or {}
+    rest = {name: known.get(name) for name in ("versions", "python", "device", "threads", "backend")}
+    return str(known.get("processor", "an unknown processor")), json.dumps(rest, sort_keys=True)
 
 
 def read_chunk(path: Place) -> Chunk:

@@ -23,13 +23,14 @@ _FOLDERLESS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")  #
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs"}  # protocol → what `bathymetry[s3]` installs
 _EXAMPLE = "expected a folder, or an address such as s3://bucket/run1"
 
-# What is asked of botocore and s3fs: an answer within a minute, for a user who waits for it.
+# Tries of botocore and s3fs, few and short enough that a user who waits for a server that is not there hears so within
+# about a minute.
 _PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,
-    "read_timeout": 30,
-    "retries": {"max_attempts": 2, "mode": "standard"},
+    "read_timeout": 10,
+    "retries": {"total_max_attempts": 3, "mode": "standard"},
 }
-_TRIES = 2  # of s3fs, each with the tries of botocore
+_TRIES = 2
 
 _NO_CREDENTIALS = {
     "NoCredentialsError",
@@ -264,7 +265,9 @@ def _cause(address: Address, error: BaseException) -> tuple[str, str]:
     if "NoSuchBucket" in codes:
         return f"there is no bucket {bucket}", "make it first, or choose another"
     if kinds & _NO_CONNECTION:
-        return f"no connection: {first_line(error)}", "check the network and AWS_ENDPOINT_URL, then run it again"
+        server = re.search(r"https?://[^/\s\"']+", str(error))
+        where = f" to {server[0]}" if server else ""
+        return f"no connection{where}", "check the network and AWS_ENDPOINT_URL, then run it again"
     if isinstance(error, FileNotFoundError):
         return "there is no such file", ""
     if isinstance(error, PermissionError):
