@@ -24,6 +24,8 @@ _MOST_WORKERS = 10_000
 OPTIONS = (
     ("workers", "N", "chunks trained at once, each in a process with one thread (default: the cores available)"),
     ("max_memory", "SIZE", "memory that all workers may take, such as 8GB (default: four fifths of what is free)"),
+    ("scheduler", "ADDRESS", "a Dask scheduler, such as tcp://HOST:8786, whose workers train instead"),
+    ("local_cluster", "N", "a Dask cluster of N workers on this machine, started for the run"),
     ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
     ("rerun", "failed", "only chunks that failed before"),
 )
@@ -67,23 +69,28 @@ def run(arguments: list[str]) -> None:
 
 def execution_options(command: Any) -> dict[str, Any]:
     """Read how the chunks are trained, of a command that has OPTIONS as texts."""
+    from bathymetry.execution.local import cores
+
     return {
-        "workers": _workers(command.workers),
+        "workers": _count("workers", command.workers) or (1 if _is_cluster(command) else cores()),
+        "scheduler": None if command.scheduler is None else command.scheduler.strip(),
+        "local_cluster": _count("local_cluster", command.local_cluster),
         "max_memory": None if command.max_memory is None else parse_bytes("max_memory", command.max_memory),
         "shard": None if command.shard is None else parse_shard(command.shard),
         "only_failed": _only_failed(command.rerun),
     }
 
 
-def _workers(text: str | None) -> int:
-    """As many as there are cores that this process may use, unless the command line says."""
-    from bathymetry.execution.local import cores
-
+def _count(field: str, text: str | None) -> int | None:
     if text is None:
-        return cores()
+        return None
     if not text.strip().isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
-        raise InputError("workers", text, f"expected a whole number from 1 to {_MOST_WORKERS:,}")
+        raise InputError(field, text, f"expected a whole number from 1 to {_MOST_WORKERS:,}")
     return int(text)
+
+
+def _is_cluster(command: Any) -> bool:
+    return command.scheduler is not None or command.local_cluster is not None
 
 
 def _only_failed(text: str | None) -> bool:
@@ -105,6 +112,7 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 
 def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool) -> None:
+    from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device, run_studies
     from bathymetry.execution.work import compare
     from bathymetry.report.publishing import StudyCodeError, publish
@@ -114,6 +122,10 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     check_folder(out)
     for study in studies:
         check_device(study)
+    if not plan_only:
+        executor(
+            studies, out, **{name: options[name] for name in KEYWORDS}
+        )  # before plans are made, which may take long
     with read_once():  # only while planning: then each study has its own examples, and the whole set is released
         sources = {name: source for study in studies for name, source in study.planned.data.items()}
     named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
@@ -123,7 +135,8 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
         say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
     if any(work.todo for work in works):
         say("A chunk is up to ten members of one ensemble, which are trained together.")
-    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies), options["workers"]))
+    workers = options["local_cluster"] or options["workers"]
+    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies), workers))
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")

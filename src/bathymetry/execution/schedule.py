@@ -50,9 +50,13 @@ class Schedule:
         """Cut a job that no process has room for into halves; refuse one of a single member."""
         job = next(job for job in self._waiting if not any(one in self._left for one in job.after))
         self._waiting.remove(job)
-        if not self._split(job):
+        self.cut(job, "max_memory", room)
+
+    def cut(self, job: Job, field: str, room: int) -> None:
+        """Cut a job, which was taken, into halves for want of memory; refuse one of a single member."""
+        if not self.split(job):
             remedy = f"expected at least {gigabytes(job.bytes)}, which {job.label} needs"
-            raise InputError("max_memory", gigabytes(room), remedy)
+            raise InputError(field, gigabytes(room), remedy)
 
     def done(self, job: Job) -> None:
         """Note that a job is done."""
@@ -62,23 +66,29 @@ class Schedule:
     def failed(self, job: Job, error: str, traceback: str = "", *, memory: bool = False) -> list[Receipt]:
         """Try a job again, in halves if memory may be the cause; after three tries give it up and all that need it."""
         tries = self._tries[job.id] = self._tries.get(job.id, 0) + 1
-        if memory and tries > 1 and self._split(job):
+        if memory and tries > 1 and self.split(job):
             return []
         if tries < TRIES:
-            self._waiting.insert(0, job)
+            self.again(job)
             return []
-        return self._give_up(job, error, traceback)
+        return self.give_up(job, error, traceback)
 
-    def _give_up(self, job: Job, error: str, traceback: str = "") -> list[Receipt]:
+    def again(self, job: Job) -> None:
+        """Have a job, which was taken, done before all others."""
+        self._waiting.insert(0, job)
+
+    def give_up(self, job: Job, error: str, traceback: str = "") -> list[Receipt]:
+        """Mark a job, which was taken, as failed, and all that need it."""
         self._left.discard(job.id)
         receipts = [Receipt(job.id, "failed", 0.0, job.label, error, traceback)]
         for other in [one for one in self._waiting if job.id in one.after]:
             if other in self._waiting:
                 self._waiting.remove(other)
-                receipts += self._give_up(other, f"it needs {job.label}, which failed ({error})")
+                receipts += self.give_up(other, f"it needs {job.label}, which failed ({error})")
         return receipts
 
-    def _split(self, job: Job) -> bool:
+    def split(self, job: Job) -> bool:
+        """Put the halves of a job, which was taken, in its place; return whether it has any."""
         halves = job.halves()
         if not halves:
             return False

@@ -1,11 +1,10 @@
 """Running studies: their plans compared with what is stored, the missing chunks trained, the results put together."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,20 @@ from torch import nn
 from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
-from bathymetry.core.errors import IncompleteError, InputError, whole_number
-from bathymetry.core.system import free_bytes, gigabytes, one_thread
+from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.core.system import one_thread
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
 from bathymetry.execution.assemble import assemble
+from bathymetry.execution.executors import executor
 from bathymetry.execution.jobs import Receipt, Say
-from bathymetry.execution.local import LocalWorkers, in_process
 from bathymetry.execution.schedule import TRIES, Schedule
 from bathymetry.execution.work import Shard, Work, compare
-from bathymetry.store import chunks, storage
-from bathymetry.store.chunks import checkpoint_path, config_hash
+from bathymetry.store import chunks
+from bathymetry.store.chunks import config_hash
 from bathymetry.store.folder import output_folder, provenance
 from bathymetry.store.results import RESULT, keep_earlier_result, write_results
-from bathymetry.store.storage import Place, is_shared, place_of
+from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, PlannedEnsemble
 from bathymetry.sweeps.sweep import Sweep
@@ -37,8 +36,6 @@ from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
 _NONE, _LISTED = "no coordinates", 12  # ensembles named in an error
-_STARTING = 5.0  # seconds of work below which starting processes costs more than they save
-_MEMORY_SHARE = 0.8  # of what is free
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,8 @@ def run_study(
     out: str | Place = OUT,
     workers: int = 1,
     max_memory: int | None = None,
+    scheduler: str | None = None,
+    local_cluster: int | None = None,
     progress: Progress | None = None,
     **fields: Any,
 ) -> StudyRun:
@@ -156,6 +155,8 @@ def run_study(
             results are the same with any number.
         max_memory: The memory in bytes that all workers together may take, as estimated. Defaults to four fifths of
             what is free.
+        scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
+        local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
         progress: Receives how it goes.
         **fields: Settings that differ from the preset, or from those of the instance.
 
@@ -173,7 +174,9 @@ def run_study(
         one = study.model_copy(update=fields) if fields else study
     else:
         one = (study if isinstance(study, type) else find(study)).preset(preset, **fields)
-    (run,) = run_studies([one], out=place_of("out", out), workers=workers, max_memory=max_memory, progress=progress)
+    options: dict[str, Any] = {"scheduler": scheduler, "local_cluster": local_cluster}
+    place = place_of("out", out)
+    (run,) = run_studies([one], out=place, workers=workers, max_memory=max_memory, progress=progress, **options)
     return run
 
 
@@ -184,6 +187,8 @@ def run_studies(
     progress: Progress,
     workers: int = 1,
     max_memory: int | None = None,
+    scheduler: str | None = None,
+    local_cluster: int | None = None,
     shard: Shard | None = None,
     only_failed: bool = False,
     where: Callable[[PlannedEnsemble], bool] | None = None,
@@ -193,9 +198,7 @@ def run_studies(
     With a shard, or where only what failed is tried again, studies of which chunks are missing then are left out, but
     for sweeps, whose results need not be complete. `where` says which ensembles to train now.
     """
-    workers, memory = whole_number("workers", workers, 1, 10_000), _memory(max_memory)
-    if workers > 1 and not is_shared(out):
-        raise InputError("workers", workers, f"other processes can't reach {out}; expected 1")
+    executes = executor(studies, out, workers, max_memory, scheduler, local_cluster)
     for one in studies:
         check_device(one)
     with output_folder(out) as folder:
@@ -216,7 +219,7 @@ def run_studies(
                         runs[place] = put_together(studies[place], works[place], folder, progress.say)
 
         finish()
-        with closing(_receipts(schedule, studies, folder, workers, memory, progress)) as receipts:
+        with closing(executes.receipts(schedule, studies, folder, progress)) as receipts:
             for receipt in receipts:
                 if receipt.status == "failed":
                     failed.append(receipt)
@@ -234,61 +237,6 @@ def _compared(study: Study, out: Place, progress: Progress) -> Work:
     if work.reused:
         progress.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
     return work
-
-
-def _receipts(
-    schedule: Schedule, studies: Sequence[Study], out: Place, workers: int, max_memory: int, progress: Progress
-) -> Generator[Receipt]:
-    """Do the jobs, in processes if there are several workers and enough to do."""
-    if not schedule.left:
-        return
-    devices = torch.cuda.device_count() if any(one.device == "cuda" for one in studies) else 0
-    count = min(workers, devices or workers, schedule.left)
-    name = studies[0].name if len(studies) == 1 else f"{len(studies)} studies"
-    done = 0
-    progress.begin(name, len(schedule.chunks), schedule.total)
-    try:
-        if count > 1 and schedule.total > _STARTING and all(map(_travels, studies)):
-            with LocalWorkers(out, count, max_memory, devices) as pool:
-                for receipt in pool.run(schedule, progress):
-                    done += receipt.status == "done" and receipt.id in schedule.chunks
-                    yield receipt
-        else:
-            known = {(one.location, one.model_dump_json()): one for one in studies}
-            for receipt in in_process(schedule, out, known, progress):
-                done += receipt.status == "done" and receipt.id in schedule.chunks
-                yield receipt
-    except KeyboardInterrupt as stopped:
-        begun = any(storage.exists(checkpoint_path(chunks.path_of_id(out, one))) for one in schedule.chunks)
-        checkpoint = ", and a checkpoint of the training under way" if begun else ""
-        of = f" of {name}" if len(studies) == 1 else ""
-        stored = f"{done} of the {len(schedule.chunks)} chunks{of} that were to be trained"
-        stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
-        raise
-    finally:
-        progress.end()
-
-
-def _travels(study: Study) -> bool:
-    """Whether another process can find the study's class: one defined in a notebook or a main script it can't."""
-    if isinstance(study, Sweep) and callable(study.specification.network.family):
-        return False
-    module = study.location.partition(":")[0]
-    if study.location.endswith(".py"):
-        return True
-    with suppress(ImportError, ValueError):
-        return module != "__main__" and find_spec(module) is not None
-    return False
-
-
-def _memory(max_memory: int | None) -> int:
-    free = free_bytes()
-    if max_memory is None:
-        return int(_MEMORY_SHARE * free)
-    whole_number("max_memory", max_memory, 1)
-    if max_memory > free:
-        raise InputError("max_memory", gigabytes(max_memory), f"expected at most what is free, {gigabytes(free)}")
-    return max_memory
 
 
 def _incomplete(failed: Sequence[Receipt], out: Place) -> IncompleteError:

@@ -54,6 +54,8 @@ def sweep(
     where: Mapping[str, Any] | None = None,
     workers: int = 1,
     max_memory: int | None = None,
+    scheduler: str | None = None,
+    local_cluster: int | None = None,
     progress: Progress | None = None,
     **fields: Any,
 ) -> SweepRun:
@@ -66,6 +68,8 @@ def sweep(
         where: Values of axes, such as {"width": 30}; only those points are trained now.
         workers: How many chunks to train at once, each in a process with one thread; 1 trains in this process.
         max_memory: The memory in bytes that all workers together may take, as estimated.
+        scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
+        local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
         progress: Receives how it goes.
         **fields: Fields of the specification that differ from `spec`, or all of them.
 
@@ -91,6 +95,7 @@ def sweep(
     if not run:
         return open_sweep(made, place_of("out", out))
     options: dict[str, Any] = {"workers": workers, "max_memory": max_memory, "where": chosen}
+    options |= {"scheduler": scheduler, "local_cluster": local_cluster}
     (found,) = run_studies([made], out=place_of("out", out), progress=progress or Progress(), **options)
     return SweepRun(found.study, found.results, found.out)
 

@@ -1,0 +1,369 @@
+"""Jobs on Dask: the same jobs on an existing cluster, or on one of this machine.
+
+The client keeps the schedule. A task is a job in words, and its result a receipt in words; what a worker says while it
+works arrives as events. A worker that dies loses its job to another, which goes on from the last checkpoint; one that
+gives no sign is restarted after its job was given to another, and the first receipt counts.
+"""
+
+import json
+import logging
+import queue
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bathymetry.core.errors import IncompleteError, InputError, StorageError, first_line
+from bathymetry.execution import Progress
+from bathymetry.execution.dask_task import token_name, work
+from bathymetry.execution.jobs import Job, Receipt, versions
+from bathymetry.execution.schedule import TRIES, Schedule
+from bathymetry.store import storage
+from bathymetry.store.storage import Place
+
+CONNECTING = 6.0  # seconds until a scheduler counts as unreachable
+RECONNECTING = 60.0  # seconds in which a scheduler that was lost may come back
+PATIENCE = 60.0  # seconds without progress, at least, before a worker counts as hanging
+_TIMES = 3.0  # an estimate, likewise
+_REPLACED = 10.0  # seconds in which another worker takes a hanging worker's job; else it is restarted at once
+_AHEAD = 1000  # tasks that the scheduler knows before they can start: it allots them, and clusters grow by them
+_ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
+_LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
+
+
+@dataclass
+class _Attempt:
+    """A job that was given to the cluster."""
+
+    job: Job
+    future: Any
+    patience: float  # seconds without progress, after which its worker counts as hanging
+    heard: float | None = None  # when it last began or progressed
+    worker: str = ""
+    share: float = 0.0
+    hanging: float | None = None  # since when
+
+
+@dataclass
+class _Trouble:
+    """What happened to a job before."""
+
+    starts: int = 0  # that are to be expected: the first, and one for each time that it was tried again
+    losses: int = 0  # workers that died while they did it, since a checkpoint last brought it on
+    killed: int = 0  # times that Dask gave it up because its workers had died
+    hangs: int = 0
+    checkpoint: str = ""  # from which it last went on
+    attempts: set[str] = field(default_factory=set)  # keys
+
+
+class Cluster:
+    """The workers of a Dask scheduler, or of one started for the block that it is used in."""
+
+    def __init__(self, out: Place, scheduler: str | None, local: int | None = None, max_memory: int = 0) -> None:
+        self._out, self._address, self._local, self._max_memory = out, scheduler, local, max_memory
+        self._topic = f"bathymetry-{secrets.token_hex(8)}"
+        self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._attempts: dict[str, _Attempt] = {}  # by key
+        self._trouble: dict[str, _Trouble] = {}  # by the id of a job
+        self._client: Any = None
+        self._lost = False  # whether the scheduler was, and all that it knew
+        self._exit = ExitStack()
+
+    def __enter__(self) -> "Cluster":
+        if self._address is not None:
+            check_scheduler(self._address)
+        self._distributed = _imported("local_cluster", self._local)
+        with self._exit:
+            self._exit.enter_context(_quiet())
+            where: Any = self._address
+            if self._local is not None:
+                where = self._exit.enter_context(
+                    self._distributed.LocalCluster(
+                        n_workers=self._local,
+                        threads_per_worker=1,
+                        memory_limit=self._max_memory // self._local,
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    )
+                )
+            self._exit.callback(self._leave)
+            self._client = self._connected(where)
+            storage.write(self._out / token_name(self._topic), b"")
+            self._exit.callback(storage.delete, self._out / token_name(self._topic))
+            self._exit = self._exit.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def run(self, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
+        """Do the jobs; yield a receipt as each ends."""
+        self._describe(progress)
+        while schedule.left:
+            if self._lost or self._client.status != "running":
+                self._reconnect(schedule, progress)
+            while len(self._attempts) < _AHEAD + self._threads and (job := schedule.next()) is not None:
+                self._give(job)
+            with suppress(queue.Empty):
+                event = self._heard.get(timeout=0.5)
+                while True:
+                    yield from self._answer(*event, schedule, progress)
+                    event = self._heard.get_nowait()
+            yield from self._look_for_hanging(schedule)
+            shares = sum(one.share * one.job.seconds for one in self._attempts.values() if one.hanging is None)
+            progress.advance(f"{schedule.left} of {schedule.planned} left", max(0.0, schedule.seconds_done + shares))
+
+    def _connected(self, where: Any) -> Any:
+        distributed = self._distributed
+        try:
+            client = distributed.Client(where, timeout=CONNECTING, set_as_default=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _unreachable(self._address, error) from error
+        client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
+        there = client.run_on_scheduler(distributed.versions.get_versions)["packages"]["distributed"]
+        if there != distributed.__version__:
+            client.close(timeout=1)
+            own = distributed.__version__
+            remedy = f"it runs distributed {there} and this process {own}; install the same version on both"
+            raise InputError("scheduler", self._address, remedy)
+        return client
+
+    def _describe(self, progress: Progress) -> None:
+        """Say what is unusual about the workers, and count their threads."""
+        workers = self._client.nthreads().values()
+        self._threads = sum(workers)
+        if not workers:
+            start = f"dask worker {self._address} --nthreads 1"
+            progress.say(f"{self._address} has no workers yet and the run waits for them; to start one: {start}")
+        several = sum(one > 1 for one in workers)
+        if several:
+            which = f"{several} of {len(workers)} workers"
+            progress.say(f"{which} have several threads, of which only one can work: start them with --nthreads 1.")
+
+    def _give(self, job: Job, patience: float = 1.0) -> None:
+        """Give a job to the cluster under a key of its own."""
+        key = f"{self._topic}-{secrets.token_hex(8)}"
+        out = str(self._out.absolute() if isinstance(self._out, Path) else self._out)
+        run = json.dumps({"out": out, "versions": versions(), "topic": self._topic})
+        future = self._client.submit(work, job.to_json(), run, key=key, pure=False)
+        self._attempts[key] = _Attempt(job, future, patience * max(PATIENCE, _TIMES * job.seconds))
+        trouble = self._trouble.setdefault(job.id, _Trouble())
+        trouble.attempts.add(key)
+        trouble.starts += 1
+        future.add_done_callback(lambda _, key=key: self._heard.put(("ended", key)))
+
+    def _answer(self, kind: str, words: Any, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
+        """React to an event, or to the end of a task."""
+        key = words if kind == "ended" else words["key"]
+        attempt = self._attempts.get(key)
+        if attempt is None:  # of a job that has ended otherwise
+            return
+        if kind == "ended":
+            yield from self._ended(key, attempt, schedule)
+        elif words["event"] == "say":
+            progress.say(words["sentence"])
+        elif words["event"] == "taken":
+            attempt.worker, attempt.heard, attempt.share, attempt.hanging = words["worker"], time.monotonic(), 0.0, None
+        elif words["event"] == "begun":
+            yield from self._begun(attempt, words["checkpoint"], schedule)
+        elif words["share"] > attempt.share:
+            attempt.heard, attempt.share = time.monotonic(), words["share"]
+
+    def _begun(self, attempt: _Attempt, checkpoint: str, schedule: Schedule) -> Iterator[Receipt]:
+        """Note where a job begins; one that begins again without need lost its worker."""
+        trouble = self._trouble[attempt.job.id]
+        goes_on, trouble.checkpoint = checkpoint not in ("", trouble.checkpoint), checkpoint
+        if goes_on:  # its workers may be taken away ever so often, as long as it gets on
+            trouble.losses = trouble.killed = 0
+        trouble.starts -= 1
+        if trouble.starts >= 0:
+            return
+        trouble.starts = 0
+        trouble.losses += not goes_on
+        if trouble.losses > 1 and attempt.job.halves():  # memory may be the cause
+            self._forget(attempt.job)
+            schedule.split(attempt.job)
+        elif trouble.losses >= TRIES:
+            self._forget(attempt.job)
+            yield from schedule.give_up(attempt.job, f"{TRIES} workers died while they did it")
+
+    def _ended(self, key: str, attempt: _Attempt, schedule: Schedule) -> Iterator[Receipt]:
+        job, trouble = attempt.job, self._trouble[attempt.job.id]
+        if attempt.future.status == "cancelled":  # nothing here cancels what it still waits for
+            self._lost = True
+            return
+        try:
+            answer = json.loads(attempt.future.result(timeout=30.0))
+        except Exception as error:  # noqa: BLE001 - what Dask raises
+            yield from self._refused(key, attempt, error, schedule)
+            return
+        match answer["event"]:
+            case "done":
+                self._forget(job)
+                schedule.done(job)
+                yield Receipt(job.id, "done", answer["seconds"])
+            case "large":
+                self._forget(job)
+                schedule.cut(job, f"memory of a worker on {answer['host']}", answer["room"])
+            case _:
+                self._raise_if_refused(answer)
+                self._drop(key)
+                if not trouble.attempts:
+                    memory = answer["kind"] == "memory"
+                    yield from schedule.failed(job, answer["sentence"], answer["traceback"], memory=memory)
+
+    @staticmethod
+    def _raise_if_refused(answer: Mapping[str, Any]) -> None:
+        """Raise what a worker refuses, with the name of its machine."""
+        on = f" (on {answer['host']})"
+        if answer["kind"] == "input":
+            raise InputError(answer["field"], answer["value"], answer["remedy"].rstrip(".") + on)
+        if answer["kind"] == "storage":
+            raise StorageError(answer["sentence"].rstrip(".") + f"{on}.")
+
+    def _refused(self, key: str, attempt: _Attempt, error: Exception, schedule: Schedule) -> Iterator[Receipt]:
+        """A task that Dask gave up: its workers died, or it can't be run at all."""
+        if self._client.status != "running":
+            return
+        if not isinstance(error, self._distributed.KilledWorker | TimeoutError):
+            remedy = f"it can't run a task ({first_line(error)}); install the same versions there and on its workers"
+            raise InputError("scheduler", self._address or "local", remedy) from error
+        trouble = self._trouble[attempt.job.id]
+        self._drop(key)
+        trouble.starts, trouble.killed = 0, trouble.killed + 1
+        if trouble.killed >= TRIES:
+            self._forget(attempt.job)
+            yield from schedule.give_up(attempt.job, f"its workers died again and again: {first_line(error)}")
+        elif not trouble.attempts:
+            self._give(attempt.job)
+            trouble.starts = 0  # its next start is one after a loss
+
+    def _look_for_hanging(self, schedule: Schedule) -> Iterator[Receipt]:
+        """Give the job of a worker without a sign to another too; restart the worker when that one works on it."""
+        now = time.monotonic()
+        for key, attempt in list(self._attempts.items()):
+            if attempt.heard is None or key not in self._attempts:
+                continue
+            trouble = self._trouble[attempt.job.id]
+            if attempt.hanging is None and now - attempt.heard > attempt.patience:
+                attempt.hanging = now
+                trouble.hangs += 1
+                if trouble.hangs >= TRIES:
+                    self._forget(attempt.job, restart=True)
+                    yield from schedule.give_up(attempt.job, f"{TRIES} workers gave no sign while they did it")
+                else:
+                    self._give(attempt.job, patience=4.0**trouble.hangs)  # it may only be slow
+            elif attempt.hanging is not None and now - attempt.hanging > _REPLACED:
+                others = [self._attempts[one] for one in trouble.attempts if one != key]
+                if not any(one.heard is not None and one.hanging is None for one in others):
+                    self._drop(key)
+                    self._restart(attempt.worker)
+
+    def _forget(self, job: Job, *, restart: bool = False) -> None:
+        """End all attempts at a job; workers that hang on it are restarted."""
+        for key in list(self._trouble.pop(job.id, _Trouble()).attempts):
+            attempt = self._attempts.pop(key)
+            self._cancel(attempt)
+            if attempt.hanging is not None or restart:
+                self._restart(attempt.worker)
+
+    def _drop(self, key: str) -> None:
+        attempt = self._attempts.pop(key)
+        trouble = self._trouble[attempt.job.id]
+        trouble.attempts.discard(key)
+        trouble.starts -= attempt.heard is None
+        self._cancel(attempt)
+
+    def _cancel(self, *attempts: _Attempt) -> None:
+        with suppress(Exception):  # the scheduler may be gone
+            self._client.cancel([one.future for one in attempts if not one.future.done()])
+
+    def _restart(self, worker: str) -> None:
+        """Have a worker's nanny restart it, on the side; a worker without one stays as it is."""
+
+        def restart() -> None:
+            with suppress(Exception):
+                self._client.restart_workers([worker], timeout=30.0, raise_for_error=False)
+
+        threading.Thread(target=restart, daemon=True).start()
+
+    def _reconnect(self, schedule: Schedule, progress: Progress) -> None:
+        """Wait for a scheduler that was lost, and give it all jobs again."""
+        deadline = time.monotonic() + RECONNECTING
+        progress.say(f"The scheduler at {self._address} is lost; the run waits {RECONNECTING:.0f} s for it.")
+        while self._client.status != "running":
+            if self._client.status in ("closed", "closing", "failed"):
+                with suppress(InputError):
+                    self._client = self._connected(self._address)
+                    break
+            if time.monotonic() > deadline:
+                done = f"{schedule.planned - schedule.left} of {schedule.planned} jobs are stored in {self._out}"
+                remedy = "start it again, and the same command continues"
+                raise IncompleteError(f"The scheduler at {self._address} was lost; {done}: {remedy}.")
+            time.sleep(0.2)
+        self._client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
+        jobs = {one.job.id: one.job for one in self._attempts.values()}
+        self._attempts.clear()
+        self._trouble.clear()
+        self._lost = False
+        for job in jobs.values():
+            self._give(job)
+        self._describe(progress)
+
+    def _leave(self) -> None:
+        """Leave the cluster; what is under way ends there and is stored, for a thread can't be stopped."""
+        if self._client is not None:
+            self._cancel(*self._attempts.values())
+            self._attempts.clear()
+            with suppress(Exception):
+                self._client.close(timeout=1.0)
+
+
+def check_scheduler(address: str) -> None:
+    """Refuse an address at which nothing answers, before anything else is done."""
+    _imported("scheduler", address)
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise InputError("scheduler", address, "expected the address of a Dask scheduler, such as tcp://HOST:8786")
+    try:
+        with suppress(OverflowError), socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING):
+            return
+    except OSError as error:
+        raise _unreachable(address, error) from error
+    raise _unreachable(address, ValueError("there is no such port"))
+
+
+def _unreachable(address: str | None, error: BaseException) -> InputError:
+    while error.__cause__ is not None:  # Dask's own says only that it did not connect
+        error = error.__cause__
+    remedy = f"no Dask scheduler answers there ({first_line(error)}); start one with: dask scheduler"
+    return InputError("scheduler", address, remedy)
+
+
+def _imported(field: str, value: object) -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        remedy = f'{error.name or "distributed"} is not installed; pip install "bathymetry[dask]"'
+        raise InputError(field, value, remedy) from error
+    return distributed
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from logging what the run says in a sentence of its own."""
+    loggers = [logging.getLogger(one) for one in _LOGGERS]
+    before = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, before, strict=True):
+            one.setLevel(level)

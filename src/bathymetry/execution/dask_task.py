@@ -1,0 +1,90 @@
+"""What runs on a Dask worker: one job, from words to a receipt in words.
+
+A scheduler imports this module too, when a task reaches it, so it loads nothing heavy before a job is done.
+"""
+
+import json
+import socket
+import threading
+import time
+from functools import cache
+from typing import Any
+
+_PROGRESS_EVERY = 2.0  # seconds
+_one_at_a_time = threading.Lock()  # PyTorch's settings are the process's, and so is its memory
+_last_run = ""
+
+
+def work(job_words: str, run_words: str) -> str:
+    """Do a job for a run, and answer what became of it."""
+    from dask.distributed import get_worker
+
+    from bathymetry.execution.jobs import Job, check_versions, run_job
+    from bathymetry.execution.worker import failure
+
+    job, run, worker = Job.from_json(job_words), json.loads(run_words), get_worker()
+    key = worker.get_current_task()
+    last = 0.0
+
+    def tell(event: str, **words: Any) -> None:
+        worker.log_event(run["topic"], {"event": event, "key": key, "worker": worker.address, **words})
+
+    def progress(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > _PROGRESS_EVERY:
+            last = time.monotonic()
+            tell("progress", share=share)
+
+    with _one_at_a_time:
+        tell("taken")
+        try:
+            check_versions(run["versions"])
+            _forget_other_runs(run["topic"])
+            place = _seen(run["out"], run["topic"])
+            tell("begun", checkpoint=_checkpoint(place, job.id))
+            room = worker.memory_manager.memory_limit
+            if room and job.bytes > room:
+                return json.dumps({"event": "large", "room": room, "host": socket.gethostname()})
+            receipt = run_job(job, place, None, progress, lambda sentence: tell("say", sentence=sentence))
+            return json.dumps({"event": "done", "seconds": receipt.seconds})
+        except Exception as error:  # noqa: BLE001 - the process that gave the job decides what becomes of it
+            words = failure(error)
+            return json.dumps({"event": "failed", "host": socket.gethostname(), **words})
+
+
+def token_name(topic: str) -> str:
+    """The file by which a worker sees that it has the same store."""
+    return f".{topic}"
+
+
+@cache
+def _seen(out: str, topic: str) -> Any:
+    """The store, in which the token of the run is seen."""
+    from bathymetry.core.errors import InputError
+    from bathymetry.store import storage
+
+    place = storage.place_of("out", out)
+    if not storage.exists(place / token_name(topic)):
+        remedy = "it is not the same place for this worker; expected a folder that all machines share, or an address"
+        raise InputError("out", out, f"{remedy} such as s3://bucket/run1")
+    return place
+
+
+def _checkpoint(out: Any, identity: str) -> str:
+    """The digest of the checkpoint that a job goes on from; empty if there is none."""
+    from bathymetry.core.identity import digest
+    from bathymetry.store import storage
+    from bathymetry.store.chunks import checkpoint_path, path_of_id
+
+    left = checkpoint_path(path_of_id(out, identity))
+    return digest(storage.read(left)) if storage.exists(left) else ""
+
+
+def _forget_other_runs(topic: str) -> None:
+    """Read data and plans again for a new run: files may have changed since."""
+    from bathymetry.execution.jobs import found
+
+    global _last_run
+    if topic != _last_run:
+        _last_run = topic
+        found.cache_clear()
