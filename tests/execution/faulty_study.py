@@ -37,6 +37,9 @@ class Fault:
                 raise InputError("hidden", self.hidden, "expected another")
             if kind == "memory" and len(state.members) > 2:
                 raise MemoryError
+            if kind == "hang":
+                (place.parent / f"hanging-{self.hidden}").touch()
+                time.sleep(600)
             if kind == "wait":
                 (place.parent / f"waiting-{self.hidden}").touch()
                 time.sleep(0.2)

@@ -34,6 +34,7 @@ _TIMES = 3.0  # an estimate, likewise
 _REPLACED = 10.0  # seconds in which another worker takes a hanging worker's job; else it is restarted at once
 _AHEAD = 1000  # tasks that the scheduler knows before they can start: it allots them, and clusters grow by them
 _ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
+_LAST_PORT = 65535
 _LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
 
@@ -329,20 +330,19 @@ def check_scheduler(address: str) -> None:
     """Refuse an address at which nothing answers, before anything else is done."""
     _imported("scheduler", address)
     found = _ADDRESS.fullmatch(address)
-    if found is None:
+    if found is None or int(found[3]) > _LAST_PORT:
         raise InputError("scheduler", address, "expected the address of a Dask scheduler, such as tcp://HOST:8786")
     try:
-        with suppress(OverflowError), socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING):
-            return
+        socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING).close()
     except OSError as error:
         raise _unreachable(address, error) from error
-    raise _unreachable(address, ValueError("there is no such port"))
 
 
 def _unreachable(address: str | None, error: BaseException) -> InputError:
     while error.__cause__ is not None:  # Dask's own says only that it did not connect
         error = error.__cause__
-    remedy = f"no Dask scheduler answers there ({first_line(error)}); start one with: dask scheduler"
+    cause = getattr(error, "strerror", None) or first_line(error)
+    remedy = f"no Dask scheduler answers there ({cause}); start one with: dask scheduler"
     return InputError("scheduler", address, remedy)
 
 

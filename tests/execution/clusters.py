@@ -1,0 +1,60 @@
+"""A Dask scheduler and its workers as processes of their own on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PATIENCE = 180.0  # seconds for a process to start on a busy machine
+
+
+def _started(*words, **environment):
+    command = [sys.executable, "-m", "dask", *map(str, words)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
+
+
+def start_scheduler(folder, port=0, **environment):
+    """Start a scheduler; return its process and address once it answers."""
+    file = folder / f"scheduler-{time.monotonic_ns()}.json"
+    words = ("--host", "127.0.0.1", "--port", port, "--no-dashboard", "--scheduler-file", file)
+    process = _started("scheduler", *words, **environment)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        assert process.poll() is None
+        with suppress(OSError, ValueError):
+            return process, json.loads(file.read_text())["address"]
+        time.sleep(0.1)
+    raise TimeoutError("no scheduler")
+
+
+def start_worker(address, folder, threads=1, preload=None, memory="4GB", **environment):
+    """Start a worker with its nanny."""
+    words = ["--nthreads", threads, "--memory-limit", memory, "--local-directory", folder, "--no-dashboard"]
+    return _started("worker", address, *words, *(["--preload", preload] if preload else []), **environment)
+
+
+@contextmanager
+def cluster(folder, workers=2, **options):
+    """A scheduler with workers, until the block ends."""
+    folder = Path(folder)
+    scheduler, address = start_scheduler(folder)
+    processes = [start_worker(address, folder, **options) for _ in range(workers)]
+    try:
+        yield address
+    finally:
+        stop(*processes, scheduler)
+
+
+def stop(*processes):
+    for one in processes:
+        one.terminate()
+    for one in processes:
+        try:
+            one.wait(20)
+        except subprocess.TimeoutExpired:
+            one.kill()
+            one.wait()
