@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +123,9 @@ class Cluster:
     def _connected(self, where: Any) -> Any:
         distributed = self._distributed
         try:
-            client = distributed.Client(where, timeout=CONNECTING, set_as_default=False)
+            client = _within(
+                CONNECTING + 1.0, lambda: distributed.Client(where, timeout=CONNECTING, set_as_default=False)
+            )
         except (OSError, ValueError, RuntimeError) as error:
             raise _unreachable(self._address, error) from error
         client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
@@ -336,6 +338,26 @@ def check_scheduler(address: str) -> None:
         socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING).close()
     except OSError as error:
         raise _unreachable(address, error) from error
+
+
+def _within(seconds: float, make: Callable[[], Any]) -> Any:
+    """Call a function that may never return, as Dask's client at something that accepts and says nothing."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            answer.put((make(), None))
+        except Exception as error:  # noqa: BLE001 - raised below
+            answer.put((None, error))
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        made, error = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"it did not answer within {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+    return made
 
 
 def _unreachable(address: str | None, error: BaseException) -> InputError:
