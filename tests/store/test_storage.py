@@ -10,7 +10,17 @@ import bathymetry as bm
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.execution import Progress
 from bathymetry.store import storage
-from bathymetry.store.chunks import chunk_path, config_hash, load, save, stored, verify
+from bathymetry.store.chunks import (
+    chunk_path,
+    config_hash,
+    load,
+    read_chunk,
+    save,
+    stored,
+    stored_in,
+    verify,
+    verify_all,
+)
 from bathymetry.store.folder import check_folder, output_folder
 from bathymetry.store.results import keep_earlier_result, others, read_results, write_results
 from bathymetry.store.storage import Address, place_of
@@ -175,3 +185,35 @@ def test_a_store_that_only_reads_is_said(monkeypatch):
         StorageError, match=r"can't be written \(access is denied: Access Denied\): choose a place that"
     ):
         storage.write(place / "file", b"1")
+
+
+def test_many_configs_are_listed_and_verified_together_as_one_by_one(place):
+    settings = [{"epochs": count} for count in range(70)]
+    configs = [config_hash(one) for one in settings]
+    for config, setting in zip(configs, settings, strict=True):
+        save(place, config, setting, cases.chunk(range(2)))
+    save(place, configs[3], settings[3], cases.chunk(range(2, 4)))
+    storage.write(place / "units" / configs[5] / "0-1.checkpoint", b"is no chunk")
+    storage.write(chunk_path(place, configs[69], range(2)), b"cut off")
+    absent = config_hash({"epochs": 1000})
+    listed = stored_in(place, [*configs, absent])
+    assert listed == {config: stored(place, config) for config in (*configs, absent)}
+    assert listed[configs[3]] == [range(2), range(2, 4)]
+    left = list(verify_all(place, listed, repair=False))
+    assert [list(whole) for whole, _ in left] == [*[*listed.values()][:69], [], []]
+    assert storage.exists(chunk_path(place, configs[69], range(2)))
+    verified = list(verify_all(place, listed))
+    assert [list(whole) for whole, _ in verified] == [*[*listed.values()][:69], [], []]
+    assert [len(said) for _, said in verified] == [0] * 69 + [1, 0]
+    assert verified[3][0][range(2, 4)].record.identical(cases.chunk(range(2, 4)).record)
+    assert not storage.exists(chunk_path(place, configs[69], range(2)))
+
+
+def test_records_that_share_coordinates_do_not_share_numbers(tmp_path):
+    for start, epochs in ((0, 3), (2, 3), (4, 5)):
+        save(tmp_path, NAME, SETTING, cases.chunk(range(start, start + 2), epochs))
+    for start, epochs in ((0, 3), (2, 3), (4, 5), (0, 3)):
+        record = read_chunk(chunk_path(tmp_path, NAME, range(start, start + 2))).record
+        assert record.identical(cases.chunk(range(start, start + 2), epochs).record)
+        record["train_loss"] = record["train_loss"] + 1
+        record.coords["epoch"] = record["epoch"] * 2

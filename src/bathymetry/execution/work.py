@@ -1,12 +1,10 @@
 """What a plan still needs: for each ensemble and joint measurement the chunks that are stored, and those missing."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
-from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import Description
 from bathymetry.execution.jobs import Job, joint_description
 from bathymetry.store.chunks import (
@@ -18,7 +16,8 @@ from bathymetry.store.chunks import (
     missing,
     read_chunk,
     stored,
-    verify,
+    stored_in,
+    verify_all,
 )
 from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement, Study
@@ -192,34 +191,32 @@ def compare(out: Place, plan: Plan, *, read: bool = False, repair: bool = True) 
     for missing; else nothing changes and what is stored is trusted.
     """
     descriptions = {id(one): one.config.description() for one in plan.ensembles}
-    names = {key: config_hash(one) for key, one in descriptions.items()}
-    found: dict[str, tuple[dict[range, Chunk], list[range]]] = {}
+    configs = {key: config_hash(one) for key, one in descriptions.items()}
+    for joint in plan.joints:
+        descriptions[id(joint)] = joint_description(joint, configs)
+        configs[id(joint)] = config_hash(descriptions[id(joint)])
+    listed = stored_in(out, dict.fromkeys(configs.values()))
     damaged: list[str] = []
+    found: dict[str, dict[range, Chunk]] = {config: {} for config in listed}
+    if read:
+        for config, (whole, sentences) in zip(listed, verify_all(out, listed, repair=repair), strict=True):
+            found[config] = {members: replace(chunk, snapshots={}) for members, chunk in whole.items()}
+            damaged.extend(sentences)
+    have = {config: list(found[config]) if read else ranges for config, ranges in listed.items()}
 
-    def task(planned: PlannedEnsemble | JointMeasurement, index: int, description: Description, members: range) -> Task:
-        name = config_hash(description)
-        verified: dict[range, Chunk] = {}
-        if name not in found:
-            if read:
-                verified, sentences = verify(out, name) if repair else (_whole(out, name), [])
-                damaged.extend(sentences)
-            found[name] = {}, list(verified) if read else stored(out, name)
-        chunks, have = found[name]
+    def task(planned: PlannedEnsemble | JointMeasurement, index: int, members: range) -> Task:
+        config = configs[id(planned)]
         if isinstance(planned, PlannedEnsemble):
             cut = _planned_chunks(planned.config, members)
-            lacking = [gap for one in cut for gap in missing(have, one)]
+            lacking = [gap for one in cut for gap in missing(have[config], one)]
         else:
-            cut, lacking = [members], [members] * (members not in have)
-        have.extend(lacking)  # two ensembles of one config are trained once
-        made = Task(planned, index, name, description, members, chunks, tuple(cut), tuple(lacking))
-        for chunk in verified.values():
-            made.add(chunk)
-        return made
+            cut, lacking = [members], [members] * (members not in have[config])
+        have[config].extend(lacking)  # two ensembles of one config are trained once
+        chunks, description = found[config], descriptions[id(planned)]
+        return Task(planned, index, config, description, members, chunks, tuple(cut), tuple(lacking))
 
-    ensembles = [task(one, index, descriptions[id(one)], one.members) for index, one in enumerate(plan.ensembles)]
-    joints = [
-        task(one, index, joint_description(one, names), one.of[0].members) for index, one in enumerate(plan.joints)
-    ]
+    ensembles = [task(one, index, one.members) for index, one in enumerate(plan.ensembles)]
+    joints = [task(one, index, one.of[0].members) for index, one in enumerate(plan.joints)]
     return Work(tuple(ensembles), tuple(joints), tuple(damaged))
 
 
@@ -238,15 +235,6 @@ def _label(task: Task, members: range) -> str:
 def _chunk_seconds(task: Task, members: range) -> float:
     """About how long training and measuring a chunk take."""
     return training_seconds(task, members) + len(members) * _measuring_seconds(task.config)
-
-
-def _whole(out: Place, name: str) -> dict[range, Chunk]:
-    """Read the chunks of a config that can be read."""
-    chunks = {}
-    for members in stored(out, name):
-        with suppress(StorageError):  # damaged, or another process has just moved it
-            chunks[members] = read_chunk(chunk_path(out, name, members)).select(members)
-    return chunks
 
 
 def training_seconds(task: Task, members: Sequence[int]) -> float:

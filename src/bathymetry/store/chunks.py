@@ -4,9 +4,11 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ _FOLDER = "units"  # as the first version called chunks, which are still found t
 _RECORD, _SNAPSHOT = "record", "snapshot"
 _FORMAT = 2  # how a chunk's file is laid out; in 1, losses of each set were variables of their own
 _NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
+_MANY = 64  # chunks that are read at once, and configs from which on one listing of all is faster
+_READERS = 16
 _FAILED = ".failed.json"
 _FAILED_NAME = re.compile(r"(\d+)-(\d+)\.failed\.json")
 
@@ -67,7 +71,11 @@ def chunk_path(out: Place, config: str, members: range) -> Place:
 
 def stored(out: Place, config: str) -> list[range]:
     """The stored ranges of members, in the order of their first member, the longest first among equals."""
-    found = [_NAME.fullmatch(name) for name in storage.names(out / _FOLDER / config)]
+    return _ranges(storage.names(out / _FOLDER / config))
+
+
+def _ranges(names: Iterable[str]) -> list[range]:
+    found = [_NAME.fullmatch(name) for name in names]
     ranges = [range(int(one[1]), int(one[2]) + 1) for one in found if one]
     return sorted((one for one in ranges if len(one)), key=lambda one: (one.start, -one.stop))
 
@@ -122,16 +130,65 @@ def assembled(out: Place, config: str, wanted: range, chunks: Mapping[range, Chu
     return Chunk(wanted, record, snapshots, {**pieces[-1].provenance, "seconds": seconds})
 
 
-def verify(out: Place, config: str) -> tuple[dict[range, Chunk], list[str]]:
-    """Read all stored chunks of a config; quarantine those that are damaged, with a sentence for each."""
+def stored_in(out: Place, configs: Collection[str]) -> dict[str, list[range]]:
+    """The stored ranges of members of several configs; of many at an address, with one listing of all chunks."""
+    if isinstance(out, Path) or len(configs) < _MANY:
+        return {config: stored(out, config) for config in configs}
+    below = storage.names_below(out / _FOLDER)
+    return {config: _ranges(below.get(config, ())) for config in configs}
+
+
+def verify(
+    out: Place, config: str, have: Sequence[range] | None = None, *, repair: bool = True
+) -> tuple[dict[range, Chunk], list[str]]:
+    """Read all stored chunks of a config; quarantine those that are damaged, with a sentence for each.
+
+    With `repair` False, what can't be read is passed over and stays: another process may just have moved it.
+    """
+    paths = {members: chunk_path(out, config, members) for members in (stored(out, config) if have is None else have)}
+    read: Iterable[tuple[range, Chunk | StorageError]] = zip(paths, map(_attempt, paths.values()), strict=True)
+    return _sorted_out(out, config, read, repair)
+
+
+def verify_all(
+    out: Place, listed: Mapping[str, Sequence[range]], *, repair: bool = True
+) -> Iterator[tuple[dict[range, Chunk], list[str]]]:
+    """Verify the chunks of several configs, in their order; at an address many are read at once."""
+    if isinstance(out, Path):
+        yield from (verify(out, config, have, repair=repair) for config, have in listed.items())
+        return
+    configs = list(listed)
+    with ThreadPoolExecutor(_READERS) as pool:
+        for first in range(0, len(configs), _MANY):  # no more in memory than are soon wanted
+            some = configs[first : first + _MANY]
+            read = pool.map(_attempt, [chunk_path(out, config, one) for config in some for one in listed[config]])
+            for config in some:
+                yield _sorted_out(out, config, [(one, next(read)) for one in listed[config]], repair)
+
+
+def _attempt(path: Place) -> Chunk | StorageError:
+    try:
+        return read_chunk(path)
+    except StorageError as error:
+        return error
+
+
+def _sorted_out(
+    out: Place, config: str, read: Iterable[tuple[range, Chunk | StorageError]], repair: bool
+) -> tuple[dict[range, Chunk], list[str]]:
     # a file that can't be read, or that another version wrote, stays where it is: its StorageError says why
     whole, sentences = {}, []
-    for members in stored(out, config):
-        path = chunk_path(out, config, members)
+    for members, one in read:
         try:
-            whole[members] = read_chunk(path).select(members)
-        except DamagedError as error:
-            sentences.append(f"{error} It was moved to {quarantine(out, path)} and its members are computed again.")
+            if isinstance(one, StorageError):
+                raise one
+            whole[members] = one.select(members)
+        except StorageError as error:
+            if repair and not isinstance(error, DamagedError):
+                raise
+            if repair:
+                moved = quarantine(out, chunk_path(out, config, members))
+                sentences.append(f"{error} It was moved to {moved} and its members are computed again.")
     return whole, sentences
 
 
@@ -225,8 +282,9 @@ def read_chunk(path: Place) -> Chunk:
             name: (tuple(one["dims"]), np.array(one["text"]) if "text" in one else arrays[f"{_RECORD}/{name}"])
             for name, one in words["variables"].items()
         }
-        coordinates = {name: variables.pop(name) for name in words["coordinates"]}
-        record = xr.Dataset(variables, coordinates, words["attributes"])
+        named = tuple((name, *variables.pop(name)) for name in words["coordinates"])
+        content = tuple((name, dims, one.dtype.str, one.shape, one.tobytes()) for name, dims, one in named)
+        record = xr.Dataset(variables, _coordinates(content), words["attributes"])
         snapshots: dict[int, dict[str, NDArray[Any]]] = {}
         for key, array in arrays.items():
             if key.startswith(f"{_SNAPSHOT}/"):
@@ -236,6 +294,15 @@ def read_chunk(path: Place) -> Chunk:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         remedy = "use the version of Bathymetry that wrote it, or another folder"
         raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
+
+
+@lru_cache(256)
+def _coordinates(content: tuple[tuple[str, tuple[str, ...], str, tuple[int, ...], bytes], ...]) -> xr.Coordinates:
+    """Make coordinates, once for all chunks that have the same: their indexes take most of the time of reading one."""
+    named = {
+        name: (dims, np.frombuffer(numbers, dtype).reshape(shape)) for name, dims, dtype, shape, numbers in content
+    }
+    return xr.Dataset(coords=named).coords
 
 
 def path_of_id(out: Place, identity: str) -> Place:
