@@ -144,4 +144,4 @@ def test_the_page_of_both_can_be_written_again(drawn, capsys):
     assert main(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Sweep three: 12 points" in page
-    assert "Sweep sobol: 5 points" in page
+    assert "Sweep sobol: 5 Sobol points over learning rate and width" in page

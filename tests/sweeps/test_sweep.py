@@ -1,11 +1,18 @@
 """A sweep: its points, its results over the axes, and what is stored of it."""
 
+import os
+import subprocess
+
 import numpy as np
 import pytest
+import yaml
 
 import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import InputError
+from bathymetry.execution.calibration import calibrate
+from bathymetry.execution.sweep_run import read_sweep
+from bathymetry.execution.work import compare
 
 SINE = {"function": "sin", "samples": 24}
 SMALL = {"network": {"depth": 1}, "data": SINE, "training": {"epochs": 3}, "members": 2}
@@ -110,3 +117,60 @@ def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert bm.objective(config, members=5, out=tmp_path) == pytest.approx(expected, rel=1e-12)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+
+
+def test_the_specification_is_stored_and_its_command_finds_everything_done(tmp_path, monkeypatch, capsys):
+    bm.sweep(GRID, out=tmp_path / "out", seed=3)
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "out/grid/specification.yaml", "--out", "out"]) == 0
+    assert "8 networks: 8 done." in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "bathymetry sweep out/grid/specification.yaml --out out" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("slurm", ["#SBATCH --array=1-40", '--shard "$SLURM_ARRAY_TASK_ID/40"']),
+        ("kubernetes", ["completionMode: Indexed", "completions: 40", '--shard "$((JOB_COMPLETION_INDEX + 1))/40"']),
+    ],
+)
+def test_a_job_array_has_a_worker_for_each_share(tmp_path, capsys, kind, lines):
+    spec = tmp_path / "width-and-rate.yaml"
+    spec.write_text(SPEC, encoding="utf-8")
+    out = tmp_path / "a folder's"
+    assert main(["sweep", str(spec), "--out", str(out), "--print", kind, "--workers", "40"]) == 0
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines)
+    assert not out.exists()
+    if kind == "kubernetes":
+        (worker,) = yaml.safe_load(printed)["spec"]["template"]["spec"]["containers"]
+        script = worker["args"][0].replace("bathymetry sweep", "printf '%s\\n'")
+        environment = {**os.environ, "JOB_COMPLETION_INDEX": "0"}
+    else:
+        script = printed.replace("bathymetry sweep", "printf '%s\\n'")
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1"}
+    ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == [str(spec), "--out", str(out), "--workers", "1", "--shard", "1/40"]
+
+
+def test_shards_together_do_everything_and_each_does_its_own(tmp_path, capsys):
+    spec, out = tmp_path / "grid.yaml", tmp_path / "out"
+    spec.write_text(SPEC, encoding="utf-8")
+    for share, done in ((1, 12), (2, 24)):
+        assert main(["sweep", str(spec), "--out", str(out), "--workers", "1", "--shard", f"{share}/2"]) == 0
+        assert bm.sweep(spec, out=out, run=False).dataset["status"].isin("done").sum() == done
+        assert not (out / "report.html").exists()
+    capsys.readouterr()
+
+
+def test_an_estimate_counts_what_is_missing_alone(tmp_path):
+    made = read_sweep(GRID, {})
+    work = compare(tmp_path, made.planned)
+    estimate = calibrate(work, 0.5)
+    assert len(estimate.chunks) == 4
+    assert estimate.seconds() == pytest.approx(sum(estimate.chunks))
+    assert estimate.seconds(2) < estimate.seconds()
+    assert estimate.seconds(100) == max(estimate.chunks)
+    bm.sweep(GRID, out=tmp_path)
+    assert calibrate(compare(tmp_path, made.planned)).seconds() == 0

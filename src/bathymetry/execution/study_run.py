@@ -31,6 +31,7 @@ from bathymetry.store.results import RESULT, keep_earlier_result, write_results
 from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, PlannedEnsemble
+from bathymetry.sweeps.reading import SPECIFICATION, as_yaml
 from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training.ensemble import build_members
 
@@ -286,4 +287,6 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
     if moved := keep_earlier_result(path, results.attrs):
         say(moved)
     write_results(path, results)
+    if isinstance(study, Sweep):
+        storage.write(path.with_name(SPECIFICATION), as_yaml(study))
     return run

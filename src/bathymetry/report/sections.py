@@ -20,6 +20,7 @@ from bathymetry.store.storage import label
 from bathymetry.studies import Study
 from bathymetry.studies.base import MAIN
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
+from bathymetry.sweeps.reading import SPECIFICATION, portable
 from bathymetry.sweeps.results import UNFINISHED
 from bathymetry.sweeps.sweep import Sweep
 
@@ -239,7 +240,8 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     """Write the command that reproduces a run, as one line for a shell."""
     if isinstance(run.study, Sweep):
-        return shlex.join(["bathymetry", "sweep", f"{run.study.name}.yaml", *_out(run)])
+        spec = f"{run.out.name}/{run.study.name}/{SPECIFICATION}" if portable(run.study) else f"{run.study.name}.yaml"
+        return shlex.join(["bathymetry", "sweep", spec, *_out(run)])
     preset, changes = _options(run, preferred)
     options = [
         word
@@ -252,7 +254,8 @@ def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
     """Write the Python that reproduces a run."""
     if isinstance(run.study, Sweep):
-        fields = "".join(f"    {name}={_literal(value)},\n" for name, value in run.study.fields.items())
+        given = run.study.fields | ({} if run.out.name == OUT.name else {"out": run.out.name})
+        fields = "".join(f"    {name}={_literal(value)},\n" for name, value in given.items())
         return f"import bathymetry as bm\n\nrun = bm.sweep(\n{fields})\nrun.dataset   # every number over the axes"
     preset, changes = _options(run, preferred)
     options = "".join(f", {name}={_literal(value)}" for name, value in changes.items())

@@ -5,18 +5,17 @@ the first value is shown. Points that lie anywhere are drawn against each axis o
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts import Figure, dots, lines
+from bathymetry.charts import Figure, dots, lines, scatter
 from bathymetry.charts.figure import Panel
 from bathymetry.core.showing import joined
 from bathymetry.studies.arrays import number, percent
 from bathymetry.sweeps.axes import Axis
 
-_MOST_COLOURS, _MOST_PANELS = 8, 12
+_MOST_COLOURS, _MOST_PANELS, _MOST_DOTS = 8, 12, 4000
 _READING = (
     "Each faint line or dot is one member; the strong line is their mean on the axis's scale, the band its pointwise "
     "95 % interval."
@@ -26,50 +25,67 @@ _NO_AXES = ("point", "split", "examples", "parameters")
 
 def over_axes(results: xr.Dataset, axes: Sequence[Axis], *, is_grid: bool) -> Iterator[Figure]:
     """Draw every variable that has any number over the axes."""
-    names = [str(name) for name, one in results.data_vars.items() if one.dtype.kind == "f"]
-    for name in names:
-        values = results[name]
-        if name.endswith("_history") or not np.isfinite(values.values).any():
+    names = [axis.name for axis in axes]
+    for name, values in results.data_vars.items():
+        if values.dtype.kind != "f" or not np.isfinite(values.values).any():
             continue
-        if is_grid:
-            yield _on_grid(values, [axis.name for axis in axes])
+        if str(name).endswith("_history"):
+            if is_grid:
+                yield _on_grid(values, names, "epoch")
+        elif is_grid:
+            yield _on_grid(values, names)
         else:
-            yield from _against_each(values, [axis.name for axis in axes])
+            yield from _against_each(values, names)
 
 
-def _on_grid(values: xr.DataArray, dims: Sequence[str]) -> Figure:
-    numeric = [dim for dim in dims if values[dim].dtype.kind in "iuf" and values.sizes[dim] > 1]
-    across = max(numeric, key=lambda dim: values.sizes[dim], default=None)
+def _on_grid(values: xr.DataArray, dims: Sequence[str], across: str | None = None) -> Figure:
+    if across is None:
+        numeric = [dim for dim in dims if values[dim].dtype.kind in "iuf" and values.sizes[dim] > 1]
+        across = max(numeric, key=lambda dim: values.sizes[dim], default=None)
     others = sorted((dim for dim in dims if dim != across), key=lambda dim: values.sizes[dim])
     others = [dim for dim in others if values.sizes[dim] > 1] or others[:1] * (across is None)
     notes, shown = [], values.drop_vars([name for name in values.coords if values[name].ndim > 1])
     shown = shown.squeeze([dim for dim in dims if dim != across and dim not in others], drop=True)
-    has_split = "split" in shown.dims
-    if has_split and len(others) > 1:  # colours and panels are taken
-        shown = shown.sel(split="test" if "test" in shown["split"].values else shown["split"].values[-1])
-        has_split = False
+    if "split" in shown.dims and (len(others) > 1 or across == "epoch"):  # colours and panels are taken
+        shown = shown.sel(split=_last_split(shown))
     for dim in others[2:]:
         notes.append(f"{_words(dim)} {shown[dim].values[0]}")
         shown = shown.isel({dim: 0}, drop=True)
-    others = others[:2]
-    if has_split:
-        others = [*others, "split"] if others else ["split"]
+    others = [*others[:2], *(["split"] if "split" in shown.dims else [])]
     shown, few = _thinned(shown, others)
     notes += few
-    panels = _panels(shown, across, others)
     by = [_words(dim) for dim in (across, *others) if dim not in (None, "split")]
     title = f"{_title(values)} by {joined(by)}"
     reading = _READING + (f" Shown at {joined(notes)}." if notes else "")
-    return Figure(str(values.name).replace("_", "-"), title, tuple(panels), _best(values), reading)
+    best = _best(values.isel(epoch=-1, drop=True) if across == "epoch" else values)
+    return Figure(str(values.name).replace("_", "-"), title, tuple(_panels(shown, across, others)), best, reading)
 
 
 def _panels(shown: xr.DataArray, across: str | None, others: Sequence[str]) -> list[Panel]:
     series, facet = (*others, None, None)[:2]
+    shown = shown.assign_coords({dim: _named(shown[dim]) for dim in others if dim != "split"})
+    domain = None if facet in (None, "split") else _domain(shown)
     if across is not None:
-        return lines(shown, across, series, facet=facet)
-    if series is None:
-        return dots(shown.expand_dims(all=["all"]), "all")
-    return dots(shown, series, facet=facet)
+        return lines(shown, across, series, facet=facet, domain=domain)
+    return dots(shown, series or "split", facet=facet, domain=domain)
+
+
+def _named(values: xr.DataArray) -> xr.DataArray:
+    """Numbers with the name of their axis: "width 30"."""
+    if values.dtype.kind not in "iuf":
+        return values
+    return values.copy(data=np.array([f"{_words(values.name)} {_shown(one)}" for one in values.values.tolist()]))
+
+
+def _domain(shown: xr.DataArray) -> tuple[float, float] | None:
+    """The same ends for all panels, so that they can be compared."""
+    scale, values = shown.attrs.get("scale"), shown.values[np.isfinite(shown.values)]
+    values = values[values > 0] if scale == "log" else values
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if scale == "accuracy" or not low < high:
+        return None
+    margin = 0.03 * (high - low)
+    return (low / 1.05, high * 1.05) if scale == "log" else (low - margin, high + margin)
 
 
 def _thinned(shown: xr.DataArray, others: Sequence[str]) -> tuple[xr.DataArray, list[str]]:
@@ -84,43 +100,42 @@ def _thinned(shown: xr.DataArray, others: Sequence[str]) -> tuple[xr.DataArray, 
 
 def _against_each(values: xr.DataArray, names: Sequence[str]) -> Iterator[Figure]:
     """Draw a variable at all points against each axis of numbers."""
+    kept = ("split", "member", "examples")
+    plain = values.drop_vars([name for name in values.coords if name not in kept])
+    flat = plain.stack(all=("point", "member")).drop_vars(["all", "point", "member"], errors="ignore")
+    if flat.sizes["all"] > _MOST_DOTS:
+        flat = flat.isel(all=np.linspace(0, flat.sizes["all"] - 1, _MOST_DOTS).round().astype(int))
     for name in names:
         along = values[name]
         if along.dtype.kind not in "iuf" or len(np.unique(along.values)) < 2:
             continue
-        order = np.argsort(along.values, kind="stable")
-        shown = values.isel(point=order).drop_vars(
-            [one for one in values.coords if one not in (name, "split", "member", "examples")]
-        )
-        x = shown[name].values.astype(float)
-        shown = shown.drop_vars(name).assign_coords({name: ("point", _apart(x), along.attrs)})
-        panels = lines(shown, name, "split" if "split" in shown.dims else None, members="dots")
+        x = along.drop_vars(along.coords).expand_dims(member=values.sizes["member"])
+        x = x.stack(all=("point", "member")).drop_vars(["all", "point", "member"], errors="ignore")
+        if x.sizes["all"] > _MOST_DOTS:
+            x = x.isel(all=np.linspace(0, x.sizes["all"] - 1, _MOST_DOTS).round().astype(int))
+        y = flat if "split" in flat.dims else flat.expand_dims(split=["all"])
+        x = x.expand_dims(split=y["split"].values).rename(all="member").rename(name).assign_attrs(along.attrs)
+        panels = scatter(x, y.rename(all="member"), "split")
         title = f"{_title(values)} by {_words(name)}"
-        yield Figure(f"{values.name}-{name}".replace("_", "-"), title, tuple(panels), _best(values), _READING)
+        reading = "Each mark is one member at one point of the sweep."
+        yield Figure(f"{values.name}-{name}".replace("_", "-"), title, tuple(panels), _best(values), reading)
 
 
-def _apart(x: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """Move equal positions apart by rounding, so that each point has one of its own."""
-    for place in range(1, len(x)):
-        if x[place] <= x[place - 1]:
-            x[place] = np.nextafter(x[place - 1], np.inf)
-    return x
+def _last_split(values: xr.DataArray) -> str:
+    return "test" if "test" in values["split"].values else str(values["split"].values[-1])
 
 
 def _best(values: xr.DataArray) -> str:
     """The point with the lowest loss, or the highest accuracy, by the median over members."""
+    name = str(values.attrs.get("long_name", values.name))
     if "split" in values.dims:
-        split = "test" if "test" in values["split"].values else values["split"].values[-1]
-        values = values.sel(split=split)
-        name = f"{split} {values.name}"
-    else:
-        name = str(values.attrs.get("long_name", values.name))
+        name = f"{_last_split(values)} {name}"
+        values = values.sel(split=_last_split(values))
     middle = values.median("member", skipna=False)
     if not np.isfinite(middle.values).any():
         return f"No point has a {name} of every member."
-    is_high = values.name == "accuracy"
-    place = middle.argmax(...) if is_high else middle.argmin(...)
-    best = middle.isel(place)
+    is_high = values.attrs.get("scale") == "accuracy"
+    best = middle.isel(middle.argmax(...) if is_high else middle.argmin(...))
     shown = percent(best, 2) if is_high else number(best)
     axes = [dim for dim in middle.dims if dim != "point"] or [dim for dim in best.coords if dim not in _NO_AXES]
     where = joined([f"{_words(dim)} {_shown(best[dim].item())}" for dim in map(str, axes)])

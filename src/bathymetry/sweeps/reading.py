@@ -14,10 +14,12 @@ import yaml
 from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.showing import kind_of
 from bathymetry.store.storage import read
+from bathymetry.sweeps.axes import Range
 from bathymetry.sweeps.sections import FUNCTION_FILE
 from bathymetry.sweeps.specification import Specification
 from bathymetry.sweeps.sweep import Sweep
 
+SPECIFICATION = "specification.yaml"  # next to the results of a sweep
 _OUTSIDE = ("members", "seed", "device")  # fields of the sweep next to its specification
 _MOST_BYTES = 1_000_000
 _DATA_SUFFIX = ".npz"
@@ -100,19 +102,21 @@ def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _path(field: str, value: Any, folder: Path) -> Any:
     """A path from a folder; names of families and data sets stay as they are."""
-    if not isinstance(value, str):
+    if not _is_path(value):
         return value
     is_function = FUNCTION_FILE.fullmatch(value) is not None
     file, name = value.rsplit(":", 1) if is_function else (value, "")
-    is_path = (
-        is_function or value.lower().endswith(_DATA_SUFFIX) or "/" in value or os.sep in value or value[:1] in ".~"
-    )
-    if not is_path:
-        return value
     whole = (folder / file).resolve() if "\0" not in file else None
     if whole is None or not whole.is_relative_to(folder):
         raise InputError(field, value, f"expected a path inside the folder of the specification, {folder}")
     return f"{whole}:{name}" if is_function else str(whole)
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    is_file = FUNCTION_FILE.fullmatch(value) is not None or value.lower().endswith(_DATA_SUFFIX)
+    return is_file or "/" in value or os.sep in value or value[:1] in (".", "~")
 
 
 def sweep_of(given: object) -> Sweep:
@@ -130,3 +134,19 @@ def sweep_of(given: object) -> Sweep:
     own = {name: given[name] for name in _OUTSIDE if name in given}
     rest = {name: value for name, value in given.items() if name not in own}
     return Sweep(**{"specification": rest, **own})
+
+
+def portable(made: Sweep) -> bool:
+    """Whether a specification names no file, so that it can be read from any folder."""
+    spec = made.specification
+    names: list[Any] = [spec.data.name, spec.network.family]
+    for axis in spec.axis_list:
+        if axis.path in ("data.name", "network.family") and not isinstance(axis.values, Range):
+            names += axis.values
+    return not any(callable(one) or _is_path(one) for one in names)
+
+
+def as_yaml(made: Sweep) -> bytes:
+    """Write a specification as a file that `read_file` reads."""
+    text: str = yaml.safe_dump(made.fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return text.encode()

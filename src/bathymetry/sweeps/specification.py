@@ -75,6 +75,12 @@ class Specification(Section):
 
     def in_words(self) -> str:
         """How many points there are, and over which axes."""
-        over = joined([one.name.replace("_", " ") for one in self.axis_list])
-        kind = {"grid": "a grid over", "zip": "together along"}.get(self.way[0], f"{self.way[0]}, over")
-        return f"{self.num_points:,} {plural('point', self.num_points)}, {kind} {over}"
+        over, count = joined([one.name.replace("_", " ") for one in self.axis_list]), self.num_points
+        points = plural("point", count)
+        match self.way[0]:
+            case "grid":
+                return f"{count:,} {points} on a grid over {over}"
+            case "zip":
+                return f"{count:,} {points} along {over} together"
+            case kind:
+                return f"{count:,} {'Sobol' if kind == 'sobol' else kind} {points} over {over}"

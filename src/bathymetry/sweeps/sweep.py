@@ -36,7 +36,7 @@ class Sweep(Study):
 
     @property
     def question(self) -> str:  # type: ignore[override]
-        axes = " and ".join(one.name.replace("_", " ") for one in self.specification.axis_list)
+        axes = joined([one.name.replace("_", " ") for one in self.specification.axis_list])
         return self.specification.question or f"What changes with {axes}?"
 
     @property
@@ -57,8 +57,9 @@ class Sweep(Study):
     @property
     def fields(self) -> dict[str, Any]:
         """What was given: the specification, and what stands next to it."""
-        own = {name: getattr(self, name) for name in sorted(self.model_fields_set - {"specification"})}
-        return {**self.specification.model_dump(), **own}
+        given = self.model_dump(mode="json")
+        whole = {"name": self.name, **given.pop("specification"), **given}
+        return {name: value for name, value in whole.items() if (name, value) not in (("device", "cpu"), ("seed", 0))}
 
     @cached_property
     def points(self) -> list[Point]:
