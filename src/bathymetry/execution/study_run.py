@@ -24,7 +24,7 @@ from bathymetry.execution.executors import executor
 from bathymetry.execution.jobs import Receipt, Say
 from bathymetry.execution.schedule import TRIES, Schedule
 from bathymetry.execution.work import Shard, Work, compare
-from bathymetry.store import chunks
+from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import config_hash
 from bathymetry.store.folder import output_folder, provenance
 from bathymetry.store.results import RESULT, keep_earlier_result, write_results

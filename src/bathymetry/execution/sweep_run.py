@@ -70,6 +70,8 @@ def sweep(
         max_memory: The memory in bytes that all workers together may take, as estimated.
         scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
         local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
+        scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
+        local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
         progress: Receives how it goes.
         **fields: Fields of the specification that differ from `spec`, or all of them.
 
