@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 import bathymetry as bm
-from bathymetry.training.backends import Batch, MLPBackend
+from bathymetry.training.backends import Batch
 from bathymetry.training.ensemble import StackedTensors
-from bathymetry.training.optimizers import Stepper
+from bathymetry.training.perceptrons import MLPBackend
+from bathymetry.training.stepper import Stepper
 
 STEPS = 1_500
 
@@ -26,16 +27,17 @@ def test_a_weight_whose_gradient_ceased_keeps_no_denormal_moment_and_moves_as_in
     gradients = ours.zeros_like()
     stepper = Stepper(bm.Adam(lr=1e-2), None, ours, gradients)
     for step in range(STEPS):
-        gradients.flat.copy_(sparse_gradient(step))
+        gradients.views["weight"][0] = sparse_gradient(step)
         stepper.step(0.0, lambda member: torch.zeros(()))
         parameter.grad = sparse_gradient(step)
         theirs.step()
     left = theirs.state[parameter]["exp_avg"]
     assert (left[2:].abs() < torch.finfo(torch.float32).tiny).all()
     assert (left[2:] != 0).all()  # stuck at denormal numbers, for which this is
-    assert (stepper.moments["exp_avg"].flat[2:] == 0).all()
-    torch.testing.assert_close(ours.flat, parameter.data, rtol=1e-5, atol=0)
-    torch.testing.assert_close(stepper.moments["exp_avg"].flat[:2], left[:2], rtol=1e-5, atol=0)
+    moment = stepper.moments["exp_avg"].views["weight"][0]
+    assert (moment[2:] == 0).all()
+    torch.testing.assert_close(ours.views["weight"][0], parameter.data, rtol=1e-5, atol=0)
+    torch.testing.assert_close(moment[:2], left[:2], rtol=1e-5, atol=0)
 
 
 def test_what_is_no_number_stays_none():
@@ -43,17 +45,18 @@ def test_what_is_no_number_stays_none():
     gradients = ours.zeros_like()
     stepper = Stepper(bm.Adam(), None, ours, gradients)
     for _ in range(64):
-        gradients.flat.copy_(torch.tensor([float("nan"), 1.0]))
+        gradients.views["weight"][0] = torch.tensor([float("nan"), 1.0])
         stepper.step(0.0, lambda member: torch.zeros(()))
-    assert stepper.moments["exp_avg"].flat[0].isnan()
-    assert ours.flat.isfinite().tolist() == [False, True]
+    assert stepper.moments["exp_avg"].views["weight"][0, 0].isnan()
+    assert ours.views["weight"][0].isfinite().tolist() == [False, True]
 
 
 def test_what_is_long_ruled_out_makes_no_denormal_gradient():
     """Of the classes that lie far behind, some have probabilities too small for a normal number."""
     logits = torch.tensor([0.0, -60.0, -88.0, -95.0, -101.0])
     weight = torch.cat([logits[:, None], torch.zeros(5, 1)], dim=1)
-    parameters = StackedTensors.of([{"0.weight": weight, "0.bias": torch.zeros(5)}], torch.float32, torch.device("cpu"))
+    tensors = [{"0.weight": weight, "0.bias": torch.zeros(5)}]
+    parameters = StackedTensors.of(tensors, torch.float32, torch.device("cpu"), dense=True)
     gradients = parameters.zeros_like()
     network = MLPBackend(parameters, gradients, [], "cross_entropy")
     network.differentiate(Batch(torch.tensor([[1.0, 0.0]]), torch.tensor([[0]]), True))

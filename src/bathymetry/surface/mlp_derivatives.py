@@ -22,7 +22,7 @@ from bathymetry.core.tensors import power_of_two
 from bathymetry.surface.batches import Batch, Batches
 from bathymetry.surface.derivatives import Derivatives, Product
 from bathymetry.surface.selection import Output, PerExample, Point, Points, Vectors
-from bathymetry.training.backends import activations_of
+from bathymetry.training.perceptrons import activations_of
 
 _CACHE = 2**21  # bytes of second derivatives worked on at once
 _LINE_CACHE = 2**22  # bytes of activations on a line worked on at once

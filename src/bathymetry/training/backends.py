@@ -1,10 +1,9 @@
-"""How the members of an ensemble are differentiated: stacked, with vmap, or one after another in a loop."""
+"""How the members of any network are differentiated: with vmap, or one after another in a loop."""
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -12,39 +11,19 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.tensors import stream_seed
-from bathymetry.training.attributes import Attributes, comparable, own_attributes
-from bathymetry.training.ensemble import Ensemble, StackedTensors, constants, flush_denormals
+from bathymetry.training.attributes import Attributes
+from bathymetry.training.ensemble import Ensemble, constants
 
 BackendName = Literal["auto", "stacked", "vmap", "loop"]
 BACKENDS = get_args(BackendName)
-VMAP_NUMBERS = 8_192  # input numbers per batch up to which vmap is faster on a CPU: the table in docs/decisions.md
-_FALLBACKS = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)  # which vmap does not batch
-_ACTIVATIONS: dict[type[nn.Module], str] = {
-    one: one.__name__.lower() for one in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)
-}
-_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {  # in place
-    "relu": torch.relu_,
-    "tanh": torch.tanh_,
-    "sigmoid": torch.sigmoid_,
-    "identity": lambda values: values,
-}
-_aten = torch.ops.aten
-_DIFFERENTIATE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # multiply by the derivative, from activated values
-    "relu": lambda error, values: _aten.threshold_backward.grad_input(error, values, 0, grad_input=error),
-    "tanh": lambda error, values: _aten.tanh_backward.grad_input(error, values, grad_input=error),
-    "sigmoid": lambda error, values: _aten.sigmoid_backward.grad_input(error, values, grad_input=error),
-    "identity": lambda error, _: error,
-}
-_PRODUCTS = 1e8  # room above the smallest normal number for what output errors are multiplied by
 
 
 @dataclass(frozen=True)
 class Batch:
     """The examples of one step."""
 
-    inputs: Shaped[Tensor, "..."]  # (example, *feature) if shared, else (member, example, *feature)
+    inputs: Shaped[Tensor, "..."]  # (example, *feature) if shared, else (member, example, *feature); see `padded`
     targets: Shaped[Tensor, "member example *target"]
     shared: bool  # whether all members get the same inputs
     step: int = 0  # selects the random stream of layers such as dropout
@@ -60,6 +39,10 @@ class Backend(ABC):
     @abstractmethod
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
         """Write every member's gradient, zeros where it is missing; return the losses, float64."""
+
+    def padded(self, examples: int) -> int:
+        """How many rows the inputs of a batch of so many examples need; what the others hold is ignored."""
+        return examples
 
     @abstractmethod
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
@@ -77,109 +60,6 @@ class Backend(ABC):
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `copied` returned, for all members or for some."""
         self.attributes.load(state["attributes"])
-
-
-def activations_of(module: nn.Module) -> list[str] | None:
-    """The activation after each layer but the last; None if it is not a plain multilayer perceptron."""
-    if type(module) is not nn.Sequential or not all(p.requires_grad for p in module.parameters()):
-        return None
-    layers = list(module)
-    linear, between = layers[0::2], layers[1::2]
-    if len(layers) % 2 == 0 or not all(type(layer) is nn.Linear and layer.bias is not None for layer in linear):
-        return None
-    for one in (module, *layers):
-        if one._forward_hooks or one._forward_pre_hooks or one._backward_hooks or "forward" in vars(one):
-            return None
-    parameters = {id(parameter) for layer in linear for parameter in (layer.weight, layer.bias)}
-    if len(parameters) < 2 * len(linear) or not all(type(one) in _ACTIVATIONS for one in between):
-        return None
-    return [_ACTIVATIONS[type(one)] for one in between]
-
-
-class MLPBackend(Backend):
-    """Multilayer perceptrons with a backward pass of their own; the loss is "mse" or "cross_entropy".
-
-    Activations lie as (member, unit, example), so that every product is a batched product of contiguous matrices, and
-    all results go into buffers that are reused.
-    """
-
-    name = "stacked"
-
-    def __init__(
-        self, parameters: StackedTensors, gradients: StackedTensors, activations: Sequence[str], loss: str
-    ) -> None:
-        blocks, gradient_blocks = list(parameters.views.values()), list(gradients.views.values())
-        self._members = parameters.members
-        self._weights, self._biases = blocks[0::2], [bias.unsqueeze(2) for bias in blocks[1::2]]
-        self._weight_gradients, self._bias_gradients = gradient_blocks[0::2], gradient_blocks[1::2]
-        self._activations = [*activations, "identity"]
-        self._loss = loss
-        self._buffers: dict[int, list[tuple[Tensor, Tensor]]] = {}
-
-    def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        buffers = self._buffers_for(batch.inputs.shape[-2])
-        self._forward(batch.inputs, batch.shared, [activation for activation, _ in buffers])
-        losses = self._output_error(buffers[-1][0], batch.targets, buffers[-1][1])
-        for layer in reversed(range(len(self._weights))):
-            error = buffers[layer][1]
-            torch.sum(error, 2, out=self._bias_gradients[layer])
-            if layer == 0:
-                self._first_weight_gradient(error, batch)
-                break
-            below, error_below = buffers[layer - 1]
-            torch.bmm(error, below.transpose(1, 2), out=self._weight_gradients[layer])
-            torch.bmm(self._weights[layer].transpose(1, 2), error, out=error_below)
-            _DIFFERENTIATE[self._activations[layer - 1]](error_below, below)
-        return losses
-
-    def outputs(self, inputs: Float[Tensor, "example feature"]) -> Float[Tensor, "member example output"]:
-        buffers = self._buffers_for(len(inputs))
-        self._forward(inputs, True, [activation for activation, _ in buffers])
-        return buffers[-1][0].transpose(1, 2)
-
-    def _buffers_for(self, width: int) -> list[tuple[Tensor, Tensor]]:
-        """Each layer's activation and error for a batch of this size, reused by later batches."""
-        if width not in self._buffers:
-            if len(self._buffers) > 4:
-                self._buffers.clear()
-            shapes = [(self._members, weight.shape[1], width) for weight in self._weights]
-            self._buffers[width] = [(self._weights[0].new_empty(s), self._weights[0].new_empty(s)) for s in shapes]
-        return self._buffers[width]
-
-    def _forward(self, inputs: Tensor, shared: bool, into: Sequence[Tensor]) -> None:
-        if shared:
-            joined = self._weights[0].flatten(0, 1)
-            torch.addmm(self._biases[0].flatten(0, 1), joined, inputs.T, out=into[0].flatten(0, 1))
-        else:
-            torch.baddbmm(self._biases[0], self._weights[0], inputs.transpose(1, 2), out=into[0])
-        _ACTIVATE[self._activations[0]](into[0])
-        for layer, (below, here) in enumerate(pairwise(into), start=1):
-            torch.baddbmm(self._biases[layer], self._weights[layer], below, out=here)
-            _ACTIVATE[self._activations[layer]](here)
-
-    def _first_weight_gradient(self, error: Tensor, batch: Batch) -> None:
-        if batch.shared:
-            torch.mm(error.flatten(0, 1), batch.inputs, out=self._weight_gradients[0].flatten(0, 1))
-        else:
-            torch.bmm(error, batch.inputs, out=self._weight_gradients[0])
-
-    def _output_error(
-        self, outputs: Tensor, targets: Shaped[Tensor, "member example *target"], error: Tensor
-    ) -> Float[Tensor, " member"]:
-        """Write ∂loss/∂output; return the losses, float64."""
-        examples = outputs.shape[2]
-        if self._loss == "mse":
-            entries = outputs[0].numel()
-            torch.sub(outputs, targets.transpose(1, 2), out=error)
-            losses = error.square().sum((1, 2), dtype=torch.float64) / entries
-            error.mul_(2 / entries)
-            return losses
-        classes = targets.unsqueeze(1)
-        torch.log_softmax(outputs, 1, out=error)
-        losses = -error.gather(1, classes).sum((1, 2), dtype=torch.float64) / examples
-        error.exp_().scatter_add_(1, classes, error.new_full((1, 1, 1), -1.0).expand_as(classes)).div_(examples)
-        flush_denormals(error, _PRODUCTS)  # the probability of a class that was ruled out long ago
-        return losses
 
 
 class VmapBackend(Backend):
@@ -274,8 +154,8 @@ class LoopBackend(Backend):
         """Write one member's gradient; return its loss, float64."""
         # a member's dropout is its own, whoever trains with it
         torch.manual_seed(stream_seed(self._seed, self._members[position], "dropout", batch.step))
-        output = self._modules[position](batch.inputs if batch.shared else batch.inputs[position])
-        loss = self._criterion(output, (batch.targets[position],))
+        output = self._modules[position](batch.inputs if batch.shared else _aligned(batch.inputs[position]))
+        loss = self._criterion(output, (_aligned(batch.targets[position]),))
         loss.backward()  # type: ignore[no-untyped-call]
         missing = []
         for name, parameter, gradient in self._trainable[position]:
@@ -306,96 +186,12 @@ class LoopBackend(Backend):
             self._modules[int(place)].get_buffer(name).copy_(values)
 
 
+def _aligned(tensor: Tensor) -> Tensor:
+    """On a cache line wherever it lies in a stack: rounding depends on it."""
+    return tensor if tensor.data_ptr() % 64 == 0 else tensor.clone()
+
+
 def _may_change(layer: nn.Module) -> bool:
     """Whether passes may change attributes of a layer: PyTorch's own keep none."""
     hooked = layer._forward_hooks or layer._forward_pre_hooks
     return bool(hooked) or not type(layer).__module__.startswith("torch.nn.")
-
-
-def choose_backend(requested: BackendName, ensemble: Ensemble, trial: Batch, batch_numbers: int) -> tuple[Backend, str]:
-    """Choose by the rule in the docstring of `train`, and say why members are not batched.
-
-    `trial` is a batch of a few examples in the form that the training uses; a real one has `batch_numbers` numbers.
-    """
-    inputs = trial.inputs if trial.shared else trial.inputs[0]
-    activations = [activations_of(module) for module in ensemble.modules]
-    first, same = activations[0], all(one == activations[0] for one in activations)
-    if requested in ("auto", "stacked") and first is not None and same and ensemble.formula and inputs.ndim == 2:
-        return MLPBackend(ensemble.parameters, ensemble.gradients, first, ensemble.formula), ""
-    if requested == "stacked":
-        remedy = "only a plain multilayer perceptron on rows of numbers can take it, with loss mse or cross_entropy"
-        raise InputError("backend", requested, f"{remedy}, and no label of −100")
-    small = ensemble.parameters.flat.is_cuda or batch_numbers <= VMAP_NUMBERS
-    problem: str | None = "" if requested == "loop" else f"a batch has more than {VMAP_NUMBERS:,} input numbers"
-    if requested == "vmap" or (requested == "auto" and small):
-        batched = VmapBackend(ensemble)
-        problem = _problem(batched, ensemble, inputs, trial)
-        if problem is None:
-            return batched, ""
-        if requested == "vmap":
-            raise InputError("backend", requested, f"{problem}; expected auto or loop")
-    return LoopBackend(ensemble), f"Members were trained one by one: {problem}." if problem else ""
-
-
-def _problem(batched: VmapBackend, ensemble: Ensemble, inputs: Tensor, trial: Batch) -> str | None:
-    """Say why `torch.func` can't stand in for the networks, of which copies are called; None if it can."""
-    first, *others = ensemble.modules
-    layer = next((type(one).__name__ for one in first.modules() if not _can_be_batched(one)), None)
-    if layer is not None:
-        return f"torch.func can't batch {layer}, which is random, recurs or keeps running statistics"
-    if not all(_differ_by_state_only(first, one) for one in others):
-        return "torch.func can't batch networks whose layers differ"
-    if not _is_steady(first, inputs):
-        return "torch.func can't batch a network that is random, writes buffers or attributes, or depends on its mode"
-    try:
-        with torch.random.fork_rng(devices=[]):
-            outputs = batched.outputs(inputs)
-            batched.differentiate(trial)
-    except Exception as error:  # noqa: BLE001 - such as `if h.sum() > 0` in the network or the loss
-        return f"torch.func can't batch the network or the loss ({first_line(error)})"
-    finally:
-        ensemble.gradients.flat.zero_()
-    with torch.no_grad():
-        alone = torch.stack([copy.deepcopy(module)(inputs) for module in ensemble.modules])
-    close = torch.allclose(outputs, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max()), equal_nan=True)
-    return None if close else "torch.func gives other outputs than the networks alone"
-
-
-def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
-    """Whether outputs depend neither on the mode nor on random numbers, and no buffer and no attribute changes."""
-    own = copy.deepcopy(module)
-    before = _state(own)
-    outputs = []
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            for seed, training in ((0, True), (1, True), (2, False)):
-                torch.manual_seed(seed)
-                outputs.append(own.train(training)(inputs))
-    except Exception:  # noqa: BLE001 - the loop will say what is wrong
-        return False
-    same = all(isinstance(one, Tensor) and torch.equal(one, outputs[0]) for one in outputs)
-    return same and _state(own) == before
-
-
-def _state(module: nn.Module) -> list[object]:
-    buffers = {name: comparable(buffer) for name, buffer in module.named_buffers()}
-    return [
-        buffers,
-        *({name: comparable(one) for name, one in own_attributes(layer).items()} for layer in module.modules()),
-    ]
-
-
-def _can_be_batched(layer: nn.Module) -> bool:
-    keeps_statistics = isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats
-    is_random = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
-    return not (keeps_statistics or is_random or isinstance(layer, _FALLBACKS))
-
-
-def _differ_by_state_only(first: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks have the same layers with the same attributes, apart from parameters and buffers."""
-    pairs = zip(first.modules(), other.modules(), strict=False)
-    return all(type(one) is type(two) and _public(one) == _public(two) for one, two in pairs)
-
-
-def _public(layer: nn.Module) -> dict[str, object]:
-    return {name: comparable(one, 0) for name, one in own_attributes(layer).items() if not name.startswith("_")}

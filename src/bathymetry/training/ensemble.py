@@ -20,6 +20,7 @@ from bathymetry.training.loss import Criterion
 
 _COPIES = 7  # of every parameter: two networks, the stack, its gradients, two moments, and the result
 _OBJECT_BYTES = 3_000  # Python's overhead per layer or tensor
+LANES = 16  # of the widest vectors, in float32; half as many are a cache line in float64
 _FEW = 8  # examples that network and loss are called with before training
 TRIAL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
 _WRAPPERS = {
@@ -32,37 +33,48 @@ _WRAPPERS = {
 
 @readable
 class StackedTensors:
-    """Named tensors of every member, in one buffer."""
+    """Named tensors of every member, in one buffer with zeros between them.
 
-    flat: Float[Tensor, " entry"]  # members × parameters entries, one block per name
+    Kernels compute the last entries of a range, and products the last rows or what is not aligned, by instructions that
+    round differently. So that a member's numbers do not depend on its place, each block begins on a cache line and ends
+    with whole vectors: the rows of all members together are a multiple of sixteen, or each member's entries are.
+    """
+
+    flat: Float[Tensor, " entry"]  # one block per name
     views: Mapping[str, Tensor] = field(repr=False)  # name → (member, *shape), views into `flat`
+    blocks: Mapping[str, Tensor] = field(repr=False)  # name → (member, entry), with the zeros after each member's
     members: int
 
     @staticmethod
-    def laid_out(flat: Tensor, shapes: Mapping[str, Sequence[int]], members: int) -> "StackedTensors":
-        """Cut a buffer into one block per name."""
-        views, start = {}, 0
+    def of(
+        tensors: Sequence[Mapping[str, Tensor]], dtype: torch.dtype, device: torch.device, *, dense: bool = False
+    ) -> "StackedTensors":
+        """Copy the tensors of every member, which have the same names and shapes; `dense` without zeros between."""
+        members, shapes = len(tensors), {name: tensor.shape for name, tensor in tensors[0].items()}
+        sizes = {name: prod(shape) if dense else whole_vectors(prod(shape)) for name, shape in shapes.items()}
+        entries = {name: members * size for name, size in sizes.items()}
+        if dense:
+            entries = {n: whole_vectors(members * prod(shape[:1])) * prod(shape[1:]) for n, shape in shapes.items()}
+        flat, start = torch.zeros(sum(entries.values()), dtype=dtype, device=device), 0
+        views, blocks = {}, {}
         for name, shape in shapes.items():
-            end = start + members * prod(shape)
-            views[name] = flat[start:end].view(members, *shape)
-            start = end
-        return StackedTensors(flat, views, members)
-
-    @staticmethod
-    def of(tensors: Sequence[Mapping[str, Tensor]], dtype: torch.dtype, device: torch.device) -> "StackedTensors":
-        """Copy the tensors of every member, which have the same names and shapes, into one buffer."""
-        shapes = {name: tensor.shape for name, tensor in tensors[0].items()}
-        entries = len(tensors) * sum(prod(shape) for shape in shapes.values())
-        stacked = StackedTensors.laid_out(torch.empty(entries, dtype=dtype, device=device), shapes, len(tensors))
+            blocks[name] = flat[start : start + members * sizes[name]].view(members, sizes[name])
+            own = blocks[name][:, : prod(shape)]
+            views[name] = torch.unflatten(own, 1, shape) if shape else own[:, 0]
+            start += entries[name]
         for position, member in enumerate(tensors):
             for name, tensor in member.items():
-                stacked.views[name][position].copy_(tensor.detach())
-        return stacked
+                views[name][position].copy_(tensor.detach())
+        return StackedTensors(flat, views, blocks, members)
 
     def zeros_like(self) -> "StackedTensors":
         """Zeros in a buffer of their own, with the same layout."""
-        shapes = {name: view.shape[1:] for name, view in self.views.items()}
-        return StackedTensors.laid_out(torch.zeros_like(self.flat), shapes, self.members)
+        flat = torch.zeros_like(self.flat)
+
+        def same(views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {n: flat.as_strided(one.shape, one.stride(), one.storage_offset()) for n, one in views.items()}
+
+        return StackedTensors(flat, same(self.views), same(self.blocks), self.members)
 
     def member(self, position: int) -> dict[str, Tensor]:
         """Views of one member's tensors by name."""
@@ -75,11 +87,16 @@ class StackedTensors:
 
     def copied(self) -> dict[str, Tensor]:
         """Copies of the stacked tensors by name."""
-        return {name: view.clone() for name, view in self.views.items()}
+        return {name: view.clone(memory_format=torch.contiguous_format) for name, view in self.views.items()}
 
     def vectors(self) -> Float[Tensor, "member parameter"]:
         """Each member's tensors as one row, in the order of `nn.Module.parameters()`; a copy."""
         return torch.cat([view.reshape(self.members, -1) for view in self.views.values()], dim=1)
+
+
+def whole_vectors(count: int) -> int:
+    """The least number from `count` on that is one of whole vectors."""
+    return -(-count // LANES) * LANES
 
 
 def flush_denormals(values: Tensor, times: float) -> None:
@@ -129,6 +146,7 @@ class Ensemble:
     gradients: StackedTensors
     criterion: Criterion
     formula: str | None  # "mse" or "cross_entropy" if the loss is just that on all targets
+    activations: Sequence[str] | None  # after each layer but the last, if they are perceptrons to train as one stack
 
     @property
     def dtype(self) -> torch.dtype:

@@ -13,14 +13,17 @@ from bathymetry.core.system import check_memory
 from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
-from bathymetry.training.backends import BACKENDS, Backend, BackendName, Batch, LoopBackend, choose_backend
+from bathymetry.training.backends import BACKENDS, Backend, BackendName, Batch, LoopBackend
 from bathymetry.training.checkpoint import Checkpoint, Clock, difference, packed, unpacked
+from bathymetry.training.choosing import choose_backend
 from bathymetry.training.config import TrainingConfig
 from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors, build_members, check_fit
 from bathymetry.training.loss import Criterion
-from bathymetry.training.optimizers import Optimizer, Stepper
+from bathymetry.training.optimizers import Optimizer
+from bathymetry.training.perceptrons import activations_of_all
 from bathymetry.training.records import Recorder, TrainingState, evaluate
 from bathymetry.training.result import Origin, Trained
+from bathymetry.training.stepper import Stepper
 
 _ROW_BYTES = 1_000  # Python's overhead for a few tensors
 _MOST_MEMBERS = 10**12
@@ -101,7 +104,8 @@ class TrainingRun:
             self._sets = named = {"train": self._train_set, **self._sets}
         else:
             named = {"train": self._train_set, **{f"evaluate_on[{name}]": one for name, one in self._sets.items()}}
-        self._ensemble = _ensemble(config, members, device, list(named.values()))
+        may_stack = backend in ("auto", "stacked") and isinstance(config.optimizer, Optimizer)
+        self._ensemble = _ensemble(config, members, device, list(named.values()), may_stack=may_stack)
         check_fit(self._ensemble, named, config.batch_size)
         self._parameters, self._gradients = self._ensemble.parameters, self._ensemble.gradients
         stored = {
@@ -118,7 +122,12 @@ class TrainingRun:
         self._backend, self._note = self._chosen(backend)
         self._clipped = self._gradients if config.clip_norm is None else self._gradients.zeros_like()
         self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped)
-        self._full_batch = self._first_rows(None) if config.batch_size is None else None
+        self._full_batch = None
+        if config.batch_size is None:
+            full = self._first_rows(None)
+            padding = self._backend.padded(len(full.inputs)) - len(full.inputs)
+            inputs = torch.cat([full.inputs, full.inputs[:1].expand(padding, *full.inputs.shape[1:])])
+            self._full_batch = replace(full, inputs=inputs)
 
         self._step = self._epoch = 0
         self._batches = 0  # done of this epoch
@@ -191,11 +200,15 @@ class TrainingRun:
         examples, members, seed = self._train_set.examples, self._ensemble.members, self._ensemble.seed
         generators = [stream(seed, member, "data order", self._epoch) for member in members]
         orders = torch.stack([torch.randperm(len(examples), generator=one) for one in generators])
-        batches = torch.split(orders, int(self._config.batch_size or 0), dim=1)
-        for positions in batches[self._batches :][: self._config.num_steps - self._step]:
-            rows = positions.to(examples.inputs.device)
-            inputs = examples.scaled(examples.inputs.index_select(0, rows.flatten()), self._config.dtype)
-            inputs = inputs.view(*rows.shape, *inputs.shape[1:])
+        size = int(self._config.batch_size or 0)
+        followed = torch.cat([orders, orders[:, : self._backend.padded(size)]], dim=1)  # padding is whatever comes next
+        starts = range(self._batches * size, len(examples), size)[: self._config.num_steps - self._step]
+        for start in starts:
+            positions = orders[:, start : start + size]
+            padded = followed[:, start : start + self._backend.padded(positions.shape[1])]
+            rows, padded = (one.to(examples.inputs.device) for one in (positions, padded))
+            inputs = examples.scaled(examples.inputs.index_select(0, padded.flatten()), self._config.dtype)
+            inputs = inputs.view(*padded.shape, *inputs.shape[1:])
             yield Batch(inputs, self._train_set.targets(len(members), rows), shared=False, step=self._step)
 
     def _update(self, batch: Batch) -> None:
@@ -214,8 +227,11 @@ class TrainingRun:
         if self._config.clip_norm is None:
             return
         views = self._gradients.views
-        norms = torch.stack([torch.linalg.vector_norm(view.flatten(1), dim=1) for view in views.values()]).norm(dim=0)
-        factors = (self._config.clip_norm / (norms + 1e-6)).clamp(max=1.0)
+        norms = [torch.linalg.vector_norm(view.flatten(1), dim=1) for view in views.values()]
+        squared = torch.zeros_like(norms[0])
+        for one in norms:  # torch.sum rounds differently if there is a single member
+            squared += one.square()
+        factors = (self._config.clip_norm / (squared.sqrt() + 1e-6)).clamp(max=1.0)
         for name, view in views.items():
             torch.mul(view, factors.view(-1, *[1] * (view.ndim - 1)), out=self._clipped.views[name])
 
@@ -365,15 +381,20 @@ class TrainingRun:
         )
 
 
-def _ensemble(config: TrainingConfig, members: range, device: torch.device, sets: Sequence[EvaluationSet]) -> Ensemble:
+def _ensemble(
+    config: TrainingConfig, members: range, device: torch.device, sets: Sequence[EvaluationSet], *, may_stack: bool
+) -> Ensemble:
     """Build the members and stack them."""
     criterion = Criterion(config.loss, config.dtype).to(device)
     built = build_members(config.network, members, int(config.seed), same_start=config.same_start)
     modules = [module.to(device=device, dtype=config.dtype) for module in built]
     trainable = [{n: p for n, p in module.named_parameters() if p.requires_grad} for module in modules]
-    parameters = StackedTensors.of(trainable, config.dtype, device)
     formula = _formula(criterion, sets)
-    return Ensemble(members, int(config.seed), modules, parameters, parameters.zeros_like(), criterion, formula)
+    may_stack &= formula is not None and config.train_examples.inputs.ndim == 2
+    activations = activations_of_all(modules) if may_stack else None
+    parameters = StackedTensors.of(trainable, config.dtype, device, dense=activations is not None)
+    gradients = parameters.zeros_like()
+    return Ensemble(members, int(config.seed), modules, parameters, gradients, criterion, formula, activations)
 
 
 def _formula(criterion: Criterion, sets: Sequence[EvaluationSet]) -> str | None:

@@ -1,8 +1,7 @@
-"""Optimizers, learning-rate schedules, and the step: fused for all members, or one optimizer of PyTorch per member."""
+"""Optimizers and learning-rate schedules."""
 
 import inspect
-import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import cos, inf, pi
@@ -14,13 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bathymetry.core.errors import InputError, is_real, positive_number
 from bathymetry.core.showing import kind_of
-from bathymetry.training.attributes import Attributes, plain
-from bathymetry.training.ensemble import StackedTensors, flush_denormals, refusing
+from bathymetry.training.ensemble import refusing
 
 Hyperparameter = float | Sequence[float]
 
-_FLUSHED_EVERY = 64  # steps
-_SHRINKING = 1e4  # room above the smallest normal number for a moment with β = 0.9 to shrink in so many steps
 _BELOW_ONE = ("beta1", "beta2", "momentum")
 
 
@@ -190,7 +186,7 @@ def check_optimizer(optimizer: Any) -> None:
     if own or isinstance(optimizer, nn.Module) or not callable(optimizer):
         name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
         raise InputError("optimizer", name, expected)
-    made = _call("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
+    made = called("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
     if not isinstance(made, torch.optim.Optimizer):
         raise InputError("optimizer", f"a function that returns {kind_of(made)}", expected)
 
@@ -202,10 +198,10 @@ def check_schedule(schedule: Any) -> None:
     expected = "expected Cosine(...) or the like, a function of the progress from 0 to 1, or a scheduler of PyTorch"
     if makes_scheduler(schedule):
         trial = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0, momentum=0.5)
-        made = _call("schedule", schedule, trial)
+        made = called("schedule", schedule, trial)
         fits = isinstance(made, LRScheduler)
     elif callable(schedule) and not isinstance(schedule, type | nn.Module):
-        made = _call("schedule", schedule, 0.0)
+        made = called("schedule", schedule, 0.0)
         fits = is_real(made)
     else:
         raise InputError("schedule", getattr(schedule, "__name__", schedule), expected)
@@ -213,156 +209,10 @@ def check_schedule(schedule: Any) -> None:
         raise InputError("schedule", f"a function that returns {kind_of(made)}", expected)
 
 
-def _call(field: str, function: Any, argument: Any) -> Any:
+def called(field: str, function: Any, argument: Any) -> Any:
     name, expected = getattr(function, "__name__", function), "name its other arguments with functools.partial"
     with refusing(field, name, "it fails when it is called", expected):
         return function(argument)
-
-
-class Stepper:
-    """Steps all members; the moments of Adam, AdamW and SGD are stacked like the parameters."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer | OptimizerFactory,
-        schedule: Schedule | None,
-        parameters: StackedTensors,
-        gradients: StackedTensors,
-    ) -> None:
-        self.moments: dict[str, StackedTensors] = {}
-        self._parameters, self._gradients = parameters, gradients
-        self._tensors: list[list[tuple[str, Tensor, Tensor]]] = []  # of every member: name, parameter, gradient
-        self._chosen: list[list[int]] = []  # the members of each group of a stacked optimizer
-        self._missing: list[Collection[str]] = [()] * parameters.members
-        self._count = 0
-        if isinstance(optimizer, Optimizer):
-            self._optimizers = [self._stacked(optimizer)]
-        else:
-            self._optimizers = [self._of_member(optimizer, position) for position in range(parameters.members)]
-        owners = {str(position): one for position, one in enumerate(self._optimizers)}
-        self._attributes = Attributes("optimizer", owners, parameters.flat.device)
-        self._factor: Callable[[Any], Any] | None = schedule
-        self._schedulers: list[Any] = []
-        if makes_scheduler(schedule):
-            self._factor, self._schedulers = None, list(map(schedule, self._optimizers))  # type: ignore[arg-type]
-        self._rates = [group.get("lr") for group in self._groups()]
-        step = type(self._optimizers[0]).step
-        self._needs_closure = inspect.signature(step).parameters["closure"].default is inspect.Parameter.empty
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return [group for one in self._optimizers for group in one.param_groups]
-
-    def _stacked(self, optimizer: Optimizer) -> torch.optim.Optimizer:
-        """One fused optimizer; the state of its tensors lies in `moments`."""
-        rows = optimizer.rows(self._parameters.members)
-        distinct = [row for position, row in enumerate(rows) if row not in rows[:position]]
-        self._chosen = [[position for position, other in enumerate(rows) if other == row] for row in distinct]
-        self.moments = {name: self._parameters.zeros_like() for name in optimizer._moments}
-        groups: list[dict[str, Any]] = [{"params": [], **row} for row in distinct]
-        for group in groups:
-            if "beta1" in group:
-                group["betas"] = (group.pop("beta1"), group.pop("beta2"))
-        made = optimizer._torch(groups, fused=True)  # type: ignore[call-arg]
-        self._lay_out(made, in_pieces=len(distinct) > 1)
-        return made
-
-    def _lay_out(self, optimizer: torch.optim.Optimizer, *, in_pieces: bool) -> None:
-        """Fill the groups of a stacked optimizer with the whole buffer, or with each parameter of each member."""
-        optimizer.state.clear()
-        self._tensors = [[] for _ in range(self._parameters.members)]
-        for group, chosen in zip(optimizer.param_groups, self._chosen, strict=True):
-            stacks = (self._parameters, self._gradients, *self.moments.values())
-            pieces = [[one.flat] if not in_pieces else _pieces(one, chosen) for one in stacks]
-            group["params"] = pieces[0]
-            for tensor, gradient, *parts in zip(*pieces, strict=True):
-                tensor.grad = gradient
-                step = torch.tensor(float(self._count), device=tensor.device)
-                optimizer.state[tensor] = {"step": step, **dict(zip(self.moments, parts, strict=True))}
-            if in_pieces:
-                named = [(k, name) for k in chosen for name in self._parameters.views]
-                for (k, name), tensor, gradient in zip(named, *pieces[:2], strict=True):
-                    self._tensors[k].append((name, tensor, gradient))
-
-    def _of_member(self, factory: OptimizerFactory, position: int) -> torch.optim.Optimizer:
-        own = {name: nn.Parameter(view) for name, view in self._parameters.member(position).items()}
-        gradients = self._gradients.member(position)
-        for name, parameter in own.items():
-            parameter.grad = gradients[name]
-        self._tensors.append([(name, parameter, gradients[name]) for name, parameter in own.items()])
-        made: torch.optim.Optimizer = _call("optimizer", factory, list(own.values()))
-        return made
-
-    def skip(self, missing: Sequence[Collection[str]]) -> None:
-        """Leave these parameters of every member alone until the next call, as PyTorch does without a gradient."""
-        if list(missing) == self._missing or not (any(missing) or any(self._missing)):
-            return
-        if not any(self._tensors):
-            self._lay_out(self._optimizers[0], in_pieces=True)
-        self._missing = list(missing)
-        for names, tensors in zip(missing, self._tensors, strict=True):
-            for name, tensor, gradient in tensors:
-                tensor.grad = None if name in names else gradient
-
-    @property
-    def name(self) -> str:
-        """Name of the optimizer's class in PyTorch."""
-        return type(self._optimizers[0]).__name__
-
-    def step(self, progress: float, evaluate_again: Callable[[int], Tensor]) -> None:
-        """Move every member once along its gradient; LBFGS and its like call `evaluate_again` for one member."""
-        if self._factor is not None:
-            factor = self._factor(progress)
-            for group, rate in zip(self._groups(), self._rates, strict=True):
-                if rate is not None:
-                    group["lr"] = rate * factor
-        for position, optimizer in enumerate(self._optimizers):
-            if self._needs_closure:
-                optimizer.step(partial(evaluate_again, position))  # type: ignore[arg-type]
-            else:
-                optimizer.step()
-        for scheduler in self._schedulers:
-            scheduler.step()
-        self._count += 1
-        if self._count % _FLUSHED_EVERY == 0:
-            for moment in self.moments.values():
-                flush_denormals(moment.flat, _SHRINKING)
-
-    def state(self) -> list[dict[str, Any]]:
-        """What the optimizers keep besides `moments`."""
-        if self.moments:
-            return [{"steps": [float(one["step"]) for one in self._optimizers[0].state.values()]}]
-        attributes, found = self._attributes.changed(), []
-        for position, optimizer in enumerate(self._optimizers):
-            state = optimizer.state_dict()
-            groups = [plain({**group, "params": None}) for group in state["param_groups"]]
-            found.append({"state": state["state"], "groups": groups, "attributes": attributes.get(str(position), {})})
-        return found
-
-    def resume(self, states: Sequence[Mapping[str, Any]], steps: int) -> None:
-        """Go on after so many steps from what `state` returned."""
-        self._count = steps
-        with warnings.catch_warnings():  # PyTorch expects a step of the optimizer before each of its schedule
-            warnings.simplefilter("ignore")
-            for scheduler in self._schedulers:
-                for _ in range(steps):
-                    scheduler.step()
-        if self.moments:
-            done = states[0]["steps"]
-            if len(done) > len(self._optimizers[0].state):
-                self._lay_out(self._optimizers[0], in_pieces=True)
-            for state, count in zip(self._optimizers[0].state.values(), done, strict=True):
-                state["step"].fill_(count)
-            return
-        for optimizer, state in zip(self._optimizers, states, strict=True):
-            pairs = zip(optimizer.state_dict()["param_groups"], state["groups"], strict=True)
-            groups = [{**group, **saved, "params": group["params"]} for group, saved in pairs]
-            optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
-        self._attributes.load({str(k): state["attributes"] for k, state in enumerate(states)})
-
-
-def _pieces(stacked: StackedTensors, chosen: Sequence[int]) -> list[Tensor]:
-    """Contiguous views that hold the chosen members' tensors."""
-    return [view[k] for k in chosen for view in stacked.views.values()]
 
 
 _KNOWN = "a threshold is known for SGD, Adam and AdamW, and for torch.optim's SGD, Adam, AdamW and RMSprop"

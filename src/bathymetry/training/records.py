@@ -18,7 +18,8 @@ from bathymetry.training.backends import Backend
 from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors
 from bathymetry.training.loss import is_correct
 
-_PASS_BYTES = 4_000_000
+_PASS_NUMBERS = 1_000_000
+_FEWEST_NUMBERS = 320  # that an example counts for: ten members with 32 units
 
 
 @readable
@@ -175,7 +176,7 @@ def evaluate(
     divided by, and for any other loss the outputs of the whole set are collected.
     """
     data, criterion, formula, members = examples.examples, ensemble.criterion, ensemble.formula, len(ensemble.members)
-    size = max(256, _PASS_BYTES // (4 * max(1, data.inputs[0].numel(), 32 * members)))
+    size = max(256, _PASS_NUMBERS // max(_FEWEST_NUMBERS, data.inputs[0].numel()))  # the same for any members
     total, weight, correct, counted = torch.zeros(4, members, dtype=torch.float64).unbind()
     collected: list[tuple[Tensor, Tensor]] = []
     classes = False
