@@ -20,7 +20,7 @@ from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.system import put
 from bathymetry.execution.study_run import run_study
-from bathymetry.store.folder import output_folder
+from bathymetry.store.folder import output_folder, writing
 from bathymetry.store.results import write_results
 
 SMOKE = ["run", "depth-function", "--preset", "smoke", "--samples", "20", "--epochs", "3"]
@@ -387,10 +387,10 @@ def test_an_output_folder_that_can_not_be_one_is_refused_in_one_sentence(capsys,
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "loop", "nowhere"]
 
 
-def test_a_second_process_is_refused_the_folder(capsys, tmp_path):
-    with output_folder(tmp_path / "out"):
-        assert "another process is working in it" in refused(capsys, *SMOKE, "--out", str(tmp_path / "out"))
-        assert "another process is working in it" in refused(capsys, "report", str(tmp_path / "out"))
+def test_a_second_process_waits_to_write_the_page_and_is_refused_if_that_takes_too_long(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("bathymetry.store.folder.WAITING", 0.1)
+    with output_folder(tmp_path / "out") as folder, writing(folder):
+        assert "another process has been writing into it" in refused(capsys, "report", str(folder))
 
 
 def test_a_folder_that_was_deleted_while_worked_in_can_be_continued(tmp_path):

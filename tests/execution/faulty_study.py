@@ -29,7 +29,7 @@ class Fault:
             kind = place.name.split("-")[1]
             if place.name.endswith("-once"):
                 place.unlink()
-            if kind == "kill":
+            if kind == "kill" or (kind == "outgrow" and len(state.members) > 2):
                 os.kill(os.getpid(), signal.SIGKILL)
             if kind == "raise":
                 raise ZeroDivisionError("the study divides by zero")

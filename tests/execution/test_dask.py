@@ -160,13 +160,19 @@ def test_a_worker_that_is_killed_loses_its_chunk_to_another_which_goes_on_from_t
 
 
 @pytest.mark.slow
-def test_a_chunk_that_always_kills_its_worker_is_cut_and_then_marked_failed(tmp_path, on, faults, undisturbed):
+def test_a_chunk_that_always_kills_its_worker_is_marked_failed_and_the_rest_is_stored(tmp_path, on, faults):
     (faults / "4-kill").touch()
     with pytest.raises(IncompleteError, match=r"failed 3 times: .*workers died"):
-        bm.run_study(FAULTY, out=tmp_path / "out", **on)
-    assert len(list((tmp_path / "out").rglob("*.safetensors"))) == 2  # the rest is stored
-    (faults / "4-kill").unlink()
-    xr.testing.assert_identical(results(bm.run_study(FAULTY, out=tmp_path / "out", **on)), undisturbed)
+        bm.run_study(FAULTY, out=tmp_path / "out", members=1, **on)
+    assert len(list((tmp_path / "out").rglob("*.safetensors"))) == 2
+
+
+@pytest.mark.slow
+def test_a_chunk_whose_workers_are_killed_is_cut_in_halves_which_need_less_memory(tmp_path, on, faults, undisturbed):
+    (faults / "4-outgrow").touch()
+    run = bm.run_study(FAULTY, out=tmp_path / "out", **on)
+    xr.testing.assert_identical(results(run), undisturbed)
+    assert len(list((tmp_path / "out").rglob("*.safetensors"))) == 4
 
 
 @pytest.mark.slow

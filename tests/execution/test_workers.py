@@ -199,14 +199,6 @@ def test_what_waits_for_a_job_that_was_split_waits_for_both_halves():
     assert schedule.next().config == "b"
 
 
-@pytest.mark.parametrize("count", [1, 3, 7])
-def test_shares_are_fixed_and_cover_every_chunk_once(tmp_path, count):
-    study = find("capacity").preset("smoke", members=12)
-    whole = {one.id for one in compare(tmp_path, study.planned).jobs(study)}
-    shares = [compare(tmp_path, study.planned).jobs(study, shard=(i + 1, count)) for i in range(count)]
-    assert sorted(one.id for share in shares for one in share) == sorted(whole)
-
-
 def test_chunks_of_large_networks_are_smaller_by_their_config_alone(tmp_path, monkeypatch):
     study = find("capacity").preset("full", data="digits", networks=((2, 5), (4, 8), (10, 20), (20, 30), (3000, 3000)),
                                     few_examples=10, members=20, epochs=2000)  # fmt: skip

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.store.folder import check_folder, is_output_folder, output_folder
+from bathymetry.store.folder import check_folder, is_output_folder, output_folder, writing
 
 
 def test_a_new_an_empty_and_an_own_folder_can_be_worked_in(tmp_path):
@@ -35,16 +35,30 @@ def test_a_folder_of_a_later_version_is_refused(tmp_path):
         check_folder(tmp_path)
 
 
-def test_a_second_process_is_kept_out(tmp_path):
+def test_several_processes_work_in_a_folder_and_one_writes_results(tmp_path, monkeypatch):
     program = (
-        "import sys, pathlib\nfrom bathymetry.store.folder import output_folder\n"
-        "with output_folder(pathlib.Path(sys.argv[1])): pass"
+        "import sys, pathlib\nfrom bathymetry.store import folder\nfolder.WAITING = float(sys.argv[2])\n"
+        "with folder.output_folder(pathlib.Path(sys.argv[1])) as out:\n    print('works', flush=True)\n"
+        "    with folder.writing(out): print('writes', flush=True)"
     )
-    with output_folder(tmp_path / "out"):
-        second = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "out")], capture_output=True, text=True, check=False
-        )
-    assert "another process is working in it" in second.stderr
+    command = [sys.executable, "-c", program, str(tmp_path / "out")]
+    with output_folder(tmp_path / "out") as out, writing(out):
+        impatient = subprocess.run([*command, "0.2"], capture_output=True, text=True, check=False)
+        patient = subprocess.Popen([*command, "60"], stdout=subprocess.PIPE, text=True)
+        assert patient.stdout.readline() == "works\n"
+        assert patient.poll() is None
+    assert impatient.stdout == "works\n"
+    assert "another process has been writing into it for 0 s; wait for it, or choose another folder" in impatient.stderr
+    assert patient.communicate(timeout=60)[0] == "writes\n"
+
+
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(self, timeout):
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with output_folder(tmp_path / "out") as out, writing(out):
+        (out / "page").touch()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

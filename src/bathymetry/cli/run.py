@@ -76,7 +76,7 @@ def execution_options(command: Any) -> dict[str, Any]:
         "scheduler": None if command.scheduler is None else command.scheduler.strip(),
         "local_cluster": _count("local_cluster", command.local_cluster),
         "max_memory": None if command.max_memory is None else parse_bytes("max_memory", command.max_memory),
-        "shard": None if command.shard is None else parse_shard(command.shard),
+        "shard": None if command.shard is None else parse_shard(command.shard.strip()),
         "only_failed": _only_failed(command.rerun),
     }
 
@@ -123,9 +123,7 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     for study in studies:
         check_device(study)
     if not plan_only:
-        executor(
-            studies, out, **{name: options[name] for name in KEYWORDS}
-        )  # before plans are made, which may take long
+        executor(studies, out, **{name: options[name] for name in KEYWORDS})  # before plans, which may take long
     with read_once():  # only while planning: then each study has its own examples, and the whole set is released
         sources = {name: source for study in studies for name, source in study.planned.data.items()}
     named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
@@ -145,6 +143,11 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
         run_studies(studies, out=out, progress=TerminalProgress(), **options)
     except IncompleteError as error:
         incomplete = error
+    if options["shard"] is not None:
+        if incomplete is not None:
+            raise incomplete
+        say("The share is stored; the command without --shard puts the results together and writes the page.")
+        return
     say("Drawing the figures and writing the page.")
     problem: StudyCodeError | None = None
     try:

@@ -23,10 +23,10 @@ from bathymetry.execution.assemble import assemble
 from bathymetry.execution.executors import executor
 from bathymetry.execution.jobs import Receipt, Say
 from bathymetry.execution.schedule import TRIES, Schedule
-from bathymetry.execution.work import Shard, Work, compare
+from bathymetry.execution.work import Shard, Work, compare, share_of
 from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import config_hash
-from bathymetry.store.folder import output_folder, provenance
+from bathymetry.store.folder import output_folder, provenance, writing
 from bathymetry.store.results import RESULT, keep_earlier_result, write_results
 from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import Study, find
@@ -196,8 +196,8 @@ def run_studies(
 ) -> list[StudyRun]:
     """Run several studies, the chunks of all of them side by side.
 
-    With a shard, or where only what failed is tried again, studies of which chunks are missing then are left out, but
-    for sweeps, whose results need not be complete. `where` says which ensembles to train now.
+    Results are put together of studies whose chunks are all stored then, and of sweeps, which need not be complete; a
+    shard leaves that to the run without one. `where` says which ensembles to train now.
     """
     executes = executor(studies, out, workers, max_memory, scheduler, local_cluster)
     for one in studies:
@@ -205,7 +205,8 @@ def run_studies(
     with output_folder(out) as folder:
         works = [_compared(one, folder, progress).only(where) for one in studies]
         failed_in = folder if only_failed else None
-        jobs = [work.jobs(one, shard, failed_in) for one, work in zip(studies, works, strict=True)]
+        share = share_of(works, shard)
+        jobs = [work.jobs(one, share, failed_in) for one, work in zip(studies, works, strict=True)]
         schedule = Schedule(job for some in jobs for job in some)
         runs: dict[int, StudyRun] = {}
         failed: list[Receipt] = []
@@ -213,11 +214,12 @@ def run_studies(
 
         def finish() -> None:
             """Put together every study whose jobs have ended."""
-            for place in sorted(left):
+            for place in sorted(left if shard is None else ()):
                 if not schedule.unfinished(job.id for job in jobs[place]):
                     left.remove(place)
                     if works[place].refresh(folder) or isinstance(studies[place], Sweep):
-                        runs[place] = put_together(studies[place], works[place], folder, progress.say)
+                        with writing(folder):
+                            runs[place] = put_together(studies[place], works[place], folder, progress.say)
 
         finish()
         with closing(executes.receipts(schedule, studies, folder, progress)) as receipts:

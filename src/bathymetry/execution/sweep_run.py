@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +190,7 @@ def _stored_records(config: TrainingConfig, members: int, out: Place) -> list[xr
     """Train what is not stored, and read the records of all members."""
     study = _OneConfig.of(config, members)
     check_folder(out)
-    with suppress(InputError), output_folder(out):  # which another process may hold, and has marked then
+    with output_folder(out):
         pass
     (task,) = compare(out, study.planned).ensembles
     for range_ in task.missing:

@@ -26,6 +26,7 @@ from bathymetry.sweeps.results import Found
 from bathymetry.training import TrainingConfig
 
 Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
+Share = frozenset[tuple[str, int, int]]  # planned chunks and joint measurements: hash of the config, first, last + 1
 _CHUNK_MEMBERS = 10  # at most
 _CHUNK_SECONDS = 60.0  # about, of the longest chunk with several members, so that no process idles long at the end
 
@@ -131,8 +132,8 @@ class Work:
         sizes = ((task.config, len(chunk)) for task in self.ensembles for chunk in task.planned_chunks)
         return max((_bytes(config, members) for config, members in sizes), default=0)
 
-    def jobs(self, study: Study, shard: Shard | None = None, failed_in: Place | None = None) -> list[Job]:
-        """What is to be done, for one fixed share of the chunks, or only where members failed before."""
+    def jobs(self, study: Study, share: Share | None = None, failed_in: Place | None = None) -> list[Job]:
+        """What is to be done, for a fixed share of the chunks, or only where members failed before."""
         settings = study.model_dump_json()
 
         def job(task: Task, kind: Literal["train", "measure"], members: range, **estimates: Any) -> Job:
@@ -141,7 +142,9 @@ class Work:
 
         chosen = [
             (task, gap)
-            for task, planned in self._share(shard)
+            for task in self.ensembles
+            for planned in task.planned_chunks
+            if share is None or _entry(task, planned) in share
             for gap in task.missing
             if planned.start <= gap.start < planned.stop
             and (failed_in is None or any(set(gap) & set(one) for one in failures(failed_in, task.config_hash)))
@@ -150,24 +153,18 @@ class Work:
             job(task, "train", members, seconds=_chunk_seconds(task, members), bytes=_bytes(task.config, len(members)))
             for task, members in chosen
         ]
-        left_out = {task.config_hash for task, _ in self.todo} - {one.config for one in jobs}
+        mine = {(one.config, one.start) for one in jobs}
+        left_out = {task.config_hash for task, gap in self.todo if (task.config_hash, gap.start) not in mine}
         memory = self.bytes
         for task in self.joints:
             assert isinstance(task.planned, JointMeasurement)
             needed = {self._names[id(one)] for one in task.planned.of}
-            if task.missing and not needed & left_out:
+            is_mine = share is None or _entry(task, task.members) in share
+            if task.missing and is_mine and not needed & left_out:
                 after = tuple(one.id for one in jobs if one.config in needed)
                 seconds = len(task.members) * _seconds(task.planned)
                 jobs.append(job(task, "measure", task.members, seconds=seconds, bytes=memory, after=after))
         return jobs
-
-    def _share(self, shard: Shard | None) -> list[tuple[Task, range]]:
-        """The planned chunks of a share: every nth in the order of their length, so that shares take equally long."""
-        planned = [(task, members) for task in self.ensembles for members in task.planned_chunks]
-        if shard is None:
-            return planned
-        ordered = sorted(planned, key=lambda one: (-_chunk_seconds(*one), one[0].config_hash, one[1].start))
-        return ordered[shard[0] - 1 :: shard[1]]
 
     @property
     def _names(self) -> dict[int, str]:
@@ -182,6 +179,21 @@ class Work:
         return not any(missing(list(task.chunks), gap) for task in self.ensembles for gap in task.missing) and all(
             task.members in task.chunks for task in self.joints
         )
+
+
+def share_of(works: Sequence[Work], shard: Shard | None) -> Share | None:
+    """A fixed share of what works plan, whatever is stored: every nth by length, so that shares take equally long."""
+    if shard is None:
+        return None
+    chunks = [(task, members) for work in works for task in work.ensembles for members in task.planned_chunks]
+    seconds = {_entry(*one): _chunk_seconds(*one) for one in chunks}  # each once, though several works may plan it
+    ordered = sorted(seconds, key=lambda one: (-seconds[one], one))
+    ordered += sorted({_entry(task, task.members) for work in works for task in work.joints})
+    return frozenset(ordered[shard[0] - 1 :: shard[1]])
+
+
+def _entry(task: Task, members: range) -> tuple[str, int, int]:
+    return task.config_hash, members.start, members.stop
 
 
 def compare(out: Place, plan: Plan, *, read: bool = False, repair: bool = True) -> Work:

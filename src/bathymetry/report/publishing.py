@@ -25,7 +25,7 @@ from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENA
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
 from bathymetry.store import storage
-from bathymetry.store.folder import check_output_folder, output_folder
+from bathymetry.store.folder import check_output_folder, output_folder, writing
 from bathymetry.store.results import RESULT, OutdatedError, read_results
 from bathymetry.store.storage import Place, label, place_of
 from bathymetry.studies import Study, find
@@ -72,7 +72,7 @@ def publish(
     out = place_of("folder", out)
     check_output_folder(out)
     named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
-    with output_folder(out), DrawingPool(workers) as pool:
+    with output_folder(out), writing(out), DrawingPool(workers) as pool:
         check_addresses()
         library = pool.charting_library()
         shown, unread = _read(out, named, pool)

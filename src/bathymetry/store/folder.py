@@ -1,4 +1,8 @@
-"""Output folders: a folder of ours can always be continued, a foreign one is refused, one process works in it."""
+"""Output folders: a folder of ours can always be continued, a foreign one is refused.
+
+Several runs may work in one at once, for chunks are named by their content: some work may be done twice, and is stored
+alike. Results and pages, which other runs write too, are written by one process at a time.
+"""
 
 import json
 import os
@@ -19,36 +23,50 @@ from bathymetry.store.storage import Address, Place
 MARKER = "bathymetry.json"
 _LOCK = ".bathymetry.lock"
 _FORMAT = 1
+WAITING = 300.0  # seconds for another process that writes a page: longer than any takes
 
 
 @contextmanager
 def output_folder(path: Place) -> Iterator[Place]:
-    """Open a place to write results into, made if it does not exist; a local folder is held while the context lasts.
-
-    An address has no lock, which no object store could keep: chunks are named by their content, so two runs at once do
-    some work twice and store the same.
-    """
+    """Open a place to work in, made if it does not exist."""
     check_folder(path)
-    if isinstance(path, Address):
-        _mark(path)
-        yield path
-        return
+    if isinstance(path, Path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            cause = error.strerror or error
+            raise StorageError(f"{path} can't be written ({cause}): choose another folder.") from error
+    _mark(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / _LOCK)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        remedy = "another process is working in it; wait for it, or choose another folder"
-        raise InputError("out", path, remedy) from error
-    except OSError as error:
-        raise StorageError(f"{path} can't be written ({error.strerror or error}): choose another folder.") from error
-    try:
-        _mark(path)
         yield path
     finally:
-        if path.is_dir():  # the marker is gone if the folder was deleted meanwhile and made again by what was stored
-            with suppress(StorageError):
+        if isinstance(path, Path) and path.is_dir():
+            with suppress(StorageError):  # it was deleted meanwhile, and made again by what was stored
                 _mark(path)
+
+
+@contextmanager
+def writing(path: Place) -> Iterator[None]:
+    """Keep other processes from writing results and pages into a local folder meanwhile; wait for one that does.
+
+    An address has no lock, which no object store could keep, and neither has a file system without locks: what is
+    written there is whole, and the last of several writers is right.
+    """
+    if not isinstance(path, Path):
+        yield
+        return
+    lock = FileLock(path / _LOCK)
+    try:
+        lock.acquire(timeout=WAITING)
+    except Timeout as error:
+        remedy = f"another process has been writing into it for {WAITING:.0f} s; wait for it, or choose another folder"
+        raise InputError("out", path, remedy) from error
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
         lock.release()
 
 
