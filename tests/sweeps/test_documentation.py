@@ -1,0 +1,58 @@
+"""The page on sweeps: its specification and its Python run as they stand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from bathymetry.cli.main import main
+from bathymetry.sweeps.claims import _FIELDS
+from bathymetry.sweeps.measures import PROBES
+from bathymetry.sweeps.sections import DataSet, Network, Training
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+
+
+class Trial:
+    """Suggests as Optuna's trials do."""
+
+    def __init__(self, width, rate):
+        self.values, self.attributes = {"width": width, "rate": rate}, {}
+
+    def suggest_int(self, name, low, high):
+        return self.values[name]
+
+    def suggest_float(self, name, low, high, log=False):
+        return self.values[name]
+
+    def set_user_attr(self, name, value):
+        self.attributes[name] = value
+
+
+def test_the_example_runs_and_the_recipe_reuses_chunks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (specification,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "width-and-rate.yaml").write_text(specification, encoding="utf-8")
+    assert main(["sweep", "width-and-rate.yaml", "--plan"]) == 0
+    assert "6 points" in capsys.readouterr().out
+    example, recipe = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example, "sweeps.md", "exec"), names)
+    assert names["loss"].dims == ("split", "learning_rate", "width", "member")
+    assert len(names["networks"]) == 3
+    exec(compile(recipe, "sweeps.md", "exec"), names)
+    trial = Trial(8, 0.01)
+    first = names["objective"](trial)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").rglob("*.safetensors")}
+    assert names["objective"](trial) == first
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").rglob("*.safetensors")}
+    assert trial.attributes["standard error"] > 0
+
+
+def test_the_page_names_every_field_rule_and_probe():
+    fields = [name for section in (Network, DataSet, Training) for name in section.model_fields]
+    fields += [*_FIELDS, *PROBES, *(name for names in _FIELDS.values() for name in names)]
+    assert [name for name in fields if f"`{name}" not in PAGE and f" {name}" not in PAGE] == []
+
+
+def test_the_page_is_short():
+    assert len(PAGE.splitlines()) <= 120
