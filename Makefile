@@ -44,6 +44,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training.py benchmarks/results/training.json
 	$(BIN)/python benchmarks/loading.py benchmarks/results/loading.json
 	$(BIN)/python benchmarks/study.py benchmarks/results/study.json
+	$(BIN)/python benchmarks/page.py benchmarks/results/page.json
 	$(BIN)/python benchmarks/curvature.py benchmarks/results/curvature.json
 	$(BIN)/python benchmarks/generalisation.py benchmarks/results/generalisation.json
 	$(BIN)/python benchmarks/whole.py benchmarks/results/whole.json

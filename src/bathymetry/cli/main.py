@@ -1,5 +1,7 @@
 """The program `bathymetry`: runs a command and reports every error in one sentence."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handles = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
     if handles:
         signal.signal(signal.SIGTERM, _terminate)
+    if arguments is None:  # the program ends soon after: the collector need not look through all once more
+        atexit.register(gc.freeze)
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except BathymetryError as error:

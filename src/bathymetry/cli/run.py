@@ -29,7 +29,7 @@ OPTIONS = (
     ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
     ("rerun", "failed", "only chunks that failed before"),
 )
-_FIGURE_SECONDS = 0.6  # to draw one twice, as SVG and PNG
+_FIGURE_SECONDS = 0.5  # of one core, to draw one as SVG and PNG
 
 
 def run(arguments: list[str]) -> None:
@@ -69,10 +69,10 @@ def run(arguments: list[str]) -> None:
 
 def execution_options(command: Any) -> dict[str, Any]:
     """Read how the chunks are trained, of a command that has OPTIONS as texts."""
-    from bathymetry.execution.local import cores
+    from bathymetry.core.system import available_cores
 
     return {
-        "workers": _count("workers", command.workers) or (1 if _is_cluster(command) else cores()),
+        "workers": _count("workers", command.workers) or (1 if _is_cluster(command) else available_cores()),
         "scheduler": None if command.scheduler is None else command.scheduler.strip(),
         "local_cluster": _count("local_cluster", command.local_cluster),
         "max_memory": None if command.max_memory is None else parse_bytes("max_memory", command.max_memory),
@@ -134,7 +134,7 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     if any(work.todo for work in works):
         say("A chunk is up to ten members of one ensemble, which are trained together.")
     workers = options["local_cluster"] or options["workers"]
-    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies), workers))
+    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies) / workers, workers))
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")
@@ -151,7 +151,8 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     say("Drawing the figures and writing the page.")
     problem: StudyCodeError | None = None
     try:
-        page, claims = publish(out, [type(study) for study in studies if study.name not in SHIPPED])
+        own = [type(study) for study in studies if study.name not in SHIPPED]
+        page, claims = publish(out, own, workers=None if options["scheduler"] else workers)
     except StudyCodeError as error:
         page, claims, problem = error.page, error.claims, error
     names = {study.name for study in studies}

@@ -130,7 +130,7 @@ def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
             raise incomplete
         return
     say("Drawing the figures and writing the page.")
-    page, claims = publish(out)
+    page, claims = publish(out, workers=options["workers"])
     print_verdicts([one for one in claims if one.id.rpartition(".")[0] == made.name])
     say(f"\nPage: {page}")
     if incomplete is not None:

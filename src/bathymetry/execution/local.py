@@ -203,10 +203,3 @@ def _visible(place: int) -> str:
     """The GPU of a worker, among those that this process may use."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return allowed.split(",")[place] if allowed else str(place)
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    with suppress(AttributeError):  # not every system says
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
