@@ -1,5 +1,7 @@
 """A network of the user's, in a file that a specification names."""
 
+import os
+
 import torch
 from torch import nn
 
@@ -18,6 +20,6 @@ class Fails(nn.Module):
     """Fails in training, once the networks have been built and tried."""
 
     def forward(self, x):
-        if len(x) > 8:  # more than the few examples of the trial
+        if len(x) > 8 and "HEALED" not in os.environ:  # more than the few examples of the trial
             raise ArithmeticError("this layer fails")
         return torch.relu(x)

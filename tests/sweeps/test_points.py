@@ -10,6 +10,7 @@ import torch
 from scipy.stats import kstest
 
 import bathymetry as bm
+from bathymetry.cli.main import main
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.sweeps.reading import read_file, sweep_of
 
@@ -199,3 +200,22 @@ def test_points_that_fail_are_called_so_and_are_done_again_alone(tmp_path):
     assert found["loss"].sel(width=6).isnull().all()
     stored = bm.load_study(tmp_path / "fails").results["main"]
     assert stored["status"].equals(found["status"])
+
+
+def test_rerun_failed_does_only_what_failed(tmp_path, monkeypatch, capsys):
+    shutil.copy(NET, tmp_path / "net.py")
+    spec, out = tmp_path / "fails.yaml", tmp_path / "out"
+    spec.write_text(
+        "network: {family: net.py:broken_above_4}\ndata: {function: sin, samples: 24}\ntraining: {epochs: 1}\n"
+        "members: 2\naxes: {width: [3, 4, 6]}",
+        encoding="utf-8",
+    )
+    sweep = ["sweep", str(spec), "--out", str(out), "--workers", "1"]
+    assert main([*sweep, "--where", "width=6"]) == 1
+    assert "2 failed, 4 pending" in capsys.readouterr().out
+    monkeypatch.setenv("HEALED", "yes")
+    assert main([*sweep, "--rerun", "failed"]) == 0
+    assert "2 done, 4 pending" in capsys.readouterr().out
+    assert "Of 6 networks 4 pending" in (out / "report.html").read_text(encoding="utf-8")
+    assert main(sweep) == 0
+    assert "6 networks: 6 done." in capsys.readouterr().out

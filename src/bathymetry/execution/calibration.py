@@ -76,12 +76,22 @@ def calibrate(work: Work, seconds: float = SECONDS, clock: Clock = time.perf_cou
     chosen = {kind: _representatives(some, most) for kind, some in kinds.items()}
     share = max(_LEAST, seconds / sum(map(len, chosen.values())))
     with one_thread():
-        _timed(
-            lambda: train(replace(_short(todo[0][0].config), record_at=()), members=1), clock
-        )  # loads what trainings load
-        trials = {kind: [_tried(one, share, clock) for one in some] for kind, some in chosen.items()}
+        _attempted(_short(todo[0][0].config), 1, clock)  # loads what trainings load
+        trials = {
+            kind: [found for one in some if (found := _tried(one, share, clock))] for kind, some in chosen.items()
+        }
     chunks = [_of_chunk(one, trials[kind]) for kind, some in kinds.items() for one in some]
     return Estimate(tuple(chunks), sum(map(len, trials.values())))
+
+
+def _attempted(config: TrainingConfig, members: int, clock: Clock) -> float | None:
+    """Seconds of a training; None if it fails, which is said when it is its turn."""
+    begun = clock()
+    try:
+        train(config, members=members)
+    except Exception:  # noqa: BLE001
+        return None
+    return clock() - begun
 
 
 def _kind(config: TrainingConfig) -> object:
@@ -106,8 +116,8 @@ class _EnoughError(Exception):
     """Ends a trial that has taken its time."""
 
 
-def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial:
-    """Train for about so many seconds."""
+def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial | None:
+    """Train for about so many seconds; None if that fails."""
     config, seen = replace(chunk.task.config, measurements={}, snapshots=()), list[tuple[float, float]]()
     end = time.perf_counter() + seconds
 
@@ -122,6 +132,8 @@ def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial:
         whole = clock() - begun
     except _EnoughError:
         whole = None
+    except Exception:  # noqa: BLE001 - the run says so when it is its turn
+        return None
     if len(seen) > 1:
         (first, early), (last, late) = seen[0], seen[-1]
         step = (late - early) / (last - first)
@@ -134,12 +146,6 @@ def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial:
     if whole is not None:
         fixed = max(whole - config.num_steps * step, 0.0)
     return _Trial(chunk.modelled, fixed, step, _probes(config, chunk.task.config, clock))
-
-
-def _timed(call: Callable[[], object], clock: Clock) -> float:
-    begun = clock()
-    call()
-    return clock() - begun
 
 
 def _short(config: TrainingConfig) -> TrainingConfig:
@@ -159,9 +165,9 @@ def _probes(plain: TrainingConfig, config: TrainingConfig, clock: Clock) -> floa
             name: replace(one, function=ProbeAtTheEnd(name, small), epochs=(1,))
             for name, one in config.named_measurements.items()
         }
-        with_probes = replace(small, measurements=measured)
-        without = _timed(lambda small=small: train(small, members=1), clock)  # type: ignore[misc]
-        whole = _timed(lambda one=with_probes: train(one, members=1), clock)  # type: ignore[misc]
+        without, whole = (_attempted(one, 1, clock) for one in (small, replace(small, measurements=measured)))
+        if without is None or whole is None:
+            return 0.0
         times[rows] = max(whole - without, 1e-4)
         if times[rows] > SECONDS / 4:
             break
@@ -171,7 +177,9 @@ def _probes(plain: TrainingConfig, config: TrainingConfig, clock: Clock) -> floa
 
 
 def _of_chunk(chunk: _Chunk, trials: Sequence[_Trial]) -> float:
-    """Seconds of one chunk, from the trials of its kind."""
+    """Seconds of one chunk, from the trials of its kind; without any, as the model has it."""
+    if not trials:
+        return chunk.modelled * chunk.task.config.num_steps + _STORING
     at, config = np.log([one.modelled for one in trials]), chunk.task.config
 
     def between(values: Sequence[float]) -> float:

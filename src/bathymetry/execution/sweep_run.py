@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import PrivateAttr
 
-from bathymetry.core.errors import InputError, did_you_mean, whole_number
+from bathymetry.core.errors import InputError, StorageError, did_you_mean, whole_number
 from bathymetry.core.system import one_thread
 from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
@@ -19,10 +19,11 @@ from bathymetry.execution.study_run import OUT, StudyRun, run_studies
 from bathymetry.execution.work import compare
 from bathymetry.store import chunks
 from bathymetry.store.folder import check_folder, output_folder
-from bathymetry.store.storage import Place, place_of
+from bathymetry.store.results import RESULT, read_results
+from bathymetry.store.storage import Place, exists, place_of
 from bathymetry.studies.base import MAIN, Planned, PlannedEnsemble, Study
 from bathymetry.sweeps.reading import read_file, sweep_of
-from bathymetry.sweeps.results import table
+from bathymetry.sweeps.results import UNFINISHED, table
 from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training import TrainingConfig, train
 
@@ -112,12 +113,32 @@ def read_sweep(spec: object, fields: Mapping[str, Any]) -> Sweep:
 
 
 def open_sweep(made: Sweep, out: Place) -> SweepRun:
-    """Open what is stored of a sweep, whoever works in the folder; nothing is changed there."""
+    """Open what is stored of a sweep, whoever works in the folder; nothing is changed there.
+
+    Results that are complete are read as they were put together; else every chunk is read.
+    """
+    finished = _finished(made, out)
+    if finished is not None:
+        return finished
     work = compare(out, made.planned, read=True, repair=False)
     groups = {MAIN: made.gathered(work.found(out))}
     results = xr.DataTree.from_dict(made.described(groups))
     results.attrs = {"study": made.name, "settings": made.model_dump(mode="json"), "notes": [], "data": {}}
     return SweepRun(made, results, out)
+
+
+def _finished(made: Sweep, out: Place) -> SweepRun | None:
+    """The results of this very sweep, if they are complete."""
+    path = out / made.name / RESULT
+    try:
+        results = read_results(path) if exists(path) else None
+    except StorageError:  # what can be read is in the chunks
+        return None
+    if results is None or results.attrs.get("settings") != made.model_dump(mode="json"):
+        return None
+    same_data = results.attrs.get("data") == dict(made.planned.data)
+    is_complete = not results[MAIN]["status"].isin(UNFINISHED).any()
+    return SweepRun(made, results, out) if same_data and is_complete else None
 
 
 def points_where(made: Sweep, where: Mapping[str, Any]) -> Callable[[PlannedEnsemble], bool] | None:

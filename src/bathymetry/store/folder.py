@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def provenance(device: str) -> Mapping[str, Any]:
     import torch
 
     return {
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": dict(_versions()),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
@@ -145,6 +146,11 @@ def provenance(device: str) -> Mapping[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: version(name) for name in _PACKAGES}  # reading one takes 0.5 ms, a chunk of small networks 20
 
 
 def _processor() -> str:
