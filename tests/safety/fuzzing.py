@@ -17,12 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
+from bathymetry.cli.parsing import UsageError
 from bathymetry.core.errors import BathymetryError, InputError, StorageError
 from bathymetry.core.showing import printable
 
 CASES = int(os.environ.get("BATHYMETRY_FUZZ_CASES", "25"))
+_PHASES = [one for one in Phase if one is not Phase.explain]
 _SECONDS = 5.0  # of the processor, so that other programs make no test fail
 _HANG = 20.0  # of the processor, after which a case is stopped
 _BLOCKED = 300.0  # of the wall clock, after which the process ends with a traceback: something waits for ever
@@ -45,8 +47,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING
     if writes or _CHANGES.match(event):
-        paths = [os.fsdecode(one) for one in arguments[:2] if isinstance(one, str | bytes | os.PathLike)]
-        paths = paths[:1] if event == "open" else paths
+        of_files = arguments[: 1 if event == "open" else 2]
+        paths = [os.fsdecode(one) for one in of_files if isinstance(one, str | bytes | os.PathLike)]
         outside = [one for one in paths if not os.path.abspath(one).startswith(f"{folder}{os.sep}")]
         if [one for one in outside if "__pycache__" not in one and one not in (os.devnull, str(folder))]:
             seen.append(f"{event}{arguments}")
@@ -97,12 +99,21 @@ class Fuzz:
         self.read = self.refused = self.letters = 0
         self.seconds = self.bytes = 0.0
 
-    def __call__(self, cases: Any, attempt: Callable[[Any], object], *, writes: Path, most: int = CASES) -> None:
-        """Try cases from a strategy; whatever is written is written below `writes`."""
+    def __call__(
+        self,
+        cases: Any,
+        attempt: Callable[[Any], object],
+        *,
+        writes: Path,
+        arrange: Callable[[Any], object] = lambda _: None,
+        most: int = CASES,
+    ) -> None:
+        """Try cases from a strategy, each after what `arrange` does; an attempt may write below `writes` alone."""
 
-        @settings(max_examples=most, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=most, deadline=None, phases=_PHASES, suppress_health_check=list(HealthCheck))
         @given(cases)
         def each(case: Any) -> None:
+            arrange(case)
             self.one(lambda: attempt(case), writes)
 
         each()
@@ -117,12 +128,12 @@ class Fuzz:
             except BathymetryError as error:
                 refusal = error
         seconds, grown = time.process_time() - start, peak_bytes() - before
-        assert seen == []
-        assert seconds < _SECONDS
-        assert grown < _BYTES
+        assert seen == [], seen
+        assert seconds < _SECONDS, f"{seconds} s"
+        assert grown < _BYTES, f"{grown:,} bytes"
         sentence = "" if refusal is None else str(refusal)
         if refusal is not None:
-            assert isinstance(refusal, InputError | StorageError), repr(refusal)
+            assert isinstance(refusal, InputError | StorageError | UsageError), repr(refusal)
             assert not isinstance(refusal, InputError) or sentence.startswith(f"{refusal.field} = ")
             self.letters = max(self.letters, check_sentence(sentence, writes))
         self.read, self.refused = self.read + (not sentence), self.refused + bool(sentence)

@@ -139,7 +139,7 @@ def test_npz_files(fuzz, tmp_path):
 
 def test_a_member_that_unpacks_without_bound_takes_no_memory(fuzz, tmp_path):
     """An npz member that unpacks to 200 MB of zeros."""
-    head = npy(np.zeros(0)).replace(b"(0,)", b"(250000000,)"[:4].ljust(4))
+    head = npy(np.zeros(0))
     with zipfile.ZipFile(tmp_path / "own.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in USUAL.items():
             if name != "x_train":
