@@ -6,7 +6,7 @@ READY := .venv/.ready
 ORACLES := build/oracles
 SERVERS := build/servers
 
-.PHONY: report test test-slow coverage bench lint wheel clean
+.PHONY: report test test-slow test-long coverage bench lint wheel clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,8 +32,14 @@ test: $(READY)
 
 test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server" --numprocesses auto
+	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=500 $(BIN)/python -m pytest -m fuzz tests --numprocesses auto
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
 	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store
+
+# by hand, for hours: every fault in full counts, and docs/faults.md from what came of them
+test-long: $(READY)
+	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=10000 BATHYMETRY_KILLS=50 $(BIN)/python -m pytest -m "fault or fuzz" tests --numprocesses auto --junitxml=build/faults.xml
+	$(BIN)/python docs/faults.py build/faults.xml
 
 # by hand: line and branch coverage of the quick tests; a page for each file in build/coverage
 coverage: $(READY)

@@ -37,6 +37,12 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in {"fault", "fuzz"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(name)
+
+
 @pytest.fixture
 def fault(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
     """Enter a fault that the test caused, and what came of it in figures, into the table of docs/faults.md."""

@@ -127,6 +127,8 @@ class Fuzz:
                 attempt()
             except BathymetryError as error:
                 refusal = error
+            except HangError as error:  # which Hypothesis would take for an interruption
+                raise AssertionError(f"it takes longer than {_HANG} s") from error
         seconds, grown = time.process_time() - start, peak_bytes() - before
         assert seen == [], seen
         assert seconds < _SECONDS, f"{seconds} s"

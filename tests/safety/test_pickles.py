@@ -14,14 +14,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import bathymetry as bm
 from bathymetry.core.errors import BathymetryError
 from bathymetry.report.publishing import publish
 from bathymetry.store.chunks import checkpoint_path, chunk_path, read_checkpoint, read_chunk
 from bathymetry.store.results import read_results
+from bathymetry.sweeps.reading import _Loader, read_file
 from bathymetry.training import load_trained
 from data import files
+from safety.conftest import SMALL
 from safety.test_data_files import npy
 from store.test_results import sealed
 
@@ -105,6 +108,7 @@ def test_no_file_of_data_networks_or_results_is_unpickled(tmp_path, kind):
         chunk: lambda: read_chunk(chunk),
         checkpoint_path(chunk): lambda: read_checkpoint(checkpoint_path(chunk)),
         tmp_path / "trained": lambda: load_trained(tmp_path / "trained"),
+        tmp_path / "spec.yaml": lambda: read_file(tmp_path / "spec.yaml"),
         tmp_path / "result.nc": lambda: read_results(tmp_path / "result.nc", earlier=True),
     }
     for path, read in readers.items():
@@ -115,46 +119,32 @@ def test_no_file_of_data_networks_or_results_is_unpickled(tmp_path, kind):
         assert not (tmp_path / "mark").exists(), path
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("made") / "out"
-    small = {"functions": ("cos",), "networks": ((4,),), "samples": 20, "epochs": 2, "members": 2}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bm.Study, "draw", lambda self, results: [])
-        bm.run_study("depth-function", preset="smoke", out=out, **small)
-        publish(out)
-    return out, small
-
-
 SLOW = [one if one in ("pickle", "npz of objects") else pytest.param(one, marks=pytest.mark.slow) for one in CONTENTS]
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_no_file_of_an_output_folder_is_unpickled(tmp_path, made, monkeypatch, kind):
-    monkeypatch.setattr(bm.Study, "draw", lambda self, results: [])
-    original, small = made
+def test_no_file_of_an_output_folder_is_unpickled(tmp_path, made, undrawn, kind):
     content = planted(tmp_path / "mark")[kind]
-    paths = [
-        one.relative_to(original) for one in original.rglob("*") if one.is_file() and not one.name.endswith("lock")
-    ]
+    paths = [one.relative_to(made) for one in made.rglob("*") if one.is_file() and not one.name.endswith("lock")]
     assert {"claims.json", "provenance.json", "bathymetry.json"} <= {path.name for path in paths}
-    shutil.copytree(original, tmp_path / "out")
+    shutil.copytree(made, tmp_path / "out")
     for path in paths:  # all at once: what can't be read leads to what else there is
         (tmp_path / "out" / path).write_bytes(content)
     with contextlib.suppress(BathymetryError):
         publish(tmp_path / "out")
     with contextlib.suppress(BathymetryError):
         bm.load_study(tmp_path / "out" / "depth-function")
-    bm.run_study("depth-function", preset="smoke", out=tmp_path / "out", **small)
+    bm.run_study("depth-function", preset="smoke", out=tmp_path / "out", **SMALL)
     assert not (tmp_path / "mark").exists()
 
 
 def test_no_line_of_the_program_unpickles_or_evaluates_text():
     """Pickles travel between this program's own processes, in memory; a file is read as numbers and JSON alone."""
-    forbidden = re.compile(
-        r"\bpickle\.loads?\(|(?<!safetensors\.)\b(np|numpy|torch)\.load\(|\bjoblib\b|\bshelve\b|\bmarshal\b|\bdill\b|\bcloudpickle\b"
-        r"|\byaml\.(load|unsafe_load|full_load)\(|(?<![.\w])(eval|exec)\(|allow_pickle=True|\bos\.system\(|shell=True"
+    loads = (
+        r"\bpickle\.loads?\(|(?<!safetensors\.)\b(np|numpy|torch)\.load\(|\bjoblib\b|\bshelve\b|\bmarshal\b|\bdill\b"
     )
+    texts = r"\byaml\.(load\((?!content, _Loader\))|unsafe_load|full_load)|(?<![.\w])(eval|exec)\("
+    forbidden = re.compile(rf"{loads}|{texts}|allow_pickle=True|\bos\.system\(|shell=True")
     source = Path(bm.__file__).parent
     found = [
         f"{path.relative_to(source)}: {line.strip()}"
@@ -163,3 +153,4 @@ def test_no_line_of_the_program_unpickles_or_evaluates_text():
         if forbidden.search(line)
     ]
     assert found == []
+    assert issubclass(_Loader, yaml.SafeLoader)

@@ -41,7 +41,7 @@ def short(value: Any) -> str:
         except (RuntimeError, NotImplementedError):  # it has no numbers in memory, as on the meta device
             return f"{shape} {dtype}"
     if isinstance(value, Mapping):
-        entries = [f"{key!r}: {short(one)}" for key, one in value.items()] if len(value) <= _ENTRIES else []
+        entries = [f"{short(key)}: {short(one)}" for key, one in value.items()] if len(value) <= _ENTRIES else []
         return f"{{{', '.join(entries)}}}" if entries or not value else f"{len(value)} entries"
     if type(value) in (tuple, list):
         few = [short(one) for one in value[:_ENTRIES]]

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
+
+from torch import nn
 
 from bathymetry.core.identity import Description
 from bathymetry.execution.jobs import Job, joint_description
@@ -275,8 +278,16 @@ def _pass_seconds(count: int, rows: float, entries: int, units: int) -> float:
 
 
 def _sizes(config: TrainingConfig) -> tuple[int, int, int]:
-    """Count a network's tensors, their entries, and the units of its layers."""
-    shapes = [parameter.shape for parameter in config.network().parameters()]
+    """Count a network's tensors, their entries, and the units of its layers; each network is built once for it."""
+    try:
+        return _sizes_of(config.network)
+    except TypeError:  # it has no hash
+        return _sizes_of.__wrapped__(config.network)
+
+
+@lru_cache(maxsize=100)
+def _sizes_of(network: Callable[[], nn.Module]) -> tuple[int, int, int]:
+    shapes = [parameter.shape for parameter in network().parameters()]
     return len(shapes), sum(map(prod, shapes)), sum(shape[0] for shape in shapes if len(shape) > 1)
 
 

@@ -78,7 +78,7 @@ class Capacity(ImageStudy):
     label_noise: Distinct[tuple[float, ...]] = Field(
         (0.0, 0.2), description="shares of the labels drawn at random in the small-sample regime"
     )
-    few_members: PositiveInt = Field(6, description="members of each network in the small-sample regime")
+    few_members: PositiveInt = Field(6, le=100_000, description="members of each network in the small-sample regime")
     few_epochs: PositiveInt = Field(400, description="passes over the examples of the small-sample regime")
 
     def training(self) -> Mapping[str, Any]:

@@ -80,7 +80,7 @@ class RandomLabels(ImageStudy):
     epochs: int = Field(140, ge=2, description="passes over the training examples")
     images: Distinct[tuple[PositiveInt, ...]] = Field(IMAGES, description="numbers of images to memorise")
     networks: Distinct[Networks] = Field(NETWORKS, description="hidden widths of each network that memorises")
-    memorisation_members: PositiveInt = Field(6, description="members of each network that memorises")
+    memorisation_members: PositiveInt = Field(6, le=100_000, description="members of each network that memorises")
     memorisation_epochs: PositiveInt = Field(300, description="largest number of passes over the images to memorise")
 
     def training(self) -> Mapping[str, Any]:

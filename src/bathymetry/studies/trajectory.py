@@ -78,7 +78,7 @@ class Trajectory(FunctionStudy):
         "turning": attrs("mean cosine between steps"),
     }
 
-    members: PositiveInt = Field(8, description="networks in each ensemble; claims need at least 6")
+    members: PositiveInt = Field(8, le=100_000, description="networks in each ensemble; claims need at least 6")
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
     network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
     epochs: PositiveInt = Field(30, description="epochs of the short training, with 11 snapshots of the weights")

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bathymetry.core.errors import DamagedError, InputError, path_of
+from bathymetry.core.errors import DamagedError, InputError, abridged, path_of
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.showing import short
 from bathymetry.core.system import get, put
@@ -227,7 +227,7 @@ def load_trained(path: str | PathLike[str], build: Callable[[], nn.Module] | Non
     if not intact:
         raise DamagedError(f"{place} can't be read: it is damaged, for its digest differs.")
     if version != _FORMAT:
-        raise DamagedError(f"{place} can't be read: it has format {short(version)} instead of {_FORMAT}.")
+        raise DamagedError(f"{place} can't be read: it has format {abridged(short(version))} instead of {_FORMAT}.")
     try:
         trained, state = _unpacked(saved)
     except Exception as error:  # whoever writes a file can write its digest
