@@ -85,4 +85,5 @@ def test_settings(fuzz, folder):
         if said:
             raise UsageError(said)
 
+    fuzz.most_seconds = 15  # which a plan of a million networks takes
     fuzz(lines(), attempt, writes=folder)

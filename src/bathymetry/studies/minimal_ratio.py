@@ -133,7 +133,9 @@ class MinimalRatio(FunctionStudy):
         "distance": attrs("distance from the trained to the critical point", "log"),
     }
 
-    members: PositiveInt = Field(100, le=100_000, description="networks with each activation; a correlation needs at least 20")
+    members: PositiveInt = Field(
+        100, le=100_000, description="networks with each activation; a correlation needs at least 20"
+    )
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
     network: Widths = Field((3, 5), description="hidden widths, for example 3,5")
     learning_rate: LearningRate = 1e-2
