@@ -46,3 +46,17 @@ def test_another_librarys_full_stop_is_dropped():
 def test_text_in_place_of_a_number_is_shown_as_text(check):
     with pytest.raises(InputError, match="n = '3': expected a"):
         check()
+
+
+class Unshowable:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+def test_a_long_value_keeps_both_ends_and_one_that_can_not_be_shown_is_named_by_its_type():
+    text = str(InputError("data", "a" * 500 + "b" * 500, "expected a name"))
+    assert text.startswith("data = aaa")
+    assert text.endswith("bbb: expected a name.")
+    assert len(text) < 150
+    assert str(InputError("n", 10**5000, "expected less")) == "n = an int: expected less."
+    assert str(InputError("n", Unshowable(), "expected a number")) == "n = an Unshowable: expected a number."

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -304,3 +305,23 @@ def test_a_name_that_is_nearly_right_is_refused_with_the_right_one(name, meant, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"did you mean {meant}"):
         bm.load(name)
+
+
+def test_a_header_that_python_2_wrote_is_read_without_a_warning(tmp_path):
+    content = lying((6, 2)).replace(b"(6, 2)", b"(6L,2)")[:-64] + np.arange(12.0).tobytes()
+    assert bm.load(packed(tmp_path, x_train=content)).x_train.tolist() == np.arange(12.0).reshape(6, 2).tolist()
+
+
+@pytest.mark.parametrize("name", ["own.npz", "train-images-idx3-ubyte"])
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=r"no ordinary file|is missing there"):
+        bm.load(tmp_path / name if name == "own.npz" else tmp_path)
+
+
+def test_the_names_in_an_archive_are_shortened(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, **{f"{'n' * 500}{count}": np.ones(1) for count in range(50)})
+    with pytest.raises(InputError, match="it holds n{19}…, .* and 45 others; expected x_train") as caught:
+        bm.load(path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 320
