@@ -48,7 +48,7 @@ def test_text_in_place_of_a_number_is_shown_as_text(check):
         check()
 
 
-class Unshowable:
+class Silent:
     def __repr__(self):
         raise RuntimeError("no")
 
@@ -59,4 +59,4 @@ def test_a_long_value_keeps_both_ends_and_one_that_can_not_be_shown_is_named_by_
     assert text.endswith("bbb: expected a name.")
     assert len(text) < 150
     assert str(InputError("n", 10**5000, "expected less")) == "n = an int: expected less."
-    assert str(InputError("n", Unshowable(), "expected a number")) == "n = an Unshowable: expected a number."
+    assert str(InputError("n", Silent(), "expected a number")) == "n = a Silent: expected a number."

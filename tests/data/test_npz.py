@@ -322,6 +322,6 @@ def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path, name):
 def test_the_names_in_an_archive_are_shortened(tmp_path):
     path = tmp_path / "own.npz"
     np.savez(path, **{f"{'n' * 500}{count}": np.ones(1) for count in range(50)})
-    with pytest.raises(InputError, match="it holds n{19}…, .* and 45 others; expected x_train") as caught:
+    with pytest.raises(InputError, match=r"it holds n{19}…, .* and 45 others; expected x_train") as caught:
         bm.load(path)
     assert len(str(caught.value).replace(str(tmp_path), "")) < 320
