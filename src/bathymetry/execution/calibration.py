@@ -52,12 +52,12 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What was measured of one ensemble: seconds before and after the steps, of a step, and of a member's probes."""
+    """What was measured of one ensemble, in seconds."""
 
-    modelled: float  # seconds of a step, as the model has it
-    fixed: float
+    modelled: float  # of a step, as the model has it
+    fixed: float  # before and after the steps
     step: float
-    probes: float
+    probes: tuple[float, float]  # once, and for each member
 
 
 def calibrate(work: Work, seconds: float = SECONDS, clock: Clock = time.perf_counter) -> Estimate:
@@ -152,28 +152,29 @@ def _short(config: TrainingConfig) -> TrainingConfig:
     return replace(config, epochs=None, steps=1, measurements={}, snapshots=())
 
 
-def _probes(plain: TrainingConfig, config: TrainingConfig, clock: Clock) -> float:
-    """Time all probes on one member, on few examples, and scale them to all."""
+def _probes(plain: TrainingConfig, config: TrainingConfig, clock: Clock) -> tuple[float, float]:
+    """Time all probes on few examples: seconds of what is done once, and of each member on all examples."""
     if not config.measurements:
-        return 0.0
-    examples, times = config.train_examples, dict[int, float]()
-    for count in (_FEW, _MORE):
-        rows = min(count, len(examples))
+        return 0.0, 0.0
+    examples = config.train_examples
+
+    def spent(rows: int, members: int) -> float:
         few = Examples(examples.inputs[:rows], examples.targets[:rows], examples.scale)
         small = replace(_short(plain), data=(few.x, few.y), batch_size=None, targets=None)
         measured = {
             name: replace(one, function=ProbeAtTheEnd(name, small), epochs=(1,))
             for name, one in config.named_measurements.items()
         }
-        without, whole = (_attempted(one, 1, clock) for one in (small, replace(small, measurements=measured)))
-        if without is None or whole is None:
-            return 0.0
-        times[rows] = max(whole - without, 1e-4)
-        if times[rows] > SECONDS / 4:
-            break
-    (first, low), (last, high) = min(times.items()), max(times.items())
-    slope = max((high - low) / (last - first), 0.0) if last > first else low / first
-    return low + slope * (len(examples) - first)
+        without, whole = (_attempted(one, members, clock) for one in (small, replace(small, measurements=measured)))
+        return 0.0 if without is None or whole is None else max(whole - without, 1e-4)
+
+    few, more = min(_FEW, len(examples)), min(_MORE, len(examples))
+    one = spent(few, 1)
+    if one > SECONDS / 4:
+        return 0.0, one * len(examples) / few
+    each = max(spent(few, 2) - one, 0.1 * one)
+    slope = max((spent(more, 1) - one) / (more - few), 0.0) if more > few else 0.0
+    return max(one - each, 0.0), each + slope * (len(examples) - few)
 
 
 def _of_chunk(chunk: _Chunk, trials: Sequence[_Trial]) -> float:
@@ -187,5 +188,6 @@ def _of_chunk(chunk: _Chunk, trials: Sequence[_Trial]) -> float:
 
     step = chunk.modelled * between([one.step / one.modelled for one in trials])
     fixed = between([one.fixed for one in trials])
-    probes = chunk.members * between([one.probes for one in trials])
+    once, each = (between([one.probes[place] for one in trials]) for place in (0, 1))
+    probes = once + chunk.members * each
     return fixed + config.num_steps * step + probes + _STORING
