@@ -257,36 +257,36 @@ def test_a_member_that_stopped_keeps_its_buffers_and_counts(batch_size):
 
 
 def without_loss(state):
-    del state["rows"]["train_loss"]
+    del state["parts"]["0"]["rows"]["train_loss"]
 
 
 def without_measurement(state):
-    del state["rows"]["norm"]
-    del state["epochs"]["norm"]
+    del state["parts"]["0"]["rows"]["norm"]
+    del state["parts"]["0"]["epochs"]["norm"]
 
 
 def with_a_stranger(state):
-    state["epochs"]["other"] = state["epochs"]["train_loss"]
+    state["parts"]["0"]["epochs"]["other"] = state["parts"]["0"]["epochs"]["train_loss"]
 
 
 def with_a_tensor_of_its_own(state):
-    state["rows"]["other"] = state["rows"]["train_loss"].clone()
+    state["parts"]["0"]["rows"]["other"] = state["parts"]["0"]["rows"]["train_loss"].clone()
 
 
 def at_one_epoch(state):
-    state["epochs"]["test_accuracy"] = [9] * len(state["epochs"]["test_accuracy"])
+    state["parts"]["0"]["epochs"]["test_accuracy"] = [9] * len(state["parts"]["0"]["epochs"]["test_accuracy"])
 
 
 def at_late_epochs(state):
-    state["epochs"]["early"] = [7]
+    state["parts"]["0"]["epochs"]["early"] = [7]
 
 
 def without_snapshot(state):
-    del state["snapshots"][1]
+    del state["parts"]["0"]["snapshots"][1]
 
 
 def at_another_epoch(state):
-    state["rows"]["norm"] = state["rows"]["norm"][:, :2]
+    state["parts"]["0"]["rows"]["norm"] = state["parts"]["0"]["rows"]["norm"][:, :2]
 
 
 def after_another_step(state):
@@ -304,14 +304,14 @@ def without_gradients(state):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_loss, r"with rows train_loss None instead of \[2, 3\]"),
-        (with_a_stranger, r"with epochs other \[0, 1, 2\] instead of None"),
-        (with_a_tensor_of_its_own, r"with rows other \[2, 3\] instead of None"),
-        (without_measurement, r"with epochs norm None instead of \[0, 1, 2\]"),
-        (at_one_epoch, r"with epochs test_accuracy \[9, 9, 9\] instead of \[0, 1, 2\]"),
-        (at_another_epoch, r"with rows norm \[2, 2\] instead of \[2, 3\]"),
-        (at_late_epochs, r"with epochs early \[7\] instead of \[1\]"),
-        (without_snapshot, r"with snapshots 1 0.weight None instead of \(2, 7, 3\)"),
+        (without_loss, r"with part 0 rows train_loss None instead of \[2, 3\]"),
+        (with_a_stranger, r"with part 0 epochs other \[0, 1, 2\] instead of None"),
+        (with_a_tensor_of_its_own, r"with part 0 rows other \[2, 3\] instead of None"),
+        (without_measurement, r"with part 0 epochs norm None instead of \[0, 1, 2\]"),
+        (at_one_epoch, r"with part 0 epochs test_accuracy \[9, 9, 9\] instead of \[0, 1, 2\]"),
+        (at_another_epoch, r"with part 0 rows norm \[2, 2\] instead of \[2, 3\]"),
+        (at_late_epochs, r"with part 0 epochs early \[7\] instead of \[1\]"),
+        (without_snapshot, r"with part 0 snapshots 1 0.weight None instead of \(2, 7, 3\)"),
         (after_another_step, "at step 13 after 2 batches of epoch 2"),
         (of_another_network, r"with parameters 0.weight \(2, 21\) torch.float32 instead of \(2, 7, 3\)"),
         (without_gradients, "that can't be read .*gradients"),
@@ -342,6 +342,6 @@ def test_a_checkpoint_that_differs_from_the_training_is_refused(change, words):
 def test_a_checkpoint_without_one_of_its_tensors_is_refused():
     settings = {"build": cases.perceptron, "data": cases.regression(), "members": 2, "steps": 5}
     checkpoint = interrupted_after(2, **settings)
-    tensors = {name: one for name, one in checkpoint.tensors.items() if name != "rows/train_loss"}
-    with pytest.raises(InputError, match=r"resume = a checkpoint that can't be read .*rows/train_loss"):
+    tensors = {name: one for name, one in checkpoint.tensors.items() if name != "parts/0/rows/train_loss"}
+    with pytest.raises(InputError, match=r"resume = a checkpoint that can't be read .*parts/0/rows/train_loss"):
         train(**settings, resume=Checkpoint(tensors, checkpoint.state))

@@ -131,7 +131,7 @@ class LoopBackend(Backend):
 
     def __init__(self, ensemble: Ensemble) -> None:
         self._modules, self._criterion = ensemble.modules, ensemble.criterion
-        self._members, self._seed = ensemble.members, ensemble.seed
+        self._members = ensemble.members
         self._trainable: list[list[tuple[str, nn.Parameter, Tensor]]] = []  # of every member, with where gradients go
         self.missing: list[Collection[str]] = [()] * len(self._members)
         layers: dict[str, nn.Module] = {}
@@ -153,7 +153,7 @@ class LoopBackend(Backend):
     def differentiate_one(self, batch: Batch, position: int) -> Float[Tensor, ""]:
         """Write one member's gradient; return its loss, float64."""
         # a member's dropout is its own, whoever trains with it
-        torch.manual_seed(stream_seed(self._seed, self._members[position], "dropout", batch.step))
+        torch.manual_seed(stream_seed(*self._members[position], "dropout", batch.step))
         output = self._modules[position](batch.inputs if batch.shared else _aligned(batch.inputs[position]))
         loss = self._criterion(output, (_aligned(batch.targets[position]),))
         loss.backward()  # type: ignore[no-untyped-call]

@@ -76,6 +76,11 @@ class StackedTensors:
 
         return StackedTensors(flat, same(self.views), same(self.blocks), self.members)
 
+    def part(self, place: slice) -> "StackedTensors":
+        """Views of some members' tensors, in the same buffer."""
+        views, blocks = ({n: one[place] for n, one in of.items()} for of in (self.views, self.blocks))
+        return StackedTensors(self.flat, views, blocks, len(range(*place.indices(self.members))))
+
     def member(self, position: int) -> dict[str, Tensor]:
         """Views of one member's tensors by name."""
         return {name: view[position] for name, view in self.views.items()}
@@ -139,8 +144,7 @@ class EvaluationSet:
 class Ensemble:
     """Networks of one architecture, their stacked tensors, and the loss that they are trained with."""
 
-    members: range
-    seed: int
+    members: Sequence[tuple[int, int]]  # seed and number of each
     modules: Sequence[nn.Module]
     parameters: StackedTensors
     gradients: StackedTensors

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from bathymetry.training.backends import BACKENDS, Backend, BackendName, Batch, 
 from bathymetry.training.checkpoint import Checkpoint, Clock, difference, packed, unpacked
 from bathymetry.training.choosing import choose_backend
 from bathymetry.training.config import TrainingConfig
-from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors, build_members, check_fit
-from bathymetry.training.loss import Criterion
+from bathymetry.training.ensemble import check_fit
 from bathymetry.training.optimizers import Optimizer
-from bathymetry.training.perceptrons import activations_of_all
+from bathymetry.training.parts import Part, joined, stacked_ensemble
+from bathymetry.training.perceptrons import MLPPart
 from bathymetry.training.records import Recorder, TrainingState, evaluate
 from bathymetry.training.result import Origin, Trained
 from bathymetry.training.stepper import Stepper
@@ -87,29 +88,37 @@ def train(
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise InputError("backend", backend, f"expected one of {', '.join(BACKENDS)}")
     clock = Clock(progress, checkpoint, checkpoint_every)
-    run = TrainingRun(config, _member_range(members), _device(device), backend)
+    run = TrainingRun([(config, member_range(members))], device_of(device), backend)
     if resume is not None:
         run.resume(resume)
-    return run.run(clock)
+    return run.run(clock)[0]
 
 
 class TrainingRun:
-    """One training: what has been done, and what comes next."""
+    """One training, of one config or of several that differ in no more than `stack_key` says."""
 
-    def __init__(self, config: TrainingConfig, members: range, device: torch.device, backend: BackendName) -> None:
-        self._config = config
-        self._train_set = config.train_set(members).to(device, config.dtype)
-        self._sets = {name: one.to(device, config.dtype) for name, one in config.evaluation_sets(members).items()}
+    def __init__(
+        self, parts: Sequence[tuple[TrainingConfig, range]], device: torch.device, backend: BackendName
+    ) -> None:
+        self._config = config = parts[0][0]  # for what all have in common
+        sizes = [len(members) for _, members in parts]
+        train_sets = [one.train_set(members).to(device, one.dtype) for one, members in parts]
+        self._train_set = joined("x", train_sets, sizes)
+        evaluated = [one.evaluation_sets(members) for one, members in parts]
+        self._sets = {}
+        for name in evaluated[0]:
+            each = [one[name].to(device, config.dtype) for one in evaluated]
+            self._sets[name] = joined(f"evaluate_on[{name}]", each, sizes)
         if config.evaluate_on is None:
             self._sets = named = {"train": self._train_set, **self._sets}
         else:
             named = {"train": self._train_set, **{f"evaluate_on[{name}]": one for name, one in self._sets.items()}}
         may_stack = backend in ("auto", "stacked") and isinstance(config.optimizer, Optimizer)
-        self._ensemble = _ensemble(config, members, device, list(named.values()), may_stack=may_stack)
+        self._ensemble = stacked_ensemble(parts, device, list(named.values()), may_stack=may_stack)
         check_fit(self._ensemble, named, config.batch_size)
         self._parameters, self._gradients = self._ensemble.parameters, self._ensemble.gradients
         stored = {
-            "record_at": (config.recorded_epochs, 16 * len(members) * len(self._sets)),
+            "record_at": (config.recorded_epochs, 16 * sum(sizes) * len(self._sets)),
             "snapshots": (config.snapshots, self._parameters.flat.nbytes),
         }
         for name, (epochs, size) in stored.items():
@@ -118,10 +127,12 @@ class TrainingRun:
             check_memory(name, shown, len(epochs) * (size + _ROW_BYTES), what, "expected fewer epochs")
         self._recorded = frozenset(config.recorded_epochs) | {0, config.num_epochs}
         snapshots = frozenset(config.snapshots) | {config.num_epochs}
-        self._recorder = Recorder(members, config.named_measurements, self._recorded, snapshots)
         self._backend, self._note = self._chosen(backend)
+        self._parts = [self._part(*part, end, snapshots) for part, end in zip(parts, accumulate(sizes), strict=True)]
         self._clipped = self._gradients if config.clip_norm is None else self._gradients.zeros_like()
-        self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped)
+        rows = [one.optimizer.rows(len(m)) for one, m in parts if isinstance(one.optimizer, Optimizer)]
+        own = list(chain.from_iterable(rows))
+        self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped, own)
         self._full_batch = None
         if config.batch_size is None:
             full = self._first_rows(None)
@@ -132,12 +143,22 @@ class TrainingRun:
         self._step = self._epoch = 0
         self._batches = 0  # done of this epoch
         self._batch_loss: Float[Tensor, " member"] = torch.full(
-            (len(members),), torch.nan, dtype=torch.float64, device=device
+            (sum(sizes),), torch.nan, dtype=torch.float64, device=device
         )
-        self._stopped: Bool[Tensor, " member"] = torch.zeros(len(members), dtype=torch.bool)
-        self._stopped_at: Int[Tensor, " member"] = torch.full((len(members),), -1, dtype=torch.int64)
+        self._stopped: Bool[Tensor, " member"] = torch.zeros(sum(sizes), dtype=torch.bool)
+        self._stopped_at: Int[Tensor, " member"] = torch.full((sum(sizes),), -1, dtype=torch.int64)
         self._frozen: list[tuple[Tensor, Tensor]] = []  # parameters of members that stopped, with copies
         self._frozen_state: dict[str, Any] = {}  # their buffers and attributes
+
+    def _part(self, config: TrainingConfig, members: range, end: int, snapshots: frozenset[int]) -> Part:
+        place, ensemble = slice(end - len(members), end), self._ensemble
+        recorder = Recorder(members, config.named_measurements, self._recorded, snapshots)
+        backend = self._backend
+        if len(members) < len(ensemble.members):
+            assert ensemble.activations is not None
+            assert ensemble.formula is not None
+            backend = MLPPart(self._parameters.part(place), ensemble.activations, ensemble.formula)
+        return Part(config, members, place, ensemble.modules[place], recorder, backend)
 
     def _chosen(self, requested: BackendName) -> tuple[Backend, str]:
         config = self._config
@@ -160,7 +181,7 @@ class TrainingRun:
         inputs = examples.scaled(examples.inputs[rows], self._config.dtype)
         return Batch(inputs, self._train_set.targets(len(self._ensemble.members), rows), shared=True)
 
-    def run(self, clock: Clock) -> Trained:
+    def run(self, clock: Clock) -> list[Trained]:
         """Train to the end."""
         with clock.holding_signals():
             for epoch in range(self._epoch, self._config.num_epochs + 1):
@@ -178,7 +199,7 @@ class TrainingRun:
                     self._update(batch)
                     clock.tick(self._step / self._config.num_steps, lambda: packed(self._state()))
                 self._batches = 0
-        return self._result()
+        return [self._result(part) for part in self._parts]
 
     def _differentiate_full_batch(self) -> dict[str, Any]:
         """Compute the gradient before the record; return what the networks keep of it from the step on."""
@@ -197,8 +218,8 @@ class TrainingRun:
             if self._batches == 0:
                 yield self._full_batch
             return
-        examples, members, seed = self._train_set.examples, self._ensemble.members, self._ensemble.seed
-        generators = [stream(seed, member, "data order", self._epoch) for member in members]
+        examples, members = self._train_set.examples, self._ensemble.members
+        generators = [stream(seed, member, "data order", self._epoch) for seed, member in members]
         orders = torch.stack([torch.randperm(len(examples), generator=one) for one in generators])
         size = int(self._config.batch_size or 0)
         followed = torch.cat([orders, orders[:, : self._backend.padded(size)]], dim=1)  # padding is whatever comes next
@@ -247,24 +268,32 @@ class TrainingRun:
     def _record(self) -> None:
         """Record, measure and decide who stops."""
         scores = self._scores() if self._epoch in self._recorded else {}
+        stopped = self._stopped.clone()
+        for part in self._parts:
+            if not part.finished:
+                self._record_part(part, {name: one[part.place] for name, one in scores.items()})
+        if not torch.equal(stopped, self._stopped):
+            self._freeze()
+
+    def _record_part(self, part: Part, scores: Mapping[str, Float[Tensor, " member"]]) -> None:
+        place = part.place
         state = TrainingState(
             epoch=self._epoch,
             step=self._step,
-            members=self._ensemble.members,
-            seed=self._ensemble.seed,
-            parameters=self._parameters,
-            gradients=self._gradients,
-            moments=self._stepper.moments,
-            batch_loss=self._batch_loss,
-            backend=self._backend,
+            members=part.members,
+            seed=int(part.config.seed),
+            parameters=self._parameters.part(place),
+            gradients=self._gradients.part(place),
+            moments={name: one.part(place) for name, one in self._stepper.moments.items()},
+            batch_loss=self._batch_loss[place],
+            backend=part.backend,
         )
-        self._recorder.record(state, scores)
-        if self._config.stop is not None and self._epoch in self._recorded:
-            newly = self._config.stop.reached(scores) & ~self._stopped
-            self._stopped_at[newly] = self._epoch
-            self._stopped |= newly
-            if newly.any():
-                self._freeze()
+        part.recorder.record(state, scores)
+        if part.config.stop is not None and self._epoch in self._recorded:
+            newly = part.config.stop.reached(scores) & ~self._stopped[place]
+            self._stopped_at[place][newly] = self._epoch
+            self._stopped[place] |= newly
+            part.finished = bool(self._stopped[place].all())
 
     def _freeze(self) -> None:
         """Copy what members that stopped consist of, to restore it after each step."""
@@ -290,11 +319,11 @@ class TrainingRun:
 
     def _state(self) -> dict[str, Any]:
         """Everything that is needed to go on from here."""
-        config, members = self._config, self._ensemble.members
+        config = self._config
         return {
             "training": {
-                "members": [members.start, members.stop],
-                "seed": self._ensemble.seed,
+                "members": [end for part in self._parts for end in (part.members.start, part.members.stop)],
+                "seed": [int(part.config.seed) for part in self._parts],
                 "epochs": config.num_epochs,
                 "steps": config.num_steps,
                 "batch size": config.batch_size and int(config.batch_size),
@@ -311,7 +340,7 @@ class TrainingRun:
             "buffers": self._backend.buffers(),
             "attributes": self._backend.attributes.changed(),
             "members": {"loss": self._batch_loss, "stopped": self._stopped, "stopped at": self._stopped_at},
-            **self._recorder.state(),
+            "parts": {str(place): part.recorder.state() for place, part in enumerate(self._parts)},
         }
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -338,9 +367,16 @@ class TrainingRun:
             return f"at step {step} after {batches} batches of epoch {epoch}"
         fixed = ("training", "parameters", "gradients", "moments", "buffers", "members")
         expected = {name: own[name] for name in fixed}
-        expected |= self._recorder.state_at(epoch + (batches > 0), list(self._scores()), self._parameters)
-        found = {name: state[name] for name in expected}
-        found["rows"] = {name: list(one.shape[:2]) for name, one in state["rows"].items()}
+        scores, end = list(self._scores()), epoch + (batches > 0)
+        found = {name: state[name] for name in fixed}
+        for place, part in enumerate(self._parts):
+            stopped = state["members"]["stopped"][part.place]
+            last = int(state["members"]["stopped at"][part.place].max()) + 1 if bool(stopped.all()) else end
+            tensors = self._parameters.part(part.place)
+            expected[f"part {place}"] = part.recorder.state_at(min(end, last), scores, tensors)
+            own = state["parts"][str(place)]
+            rows = {name: list(one.shape[:2]) for name, one in own["rows"].items()}
+            found[f"part {place}"] = {**own, "rows": rows}
         return difference(expected, found)
 
     def _load(self, state: Mapping[str, Any]) -> None:
@@ -352,61 +388,40 @@ class TrainingRun:
             moment.load(state["moments"][name])
         self._stepper.resume(state["optimizers"], self._step)
         self._backend.load(state)
-        self._recorder.load(state, device)
+        for place, part in enumerate(self._parts):
+            part.recorder.load(state["parts"][str(place)], device)
         self._batch_loss = state["members"]["loss"].to(device)
         self._stopped, self._stopped_at = state["members"]["stopped"], state["members"]["stopped at"]
+        for part in self._parts:
+            part.finished = bool(self._stopped[part.place].all())
         self._freeze()
 
-    def _result(self) -> Trained:
-        config, ensemble = self._config, self._ensemble
+    def _result(self, part: Part) -> Trained:
+        config, parameters = part.config, self._parameters.part(part.place)
+        end = int(self._stopped_at[part.place].max()) if part.finished else self._epoch
         attributes = {"backend": self._backend.name} | ({"note": self._note} if self._note else {})
-        done = [epoch for epoch in sorted(self._recorded) if epoch <= self._epoch]
+        done = [epoch for epoch in sorted(self._recorded) if epoch <= end]
         steps = {epoch: min(epoch * config.steps_per_epoch, config.num_steps) for epoch in done}
         sizes = {name: len(one.examples) for name, one in self._sets.items()}
-        record = self._recorder.dataset(steps, sizes, attributes)
-        record["diverged"] = ("member", (~self._parameters.vectors().isfinite().all(1)).cpu().numpy())
-        record["stopped_at"] = ("member", self._stopped_at.numpy())
-        module = ensemble.modules[0]
+        record = part.recorder.dataset(steps, sizes, attributes)
+        record["diverged"] = ("member", (~parameters.vectors().isfinite().all(1)).cpu().numpy())
+        record["stopped_at"] = ("member", self._stopped_at[part.place].numpy().copy())
+        module = part.modules[0]
         tensors = sum(1 for _ in (*module.buffers(), *module.parameters()))
         mlp = config.network if isinstance(config.network, MLPConfig) else None
         return Trained(
             record=record,
-            parameters=self._parameters.copied(),
-            snapshots=self._recorder.snapshots,
-            members=ensemble.members,
+            parameters=parameters.copied(),
+            snapshots=part.recorder.snapshots,
+            members=part.members,
             backend=self._backend.name,
             note=self._note,
-            _origin=Origin(type(module).__name__, ensemble.seed, mlp, bare=tensors == len(self._parameters.views)),
-            _modules=tuple(ensemble.modules),
+            _origin=Origin(type(module).__name__, int(config.seed), mlp, bare=tensors == len(parameters.views)),
+            _modules=tuple(part.modules),
         )
 
 
-def _ensemble(
-    config: TrainingConfig, members: range, device: torch.device, sets: Sequence[EvaluationSet], *, may_stack: bool
-) -> Ensemble:
-    """Build the members and stack them."""
-    criterion = Criterion(config.loss, config.dtype).to(device)
-    built = build_members(config.network, members, int(config.seed), same_start=config.same_start)
-    modules = [module.to(device=device, dtype=config.dtype) for module in built]
-    trainable = [{n: p for n, p in module.named_parameters() if p.requires_grad} for module in modules]
-    formula = _formula(criterion, sets)
-    may_stack &= formula is not None and config.train_examples.inputs.ndim == 2
-    activations = activations_of_all(modules) if may_stack else None
-    parameters = StackedTensors.of(trainable, config.dtype, device, dense=activations is not None)
-    gradients = parameters.zeros_like()
-    return Ensemble(members, int(config.seed), modules, parameters, gradients, criterion, formula, activations)
-
-
-def _formula(criterion: Criterion, sets: Sequence[EvaluationSet]) -> str | None:
-    """Name "mse" or "cross_entropy" if the loss is just that on all targets; the formulas know no ignored labels."""
-    targets = [one.examples.targets if one.own_targets is None else one.own_targets for one in sets]
-    if criterion.plain == "mse":
-        return "mse" if all(one.is_floating_point() for one in targets) else None
-    whole = all(one.dtype == torch.int64 and bool(criterion.counted(one).all()) for one in targets)
-    return criterion.plain if whole else None
-
-
-def _member_range(members: int | range) -> range:
+def member_range(members: int | range) -> range:
     numbers = members if isinstance(members, range) else range(whole_number("members", members, 1))
     if numbers.stop - numbers.start > _MOST_MEMBERS:
         raise InputError("members", members, f"expected at most {_MOST_MEMBERS:,}")
@@ -415,7 +430,7 @@ def _member_range(members: int | range) -> range:
     return numbers
 
 
-def _device(device: str | torch.device) -> torch.device:
+def device_of(device: str | torch.device) -> torch.device:
     if not isinstance(device, str | torch.device):
         raise InputError("device", device, "expected cpu, cuda or the like")
     try:

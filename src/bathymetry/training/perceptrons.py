@@ -174,6 +174,20 @@ class MLPBackend(Backend):
         return losses
 
 
+class MLPPart(MLPBackend):
+    """Some members of a stack; their parameters are copied before each call, to lie as they do without the others."""
+
+    def __init__(self, parameters: StackedTensors, activations: Sequence[str], loss: str) -> None:
+        members = [parameters.member(position) for position in range(parameters.members)]
+        self._source = parameters
+        self._own = StackedTensors.of(members, parameters.flat.dtype, parameters.flat.device, dense=True)
+        super().__init__(self._own, self._own.zeros_like(), activations, loss)
+
+    def outputs(self, inputs: Float[Tensor, "example feature"]) -> Float[Tensor, "member example output"]:
+        self._own.load(self._source.views)
+        return super().outputs(inputs)
+
+
 @dataclass(frozen=True)
 class _Activations:
     """One buffer under three views; what lies after the last member is never read by another."""

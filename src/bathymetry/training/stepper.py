@@ -26,7 +26,9 @@ class Stepper:
         schedule: Schedule | None,
         parameters: StackedTensors,
         gradients: StackedTensors,
+        rows: Sequence[Mapping[str, float]] = (),
     ) -> None:
+        """`rows` are the hyperparameters of every member, if they are not those of `optimizer`."""
         self.moments: dict[str, StackedTensors] = {}
         self._parameters, self._gradients = parameters, gradients
         self._tensors: list[list[tuple[str, Tensor, Tensor]]] = []  # of every member: name, parameter, gradient
@@ -35,7 +37,7 @@ class Stepper:
         self._count = 0
         self._ends: _Ends | None = None  # only where members have hyperparameters of their own
         if isinstance(optimizer, Optimizer):
-            self._optimizers = [self._stacked(optimizer)]
+            self._optimizers = [self._stacked(optimizer, rows or optimizer.rows(parameters.members))]
         else:
             self._optimizers = [self._of_member(optimizer, position) for position in range(parameters.members)]
         owners = {str(position): one for position, one in enumerate(self._optimizers)}
@@ -51,10 +53,10 @@ class Stepper:
     def _groups(self) -> list[dict[str, Any]]:
         return [group for one in self._optimizers for group in one.param_groups]
 
-    def _stacked(self, optimizer: Optimizer) -> torch.optim.Optimizer:
+    def _stacked(self, optimizer: Optimizer, rows: Sequence[Mapping[str, float]]) -> torch.optim.Optimizer:
         """One fused optimizer; the state of its tensors lies in `moments`."""
         chosen: dict[tuple[tuple[str, float], ...], list[int]] = {}
-        for position, row in enumerate(optimizer.rows(self._parameters.members)):
+        for position, row in enumerate(rows):
             chosen.setdefault(tuple(row.items()), []).append(position)
         self._chosen = list(chosen.values())
         self.moments = {name: self._parameters.zeros_like() for name in optimizer._moments}
