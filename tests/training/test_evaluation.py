@@ -69,9 +69,7 @@ def truth(loss, outputs, targets):
 @pytest.mark.parametrize("members", [1, 3, 10])
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_recorded_loss_is_that_of_the_whole_set(name, members, monkeypatch):
-    monkeypatch.setattr(
-        records, "_PASS_NUMBERS", records._FEWEST_NUMBERS * 271
-    )  # passes of 271 examples
+    monkeypatch.setattr(records, "_PASS_NUMBERS", records._FEWEST_NUMBERS * 271)  # passes of 271 examples
     loss, targets = LOSSES[name]
     loss = loss.double() if isinstance(loss, nn.Module) else loss
     data = (X[SORTED].double(), targets.double() if targets.is_floating_point() else targets)
