@@ -237,9 +237,7 @@ class TrainingConfig:
         data = self.data
         if not isinstance(data, Data):
             data = Data("tensors", self.train_examples, self.test_examples or self.train_examples)
-        criterion = Criterion(self.loss)
-        usual = criterion.plain == "mse" or (criterion.plain and criterion.loss.ignore_index == -100)
-        loss = describe(criterion.plain if usual else self.loss)
+        loss = describe(self.loss if self.loss in ("mse", "cross_entropy") else self._described_loss())
         described: dict[str, Description] = {"version": self.version, "data": data.digest, "loss": loss}
         for one in fields(self):
             value = getattr(self, one.name)
@@ -248,6 +246,12 @@ class TrainingConfig:
         if torch.get_default_dtype() != torch.float32:  # which functions of the user's compute in
             described["default dtype"] = describe(torch.get_default_dtype())
         return described
+
+    def _described_loss(self) -> object:
+        """The loss, or the name of what is the same as a loss known by name."""
+        criterion = Criterion(self.loss)
+        usual = criterion.plain == "mse" or (criterion.plain and criterion.loss.ignore_index == -100)
+        return criterion.plain if usual else self.loss
 
     def _check_shareable(self) -> None:
         """Refuse what would have to differ from one range of members to the next, and code that can't be described."""
