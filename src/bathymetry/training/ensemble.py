@@ -78,6 +78,8 @@ class StackedTensors:
 
     def part(self, place: slice) -> "StackedTensors":
         """Views of some members' tensors, in the same buffer."""
+        if place == slice(0, self.members):
+            return self
         views, blocks = ({n: one[place] for n, one in of.items()} for of in (self.views, self.blocks))
         return StackedTensors(self.flat, views, blocks, len(range(*place.indices(self.members))))
 

@@ -268,32 +268,38 @@ class TrainingRun:
     def _record(self) -> None:
         """Record, measure and decide who stops."""
         scores = self._scores() if self._epoch in self._recorded else {}
-        stopped = self._stopped.clone()
-        for part in self._parts:
-            if not part.finished:
-                self._record_part(part, {name: one[part.place] for name, one in scores.items()})
-        if not torch.equal(stopped, self._stopped):
+        newly = [
+            self._record_part(part, {name: one[part.place] for name, one in scores.items()})
+            for part in self._parts
+            if not part.finished
+        ]
+        if any(newly):
             self._freeze()
 
-    def _record_part(self, part: Part, scores: Mapping[str, Float[Tensor, " member"]]) -> None:
+    def _record_part(self, part: Part, scores: Mapping[str, Float[Tensor, " member"]]) -> bool:
+        """Record one part; say whether members of it stop."""
         place = part.place
+        if not part.stacks:
+            moments = {name: one.part(place) for name, one in self._stepper.moments.items()}
+            parameters, gradients = self._parameters.part(place), self._gradients.part(place)
+            part.stacks = {"parameters": parameters, "gradients": gradients, "moments": moments}
         state = TrainingState(
             epoch=self._epoch,
             step=self._step,
             members=part.members,
             seed=int(part.config.seed),
-            parameters=self._parameters.part(place),
-            gradients=self._gradients.part(place),
-            moments={name: one.part(place) for name, one in self._stepper.moments.items()},
+            **part.stacks,
             batch_loss=self._batch_loss[place],
             backend=part.backend,
         )
         part.recorder.record(state, scores)
-        if part.config.stop is not None and self._epoch in self._recorded:
-            newly = part.config.stop.reached(scores) & ~self._stopped[place]
-            self._stopped_at[place][newly] = self._epoch
-            self._stopped[place] |= newly
-            part.finished = bool(self._stopped[place].all())
+        if part.config.stop is None or self._epoch not in self._recorded:
+            return False
+        newly = part.config.stop.reached(scores) & ~self._stopped[place]
+        self._stopped_at[place][newly] = self._epoch
+        self._stopped[place] |= newly
+        part.finished = bool(self._stopped[place].all())
+        return bool(newly.any())
 
     def _freeze(self) -> None:
         """Copy what members that stopped consist of, to restore it after each step."""

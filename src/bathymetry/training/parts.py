@@ -1,7 +1,8 @@
 """What belongs to each config of those that train together, and what they have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ class Part:
     modules: Sequence[nn.Module]
     recorder: Recorder
     backend: Backend  # of these members alone
+    stacks: dict[str, Any] = field(default_factory=dict)  # views of their parameters, gradients and moments
     finished: bool = False  # whether all members have stopped
 
 
