@@ -34,7 +34,7 @@ test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server" --numprocesses auto
 	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=500 $(BIN)/python -m pytest -m fuzz tests --numprocesses auto
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
-	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store
+	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store tests/execution
 
 # by hand, for hours: every fault in full counts, and docs/faults.md from what came of them
 test-long: $(READY)

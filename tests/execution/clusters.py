@@ -17,11 +17,11 @@ def _started(*words, **environment):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
 
 
-def start_scheduler(folder, port=0, **environment):
+def start_scheduler(folder, port=0, preload=None, **environment):
     """Start a scheduler; return its process and address once it answers."""
     file = folder / f"scheduler-{time.monotonic_ns()}.json"
     words = ("--host", "127.0.0.1", "--port", port, "--no-dashboard", "--scheduler-file", file)
-    process = _started("scheduler", *words, **environment)
+    process = _started("scheduler", *words, *(["--preload", preload] if preload else []), **environment)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None

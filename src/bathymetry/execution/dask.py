@@ -234,8 +234,9 @@ class Cluster:
         """A task that Dask gave up: its workers died, or it can't be run at all."""
         if self._client.status != "running":
             return
-        if not isinstance(error, self._distributed.KilledWorker | TimeoutError):
-            remedy = f"it can't run a task ({first_line(error)}); install the same versions there and on its workers"
+        if not isinstance(error, self._distributed.KilledWorker | TimeoutError):  # it can't read the task
+            cause = first_line(error.__cause__ or error)
+            remedy = f"it can't run a task ({cause}); install Bathymetry there and on its workers, in the same version"
             raise InputError("scheduler", self._address or "local", remedy) from error
         trouble = self._trouble[attempt.job.id]
         self._drop(key)

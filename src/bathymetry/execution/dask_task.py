@@ -7,22 +7,30 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-_PROGRESS_EVERY = 2.0  # seconds
+_PROGRESS_EVERY = 5.0  # seconds
 _one_at_a_time = threading.Lock()  # PyTorch's settings are the process's, and so is its memory
 _last_run = ""
 
 
 def work(job_words: str, run_words: str) -> str:
     """Do a job for a run, and answer what became of it."""
+    with _one_at_a_time:
+        try:
+            return json.dumps(_done(job_words, json.loads(run_words)))
+        except Exception as error:  # noqa: BLE001 - the process that gave the job decides what becomes of it
+            from bathymetry.execution.worker import failure
+
+            return json.dumps({"event": "failed", "host": socket.gethostname(), **failure(error)})
+
+
+def _done(job_words: str, run: Mapping[str, Any]) -> dict[str, Any]:
     from dask.distributed import get_worker
 
-    from bathymetry.execution.jobs import Job, check_versions, run_job
-    from bathymetry.execution.worker import failure
-
-    job, run, worker = Job.from_json(job_words), json.loads(run_words), get_worker()
+    worker = get_worker()
     key = worker.get_current_task()
     last = 0.0
 
@@ -35,21 +43,19 @@ def work(job_words: str, run_words: str) -> str:
             last = time.monotonic()
             tell("progress", share=share)
 
-    with _one_at_a_time:
-        tell("taken")
-        try:
-            check_versions(run["versions"])
-            _forget_other_runs(run["topic"])
-            place = _seen(run["out"], run["topic"])
-            tell("begun", checkpoint=_checkpoint(place, job.id))
-            room = worker.memory_manager.memory_limit
-            if room and job.bytes > room:
-                return json.dumps({"event": "large", "room": room, "host": socket.gethostname()})
-            receipt = run_job(job, place, None, progress, lambda sentence: tell("say", sentence=sentence))
-            return json.dumps({"event": "done", "seconds": receipt.seconds})
-        except Exception as error:  # noqa: BLE001 - the process that gave the job decides what becomes of it
-            words = failure(error)
-            return json.dumps({"event": "failed", "host": socket.gethostname(), **words})
+    tell("taken")
+    from bathymetry.execution.jobs import Job, check_versions, run_job
+
+    job = Job.from_json(job_words)
+    check_versions(run["versions"])
+    _forget_other_runs(run["topic"])
+    place = _seen(run["out"], run["topic"])
+    tell("begun", checkpoint=_checkpoint(place, job.id))
+    room = worker.memory_manager.memory_limit
+    if room and job.bytes > room:
+        return {"event": "large", "room": room, "host": socket.gethostname()}
+    receipt = run_job(job, place, None, progress, lambda sentence: tell("say", sentence=sentence))
+    return {"event": "done", "seconds": receipt.seconds}
 
 
 def token_name(topic: str) -> str:
