@@ -208,6 +208,7 @@ def test_a_hanging_worker_is_replaced_and_restarted(tmp_path, on, faults, undist
             time.sleep(0.2)
     assert (faults / "hanging-4").exists()
     xr.testing.assert_identical(results(run), undisturbed)
+    fault("A Dask worker hangs and still sends heartbeats", "Another one does its chunk; the nanny restarts it")
 
 
 @pytest.mark.slow
@@ -239,6 +240,7 @@ def test_a_lost_scheduler_ends_the_run_with_a_sentence_and_the_same_command_cont
     with clusters.cluster(tmp_path, workers=1) as address:
         run = bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", scheduler=address)
     xr.testing.assert_identical(results(run), undisturbed)
+    fault("The Dask scheduler is lost", "One sentence; the same command continues to equal results")
 
 
 @pytest.mark.slow
