@@ -173,7 +173,7 @@ def _draw(name: str, low: float, high: float, samples: int, seed: int, index: in
         (f"is beyond ±{_LARGEST:.2g}, the range of float32,", np.abs(targets) > _LARGEST),
     ):
         if bad.any():
-            remedy = "change low and high, or choose a function that is finite between them"
+            remedy = "change low and high, or choose another function"
             raise InputError("functions", name, f"it {fault} at {_first_and_range(points[bad], len(points))}; {remedy}")
     return Examples(inputs, torch.from_numpy(targets).float()[:, None])
 
