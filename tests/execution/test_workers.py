@@ -160,7 +160,8 @@ def _runs(process):
 
 
 def job(name, seconds, size=1, after=()):
-    return Job("study", "{}", "train", 0, name, 0, 4, name, seconds, size, tuple(f"{one}/0-3" for one in after))
+    needed = tuple(f"{one}/0-3" for one in after)
+    return Job(0, name, 0, 4, name, "study", "{}", "train", seconds, size, needed)
 
 
 def test_the_longest_job_that_is_ready_and_has_room_comes_first():

@@ -43,17 +43,18 @@ class Executor:
             return
         name = studies[0].name if len(studies) == 1 else f"{len(studies)} studies"
         done = 0
-        progress.begin(name, len(schedule.chunks), schedule.total)
+        planned = sum(schedule.chunks.values())
+        progress.begin(name, planned, schedule.total)
         try:
             with self._opened(schedule, studies, out, progress) as receipts:
                 for receipt in receipts:
-                    done += receipt.status == "done" and receipt.id in schedule.chunks
+                    done += schedule.chunks.get(receipt.id, 0) if receipt.status == "done" else 0
                     yield receipt
         except KeyboardInterrupt as stopped:
             begun = any(storage.exists(checkpoint_path(chunks.path_of_id(out, one))) for one in schedule.chunks)
             checkpoint = ", and a checkpoint of the training under way" if begun else ""
             of = f" of {name}" if len(studies) == 1 else ""
-            stored = f"{done} of the {len(schedule.chunks)} chunks{of} that were to be trained"
+            stored = f"{done} of the {planned} chunks{of} that were to be trained"
             stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
             raise
         finally:

@@ -7,7 +7,7 @@ stored once, and what a worker returns is a receipt.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
-from bathymetry.core.identity import Description, describe
+from bathymetry.core.identity import Description, describe, digest
 from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
 from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
@@ -25,39 +25,64 @@ from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement, Study, find
 from bathymetry.training import Trained, TrainingConfig, train
 from bathymetry.training.checkpoint import Checkpoint
+from bathymetry.training.together import train_together
 
 CHECKPOINT_EVERY = 60.0  # seconds: what a fault can lose of a chunk
 Say = Callable[[str], None]  # receives a sentence that a reader should know
 
 
 @dataclass(frozen=True)
-class Job:
-    """A chunk to train, or a measurement over several ensembles to make."""
+class Part:
+    """A chunk that is trained in one stack with the chunk of a job."""
 
-    study: str  # where its class is found
-    settings: str  # as JSON
-    kind: Literal["train", "measure"]
-    index: int  # of the ensemble or joint measurement in the plan
+    index: int  # of the ensemble in the plan
     config: str  # the hash of its config there
     start: int  # its members are start to stop - 1
     stop: int
     label: str
-    seconds: float  # about how long it takes with one thread
-    bytes: int  # about how much memory its process takes
-    after: tuple[str, ...] = ()  # ids of jobs that must be done before
 
     @property
     def members(self) -> range:
-        """The members that it trains or measures."""
+        """The members to train."""
         return range(self.start, self.stop)
 
     @property
     def id(self) -> str:
-        """Names it among the jobs of a run."""
+        """Names it among the chunks of a store."""
         return f"{self.config}/{self.start}-{self.stop - 1}"
 
+
+@dataclass(frozen=True)
+class Job(Part):
+    """A chunk to train, alone or in one stack with others, or a measurement over several ensembles to make."""
+
+    study: str  # where its class is found
+    settings: str  # as JSON
+    kind: Literal["train", "measure"]
+    seconds: float  # about how long it takes with one thread
+    bytes: int  # about how much memory its process takes
+    after: tuple[str, ...] = ()  # ids of jobs that must be done before
+    stack: tuple[Part, ...] = ()  # other chunks of the same architecture, trained together with it
+
+    @property
+    def id(self) -> str:
+        """Names it among the jobs of a run."""
+        whole = digest(" ".join(one.id for one in self.stack).encode())
+        return f"{super().id}+{whole[:12]}" if self.stack else super().id
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All its chunks."""
+        return (Part(self.index, self.config, self.start, self.stop, self.label), *self.stack)
+
     def halves(self) -> "list[Job]":
-        """Two jobs for the first and the second half of the members; none if there is only one."""
+        """Two jobs with half of the chunks each, or half of the members of one chunk; none if there is one member."""
+        if self.stack:
+            middle = len(self.parts) // 2
+            some = (self.parts[:middle], self.parts[middle:])
+            return [
+                replace(self, **asdict(first), stack=tuple(rest), seconds=self.seconds / 2) for first, *rest in some
+            ]
         middle = (self.start + self.stop) // 2
         if self.kind != "train" or middle == self.start:
             return []
@@ -72,7 +97,7 @@ class Job:
     def from_json(text: str) -> "Job":
         """Read what `to_json` wrote."""
         words = json.loads(text)
-        return Job(**{**words, "after": tuple(words["after"])})
+        return Job(**{**words, "after": tuple(words["after"]), "stack": tuple(Part(**one) for one in words["stack"])})
 
 
 @dataclass(frozen=True)
@@ -109,13 +134,15 @@ def run_job(
 ) -> Receipt:
     """Do a job with one thread, unless what it makes is stored already; errors are the caller's."""
     begun = time.perf_counter()
-    if not storage.exists(chunk_path(out, job.config, job.members)):
+    if missing := [one for one in job.parts if not storage.exists(chunk_path(out, one.config, one.members))]:
         study = found(job.study, job.settings) if study is None else study
         with one_thread():
-            if job.kind == "train":
-                train_chunk(study, job.index, job.config, job.members, out, progress, say)
-            else:
+            if job.kind == "measure":
                 _measure(study, job, out, say)
+            elif len(missing) > 1:
+                _train_stack(study, missing, out, progress, say)
+            else:
+                train_chunk(study, missing[0].index, missing[0].config, missing[0].members, out, progress, say)
         return_free_memory()
     return Receipt(job.id, "done", time.perf_counter() - begun)
 
@@ -143,14 +170,38 @@ def train_chunk(
         begun = time.perf_counter()
         left = checkpoint_path(chunk_path(out, planned_hash, members))
         trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
-        machine = {**provenance(study.device), "seconds": time.perf_counter() - begun, "backend": trained.backend}
-        snapshots = {
-            epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
-            for epoch, parameters in trained.snapshots.items()
-        }
-        chunk = Chunk(members, trained.record, snapshots, machine)
-        chunks.save(out, planned_hash, description, chunk, say)
+        chunk = _store(study, out, planned_hash, description, trained, time.perf_counter() - begun, say)
         storage.delete(left)
+    return chunk
+
+
+def _train_stack(
+    study: Study, parts: Sequence[Part], out: Place, progress: Callable[[float], None] | None, say: Say
+) -> None:
+    """Train chunks of one architecture together and store each; a stack takes seconds, so it has no checkpoint."""
+    configs = [study.planned.ensembles[one.index].config for one in parts]
+    descriptions = [config.description() for config in configs]
+    for one, description in zip(parts, descriptions, strict=True):
+        _check_planned(study, f"Ensemble {one.index}", description, one.config)
+    begun = time.perf_counter()
+    together = [(config, one.members) for config, one in zip(configs, parts, strict=True)]
+    trained = train_together(together, device=study.device, progress=progress)
+    each = (time.perf_counter() - begun) / sum(len(one.members) for one in parts)
+    for one, description, result in zip(parts, descriptions, trained, strict=True):
+        with HeldSignals():
+            _store(study, out, one.config, description, result, each * len(one.members), say)
+
+
+def _store(
+    study: Study, out: Place, planned_hash: str, description: Description, result: Trained, took: float, say: Say
+) -> Chunk:
+    machine = {**provenance(study.device), "seconds": took, "backend": result.backend}
+    snapshots = {
+        epoch: {name: tensor.cpu().numpy() for name, tensor in parameters.items()}
+        for epoch, parameters in result.snapshots.items()
+    }
+    chunk = Chunk(result.members, result.record, snapshots, machine)
+    chunks.save(out, planned_hash, description, chunk, say)
     return chunk
 
 

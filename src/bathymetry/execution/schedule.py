@@ -16,7 +16,7 @@ class Schedule:
     def __init__(self, jobs: Iterable[Job]) -> None:
         once = {job.id: job for job in jobs}.values()  # studies may share chunks
         self._waiting = sorted(once, key=lambda job: -job.seconds)
-        self.chunks = frozenset(job.id for job in self._waiting if job.kind == "train")
+        self.chunks = {job.id: len(job.parts) for job in self._waiting if job.kind == "train"}
         self.planned = len(once)
         self._halves: dict[str, tuple[str, ...]] = {}
         self._tries: dict[str, int] = {}
@@ -66,7 +66,8 @@ class Schedule:
     def failed(self, job: Job, error: str, traceback: str = "", *, memory: bool = False) -> list[Receipt]:
         """Try a job again, in halves if memory may be the cause; after three tries give it up and all that need it."""
         tries = self._tries[job.id] = self._tries.get(job.id, 0) + 1
-        if memory and tries > 1 and self.split(job):
+        if (memory or job.stack) and tries > 1 and self.split(job):
+            self._tries.pop(job.id)
             return []
         if tries < TRIES:
             self.again(job)

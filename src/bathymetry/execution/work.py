@@ -27,11 +27,15 @@ from bathymetry.studies import JointMeasurement, Study
 from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.sweeps.results import Found
 from bathymetry.training import TrainingConfig
+from bathymetry.training.together import stack_key
 
 Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
 Share = frozenset[tuple[str, int, int]]  # planned chunks and joint measurements: hash of the config, first, last + 1
 _CHUNK_MEMBERS = 10  # at most
 _CHUNK_SECONDS = 60.0  # about, of the longest chunk with several members, so that no process idles long at the end
+
+_STACK_MEMBERS = 250  # at most that train together
+_STACK_SECONDS = 20.0  # about, of the longest stack: it has no checkpoint
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,8 @@ class Work:
         settings = study.model_dump_json()
 
         def job(task: Task, kind: Literal["train", "measure"], members: range, **estimates: Any) -> Job:
-            names = (study.location, settings, kind, task.index, task.config_hash, members.start, members.stop)
-            return Job(*names, label=_label(task, members), **estimates)
+            part = (task.index, task.config_hash, members.start, members.stop, _label(task, members))
+            return Job(*part, study.location, settings, kind, **estimates)
 
         chosen = [
             (task, gap)
@@ -152,11 +156,15 @@ class Work:
             if planned.start <= gap.start < planned.stop
             and (failed_in is None or any(set(gap) & set(one) for one in failures(failed_in, task.config_hash)))
         ]
-        jobs = [
-            job(task, "train", members, seconds=_chunk_seconds(task, members), bytes=_bytes(task.config, len(members)))
-            for task, members in chosen
-        ]
-        mine = {(one.config, one.start) for one in jobs}
+        stacks: dict[str | None, list[tuple[Job, int]]] = {}
+        keys = {id(task): stack_key(task.config) for task, _ in chosen}
+        for task, members in chosen:
+            estimates = {"seconds": _chunk_seconds(task, members), "bytes": _bytes(task.config, len(members))}
+            own = _member_bytes(task.config) * len(members)
+            stacks.setdefault(keys[id(task)], []).append((job(task, "train", members, **estimates), own))
+        alone = [one for one, _ in stacks.pop(None, [])]
+        jobs = [*alone, *(one for some in stacks.values() for one in _stacked(some))]
+        mine = {(one.config, one.start) for some in jobs for one in some.parts}
         left_out = {task.config_hash for task, gap in self.todo if (task.config_hash, gap.start) not in mine}
         memory = self.bytes
         for task in self.joints:
@@ -164,7 +172,7 @@ class Work:
             needed = {self._names[id(one)] for one in task.planned.of}
             is_mine = share is None or _entry(task, task.members) in share
             if task.missing and is_mine and not needed & left_out:
-                after = tuple(one.id for one in jobs if one.config in needed)
+                after = tuple(one.id for one in jobs if needed & {part.config for part in one.parts})
                 seconds = len(task.members) * _seconds(task.planned)
                 jobs.append(job(task, "measure", task.members, seconds=seconds, bytes=memory, after=after))
         return jobs
@@ -242,6 +250,22 @@ def _planned_chunks(config: TrainingConfig, members: range) -> list[range]:
     return [range(start, min(start + size, members.stop)) for start in range(members.start, members.stop, size)]
 
 
+def _stacked(jobs: Sequence[tuple[Job, int]]) -> list[Job]:
+    """Join jobs of one architecture, with the bytes of their members, into stacks of as many as are fast together."""
+    stacks: list[Job] = []
+    members = 0
+    for one, size in jobs:
+        last = stacks[-1] if stacks else None
+        members += len(one.members)
+        if last and members <= _STACK_MEMBERS and last.seconds + one.seconds <= _STACK_SECONDS:
+            stack, seconds = (*last.stack, one.parts[0]), last.seconds + one.seconds
+            stacks[-1] = replace(last, stack=stack, seconds=seconds, bytes=last.bytes + size)
+        else:
+            stacks.append(one)
+            members = len(one.members)
+    return stacks
+
+
 def _label(task: Task, members: range) -> str:
     numbers = f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
     return ", ".join(map(str, task.planned.coordinates.values())) or numbers
@@ -313,8 +337,12 @@ def _measuring_seconds(config: TrainingConfig) -> float:
 def _bytes(config: TrainingConfig, members: int) -> int:
     """Estimate the memory of the program itself, the data, and one chunk's parameters, moments and activations."""
     train, test = config.train_examples, config.test_examples or config.train_examples
-    _, entries, units = _sizes(config)
-    rows = config.batch_size or len(train)
     examples_bytes = sum(one.nbytes for one in (train.inputs, train.targets, test.inputs, test.targets))
     full_batch = train.inputs.numel() * 4 if config.batch_size is None else 0
-    return 450_000_000 + examples_bytes + full_batch + min(10, members) * (entries * 16 + 8 * rows * units)
+    return 450_000_000 + examples_bytes + full_batch + min(_CHUNK_MEMBERS, members) * _member_bytes(config)
+
+
+def _member_bytes(config: TrainingConfig) -> int:
+    """Estimate the memory of one member's parameters, moments and activations."""
+    _, entries, units = _sizes(config)
+    return entries * 16 + 8 * (config.batch_size or len(config.train_examples)) * units
