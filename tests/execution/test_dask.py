@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_a_scheduler_that_does_not_answer_is_refused_within_ten_seconds(tmp_path
         with pytest.raises(InputError, match=r"no Dask scheduler answers there \(it did not answer within 7 s\)"):
             bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", scheduler=address)
         assert time.monotonic() - begun < 60
+
+
+def test_a_server_that_is_no_scheduler_is_refused(tmp_path, distributed):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            connection.close()
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" * 3)
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match="no Dask scheduler answers there"):
+            bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", scheduler=address)
+        thread.join()
 
 
 def test_a_study_of_the_main_script_is_refused(tmp_path, distributed):
@@ -319,10 +338,10 @@ def test_a_study_file_that_the_worker_does_not_have_is_named_with_its_machine(tm
 
 @pytest.mark.slow
 def test_a_scheduler_of_another_version_is_refused(tmp_path, distributed):
-    (tmp_path / "preload.py").write_text("import distributed\ndistributed.__version__ = '1999.1.0'\n")
-    scheduler, address = clusters.start_scheduler(
-        tmp_path, DASK_DISTRIBUTED__SCHEDULER__PRELOAD=tmp_path / "preload.py"
+    (tmp_path / "preload.py").write_text(
+        "from distributed import versions\nversions._version_cached = lambda name: '1999.1.0'\n"
     )
+    scheduler, address = clusters.start_scheduler(tmp_path, preload=tmp_path / "preload.py")
     try:
         with pytest.raises(InputError, match=r"it runs distributed 1999\.1\.0 and this process .*same version on both"):
             bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", scheduler=address)

@@ -5,6 +5,7 @@ works arrives as events. A worker that dies loses its job to another, which goes
 gives no sign is restarted after its job was given to another, and the first receipt counts.
 """
 
+import asyncio
 import json
 import logging
 import queue
@@ -13,6 +14,7 @@ import secrets
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -77,8 +79,6 @@ class Cluster:
         self._exit = ExitStack()
 
     def __enter__(self) -> "Cluster":
-        if self._address is not None:
-            check_scheduler(self._address)
         self._distributed = _imported("local_cluster", self._local)
         with self._exit:
             self._exit.enter_context(_quiet())
@@ -123,10 +123,11 @@ class Cluster:
     def _connected(self, where: Any) -> Any:
         distributed = self._distributed
         try:
-            client = _within(
-                CONNECTING + 1.0, lambda: distributed.Client(where, timeout=CONNECTING, set_as_default=False)
-            )
-        except (OSError, ValueError, RuntimeError) as error:
+            if isinstance(where, str):
+                _within(CONNECTING + 1.0, lambda: asyncio.run(_shake_hands(distributed, where)))
+            with warnings.catch_warnings(action="ignore", category=distributed.versions.VersionMismatchWarning):
+                client = distributed.Client(where, timeout=CONNECTING, set_as_default=False)
+        except Exception as error:  # whatever is made of an answer that is none of a scheduler
             raise _unreachable(self._address, error) from error
         client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
         there = client.run_on_scheduler(distributed.versions.get_versions)["packages"]["distributed"]
@@ -341,8 +342,15 @@ def check_scheduler(address: str) -> None:
         raise _unreachable(address, error) from error
 
 
+async def _shake_hands(distributed: Any, address: str) -> None:
+    """Connect as Dask does; a client that fails to leaves threads behind."""
+    security = distributed.Security().get_connection_args("client")
+    comm = await distributed.comm.connect(address, timeout=CONNECTING, **security)
+    await comm.close()
+
+
 def _within(seconds: float, make: Callable[[], Any]) -> Any:
-    """Call a function that may never return, as Dask's client at something that accepts and says nothing."""
+    """Call a function that may never return, at something that accepts and says nothing."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def call() -> None:
@@ -364,7 +372,8 @@ def _within(seconds: float, make: Callable[[], Any]) -> Any:
 def _unreachable(address: str | None, error: BaseException) -> InputError:
     while error.__cause__ is not None:  # Dask's own says only that it did not connect
         error = error.__cause__
-    cause = getattr(error, "strerror", None) or first_line(error)
+    said = getattr(error, "strerror", None) or first_line(error)
+    cause = said if isinstance(error, OSError) else "what is there does not answer like one"
     remedy = f"no Dask scheduler answers there ({cause}); start one with: dask scheduler"
     return InputError("scheduler", address, remedy)
 

@@ -97,7 +97,6 @@ def executor(
         if max_memory is not None:
             remedy = "workers of a cluster have limits of their own: dask worker --memory-limit"
             raise InputError("max_memory", gigabytes(max_memory), remedy)
-        check_scheduler(scheduler)
     others = {"workers": workers if workers > 1 else None, "scheduler": scheduler, "local_cluster": local_cluster}
     field, value = next(((name, one) for name, one in others.items() if one is not None), ("", None))
     if field and not is_shared(out):
@@ -110,6 +109,8 @@ def executor(
             if not _travels(one):
                 what = "put it into a file of its own, or name what is registered"
                 raise InputError("study", one.name, f"no worker can read what a notebook or a script defines; {what}")
+    if scheduler is not None:
+        check_scheduler(scheduler)
     return Executor(workers, memory, scheduler, local_cluster)
 
 
