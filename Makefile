@@ -37,8 +37,8 @@ test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
 	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store tests/execution
 
 # by hand, for hours: every fault in full counts, and docs/faults.md from what came of them
-test-long: $(READY)
-	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=10000 BATHYMETRY_KILLS=50 $(BIN)/python -m pytest -m "fault or fuzz" tests --numprocesses auto --junitxml=build/faults.xml
+test-long: $(READY) $(SERVERS)/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) BATHYMETRY_FUZZ_CASES=10000 BATHYMETRY_KILLS=50 $(BIN)/python -m pytest -m "fault or fuzz" tests --numprocesses auto --junitxml=build/faults.xml
 	$(BIN)/python docs/faults.py build/faults.xml
 
 # by hand: line and branch coverage of the quick tests; a page for each file in build/coverage
