@@ -18,6 +18,7 @@ from bathymetry.core.errors import IncompleteError, InputError, StorageError
 from bathymetry.execution import Progress, dask
 from bathymetry.studies import find
 from execution import clusters
+from store import servers
 
 FAULTY = str(Path(__file__).with_name("faulty_study.py"))
 COMMAND = [sys.executable, "-m", "bathymetry.cli.main", "run", FAULTY, "--preset", "smoke"]
@@ -182,6 +183,29 @@ def test_a_study_of_the_main_script_is_refused(tmp_path, distributed):
 def test_results_are_those_of_one_process(tmp_path, on, undisturbed):
     run = bm.run_study(FAULTY, out=tmp_path / "out", **on)
     xr.testing.assert_identical(results(run), undisturbed)
+
+
+@pytest.mark.slow
+def test_a_sweep_on_an_object_store_is_that_of_one_process(tmp_path, distributed, monkeypatch):
+    s3fs, boto3 = pytest.importorskip("s3fs", reason=NEEDED), pytest.importorskip("boto3", reason=NEEDED)
+    spec = {
+        "name": "rates",
+        "network": {"hidden": [4]},
+        "data": {"function": "sin", "samples": 20},
+        "training": {"epochs": 3},
+        "members": 3,
+        "axes": {"learning_rate": [0.1, 0.01], "batch_size": [5, 10]},
+    }
+    with servers.server("moto", tmp_path / "data") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        with clusters.cluster(tmp_path, workers=1) as address:
+            run = bm.sweep(spec, out="s3://bucket/run", scheduler=address)
+        s3fs.S3FileSystem.clear_instance_cache()
+    assert (run.dataset["status"] == "done").all()
+    xr.testing.assert_identical(run.dataset.drop_attrs(), bm.sweep(spec, out=tmp_path / "one").dataset.drop_attrs())
 
 
 @pytest.mark.slow
