@@ -429,3 +429,27 @@ def test_ctrl_c_leaves_the_cluster_and_the_same_command_continues(tmp_path, on, 
     assert process.returncode == 130
     assert said.strip().endswith("the same command continues from there.")
     fault("Ctrl-C while Dask works", f"Ended after {time.monotonic() - begun:.1f} s")
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_ends_a_cluster_of_this_machine_with_one_sentence(tmp_path, distributed, fault):
+    (tmp_path / "4-hang-once").touch()
+    with subprocess.Popen(
+        [*COMMAND, "--local-cluster", "1", "--out", str(tmp_path / "out")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "FAULTS": str(tmp_path)},
+    ) as process:
+        while not (tmp_path / "hanging-4").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+        _, said = process.communicate(timeout=60)
+    took = time.monotonic() - begun
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert said.strip().splitlines()[-1].endswith("the same command continues from there.")
+    fault("Ctrl-C in a terminal while a Dask cluster of this machine works", f"One sentence; ended after {took:.1f} s")

@@ -33,9 +33,11 @@ CONNECTING = 6.0  # seconds until a scheduler counts as unreachable
 RECONNECTING = 60.0  # seconds in which a scheduler that was lost may come back
 PATIENCE = 60.0  # seconds without progress, at least, before a worker counts as hanging
 _TIMES = 3.0  # an estimate, likewise
+_CLOSING = 1.0  # seconds that workers of our own have to end
 _REPLACED = 10.0  # seconds in which another worker takes a hanging worker's job; else it is restarted at once
 _AHEAD = 1000  # tasks that the scheduler knows before they can start: it allots them, and clusters grow by them
 _ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
+_TASK = "bathymetry.execution.dask_task"  # which workers of a cluster of this machine load when they start
 _LAST_PORT = 65535
 _LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
@@ -82,17 +84,7 @@ class Cluster:
         self._distributed = _imported("local_cluster", self._local)
         with self._exit:
             self._exit.enter_context(_quiet())
-            where: Any = self._address
-            if self._local is not None:
-                where = self._exit.enter_context(
-                    self._distributed.LocalCluster(
-                        n_workers=self._local,
-                        threads_per_worker=1,
-                        memory_limit=self._max_memory // self._local,
-                        dashboard_address=None,
-                        silence_logs=logging.CRITICAL,
-                    )
-                )
+            where: Any = self._address if self._local is None else self._own_cluster()
             self._exit.callback(self._leave)
             self._client = self._connected(where)
             storage.write(self._out / token_name(self._topic), b"")
@@ -102,6 +94,26 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
+
+    def _own_cluster(self) -> Any:
+        """Start a cluster of this machine, whose workers end with the block, within a second."""
+        assert self._local is not None
+        cluster = self._distributed.LocalCluster(
+            n_workers=self._local,
+            threads_per_worker=1,
+            memory_limit=self._max_memory // self._local,
+            dashboard_address="127.0.0.1:0",
+            preload=[_TASK],
+            silence_logs=logging.CRITICAL,
+        )
+        self._exit.enter_context(cluster)
+
+        async def close() -> None:
+            nannies = cluster.workers.values()
+            await asyncio.gather(*(one.close(timeout=_CLOSING) for one in nannies), return_exceptions=True)
+
+        self._exit.callback(cluster.sync, close)
+        return cluster
 
     def run(self, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
         """Do the jobs; yield a receipt as each ends."""

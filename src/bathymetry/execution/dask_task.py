@@ -4,6 +4,7 @@ A scheduler imports this module too, when a task reaches it, so it loads nothing
 """
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -14,6 +15,11 @@ from typing import Any
 _PROGRESS_EVERY = 5.0  # seconds
 _one_at_a_time = threading.Lock()  # PyTorch's settings are the process's, and so is its memory
 _last_run = ""
+
+
+def dask_setup(worker: Any) -> None:  # noqa: ARG001 - as Dask calls it
+    """Leave Ctrl-C, which reaches every process of a terminal, to the one that started the cluster."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(job_words: str, run_words: str) -> str:
