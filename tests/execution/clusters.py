@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ PATIENCE = 180.0  # seconds for a process to start on a busy machine
 def _started(*words, **environment):
     command = [sys.executable, "-m", "dask", *map(str, words)]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, **quiet, env=variables, start_new_session=True)
 
 
 def start_scheduler(folder, port=0, preload=None, **environment):
@@ -50,11 +52,8 @@ def cluster(folder, workers=2, **options):
 
 
 def stop(*processes):
+    """Kill processes with those that they started: a nanny would take its time."""
     for one in processes:
-        one.terminate()
-    for one in processes:
-        try:
-            one.wait(20)
-        except subprocess.TimeoutExpired:
-            one.kill()
-            one.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)
+        one.wait()

@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +217,9 @@ class Cluster:
             return
         try:
             answer = json.loads(attempt.future.result(timeout=30.0))
+        except CancelledError:  # the scheduler was lost just now
+            self._lost = True
+            return
         except Exception as error:  # noqa: BLE001 - what Dask raises
             yield from self._refused(key, attempt, error, schedule)
             return
@@ -247,7 +251,7 @@ class Cluster:
         """A task that Dask gave up: its workers died, or it can't be run at all."""
         if self._client.status != "running":
             return
-        if not isinstance(error, self._distributed.KilledWorker | TimeoutError):  # it can't read the task
+        if not isinstance(error, self._distributed.KilledWorker | OSError):  # it can't read the task
             cause = first_line(error.__cause__ or error)
             remedy = f"it can't run a task ({cause}); install Bathymetry there and on its workers, in the same version"
             raise InputError("scheduler", self._address or "local", remedy) from error
