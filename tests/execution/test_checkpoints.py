@@ -142,15 +142,20 @@ def entry(packed, key):
     return next(pair for pair in packed["entries"] if pair[0] == key)
 
 
+def recorded(state, name):
+    """The pair [name, value] of what a checkpoint has of the first config of a stack."""
+    return entry(entry(state["parts"], "0")[1], name)
+
+
 def with_entry(name, key, value):
     def change(arrays, state):
-        entry(state[name], key)[1] = value
+        entry(state[name] if name in state else recorded(state, name)[1], key)[1] = value
 
     return change
 
 
 def with_a_snapshot_at_no_epoch(arrays, state):
-    entry(state["snapshots"], 2)[0] = "x"
+    entry(recorded(state, "snapshots")[1], 2)[0] = "x"
 
 
 CHANGES = {
@@ -161,18 +166,18 @@ CHANGES = {
         {"gradients/0.bias": arrays["gradients/0.bias"].astype("float64")}
     ),
     "a snapshot of another shape": lambda arrays, state: arrays.update(
-        {"snapshots/0/0.weight": arrays["members/stopped"]}
+        {"parts/0/snapshots/0/0.weight": arrays["members/stopped"]}
     ),
-    "a snapshot that lacks a bias": lambda arrays, state: arrays.pop("snapshots/2/0.bias"),
+    "a snapshot that lacks a bias": lambda arrays, state: arrays.pop("parts/0/snapshots/2/0.bias"),
     "a snapshot at no epoch": with_a_snapshot_at_no_epoch,
     "a record that is too short": lambda arrays, state: arrays.update(
-        {"rows/train_loss": arrays["rows/train_loss"][:, 1:]}
+        {"parts/0/rows/train_loss": arrays["parts/0/rows/train_loss"][:, 1:]}
     ),
     "a step too many": lambda arrays, state: state.update(step=state["step"] + 1),
     "steps without end": lambda arrays, state: state.update(step=10**9),
     "an epoch before the first": lambda arrays, state: state.update(epoch=-1),
     "an epoch in words": lambda arrays, state: state.update(epoch="two"),
-    "no records": lambda arrays, state: state.pop("epochs"),
+    "no records": lambda arrays, state: recorded(state, "epochs").__setitem__(0, "x"),
     "records at no epochs": with_entry("epochs", "train_loss", None),
     "another seed": with_entry("training", "seed", 4),
     "other members": with_entry("training", "members", [0, 3]),
@@ -214,4 +219,4 @@ def test_a_folder_and_an_earlier_format_are_set_aside(tmp_path, whole):
 def test_what_is_stored_comes_back(tmp_path):
     place = tmp_path / "units" / "name" / "0-1.safetensors"
     write_checkpoint(checkpoint_path(place), {"a": torch.ones(2).numpy()}, json.loads('{"step": 3}'))
-    assert unseal(checkpoint_path(place))[1] == {"config": "name", "state": {"step": 3}}
+    assert unseal(checkpoint_path(place))[1] == {"config": "name", "stack": [], "state": {"step": 3}}

@@ -51,7 +51,8 @@ class Executor:
                     done += schedule.chunks.get(receipt.id, 0) if receipt.status == "done" else 0
                     yield receipt
         except KeyboardInterrupt as stopped:
-            begun = any(storage.exists(checkpoint_path(chunks.path_of_id(out, one))) for one in schedule.chunks)
+            first = (chunks.path_of_id(out, one.partition("+")[0]) for one in schedule.chunks)
+            begun = any(storage.exists(checkpoint_path(one)) for one in first)
             checkpoint = ", and a checkpoint of the training under way" if begun else ""
             of = f" of {name}" if len(studies) == 1 else ""
             stored = f"{done} of the {planned} chunks{of} that were to be trained"

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -139,10 +139,8 @@ def run_job(
         with one_thread():
             if job.kind == "measure":
                 _measure(study, job, out, say)
-            elif len(missing) > 1:
-                _train_stack(study, missing, out, progress, say)
             else:
-                train_chunk(study, missing[0].index, missing[0].config, missing[0].members, out, progress, say)
+                train_chunks(study, missing, out, progress, say)
         return_free_memory()
     return Receipt(job.id, "done", time.perf_counter() - begun)
 
@@ -151,6 +149,28 @@ def run_job(
 def found(location: str, settings: str) -> Study:
     """The study of a job, with its plan and its data, read once in a process."""
     return find(location).model_validate_json(settings)
+
+
+def train_chunks(
+    study: Study,
+    parts: Sequence[Part],
+    out: Place,
+    progress: Callable[[float], None] | None = None,
+    say: Say = lambda _: None,
+) -> list[Chunk]:
+    """Train chunks of a study's plan, several of one architecture as one stack, and store each."""
+    configs = [study.planned.ensembles[one.index].config for one in parts]
+    descriptions = [config.description() for config in configs]
+    for one, description in zip(parts, descriptions, strict=True):
+        _check_planned(study, f"Ensemble {one.index}", description, one.config)
+    with HeldSignals():  # chunks that are done are stored before Ctrl-C or SIGTERM stops the run
+        begun = time.perf_counter()
+        trained = _trained(configs, parts, out, say, device=study.device, progress=progress)
+        each = (time.perf_counter() - begun) / sum(len(one.members) for one in parts)
+        return [
+            _store(study, out, one, description, result, each * len(one.members), say)
+            for one, description, result in zip(parts, descriptions, trained, strict=True)
+        ]
 
 
 def train_chunk(
@@ -163,37 +183,12 @@ def train_chunk(
     say: Say = lambda _: None,
 ) -> Chunk:
     """Train members of one ensemble of a study's plan, whose config has this hash there, and store them."""
-    config = study.planned.ensembles[index].config
-    description = config.description()
-    _check_planned(study, f"Ensemble {index}", description, planned_hash)
-    with HeldSignals():  # a chunk that is done is stored before Ctrl-C or SIGTERM stops the run
-        begun = time.perf_counter()
-        left = checkpoint_path(chunk_path(out, planned_hash, members))
-        trained = _trained(config, members, out, left, say, device=study.device, progress=progress)
-        chunk = _store(study, out, planned_hash, description, trained, time.perf_counter() - begun, say)
-        storage.delete(left)
-    return chunk
-
-
-def _train_stack(
-    study: Study, parts: Sequence[Part], out: Place, progress: Callable[[float], None] | None, say: Say
-) -> None:
-    """Train chunks of one architecture together and store each; a stack takes seconds, so it has no checkpoint."""
-    configs = [study.planned.ensembles[one.index].config for one in parts]
-    descriptions = [config.description() for config in configs]
-    for one, description in zip(parts, descriptions, strict=True):
-        _check_planned(study, f"Ensemble {one.index}", description, one.config)
-    begun = time.perf_counter()
-    together = [(config, one.members) for config, one in zip(configs, parts, strict=True)]
-    trained = train_together(together, device=study.device, progress=progress)
-    each = (time.perf_counter() - begun) / sum(len(one.members) for one in parts)
-    for one, description, result in zip(parts, descriptions, trained, strict=True):
-        with HeldSignals():
-            _store(study, out, one.config, description, result, each * len(one.members), say)
+    part = Part(index, planned_hash, members.start, members.stop, str(index))
+    return train_chunks(study, [part], out, progress, say)[0]
 
 
 def _store(
-    study: Study, out: Place, planned_hash: str, description: Description, result: Trained, took: float, say: Say
+    study: Study, out: Place, part: Part, description: Description, result: Trained, took: float, say: Say
 ) -> Chunk:
     machine = {**provenance(study.device), "seconds": took, "backend": result.backend}
     snapshots = {
@@ -201,7 +196,8 @@ def _store(
         for epoch, parameters in result.snapshots.items()
     }
     chunk = Chunk(result.members, result.record, snapshots, machine)
-    chunks.save(out, planned_hash, description, chunk, say)
+    chunks.save(out, part.config, description, chunk, say)
+    storage.delete(checkpoint_path(chunk_path(out, part.config, part.members)))
     return chunk
 
 
@@ -232,20 +228,29 @@ def _check_planned(study: Study, what: str, description: Description, planned_ha
         raise StorageError(f"{what} of {study.name} has another config than planned ({cause}).")
 
 
-def _trained(config: TrainingConfig, members: range, out: Place, left: Place, say: Say, **options: Any) -> Trained:
+def _trained(
+    configs: Sequence[TrainingConfig], parts: Sequence[Part], out: Place, say: Say, **options: Any
+) -> list[Trained]:
     """Train from the checkpoint that is left; one that can't be used is quarantined, and training starts again."""
+    stack = [one.id for one in parts]
+    left = checkpoint_path(chunk_path(out, parts[0].config, parts[0].members))
 
     def keep(checkpoint: Checkpoint) -> None:
         arrays = {name: one.numpy() for name, one in checkpoint.tensors.items()}
-        chunks.write_checkpoint(left, arrays, checkpoint.state)
+        chunks.write_checkpoint(left, arrays, checkpoint.state, stack)
 
-    begin = partial(train, config, members=members, checkpoint=keep, checkpoint_every=CHECKPOINT_EVERY, **options)
+    def begin(resume: Checkpoint | None = None) -> list[Trained]:
+        every = {**options, "checkpoint": keep, "checkpoint_every": CHECKPOINT_EVERY, "resume": resume}
+        if len(parts) == 1:
+            return [train(configs[0], members=parts[0].members, **every)]
+        return train_together([(config, one.members) for config, one in zip(configs, parts, strict=True)], **every)
+
     try:
-        read = chunks.read_checkpoint(left)
+        read = chunks.read_checkpoint(left, stack)
         if read is None:
             return begin()
         arrays, state = read
-        return begin(resume=Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state))
+        return begin(Checkpoint({name: torch.from_numpy(array) for name, array in arrays.items()}, state))
     except DamagedError as error:
         sentence = str(error)
     except InputError as error:

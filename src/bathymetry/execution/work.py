@@ -35,7 +35,7 @@ _CHUNK_MEMBERS = 10  # at most
 _CHUNK_SECONDS = 60.0  # about, of the longest chunk with several members, so that no process idles long at the end
 
 _STACK_MEMBERS = 250  # at most that train together
-_STACK_SECONDS = 20.0  # about, of the longest stack: it has no checkpoint
+_STACK_SECONDS = 20.0  # about, of the longest stack, so that no process idles long at the end
 
 
 @dataclass(frozen=True)

@@ -333,22 +333,23 @@ def checkpoint_path(chunk: Place) -> Place:
     return chunk.with_suffix(".checkpoint")
 
 
-def write_checkpoint(path: Place, arrays: Arrays, state: Mapping[str, Any]) -> None:
-    storage.write(path, _seal(arrays, {"config": path.parent.name, "state": state}))
+def write_checkpoint(path: Place, arrays: Arrays, state: Mapping[str, Any], stack: Sequence[str] = ()) -> None:
+    """Store what a training needs to go on, next to the first of the chunks that it makes together."""
+    storage.write(path, _seal(arrays, {"config": path.parent.name, "stack": list(stack), "state": state}))
 
 
-def read_checkpoint(path: Place) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Read the arrays and state of a chunk's checkpoint; None if there is none."""
+def read_checkpoint(path: Place, stack: Sequence[str] = ()) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Read the arrays and state of a checkpoint; None if there is none, or if it is of other chunks than these."""
     if not storage.exists(path):
         return None
     if isinstance(path, Path) and path.is_dir():
         raise DamagedError(f"{path} is no checkpoint: it is a folder.")
     arrays, words = _unseal(path)
-    if not {"config", "state"} <= words.keys():
+    if not {"config", "stack", "state"} <= words.keys():
         raise DamagedError(f"{path} is no checkpoint of this version.")
     if words["config"] != path.parent.name:
         raise DamagedError(f"{path} is a checkpoint of another config, {abridged(str(words['config']))}.")
-    return arrays, words["state"]
+    return (arrays, words["state"]) if not stack or words["stack"] == list(stack) else None
 
 
 def _seal(arrays: Arrays, words: Mapping[str, Any]) -> bytes:
