@@ -56,7 +56,7 @@ def _done(job_words: str, run: Mapping[str, Any]) -> dict[str, Any]:
     check_versions(run["versions"])
     _forget_other_runs(run["topic"])
     place = _seen(run["out"], run["topic"])
-    tell("begun", checkpoint=_checkpoint(place, job.id))
+    tell("begun", checkpoint=_checkpoint(place, job.parts[0].id))
     room = worker.memory_manager.memory_limit
     if room and job.bytes > room:
         return {"event": "large", "room": room, "host": socket.gethostname()}
@@ -83,7 +83,7 @@ def _seen(out: str, topic: str) -> Any:
 
 
 def _checkpoint(out: Any, identity: str) -> str:
-    """The digest of the checkpoint that a job goes on from; empty if there is none."""
+    """The digest of the checkpoint that a chunk, or a stack by its first, goes on from; empty if there is none."""
     from bathymetry.core.identity import digest
     from bathymetry.store import storage
     from bathymetry.store.chunks import checkpoint_path, path_of_id
