@@ -32,8 +32,8 @@ from bathymetry.execution import jobs
 
 jobs.CHECKPOINT_EVERY = 0.0
 
-def noted(place, read=jobs.chunks.read_checkpoint):
-    found = read(place)
+def noted(*arguments, read=jobs.chunks.read_checkpoint):
+    found = read(*arguments)
     if found is not None:
         (Path(os.environ["FAULTS"]) / "resumed").touch()
     return found
