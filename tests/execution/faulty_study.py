@@ -40,6 +40,8 @@ class Fault:
             if kind == "hang":
                 (place.parent / f"hanging-{self.hidden}").touch()
                 time.sleep(600)
+            if kind == "device":
+                (place.parent / f"device-{os.environ['CUDA_VISIBLE_DEVICES']}-{os.getpid()}").touch()
             if kind == "wait":
                 (place.parent / f"waiting-{self.hidden}").touch()
                 time.sleep(0.2)

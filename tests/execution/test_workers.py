@@ -15,6 +15,7 @@ import bathymetry as bm
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.execution import Progress
 from bathymetry.execution.jobs import Job
+from bathymetry.execution.local import LocalWorkers
 from bathymetry.execution.schedule import Schedule
 from bathymetry.execution.study_run import run_studies
 from bathymetry.execution.work import compare
@@ -80,6 +81,23 @@ def test_a_chunk_that_always_fails_is_marked_the_rest_is_stored_and_it_alone_is_
     assert [len(task.missing) for task in compare(out, study.planned).ensembles] == [0, 0, 1]
     assert not list(out.rglob("*.failed.json"))
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=out)), undisturbed)
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [("", {"0", "1"}), ("5,2,7", {"5", "2"})])
+def test_each_worker_has_a_gpu_of_its_own_also_where_one_was_killed(tmp_path, faults, monkeypatch, allowed, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    (faults / "3-kill-once").touch()
+    for hidden in (3, 4, 5):
+        (faults / f"{hidden}-device").touch()
+        (faults / f"{hidden}-wait").touch()
+    study = find(FAULTY).preset("smoke")
+    jobs = compare(tmp_path / "out", study.planned).jobs(study)
+    with LocalWorkers(tmp_path / "out", 2, 2**40, devices=2) as pool:
+        receipts = list(pool.run(Schedule(jobs), Progress()))
+    assert [one.status for one in receipts] == ["done"] * len(jobs)
+    seen = {tuple(path.name.split("-")[1:]) for path in faults.glob("device-*")}
+    assert {device for device, _ in seen} == expected
+    assert len({process for _, process in seen}) in (2, 3)
 
 
 def test_an_input_that_a_study_refuses_ends_the_run_with_its_sentence(tmp_path, faults):

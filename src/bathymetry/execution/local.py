@@ -56,7 +56,8 @@ def in_process(
 class _Worker:
     """A process, and the job that it does."""
 
-    def __init__(self, out: Place, environment: Mapping[str, str]) -> None:
+    def __init__(self, out: Place, place: int, environment: Mapping[str, str]) -> None:
+        self.place = place  # among the workers
         # In a session of its own, Ctrl-C does not reach it: who started it decides when it ends.
         self.process = subprocess.Popen(
             _COMMAND,
@@ -154,8 +155,9 @@ class LocalWorkers:
             (idle or self._started()).begin(job)
 
     def _started(self) -> _Worker:
-        place = len(self._workers)
-        worker = _Worker(self._out, {"CUDA_VISIBLE_DEVICES": _visible(place)} if self._devices else {})
+        taken = {worker.place for worker in self._workers}
+        place = next(one for one in range(self._count) if one not in taken)
+        worker = _Worker(self._out, place, {"CUDA_VISIBLE_DEVICES": _visible(place)} if self._devices else {})
         self._workers.append(worker)
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
