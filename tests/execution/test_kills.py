@@ -26,7 +26,7 @@ bm.run_study(sys.argv[1], preset="smoke", out=sys.argv[2], workers=int(sys.argv[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_of_which_processes_are_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path, workers):
+def test_a_run_of_which_processes_are_killed_at_random_moments_ends_like_an_undisturbed_one(tmp_path, workers, fault):
     whole = bm.run_study(KILLED, preset="smoke", out=tmp_path / "whole")
     chance, out, kills, runs = random.Random(workers), tmp_path / "out", 0, 0
     while kills < KILLS:
@@ -49,6 +49,8 @@ def test_a_run_of_which_processes_are_killed_at_random_moments_ends_like_an_undi
     assert not any("damaged" in sentence for sentence in said.sentences)
     xr.testing.assert_equal(end.results["main"].to_dataset(), whole.results["main"].to_dataset())
     assert not list(out.rglob("*.checkpoint"))
+    where = "in process" if workers == 1 else f"with {workers} workers"
+    fault(f"Processes of a run are killed at random moments, {where}", f"{kills} kills, {runs} runs; equal results")
 
 
 class Said:

@@ -51,16 +51,17 @@ def test_results_are_the_same_with_any_number_of_workers(tmp_path, undisturbed):
     xr.testing.assert_identical(results(again), undisturbed)
 
 
-def test_a_worker_that_is_killed_costs_a_try(tmp_path, faults, undisturbed):
+def test_a_worker_that_is_killed_costs_a_try(tmp_path, faults, undisturbed, fault):
     (faults / "4-kill-once").touch()
     run = bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", workers=2)
     assert not list(faults.iterdir())
     xr.testing.assert_identical(results(run), undisturbed)
+    fault("A worker of this machine is killed mid-chunk", "Equal results; one more try of its chunk")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_chunk_that_always_fails_is_marked_the_rest_is_stored_and_it_alone_is_tried_again(
-    tmp_path, faults, undisturbed, workers
+    tmp_path, faults, undisturbed, workers, fault
 ):
     (faults / "4-raise").touch()
     out = tmp_path / "out"
@@ -81,6 +82,11 @@ def test_a_chunk_that_always_fails_is_marked_the_rest_is_stored_and_it_alone_is_
     assert [len(task.missing) for task in compare(out, study.planned).ensembles] == [0, 0, 1]
     assert not list(out.rglob("*.failed.json"))
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=out)), undisturbed)
+    where = "in process" if workers == 1 else f"with {workers} workers"
+    fault(
+        f"A chunk that always fails, {where}",
+        "3 tries, its error kept, the others stored; `--rerun failed` does it alone",
+    )
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [("", {"0", "1"}), ("5,2,7", {"5", "2"})])
@@ -106,13 +112,14 @@ def test_an_input_that_a_study_refuses_ends_the_run_with_its_sentence(tmp_path, 
         bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", workers=2)
 
 
-def test_a_chunk_too_large_for_the_memory_is_split(tmp_path, faults, undisturbed):
+def test_a_chunk_too_large_for_the_memory_is_split(tmp_path, faults, undisturbed, fault):
     (faults / "5-memory").touch()
     run = bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out", workers=2)
     xr.testing.assert_identical(results(run), undisturbed)
     task = compare(tmp_path / "out", run.study.planned).ensembles[2]
     names = {path.stem for path in (tmp_path / "out" / "units" / task.config_hash).glob("*.safetensors")}
     assert names == {"0-1", "2-3"}
+    fault("A chunk too large for the memory", "Trained in halves; equal results")
 
 
 @pytest.mark.parametrize(("fields", "words"), [
@@ -130,7 +137,7 @@ def test_numbers_that_no_run_can_have_are_refused(tmp_path, fields, words):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status", "within"), [(signal.SIGINT, 130, 2.0), (signal.SIGTERM, 143, 5.0)])
 def test_a_signal_ends_all_processes_and_the_same_command_goes_on(
-    tmp_path, faults, undisturbed, number, status, within
+    tmp_path, faults, undisturbed, number, status, within, fault
 ):
     for hidden in (3, 4, 5):
         (faults / f"{hidden}-wait").touch()
@@ -144,17 +151,22 @@ def test_a_signal_ends_all_processes_and_the_same_command_goes_on(
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    assert time.monotonic() - sent < 3 * within  # beside other tests; benchmarks time it
+    took = time.monotonic() - sent
+    assert took < 3 * within  # beside other tests
     assert "the same command continues from there" in said
     assert len(children) >= 2
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     for path in faults.iterdir():
         path.unlink()
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=out)), undisturbed)
+    fault(
+        f"{signal.Signals(number).name} while workers train",
+        f"Status {status} after {took:.1f} s; the same command continues",
+    )
 
 
 @pytest.mark.slow
-def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path, faults, undisturbed):
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path, faults, undisturbed, fault):
     (faults / "3-wait").touch()
     with subprocess.Popen([*COMMAND, str(tmp_path / "out")]) as process:
         while not list(faults.glob("waiting-*")):
@@ -168,6 +180,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path, faul
         assert time.monotonic() < deadline
         time.sleep(0.05)
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out")), undisturbed)
+    fault("The process that started workers is killed", "The workers end; the same command continues")
 
 
 def _runs(process):
