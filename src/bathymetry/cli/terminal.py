@@ -31,7 +31,17 @@ def goes_on() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _throw_away()
+
+
+def _throw_away() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _LastingConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on, where rich would end the program."""
+        _throw_away()
 
 
 def rounded(seconds: float) -> int:
@@ -64,7 +74,7 @@ class TerminalProgress(Progress):
     """Progress of a run: a bar on a screen, a line every few seconds elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = _LastingConsole(highlight=False)
         self._bar: Bar | None = None
         self._task: Any = TaskID(0)
         self._study, self._seconds, self._start, self._last_line = "", 1.0, 0.0, 0.0
