@@ -273,6 +273,7 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
         else:
             groups = study.derive(assemble(records))
         results = xr.DataTree.from_dict(study.described(groups))
+        machine = dict(provenance(study.device))
     run = StudyRun(study, results, out)
     results.attrs = {
         "study": study.name,
@@ -283,7 +284,7 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
         "notes": list(study.planned.notes),
         "chunks": ranges,
         "seconds": {group: round(spent, 3) for group, spent in seconds.items()},
-        "provenance": dict(provenance(study.device)),
+        "provenance": machine,
     }
     path = out / study.name / RESULT
     if moved := keep_earlier_result(path, results.attrs):
