@@ -104,11 +104,11 @@ def _kind(config: TrainingConfig) -> object:
 def _representatives(some: Sequence[_Chunk], most: int) -> list[_Chunk]:
     """The slowest, the fastest and a middle one, as many of them as there is time for and differ."""
     ordered = sorted(some, key=lambda one: one.modelled)
-    places = [len(ordered) - 1, 0, len(ordered) // 2][:most]
+    indices = [len(ordered) - 1, 0, len(ordered) // 2][:most]
     chosen: list[_Chunk] = []
-    for place in sorted(set(places)):
-        if not chosen or ordered[place].modelled > 1.05 * chosen[-1].modelled:
-            chosen.append(ordered[place])
+    for index in sorted(set(indices)):
+        if not chosen or ordered[index].modelled > 1.05 * chosen[-1].modelled:
+            chosen.append(ordered[index])
     return chosen
 
 
@@ -118,12 +118,12 @@ class _EnoughError(Exception):
 
 def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial | None:
     """Train for about so many seconds; None if that fails."""
-    config, seen = replace(chunk.task.config, measurements={}, snapshots=()), list[tuple[float, float]]()
+    config, timings = replace(chunk.task.config, measurements={}, snapshots=()), list[tuple[float, float]]()
     end = time.perf_counter() + seconds
 
     def progress(share: float) -> None:
-        seen.append((share * config.num_steps, clock()))
-        if len(seen) > 1 and time.perf_counter() > end:
+        timings.append((share * config.num_steps, clock()))
+        if len(timings) > 1 and time.perf_counter() > end:
             raise _EnoughError
 
     begun = clock()
@@ -134,8 +134,8 @@ def _tried(chunk: _Chunk, seconds: float, clock: Clock) -> _Trial | None:
         whole = None
     except Exception:  # noqa: BLE001 - the run says so when it is its turn
         return None
-    if len(seen) > 1:
-        (first, early), (last, late) = seen[0], seen[-1]
+    if len(timings) > 1:
+        (first, early), (last, late) = timings[0], timings[-1]
         step = (late - early) / (last - first)
         before = max(early - begun - first * step, 0.0)
         fixed = 1.5 * before  # about as much again to evaluate, but not to build

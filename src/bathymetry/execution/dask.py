@@ -50,7 +50,7 @@ class _Attempt:
     job: Job
     future: Any
     patience: float  # seconds without progress, after which its worker counts as hanging
-    heard: float | None = None  # when it last began or progressed
+    last_sign: float | None = None  # when it last began or progressed
     worker: str = ""
     share: float = 0.0
     hanging: float | None = None  # since when
@@ -74,7 +74,7 @@ class Cluster:
     def __init__(self, out: Place, scheduler: str | None, local: int | None = None, max_memory: int = 0) -> None:
         self._out, self._address, self._local, self._max_memory = out, scheduler, local, max_memory
         self._topic = f"bathymetry-{secrets.token_hex(8)}"
-        self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._attempts: dict[str, _Attempt] = {}  # by key
         self._trouble: dict[str, _Trouble] = {}  # by the id of a job
         self._client: Any = None
@@ -125,10 +125,10 @@ class Cluster:
             while len(self._attempts) < _AHEAD + self._threads and (job := schedule.next()) is not None:
                 self._give(job)
             with suppress(queue.Empty):
-                event = self._heard.get(timeout=0.5)
+                event = self._events.get(timeout=0.5)
                 while True:
                     yield from self._answer(*event, schedule, progress)
-                    event = self._heard.get_nowait()
+                    event = self._events.get_nowait()
             yield from self._look_for_hanging(schedule)
             shares = sum(one.share * one.job.seconds for one in self._attempts.values() if one.hanging is None)
             progress.advance(f"{schedule.left} of {schedule.planned} left", max(0.0, schedule.seconds_done + shares))
@@ -142,7 +142,7 @@ class Cluster:
                 client = distributed.Client(where, timeout=CONNECTING, set_as_default=False)
         except Exception as error:  # whatever is made of an answer that is none of a scheduler
             raise _unreachable(self._address, error) from error
-        client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
+        client.subscribe_topic(self._topic, lambda event: self._events.put(("event", event[1])))
         there = client.run_on_scheduler(distributed.versions.get_versions)["packages"]["distributed"]
         if there != distributed.__version__:
             client.close(timeout=1)
@@ -173,7 +173,7 @@ class Cluster:
         trouble = self._trouble.setdefault(job.id, _Trouble())
         trouble.attempts.add(key)
         trouble.starts += 1
-        future.add_done_callback(lambda _, key=key: self._heard.put(("ended", key)))
+        future.add_done_callback(lambda _, key=key: self._events.put(("ended", key)))
 
     def _answer(self, kind: str, words: Any, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
         """React to an event, or to the end of a task."""
@@ -186,11 +186,16 @@ class Cluster:
         elif words["event"] == "say":
             progress.say(words["sentence"])
         elif words["event"] == "taken":
-            attempt.worker, attempt.heard, attempt.share, attempt.hanging = words["worker"], time.monotonic(), 0.0, None
+            attempt.worker, attempt.last_sign, attempt.share, attempt.hanging = (
+                words["worker"],
+                time.monotonic(),
+                0.0,
+                None,
+            )
         elif words["event"] == "begun":
             yield from self._begun(attempt, words["checkpoint"], schedule)
         elif words["share"] > attempt.share:
-            attempt.heard, attempt.share = time.monotonic(), words["share"]
+            attempt.last_sign, attempt.share = time.monotonic(), words["share"]
 
     def _begun(self, attempt: _Attempt, checkpoint: str, schedule: Schedule) -> Iterator[Receipt]:
         """Note where a job begins; one that begins again without need lost its worker."""
@@ -269,10 +274,10 @@ class Cluster:
         """Give the job of a worker without a sign to another too; restart the worker when that one works on it."""
         now = time.monotonic()
         for key, attempt in list(self._attempts.items()):
-            if attempt.heard is None or key not in self._attempts:
+            if attempt.last_sign is None or key not in self._attempts:
                 continue
             trouble = self._trouble[attempt.job.id]
-            if attempt.hanging is None and now - attempt.heard > attempt.patience:
+            if attempt.hanging is None and now - attempt.last_sign > attempt.patience:
                 attempt.hanging = now
                 trouble.hangs += 1
                 if trouble.hangs >= TRIES:
@@ -282,7 +287,7 @@ class Cluster:
                     self._give(attempt.job, patience=4.0**trouble.hangs)  # it may only be slow
             elif attempt.hanging is not None and now - attempt.hanging > _REPLACED:
                 others = [self._attempts[one] for one in trouble.attempts if one != key]
-                if not any(one.heard is not None and one.hanging is None for one in others):
+                if not any(one.last_sign is not None and one.hanging is None for one in others):
                     self._drop(key)
                     self._restart(attempt.worker)
 
@@ -298,7 +303,7 @@ class Cluster:
         attempt = self._attempts.pop(key)
         trouble = self._trouble[attempt.job.id]
         trouble.attempts.discard(key)
-        trouble.starts -= attempt.heard is None
+        trouble.starts -= attempt.last_sign is None
         self._cancel(attempt)
 
     def _cancel(self, *attempts: _Attempt) -> None:
@@ -328,7 +333,7 @@ class Cluster:
                 remedy = "start it again, and the same command continues"
                 raise IncompleteError(f"The scheduler at {self._address} was lost; {done}: {remedy}.")
             time.sleep(0.2)
-        self._client.subscribe_topic(self._topic, lambda event: self._heard.put(("event", event[1])))
+        self._client.subscribe_topic(self._topic, lambda event: self._events.put(("event", event[1])))
         jobs = {one.job.id: one.job for one in self._attempts.values()}
         self._attempts.clear()
         self._trouble.clear()

@@ -135,7 +135,7 @@ class LocalWorkers:
         while schedule.left:
             self._give(schedule)
             for key, _ in self._selector.select(timeout=1.0):
-                yield from self._heard(key.data, schedule, progress)
+                yield from self._handle(key.data, schedule, progress)
             self._advance(schedule, progress)
 
     def _give(self, schedule: Schedule) -> None:
@@ -162,7 +162,7 @@ class LocalWorkers:
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
 
-    def _heard(self, worker: _Worker, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
+    def _handle(self, worker: _Worker, schedule: Schedule, progress: Progress) -> Iterator[Receipt]:
         answers = worker.answers()
         if answers is None:
             self._selector.unregister(worker.output)
