@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bathymetry.core.errors import DamagedError, InputError, abridged, path_of
+from bathymetry.core.errors import DamagedError, InputError, abridged, is_whole, path_of
 from bathymetry.core.identity import canonical, digest
 from bathymetry.core.showing import short
 from bathymetry.core.system import get, put
@@ -244,6 +244,10 @@ def _unpacked(saved: Checkpoint) -> tuple[Trained, Mapping[str, Any]]:
     mlp = state["origin"]["mlp"]
     config = MLPConfig(tuple(mlp["widths"]), mlp["activation"]) if mlp else None
     members, parameters, fixed = range(*state["members"]), state["parameters"], state["fixed"]
+    if not all(map(_are_tensors, (parameters, *fixed, *state["snapshots"].values()))):
+        raise ValueError("its parameters are no tensors by name")
+    if not is_whole(state["origin"]["seed"]) or not isinstance(state["backend"], str):
+        raise ValueError("its origin is none")
     sizes = [one.shape[1:].numel() for one in parameters.values() if len(one) == len(members)]
     # so that what is built from a file is no larger than the file
     as_planned = config is None or sum(sizes) == parameter_count(config.widths)
@@ -257,6 +261,10 @@ def _unpacked(saved: Checkpoint) -> tuple[Trained, Mapping[str, Any]]:
         _modules=(),
     )
     return trained, state
+
+
+def _are_tensors(one: object) -> bool:
+    return isinstance(one, Mapping) and all(isinstance(value, Tensor) for value in one.values())
 
 
 def _rebuilt(build: Callable[[], nn.Module], members: range, state: Mapping[str, Any]) -> tuple[nn.Module, ...]:
