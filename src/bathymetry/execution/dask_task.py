@@ -71,7 +71,7 @@ def token_name(topic: str) -> str:
 
 @cache
 def _seen(out: str, topic: str) -> Any:
-    """The store, in which the token of the run is seen."""
+    """Open the store, and check that it holds the token of the run."""
     from bathymetry.core.errors import InputError
     from bathymetry.store import storage
 

@@ -86,9 +86,9 @@ def _whole(folder: Place, figure: str, expected: object) -> bool:
     """Whether both files of a figure have the digests that they were stored with."""
     if not isinstance(expected, dict) or expected.keys() != {*_names(figure)}:
         return False
-    places = {folder / name: known for name, known in expected.items()}
+    digests = {folder / name: known for name, known in expected.items()}
     with suppress(OSError, StorageError):
-        return all(storage.size(one) <= MOST_BYTES and digest(storage.read(one)) == places[one] for one in places)
+        return all(storage.size(one) <= MOST_BYTES and digest(storage.read(one)) == digests[one] for one in digests)
     return False
 
 

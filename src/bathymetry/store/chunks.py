@@ -251,12 +251,12 @@ def _is_stored(out: Place, path: Place, arrays: Arrays, words: Mapping[str, Any]
         return False
     if _digest(others, _same(other_words)) != _digest(arrays, _same(words)):
         first, second = (_machine(one) for one in (other_words, words))
-        told = f"{path} was computed twice with different numbers"
+        sentence = f"{path} was computed twice with different numbers"
         if first == second:
             remedy = "expected a network and measurements that draw no random numbers of their own"
-            raise StorageError(f"{told} on the same processor ({first[0]}): {remedy}. The first are kept.")
+            raise StorageError(f"{sentence} on the same processor ({first[0]}): {remedy}. The first are kept.")
         on = f"on {first[0]} and {second[0]}" if first[0] != second[0] else "with other versions or another device"
-        say(f"{told} {on}, which round differently; the first are kept.")
+        say(f"{sentence} {on}, which round differently; the first are kept.")
     return True
 
 

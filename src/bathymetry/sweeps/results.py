@@ -85,10 +85,10 @@ def gathered(
     data |= {name: laid_out(values, [], ["member"]) for name, values in probed.items()}
     data["status"] = laid_out(status, [], ["member"])
     data["diverged"] = laid_out(status == "diverged", [], ["member"])
-    places: dict[str, Any] = {name: (name, values) for name, values in across.items()}
+    positions: dict[str, Any] = {name: (name, values) for name, values in across.items()}
     if not is_grid:
-        places = {"point": range(count)} | {name: ("point", values) for name, values in labels.items()}
-    results = xr.Dataset(data, {**places, "split": splits, "member": list(found[0].planned.members)})
+        positions = {"point": range(count)} | {name: ("point", values) for name, values in labels.items()}
+    results = xr.Dataset(data, {**positions, "split": splits, "member": list(found[0].planned.members)})
     if epochs:
         results = results.assign_coords(epoch=epochs)
     parameters = [_parameters(one) for one in found]
