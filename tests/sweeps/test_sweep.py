@@ -1,11 +1,7 @@
 """A sweep: its points, its results over the axes, and what is stored of it."""
 
-import os
-import subprocess
-
 import numpy as np
 import pytest
-import yaml
 
 import bathymetry as bm
 from bathymetry.cli.main import main
@@ -126,32 +122,6 @@ def test_the_specification_is_stored_and_its_command_finds_everything_done(tmp_p
     assert "8 networks: 8 done." in capsys.readouterr().out
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "bathymetry sweep out/grid/specification.yaml --out out" in page
-
-
-@pytest.mark.parametrize(
-    ("kind", "lines"),
-    [
-        ("slurm", ["#SBATCH --array=1-40", '--shard "$SLURM_ARRAY_TASK_ID/40"']),
-        ("kubernetes", ["completionMode: Indexed", "completions: 40", '--shard "$((JOB_COMPLETION_INDEX + 1))/40"']),
-    ],
-)
-def test_a_job_array_has_a_worker_for_each_share(tmp_path, capsys, kind, lines):
-    spec = tmp_path / "width-and-rate.yaml"
-    spec.write_text(SPEC, encoding="utf-8")
-    out = tmp_path / "a folder's"
-    assert main(["sweep", str(spec), "--out", str(out), "--print", kind, "--workers", "40"]) == 0
-    printed = capsys.readouterr().out
-    assert all(line in printed for line in lines)
-    assert not out.exists()
-    if kind == "kubernetes":
-        (worker,) = yaml.safe_load(printed)["spec"]["template"]["spec"]["containers"]
-        script = worker["args"][0].replace("bathymetry sweep", "printf '%s\\n'")
-        environment = {**os.environ, "JOB_COMPLETION_INDEX": "0"}
-    else:
-        script = printed.replace("bathymetry sweep", "printf '%s\\n'")
-        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1"}
-    ran = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines() == [str(spec), "--out", str(out), "--workers", "1", "--shard", "1/40"]
 
 
 def test_shards_together_do_everything_and_each_does_its_own(tmp_path, capsys):

@@ -1,58 +1,191 @@
-"""Scripts for job arrays, whose workers each take a fixed share of a sweep's chunks."""
+"""Job arrays for Slurm and Kubernetes, whose workers each take a fixed share of a run's chunks.
 
+Slurm: https://slurm.schedmd.com/sbatch.html. Kubernetes: an Indexed Job of batch/v1, whose index counts from 0.
+"""
+
+import math
+import re
 import shlex
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from bathymetry.cli.terminal import counted, duration
+from bathymetry.core.errors import InputError
 from bathymetry.core.showing import printable
+
+if TYPE_CHECKING:  # so that the help need not wait for PyTorch
+    from bathymetry.execution.work import Work
+    from bathymetry.studies import Study
+    from bathymetry.studies.base import PlannedEnsemble
+
+KINDS = ("slurm", "kubernetes")
+WORKERS = 10  # unless --workers says; at most one for each chunk
+_ALONE = ("plan", "shard", "scheduler", "local_cluster")  # options that go without
+_PASSED_ON = ("max_memory", "rerun")
+_LEAST_MINUTES = 10
+_FILES = "/files"  # where pods see the specification
 
 _SLURM = """\
 #!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array=1-{workers}
 #SBATCH --cpus-per-task=1
-#SBATCH --mem={megabytes}M
-# Each task takes its share of the chunks; {out} must be the same folder for all of them.
-# Afterwards, once: {command}
+#SBATCH --mem={gigabytes}G
+#SBATCH --time={time}
+#SBATCH --output={name}-%A_%a.log
+# Each task trains its share of {chunks}, at least one; {out} must be the same for all of them.
+# The time is three times the estimate, at least {least} minutes. When the array, JOB, has ended:
+#   sbatch --dependency=afterok:JOB --mem={gigabytes}G --time={time} --wrap={wrapped}
+set -e
+# Tasks have the environment that sbatch is called in; for another: source /path/to/venv/bin/activate
+cd {folder}
 {command} --workers 1 --shard "$SLURM_ARRAY_TASK_ID/{workers}"
 """
 
-_KUBERNETES = """\
-# Each pod takes its share of the chunks; {out} must be the same volume or address for all of them.
-# Afterwards, once: {command}
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: {name}
-spec:
-  completionMode: Indexed
-  completions: {workers}
-  parallelism: {workers}
-  backoffLimitPerIndex: 2
-  template:
-    spec:
-      restartPolicy: Never
-      containers:
-        - name: worker
-          image: IMAGE  # one with Bathymetry and the specification
-          command: ["/bin/sh", "-c"]
-          args:  # the index counts from 0, shares from 1
-            - {shell}
-          resources:
-            requests: {{cpu: "1", memory: {megabytes}Mi}}
-"""
-KINDS = {"slurm": _SLURM, "kubernetes": _KUBERNETES}
+
+def check_print(command: Any) -> None:
+    """Refuse another kind of script, options that a job array does not go with, and a folder that would be lost."""
+    if command.print not in (None, *KINDS):
+        raise InputError("print", command.print, "expected slurm or kubernetes")
+    others = [one for one in _ALONE if getattr(command, one) not in (None, False)]
+    if command.print is not None and others:
+        raise InputError("print", command.print, f"expected it or --{others[0].replace('_', '-')}, not both")
+    out, is_pod = command.out.strip().removeprefix("file://"), command.print == "kubernetes"
+    is_relative = "://" not in out and not Path(out).is_absolute()
+    if command.print is not None and (out.startswith("memory:") or (is_pod and is_relative)):
+        volume = ", or a volume's path such as /data/run1" if is_pod else ""
+        remedy = f"it is lost when a worker ends; expected an address such as s3://bucket/run1{volume}"
+        raise InputError("out", command.out, remedy)
 
 
-def script(kind: str, name: str, spec: Path, out: str, workers: int, num_bytes: int) -> str:
-    """Write the script of an array of workers."""
-    out = printable(out, allowed="")
-    command = shlex.join(["bathymetry", "sweep", printable(str(spec), allowed=""), "--out", out])
-    share = f'{command} --workers 1 --shard "$((JOB_COMPLETION_INDEX + 1))/{workers}"'
-    return KINDS[kind].format(
-        name="".join(one if one.isalnum() else "-" for one in name.lower()).strip("-")[:50],
-        workers=workers,
-        megabytes=-(-num_bytes * 5 // 4 // 1_000_000),
+def print_array(
+    command: Any,
+    studies: "Sequence[Study]",
+    words: Sequence[str | Path],
+    workers: int,
+    where: "Callable[[PlannedEnsemble], bool] | None" = None,
+) -> None:
+    """Print the job array of a command; its output folder, whose credentials may be elsewhere, is not opened."""
+    from bathymetry.execution.work import compare
+
+    given = {f"--{name.replace('_', '-')}": getattr(command, name) for name in _PASSED_ON}
+    passed_on = [word for option, text in given.items() if text for word in (option, text.strip())]
+    with TemporaryDirectory() as nothing:  # shares are the same, whatever is stored
+        works = [compare(Path(nothing), study.planned).only(where) for study in studies]
+    chunks = sum(len(work.todo) for work in works)
+    workers = min(workers if command.workers is not None else WORKERS, chunks)
+    name = studies[0].name if len(studies) == 1 else "studies"
+    num_bytes = max(work.bytes for work in works)
+    seconds = _seconds_of_a_share(works, workers)
+    shares, out = (workers, chunks), command.out.strip().removeprefix("file://")
+    print(script(command.print, name, [*words, *passed_on], out, shares, seconds, num_bytes), end="")
+
+
+def _seconds_of_a_share(works: "Sequence[Work]", workers: int) -> float:
+    """About how long a worker computes: as measured, and for measurements as they say."""
+    from bathymetry.execution.calibration import calibrate
+
+    chunks = [seconds for work in works for seconds in calibrate(work).chunks]
+    measuring = sum(work.measuring_seconds for work in works)
+    return max(sum(chunks) / workers, *chunks) + measuring / workers
+
+
+def script(
+    kind: str, name: str, words: Sequence[str | Path], out: str, shares: tuple[int, int], seconds: float, num_bytes: int
+) -> str:
+    """Write the script of an array of workers.
+
+    `words` are the command without its output folder, files among them as paths; `shares` are how many workers and
+    chunks there are, `seconds` how long a worker computes.
+    """
+    out = printable(out if "://" in out else str(Path(out).expanduser().absolute()), allowed="")
+    name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "bathymetry"
+    write = _slurm if kind == "slurm" else _kubernetes
+    return write(name, words, out, shares, max(1, math.ceil(1.5 * num_bytes / 1e9)), seconds)
+
+
+def _slurm(
+    name: str, words: Sequence[str | Path], out: str, shares: tuple[int, int], gigabytes: int, seconds: float
+) -> str:
+    command = _command(words, out)
+    folder = shlex.quote(printable(str(Path.cwd()), allowed=""))
+    minutes = max(_LEAST_MINUTES, math.ceil(3 * seconds / 60))
+    return _SLURM.format(
+        name=name,
+        workers=shares[0],
+        chunks=counted(shares[1], "chunk"),
+        gigabytes=gigabytes,
+        time=f"{minutes // 60:02}:{minutes % 60:02}:00",
+        least=_LEAST_MINUTES,
         out=out,
+        folder=folder,
         command=command,
-        shell="'" + share.replace("'", "''") + "'",
+        wrapped=shlex.quote(f"cd {folder} && {command}"),
     )
+
+
+def _kubernetes(
+    name: str, words: Sequence[str | Path], out: str, shares: tuple[int, int], gigabytes: int, seconds: float
+) -> str:
+    files = [one for one in words if isinstance(one, Path)]
+    inside = [f"{_FILES}/{one.name}" if isinstance(one, Path) else one for one in words]
+    share = f'{_command(inside, out)} --workers 1 --shard "$((JOB_COMPLETION_INDEX + 1))/{shares[0]}"'
+    memory = f"{gigabytes}Gi"
+    worker: dict[str, Any] = {
+        "name": "worker",
+        "image": "IMAGE",
+        "command": ["/bin/sh", "-c"],
+        "args": [share],
+        "resources": {"requests": {"cpu": "1", "memory": memory}, "limits": {"memory": memory}},
+    }
+    pod: dict[str, Any] = {"restartPolicy": "Never", "containers": [worker]}
+    todo = ["IMAGE: one with Bathymetry, and with the data unless they come with it"]
+    mounts, volumes = [], []
+    if files:
+        given = " ".join(f"--from-file={shlex.quote(printable(str(one.absolute()), allowed=''))}" for one in files)
+        todo.append(f"kubectl create configmap {name}-files {given}  # and one for each file that it names")
+        mounts.append({"name": "files", "mountPath": _FILES, "readOnly": True})
+        volumes.append({"name": "files", "configMap": {"name": f"{name}-files"}})
+    if "://" in out:
+        worker["envFrom"] = [{"secretRef": {"name": f"{name}-credentials"}}]
+        keys = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"
+        literals = " ".join(f"--from-literal={one}=…" for one in (keys if out.startswith("s3:") else ("VARIABLE",)))
+        todo.append(f"kubectl create secret generic {name}-credentials {literals}")
+        after = f"on any machine: {_command(words, out)}"
+    else:
+        todo.append(f"CLAIM: a persistent volume claim with access mode ReadWriteMany, which pods see as {out}")
+        mounts.append({"name": "results", "mountPath": out, "subPath": PurePath(out).name or name})
+        volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": "CLAIM"}})
+        after = "this Job under another name, with completions and parallelism 1 and without --shard"
+    if mounts:
+        worker["volumeMounts"], pod["volumes"] = mounts, volumes
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": shares[0],
+            "parallelism": shares[0],
+            "backoffLimitPerIndex": 2,
+            "template": {"spec": pod},
+        },
+    }
+    of = counted(shares[1], "chunk")
+    head = [
+        f"Each pod trains its share of {of}, at least one, for about {duration(seconds)}.",
+        "Before:",
+        *(f"  {one}" for one in todo),
+        f"When all have ended, the results and the page: {after}.",
+    ]
+    text: str = yaml.safe_dump(job, sort_keys=False, allow_unicode=True, width=10_000)
+    return "".join(f"# {one}\n" for one in head) + text
+
+
+def _command(words: Sequence[str | Path], out: str) -> str:
+    whole = [str(one.absolute()) if isinstance(one, Path) else one for one in words]
+    return shlex.join([*(printable(one, allowed="") for one in ("bathymetry", *whole, "--out", out))])

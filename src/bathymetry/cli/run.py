@@ -3,10 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, rounded, say
 from bathymetry.core.errors import IncompleteError, InputError
@@ -28,6 +30,7 @@ OPTIONS = (
     ("local_cluster", "N", "a Dask cluster of N workers on this machine, started for the run"),
     ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
     ("rerun", "failed", "only chunks that failed before"),
+    ("print", "slurm|kubernetes", "print a job array whose N workers (--workers N) take a share each, and stop"),
 )
 _FIGURE_SECONDS = 0.5  # of one core, to draw one as SVG and PNG
 
@@ -52,19 +55,30 @@ def run(arguments: list[str]) -> None:
     command = parse(_command(chosen, having, preset), f"run {' '.join(names)}", rest)
     if not command.out.strip():
         raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
-    from bathymetry.store.storage import place_of
-
+    check_print(command)
     changes = {field: _stripped(value) for field in having if (value := getattr(command, field)) is not None}
     studies = [
         kind.preset(preset, **{field: value for field, value in changes.items() if field in kind.model_fields})
         for kind in kinds
     ]
+    options = execution_options(command)
+    if command.print is not None:
+        files = [Path(one) if one.endswith(".py") else one for one in names]
+        settings = [
+            word
+            for field, value in changes.items()
+            for word in (flag_of(field), *([value] if isinstance(value, str) else value))
+        ]
+        print_array(command, studies, ["run", *files, "--preset", preset, *settings], options["workers"])
+        return
     for field in changes:
         lacking = [kind.name for kind in kinds if field not in kind.model_fields]
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    _run(studies, preset, place_of("out", command.out.strip()), execution_options(command), plan_only=command.plan)
+    from bathymetry.store.storage import place_of
+
+    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan)
 
 
 def execution_options(command: Any) -> dict[str, Any]:

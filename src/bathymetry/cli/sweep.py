@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from bathymetry.cli.job_arrays import KINDS, script
+from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, execution_options
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bathymetry.sweeps.sweep import Sweep
 
 _ROWS = 40  # of the table of points
-_WORKERS = 10  # of a job array, unless --workers says
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,6 @@ class SweepCommand:
         ),
     ] = ()
 
-    print: Annotated[
-        str | None,
-        tyro.conf.arg(
-            metavar="slurm|kubernetes",
-            help="print a job array in which each of N workers (--workers N) takes a share of the chunks, and stop",
-            help_behavior_hint="",
-        ),
-    ] = None
-
 
 def _command() -> type[Any]:
     """The command with the options of execution, which `run` has too."""
@@ -70,8 +60,7 @@ def sweep(arguments: list[str]) -> None:
     if not command.out.strip():
         raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
     where, options = _where(command.where), execution_options(command)
-    if command.print not in (None, *KINDS):
-        raise InputError("print", command.print, "expected slurm or kubernetes")
+    check_print(command)
     from bathymetry.execution.study_run import check_device
     from bathymetry.execution.sweep_run import open_sweep, points_where
     from bathymetry.execution.work import compare
@@ -79,15 +68,15 @@ def sweep(arguments: list[str]) -> None:
     from bathymetry.store.storage import place_of
     from bathymetry.sweeps.reading import read_file
 
-    made, out = read_file(command.spec), place_of("out", command.out.strip())
-    check_folder(out)
-    check_device(made)
+    made = read_file(command.spec)
     options["where"] = points_where(made, where)
     if command.print is not None:
-        workers = options["workers"] if command.workers is not None else _WORKERS
-        num_bytes = compare(out, made.planned).bytes
-        print(script(command.print, made.name, command.spec, str(out), workers, num_bytes), end="")
+        points = [word for name, value in where.items() for word in ("--where", f"{name}={value}")]
+        print_array(command, [made], ["sweep", command.spec, *points], options["workers"], options["where"])
         return
+    out = place_of("out", command.out.strip())
+    check_folder(out)
+    check_device(made)
     stored = open_sweep(made, out)
     work = compare(out, made.planned).only(options["where"])
     say(f"{made.name}: {made.in_words()}.")
