@@ -6,7 +6,7 @@ READY := .venv/.ready
 ORACLES := build/oracles
 SERVERS := build/servers
 
-.PHONY: report test test-slow test-dask test-long coverage bench lint wheel clean
+.PHONY: report test test-slow test-long coverage bench lint wheel clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,11 +34,7 @@ test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server" --numprocesses auto
 	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=500 $(BIN)/python -m pytest -m fuzz tests --numprocesses auto
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
-	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store
-
-# by hand: clusters of real processes on this machine, in the order of the file, for in others a run can wait for ever
-test-dask: $(READY) $(SERVERS)/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/execution -p no:randomly
+	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store tests/execution
 
 # by hand, for hours: every fault in full counts, and docs/faults.md from what came of them
 test-long: $(READY) $(SERVERS)/.ready

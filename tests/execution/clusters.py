@@ -39,6 +39,18 @@ def start_worker(address, folder, threads=1, preload=None, memory="4GB", **envir
     return _started("worker", address, *words, *(["--preload", preload] if preload else []), **environment)
 
 
+def wait_for_workers(address, number):
+    """Wait until workers are started: one that is killed before its nanny knows it takes the nanny with it."""
+    from distributed import Client
+
+    deadline = time.monotonic() + PATIENCE
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(number, timeout=PATIENCE)
+        while set(client.run(lambda dask_worker: dask_worker.status.name, nanny=True).values()) != {"running"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 @contextmanager
 def cluster(folder, workers=2, **options):
     """A scheduler with workers, until the block ends."""
@@ -46,6 +58,7 @@ def cluster(folder, workers=2, **options):
     scheduler, address = start_scheduler(folder)
     processes = [start_worker(address, folder, **options) for _ in range(workers)]
     try:
+        wait_for_workers(address, workers)
         yield address
     finally:
         stop(*processes, scheduler)

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
+from processes import children
 
 KILLS = int(os.environ.get("BATHYMETRY_KILLS", "5"))  # `make test-long` kills 50 times
 KILLED = str(Path(__file__).with_name("killed_study.py"))
@@ -69,10 +70,3 @@ class Said:
 
     def end(self):
         pass
-
-
-def children(process):
-    try:
-        return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except OSError:
-        return []

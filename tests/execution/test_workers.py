@@ -20,6 +20,7 @@ from bathymetry.execution.schedule import Schedule
 from bathymetry.execution.study_run import run_studies
 from bathymetry.execution.work import compare
 from bathymetry.studies import find
+from processes import children
 
 FAULTY = str(Path(__file__).with_name("faulty_study.py"))
 COMMAND = [sys.executable, "-m", "bathymetry.cli.main", "run", FAULTY, "--preset", "smoke", "--workers", "2", "--out"]
@@ -146,7 +147,7 @@ def test_a_signal_ends_all_processes_and_the_same_command_goes_on(
         while len(list(faults.glob("waiting-*"))) < 2:
             assert process.poll() is None
             time.sleep(0.02)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        started = children(process.pid)
         sent = time.monotonic()
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
@@ -154,8 +155,8 @@ def test_a_signal_ends_all_processes_and_the_same_command_goes_on(
     took = time.monotonic() - sent
     assert took < 3 * within  # beside other tests
     assert "the same command continues from there" in said
-    assert len(children) >= 2
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    assert len(started) >= 2
+    assert not any(Path(f"/proc/{child}").exists() for child in started)
     for path in faults.iterdir():
         path.unlink()
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=out)), undisturbed)
@@ -172,11 +173,11 @@ def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path, faul
         while not list(faults.glob("waiting-*")):
             assert process.poll() is None
             time.sleep(0.02)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        started = children(process.pid)
         process.kill()
         process.wait()
     deadline = time.monotonic() + 30
-    while any(_runs(child) for child in children):
+    while any(_runs(child) for child in started):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     xr.testing.assert_identical(results(bm.run_study(FAULTY, preset="smoke", out=tmp_path / "out")), undisturbed)

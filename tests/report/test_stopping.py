@@ -13,6 +13,7 @@ import pytest
 
 import bathymetry as bm
 from charts.test_drawing import ends_within
+from processes import children
 
 SMALL = {"preset": "smoke", "functions": ("cos",), "networks": ((4,), (2, 2)), "samples": 20, "epochs": 3, "members": 6}
 
@@ -22,10 +23,6 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "out"
     bm.run_study("depth-function", out=out, **SMALL)
     return out
-
-
-def children(process):
-    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def stopped(out, number, delay):

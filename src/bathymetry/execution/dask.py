@@ -9,38 +9,33 @@ import asyncio
 import json
 import logging
 import queue
-import re
 import secrets
-import socket
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bathymetry.core.errors import IncompleteError, InputError, StorageError, first_line
 from bathymetry.execution import Progress
+from bathymetry.execution.dask_connection import connected, imported, quiet
 from bathymetry.execution.dask_task import token_name, work
 from bathymetry.execution.jobs import Job, Receipt, versions
 from bathymetry.execution.schedule import TRIES, Schedule
 from bathymetry.store import storage
 from bathymetry.store.storage import Place
 
-CONNECTING = 6.0  # seconds until a scheduler counts as unreachable
-RECONNECTING = 60.0  # seconds in which a scheduler that was lost may come back
+RECONNECTING = 60.0  # seconds in which a scheduler that was lost, or workers of our own, may come back
+_LOOKING = 5.0  # seconds between looks at which workers there are
 PATIENCE = 60.0  # seconds without progress, at least, before a worker counts as hanging
 _TIMES = 3.0  # an estimate, likewise
 _CLOSING = 1.0  # seconds that workers of our own have to end
 _REPLACED = 10.0  # seconds in which another worker takes a hanging worker's job; else it is restarted at once
 _AHEAD = 1000  # tasks that the scheduler knows before they can start: it allots them, and clusters grow by them
-_ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
 _TASK = "bathymetry.execution.dask_task"  # which workers of a cluster of this machine load when they start
-_LAST_PORT = 65535
-_LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
 
 @dataclass
@@ -50,8 +45,9 @@ class _Attempt:
     job: Job
     future: Any
     patience: float  # seconds without progress, after which its worker counts as hanging
-    last_sign: float | None = None  # when it last began or progressed
-    worker: str = ""
+    last_sign: float | None = None  # when it was last allotted, began or progressed
+    worker: str = ""  # that has it, as long as it is there
+    begun: bool = False
     share: float = 0.0
     hanging: float | None = None  # since when
 
@@ -79,15 +75,18 @@ class Cluster:
         self._trouble: dict[str, _Trouble] = {}  # by the id of a job
         self._client: Any = None
         self._lost = False  # whether the scheduler was, and all that it knew
+        self._looked = 0.0  # when the workers were last counted
+        self._alone: float | None = None  # since when there has been none
         self._exit = ExitStack()
 
     def __enter__(self) -> "Cluster":
-        self._distributed = _imported("local_cluster", self._local)
+        self._distributed = imported("local_cluster", self._local)
         with self._exit:
-            self._exit.enter_context(_quiet())
-            where: Any = self._address if self._local is None else self._own_cluster()
+            self._exit.enter_context(quiet())
+            cluster = None if self._local is None else self._own_cluster()
             self._exit.callback(self._leave)
-            self._client = self._connected(where)
+            self._client = connected(self._address, cluster)
+            self._listen()
             storage.write(self._out / token_name(self._topic), b"")
             self._exit.callback(storage.delete, self._out / token_name(self._topic))
             self._exit = self._exit.pop_all()
@@ -129,39 +128,69 @@ class Cluster:
                 while True:
                     yield from self._answer(*event, schedule, progress)
                     event = self._events.get_nowait()
+            self._look_at_workers(schedule, progress)
             yield from self._look_for_hanging(schedule)
             shares = sum(one.share * one.job.seconds for one in self._attempts.values() if one.hanging is None)
             progress.advance(f"{schedule.left} of {schedule.planned} left", max(0.0, schedule.seconds_done + shares))
 
-    def _connected(self, where: Any) -> Any:
-        distributed = self._distributed
-        try:
-            if isinstance(where, str):
-                _within(CONNECTING + 1.0, lambda: asyncio.run(_shake_hands(distributed, where)))
-            with warnings.catch_warnings(action="ignore", category=distributed.versions.VersionMismatchWarning):
-                client = distributed.Client(where, timeout=CONNECTING, set_as_default=False)
-        except Exception as error:  # whatever is made of an answer that is none of a scheduler
-            raise _unreachable(self._address, error) from error
-        client.subscribe_topic(self._topic, lambda event: self._events.put(("event", event[1])))
-        there = client.run_on_scheduler(distributed.versions.get_versions)["packages"]["distributed"]
-        if there != distributed.__version__:
-            client.close(timeout=1)
-            own = distributed.__version__
-            remedy = f"it runs distributed {there} and this process {own}; install the same version on both"
-            raise InputError("scheduler", self._address, remedy)
-        return client
+    def _listen(self) -> None:
+        """Receive what workers of this run say."""
+        self._client.subscribe_topic(self._topic, lambda event: self._events.put(("event", event[1])))
 
     def _describe(self, progress: Progress) -> None:
         """Say what is unusual about the workers, and count their threads."""
         workers = self._client.nthreads().values()
         self._threads = sum(workers)
         if not workers:
-            start = f"dask worker {self._address} --nthreads 1"
-            progress.say(f"{self._address} has no workers yet and the run waits for them; to start one: {start}")
+            self._alone = time.monotonic()
+            progress.say(f"{self._address} has no workers yet and the run waits for them; to start one: {self._start}")
         several = sum(one > 1 for one in workers)
         if several:
             which = f"{several} of {len(workers)} workers"
             progress.say(f"{which} have several threads, of which only one can work: start them with --nthreads 1.")
+
+    @property
+    def _start(self) -> str:
+        return f"dask worker {self._address} --nthreads 1"
+
+    def _look_at_workers(self, schedule: Schedule, progress: Progress) -> None:
+        """Note which workers left, and which don't begin what they have; say when no worker is left.
+
+        A worker that dies before its nanny has noted its start takes the nanny with it, and nothing replaces them.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOKING or self._client.status != "running":
+            return
+        self._looked = now
+        try:
+            workers, allotted = self._client.nthreads(), self._client.processing()
+        except OSError:  # the scheduler was lost just now
+            return
+        for attempt in self._attempts.values():
+            if attempt.worker not in workers:  # the scheduler gives it to another
+                attempt.worker, attempt.hanging = "", None
+        for worker, keys in allotted.items():
+            self._note_idle(worker, keys)
+        if workers:
+            self._threads, self._alone = sum(workers.values()), None
+        elif self._alone is None:
+            self._alone = now
+            if self._local is None:
+                left = f"{self._address} has no workers left and the run waits for others"
+                progress.say(f"{left}; to start one: {self._start}")
+        elif self._local is not None and now - self._alone > RECONNECTING:
+            raise IncompleteError(f"All workers of the local cluster ended; {self._stored(schedule)}")
+
+    def _note_idle(self, worker: str, keys: Collection[str]) -> None:
+        """A worker with jobs of this run alone, of which it does none: another run may have left one that hangs."""
+        if not self._attempts.keys() >= set(keys) or any(self._attempts[key].worker == worker for key in keys):
+            return
+        for key in keys:
+            self._attempts[key].worker, self._attempts[key].last_sign = worker, time.monotonic()
+
+    def _stored(self, schedule: Schedule) -> str:
+        done = f"{schedule.planned - schedule.left} of {schedule.planned} jobs are stored in {self._out}"
+        return f"{done}; start it again, and the same command continues."
 
     def _give(self, job: Job, patience: float = 1.0) -> None:
         """Give a job to the cluster under a key of its own."""
@@ -199,7 +228,7 @@ class Cluster:
 
     def _begun(self, attempt: _Attempt, checkpoint: str, schedule: Schedule) -> Iterator[Receipt]:
         """Note where a job begins; one that begins again without need lost its worker."""
-        trouble = self._trouble[attempt.job.id]
+        trouble, attempt.begun = self._trouble[attempt.job.id], True
         goes_on, trouble.checkpoint = checkpoint not in ("", trouble.checkpoint), checkpoint
         if goes_on:  # its workers may be taken away ever so often, as long as it gets on
             trouble.losses = trouble.killed = 0
@@ -274,7 +303,7 @@ class Cluster:
         """Give the job of a worker without a sign to another too; restart the worker when that one works on it."""
         now = time.monotonic()
         for key, attempt in list(self._attempts.items()):
-            if attempt.last_sign is None or key not in self._attempts:
+            if attempt.last_sign is None or not attempt.worker or key not in self._attempts:
                 continue
             trouble = self._trouble[attempt.job.id]
             if attempt.hanging is None and now - attempt.last_sign > attempt.patience:
@@ -296,14 +325,14 @@ class Cluster:
         for key in list(self._trouble.pop(job.id, _Trouble()).attempts):
             attempt = self._attempts.pop(key)
             self._cancel(attempt)
-            if attempt.hanging is not None or restart:
+            if attempt.worker and (attempt.hanging is not None or restart):
                 self._restart(attempt.worker)
 
     def _drop(self, key: str) -> None:
         attempt = self._attempts.pop(key)
         trouble = self._trouble[attempt.job.id]
         trouble.attempts.discard(key)
-        trouble.starts -= attempt.last_sign is None
+        trouble.starts -= not attempt.begun
         self._cancel(attempt)
 
     def _cancel(self, *attempts: _Attempt) -> None:
@@ -326,14 +355,12 @@ class Cluster:
         while self._client.status != "running":
             if self._client.status in ("closed", "closing", "failed"):
                 with suppress(InputError):
-                    self._client = self._connected(self._address)
+                    self._client = connected(self._address)
                     break
             if time.monotonic() > deadline:
-                done = f"{schedule.planned - schedule.left} of {schedule.planned} jobs are stored in {self._out}"
-                remedy = "start it again, and the same command continues"
-                raise IncompleteError(f"The scheduler at {self._address} was lost; {done}: {remedy}.")
+                raise IncompleteError(f"The scheduler at {self._address} was lost; {self._stored(schedule)}")
             time.sleep(0.2)
-        self._client.subscribe_topic(self._topic, lambda event: self._events.put(("event", event[1])))
+        self._listen()
         jobs = {one.job.id: one.job for one in self._attempts.values()}
         self._attempts.clear()
         self._trouble.clear()
@@ -349,74 +376,3 @@ class Cluster:
             self._attempts.clear()
             with suppress(Exception):
                 self._client.close(timeout=1.0)
-
-
-def check_scheduler(address: str) -> None:
-    """Refuse an address at which nothing answers, before anything else is done."""
-    _imported("scheduler", address)
-    found = _ADDRESS.fullmatch(address)
-    if found is None or int(found[3]) > _LAST_PORT:
-        raise InputError("scheduler", address, "expected the address of a Dask scheduler, such as tcp://HOST:8786")
-    try:
-        socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING).close()
-    except OSError as error:
-        raise _unreachable(address, error) from error
-
-
-async def _shake_hands(distributed: Any, address: str) -> None:
-    """Connect as Dask does; a client that fails to leaves threads behind."""
-    security = distributed.Security().get_connection_args("client")
-    comm = await distributed.comm.connect(address, timeout=CONNECTING, **security)
-    await comm.close()
-
-
-def _within(seconds: float, make: Callable[[], Any]) -> Any:
-    """Call a function that may never return, at something that accepts and says nothing."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def call() -> None:
-        try:
-            answer.put((make(), None))
-        except Exception as error:  # noqa: BLE001 - raised below
-            answer.put((None, error))
-
-    threading.Thread(target=call, daemon=True).start()
-    try:
-        made, error = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"it did not answer within {seconds:.0f} s") from None
-    if error is not None:
-        raise error
-    return made
-
-
-def _unreachable(address: str | None, error: BaseException) -> InputError:
-    while error.__cause__ is not None:  # Dask's own says only that it did not connect
-        error = error.__cause__
-    said = getattr(error, "strerror", None) or first_line(error)
-    cause = said if isinstance(error, OSError) else "what is there does not answer like one"
-    remedy = f"no Dask scheduler answers there ({cause}); start one with: dask scheduler"
-    return InputError("scheduler", address, remedy)
-
-
-def _imported(field: str, value: object) -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        remedy = f'{error.name or "distributed"} is not installed; pip install "bathymetry[dask]"'
-        raise InputError(field, value, remedy) from error
-    return distributed
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask from logging what the run says in a sentence of its own."""
-    loggers = [logging.getLogger(one) for one in _LOGGERS]
-    before = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)

@@ -10,7 +10,8 @@ import torch
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.execution import Progress
-from bathymetry.execution.dask import Cluster, check_scheduler
+from bathymetry.execution.dask import Cluster
+from bathymetry.execution.dask_connection import check_scheduler
 from bathymetry.execution.jobs import Receipt
 from bathymetry.execution.local import LocalWorkers, in_process
 from bathymetry.execution.schedule import Schedule
