@@ -138,7 +138,7 @@ class Fuzz:
         sentence = "" if refusal is None else str(refusal)
         if refusal is not None:
             assert isinstance(refusal, InputError | StorageError | UsageError), repr(refusal)
-            assert not isinstance(refusal, InputError) or sentence.startswith(f"{refusal.field} = ")
+            assert not isinstance(refusal, InputError) or sentence.startswith(f"{printable(refusal.field)} = ")
             self.letters = max(self.letters, check_sentence(sentence, writes))
         self.read, self.refused = self.read + (not sentence), self.refused + bool(sentence)
         self.seconds, self.bytes = max(self.seconds, seconds), max(self.bytes, grown)

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bathymetry.core.errors import InputError, StorageError
+from bathymetry.core.errors import InputError, StorageError, first_line
 from bathymetry.store import storage
 from bathymetry.store.storage import Address, Place
 
@@ -103,7 +103,8 @@ def _entries(path: Place) -> list[str]:
     except PermissionError as error:
         raise StorageError(f"{path} can't be read ({error.strerror}): choose another folder.") from error
     except (OSError, ValueError) as error:
-        raise InputError("out", str(path)[:80], f"it is no name for a folder ({error})") from error
+        cause = getattr(error, "strerror", None) or first_line(error)
+        raise InputError("out", str(path)[:80], f"it is no name for a folder ({cause})") from error
 
 
 def is_output_folder(path: Place) -> bool:

@@ -77,6 +77,9 @@ def _parsed(path: Path, content: bytes) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError("spec", path, f"it is no YAML: {error.problem}{line}") from error
+    except (AttributeError, KeyError) as error:  # of PyYAML, for a value that its tag does not fit
+        remedy = "a value does not fit its tag; expected plain texts, numbers and lists"
+        raise InputError("spec", path, remedy) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise InputError("spec", path, f"it can't be read ({first_line(error)})") from error
 
