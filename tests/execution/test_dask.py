@@ -15,7 +15,7 @@ import xarray as xr
 
 import bathymetry as bm
 from bathymetry.core.errors import IncompleteError, InputError, StorageError
-from bathymetry.execution import Progress, dask
+from bathymetry.execution import Progress, dask, dask_connection
 from bathymetry.studies import find
 from execution import clusters
 from store import servers
@@ -293,7 +293,7 @@ def test_a_lost_scheduler_ends_the_run_with_a_sentence_and_the_same_command_cont
     tmp_path, distributed, faults, undisturbed, monkeypatch, fault
 ):
     monkeypatch.setattr(dask, "RECONNECTING", 3.0)
-    monkeypatch.setattr(dask, "CONNECTING", 3.0)
+    monkeypatch.setattr(dask_connection, "CONNECTING", 3.0)
     (faults / "5-hang-once").touch()
     scheduler, address = clusters.start_scheduler(tmp_path)
     worker = clusters.start_worker(address, tmp_path, FAULTS=faults)

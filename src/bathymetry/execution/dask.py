@@ -308,7 +308,7 @@ class Cluster:
             trouble = self._trouble[attempt.job.id]
             if attempt.hanging is None and now - attempt.last_sign > attempt.patience:
                 attempt.hanging = now
-                trouble.hangs += 1
+                trouble.hangs += attempt.begun  # else it is what the worker did before that hangs
                 if trouble.hangs >= TRIES:
                     self._forget(attempt.job, restart=True)
                     yield from schedule.give_up(attempt.job, f"{TRIES} workers gave no sign while they did it")
@@ -316,7 +316,7 @@ class Cluster:
                     self._give(attempt.job, patience=4.0**trouble.hangs)  # it may only be slow
             elif attempt.hanging is not None and now - attempt.hanging > _REPLACED:
                 others = [self._attempts[one] for one in trouble.attempts if one != key]
-                if not any(one.last_sign is not None and one.hanging is None for one in others):
+                if not any(one.begun and one.hanging is None for one in others):
                     self._drop(key)
                     self._restart(attempt.worker)
 
