@@ -16,6 +16,7 @@ from store import cases
 
 SETTING = {"epochs": 3}
 NAME = config_hash(SETTING)
+OTHER = "b" * 32
 
 
 def kept(folder, *ranges):
@@ -100,7 +101,7 @@ def test_a_damaged_chunk_is_reported_and_quarantined_and_nothing_is_deleted(tmp_
     assert [one.read_bytes() for one in aside] == [before]
 
 
-@pytest.mark.parametrize("obstacle", ["folder", "link", "permission"])
+@pytest.mark.parametrize("obstacle", ["link", "permission"])
 def test_a_chunk_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, monkeypatch, obstacle):
     kept(tmp_path, range(3))
     path = chunk_path(tmp_path, NAME, range(3))
@@ -112,7 +113,7 @@ def test_a_chunk_that_can_not_be_read_is_neither_damaged_nor_missing(tmp_path, m
         monkeypatch.setattr(Path, "read_bytes", refuse)
     else:
         path.rename(tmp_path / "elsewhere")
-        path.mkdir() if obstacle == "folder" else path.symlink_to(tmp_path / "unmounted")
+        path.symlink_to(tmp_path / "unmounted")
     assert stored(tmp_path, NAME) == [range(3)]
     with pytest.raises(StorageError, match=r"0-2\.safetensors can't be read") as caught:
         verify(tmp_path, NAME)
@@ -128,8 +129,36 @@ def test_a_folder_of_chunks_that_can_not_be_looked_into_is_not_an_empty_one(tmp_
         stored(tmp_path, NAME)
     (tmp_path / "units" / NAME).unlink()
     (tmp_path / "units" / NAME).write_text("a file")
-    with pytest.raises(StorageError, match="Not a directory"):
+    with pytest.raises(StorageError, match=r"\(it is no folder\): move it away\."):
         stored(tmp_path, NAME)
+
+
+def test_a_folder_in_the_place_of_a_chunk_is_quarantined_with_what_is_in_it(tmp_path):
+    path = chunk_path(tmp_path, NAME, range(3))
+    path.mkdir(parents=True)
+    (path / "mine.txt").write_text("mine")
+    whole, said = verify(tmp_path, NAME)
+    assert whole == {}
+    assert "it is a folder. It was moved to" in said[0]
+    assert [one.read_text() for one in (tmp_path / "damaged").rglob("mine.txt")] == ["mine"]
+
+
+def test_a_chunk_under_the_hash_of_another_config_is_quarantined(tmp_path):
+    kept(tmp_path, range(3))
+    path = chunk_path(tmp_path, OTHER, range(3))
+    path.parent.mkdir()
+    chunk_path(tmp_path, NAME, range(3)).rename(path)
+    whole, said = verify(tmp_path, OTHER)
+    assert whole == {}
+    assert f"it belongs to another config, {NAME}. It was moved to" in said[0]
+
+
+def test_a_chunk_that_does_not_say_its_config_is_read_as_earlier_versions_wrote_it(tmp_path):
+    kept(tmp_path, range(3))
+    path = chunk_path(tmp_path, NAME, range(3))
+    arrays, words = unseal(path)
+    path.write_bytes(seal(arrays, {name: one for name, one in words.items() if name != "config"}))
+    assert list(verify(tmp_path, NAME)[0]) == [range(3)]
 
 
 @pytest.mark.parametrize(

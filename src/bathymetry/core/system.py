@@ -70,6 +70,8 @@ def names(folder: Path) -> list[str]:
         if folder.is_symlink():
             raise StorageError(f"{folder} can't be read (it is a link that leads nowhere).") from None
         return []
+    except NotADirectoryError as error:
+        raise StorageError(f"{folder} can't be read (it is no folder): move it away.") from error
     except OSError as error:
         raise StorageError(f"{folder} can't be read ({error.strerror or error}).") from error
     return sorted(entry for entry in entries if not entry.startswith(_UNFINISHED))

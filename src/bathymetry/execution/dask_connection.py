@@ -16,7 +16,8 @@ from bathymetry.core.errors import InputError, first_line
 CONNECTING = 6.0  # seconds until a scheduler counts as unreachable
 _ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
 _LAST_PORT = 65535
-_LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
+_DASK = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
+_LOGGERS = (*_DASK, "tornado.application", "asyncio")
 
 
 def connected(address: str | None, cluster: Any = None) -> Any:
@@ -102,8 +103,12 @@ def quiet() -> Iterator[None]:
     before = [one.level for one in loggers]
     for one in loggers:
         one.setLevel(logging.CRITICAL)
+    stopped = False
     try:
         yield
+    except KeyboardInterrupt:
+        stopped = True  # the program ends, and what Dask has under way fails while the interpreter shuts down
+        raise
     finally:
         for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)
+            one.setLevel(logging.CRITICAL if stopped else level)

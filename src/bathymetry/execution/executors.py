@@ -33,6 +33,7 @@ class Executor:
 
     workers: int
     max_memory: int  # bytes
+    is_limited: bool  # by the user
     scheduler: str | None
     local_cluster: int | None
 
@@ -77,7 +78,7 @@ class Executor:
                 yield pool.run(schedule, progress)
         else:
             known = {(one.location, one.model_dump_json()): one for one in studies}
-            yield in_process(schedule, out, known, progress)
+            yield in_process(schedule, out, known, progress, self.max_memory if self.is_limited else None)
 
 
 def executor(
@@ -113,7 +114,7 @@ def executor(
                 raise InputError("study", one.name, f"no worker can read what a notebook or a script defines; {what}")
     if scheduler is not None:
         check_scheduler(scheduler)
-    return Executor(workers, memory, scheduler, local_cluster)
+    return Executor(workers, memory, max_memory is not None, scheduler, local_cluster)
 
 
 def _travels(study: Study) -> bool:

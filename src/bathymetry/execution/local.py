@@ -5,6 +5,7 @@ study prints or a worker's death does not disturb the run. Results do not depend
 """
 
 import json
+import math
 import os
 import selectors
 import subprocess
@@ -30,11 +31,20 @@ _COMMAND = (sys.executable, "-P", "-c", "from bathymetry.execution.worker import
 
 
 def in_process(
-    schedule: Schedule, out: Place, studies: Mapping[tuple[str, str], Study], progress: Progress
+    schedule: Schedule,
+    out: Place,
+    studies: Mapping[tuple[str, str], Study],
+    progress: Progress,
+    max_memory: int | None = None,
 ) -> Iterator[Receipt]:
     """Do the jobs here, one after another, on the studies as they are; yield a receipt as each ends."""
     finished = 0.0
-    while (job := schedule.next()) is not None:
+    while schedule.pending:
+        job = schedule.next(max_memory or math.inf)
+        if job is None:
+            assert max_memory is not None
+            schedule.shrink(max_memory)
+            continue
 
         def advance(share: float, job: Job = job, before: float = finished) -> None:
             progress.advance(job.label, before + share * job.seconds)

@@ -217,6 +217,7 @@ def save(out: Place, config: str, description: Description, chunk: Chunk, say: S
         arrays |= {f"{_SNAPSHOT}/{epoch}/{name}": array for name, array in snapshot.items()}
     words = {
         "format": _FORMAT,
+        "config": config,
         "members": [chunk.members.start, chunk.members.stop],
         "variables": variables,
         "coordinates": [str(name) for name in chunk.record.coords],
@@ -342,13 +343,9 @@ def read_checkpoint(path: Place, stack: Sequence[str] = ()) -> tuple[Mapping[str
     """Read the arrays and state of a checkpoint; None if there is none, or if it is of other chunks than these."""
     if not storage.exists(path):
         return None
-    if isinstance(path, Path) and path.is_dir():
-        raise DamagedError(f"{path} is no checkpoint: it is a folder.")
     arrays, words = _unseal(path)
     if not {"config", "stack", "state"} <= words.keys():
         raise DamagedError(f"{path} is no checkpoint of this version.")
-    if words["config"] != path.parent.name:
-        raise DamagedError(f"{path} is a checkpoint of another config, {abridged(str(words['config']))}.")
     return (arrays, words["state"]) if not stack or words["stack"] == list(stack) else None
 
 
@@ -360,7 +357,9 @@ def _seal(arrays: Arrays, words: Mapping[str, Any]) -> bytes:
 
 
 def _unseal(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read a sealed file and check its digest."""
+    """Read a sealed file and check its digest, and that it is of the config that its folder is named by."""
+    if isinstance(path, Path) and path.is_dir():
+        raise DamagedError(f"{path} is damaged: it is a folder.")
     content = storage.read(path)
     try:
         arrays = safetensors.numpy.load(content)
@@ -374,7 +373,11 @@ def _unseal(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         words = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: what it says of its numbers can't be read.") from error
-    return arrays, words if isinstance(words, dict) else {}
+    words = words if isinstance(words, dict) else {}
+    config = words.get("config", path.parent.name)  # which chunks of earlier versions don't have
+    if config != path.parent.name:
+        raise DamagedError(f"{path} is damaged: it belongs to another config, {abridged(str(config))}.")
+    return arrays, words
 
 
 def _digest(arrays: Arrays, text: str) -> str:
