@@ -127,7 +127,7 @@ def test_tables_have_the_numbers_of_the_dataset(drawn, tmp_path):
             else run.dataset.stack(point=["learning_rate", "width", "activation"])
         )
         expected = ensemble["loss"].sel(split="test").isel(point=3).median("member")
-        assert row["test loss"] == float(expected)
+        assert row["test_loss"] == float(expected)
     run = drawn[0]
     for kind, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
         paths = export(run.results, tmp_path, kind)

@@ -87,7 +87,7 @@ def test_the_command_line_trains_draws_and_prints_a_table(tmp_path, capsys):
     assert not out.exists()
     assert main(["sweep", str(spec), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "learning_rate  width  train loss  test loss  gradient_norm  done" in printed
+    assert "learning_rate  width  train_loss  test_loss  gradient_norm  done" in printed
     assert "width-and-rate.a" in printed
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Larger rates end lower." in page

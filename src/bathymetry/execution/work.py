@@ -90,8 +90,8 @@ class Work:
         for task in self.ensembles:
             assert isinstance(task.planned, PlannedEnsemble)
             records = {members: chunk.record for members, chunk in task.chunks.items()}
-            failed = failures(out, task.config_hash) if missing(list(records), task.members) else ()
-            found.append(Found(task.planned, records, tuple(failed)))
+            failed = failures(out, task.config_hash) if missing(list(records), task.members) else {}
+            found.append(Found(task.planned, records, failed))
         return found
 
     @property

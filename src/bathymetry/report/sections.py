@@ -161,7 +161,10 @@ def diverged(run: StudyRun) -> list[str]:
     """Name the members that diverged, in a sentence for each group of results that has some."""
     sentences = []
     for node in run.results.subtree:
-        flags = node.to_dataset().get("diverged")
+        found = node.to_dataset()
+        flags = found.get("diverged")
+        if flags is None and "status" in found:  # of a sweep
+            flags = found["status"] == "diverged"
         if flags is None or not (flags := flags.fillna(False).astype(bool)).any():
             continue
         where = flags.to_series()

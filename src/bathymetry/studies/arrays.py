@@ -16,9 +16,12 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def without_diverged(whole: xr.Dataset) -> xr.Dataset:
     """NaN for members that diverged at any time: they count as failures."""
-    if "diverged" not in whole:
+    if "diverged" in whole:
+        sound = ~whole["diverged"].fillna(False).astype(bool)
+    elif "status" in whole:  # of a sweep
+        sound = whole["status"] != "diverged"
+    else:
         return whole
-    sound = ~whole["diverged"].fillna(False).astype(bool)
     numbers = {name: one for name, one in whole.data_vars.items() if one.dtype.kind == "f"}
     return whole.assign({name: one.where(sound) for name, one in numbers.items() if {*sound.dims} <= {*one.dims}})
 

@@ -21,7 +21,7 @@ from bathymetry.sweeps.sections import SECTIONS, Network, Section
 MOST_POINTS = 100_000
 RANGE = ("low", "high", "scale", "count")
 SAMPLES = "expected grid, zip, {random: NUMBER} or {sobol: NUMBER}"
-_RESERVED = {"member", "split", "epoch", "point", "step", "loss", "accuracy", "status", "diverged", "examples"}
+_RESERVED = {"member", "split", "epoch", "point", "step", "loss", "accuracy", "status", "error", "diverged", "examples"}
 _NONE = {"training.batch_size": "full", "data.train_examples": "all", "data.test_examples": "all"}  # take no number
 _STREAMS = {"random": 0, "sobol": 1}
 

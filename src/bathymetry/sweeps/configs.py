@@ -38,6 +38,11 @@ class Configs:
     _data: dict[Any, Data] = field(default_factory=dict)
     _read: dict[Any, Section] = field(default_factory=dict)
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether any of the data that were read so far have classes."""
+        return any(one.classes is not None for one in self._data.values())
+
     def at(self, values: Mapping[str, Any]) -> TrainingConfig:
         """The config of a point, from the value of each axis by its path."""
         seed = values.get("seed", self.seed)

@@ -5,7 +5,7 @@ stored yet, or could not be computed, is NaN.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bathymetry.charts import attrs
+from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.base import PlannedEnsemble
@@ -28,22 +29,34 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Found:
-    """What is stored of one ensemble: records of ranges of members, and the members that failed."""
+    """What is stored of one ensemble: records of ranges of members, and of those that failed the error."""
 
     planned: PlannedEnsemble
     records: Mapping[range, xr.Dataset]
-    failed: Sequence[range] = ()
+    failed: Mapping[range, str] = field(default_factory=dict)
+
+    def of_plan(self) -> "Found":
+        """The same without members that are stored and not planned, as another sweep may have more of them."""
+        wanted, records = self.planned.members, {}
+        for have, record in self.records.items():
+            if kept := range(max(have.start, wanted.start), min(have.stop, wanted.stop)):
+                rows = slice(kept.start - have.start, kept.stop - have.start)
+                records[kept] = record if kept == have else record.isel(member=rows)
+        failed = {one: error for one, error in self.failed.items() if one.start < wanted.stop > wanted.start < one.stop}
+        return Found(self.planned, records, failed)
 
 
 def gathered(
     found: Sequence[Found], points: Sequence[Point], axes: Sequence[Axis], measure: Sequence[str], *, is_grid: bool
 ) -> xr.Dataset:
     """Put together what is stored of a sweep's ensembles, which are in the order of its points."""
+    found = [one.of_plan() for one in found]
     members, count = len(found[0].planned.members), len(found)
     splits = _splits(found)
     epochs = _epochs(found)
     shape = (count, members)
-    scores: dict[str, Array] = {}
+    scores = _nothing_yet(found, (len(splits), *shape), epochs)
+    errors = np.array([next(iter(one.failed.values()), "") for one in found])
     probed = {name: np.full(shape, np.nan) for name in measure}
     status = np.full(shape, "pending", dtype=f"<U{max(map(len, STATUSES))}")
     for place, one in enumerate(found):
@@ -61,13 +74,10 @@ def gathered(
                 if quantity not in variables:
                     continue
                 values = variables[quantity].values  # split, member, epoch
-                end = scores.setdefault(quantity, np.full((len(splits), *shape), np.nan))
-                end[own, place, rows] = values[..., -1]
+                scores[quantity][own, place, rows] = values[..., -1]
                 if epochs:
-                    history = (len(splits), *shape, len(epochs))
-                    whole = scores.setdefault(f"{quantity}_history", np.full(history, np.nan))
+                    whole = scores[f"{quantity}_history"]
                     whole[np.ix_(own, [place], range(rows.start, rows.stop), at)] = values[:, None]
-    scores.setdefault("loss", np.full((len(splits), *shape), np.nan))
 
     dims = [axis.name for axis in axes] if is_grid else ["point"]
     labels = {axis.name: coordinates([point.values[axis.path] for point in points]) for axis in axes}
@@ -84,7 +94,8 @@ def gathered(
         data[name] = laid_out(values, ["split"], ["member", "epoch"] if name.endswith("history") else ["member"])
     data |= {name: laid_out(values, [], ["member"]) for name, values in probed.items()}
     data["status"] = laid_out(status, [], ["member"])
-    data["diverged"] = laid_out(status == "diverged", [], ["member"])
+    if any(errors):
+        data["error"] = laid_out(errors, [], [])
     positions: dict[str, Any] = {name: (name, values) for name, values in across.items()}
     if not is_grid:
         positions = {"point": range(count)} | {name: ("point", values) for name, values in labels.items()}
@@ -98,7 +109,10 @@ def gathered(
 
 
 def table(results: xr.Dataset, axes: Sequence[Axis]) -> pd.DataFrame:
-    """One row for each point: its axes, how many members are done, and the median of each variable over them."""
+    """One row for each point: its axes, the median of each variable over members, and how many are done.
+
+    Where some failed, how many did, and why.
+    """
     dims = [dim for dim in results["status"].dims if dim != "member"]
     points = results.stack(point=dims) if dims != ["point"] else results
     columns: dict[str, Any] = {axis.name: points[axis.name].values for axis in axes}
@@ -106,10 +120,13 @@ def table(results: xr.Dataset, axes: Sequence[Axis]) -> pd.DataFrame:
         if values.dtype.kind == "f" and "epoch" not in values.dims:
             middle = values.median("member")
             splits = results["split"].values.tolist() if "split" in values.dims else []
-            columns |= {f"{split} {name}": middle.sel(split=split).values for split in splits}
+            columns |= {f"{split}_{name}": middle.sel(split=split).values for split in splits}
             if not splits:
                 columns[str(name)] = middle.values
     columns["done"] = (points["status"] == "done").sum("member").values
+    if "error" in points:
+        columns["failed"] = (points["status"] == "failed").sum("member").values
+        columns["error"] = points["error"].values
     return pd.DataFrame(columns)
 
 
@@ -118,12 +135,27 @@ def _splits(found: Sequence[Found]) -> list[str]:
     return list(dict.fromkeys(split for some in names for split in some)) or ["train", "test"]
 
 
+def _nothing_yet(found: Sequence[Found], shape: Sequence[int], epochs: Sequence[int]) -> dict[str, Array]:
+    """NaN for every quantity that is recorded at some point: accuracy where there are classes."""
+    names = ["loss", "accuracy"] if any(map(_has_accuracy, found)) else ["loss"]
+    ends = {name: np.full(shape, np.nan) for name in names}
+    histories = {f"{name}_history": np.full((*shape, len(epochs)), np.nan) for name in names} if epochs else {}
+    return {one: values for name in names for one, values in {**ends, **histories}.items() if one.startswith(name)}
+
+
+def _has_accuracy(one: Found) -> bool:
+    data = one.planned.config.data
+    has_classes = isinstance(data, Data) and data.classes is not None
+    return has_classes or any("accuracy" in some for some in one.records.values())
+
+
 def _epochs(found: Sequence[Found]) -> list[int]:
-    """All epochs that are recorded, where a history is."""
+    """All epochs that are recorded, where a history is; the first and the last as long as nothing is stored."""
     if all(one.planned.config.record_at is not None for one in found):
         return []
     recorded = (record.variables["epoch"].values.tolist() for one in found for record in one.records.values())
-    return sorted({epoch for some in recorded for epoch in some})
+    ends = {0, max(one.planned.config.num_epochs for one in found)}
+    return sorted({epoch for some in recorded for epoch in some} or ends)
 
 
 def _with_examples(results: xr.Dataset, found: Sequence[Found]) -> xr.Dataset:
@@ -158,9 +190,11 @@ def _described(results: xr.Dataset, axes: Sequence[Axis]) -> xr.Dataset:
         scale = "log" if _is_logarithmic(axis, values.values) else "linear"
         values.attrs |= attrs(axis.name.replace("_", " "), scale)
     for name, variable in results.data_vars.items():
-        if str(name) not in ("status", "diverged"):
+        if variable.dtype.kind == "f":
             variable.attrs |= _attributes(str(name))
     results["status"].attrs |= {"long_name": "done, diverged, failed or pending"}
+    if "error" in results:
+        results["error"].attrs |= {"long_name": "why members failed"}
     return results
 
 

@@ -81,6 +81,16 @@ class Sweep(Study):
             raise InputError("network.family", network.family, remedy)
         for point in self.points:
             yield PlannedEnsemble(point.coordinates, self.configs.at(point.values), range(self.members))
+        if not self.configs.has_classes:
+            self._check_claims()
+
+    def _check_claims(self) -> None:
+        """Refuse claims about an accuracy, which networks that learn values don't have."""
+        for place, claim in enumerate(self.specification.claims):
+            for field in ("variable", "with"):
+                if "accuracy" in str(claim.get(field)).split():
+                    remedy = "the targets of these data are values, not classes; expected a loss"
+                    raise InputError(f"claims[{place + 1}].{field}", claim[field], remedy)
 
     def chosen(self, where: Mapping[str, Any]) -> list[bool]:
         """Which points have certain values on some axes."""
