@@ -52,7 +52,7 @@ def test_what_is_stored_of_a_stack_is_not_trained_again(tmp_path, whole):
 
 def test_a_point_that_fails_is_found_in_its_stack_and_the_others_are_stored(tmp_path, monkeypatch, whole):
     monkeypatch.setenv("FAILING", "5")
-    with pytest.raises(IncompleteError, match=r"^The chunk 5 failed 3 times: ZeroDivisionError"):
+    with pytest.raises(IncompleteError, match=r"^\w+ 5, members \d+ to \d+ failed 3 times: ZeroDivisionError"):
         bm.run_study(STACKED, preset="smoke", out=tmp_path)
     missing = [len(task.missing) for task in compare(tmp_path, whole.study.planned).ensembles]
     assert missing == [0, 0, 0, 0, 0, 2, 0, 0]

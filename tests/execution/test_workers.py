@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,13 +67,13 @@ def test_a_chunk_that_always_fails_is_marked_the_rest_is_stored_and_it_alone_is_
 ):
     (faults / "4-raise").touch()
     out = tmp_path / "out"
-    with pytest.raises(IncompleteError, match=r"^The chunk 4 failed 3 times: ZeroDivisionError: the study"):
+    with pytest.raises(IncompleteError, match=r"^hidden 4 failed 3 times: ZeroDivisionError: the study"):
         bm.run_study(FAULTY, preset="smoke", out=out, workers=workers)
     study = find(FAULTY).preset("smoke")
     assert [len(task.missing) for task in compare(out, study.planned).ensembles] == [0, 1, 0]
     (record,) = out.rglob("*.failed.json")
     kept = json.loads(record.read_text())
-    assert kept["error"] == "ZeroDivisionError: the study divides by zero"
+    assert re.fullmatch(r"ZeroDivisionError: the study divides by zero \(faulty_study.py, line \d+\)", kept["error"])
     assert 'raise ZeroDivisionError("the study divides by zero")' in kept["traceback"]
     (faults / "4-raise").unlink()
     third = compare(out, study.planned).ensembles[2]

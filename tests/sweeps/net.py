@@ -23,3 +23,19 @@ class Fails(nn.Module):
         if len(x) > 8 and "HEALED" not in os.environ:  # more than the few examples of the trial
             raise ArithmeticError("this layer fails")
         return torch.relu(x)
+
+
+class Refuses(nn.Module):
+    """Fails whenever it is called."""
+
+    def forward(self, x):
+        raise RuntimeError("out of cake")
+
+
+def refuses_above_8(inputs, outputs, width):
+    network = build(inputs, outputs, width)
+    return nn.Sequential(network, Refuses()) if width > 8 else network
+
+
+def of_other_inputs_above_8(inputs, outputs, width):
+    return build(inputs + (width > 8), outputs, width)

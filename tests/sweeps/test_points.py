@@ -192,7 +192,7 @@ def test_points_that_fail_are_called_so_and_are_done_again_alone(tmp_path):
         "network": {"family": f"{NET}:broken_above_4"}, "data": SINE, "training": {"epochs": 1}, "members": 2,
         "name": "fails", "axes": {"width": [3, 6]},
     }  # fmt: skip
-    with pytest.raises(IncompleteError, match=r"failed 3 times: .*this layer fails"):
+    with pytest.raises(IncompleteError, match=r"^width 6 failed 3 times: .*: this layer fails \(net.py, line \d+\)\."):
         bm.sweep(fields, out=tmp_path)
     found = bm.sweep(fields, out=tmp_path, run=False).dataset
     assert (found["status"].sel(width=3) == "done").all()

@@ -148,7 +148,7 @@ def _counts(results: "xr.Dataset") -> str:
 
 def _table(run: "SweepRun") -> str:
     """The median over members of each variable at every point, or at the first of many."""
-    whole = run.table
+    whole = run.table.drop(columns="error", errors="ignore")  # which has a sentence of its own
     shown = whole.head(_ROWS).to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="–")
     rest = f"\n… {len(whole):,} points in all; `bathymetry export` writes them" if len(whole) > _ROWS else ""
     return f"\nMedian over members\n{shown}{rest}"

@@ -66,6 +66,11 @@ def label(value: object) -> str:
     return _LABELS.get(str(value), str(value))
 
 
+def rounded(value: object) -> str:
+    """Write a coordinate's value with four digits if it is a number with a fraction, else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def joined(words: Sequence[str], last: str = "and") -> str:
     """Join words into a list: "one, two and three"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

@@ -18,11 +18,13 @@ import torch
 from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
 from bathymetry.core.identity import Description, describe, digest
 from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
+from bathymetry.execution.failures import OF_THE_RUN, PointError
 from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import Chunk, checkpoint_path, chunk_path, config_hash
 from bathymetry.store.folder import provenance
 from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement, Study, find
+from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training import Trained, TrainingConfig, train
 from bathymetry.training.checkpoint import Checkpoint
 from bathymetry.training.together import train_together
@@ -140,7 +142,7 @@ def run_job(
             if job.kind == "measure":
                 _measure(study, job, out, say)
             else:
-                train_chunks(study, missing, out, progress, say)
+                _train(study, missing, out, progress, say)
         return_free_memory()
     return Receipt(job.id, "done", time.perf_counter() - begun)
 
@@ -149,6 +151,16 @@ def run_job(
 def found(location: str, settings: str) -> Study:
     """The study of a job, with its plan and its data, read once in a process."""
     return find(location).model_validate_json(settings)
+
+
+def _train(study: Study, parts: Sequence[Part], out: Place, progress: Callable[[float], None] | None, say: Say) -> None:
+    """Train chunks; what training a point of a sweep refuses is not refused to the others."""
+    try:
+        train_chunks(study, parts, out, progress, say)
+    except InputError as error:
+        if isinstance(study, Sweep) and error.field not in OF_THE_RUN:
+            raise PointError from error
+        raise
 
 
 def train_chunks(

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bathymetry.core.errors import InputError, StorageError
-from bathymetry.core.system import is_out_of_memory
 from bathymetry.execution import Progress
+from bathymetry.execution.failures import failure
 from bathymetry.execution.jobs import Job, Receipt, run_job, versions
 from bathymetry.execution.schedule import Schedule
-from bathymetry.execution.worker import failure
 from bathymetry.store.storage import Place
 from bathymetry.studies import Study
 
@@ -56,7 +55,7 @@ def in_process(
             raise
         except Exception as error:  # noqa: BLE001 - the others go on
             words = failure(error)
-            yield from schedule.failed(job, words["sentence"], words["traceback"], memory=is_out_of_memory(error))
+            yield from schedule.failed(job, words["sentence"], words["traceback"], memory=words["kind"] == "memory")
         else:
             schedule.done(job)
             yield receipt

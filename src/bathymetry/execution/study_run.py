@@ -37,6 +37,7 @@ from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
 _NONE, _LISTED = "no coordinates", 12  # ensembles named in an error
+_FAILED = 3  # that are named besides the first
 
 
 @dataclass(frozen=True)
@@ -243,10 +244,15 @@ def _compared(study: Study, out: Place, progress: Progress) -> Work:
 
 
 def _incomplete(failed: Sequence[Receipt], out: Place) -> IncompleteError:
+    """Say which ensembles failed, each once, and why the first did."""
     first = failed[0]
-    others = f"; {len(failed) - 1} more did not succeed" if len(failed) > 1 else ""
-    what = f"The chunk {first.label} failed {TRIES} times: {first.error.rstrip('.')}{others}"
-    return IncompleteError(f"{what}. The rest is stored in {out}, with each error; the same command tries again.")
+    others = list(dict.fromkeys(one.label for one in failed if one.label != first.label))
+    sentences = [f"{first.label} failed {TRIES} times: {first.error.rstrip('.')}."]
+    if others:
+        named = "; ".join(others[:_FAILED]) + "; …" * (len(others) > _FAILED)
+        sentences.append(f"{len(others)} more failed ({named}).")
+    sentences.append(f"Everything else is stored in {out}; the same command tries {'them' if others else 'it'} again.")
+    return IncompleteError(" ".join(sentences))
 
 
 def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None) -> StudyRun:

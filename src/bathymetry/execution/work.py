@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from bathymetry.core.identity import Description
+from bathymetry.core.showing import rounded
 from bathymetry.execution.jobs import Job, joint_description
 from bathymetry.store.chunks import (
     Chunk,
@@ -26,6 +27,7 @@ from bathymetry.store.storage import Place
 from bathymetry.studies import JointMeasurement, Study
 from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.sweeps.results import Found
+from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training import TrainingConfig
 from bathymetry.training.together import stack_key
 
@@ -144,7 +146,7 @@ class Work:
         settings = study.model_dump_json()
 
         def job(task: Task, kind: Literal["train", "measure"], members: range, **estimates: Any) -> Job:
-            part = (task.index, task.config_hash, members.start, members.stop, _label(task, members))
+            part = (task.index, task.config_hash, members.start, members.stop, _label(study, task, members))
             return Job(*part, study.location, settings, kind, **estimates)
 
         chosen = [
@@ -266,9 +268,13 @@ def _stacked(jobs: Sequence[tuple[Job, int]]) -> list[Job]:
     return stacks
 
 
-def _label(task: Task, members: range) -> str:
-    numbers = f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}"
-    return ", ".join(map(str, task.planned.coordinates.values())) or numbers
+def _label(study: Study, task: Task, members: range) -> str:
+    """Name a chunk by its coordinates, and by its members if those have several chunks."""
+    names = study.values_at(task.index) if isinstance(study, Sweep) else task.planned.coordinates
+    words = [f"{name} {rounded(value)}" for name, value in names.items()]
+    if len(task.planned_chunks) > 1 or not words:
+        words.append(f"member {members[0]}" if len(members) == 1 else f"members {members[0]} to {members[-1]}")
+    return ", ".join(words)
 
 
 def _chunk_seconds(task: Task, members: range) -> float:

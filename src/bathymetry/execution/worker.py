@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from typing import Any, TextIO
 
 _PROGRESS_EVERY = 0.5  # seconds
@@ -77,13 +76,6 @@ def _work(out: str, versions: dict[str, str], lines: "queue.SimpleQueue[str]", a
 
 def failure(error: Exception) -> dict[str, Any]:
     """An error in words."""
-    from bathymetry.core.errors import InputError, StorageError
-    from bathymetry.core.system import is_out_of_memory
+    from bathymetry.execution import failures
 
-    words = {"sentence": str(error) or type(error).__name__, "traceback": traceback.format_exc()}
-    if isinstance(error, InputError):
-        return {**words, "kind": "input", "field": error.field, "value": str(error.value), "remedy": error.remedy}
-    if isinstance(error, StorageError):
-        return {**words, "kind": "storage"}
-    named = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return {**words, "sentence": named, "kind": "memory" if is_out_of_memory(error) else "other"}
+    return failures.failure(error)

@@ -92,6 +92,10 @@ class Sweep(Study):
                     remedy = "the targets of these data are values, not classes; expected a loss"
                     raise InputError(f"claims[{place + 1}].{field}", claim[field], remedy)
 
+    def values_at(self, index: int) -> dict[str, str | int | float]:
+        """The value of each axis at a point, also where points lie on no grid."""
+        return {one.name: coordinate(self.points[index].values[one.path]) for one in self.specification.axis_list}
+
     def chosen(self, where: Mapping[str, Any]) -> list[bool]:
         """Which points have certain values on some axes."""
         if not isinstance(where, Mapping):
