@@ -136,7 +136,7 @@ def test_neither_list_nor_help_waits_for_pytorch_or_xarray():
         (["show", "nothing"], "study = nothing"),
         (["run", "all", "--preset", "huge"], "preset = huge: expected full, quick or smoke"),
         ([*SMOKE, "--learningrate", "1"], "--learning-rate"),
-        ([*SMOKE, "--members", "0"], "members = 0: expected a number above 0"),
+        ([*SMOKE, "--members", "0"], "members = 0: expected a whole number, at least 1"),
         ([*SMOKE, "--members", "six"], "members = six: expected a whole number"),
         ([*SMOKE, "--members"], "--members: a value is missing"),
         ([*SMOKE, "--learning-rate", "-0.1"], "learning_rate = -0.1: expected a number above 0"),

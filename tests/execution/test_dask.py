@@ -477,7 +477,7 @@ def test_ctrl_c_leaves_the_cluster_and_the_same_command_continues(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     took = time.monotonic() - begun
-    assert said.strip().endswith("the same command continues from there.")
+    assert said.strip().endswith("Run the same command to go on.")
     assert "Traceback" not in said
     monkeypatch.setattr(dask, "PATIENCE", 8.0)  # the worker of the chunk that hangs is allotted another
     monkeypatch.setattr(dask, "_TIMES", 0.0)
@@ -505,5 +505,5 @@ def test_ctrl_c_in_a_terminal_ends_a_cluster_of_this_machine_with_one_sentence(t
     took = time.monotonic() - begun
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert said.strip().splitlines()[-1].endswith("the same command continues from there.")
+    assert said.strip().splitlines()[-1].endswith("Run the same command to go on.")
     fault("Ctrl-C in a terminal while a Dask cluster of this machine works", f"One sentence; ended after {took:.1f} s")

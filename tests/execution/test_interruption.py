@@ -38,8 +38,8 @@ def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp
         ended, said = interrupted([*COMMAND, str(out)], tmp_path / f"waiting-{status}", number)
         assert ended == status
         assert said.strip() == (
-            f"Interrupted: 0 of the 2 chunks of waiting that were to be trained are stored in {out}, and a checkpoint "
-            "of the training under way; the same command continues from there."
+            f'Interrupted. 0 of 2 chunks of "waiting" are stored in {out}; what was being trained continues from its '
+            "checkpoint. Run the same command to go on."
         )
         (_,) = out.rglob("*.checkpoint")
         end = run_study(WAITING, preset="smoke", out=out)

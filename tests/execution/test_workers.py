@@ -155,7 +155,7 @@ def test_a_signal_ends_all_processes_and_the_same_command_goes_on(
     assert process.returncode == status
     took = time.monotonic() - sent
     assert took < 3 * within  # beside other tests
-    assert "the same command continues from there" in said
+    assert "Run the same command to go on" in said
     assert len(started) >= 2
     assert not any(Path(f"/proc/{child}").exists() for child in started)
     for path in faults.iterdir():

@@ -72,5 +72,5 @@ def test_a_program_that_is_stopped_while_it_draws_leaves_whole_files_and_no_proc
         assert "Traceback" not in said
         check_whole(out)
         if ended in (130, 143):
-            assert "Interrupted: what is stored stays" in said
+            assert "Interrupted. What is stored stays" in said
             assert not list(out.rglob(".unfinished*"))

@@ -55,13 +55,13 @@ def test_an_instance_is_a_set_of_settings_and_a_copy_with_changes_is_validated()
     study = TwoWords.preset("smoke", members=7)
     assert (study.epochs, study.members) == (2, 7)
     assert study.model_copy(update={"epochs": 9}) == TwoWords(epochs=9, members=7)
-    with pytest.raises(InputError, match=r"^epochs = 0: expected a number above 0\.$"):
+    with pytest.raises(InputError, match=r"^epochs = 0: expected a whole number, at least 1\.$"):
         study.model_copy(update={"epochs": 0})
 
 
 @pytest.mark.parametrize("make", [TwoWords, TwoWords.preset, lambda **changes: bm.run_study(TwoWords(), **changes)])
 def test_a_wrong_setting_is_one_sentence_wherever_it_is_given(make):
-    with pytest.raises(InputError, match=r"^epochs = -3: expected a number above 0\.$"):
+    with pytest.raises(InputError, match=r"^epochs = -3: expected a whole number, at least 1\.$"):
         make(epochs=-3)
     with pytest.raises(InputError, match=r"^epocs = 3: there is no such field; did you mean epochs\? expected one of"):
         make(epocs=3)

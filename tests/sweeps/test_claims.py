@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 
 import bathymetry as bm
 from bathymetry.cli.main import main
@@ -14,11 +15,11 @@ AXES = {"learning_rate": [0.001, 0.01, 0.1], "width": [4, 8]}
 MEMBERS = 24
 
 
-def judged(axes=AXES, change=None, sample="grid", **claim):
+def judged(axes=AXES, change=None, sample="grid", members=MEMBERS, **claim):
     """Judge a claim on losses 10 · rate^(−½) / width, times a factor near 1 for each member."""
-    spec = {"axes": axes, "measure": ["sharpness"], "members": MEMBERS, "claims": [{"text": "a claim", **claim}]}
+    spec = {"axes": axes, "measure": ["sharpness"], "members": members, "claims": [{"text": "a claim", **claim}]}
     made = sweep_of({**spec, "sample": sample, "data": {"function": "sin", "samples": 8}})
-    factor = 1 + 0.1 * np.random.default_rng(0).standard_normal(MEMBERS)
+    factor = 1 + 0.1 * np.random.default_rng(0).standard_normal(members)
     rate, width = np.meshgrid(axes["learning_rate"], axes["width"], indexing="ij")
     loss = (10 * rate**-0.5 / width)[..., None] * factor
     results = xr.Dataset(
@@ -28,7 +29,7 @@ def judged(axes=AXES, change=None, sample="grid", **claim):
             "status": (("learning_rate", "width", "member"), np.full(loss.shape, "done", dtype="<U8")),
             "diverged": (("learning_rate", "width", "member"), np.zeros(loss.shape, dtype=bool)),
         },
-        {**axes, "split": ["train", "test"], "member": range(MEMBERS)},
+        {**axes, "split": ["train", "test"], "member": range(members)},
     )
     if change is not None:
         change(results)
@@ -75,6 +76,36 @@ def test_what_needs_members_that_are_pending_is_not_tested():
     assert decisions.pop(("0.001", "8")) == "not tested"
     assert set(decisions.values()) == {"supported"}
     assert one.verdict.decision != "supported"
+
+
+@pytest.mark.parametrize(
+    ("side", "point"), [("above", "learning rate 0.001, width 4"), ("below", "learning rate 0.1, width 8")]
+)
+def test_where_no_member_of_any_point_is_there_the_finding_names_the_best_point(side, point):
+    level = {"above": 1e6, "below": 1e-6}[side]
+    one = judged(members=5, rule="exists", variable="test loss", decides="supported", **{side: level})
+    assert one.finding.lower().startswith(f"{point}: 0 of 5 members")
+
+
+def test_claims_that_need_more_members_are_named_before_anything_is_trained(tmp_path, capsys):
+    stated = [
+        {"rule": "majority", "variable": "test loss", "above": 0},
+        {"rule": "correlation", "variable": "test loss", "with": "gradient_norm", "direction": "above"},
+    ]
+    fields = {"axes": {"width": [2]}, "data": {"samples": 8}, "measure": ["gradient_norm"]}
+    spec = tmp_path / "few.yaml"
+    sentences = {
+        2: "With 2 members these claims stay undecided: few.a (needs 6) and few.b (needs 20).",
+        6: "With 6 members this claim stays undecided: few.b (needs 20).",
+    }
+    for members, sentence in sentences.items():
+        claims = [{"text": "a claim", **one} for one in stated]
+        spec.write_text(yaml.safe_dump({**fields, "members": members, "claims": claims}), encoding="utf-8")
+        assert main(["sweep", str(spec), "--plan", "--out", str(tmp_path / "out")]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert sentence in said
+        assert "Data: sin (sin(x) on (-10, 10), seed 0)." in said
+    assert sweep_of({**fields, "members": 20, "claims": claims}).few_members == ""
 
 
 @pytest.fixture(scope="module")

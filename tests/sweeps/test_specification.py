@@ -14,7 +14,7 @@ REFUSED = {
     "axess: {learning_rate: [0.1]}": "axess = {'learning_rate': [0.1]}: there is no such field; did you mean axes?",
     RATES + "training: {learningrate: 1}": "training.learningrate = 1: there is no such field; did you mean learning_",
     RATES + "training: adam": "training = adam: expected fields by name: optimizer",
-    RATES + "members: 0": "members = 0: expected a number above 0.",
+    RATES + "members: 0": "members = 0: expected a whole number, at least 1.",
     RATES + "members: many": "members = many: expected a whole number.",
     RATES + "name: ../x": "name = ../x: expected letters",
     RATES + "name: capacity": "name = capacity: that name is taken",
@@ -23,7 +23,8 @@ REFUSED = {
     RATES + "training: {momentum: 0.9}": "training.momentum = 0.9: adam has none",
     RATES + "training: {optimizer: RMSprop, options: {alpa: 0.9}}": "training.options.alpa = 0.9: torch.optim.RMSprop",
     RATES + "training: {label_noise: 0.1}": "training.label_noise = 0.1: the targets of these data are values",
-    RATES + "training: {epochs: 3, steps: 3}": "training.steps = 3: expected steps or epochs, not both",
+    RATES
+    + "training: {epochs: 3, steps: 3}": "training.steps = 3: expected training.steps or training.epochs, not both",
     RATES + "data: {name: mnits}": "data.name = mnits: did you mean mnist?",
     RATES + "data: {name: digits, low: 3}": "data.low = 3.0: only data given by function take it",
     RATES + "data: {function: sin(y)}": "data.function = sin(y)",
@@ -33,15 +34,15 @@ REFUSED = {
     "axes: {}": "axes = {}: expected at least one field",
     "axes: {learning_rate: []}": "axes.learning_rate = []: expected at least one value",
     "axes: {learning_rat: [0.1]}": "axes.learning_rat = [0.1]: there is no such field; did you mean learning_rate?",
-    "axes: {learning_rate: [0.1, 1e-1]}": "axes.learning_rate = [0.1, 0.1]: 0.1 stands there twice",
+    "axes: {learning_rate: [0.1, 1e-1]}": "axes.learning_rate = [0.1, 0.1]: 0.1 is listed twice",
     "axes: {learning_rate: [-0.1]}": "axes.learning_rate = -0.1: expected a number above 0",
     "axes: {learning_rate: [fast]}": "axes.learning_rate = fast: expected a number",
     "axes: {learning_rate: [null]}": "axes.learning_rate = None: expected a value",
     "axes: {members: [3]}": "axes.members = [3]: it is the same for the whole sweep",
-    RATES + "training: {learning_rate: 0.1}": "training.learning_rate is also fixed; leave one of them out",
-    "axes: {seed: [1, 2]}\nseed: 3": "axes.seed = [1, 2]: seed is also fixed",
+    RATES + "training: {learning_rate: 0.1}": "learning_rate is both an axis and fixed under training",
+    "axes: {seed: [1, 2]}\nseed: 3": "axes.seed = [1, 2]: seed is both an axis and fixed",
     "axes: {learning_rate: [0.1], training.learning_rate: [0.2]}": "they are the same field",
-    "axes: {width: [3]}\nnetwork: {hidden: [3, 4]}": "network.width = 3: expected it or hidden, not both",
+    "axes: {width: [3]}\nnetwork: {hidden: [3, 4]}": "3: expected network.width or network.hidden, not both",
     "axes: {batch_size: [50, 5000]}\ndata: {name: digits}": "batch_size = 5000: expected at most 1,500",
     # points
     "axes: {learning_rate: [0.1, 0.2], width: [3]}\nsample: zip": "learning_rate has 2, width has 1; expected as many",
@@ -58,7 +59,9 @@ REFUSED = {
     # claims
     RATES + "claims: [{rule: mean}]": "claims[1].rule = mean: expected majority",
     RATES + "claims: 3": "claims = 3: expected a list",
-    CLAIM.format("mean_sign", "over: width, direction: below"): "claims[1].over = width: expected learning_rate",
+    CLAIM.format(
+        "mean_sign", "over: width, direction: below"
+    ): 'claims[1].over = width: width is not an axis of this grid; expected learning_rate (or "log learning_rate")',
     CLAIM.format("mean_sign", "over: learning_rate, direction: down"): "claims[1].direction = down: expected below",
     CLAIM.format("stochastic_order", "along: learning_rate, first: 1, second: 0.1, direction: below"): "first = 1",
     CLAIM.format("majority", "above: 1, below: 2"): "claims[1].above = 1: expected above or below, one of them",
@@ -75,9 +78,9 @@ REFUSED = {
     "": "it holds nothing",
     "network: !!python/object/apply:os.system ['touch pwned']": "the tag !!python/object/apply:os.system",
     "axes: !foo {}": "the tag !foo; expected plain texts, numbers and lists",
-    "members: 3\nmembers: 4": "members: it stands there twice",
+    "members: 3\nmembers: 4": "members: this field is there twice",
     "a: &a [1]\nb: *a": "*a: expected values written out, no aliases",
-    "axes: {learning_rate: [0.1": "it is no YAML",
+    "axes: {learning_rate: [0.1": "it is not valid YAML (line 1: ",
     "[" * 5000: "it is nested too deeply",
     "members: " + "9" * 5000: "it can't be read",
     "? [1, 2]\n: 3": "unhashable key",
@@ -100,6 +103,9 @@ def test_a_specification_is_refused_in_one_sentence(tmp_path, capsys, monkeypatc
 @pytest.mark.parametrize(
     ("option", "expected"),
     {
+        "--where training.rate=1": "where = training.rate=1: did you mean training.learning_rate?",
+        "--members 3": "option = --members: it is a field of the specification; write it into spec.yaml.",
+        "--learning-rate=0.1 3": "option = --learning-rate: it is a field of the specification",
         "--where rate=1": "where = rate=1: expected learning_rate",
         "--where learning_rate=3": "no point has this value; expected one of 0.1, 0.2",
         "--where learning_rate": "expected AXIS=VALUE",
@@ -141,3 +147,19 @@ def test_fields_that_are_given_twice_are_those_of_the_call(tmp_path):
 def test_fields_in_python_are_refused_in_one_sentence(given, unchecked):
     with pytest.raises(InputError):
         sweep_of(given)
+
+
+def test_where_takes_the_whole_name_of_an_axis_too(tmp_path, capsys):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(RATES + "data: {samples: 8}", encoding="utf-8")
+    for name in ("learning_rate", "training.learning_rate"):
+        assert main(["sweep", str(spec), "--where", f"{name}=0.1", "--plan", "--out", str(tmp_path / "out")]) == 0
+        assert "1 chunk to train" in capsys.readouterr().out
+
+
+def test_progress_must_have_the_methods_of_progress(tmp_path):
+    for run in (bm.sweep, bm.run_study):
+        study = {"axes": {"learning_rate": [0.1]}} if run is bm.sweep else "depth-function"
+        with pytest.raises(InputError, match=r"^progress = .*expected an instance of a subclass of bathymetry\.exec"):
+            run(study, progress=print, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _refuse(str(error))
         return 1 if isinstance(error, IncompleteError) else status
     except KeyboardInterrupt as stopped:
-        stored = str(stopped) or "what is stored stays; the same command goes on from there"
-        print(f"\nInterrupted: {stored}.", file=sys.stderr)
+        stored = str(stopped) or "What is stored stays. Run the same command to go on"
+        print(f"\nInterrupted. {stored}.", file=sys.stderr)
         return 143 if isinstance(stopped, Terminated) else 130
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

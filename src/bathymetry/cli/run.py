@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.studies import Study
 
 _MOST_WORKERS = 10_000
+_DATA_SETS = 10  # named in a plan
 OPTIONS = (
     ("workers", "N", "chunks trained at once, each in a process with one thread (default: the cores available)"),
     ("max_memory", "SIZE", "memory that all workers may take, such as 8GB (default: four fifths of what is free)"),
@@ -140,8 +141,7 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
         executor(studies, out, **{name: options[name] for name in KEYWORDS})  # before plans, which may take long
     with read_once():  # only while planning: then each study has its own examples, and the whole set is released
         sources = {name: source for study in studies for name, source in study.planned.data.items()}
-    named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
-    say(f"Data: {'; '.join(named)}.")
+    say(data_line(sources))
     works = [compare(out, study.planned) for study in studies]
     for study, work in zip(studies, works, strict=True):
         say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
@@ -174,6 +174,13 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     say(f"\nPage: {page}")
     if problem is not None or incomplete is not None:
         raise problem or incomplete  # type: ignore[misc]
+
+
+def data_line(sources: Mapping[str, str]) -> str:
+    """Which data a plan uses, or the first of many."""
+    named = [f"{name} ({source.partition(', digest')[0]})" for name, source in sources.items()]
+    more = f"; {len(named) - _DATA_SETS} more" if len(named) > _DATA_SETS else ""
+    return f"Data: {'; '.join(named[:_DATA_SETS])}{more}."
 
 
 def _words(work: "Work") -> str:

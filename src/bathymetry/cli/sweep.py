@@ -1,7 +1,7 @@
 """`bathymetry sweep SPEC.yaml`: show the plan, train what is missing at every point, and write the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ import tyro
 
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import parse
-from bathymetry.cli.run import OPTIONS, execution_options
+from bathymetry.cli.run import OPTIONS, data_line, execution_options
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
 from bathymetry.core.errors import IncompleteError, InputError
 
@@ -56,6 +56,7 @@ def _command() -> type[Any]:
 
 def sweep(arguments: list[str]) -> None:
     """Run a sweep as the command line says."""
+    _check_no_field(arguments)
     command = parse(_command(), "sweep", arguments, "bathymetry sweep SPEC.yaml")
     if not command.out.strip():
         raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
@@ -79,11 +80,29 @@ def sweep(arguments: list[str]) -> None:
     check_device(made)
     stored = open_sweep(made, out)
     work = compare(out, made.planned).only(options["where"])
+    say(data_line(made.planned.data))
     say(f"{made.name}: {made.in_words()}.")
     say(_counts(stored.dataset))
     say(_plan(work, options["workers"]))
+    if made.few_members:
+        say(made.few_members)
     if not command.plan:
         _run(made, out, options)
+
+
+def _check_no_field(arguments: Sequence[str]) -> None:
+    """Refuse an option that is a field of the specification, as settings are options of `run`."""
+    own = {one.name for one in fields(_command())}
+    words = [one.partition("=")[0] for one in arguments if one.startswith("--")]
+    others = [one for one in words if one[2:].replace("-", "_") not in own]
+    if others:
+        from bathymetry.sweeps.reading import field_names
+
+        spec = next((one for one in arguments if one.endswith((".yaml", ".yml"))), "the file")
+        for one in others:
+            if one[2:].replace("-", "_") in field_names():
+                remedy = f"it is a field of the specification; write it into {Path(spec).name}"
+                raise InputError("option", one, remedy)
 
 
 def _plan(work: "Work", workers: int) -> str:

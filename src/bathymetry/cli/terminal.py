@@ -97,7 +97,7 @@ class TerminalProgress(Progress):
     def advance(self, label: str, seconds: float) -> None:
         now = time.perf_counter()
         share = min(seconds / self._seconds, 1.0)
-        left = f"about {(now - self._start) * (1 / share - 1):.0f} s left" if share > 0.02 else ""
+        left = f"about {duration((now - self._start) * (1 / share - 1))} left" if 0.02 < share < 1 else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=seconds, description=f"{self._study}: {label}", left=left)
         elif now - self._last_line >= _EVERY:

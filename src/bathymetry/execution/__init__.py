@@ -11,7 +11,7 @@ class Progress:
         """Called before chunks are trained, with their number and about how long they take."""
 
     def advance(self, label: str, seconds: float) -> None:
-        """Called with the chunk being trained and how many of the study's estimated seconds are done."""
+        """Called with how many chunks have ended, and how many of the study's estimated seconds are done."""
 
     def end(self) -> None:
         """Called when the study's chunks are trained."""

@@ -131,7 +131,7 @@ class Cluster:
             self._look_at_workers(schedule, progress)
             yield from self._look_for_hanging(schedule)
             shares = sum(one.share * one.job.seconds for one in self._attempts.values() if one.hanging is None)
-            progress.advance(f"{schedule.left} of {schedule.planned} left", max(0.0, schedule.seconds_done + shares))
+            progress.advance(schedule.so_far, max(0.0, schedule.seconds_done + shares))
 
     def _listen(self) -> None:
         """Receive what workers of this run say."""

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.showing import plural
 from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.execution import Progress
 from bathymetry.execution.dask import Cluster
@@ -55,10 +56,10 @@ class Executor:
         except KeyboardInterrupt as stopped:
             first = (chunks.path_of_id(out, one.partition("+")[0]) for one in schedule.chunks)
             begun = any(storage.exists(checkpoint_path(one)) for one in first)
-            checkpoint = ", and a checkpoint of the training under way" if begun else ""
-            of = f" of {name}" if len(studies) == 1 else ""
-            stored = f"{done} of the {planned} chunks{of} that were to be trained"
-            stopped.args = (f"{stored} are stored in {out}{checkpoint}; the same command continues from there",)
+            checkpoint = "; what was being trained continues from its checkpoint" if begun else ""
+            of = f' of "{name}"' if len(studies) == 1 else ""
+            stored = f"{done} of {planned} {plural('chunk', planned)}{of} are stored in {out}{checkpoint}"
+            stopped.args = (f"{stored}. Run the same command to go on",)
             raise
         finally:
             progress.end()
@@ -96,7 +97,7 @@ def executor(
         local_cluster = whole_number("local_cluster", local_cluster, 1, _MOST_WORKERS)
     if scheduler is not None:
         if local_cluster is not None:
-            raise InputError("local_cluster", local_cluster, "expected either it or a scheduler")
+            raise InputError("local_cluster", local_cluster, "expected local_cluster or scheduler, not both")
         if max_memory is not None:
             remedy = "workers of a cluster have limits of their own: dask worker --memory-limit"
             raise InputError("max_memory", gigabytes(max_memory), remedy)
@@ -107,7 +108,9 @@ def executor(
         raise InputError(field, value, f"other processes can't reach {out}; {remedy}")
     if scheduler is not None or local_cluster is not None:
         if workers > 1:
-            raise InputError("workers", workers, "expected either it or a cluster, which has workers of its own")
+            raise InputError(
+                "workers", workers, "a cluster has workers of its own; expected workers or a cluster, not both"
+            )
         for one in studies:
             if not _travels(one):
                 what = "put it into a file of its own, or name what is registered"

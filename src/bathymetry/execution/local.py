@@ -46,7 +46,8 @@ def in_process(
             continue
 
         def advance(share: float, job: Job = job, before: float = finished) -> None:
-            progress.advance(job.label, before + share * job.seconds)
+            which = "" if job.stack else f" ({job.label})"
+            progress.advance(f"{schedule.so_far}{which}", before + share * job.seconds)
 
         advance(0.0)
         try:
@@ -199,7 +200,7 @@ class LocalWorkers:
     def _advance(self, schedule: Schedule, progress: Progress) -> None:
         under_way = [worker for worker in self._workers if worker.job is not None]
         shares = sum(worker.share * worker.job.seconds for worker in under_way if worker.job is not None)
-        progress.advance(f"{schedule.left} of {schedule.planned} left", max(0.0, schedule.seconds_done + shares))
+        progress.advance(schedule.so_far, max(0.0, schedule.seconds_done + shares))
 
 
 def _failed(job: Job, answer: Mapping[str, Any], schedule: Schedule) -> list[Receipt]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import plural
 from bathymetry.core.system import gigabytes
 from bathymetry.execution.jobs import Job, Receipt
 
@@ -32,6 +33,15 @@ class Schedule:
     def unfinished(self, ids: Iterable[str]) -> bool:
         """Whether any of these jobs is neither done nor given up."""
         return any(one in self._left or self.unfinished(self._halves.get(one, ())) for one in ids)
+
+    @property
+    def so_far(self) -> str:
+        """How many chunks have ended, or measurements once all chunks have."""
+        ended = sum(count for one, count in self.chunks.items() if not self.unfinished([one]))
+        total, measurements = sum(self.chunks.values()), self.planned - len(self.chunks)
+        if ended < total or not measurements:
+            return f"{ended} of {total} {plural('chunk', total)}"
+        return f"{measurements - self.left} of {measurements} {plural('measurement', measurements)}"
 
     @property
     def pending(self) -> bool:

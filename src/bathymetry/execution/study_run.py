@@ -31,11 +31,12 @@ from bathymetry.store.results import RESULT, keep_earlier_result, write_results
 from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import Study, find
 from bathymetry.studies.base import MAIN, Coordinate, FigureMark, PlannedEnsemble
-from bathymetry.sweeps.reading import SPECIFICATION, as_yaml
+from bathymetry.sweeps.reading import SPECIFICATION, as_yaml, portable
 from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training.ensemble import build_members
 
 OUT = Path("bathymetry-report")
+_METHODS = ("say", "begin", "advance", "end")  # of Progress
 _NONE, _LISTED = "no coordinates", 12  # ensembles named in an error
 _FAILED = 3  # that are named besides the first
 
@@ -135,6 +136,13 @@ def check_device(study: Study) -> None:
         raise InputError("device", "cuda", "this machine has no usable CUDA device; expected cpu")
 
 
+def checked_progress(progress: Progress | None) -> Progress:
+    """Something with the methods of Progress; by default one that reports nothing."""
+    if progress is not None and not all(callable(getattr(progress, one, None)) for one in _METHODS):
+        raise InputError("progress", progress, "expected an instance of a subclass of bathymetry.execution.Progress")
+    return Progress() if progress is None else progress
+
+
 def run_study(
     study: str | Path | type[Study] | Study,
     *,
@@ -159,7 +167,8 @@ def run_study(
             what is free.
         scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
         local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
-        progress: Receives how it goes.
+        progress: An instance of a subclass of `bathymetry.execution.Progress`, whose methods are called as chunks are
+            trained. Defaults to none.
         **fields: Settings that differ from the preset, or from those of the instance.
 
     Returns:
@@ -169,9 +178,7 @@ def run_study(
         InputError: If there is no such study, preset or setting, or the progress is none.
         IncompleteError: If a chunk failed three times; the others are stored.
     """
-    progress = Progress() if progress is None else progress
-    if not all(callable(getattr(progress, one, None)) for one in ("say", "begin", "advance", "end")):
-        raise InputError("progress", progress, "expected an object with the methods of bathymetry.execution.Progress")
+    progress = checked_progress(progress)
     if isinstance(study, Study):
         one = study.model_copy(update=fields) if fields else study
     else:
@@ -207,6 +214,8 @@ def run_studies(
         works = [_compared(one, folder, progress).only(where) for one in studies]
         failed_in = folder if only_failed else None
         share = share_of(works, shard)
+        if shard is not None and not share:
+            progress.say(f"Nothing falls in share {shard[0]}/{shard[1]}: there are fewer chunks than shares.")
         jobs = [work.jobs(one, share, failed_in) for one, work in zip(studies, works, strict=True)]
         schedule = Schedule(job for some in jobs for job in some)
         runs: dict[int, StudyRun] = {}
@@ -295,6 +304,8 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
     path = out / study.name / RESULT
     if moved := keep_earlier_result(path, results.attrs):
         say(moved)
+        if isinstance(study, Sweep) and not portable(study):
+            say(f"If a file that {study.name} names has changed since, that command trains with the file as it is now.")
     write_results(path, results)
     if isinstance(study, Sweep):
         storage.write(path.with_name(SPECIFICATION), as_yaml(study))

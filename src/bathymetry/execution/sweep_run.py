@@ -15,7 +15,7 @@ from bathymetry.core.errors import InputError, StorageError, did_you_mean, whole
 from bathymetry.core.system import one_thread
 from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
-from bathymetry.execution.study_run import OUT, StudyRun, run_studies
+from bathymetry.execution.study_run import OUT, StudyRun, checked_progress, run_studies
 from bathymetry.execution.work import compare
 from bathymetry.store import chunks
 from bathymetry.store.folder import check_folder, output_folder
@@ -66,13 +66,14 @@ def sweep(
         out: The output folder; several sweeps and studies may share one.
         run: Whether to train what is missing; False opens what is stored, also while another process runs the sweep.
         where: Values of axes, such as {"width": 30}; only those points are trained now.
-        workers: How many chunks to train at once, each in a process with one thread; 1 trains in this process.
+        workers: How many chunks to train at once, each in a process with one thread; 1, the default, trains in this
+            process, where `bathymetry sweep` takes all cores.
         max_memory: The memory in bytes that all workers together may take, as estimated.
+            Defaults to four fifths of what is free.
         scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
         local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
-        scheduler: The address of a Dask scheduler, such as "tcp://HOST:8786", whose workers train instead.
-        local_cluster: How many workers of a Dask cluster to start on this machine for the run, instead.
-        progress: Receives how it goes.
+        progress: An instance of a subclass of `bathymetry.execution.Progress`, whose methods are called as chunks are
+            trained. Defaults to none.
         **fields: Fields of the specification that differ from `spec`, or all of them.
 
     Returns:
@@ -98,7 +99,7 @@ def sweep(
         return open_sweep(made, place_of("out", out))
     options: dict[str, Any] = {"workers": workers, "max_memory": max_memory, "where": chosen}
     options |= {"scheduler": scheduler, "local_cluster": local_cluster}
-    (found,) = run_studies([made], out=place_of("out", out), progress=progress or Progress(), **options)
+    (found,) = run_studies([made], out=place_of("out", out), progress=checked_progress(progress), **options)
     return SweepRun(found.study, found.results, found.out)
 
 

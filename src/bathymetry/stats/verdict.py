@@ -173,13 +173,18 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
     return "; ".join(reasons)
 
 
+def members_needed(kind: Kind) -> int:
+    """How many members a verdict by a rule of some kind needs at least."""
+    return CORRELATION_MEMBERS if kind == "correlation" else MINIMUM_MEMBERS
+
+
 def _obstacle(kind: Kind, part: Part, parts: int) -> str:
     """Say why a part is undecided or not tested, or does not contradict a claim of so many parts by itself."""
     if part.decision == "contradicted" and part.p is not None:
         return f"alone, {p_value(part.p)}; times {parts} parts, {min(1.0, parts * part.p):.2g}"
     if part.decision == "not tested":
         return part.summary
-    needed = CORRELATION_MEMBERS if kind == "correlation" else MINIMUM_MEMBERS
+    needed = members_needed(kind)
     if part.members < needed:
         return f"{count_of_members(part.members)}, fewer than the {needed} that a verdict needs"
     if kind == "mean_in_interval" and part.p is None:

@@ -141,9 +141,17 @@ def complaint(error: ValidationError, fields: Mapping[str, FieldInfo]) -> InputE
         shown["values"] = _noun(field, count, of_widths=of_widths)
         if "expected" in context:
             shown["expected"] = str(context["expected"]).replace("'", "")
-        return InputError(field, value, _REMEDIES[first["type"]].format(**shown))
+        remedy = _REMEDIES[first["type"]].format(**shown)
+        if first["type"] == "greater_than" and of_widths | _is_whole(fields.get(field)):
+            remedy = f"expected a whole number, at least {int(context['gt']) + 1}"
+        return InputError(field, value, remedy)
     message = first["msg"].removeprefix("Value error, ")
     return InputError(field, value, message[:1].lower() + message[1:])
+
+
+def _is_whole(info: FieldInfo | None) -> bool:
+    """Whether a field takes whole numbers and no others."""
+    return info is not None and "int" in str(info.annotation) and "float" not in str(info.annotation)
 
 
 def _number(value: float) -> str:

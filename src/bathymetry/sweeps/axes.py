@@ -82,7 +82,8 @@ def read_axes(axes: object, sections: Mapping[str, Section]) -> tuple[Axis, ...]
             raise InputError("axes", both, f"they are the same field, {path}; expected it once")
         section, _, field = path.partition(".")
         if section in sections and field in sections[section].given:
-            raise InputError(f"axes.{name}", values, f"{path} is also fixed; leave one of them out")
+            remedy = f"{field} is both an axis and fixed under {section}; remove one"
+            raise InputError(f"axes.{name}", values, remedy)
         checked = _range(str(name), values) if isinstance(values, Mapping) else _values(str(name), values)
         if isinstance(checked, Range):
             _check_numeric(str(name), path, checked, sections)
@@ -168,7 +169,9 @@ def replace_values(axis: Axis, sections: Mapping[str, Section]) -> Axis:
     names = [coordinate(one) for one in values]
     for name in names:
         if names.count(name) > 1 if len(names) < 1000 else len(set(names)) < len(names):
-            raise InputError(f"axes.{axis.name}", list(axis.values), f"{name} stands there twice; name each only once")
+            raise InputError(
+                f"axes.{axis.name}", list(axis.values), f"{name} is listed twice; expected each value once"
+            )
     return Axis(axis.name, axis.path, values)
 
 

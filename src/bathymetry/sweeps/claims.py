@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 from bathymetry.claims import rules
 from bathymetry.claims.judging import Claim
 from bathymetry.core.errors import InputError, did_you_mean, is_real
-from bathymetry.core.showing import label
+from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part
 from bathymetry.stats.verdict import not_run
 from bathymetry.sweeps.axes import Axis, Range, coordinate
@@ -127,7 +128,9 @@ class _Reader:
         names = [one.name for one in self._axes]
         if value not in names:
             raise InputError(
-                f"{self._where}.{field}", value, f"{did_you_mean(value, names)}expected an axis: {', '.join(names)}"
+                f"{self._where}.{field}",
+                value,
+                f"it is not an axis of this grid; {did_you_mean(value, names)}expected {joined(names, 'or')}",
             )
         return self._axes[names.index(value)]
 
@@ -189,8 +192,13 @@ class _Reader:
         axis = next((one for one in self._axes if one.name == wanted), None)
         known = [one.name for one in self._axes]
         if axis is None or not self._is_grid:
-            remedy = f"expected {', '.join(known)} of a grid, or log before it"
-            raise InputError(f"{self._where}.over", self._given["over"], remedy)
+            none = (
+                f"{wanted.replace('_', ' ')} is not an axis of this grid; " if self._is_grid else "only a grid has it; "
+            )
+            which = (
+                f'expected {joined(known, "or")} (or "log {known[0]}")' if self._is_grid else "expected sample: grid"
+            )
+            raise InputError(f"{self._where}.over", self._given["over"], none + which)
         ends = (
             [axis.values.low, axis.values.high] if isinstance(axis.values, Range) else [*map(coordinate, axis.values)]
         )
@@ -224,11 +232,11 @@ class _Reader:
             condition=f"have a {name} {words}",
             sign=f"has a {name} {words}",
             cell="point",
-            named=named,
+            named="{point}",
         )
 
         def evidence(results: xr.Dataset) -> xr.Dataset:
-            values = met(variable(results))
+            values = met(_best_first(variable(results), self._dims, named, is_large_best=words.startswith("above")))
             return xr.Dataset({"condition": values, "sign": values})
 
         return rule, evidence
@@ -247,6 +255,16 @@ def _tested(rule: rules.Rule, evidence: Callable[[xr.Dataset], Any], results: xr
         words = f"{count} of {lacking.size} members are pending or failed"
         parts.append(not_run(words, dict(part.coordinates)) if count else part)
     return parts
+
+
+def _best_first(values: xr.DataArray, dims: Sequence[str], named: str, *, is_large_best: bool) -> xr.DataArray:
+    """Line points up by their medians, the best first, so that of points with equal shares a finding names the best."""
+    laid = values.transpose(*dims, "member")
+    names = [named.format(**dict(zip(dims, at, strict=True))) for at in product(*(laid[one].values for one in dims))]
+    rows = laid.values.reshape(len(names), -1)
+    goodness = np.sort(np.where(np.isnan(rows), -np.inf, rows if is_large_best else -rows))
+    order = np.argsort(-goodness[:, goodness.shape[1] // 2], kind="stable")
+    return xr.DataArray(rows[order], {"point": [names[one] for one in order]}, ("point", "member"))
 
 
 def _slopes(values: xr.DataArray, dim: str, over: str, *, is_log: bool) -> xr.DataArray:

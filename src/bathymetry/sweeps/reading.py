@@ -15,7 +15,7 @@ from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.showing import kind_of
 from bathymetry.store.storage import read
 from bathymetry.sweeps.axes import Range
-from bathymetry.sweeps.sections import FUNCTION_FILE
+from bathymetry.sweeps.sections import FUNCTION_FILE, SECTIONS
 from bathymetry.sweeps.specification import Specification
 from bathymetry.sweeps.sweep import Sweep
 
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         keys = [one.value for one, _ in node.value if isinstance(one, yaml.ScalarNode)]
         for key in keys:
             if keys.count(key) > 1:
-                raise InputError("specification", key, "it stands there twice; name each field only once")
+                raise InputError("specification", key, "this field is there twice; expected each once")
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
 
@@ -75,8 +75,8 @@ def _parsed(path: Path, content: bytes) -> Any:
     except RecursionError as error:
         raise InputError("spec", path, "it is nested too deeply; expected lists of lists at most") from error
     except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError("spec", path, f"it is no YAML: {error.problem}{line}") from error
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise InputError("spec", path, f"it is not valid YAML ({line}{error.problem})") from error
     except (AttributeError, KeyError) as error:  # of PyYAML, for a value that its tag does not fit
         remedy = "a value does not fit its tag; expected plain texts, numbers and lists"
         raise InputError("spec", path, remedy) from error
@@ -133,10 +133,16 @@ def sweep_of(given: object) -> Sweep:
             raise InputError(str(name), value, remedy)
     axes = given.get("axes")
     if "seed" in given and isinstance(axes, Mapping) and "seed" in axes:
-        raise InputError("axes.seed", axes["seed"], "seed is also fixed; leave one of them out")
+        raise InputError("axes.seed", axes["seed"], "seed is both an axis and fixed; remove one")
     own = {name: given[name] for name in _OUTSIDE if name in given}
     rest = {name: value for name, value in given.items() if name not in own}
     return Sweep(**{"specification": rest, **own})
+
+
+def field_names() -> list[str]:
+    """All fields of a specification, and of its sections."""
+    sections = [name for section in SECTIONS.values() for name in section.model_fields]
+    return [*Specification.model_fields, *_OUTSIDE, *sections]
 
 
 def portable(made: Sweep) -> bool:

@@ -124,7 +124,8 @@ class Network(Section):
         for one, others in shapes.items():
             for other in others:
                 if getattr(self, one) is not None and getattr(self, other) is not None:
-                    raise InputError(f"network.{other}", getattr(self, other), f"expected it or {one}, not both")
+                    remedy = f"expected network.{other} or network.{one}, not both"
+                    raise InputError(f"network.{other}", getattr(self, other), remedy)
         return self
 
 
@@ -145,7 +146,7 @@ class DataSet(Section):
     def _one_kind(self) -> Self:
         kinds = {"name": ("train_examples", "test_examples"), "function": ("low", "high", "samples")}
         if self.name is not None and self.function is not None:
-            raise InputError("data.function", self.function, "expected it or a name, not both")
+            raise InputError("data.function", self.function, "expected data.function or data.name, not both")
         for kind, fields in kinds.items():
             other = "name" if kind == "function" else "function"
             for field in fields:
@@ -183,7 +184,7 @@ class Training(Section):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.epochs is not None and self.steps is not None:
-            raise InputError("training.steps", self.steps, "expected steps or epochs, not both")
+            raise InputError("training.steps", self.steps, "expected training.steps or training.epochs, not both")
         return self
 
 

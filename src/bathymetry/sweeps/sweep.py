@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from bathymetry.charts import Figure
 from bathymetry.claims.judging import Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, plural
+from bathymetry.stats.verdict import members_needed
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
 from bathymetry.sweeps import figures
@@ -96,16 +97,27 @@ class Sweep(Study):
         """The value of each axis at a point, also where points lie on no grid."""
         return {one.name: coordinate(self.points[index].values[one.path]) for one in self.specification.axis_list}
 
+    @property
+    def few_members(self) -> str:
+        """A sentence if the claims need more members than there are, else empty."""
+        stated = [one.claim for one in self.specification.stated]
+        needed = {f"{self.name}.{one.letter}": members_needed(one.rule.kind) for one in stated}
+        lacking = [f"{name} (needs {count})" for name, count in needed.items() if count > self.members]
+        which = "these claims stay" if len(lacking) > 1 else "this claim stays"
+        members = f"{self.members} {plural('member', self.members)}"
+        return f"With {members} {which} undecided: {joined(lacking)}." if lacking else ""
+
     def chosen(self, where: Mapping[str, Any]) -> list[bool]:
         """Which points have certain values on some axes."""
         if not isinstance(where, Mapping):
             raise InputError("where", where, "expected values by axis, such as learning_rate=0.1")
-        axes = {one.name: one.path for one in self.specification.axis_list}
+        axes = {name: one.path for one in self.specification.axis_list for name in (one.path, one.name)}
         kept = [True] * len(self.points)
+        names = [one.name for one in self.specification.axis_list]
         for name, wanted in where.items():
             if name not in axes:
                 raise InputError(
-                    "where", f"{name}={wanted}", f"{did_you_mean(name, axes)}expected {joined([*axes], 'or')}"
+                    "where", f"{name}={wanted}", f"{did_you_mean(name, axes)}expected {joined(names, 'or')}"
                 )
             values = coordinates([one.values[axes[name]] for one in self.points])
             here = [_same(value, wanted) for value in values]
