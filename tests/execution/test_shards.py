@@ -110,3 +110,32 @@ def test_a_share_that_is_none_is_refused(tmp_path, capsys, shard):
     assert main(["run", FAULTY, "--preset", "smoke", "--out", str(tmp_path / "out"), "--shard", shard]) == 2
     assert f"shard = {shard}: expected I/N with I from 1 to N" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+class Words(Progress):
+    """Collects what a run says, and its progress."""
+
+    def __init__(self):
+        self.said, self.labels = [], []
+
+    def say(self, sentence):
+        self.said.append(sentence)
+
+    def advance(self, label, seconds):
+        self.labels.append(label)
+
+
+def test_a_share_into_which_nothing_falls_says_so_and_nothing_else(tmp_path):
+    study = find(OWN).preset("smoke", members=12)  # four chunks and a measurement
+    run_studies([study], out=tmp_path, progress=Progress())
+    words = Words()
+    run_studies([study], out=tmp_path, progress=words, shard=(7, 9))
+    assert words.said == ["Nothing falls in share 7/9: there are more shares than chunks."]
+
+
+def test_progress_counts_the_chunks_that_have_ended(tmp_path):
+    words = Words()
+    run_studies([find(OWN).preset("smoke", members=12)], out=tmp_path, progress=words)
+    counts = list(dict.fromkeys(one.partition(" (")[0] for one in words.labels))
+    # the two chunks of each of two architectures train together
+    assert counts == ["0 of 4 chunks", "2 of 4 chunks", "0 of 1 measurement"]

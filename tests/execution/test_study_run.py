@@ -115,7 +115,7 @@ def test_the_times_of_training_and_measuring_are_stored_and_added_up(tmp_path):
 def test_every_unit_has_a_name_where_an_ensemble_has_no_coordinates(tmp_path):
     listener = Listener()
     run_study("gradient-norm", preset="smoke", out=tmp_path, progress=listener, members=2, epochs=2, samples=20)
-    assert listener.units == ["members 0 to 1"]
+    assert listener.units == ["0 of 1 chunk (members 0 to 1)"]
 
 
 def test_ranges_of_members_are_listed_where_ensembles_share_a_setting(tmp_path):

@@ -211,11 +211,15 @@ def run_studies(
     for one in studies:
         check_device(one)
     with output_folder(out) as folder:
-        works = [_compared(one, folder, progress).only(where) for one in studies]
+        whole = [_compared(one, folder, progress) for one in studies]
+        works = [work.only(where) for work in whole]
         failed_in = folder if only_failed else None
         share = share_of(works, shard)
         if shard is not None and not share:
-            progress.say(f"Nothing falls in share {shard[0]}/{shard[1]}: there are fewer chunks than shares.")
+            progress.say(f"Nothing falls in share {shard[0]}/{shard[1]}: there are more shares than chunks.")
+        for one, work in zip(studies, whole, strict=True):
+            if work.reused and (share is None or share):
+                progress.say(f"{one.name}: {work.reused} of {work.members} members are stored and used again.")
         jobs = [work.jobs(one, share, failed_in) for one, work in zip(studies, works, strict=True)]
         schedule = Schedule(job for some in jobs for job in some)
         runs: dict[int, StudyRun] = {}
@@ -247,8 +251,6 @@ def _compared(study: Study, out: Place, progress: Progress) -> Work:
     work = compare(out, study.planned, read=True)
     for sentence in (*study.planned.notes, *work.damaged):
         progress.say(sentence)
-    if work.reused:
-        progress.say(f"{study.name}: {work.reused} of {work.members} members are stored and used again.")
     return work
 
 
