@@ -45,9 +45,9 @@ class _LastingConsole(Console):
 
 
 def rounded(seconds: float) -> int:
-    """Round up to a second, to seconds, or from 90 seconds on to minutes, so that sums of what is printed are right."""
+    """Round up to a second, to seconds, or from 90 seconds on to minutes of two digits; sums of these are printed."""
     whole = max(round(seconds), 1) if seconds > 0 else 0
-    return whole if whole < 90 else 60 * round(whole / 60)
+    return whole if whole < 90 else 60 * int(float(f"{round(whole / 60):.2g}"))
 
 
 def duration(seconds: float) -> str:
