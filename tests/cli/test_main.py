@@ -467,7 +467,7 @@ def test_a_terminal_has_a_bar_with_what_is_left(capsys, monkeypatch):
     progress.begin("depth-function", 4, 8.0)
     progress.advance("cos, deep", 6.0)
     progress.end()
-    assert re.search(r"depth-function: cos, deep .*about 0 s left", capsys.readouterr().out)
+    assert re.search(r"depth-function: cos, deep .*about 1 s left", capsys.readouterr().out)
 
 
 def test_elsewhere_there_is_a_line_every_ten_seconds(capsys, monkeypatch):
