@@ -17,6 +17,7 @@ from bathymetry.execution import Progress
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.claims.judging import Judged
 
+_LONG = (("years", 365 * 86_400), ("days", 86_400), ("min", 60))
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
@@ -51,8 +52,12 @@ def rounded(seconds: float) -> int:
 
 
 def duration(seconds: float) -> str:
+    """A duration in the largest unit of which it has a few."""
     shown = rounded(seconds)
-    return f"{shown} s" if shown < 90 else f"{shown // 60} min"
+    if shown < 90:
+        return f"{shown} s"
+    name, unit = next((name, unit) for name, unit in _LONG if shown >= 2 * unit or name == "min")
+    return f"{round(shown / unit):,} {name}"
 
 
 def counted(count: int, noun: str) -> str:
