@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bathymetry.claims.judging import ReferenceVerdict
-from bathymetry.report.sections import reference_verdicts
+from bathymetry.report.reference import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
 

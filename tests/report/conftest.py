@@ -34,6 +34,8 @@ def browser_visit(browser):
         seen.tab.on("request", lambda request: seen.asked_for.append(request.url))
         seen.tab.goto(path.as_uri())
         until(seen.tab, "window.bathymetryReady === true")
+        seen.tab.evaluate("document.querySelectorAll('details.more').forEach(fold => { fold.open = true; })")
+        until(seen.tab, "[...document.querySelectorAll('[data-chart]')].every(box => box.querySelector('canvas, svg'))")
         return seen
 
     yield go

@@ -14,7 +14,7 @@ import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import canonical, digest
-from bathymetry.report.page_json import _claim, read_section
+from bathymetry.report.page_json import claim_of, read_section
 from bathymetry.report.publishing import publish
 from bathymetry.store.results import read_results, write_results
 from report.cases import HOSTILE
@@ -278,7 +278,7 @@ def test_kinds_and_decisions_of_earlier_versions_are_read_under_their_new_names(
         ("slope", "mean_sign"),
         ("best", "best_of"),
     ]:
-        claim = _claim({"id": "x.a", "kind": kind, "verdict": "not judged", "reason": "not run"}, "x")
+        claim = claim_of({"id": "x.a", "kind": kind, "verdict": "not judged", "reason": "not run"}, "x")
         assert (claim.verdict.kind, claim.verdict.decision, claim.verdict.reason) == (now, "not tested", "not run")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bathymetry.report.sections import reference_verdicts
+from bathymetry.report.reference import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
 

@@ -57,10 +57,18 @@ def claim(
 class ReferenceVerdict:
     """What the reference run says of a claim."""
 
-    decision: Decision
+    verdict: Verdict
     finding: str
-    members: int
+    p_holm: float | None  # adjusted over all claims of the reference run
     version: str  # of Bathymetry, that made it
+
+    @property
+    def decision(self) -> Decision:
+        return self.verdict.decision
+
+    @property
+    def members(self) -> int:
+        return self.verdict.members
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,13 @@ class Judged:
     verdict: Verdict
     finding: str  # one sentence, its numbers taken from the results
     p_holm: float | None = None  # adjusted over all claims of a page; None where there is no p
-    reference: ReferenceVerdict | None = None  # where it says otherwise than this run
+    reference: ReferenceVerdict | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether both runs tested it and decided otherwise."""
+        tested = self.reference is not None and "not tested" not in (self.verdict.decision, self.reference.decision)
+        return tested and self.reference.decision != self.verdict.decision  # type: ignore[union-attr]
 
     @property
     def lost_by_holm(self) -> bool:

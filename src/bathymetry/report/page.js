@@ -1,9 +1,12 @@
 // Draws every chart of the page, light or dark as the reader's screen is, and on paper in light.
 "use strict";
 (() => {
+  const root = document.documentElement;
   const content = JSON.parse(document.getElementById("bathymetry-content").textContent);
   const boxes = [...document.querySelectorAll("[data-chart]")];
-  const darkness = window.matchMedia("(prefers-color-scheme: dark)");
+  const thumbs = [...document.querySelectorAll("[data-thumb]")];
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const views = new Map(); // by chart: what is drawn now
   const words = new Map(boxes.map((box) => [box, box.getAttribute("aria-label")])); // what a screen reader says of it
   const hidden = new Map(); // by chart: the names that the reader has hidden
@@ -69,37 +72,79 @@
     box.classList.remove([...box.classList].find((name) => name.startsWith("high-")));
   }
 
+  // A chart without axes, names or key, for a card.
+  function bare(specification) {
+    const walk = (view) => {
+      for (const channel of Object.values(view.encoding || {})) {
+        if (channel && typeof channel === "object" && !Array.isArray(channel)) channel.axis = null;
+      }
+      delete view.title;
+      (view.layer || []).forEach(walk);
+    };
+    walk(specification);
+    if (specification.layer) specification.layer = specification.layer.filter((layer) => layer.name !== "hover");
+    return { ...specification, height: 70, padding: 2, autosize: { type: "fit", contains: "padding" } };
+  }
+
+  async function drawThumb(thumb, dark) {
+    const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip: false };
+    release(thumb);
+    const flat = bare(specification(thumb.dataset.thumb, dark));
+    flat.width = thumb.clientWidth;
+    views.set(thumb, (await vegaEmbed(thumb, flat, options)).view);
+    thumb.removeAttribute("role");
+  }
+
+  const isShown = (box) => !box.closest("details:not([open])") && box.offsetParent !== null;
+  const pause = () => new Promise((done) => setTimeout(done)); // the page stays alive between two charts
+
   async function drawAll() {
     const mine = ++round;
     window.bathymetryReady = false;
-    for (const box of boxes) {
+    for (const box of views.keys()) if (box.dataset.chart && !isShown(box)) release(box);
+    for (const thumb of thumbs) {
       if (mine !== round) return;
       try {
-        await draw(box, darkness.matches);
+        await drawThumb(thumb, isDark());
+      } catch (error) {
+        thumb.textContent = "";
+        console.error(thumb.dataset.thumb, error);
+      }
+      await pause();
+    }
+    await drawMissing(mine, boxes.filter(isShown));
+    if (mine !== round) return;
+    window.bathymetryReady = true;
+    root.dataset.charts = "drawn";
+  }
+
+  async function drawMissing(mine, some) {
+    for (const box of some) {
+      if (mine !== round) return;
+      try {
+        await draw(box, isDark());
       } catch (error) {
         box.textContent = "This chart could not be drawn; its numbers are in the words below it.";
         console.error(box.dataset.chart, error);
       }
-      await new Promise((done) => setTimeout(done)); // the page stays alive between two charts
+      await pause();
     }
-    if (mine !== round) return;
-    window.bathymetryReady = true;
-    document.documentElement.dataset.charts = "drawn";
   }
 
   // Paper does not wait for timers or frames, only for promises that need neither; drawn in lines that stay sharp.
   function drawForPaper() {
     round++;
-    for (const box of boxes) {
+    for (const box of boxes.filter(isShown)) {
       release(box);
       const flat = specification(box.dataset.chart, false);
-      flat.width = box.closest(".panels-1") ? 640 : box.closest(".panels-2, .panels-4") ? 310 : 205;
+      const width = box.closest(".figures > :only-child, .wide") ? 660 : 320;
+      flat.width = box.closest(".panels-1") ? width : box.closest(".panels-2, .panels-4") ? 310 : 205;
       vegaEmbed(box, flat, { ...safe, config: content.config, renderer: "svg", tooltip: false }).then((result) => {
         views.set(box, result.view);
         describe(box);
       });
     }
-    for (const closed of document.querySelectorAll("details:not([open])")) {
+    for (const closed of document.querySelectorAll("details.claim:not([open])")) {
       closed.open = true;
       closed.dataset.opened = "";
     }
@@ -128,7 +173,87 @@
     });
   }
 
-  darkness.addEventListener("change", drawAll);
+  // A study's other figures are drawn when they are opened.
+  for (const fold of document.querySelectorAll("details.more")) {
+    fold.addEventListener("toggle", () => {
+      if (fold.open) drawMissing(round, boxes.filter((box) => fold.contains(box) && !views.has(box)));
+    });
+  }
+
+  // Filters, "claims only" and opened claims are in the address, so that a link shows the same.
+  const state = new URLSearchParams(/=/.test(location.hash) ? location.hash.slice(1) : "");
+  const filters = [...document.querySelectorAll("[data-filter]")];
+  const only = document.querySelector(".only");
+  const filtering = document.querySelector(".filtering");
+
+  function remember() {
+    const words = state.toString();
+    history.replaceState(null, "", words ? `#${words}` : location.pathname + location.search);
+  }
+
+  function fits(claim, filter) {
+    return !filter || (filter === "differs" ? "differs" in claim.dataset : claim.dataset.verdict === filter);
+  }
+
+  function show() {
+    const filter = state.get("show");
+    for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.filter === filter));
+    for (const claim of document.querySelectorAll(".claim")) claim.classList.toggle("filtered", !fits(claim, filter));
+    for (const study of document.querySelectorAll(".study[id^=study-]")) {
+      const some = [...study.querySelectorAll(".claim")];
+      study.classList.toggle("filtered", Boolean(filter) && !some.some((claim) => fits(claim, filter)));
+    }
+    filtering.hidden = !filter;
+    if (filter) filtering.firstElementChild.textContent = filter === "differs" ? "Differing claims" : `Only ${filter.replace("-", " ")}`;
+    const claimsOnly = state.get("only") === "claims";
+    document.body.classList.toggle("claims-only", claimsOnly || Boolean(filter));
+    if (only) only.setAttribute("aria-pressed", String(claimsOnly));
+    const opened = (state.get("open") || "").split(",").filter(Boolean);
+    for (const id of opened) {
+      const claim = document.getElementById(`claim-${id}`);
+      if (claim) claim.open = true;
+    }
+  }
+
+  function set(name, value) {
+    if (value) state.set(name, value);
+    else state.delete(name);
+    show();
+    remember();
+  }
+
+  for (const button of filters) {
+    button.addEventListener("click", () => set("show", state.get("show") === button.dataset.filter ? "" : button.dataset.filter));
+  }
+  filtering.querySelector("button").addEventListener("click", () => set("show", ""));
+  if (only) only.addEventListener("click", () => set("only", state.get("only") === "claims" ? "" : "claims"));
+  for (const claim of document.querySelectorAll(".claim")) {
+    claim.addEventListener("toggle", () => {
+      const opened = [...document.querySelectorAll(".claim[open]")].map((one) => one.id.replace("claim-", ""));
+      if (!document.querySelector("[data-opened]")) set("open", opened.join(","));
+    });
+  }
+
+  document.querySelector(".theme").addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    drawAll();
+  });
+
+  const links = [...document.querySelectorAll(".rail a")];
+  const places = links.map((link) => document.querySelector(link.getAttribute("href")));
+  function mark() {
+    let here = 0;
+    places.forEach((place, at) => {
+      if (place && place.offsetParent !== null && place.getBoundingClientRect().top < innerHeight / 3) here = at;
+    });
+    links.forEach((link, at) => link.classList.toggle("here", at === here));
+  }
+  addEventListener("scroll", mark, { passive: true });
+  for (const link of document.querySelectorAll(".menu a")) link.addEventListener("click", () => link.closest("details").removeAttribute("open"));
+
+  show();
+  mark();
+  system.addEventListener("change", drawAll);
   window.addEventListener("beforeprint", drawForPaper);
   window.addEventListener("afterprint", backFromPaper);
   drawAll();

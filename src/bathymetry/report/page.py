@@ -7,7 +7,6 @@ to its data by name. Nothing is fetched, so it works from a mailbox or a memory 
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,22 @@ from bathymetry.charts.sheet import Sheet, charting_library, common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
+from bathymetry.report.rows import rows_of
 from bathymetry.report.sections import StudySection
-from bathymetry.stats.verdict import Decision, Kind, Part, Verdict
+from bathymetry.stats.verdict import Decision
 from bathymetry.studies.settings import field_name, shown
 
-_SYMBOLS: Mapping[Decision, str] = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
+_ORDER: Sequence[Decision] = ("supported", "contradicted", "undecided", "not tested")
 _PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off
-_ROOM = 4.0  # per cent left free at both ends of a drawn effect
+_PAGE = {  # colours of the page that no chart has: light and dark
+    "wash": ("#f4f6f7", "#1a2530"),
+    "supported": ("#00695a", "#45cdb0"),
+    "contradicted": ("#b23a0e", "#ff9468"),
+    "undecided": ("#3f4d5a", "#c3ced8"),
+    "not-tested": ("#6b7883", "#93a1ad"),
+    "link": ("#0b5cad", "#7dbdff"),
+}
+_OPEN = 2  # figures of a study that are shown at once, if they have one chart each
 
 
 @dataclass(frozen=True)
@@ -35,23 +43,13 @@ class Report:
     """All that the page says."""
 
     title: str
-    opening: tuple[str, ...]  # first lines: the data, when, what was run
+    meta: str  # "quick run · 6 networks each · MNIST · 26 November 2026"
+    opening: tuple[str, ...]  # the data, when, what was run
     studies: tuple[StudySection, ...]
     provenance: Mapping[str, str]
     reproduce: str  # the commands that reproduce it
     notes: tuple[str, ...] = ()  # for example what could not be read
-
-
-@dataclass(frozen=True)
-class Effect:
-    """Where one part's effect is drawn, in per cent of the width."""
-
-    part: Part
-    decision: Decision  # of the part; "not tested" where the whole claim is not
-    middle: float
-    low: float
-    high: float
-    neutral: float | None  # where no effect would be; None where there is no such value
+    reference_leads: bool = False  # whether the reference run is the evidence, and this run a demonstration
 
 
 def page(report: Report, library: str | None = None) -> str:
@@ -84,11 +82,19 @@ def page(report: Report, library: str | None = None) -> str:
         finalize=_held_together,
     )
     environment.filters.update(p=_p, sentence=_sentence, code=escape, setting=field_name, shown=shown)
-    environment.globals.update(effects=effects, symbols=_SYMBOLS, in_key=_in_key)
-    return environment.get_template("page.html.j2").render(
+    leads = report.reference_leads
+
+    def lead(claim: Judged) -> Decision:
+        return claim.reference.decision if leads and claim.reference is not None else claim.verdict.decision
+
+    environment.globals.update(in_key=_in_key, lead=lead, open_figures=_open_figures, two_runs=_has_reference)
+    whole = environment.get_template("page.html.j2").render(
         report=report,
         drawn=drawn,
-        tally=_tally(claims),
+        rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
+        cards={study.name: _card(study, drawn[study.name]) for study in report.studies},
+        tally=_tally(claims, report),
+        differing=sum(claim.differs for claim in claims),
         claims=claims,
         fewest=_too_few(claims),
         colour_name={light: name for name, (light, _) in PALETTE.items()},
@@ -99,6 +105,7 @@ def page(report: Report, library: str | None = None) -> str:
         script=Markup(scripts[1]),
         content=Markup(_json(content)),
     )
+    return whole.lstrip()
 
 
 def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
@@ -114,15 +121,18 @@ def _hash(source: str) -> str:
 
 def _style(heights: Collection[int]) -> str:
     """Write all rules into one element; a style attribute would need a policy that allows any."""
-    light = "\n".join(f"  --{name}: {one};" for name, (one, _) in PALETTE.items())
-    dark = "\n".join(f"    --{name}: {other};" for name, (_, other) in PALETTE.items())
+    light, dark = (_variables({**PALETTE, **_PAGE}, face) for face in (0, 1))
     samples = "\n".join(f".in-{name} {{ --colour: var(--{name}); }}" for name in PALETTE)
     room = "\n".join(f".high-{height} {{ min-height: {height + 60}px; }}" for height in sorted(heights))
-    return (
-        f":root {{\n  color-scheme: light dark;\n{light}\n}}\n"
-        f"@media screen and (prefers-color-scheme: dark) {{\n  :root {{\n{dark}\n  }}\n}}\n"
-        f"{_read('style.css')}\n{samples}\n{room}\n"
-    )
+    system = f"@media screen and (prefers-color-scheme: dark) {{ :root:not([data-theme=light]) {{ {dark} }} }}"
+    chosen = f"@media screen {{ :root[data-theme=dark] {{ {dark} }} }}"
+    schemes = "".join(f":root[data-theme={one}] {{ color-scheme: {one}; }}" for one in ("light", "dark"))
+    own = f"{_read('style.css')}\n{samples}\n{room}\n"
+    return f":root {{ color-scheme: light dark; {light} }}\n{schemes}\n{system}\n{chosen}\n{own}"
+
+
+def _variables(palette: Mapping[str, tuple[str, str]], face: int) -> str:
+    return " ".join(f"--{name}: {colours[face]};" for name, colours in palette.items())
 
 
 def _read(name: str) -> str:
@@ -174,45 +184,38 @@ def _short(value: Any) -> Any:  # 3.0 is written as 3
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
-def effects(verdict: Verdict) -> tuple[Effect, ...]:
-    """Lay out the effects of a verdict's parts on one scale, of those that have an estimate and an interval."""
-    parts = [part for part in verdict.parts if all(map(math.isfinite, (part.estimate, *part.interval)))]
-    if not parts:
-        return ()
-    start, end, neutral = _scale(verdict.kind, parts)
-
-    def place(value: float) -> float:
-        share = min(max((value - start) / (end - start), 0.0), 1.0)
-        return round(_ROOM + (100 - 2 * _ROOM) * share, 2)
-
-    middle = None if neutral is None else place(neutral)
-    untested = verdict.decision == "not tested"
-    laid = []
-    for part in parts:
-        low, high = map(place, part.interval)
-        decision = "not tested" if untested else part.decision
-        laid.append(Effect(part, decision, place(part.estimate), low, high, middle))
-    return tuple(laid)
+def _open_figures(drawn: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The figures that are shown at once: two that have one chart each, or one that has several."""
+    if len(drawn) > 1 and all(len(one["charts"]) == 1 for one in drawn[:_OPEN]):
+        return drawn[:_OPEN]
+    return drawn[:1]
 
 
-def _scale(kind: Kind, parts: Sequence[Part]) -> tuple[float, float, float | None]:
-    """Both ends of the scale, and the value that would mean no effect."""
-    if kind in ("majority", "stochastic_order", "best_of"):
-        return 0.0, 1.0, 0.5
-    if kind == "correlation":
-        return -1.0, 1.0, 0.0
-    ends = [end for part in parts for end in (part.estimate, *part.interval)]
-    if kind == "mean_sign":
-        reach = max(map(abs, ends)) or 1.0
-        return -reach, reach, 0.0
-    low, high = min(ends), max(ends)
-    return (low, high, None) if high > low else (low - 1, high + 1, None)
+def _card(study: StudySection, drawn: Sequence[Mapping[str, Any]]) -> str:
+    """The chart of a study's card: the first of the figure whose finding its sentence is."""
+    first = study.main_findings[0] if study.main_findings else ""
+    fitting = [one for one in drawn if one["figure"].finding == first and one["charts"]] or list(drawn[:1])
+    return str(fitting[0]["charts"][0]["id"]) if fitting else ""
 
 
-def _tally(claims: Sequence[Judged]) -> list[tuple[Decision, int, int]]:
-    """Count the verdicts, in the order in which a reader wants them, and those that Holm's correction undoes."""
-    by_decision = {one: [claim for claim in claims if claim.verdict.decision == one] for one in _SYMBOLS}
-    return [(one, len(same), sum(claim.lost_by_holm for claim in same)) for one, same in by_decision.items() if same]
+def _has_reference(study: StudySection) -> bool:
+    return any(claim.reference is not None for claim in study.claims)
+
+
+def _tally(claims: Sequence[Judged], report: Report) -> list[dict[str, Any]]:
+    """Count the verdicts of both runs, the one that leads first."""
+    there = [claim.reference.decision for claim in claims if claim.reference is not None]
+    here = [claim.verdict.decision for claim in claims]
+    runs: list[dict[str, Any]] = [{"name": "This run", "words": "", "counts": here}]
+    if there:
+        runs.append({"name": "Reference run", "words": "full, MNIST", "counts": there})
+    if report.reference_leads:
+        runs.reverse()
+    return [
+        one
+        | {"leads": not place, "counts": {name: one["counts"].count(name) for name in _ORDER if name in one["counts"]}}
+        for place, one in enumerate(runs)
+    ]
 
 
 def _too_few(claims: Sequence[Judged]) -> int | None:

@@ -100,7 +100,7 @@ def read_section(folder: Place) -> StudySection:
         folder.name,
         **words,
         main_findings=tuple(map(_text, _list(content.get("seen")))),
-        claims=tuple(_claim(_mapping(one), folder.name) for one in _list(content.get("claims"))),
+        claims=tuple(claim_of(_mapping(one), folder.name) for one in _list(content.get("claims"))),
         pictures=tuple(one for one in pictures if one is not None),
         settings=_mapping(content.get("settings")),
         warnings=tuple(notes),
@@ -149,7 +149,7 @@ def _of_an_earlier_version(folder: Place, notes: list[str]) -> dict[str, Any]:
     return {"claims": own, "settings": settings, "figures": [{"name": stem, "title": stem} for stem in stems]}
 
 
-def _claim(stored: Mapping[str, Any], study: str) -> Judged:
+def claim_of(stored: Mapping[str, Any], study: str) -> Judged:
     """Read a claim; a verdict in words that this version does not know is shown as not tested."""
     word, kind = _text(stored.get("verdict")), _text(stored.get("kind"))
     decision, reason = _decision(word), _text(stored.get("reason"))

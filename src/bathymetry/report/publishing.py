@@ -22,6 +22,7 @@ from bathymetry.report import figure_files, page_json, sections
 from bathymetry.report.figure_files import Drawing
 from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
+from bathymetry.report.reference import reference_verdicts
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
 from bathymetry.store import storage
@@ -101,14 +102,17 @@ def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: 
     for one in shown:
         if one.run is not None and not one.failures:
             _store(out / one.section.name, one)
-    several = f"What {_COUNT.get(len(shown), len(shown))} studies of neural networks found"
+    count = str(_COUNT.get(len(shown), len(shown))).capitalize()
+    several = f"{count} studies of neural networks, {len(claims)} claims"
     report = Report(
         title=several if len(shown) > 1 else shown[0].section.question,
+        meta=sections.meta(runs),
         opening=sections.opening(runs, [one.section.name for one in shown if one.run is None]),
         studies=tuple(one.section for one in shown),
         provenance=sections.provenance(runs),
         reproduce="\n".join(sections.reproduce(run, preferred) for run in runs),
         notes=tuple(unread),
+        reference_leads=bool(runs) and len(runs) == len(shown) and sections.is_demonstration(runs),
     )
     storage.write(out / PAGE, page(report, library.result()).encode(errors="replace"))
     return claims
@@ -127,9 +131,7 @@ def _compare(shown: Sequence[_Shown], preferred: Sequence[str]) -> None:
 
 
 def _with_reference(claim: Judged) -> Judged:
-    reference = sections.reference_verdicts().get(claim.id)
-    same = reference is None or reference.decision == claim.verdict.decision
-    return claim if same else replace(claim, reference=reference)
+    return replace(claim, reference=reference_verdicts().get(claim.id))
 
 
 def _store(folder: Place, one: _Shown) -> None:

@@ -4,12 +4,10 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from bathymetry.charts.sheet import Sheet
-from bathymetry.claims.judging import Judged, ReferenceVerdict
+from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
 from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
@@ -19,12 +17,14 @@ from bathymetry.store.results import others
 from bathymetry.store.storage import label
 from bathymetry.studies import Study
 from bathymetry.studies.base import MAIN
+from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
 from bathymetry.sweeps.reading import SPECIFICATION, portable
 from bathymetry.sweeps.results import UNFINISHED
 from bathymetry.sweeps.sweep import Sweep
 
 _FREE = ("seed", "device")  # settings that say nothing of how much was run
+_USUAL_DATA = ("mnist", "strokes", "digits")
 _DIVERGED = 50  # members that are named
 _NAMED = 3  # settings that differ between two results, before the others are only counted
 
@@ -123,23 +123,10 @@ def _presets_of(runs: Sequence[StudyRun]) -> str:
     return " ".join(sentences)
 
 
-@cache
-def reference_verdicts() -> Mapping[str, ReferenceVerdict]:
-    """The verdicts of the reference run by claim, for example "depth-function.a"."""
-    text = files("bathymetry.studies").joinpath("reference_claims.json").read_text(encoding="utf-8")
-    stored = json.loads(text)
-    versions = stored["versions"]
-    verdicts = {}
-    for one in stored["claims"]:
-        version = versions[one["id"].partition(".")[0]]
-        verdicts[one["id"]] = ReferenceVerdict(one["verdict"], one["finding"], one["members"], version)
-    return verdicts
-
-
 def compared(run: StudyRun) -> str:
     """Say in what the reference run differs from this one; nothing if there is none, or no difference."""
     study = run.study
-    if isinstance(study, Sweep) or not any(name.startswith(f"{study.name}.") for name in reference_verdicts()):
+    if isinstance(study, Sweep) or study.name not in SHIPPED:
         return ""
     usual = type(study).preset("full")
     fields = [name for name in differences(study, "full") if name not in (*_FREE, "data")]
@@ -215,6 +202,35 @@ def opening(runs: Sequence[StudyRun], stored: Sequence[str] = ()) -> tuple[str, 
     lines.append(f"Results of {time[:10]}." if time else "")
     lines.append(f"Shown as stored, not recomputed: {joined(list(stored))}." if stored else "")
     return tuple(line for line in lines if line)
+
+
+def meta(runs: Sequence[StudyRun]) -> str:
+    """What was run, in a few words: "quick run · 6 networks each · MNIST · 2026-11-26"."""
+    studies = [run for run in runs if not isinstance(run.study, Sweep)]
+    presets = {nearest_preset(run.study, common_first(studies))[0] for run in studies}
+    members = sorted({run.study.members for run in runs})
+    of_images = [run for run in studies if "data" in type(run.study).model_fields]
+    images = dict.fromkeys(name for run in of_images for name in run.results.attrs["data"])
+    time = max((str(run.results.attrs["provenance"].get("time", "")) for run in runs), default="")
+    words = [
+        f"{presets.pop()} run" if len(presets) == 1 else "",
+        f"{'–'.join(map(str, dict.fromkeys((members[0], members[-1]))))} networks each" if members else "",
+        ", ".join(list(images)[:_NAMED]),
+        time[:10],
+    ]
+    return " · ".join(one for one in words if one)
+
+
+def is_demonstration(runs: Sequence[StudyRun]) -> bool:
+    """Whether all is of built-in studies in less than the reference run's size, on nothing that the user chose."""
+    return all(run.study.name in SHIPPED and not _is_own(run) for run in runs) and any(map(compared, runs))
+
+
+def _is_own(run: StudyRun) -> bool:
+    """Whether the user chose the functions, networks or data of a run."""
+    changes = nearest_preset(run.study)[1]
+    own_data = "data" in changes and not set(run.results.attrs["data"]) <= {*_USUAL_DATA, "auto"}
+    return own_data or any(name in changes for name in ("functions", "networks", "hidden"))
 
 
 def _named_data(name: str, origins: Sequence[str]) -> str:
