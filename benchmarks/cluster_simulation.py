@@ -193,7 +193,7 @@ def main() -> None:
         "hours": round(seconds / 3600, 2),
         "chunks per hour": round(count / seconds * 3600),
         "per cent of the workers' time": share,
-        "workers taken away": outcome.taken_away,
+        "preemptions": outcome.taken_away,
         "failed tries": outcome.failed,
         "checkpoints": outcome.checkpoints,
         "requests of a chunk": dict(each_chunk),

@@ -85,6 +85,15 @@ def test_an_exported_function_or_class_says_what_it_takes_and_returns(value):
         assert not value.__doc__.startswith(f"{value.__name__}("), "dataclass wrote this docstring"
 
 
+@pytest.mark.parametrize("value", exported())
+def test_a_docstring_says_each_argument_once_and_calls_only_what_a_user_can(value):
+    documented = inspect.getdoc(value) or ""
+    arguments = re.findall(r"^    \**(\w+): ", documented.partition("Args:")[2].partition("\n\n")[0], re.MULTILINE)
+    assert sorted(arguments) == sorted(set(arguments))
+    called = re.findall(r"`([A-Z]\w+)\([^`]*\)`", documented)
+    assert [name for name in called if not hasattr(bm, name)] == []
+
+
 MOST_NAMES = 92  # as many as a user can survey; nothing technical depends on it
 COUNT = """
 import inspect

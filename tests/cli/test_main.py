@@ -200,6 +200,14 @@ def test_a_plan_sums_to_what_training_measuring_and_drawing_take(capsys, out):
     assert words.count("A chunk is up to ten members") == 1
 
 
+def test_a_plan_of_hours_is_about_so_many_minutes(capsys, out):
+    words = ["run", "depth-function", "--preset", "full", "--members", "3000", "--workers", "1"]
+    _, said_, _ = said(capsys, *words, "--plan", "--out", str(out))
+    minutes = [int(one) for one in re.findall(r"(\d+) min", said_)]
+    assert len(minutes) == 3
+    assert all(one > 100 and one % 10 == 0 for one in minutes)  # two digits
+
+
 def test_measurements_that_do_not_say_how_long_they_take_are_not_estimated(capsys, out):
     _, words, _ = said(
         capsys, "run", "gradient-norm", "--preset", "smoke", "--plan", "--workers", "1", "--out", str(out)
@@ -459,7 +467,7 @@ def test_a_terminal_has_a_bar_with_what_is_left(capsys, monkeypatch):
     progress.begin("depth-function", 4, 8.0)
     progress.advance("cos, deep", 6.0)
     progress.end()
-    assert re.search(r"depth-function: cos, deep .*about 0 s left", capsys.readouterr().out)
+    assert re.search(r"depth-function: cos, deep .*about 1 s left", capsys.readouterr().out)
 
 
 def test_elsewhere_there_is_a_line_every_ten_seconds(capsys, monkeypatch):

@@ -94,6 +94,26 @@ def test_a_setting_and_a_method_of_one_name_are_refused():
             examples: int = 5
 
 
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda: None, "build = a function that returns a NoneType: expected one that makes an nn.Module"),
+        (lambda: 1 / 0, r"build = <lambda>: it fails when it is called without arguments \(division by zero\)"),
+    ],
+)
+def test_a_function_that_makes_no_network_is_refused_in_one_sentence(build, expected, tmp_path):
+    class Broken(bm.Study):
+        """Is it refused?"""
+
+        presets = {"smoke": {}}
+
+        def plan(self):
+            yield self.ensemble({}, build, data=bm.data.function("cos", samples=4), epochs=1)
+
+    with pytest.raises(InputError, match=expected):
+        bm.run_study(Broken(members=2), out=tmp_path)
+
+
 def test_attributes_say_what_each_variable_is_and_a_group_may_say_it_otherwise():
     groups = {name: xr.Dataset({"gap": ("member", [1.0]), "loss": ("member", [2.0])}) for name in ("main", "few")}
     described = TwoWords().described(groups)

@@ -67,6 +67,22 @@ def test_the_slope_is_that_of_the_power_law():
         assert part.estimate == pytest.approx(-0.5, abs=1e-12)
 
 
+@pytest.mark.parametrize("rule", ["majority", "mean_sign", "mean_in_interval"])
+def test_a_finding_names_the_axes_of_its_parts(rule):
+    fields = {
+        "majority": {"above": 100},
+        "mean_sign": {"over": "learning_rate", "direction": "below"},
+        "mean_in_interval": {"low": 1, "high": 30},
+    }[rule]
+    finding = judged(rule=rule, variable="test loss", **fields).finding
+    if rule == "mean_sign":
+        assert "idth 4: " in finding
+        assert "width 8: " in finding
+    else:
+        assert "earning rate 0.001, width 4" in finding
+        assert "learning rate 0.1, width 8" in finding
+
+
 def test_what_needs_members_that_are_pending_is_not_tested():
     def pending(results):
         results["status"][{"learning_rate": 0, "width": 1, "member": 3}] = "pending"

@@ -34,11 +34,16 @@ def test_the_example_runs_and_the_recipe_reuses_chunks(tmp_path, monkeypatch, ca
     (tmp_path / "width-and-rate.yaml").write_text(specification, encoding="utf-8")
     assert main(["sweep", "width-and-rate.yaml", "--plan"]) == 0
     assert "6 points" in capsys.readouterr().out
-    example, recipe = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example, own, recipe = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(example, "sweeps.md", "exec"), names)
     assert names["loss"].dims == ("split", "learning_rate", "width", "member")
     assert len(names["networks"]) == 3
+    exec(compile(own, "sweeps.md", "exec"), {})
+    (line,) = re.findall(r"^    (data: \{name: own.npz\})$", PAGE, re.MULTILINE)
+    (tmp_path / "own.yaml").write_text(f"{line}\naxes: {{width: [3]}}\nmembers: 2\n", encoding="utf-8")
+    assert main(["sweep", "own.yaml", "--plan"]) == 0
+    assert "Data: own (the file own.npz)." in capsys.readouterr().out
     exec(compile(recipe, "sweeps.md", "exec"), names)
     trial = Trial(8, 0.01)
     first = names["objective"](trial)

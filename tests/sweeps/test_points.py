@@ -1,6 +1,7 @@
 """Points and what is trained there: ways of sampling, and configs against those written by hand."""
 
 import shutil
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -172,6 +173,98 @@ def test_a_function_that_does_not_fit_is_refused(tmp_path, network, expected):
     spec.write_text(f"network: {network}\naxes: {{learning_rate: [0.1]}}", encoding="utf-8")
     with pytest.raises(InputError, match=expected.replace("?", r"\?")):
         _ = read_file(spec).planned
+
+
+LONG_RANDOM = (
+    "expected new random weights each time the function is called: build every layer inside it and set no seed"
+)
+FAILING = {
+    "drop, p: 2": "drop(p=2, inputs=1, outputs=1): it fails (ValueError: dropout probability has to be between 0 and 1",
+    "drop, p: high": "drop(p='high', inputs=1, outputs=1): it fails (TypeError: ",
+    "boom": "boom(): it fails (RuntimeError: boom); expected a function that makes one network.",
+    "nothing": "nothing(): a function that returns a NoneType; expected one that makes an nn.Module.",
+    "flat": "flat(): a function that returns a Flatten; expected a network with trainable parameters.",
+    "zeros": f"begin with equal parameters; {LONG_RANDOM} there.",
+    "sizes, inputs: 7": "sizes(inputs=7, outputs=1): it can't take inputs of shape (1,) (RuntimeError: mat1 and mat2",
+    "sizes, outputs: 3": "where the network gives (4, 3); expected 1 output.",
+    "two": "two(inputs=1, outputs=1): a network that gives a tuple; expected a network whose output is one tensor.",
+    "no_gradient": "no_gradient(inputs=1, outputs=1): a step of training fails (RuntimeError: ",
+    "warns_and_fails, h: [2, 0]": "it fails (RuntimeError: mat1",
+}
+
+
+AT_FAULT = [(family, "network") for family in FAILING] + [(family, "axes") for family in FAILING if "," not in family]
+
+
+@pytest.mark.parametrize(("family", "place"), AT_FAULT)
+def test_a_function_whose_network_can_not_be_trained_is_refused_in_one_sentence(tmp_path, capsys, family, place):
+    shutil.copy(NET.with_name("failing_nets.py"), tmp_path / "nets.py")
+    network, axes = {
+        "network": (f"family: nets.py:{family}", "learning_rate: [0.1]"),
+        "axes": ("", f"family: [nets.py:{family}]"),
+    }[place]
+    text = f"network: {{{network}}}\ndata: {{samples: 16}}\nmembers: 2\naxes: {{{axes}}}"
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert main(["sweep", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "out")]) == 2
+    words = capsys.readouterr().err.strip()
+    assert words.startswith(f"bathymetry: {place}.family = nets.py:{family.partition(',')[0]}(")
+    assert FAILING[family] in words
+    assert len(words.splitlines()) == 1
+    assert not heard
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_of_one_example_that_a_network_can_not_take_names_the_batch_size(tmp_path):
+    shutil.copy(NET.with_name("failing_nets.py"), tmp_path / "nets.py")
+    spec = tmp_path / "own.yaml"
+    text = "network: {family: nets.py:normalised}\ndata: {samples: 16}\nmembers: 2\naxes: {batch_size: [4, 5]}"
+    spec.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"axes.batch_size = 5: a batch has a single example"):
+        bm.sweep(spec, out=tmp_path / "out")
+
+
+def test_files_on_an_axis_are_called_as_the_specification_writes_them(tmp_path, capsys):
+    """Tables, --where and claims do not depend on the folder that the specification lies in."""
+    tables = []
+    for place in ("here", "there"):
+        folder = tmp_path / place
+        (folder / "nets").mkdir(parents=True)
+        shutil.copy(NET, folder / "net.py")
+        (folder / "nets" / "net.py").write_text(NET.read_text("utf-8").replace("slope=0.1", "slope=0.2"), "utf-8")
+        np.savez(folder / "some.npz", x_train=np.eye(4), y_train=np.ones(4), x_test=np.eye(4), y_test=np.ones(4))
+        spec = folder / "own.yaml"
+        spec.write_text(
+            "network: {width: 3}\nmembers: 6\ntraining: {epochs: 1}\n"
+            "axes: {family: [net.py:build, nets/net.py:build], name: [some.npz]}\n"
+            "claims: [{rule: stochastic_order, variable: test loss, along: family, first: net.py:build,\n"
+            "          second: nets/net.py:build, direction: below, text: The first is better.}]",
+            encoding="utf-8",
+        )
+        run = bm.sweep(spec, out=folder / "out", where={"family": "nets/net.py:build"})
+        assert run.dataset["family"].values.tolist() == ["net.py:build", "nets/net.py:build"]
+        assert run.dataset["name"].values.tolist() == ["some.npz"]
+        assert run.dataset["status"].values[1].tolist() == [["done"] * 6]
+        assert main(["sweep", str(spec), "--out", str(folder / "out"), "--workers", "1"]) == 0
+        assert "12 done" in capsys.readouterr().out
+        stored = bm.load_study(folder / "out" / "own")
+        assert stored.results["main"]["family"].values.tolist() == ["net.py:build", "nets/net.py:build"]
+        assert main(["report", str(folder / "out")]) == 0
+        tables.append(bm.sweep(spec, out=folder / "out", run=False).table)
+    assert tables[0].equals(tables[1])
+
+
+def test_functions_in_python_on_an_axis_are_called_by_their_names(tmp_path):
+    def first(inputs, outputs):
+        return torch.nn.Linear(inputs, outputs)
+
+    def second(inputs, outputs):
+        return bm.mlp((inputs, 3, outputs))
+
+    axes = {"family": [first, second]}
+    found = bm.sweep(axes=axes, data=SINE, training={"epochs": 1}, members=2, out=tmp_path).dataset
+    assert [one.rpartition(".")[2] for one in found["family"].values.tolist()] == ["first", "second"]
 
 
 def test_a_function_in_python_makes_the_networks_too(tmp_path):

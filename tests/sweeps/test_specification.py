@@ -1,5 +1,7 @@
 """Specifications that make no sweep: one sentence and status 2, before anything is written."""
 
+import re
+
 import pytest
 
 import bathymetry as bm
@@ -8,6 +10,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.sweeps.reading import read_file, sweep_of
 
 RATES = "axes: {learning_rate: [0.1, 0.2]}\n"
+RMSPROP = "training: {{optimizer: RMSprop, options: {{{}}}}}"
 CLAIM = "axes: {{learning_rate: [0.1, 0.2]}}\nclaims: [{{rule: {}, text: a, variable: test loss, {}}}]"
 REFUSED = {
     # fields
@@ -42,8 +45,58 @@ REFUSED = {
     RATES + "training: {learning_rate: 0.1}": "learning_rate is both an axis and fixed under training",
     "axes: {seed: [1, 2]}\nseed: 3": "axes.seed = [1, 2]: seed is both an axis and fixed",
     "axes: {learning_rate: [0.1], training.learning_rate: [0.2]}": "they are the same field",
-    "axes: {width: [3]}\nnetwork: {hidden: [3, 4]}": "3: expected network.width or network.hidden, not both",
+    "axes: {width: [3]}\nnetwork: {hidden: [3, 4]}": "axes.width = 3: expected network.width or network.h",
     "axes: {batch_size: [50, 5000]}\ndata: {name: digits}": "batch_size = 5000: expected at most 1,500",
+    # fields with options of their own, and options that can't be
+    RATES
+    + RMSPROP.format("lr: 5"): "training.options.lr = 5: it has a field of its own; write training.learning_rate.",
+    RATES + RMSPROP.format("weight_decay: 1"): "training.options.weight_decay = 1: it has a field of its own",
+    RATES + RMSPROP.format("momentum: 0.1"): "training.options.momentum = 0.1: it has a field of its own",
+    RATES + "training: {optimizer: NAdam, options: {betas: [0.9, 0.99]}}": "write training.beta1 and training.beta2",
+    RATES + RMSPROP.format("alpha: -5"): "training.options.alpha = -5: torch.optim.RMSprop refuses it (Invalid alpha",
+    RATES + RMSPROP.format("alpha: high"): "training.options.alpha = high: torch.optim.RMSprop refuses it",
+    RATES
+    + "training: {optimizer: RMSprop, momentum: 0.9, options: {capturable: true}}": "training.options.capturable = ",
+    "axes: {options: [{alpha: 0.5}, {alpha: -5}]}\ntraining: {optimizer: RMSprop}": "axes.options.alpha = -5: torch.",
+    RATES + "training: {optimizer: Adafactor, eps: 0.1}": "training.eps = 0.1: torch.optim.Adafactor refuses it",
+    RATES + "training: {options: 5}": "training.options = 5: expected values by name.",
+    RATES
+    + "training: {optimizer: SparseAdam}": "training.optimizer = SparseAdam: it can't train these networks (Sparse",
+    RATES
+    + "training: {optimizer: Muon}": "training.optimizer = Muon: it can't train these networks (Muon only supports",
+    "axes: {optimizer: [adam, SparseAdam]}": "axes.optimizer = SparseAdam: it can't train",
+    # what an axis has is named by the axis, in the words of the specification
+    "axes: {loss: [huber]}": "axes.loss = huber: expected mse or cross_entropy.",
+    "axes: {loss: [mse, cross_entropy]}": "axes.loss = cross_entropy: the targets of sin are values; expected mse.",
+    "axes: {training.loss: [mse]}\ndata: {name: digits}": "axes.training.loss = mse: the targets of digits are classes",
+    RATES + "training: {loss: mse}\ndata: {name: digits}": "training.loss = mse: the targets of digits are classes",
+    "axes: {batch_size: [17]}\ndata: {samples: 16}": "axes.batch_size = 17: expected at most 16",
+    RATES + "data: {samples: 16}\ntraining: {batch_size: 17}": "training.batch_size = 17: expected at most 16",
+    "axes: {parameters: [1]}": "axes.parameters = 1: expected at least 6",
+    RATES + "network: {parameters: 1}": "network.parameters = 1: expected at least 6",
+    "axes: {momentum: [0.9]}": "axes.momentum = 0.9: adam has none",
+    "axes: {low: [20]}": "axes.low = 20.0: expected less than high, 10.",
+    "axes: {function: [sin, sni]}": "axes.function = sni: ",
+    "axes: {epochs: [1e16]}": "axes.epochs = 10000000000000000: expected at most 1,000,000,000,000,000.",
+    "axes: {width: [100000]}\nnetwork: {depth: 1000}": "axes.width = 100000: networks of 9,990,100,200,001 parameters",
+    # examples
+    "axes: {train_examples: [1437, 3000]}\ndata: {name: digits}": "axes.train_examples = 3000: expected at most 1,500",
+    "axes: {test_examples: {low: 9, high: 999, count: 2}}\ndata: {name: digits}": "axes.test_examples = 999: expected",
+    RATES
+    + "data: {name: digits, test_examples: 298}": "data.test_examples = 298: expected at most 297, as many as digits",
+    RATES + "data: {function: ''}": "data.function = '': expected text, such as sin or sin(3*x).",
+    RATES + "data: {name: ' '}": "data.name = ' ': expected text, such as digits.",
+    "axes: {function: [sin, '']}": "axes.function = '': expected text",
+    # limits
+    RATES + "training: {epochs: 1e12}\nrecord: all": "record = all: 1,000,000,000,000 epochs of all networks take",
+    RATES + f"name: {'a' * 82}": "expected letters, digits, dots, - and _, at most 81, the first a letter or digit",
+    RATES + "name: .nc": "name = .nc: expected letters, digits, dots, - and _",
+    "axes: {seed: [1e+30]}": "expected at most 9,223,372,036,854,775,807.",
+    "axes: {width: [1e+30]}": "expected at most 100,000.",
+    "axes: {width: {low: 1, high: 64, scale: log, count: 50}}": "on a log scale they reach 32 of the 64 whole numbers",
+    "axes: {learning_rate: {low: -1e308, high: 1e308, count: 3}}": "axes.learning_rate = -1e+308 to 1e+308: expected",
+    "axes: {width: {low: -1e300, high: 3, count: 3}}": "axes.width = -1e+300: expected",
+    RATES + "folder: /tmp": "folder = /tmp: a file has no such field",
     # points
     "axes: {learning_rate: [0.1, 0.2], width: [3]}\nsample: zip": "learning_rate has 2, width has 1; expected as many",
     RATES + "sample: {random: 0}": "sample.random = 0: expected a whole number, at least 1",
@@ -133,6 +186,36 @@ def test_a_number_in_powers_of_ten_is_one_without_a_point_too(tmp_path):
     made = read_file(spec)
     assert [point.coordinates for point in made.points] == [{"learning_rate": rate} for rate in (1e-3, 1e-2, 0.1)]
     assert made.name == "rates"
+
+
+def test_a_whole_number_may_be_written_in_powers_of_ten(tmp_path):
+    spec = tmp_path / "seeds.yaml"
+    spec.write_text("axes: {seed: [1e3], width: {low: 1e0, high: 1e1, count: 1e1}}", encoding="utf-8")
+    made = read_file(spec)
+    assert [point.values["seed"] for point in made.points] == [1000] * 10
+    assert [point.values["network.width"] for point in made.points] == list(range(1, 11))
+
+
+def test_a_name_has_the_letters_and_length_that_the_sentence_says(tmp_path):
+    for name in ("result.nc", "a" * 81, "0-._"):
+        assert sweep_of({"name": name, "axes": {"width": [3]}}).name == name
+    spec = tmp_path / f"{'long' * 60}.yaml"
+    spec.write_text(RATES, encoding="utf-8")
+    assert len(read_file(spec).name) == 81
+
+
+def test_beta1_and_beta2_are_the_betas_of_a_class_of_pytorch():
+    training = {"optimizer": "NAdam", "learning_rate": 0.1, "beta2": 0.99}
+    made = sweep_of({"training": training, "axes": {"width": [3]}, "data": {"samples": 8}})
+    (planned,) = made.planned.ensembles
+    assert planned.config.optimizer.keywords == {"lr": 0.1, "betas": (0.9, 0.99)}
+
+
+def test_a_plan_of_many_epochs_says_how_many_years_it_takes(tmp_path, capsys):
+    spec = tmp_path / "long.yaml"
+    spec.write_text(RATES + "training: {epochs: 1e12}\nmembers: 2\ndata: {samples: 8}", encoding="utf-8")
+    assert main(["sweep", str(spec), "--out", str(tmp_path / "out"), "--plan"]) == 0
+    assert re.search(r"about [\d,]+ years", capsys.readouterr().out)
 
 
 def test_fields_that_are_given_twice_are_those_of_the_call(tmp_path):

@@ -235,7 +235,11 @@ def test_configs_with_pytorchs_optimizers_are_described_by_name_and_keywords():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"optimizer": torch.optim.SparseAdam, "backend": "vmap"}, "backend = vmap: this optimizer steps one network"),
+        ({"optimizer": torch.optim.RMSprop, "backend": "vmap"}, "backend = vmap: this optimizer steps one network"),
+        (
+            {"optimizer": torch.optim.SparseAdam},
+            r"optimizer = SparseAdam: it can't step a network \(SparseAdam does not",
+        ),
         ({"optimizer": lambda parameters: 3}, "optimizer = a function that returns an int"),
         ({"optimizer": functools.partial(torch.optim.RMSprop, rate=1)}, "optimizer = .*unexpected keyword"),
         (

@@ -41,6 +41,7 @@ class Rule:
     # What the claim is about, along each axis; None: all that was run
     cells: Mapping[str, Sequence[Any] | None] = field(default_factory=dict)
     own: bool = False
+    names_axes: bool = False  # whether the finding says "width 4" rather than "4"
 
     def __post_init__(self) -> None:
         instance(str, "text", what=self.what)
@@ -133,23 +134,28 @@ class Rule:
             return f"Not tested: {verdict.reason}."
         if self.kind == "majority":
             who = self.what.partition(";")[0].removeprefix("the share of ")
-            return _sentence(f"{who}: {joined([*map(_count, parts)])}")
+            return _sentence(f"{who}: {joined([*map(self._count, parts)])}")
         together: dict[str, list[str]] = {}
         for part in parts:
-            together.setdefault(part.finding or part.summary, []).append(" ".join(part.coordinates.values()))
+            together.setdefault(part.finding or part.summary, []).append(self._place(part))
         words = [f"{joined(names)}: {outcome}" if any(names) else outcome for outcome, names in together.items()]
         return _sentence("; ".join(words))
+
+    def _place(self, part: Part, between: str = " ") -> str:
+        """Where a part lies, in words."""
+        if self.names_axes:
+            return ", ".join(f"{axis.replace('_', ' ')} {value}" for axis, value in part.coordinates.items())
+        return between.join(part.coordinates.values())
+
+    def _count(self, part: Part) -> str:
+        count = round(part.estimate * part.members) if part.members else 0
+        about = f" ({self._place(part, ', ')})" if part.coordinates else ""
+        return f"{count} of {part.members}{about}"
 
 
 def _cells(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """All combinations of values along some axes."""
     return [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
-
-
-def _count(part: Part) -> str:
-    count = round(part.estimate * part.members) if part.members else 0
-    about = f" ({', '.join(part.coordinates.values())})" if part.coordinates else ""
-    return f"{count} of {part.members}{about}"
 
 
 def _sentence(words: str) -> str:

@@ -70,6 +70,7 @@ def sweep(arguments: list[str]) -> None:
     from bathymetry.sweeps.reading import read_file
 
     made = read_file(command.spec)
+    made.check()
     options["where"] = points_where(made, where)
     if command.print is not None:
         points = [word for name, value in where.items() for word in ("--where", f"{name}={value}")]

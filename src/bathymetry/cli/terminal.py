@@ -17,6 +17,7 @@ from bathymetry.execution import Progress
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.claims.judging import Judged
 
+_LONG = (("years", 365 * 86_400), ("days", 86_400), ("min", 60))
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
@@ -45,14 +46,18 @@ class _LastingConsole(Console):
 
 
 def rounded(seconds: float) -> int:
-    """Round up to a second, to seconds, or from 90 seconds on to minutes, so that sums of what is printed are right."""
+    """Round up to a second, to seconds, or from 90 seconds on to minutes of two digits; sums of these are printed."""
     whole = max(round(seconds), 1) if seconds > 0 else 0
-    return whole if whole < 90 else 60 * round(whole / 60)
+    return whole if whole < 90 else 60 * int(float(f"{round(whole / 60):.2g}"))
 
 
 def duration(seconds: float) -> str:
+    """A duration in the largest unit of which it has a few."""
     shown = rounded(seconds)
-    return f"{shown} s" if shown < 90 else f"{shown // 60} min"
+    if shown < 90:
+        return f"{shown} s"
+    name, unit = next((name, unit) for name, unit in _LONG if shown >= 2 * unit or name == "min")
+    return f"{round(shown / unit):,} {name}"
 
 
 def counted(count: int, noun: str) -> str:

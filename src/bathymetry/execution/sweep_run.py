@@ -94,6 +94,7 @@ def sweep(
     if not isinstance(run, bool):
         raise InputError("run", run, "expected True or False")
     made = read_sweep(spec, fields)
+    made.check()
     chosen = points_where(made, where or {})
     if not run:
         return open_sweep(made, place_of("out", out))

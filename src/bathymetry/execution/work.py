@@ -29,6 +29,7 @@ from bathymetry.studies.base import Plan, PlannedEnsemble
 from bathymetry.sweeps.results import Found
 from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training import TrainingConfig
+from bathymetry.training.ensemble import built_by
 from bathymetry.training.together import stack_key
 
 Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
@@ -317,7 +318,7 @@ def _sizes(config: TrainingConfig) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=100)
 def _sizes_of(network: Callable[[], nn.Module]) -> tuple[int, int, int]:
-    shapes = [parameter.shape for parameter in network().parameters()]
+    shapes = [parameter.shape for parameter in built_by(network).parameters()]
     return len(shapes), sum(map(prod, shapes)), sum(shape[0] for shape in shapes if len(shape) > 1)
 
 

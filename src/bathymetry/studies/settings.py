@@ -145,7 +145,7 @@ def complaint(error: ValidationError, fields: Mapping[str, FieldInfo]) -> InputE
         if first["type"] == "greater_than" and of_widths | _is_whole(fields.get(field)):
             remedy = f"expected a whole number, at least {int(context['gt']) + 1}"
         return InputError(field, value, remedy)
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return InputError(field, value, message[:1].lower() + message[1:])
 
 
@@ -182,4 +182,5 @@ _REMEDIES = {
     "too_long": "expected at most {max_length} {values}",
     "tuple_type": "expected a tuple or list of values",
     "string_type": "expected text",
+    "dict_type": "expected values by name",
 }

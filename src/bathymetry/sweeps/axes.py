@@ -6,8 +6,9 @@ space evenly. A point depends on the specification alone.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -16,13 +17,15 @@ from scipy.stats import qmc
 
 from bathymetry.core.errors import InputError, did_you_mean, is_real, is_whole, whole_number
 from bathymetry.studies.settings import network_name
-from bathymetry.sweeps.sections import SECTIONS, Network, Section
+from bathymetry.sweeps.sections import SECTIONS, Network, Section, plain
 
 MOST_POINTS = 100_000
+PATHS = ("network.family", "data.name")  # fields that may hold the path of a file
 RANGE = ("low", "high", "scale", "count")
 SAMPLES = "expected grid, zip, {random: NUMBER} or {sobol: NUMBER}"
 _RESERVED = {"member", "split", "epoch", "point", "step", "loss", "accuracy", "status", "error", "diverged", "examples"}
 _NONE = {"training.batch_size": "full", "data.train_examples": "all", "data.test_examples": "all"}  # take no number
+_EXACT = 2.0**53  # below it whole numbers are exact
 _STREAMS = {"random": 0, "sobol": 1}
 
 
@@ -49,6 +52,8 @@ class Axis:
     name: str  # of the dimension or coordinate in the results
     path: str  # "training.learning_rate"
     values: Sequence[Any] | Range
+    written: str  # as the specification calls it: learning_rate, or training.learning_rate
+    folder: str = ""  # from which paths of files are labelled
 
     @property
     def section(self) -> str:
@@ -57,6 +62,23 @@ class Axis:
     @property
     def field(self) -> str:
         return self.path.partition(".")[2]
+
+    def label(self, value: Any) -> str | int | float:
+        """How a value is written in the results: [10, 20] as 10-20, a file by its path from the specification."""
+        if is_whole(value) or is_real(value):
+            return value
+        if isinstance(value, tuple | list) and all(is_whole(one) for one in value):
+            return network_name(value)
+        if value is None:
+            return _NONE.get(self.path, "None")
+        if self.path in PATHS and isinstance(value, str) and self.folder:
+            return value.removeprefix(f"{self.folder.rstrip(os.sep)}{os.sep}")
+        return str(plain(value))
+
+    def labels(self, values: Sequence[Any]) -> list[str | int | float]:
+        """Values as they are written in the results: all as text if one of them is."""
+        labels = [self.label(one) for one in values]
+        return [str(one) for one in labels] if any(isinstance(one, str) for one in labels) else labels
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,7 @@ class Point:
     values: Mapping[str, Any]
 
 
-def read_axes(axes: object, sections: Mapping[str, Section]) -> tuple[Axis, ...]:
+def read_axes(axes: object, sections: Mapping[str, Section], folder: str = "") -> tuple[Axis, ...]:
     """Read the axes: find the field that each one means, and check its values."""
     if not isinstance(axes, Mapping) or not axes:
         raise InputError("axes", axes, "expected at least one field with its values, such as {learning_rate: [0.1]}")
@@ -87,7 +109,7 @@ def read_axes(axes: object, sections: Mapping[str, Section]) -> tuple[Axis, ...]
         checked = _range(str(name), values) if isinstance(values, Mapping) else _values(str(name), values)
         if isinstance(checked, Range):
             _check_numeric(str(name), path, checked, sections)
-        found.append(Axis(_dimension(path, list(paths.values())), path, checked))
+        found.append(Axis(_dimension(path, list(paths.values())), path, checked, str(name), folder))
     return tuple(replace_values(one, sections) for one in found)
 
 
@@ -144,10 +166,10 @@ def _range(name: str, values: Mapping[Any, Any]) -> Range:
         raise InputError(f"{field}.low", values["low"], f"expected less than high, {values['high']}")
     if scale == "log" and low <= 0:
         raise InputError(f"{field}.low", values["low"], "expected a number above 0 on a logarithmic scale")
+    if not math.isfinite(high / low if scale == "log" else high - low):
+        raise InputError(field, f"{low:g} to {high:g}", "expected ends that lie less far apart")
     count = values.get("count")
-    if count is not None:
-        whole_number(f"{field}.count", count, 2, MOST_POINTS)
-    return Range(low, high, scale, count)
+    return Range(low, high, scale, None if count is None else _counted(f"{field}.count", count, 2, MOST_POINTS))
 
 
 def _check_numeric(name: str, path: str, values: Range, sections: Mapping[str, Section]) -> None:
@@ -157,28 +179,32 @@ def _check_numeric(name: str, path: str, values: Range, sections: Mapping[str, S
             raise InputError(f"axes.{name}", f"{values.low:g} to {values.high:g}", "it has no range; expected a list")
 
 
+def _counted(field: str, value: Any, least: int, most: int | None = None) -> int:
+    """A whole number, which YAML may have as 1e3."""
+    return whole_number(field, int(value) if isinstance(value, float) and value.is_integer() else value, least, most)
+
+
 def _whole(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else value
+    return int(value) if float(value).is_integer() and abs(value) < _EXACT else value
 
 
 def replace_values(axis: Axis, sections: Mapping[str, Section]) -> Axis:
     """Check every value of a list by the field's own type, and that no two are the same."""
     if isinstance(axis.values, Range):
         return axis
-    values = tuple(checked_value(axis.name, axis.path, one, sections) for one in axis.values)
-    names = [coordinate(one) for one in values]
+    values = tuple(checked_value(axis.written, axis.path, one, sections) for one in axis.values)
+    names = [axis.label(one) for one in values]
     for name in names:
         if names.count(name) > 1 if len(names) < 1000 else len(set(names)) < len(names):
-            raise InputError(
-                f"axes.{axis.name}", list(axis.values), f"{name} is listed twice; expected each value once"
-            )
-    return Axis(axis.name, axis.path, values)
+            remedy = f"{name} is listed twice; expected each value once"
+            raise InputError(f"axes.{axis.written}", list(axis.values), remedy)
+    return replace(axis, values=values)
 
 
 def checked_value(name: str, path: str, value: Any, sections: Mapping[str, Section]) -> Any:
     """A field's value as its section reads it."""
     if path == "seed":
-        return whole_number(f"axes.{name}", value, 0, 2**63 - 1)
+        return _counted(f"axes.{name}", value, 0, 2**63 - 1)
     if value is None and path not in _NONE:
         raise InputError(f"axes.{name}", value, "expected a value")
     title, _, field = path.partition(".")
@@ -191,27 +217,12 @@ def checked_value(name: str, path: str, value: Any, sections: Mapping[str, Secti
     return getattr(read, field)
 
 
-def coordinate(value: Any) -> str | int | float:
-    """How a value is written in the results: [10, 20] as 10-20."""
-    if is_whole(value) or is_real(value):
-        return value
-    if isinstance(value, tuple | list) and all(is_whole(one) for one in value):
-        return network_name(value)
-    return "full" if value is None else str(value)
-
-
-def coordinates(values: Sequence[Any]) -> list[str | int | float]:
-    """Values along an axis as they are written in the results: all as text if one of them is."""
-    labels = [coordinate(one) for one in values]
-    return [str(one) for one in labels] if any(isinstance(one, str) for one in labels) else labels
-
-
 def count_points(axes: Sequence[Axis], sample: tuple[str, int]) -> int:
     """How many points there are, before any is made."""
     kind, number = sample
     if kind in _STREAMS:
         return _few(number, f"sample.{kind}")
-    lengths = {one.name: _length(one, kind) for one in axes}
+    lengths = {one.written: _length(one, kind) for one in axes}
     if kind == "grid":
         return _few(math.prod(lengths.values()), "axes")
     if len(set(lengths.values())) > 1:
@@ -224,7 +235,7 @@ def _length(axis: Axis, kind: str) -> int:
     if isinstance(axis.values, Range):
         if axis.values.count is None:
             remedy = f"a {kind} needs to know how many values; add count, or sample {{random: NUMBER}}"
-            raise InputError(f"axes.{axis.name}", f"{axis.values.low:g} to {axis.values.high:g}", remedy)
+            raise InputError(f"axes.{axis.written}", f"{axis.values.low:g} to {axis.values.high:g}", remedy)
         return axis.values.count
     return len(axis.values)
 
@@ -241,7 +252,7 @@ def read_sample(sample: object) -> tuple[str, int]:
         return str(sample), 0
     if isinstance(sample, Mapping) and len(sample) == 1 and next(iter(sample)) in _STREAMS:
         kind, number = next(iter(sample.items()))
-        return str(kind), whole_number(f"sample.{kind}", number, 1)
+        return str(kind), _counted(f"sample.{kind}", number, 1)
     raise InputError("sample", sample, SAMPLES)
 
 
@@ -257,7 +268,7 @@ def points(axes: Sequence[Axis], sample: tuple[str, int], seed: int, sections: M
     made = [{axis.path: value for axis, value in zip(axes, row, strict=True)} for row in rows]
     if kind != "grid":
         return [Point({"point": place}, values) for place, values in enumerate(made)]
-    labels = {axis.name: coordinates([values[axis.path] for values in made]) for axis in axes}
+    labels = {axis.name: axis.labels([values[axis.path] for values in made]) for axis in axes}
     return [Point({name: at[place] for name, at in labels.items()}, values) for place, values in enumerate(made)]
 
 
@@ -268,8 +279,11 @@ def _listed(axis: Axis, sections: Mapping[str, Section]) -> list[Any]:
     shares = [place / (count - 1) for place in range(count)]
     values = [_of_range(axis, axis.values, share, sections) for share in shares]
     if len(set(values)) < len(values):
-        remedy = f"only {len(set(values))} whole numbers lie there; expected a smaller count"
-        raise InputError(f"axes.{axis.name}.count", count, remedy)
+        reached, there = len(set(values)), math.floor(axis.values.high) - math.ceil(axis.values.low) + 1
+        few = f"only {there} whole numbers lie there"
+        skipped = f"on a {axis.values.scale} scale they reach {reached} of the {there} whole numbers that lie there"
+        remedy = f"{few if reached == there else skipped}; expected a smaller count"
+        raise InputError(f"axes.{axis.written}.count", count, remedy)
     return values
 
 

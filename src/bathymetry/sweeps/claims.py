@@ -1,7 +1,7 @@
 """Claims over the axes of a sweep: how a specification states them, and the evidence that each one takes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from string import ascii_lowercase
 from typing import Any
@@ -15,7 +15,7 @@ from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part
 from bathymetry.stats.verdict import not_run
-from bathymetry.sweeps.axes import Axis, Range, coordinate
+from bathymetry.sweeps.axes import Axis, Range
 from bathymetry.sweeps.measures import title_of
 from bathymetry.sweeps.results import UNFINISHED
 
@@ -73,6 +73,7 @@ class _Reader:
                 raise InputError(f"{self._where}.{name}", value, remedy)
         text = self._text("text")
         made, evidence = getattr(self, f"_{rule}")()
+        made = replace(made, names_axes=True)
         return Stated(Claim(self._letter, text, made, "main", False), lambda results: _tested(made, evidence, results))
 
     def _get(self, name: str) -> Any:
@@ -140,8 +141,8 @@ class _Reader:
         return self._axis("along")
 
     def _value(self, field: str, axis: Axis, value: Any) -> Any:
-        known = [] if isinstance(axis.values, Range) else [coordinate(one) for one in axis.values]
-        found = coordinate(value)
+        known = [] if isinstance(axis.values, Range) else [axis.label(one) for one in axis.values]
+        found = axis.label(value)
         matching = [one for one in known if one == found or str(one) == str(found)]
         if known and not matching:
             raise InputError(
@@ -199,9 +200,8 @@ class _Reader:
                 f'expected {joined(known, "or")} (or "log {known[0]}")' if self._is_grid else "expected sample: grid"
             )
             raise InputError(f"{self._where}.over", self._given["over"], none + which)
-        ends = (
-            [axis.values.low, axis.values.high] if isinstance(axis.values, Range) else [*map(coordinate, axis.values)]
-        )
+        values = axis.values
+        ends = [values.low, values.high] if isinstance(values, Range) else [axis.label(one) for one in values]
         if len(ends) < 2 or not all(map(is_real, ends)) or (is_log and min(ends) <= 0):  # type: ignore[operator]
             remedy = f"expected an axis of at least two numbers{', all above 0' if is_log else ''}"
             raise InputError(f"{self._where}.over", self._given["over"], remedy)

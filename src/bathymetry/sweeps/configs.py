@@ -1,11 +1,12 @@
 """From a point of a sweep to the `TrainingConfig` of its ensemble."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,18 +14,31 @@ from torch import nn
 from bathymetry import data as data_sets
 from bathymetry import models
 from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.system import check_memory
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
+from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.catalogue import module_of_file
 from bathymetry.studies.families import NoisyLabels
 from bathymetry.sweeps.measures import measurements
+from bathymetry.sweeps.optimizer import optimizer, refused
 from bathymetry.sweeps.sections import DataSet, Network, Section, Training
-from bathymetry.training import SGD, Adam, AdamW, TrainingConfig
-from bathymetry.training.optimizers import Cosine, Optimizer, OptimizerFactory
+from bathymetry.training import TrainingConfig
+from bathymetry.training.optimizers import Cosine
 
-_OWN: Mapping[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
-_HYPERPARAMETERS = ("weight_decay", "momentum", "beta1", "beta2", "eps")
 _EPOCHS, _WIDTH, _DEPTH = 10, 32, 2
+_MANY = 10**8  # parameters, from which on it is looked whether there is memory for them
+_PATHS: Mapping[str, str] = {  # of what others name in their own way
+    "parameters": "network.parameters",
+    "hidden_layers": "network.depth",
+    "activation": "network.activation",
+    "lr": "training.learning_rate",
+    "seed": "seed",
+    "record_at": "record",
+    "data": "data.name",
+    "functions": "data.function",
+    **{name: f"{section.title}.{name}" for section in (DataSet, Training) for name in section.model_fields},
+}
 
 
 @dataclass
@@ -35,6 +49,7 @@ class Configs:
     seed: int
     measure: tuple[str, ...]
     record: str
+    written: Mapping[str, str]  # how the specification calls each axis, by its path
     _data: dict[Any, Data] = field(default_factory=dict)
     _read: dict[Any, Section] = field(default_factory=dict)
 
@@ -45,19 +60,42 @@ class Configs:
 
     def at(self, values: Mapping[str, Any]) -> TrainingConfig:
         """The config of a point, from the value of each axis by its path."""
-        seed = values.get("seed", self.seed)
+        with self.naming(values):
+            network, data, training = self.at_point(values)
+            try:
+                return self._config(network, data, training, values.get("seed", self.seed))
+            except InputError as error:
+                if error.field == "optimizer":
+                    raise refused(training, error) from error
+                raise
+
+    def at_point(self, values: Mapping[str, Any]) -> tuple[Network, DataSet, Training]:
+        """The sections with the values of a point."""
         network, data, training = (self._section(title, values) for title in ("network", "data", "training"))
         assert isinstance(network, Network)
         assert isinstance(data, DataSet)
         assert isinstance(training, Training)
+        return network, data, training
+
+    @contextmanager
+    def naming(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Make what is refused at a point name the axis, or the fixed field, that the specification has."""
+        try:
+            yield
+        except InputError as error:
+            path = _PATHS.get(error.field, error.field)
+            axis = next((one for one in values if f"{path}.".startswith(f"{one}.")), None)
+            field = path if axis is None else f"axes.{self.written[axis]}{path.removeprefix(axis)}"
+            raise InputError(field, error.value, error.remedy) from error
+
+    def _config(self, network: Network, data: DataSet, training: Training, seed: int) -> TrainingConfig:
         examples = self._examples(data, seed)
-        loss = training.loss or ("mse" if examples.classes is None else "cross_entropy")
         config = TrainingConfig(
             network=factory(network, examples),
             data=examples,
             seed=seed,
             optimizer=optimizer(training),
-            loss=loss,
+            loss=_loss(training, examples),
             epochs=(training.epochs or _EPOCHS) if training.steps is None else None,
             steps=training.steps,
             batch_size=training.batch_size,
@@ -80,11 +118,7 @@ class Configs:
     def _examples(self, data: DataSet, seed: int) -> Data:
         key = (repr(sorted(data.given.items())), seed)
         if key not in self._data:
-            try:
-                self._data[key] = examples_of(data, seed)
-            except InputError as error:
-                field = {"data": "name", "functions": "function"}.get(error.field, error.field)
-                raise InputError(f"data.{field}", error.value, error.remedy) from error
+            self._data[key] = examples_of(data, seed)
         return self._data[key]
 
 
@@ -93,9 +127,11 @@ def examples_of(data: DataSet, seed: int) -> Data:
     if data.name is None:
         return data_sets.function(data.function or "sin", data.low, data.high, data.samples, seed)
     whole = data_sets.load(data.name)
-    train = min(data.train_examples or len(whole.train), len(whole.train))
-    test = min(data.test_examples or len(whole.test), len(whole.test))
-    return data_sets.subset(whole, train, test, seed)
+    for limit, examples in (("train_examples", whole.train), ("test_examples", whole.test)):
+        if (getattr(data, limit) or 0) > len(examples):
+            remedy = f"expected at most {len(examples):,}, as many as {whole.name} has"
+            raise InputError(f"data.{limit}", getattr(data, limit), remedy)
+    return data_sets.subset(whole, data.train_examples, data.test_examples, seed)
 
 
 def factory(network: Network, examples: Data) -> Callable[[], nn.Module]:
@@ -103,7 +139,12 @@ def factory(network: Network, examples: Data) -> Callable[[], nn.Module]:
     inputs = examples.train.inputs[0].numel()
     outputs = examples.classes or examples.train.targets[0].numel()
     if network.is_mlp:
-        return MLPConfig((inputs, *_hidden(network, inputs, outputs), outputs), network.activation)
+        widths = (inputs, *_hidden(network, inputs, outputs), outputs)
+        if parameter_count(widths) > _MANY:
+            given = next((one for one in ("hidden", "parameters", "width") if one in network.given), "depth")
+            what, remedy = f"networks of {parameter_count(widths):,} parameters take", "expected a smaller network"
+            check_memory(f"network.{given}", getattr(network, given), 4 * parameter_count(widths), what, remedy)
+        return MLPConfig(widths, network.activation)
     function = function_of(network)
     arguments = {**network.arguments, **_sizes_taken(function, network, inputs=inputs, outputs=outputs)}
     try:
@@ -149,44 +190,15 @@ def _sizes_taken(function: Callable[..., Any], network: Network, **sizes: int) -
     return {name: size for name, size in sizes.items() if name in asked and name not in network.arguments}
 
 
-def optimizer(training: Training) -> Optimizer | OptimizerFactory:
-    """The optimizer of a training."""
-    given = {name: getattr(training, name) for name in _HYPERPARAMETERS if getattr(training, name) is not None}
-    if training.learning_rate is not None:
-        given["lr"] = training.learning_rate
-    own = _OWN.get(training.optimizer.lower())
-    if own is None:
-        return _of_torch(training, given)
-    for name, value in given.items():
-        if name not in own.__dataclass_fields__:
-            raise InputError(f"training.{name}", value, f"{training.optimizer} has none; leave it out")
-    if training.options:
-        remedy = f"{training.optimizer} takes none; expected weight_decay, momentum, beta1, beta2 or eps"
-        raise InputError("training.options", training.options, remedy)
-    return own(**given)
-
-
-def _of_torch(training: Training, given: dict[str, Any]) -> OptimizerFactory:
-    known = {name: one for name, one in vars(torch.optim).items() if _is_optimizer(one)}
-    kind = known.get(training.optimizer)
-    if kind is None:
-        similar = did_you_mean(training.optimizer, [*_OWN, *known])
-        remedy = f"{similar}expected adam, adamw, sgd or the name of a class of torch.optim"
-        raise InputError("training.optimizer", training.optimizer, remedy)
-    taken = inspect.signature(kind).parameters
-    own = {name: tuple(one) if isinstance(one, list) else one for name, one in (training.options or {}).items()}
-    options = {**given, **own}
-    for name, value in options.items():
-        if name not in taken:
-            shown = "learning_rate" if name == "lr" else f"options.{name}" if name in own else name
-            pair = "; write options: {betas: [0.9, 0.999]}" if "betas" in taken and name in ("beta1", "beta2") else ""
-            remedy = f"torch.optim.{kind.__name__} takes no {name}{pair or '; leave it out'}"
-            raise InputError(f"training.{shown}", value, remedy)
-    return partial(kind, **options)
-
-
-def _is_optimizer(one: object) -> bool:
-    return isinstance(one, type) and issubclass(one, torch.optim.Optimizer) and one is not torch.optim.Optimizer
+def _loss(training: Training, examples: Data) -> Literal["mse", "cross_entropy"]:
+    """The loss that fits the targets, and none other."""
+    classes = not examples.train.targets.is_floating_point()
+    fitting: Literal["mse", "cross_entropy"] = "cross_entropy" if classes else "mse"
+    if training.loss not in (None, fitting):
+        what = "classes" if classes else "values"
+        remedy = f"the targets of {examples.name} are {what}; expected {fitting}"
+        raise InputError("training.loss", training.loss, remedy)
+    return fitting
 
 
 def _targets(training: Training, examples: Data, seed: int) -> NoisyLabels | None:

@@ -14,9 +14,9 @@ import yaml
 from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.showing import kind_of
 from bathymetry.store.storage import read
-from bathymetry.sweeps.axes import Range
+from bathymetry.sweeps.axes import PATHS, Range
 from bathymetry.sweeps.sections import FUNCTION_FILE, SECTIONS
-from bathymetry.sweeps.specification import Specification
+from bathymetry.sweeps.specification import LETTERS, Specification
 from bathymetry.sweeps.sweep import Sweep
 
 SPECIFICATION = "specification.yaml"  # next to the results of a sweep
@@ -58,7 +58,11 @@ def read_file(path: Path) -> Sweep:
     if not isinstance(given, Mapping):
         remedy = "expected fields by name, such as axes: {learning_rate: [0.001, 0.01]}"
         raise InputError("spec", path, f"it holds {'nothing' if given is None else kind_of(given)}; {remedy}")
-    fields: dict[str, Any] = {"name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "sweep", **given}
+    if "folder" in given:
+        remedy = "a file has no such field: paths are meant from its own folder"
+        raise InputError("folder", given["folder"], remedy)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._")[:LETTERS] or "sweep"
+    fields: dict[str, Any] = {"name": name, **given}
     return sweep_of(_inside(fields, path.resolve().parent))
 
 
@@ -93,13 +97,15 @@ def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
             made[section] = {**own, field: _path(f"{section}.{field}", own[field], folder)}
     axes = made.get("axes")
     if isinstance(axes, Mapping):
-        paths = {"network.family": "family", "family": "family", "data.name": "name", "name": "name"}
+        named = [*PATHS, *(path.partition(".")[2] for path in PATHS)]
         made["axes"] = {
             axis: [_path(f"axes.{axis}", one, folder) for one in values]
-            if axis in paths and isinstance(values, list)
+            if axis in named and isinstance(values, list)
             else values
             for axis, values in axes.items()
         }
+        if made["axes"] != axes:
+            made["folder"] = str(folder)
     return made
 
 
@@ -150,12 +156,13 @@ def portable(made: Sweep) -> bool:
     spec = made.specification
     names: list[Any] = [spec.data.name, spec.network.family]
     for axis in spec.axis_list:
-        if axis.path in ("data.name", "network.family") and not isinstance(axis.values, Range):
+        if axis.path in PATHS and not isinstance(axis.values, Range):
             names += axis.values
     return not any(callable(one) or _is_path(one) for one in names)
 
 
 def as_yaml(made: Sweep) -> bytes:
     """Write a specification as a file that `read_file` reads."""
-    text: str = yaml.safe_dump(made.fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    fields = {name: value for name, value in made.fields.items() if name != "folder"}
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return text.encode()

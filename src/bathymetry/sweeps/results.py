@@ -17,7 +17,7 @@ from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.studies.base import PlannedEnsemble
-from bathymetry.sweeps.axes import Axis, Point, Range, coordinates
+from bathymetry.sweeps.axes import Axis, Point, Range
 from bathymetry.sweeps.measures import title_of
 
 Status = Literal["pending", "failed", "diverged", "done"]
@@ -80,7 +80,7 @@ def gathered(
                     whole[np.ix_(own, [place], range(rows.start, rows.stop), at)] = values[:, None]
 
     dims = [axis.name for axis in axes] if is_grid else ["point"]
-    labels = {axis.name: coordinates([point.values[axis.path] for point in points]) for axis in axes}
+    labels = {axis.name: axis.labels([point.values[axis.path] for point in points]) for axis in axes}
     across = {name: list(dict.fromkeys(values)) for name, values in labels.items()} if is_grid else {}
     sizes = [len(values) for values in across.values()] if is_grid else [count]
 

@@ -21,6 +21,7 @@ from bathymetry.studies.settings import Limit, Width, Widths, complaint
 
 FUNCTION_FILE = re.compile(r".+\.py:[^\W\d]\w*")
 _FUNCTION = re.compile(r"[\w.]*:[\w.<>]+")  # how a function in Python is stored, which can't be called again
+_LARGE, _HUGE = 2.0**63, 1e40
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -52,7 +53,9 @@ class Section(BaseModel):
             if name in known and isinstance(value, bool | bytes):
                 raise InputError(f"{inside}{name}", value, "expected a number or text")
         try:
-            return cls.model_validate(dict(given))
+            return cls.model_validate(
+                {name: as_whole(value) if name in known else value for name, value in given.items()}
+            )
         except ValidationError as error:
             fault = complaint(error, known)
             is_named = fault is (error.errors()[0].get("ctx") or {}).get("error")  # by a check of ours
@@ -72,13 +75,21 @@ class Section(BaseModel):
 
     @model_serializer(mode="plain")
     def _given_only(self) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in self.given.items()}
+        return {name: plain(value) for name, value in self.given.items()}
 
 
-def _plain(value: Any) -> Any:
+def as_whole(value: Any) -> Any:
+    """1e30 as the whole number that it is, which pydantic would not see."""
+    return int(value) if isinstance(value, float) and _LARGE <= abs(value) < _HUGE else value
+
+
+def plain(value: Any) -> Any:
+    """A value as it is stored; a function by its module and name."""
     if callable(value):
         return f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__name__)}"
-    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 class Network(Section):
@@ -135,8 +146,8 @@ class DataSet(Section):
     title = "data"
 
     name: str | None = Field(None, description="a name or path that bm.load takes")
-    train_examples: Limit = Field(None, description="largest number of training examples (a random subset)")
-    test_examples: Limit = Field(None, description="largest number of test examples (a random subset)")
+    train_examples: Limit = Field(None, description="number of training examples (a random subset); all if not given")
+    test_examples: Limit = Field(None, description="number of test examples (a random subset); all if not given")
     function: str | None = Field(None, description="a function by name or as an expression in x, instead of a name")
     low: float = Field(-10.0, description="lower end of the inputs of a function")
     high: float = Field(10.0, description="upper end")
@@ -144,6 +155,10 @@ class DataSet(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
+        for field, example in (("name", "digits"), ("function", "sin or sin(3*x)")):
+            value = getattr(self, field)
+            if value is not None and not value.strip():
+                raise InputError(f"data.{field}", value, f"expected text, such as {example}")
         kinds = {"name": ("train_examples", "test_examples"), "function": ("low", "high", "samples")}
         if self.name is not None and self.function is not None:
             raise InputError("data.function", self.function, "expected data.function or data.name, not both")

@@ -15,7 +15,8 @@ from bathymetry.sweeps.claims import Stated, read_claims
 from bathymetry.sweeps.measures import check_measure
 from bathymetry.sweeps.sections import DataSet, Network, Section, Training
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,80}", re.ASCII)
+LETTERS = 81  # of a name, at most
+_NAME = re.compile(rf"[A-Za-z0-9][\w.-]{{0,{LETTERS - 1}}}", re.ASCII)
 _TAKEN = ("units", "chunks", "tables", "damaged", "all")  # other folders of an output folder
 
 
@@ -34,11 +35,13 @@ class Specification(Section):
     measure: Annotated[tuple[str, ...], BeforeValidator(check_measure)] = Field((), description="probes at the end")
     record: Literal["end", "all"] = Field("end", description="the epochs at which losses are recorded")
     claims: Any = Field((), description="claims over the axes")
+    folder: str = Field("", description="from which files on an axis are labelled; that of the specification's file")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if not _NAME.fullmatch(self.name) or self.name in (*SHIPPED, *_TAKEN):
-            remedy = "that name is taken" if _NAME.fullmatch(self.name) else "expected letters, digits, - and _"
+            expected = f"expected letters, digits, dots, - and _, at most {LETTERS}, the first a letter or digit"
+            remedy = "that name is taken" if _NAME.fullmatch(self.name) else expected
             raise InputError("name", self.name, f"{remedy}; it names the folder of the results")
         count_points(self.axis_list, self.way)
         _ = self.stated
@@ -52,7 +55,7 @@ class Specification(Section):
     @cached_property
     def axis_list(self) -> tuple[Axis, ...]:
         """The axes, their values checked."""
-        return read_axes(self.axes, self.sections)
+        return read_axes(self.axes, self.sections, self.folder)
 
     @cached_property
     def way(self) -> tuple[str, int]:

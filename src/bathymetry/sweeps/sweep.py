@@ -12,14 +12,18 @@ from bathymetry.charts import Figure
 from bathymetry.claims.judging import Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined, plural
+from bathymetry.core.system import check_memory
 from bathymetry.stats.verdict import members_needed
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
 from bathymetry.sweeps import figures
-from bathymetry.sweeps.axes import Point, coordinate, coordinates, points
+from bathymetry.sweeps.axes import Axis, Point, points
 from bathymetry.sweeps.configs import Configs
 from bathymetry.sweeps.results import Found, gathered
 from bathymetry.sweeps.specification import Specification
+from bathymetry.sweeps.trials import has_single, untrainable
+
+_HISTORY_BYTES = 32  # of a member and epoch: loss and accuracy of two sets
 
 
 class Sweep(Study):
@@ -72,7 +76,40 @@ class Sweep(Study):
     def configs(self) -> Configs:
         """What makes the config of a point."""
         spec = self.specification
-        return Configs(spec.sections, self.seed, spec.measure, spec.record)
+        written = {one.path: one.written for one in spec.axis_list}
+        return Configs(spec.sections, self.seed, spec.measure, spec.record, written)
+
+    def check(self) -> None:
+        """Try every network that a function makes, and refuse a sweep of which none can be trained.
+
+        If some can, the others fail when it is their turn.
+        """
+        if self.specification.record == "all":
+            self._check_histories()
+        tried, faults = set[object](), list[tuple[Point, InputError]]()
+        for point, planned in zip(self.points, self.planned.ensembles, strict=True):
+            network, data, training = self.configs.at_point(point.values)
+            config = planned.config
+            key = (repr(network.given), repr(data.given), training.dtype, has_single(config))
+            if not network.is_mlp and key not in tried:
+                tried.add(key)
+                with self.configs.naming(point.values):
+                    fault = untrainable(config, network)
+                faults += [] if fault is None else [(point, fault)]
+            elif network.is_mlp:
+                tried.add("a perceptron")
+        if faults and len(faults) == len(tried):
+            point, fault = faults[0]
+            with self.configs.naming(point.values):
+                raise fault
+
+    def _check_histories(self) -> None:
+        """Refuse more epochs than can be recorded."""
+        epochs = max(one.config.num_epochs for one in self.planned.ensembles)
+        needed = _HISTORY_BYTES * epochs * self.members * len(self.points)
+        check_memory(
+            "record", "all", needed, f"{epochs:,} epochs of all networks take", "expected end, or fewer epochs"
+        )
 
     def plan(self) -> Planned:
         """Plan an ensemble for each point."""
@@ -95,7 +132,7 @@ class Sweep(Study):
 
     def values_at(self, index: int) -> dict[str, str | int | float]:
         """The value of each axis at a point, also where points lie on no grid."""
-        return {one.name: coordinate(self.points[index].values[one.path]) for one in self.specification.axis_list}
+        return {one.name: one.label(self.points[index].values[one.path]) for one in self.specification.axis_list}
 
     @property
     def few_members(self) -> str:
@@ -111,7 +148,7 @@ class Sweep(Study):
         """Which points have certain values on some axes."""
         if not isinstance(where, Mapping):
             raise InputError("where", where, "expected values by axis, such as learning_rate=0.1")
-        axes = {name: one.path for one in self.specification.axis_list for name in (one.path, one.name)}
+        axes = {name: one for one in self.specification.axis_list for name in (one.path, one.name, one.written)}
         kept = [True] * len(self.points)
         names = [one.name for one in self.specification.axis_list]
         for name, wanted in where.items():
@@ -119,8 +156,9 @@ class Sweep(Study):
                 raise InputError(
                     "where", f"{name}={wanted}", f"{did_you_mean(name, axes)}expected {joined(names, 'or')}"
                 )
-            values = coordinates([one.values[axes[name]] for one in self.points])
-            here = [_same(value, wanted) for value in values]
+            axis = axes[name]
+            values = axis.labels([one.values[axis.path] for one in self.points])
+            here = [_same(axis, value, wanted) for value in values]
             if not any(here):
                 few = ", ".join(map(str, list(dict.fromkeys(values))[:10]))
                 raise InputError("where", f"{name}={wanted}", f"no point has this value; expected one of {few}")
@@ -151,9 +189,9 @@ class Sweep(Study):
             yield FigureMark(one.name, one.title, one.reading, None, ("main",), None, one.name == "loss"), one
 
 
-def _same(value: str | float, wanted: Any) -> bool:
+def _same(axis: Axis, value: str | float, wanted: Any) -> bool:
     """Whether a value is the one that is asked for, which may be typed or rounded to four digits."""
-    if str(value) == str(coordinate(wanted)):
+    if str(value) == str(axis.label(wanted)):
         return True
     try:
         return not isinstance(value, str) and isclose(value, float(wanted), rel_tol=5e-5)

@@ -76,9 +76,10 @@ class TrainingConfig:
         epochs: How often each example is used; either this or `steps`.
         steps: Number of steps.
         batch_size: Examples per batch; None for all of them in every step, one step per epoch.
-        schedule: Factor of the learning rate as a function of the progress from 0 to 1, such as `Cosine()`; or what
-            makes a scheduler of PyTorch from `optimizer`, such as `functools.partial(torch.optim.lr_scheduler.StepLR,
-            step_size=100)`, which is stepped after every step. Constant if None.
+        schedule: Factor of the learning rate as a function of the progress from 0 to 1, such as
+            `bm.training.Cosine()`; or what makes a scheduler of PyTorch from `optimizer`, such as
+            `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`, which is stepped after every step.
+            Constant if None.
         stop: When a member stops early.
         targets: Training targets of every member, (member, example, *target), or a function of the members' numbers
             that returns them.

@@ -23,6 +23,7 @@ _OBJECT_BYTES = 3_000  # Python's overhead per layer or tensor
 LANES = 16  # of the widest vectors, in float32; half as many are a cache line in float64
 _FEW = 8  # examples that network and loss are called with before training
 TRIAL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
+SAME_START = "; for copies of one start, set same_start=True"  # advice, where there is such a field
 _WRAPPERS = {
     "DataParallel": "module",
     "DistributedDataParallel": "module",
@@ -177,14 +178,16 @@ def build_members(
     with torch.random.fork_rng(devices=[]):
         for member in members:
             torch.manual_seed(stream_seed(seed, member, "initialisation"))
-            built.append(_built(build))
+            built.append(built_by(build))
             if len(built) == 1:
                 _check_size(built[0], len(members))
     shapes = [_shapes(module) for module in built]
     if any(one != shapes[0] for one in shapes):
-        raise InputError("build", "networks of different shapes", "expected the same architecture each time")
+        value = "a function that makes networks of different shapes"
+        raise InputError("build", value, "expected the same architecture each time")
     if not any(p.requires_grad for p in built[0].parameters()):
-        raise InputError("build", type(built[0]).__name__, "expected a network with trainable parameters")
+        value = f"a function that returns {kind_of(built[0])}"
+        raise InputError("build", value, "expected a network with trainable parameters")
     if not same_start:
         _check_starts(built, members)
     return [_copied(module).train() for module in built]
@@ -195,7 +198,8 @@ def _copied(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network)
 
 
-def _built(build: Callable[[], nn.Module]) -> nn.Module:
+def built_by(build: Callable[[], nn.Module]) -> nn.Module:
+    """Call what makes a network, and refuse what it makes if it is none."""
     name = getattr(build, "__name__", build)
     expected = "expected a function that makes one network"
     with refusing("build", name, "it fails when it is called without arguments", expected):
@@ -229,7 +233,7 @@ def _check_starts(built: Sequence[nn.Module], members: range) -> None:
     def refusal(one: int, other: int, what: str) -> InputError:
         remedy = (
             "expected new random weights each time the function is called: build every layer inside it and set no seed "
-            "there; for copies of one start, set same_start=True"
+            f"there{SAME_START}"
         )
         return InputError("build", f"a function whose networks {members[one]} and {members[other]} {what}", remedy)
 

@@ -186,16 +186,22 @@ def check_optimizer(optimizer: Any) -> None:
     if own or isinstance(optimizer, nn.Module) or not callable(optimizer):
         name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", type(optimizer).__name__)
         raise InputError("optimizer", name, expected)
-    made = called("optimizer", optimizer, [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))])
+    parameters = [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))]
+    made = called("optimizer", optimizer, parameters)
     if not isinstance(made, torch.optim.Optimizer):
         raise InputError("optimizer", f"a function that returns {kind_of(made)}", expected)
+    if type(made).__module__.startswith("torch.optim."):  # of anybody else's we do not know that a step changes nothing
+        for one in parameters:
+            one.grad = torch.ones_like(one)
+        with refusing("optimizer", type(made).__name__, "it can't step a network", "expected another one"):
+            made.step(lambda: torch.zeros(()))  # type: ignore[arg-type, return-value]
 
 
 def check_schedule(schedule: Any) -> None:
     """Accept None, a function of the progress, or one that makes an `LRScheduler`."""
     if schedule is None:
         return
-    expected = "expected Cosine(...) or the like, a function of the progress from 0 to 1, or a scheduler of PyTorch"
+    expected = "expected bm.training.Cosine() or the like, a function of the progress from 0 to 1, or PyTorch's"
     if makes_scheduler(schedule):
         trial = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0, momentum=0.5)
         made = called("schedule", schedule, trial)

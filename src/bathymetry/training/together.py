@@ -9,6 +9,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.identity import Description, canonical, describe, digest
 from bathymetry.training.checkpoint import Checkpoint, Clock
 from bathymetry.training.config import TrainingConfig
+from bathymetry.training.ensemble import built_by
 from bathymetry.training.loop import TrainingRun, device_of, member_range
 from bathymetry.training.loss import Criterion
 from bathymetry.training.optimizers import Optimizer
@@ -26,7 +27,7 @@ def stack_key(config: TrainingConfig) -> str | None:
     if Criterion(config.loss).plain is None:
         return None
     with torch.random.fork_rng(devices=[]):
-        if activations_of(config.network()) is None:
+        if activations_of(built_by(config.network)) is None:
             return None
     try:
         plain = replace(config, optimizer=type(config.optimizer)(), seed=0, targets=None, evaluate_on=None, stop=None)
