@@ -23,6 +23,7 @@ from bathymetry.sweeps.results import Found, gathered
 from bathymetry.sweeps.specification import Specification
 from bathymetry.sweeps.trials import has_single, untrainable
 
+_MOST_TRIED = 100  # networks, each of which may take a while
 _HISTORY_BYTES = 32  # of a member and epoch: loss and accuracy of two sets
 
 
@@ -80,7 +81,7 @@ class Sweep(Study):
         return Configs(spec.sections, self.seed, spec.measure, spec.record, written)
 
     def check(self) -> None:
-        """Try every network that a function makes, and refuse a sweep of which none can be trained.
+        """Try up to a hundred networks that functions make, and refuse a sweep of which none can be trained.
 
         If some can, the others fail when it is their turn.
         """
@@ -91,7 +92,7 @@ class Sweep(Study):
             network, data, training = self.configs.at_point(point.values)
             config = planned.config
             key = (repr(network.given), repr(data.given), training.dtype, has_single(config))
-            if not network.is_mlp and key not in tried:
+            if not network.is_mlp and key not in tried and len(tried) < _MOST_TRIED:
                 tried.add(key)
                 with self.configs.naming(point.values):
                     fault = untrainable(config, network)
