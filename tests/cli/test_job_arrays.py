@@ -138,8 +138,8 @@ def test_a_study_has_a_job_array_too_with_its_settings(spec, capsys):
     [
         (["--print", "kubernetes"], "out = bathymetry-report: it is lost when a worker ends; expected an address"),
         (["--print", "slurm", "--out", "memory://x"], "out = memory://x: it is lost when a worker ends; expected an"),
-        (["--print", "slurm", "--shard", "1/2"], "print = slurm: expected it or --shard, not both."),
-        (["--print", "slurm", "--plan"], "print = slurm: expected it or --plan, not both."),
+        (["--print", "slurm", "--shard", "1/2"], "print = slurm: expected --print or --shard, not both."),
+        (["--print", "slurm", "--plan"], "print = slurm: expected --print or --plan, not both."),
         (["--print", "pbs"], "print = pbs: expected slurm or kubernetes."),
     ],
 )

@@ -28,7 +28,7 @@ MISTAKES = {
     "run depth-function --preset quick trajectory": "name all studies before the first option",
     "run --preset quick depth-function": "study: missing before --preset; for example bathymetry run capacity",
     "run missing.py": "there is no such file",
-    "run folder.py": "it is no file",
+    "run folder.py": "it is not a file",
     "run mine": "expected the file's whole name, mine.py",
     "run mine.py": "expected one subclass of bathymetry.Study, found 0",
     "run unclosed.py": "SyntaxError",

@@ -53,7 +53,7 @@ def check_print(command: Any) -> None:
         raise InputError("print", command.print, "expected slurm or kubernetes")
     others = [one for one in _ALONE if getattr(command, one) not in (None, False)]
     if command.print is not None and others:
-        raise InputError("print", command.print, f"expected it or --{others[0].replace('_', '-')}, not both")
+        raise InputError("print", command.print, f"expected --print or --{others[0].replace('_', '-')}, not both")
     out, is_pod = command.out.strip().removeprefix("file://"), command.print == "kubernetes"
     is_relative = "://" not in out and not Path(out).is_absolute()
     if command.print is not None and (out.startswith("memory:") or (is_pod and is_relative)):

@@ -122,7 +122,7 @@ def _from_file(path: Path) -> "type[Study]":
 def module_of_file(field: str, path: Path) -> ModuleType:
     """Run a user's file as a module of its own."""
     if not os.path.isfile(path):
-        raise InputError(field, path, "it is no file" if os.path.exists(path) else "there is no such file")
+        raise InputError(field, path, "it is not a file" if os.path.exists(path) else "there is no such file")
     path = path.resolve()
     # A name of its own, so that neither another file of that name nor a package is taken for it. Its head is the same
     # wherever the file lies, because chunks are known by the names of what made them.

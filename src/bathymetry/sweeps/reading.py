@@ -50,7 +50,7 @@ _Loader.add_implicit_resolver(
 def read_file(path: Path) -> Sweep:
     """Read a specification from a YAML file."""
     if not os.path.isfile(path):
-        raise InputError("spec", path, "it is no file" if os.path.exists(path) else "there is no such file")
+        raise InputError("spec", path, "it is not a file" if os.path.exists(path) else "there is no such file")
     content = read(path)
     if len(content) > _MOST_BYTES:
         raise InputError("spec", path, f"it has {len(content):,} bytes; expected at most {_MOST_BYTES:,}")
