@@ -139,3 +139,12 @@ def test_progress_counts_the_chunks_that_have_ended(tmp_path):
     counts = list(dict.fromkeys(one.partition(" (")[0] for one in words.labels))
     # the two chunks of each of two architectures train together
     assert counts == ["0 of 4 chunks", "2 of 4 chunks", "0 of 1 measurement"]
+
+
+def test_the_plan_of_a_share_and_of_what_failed_is_about_these_alone(tmp_path, capsys):
+    command = ["run", FAULTY, "--preset", "smoke", "--out", str(tmp_path / "out")]
+    assert main([*command, "--shard", "1/3", "--plan"]) == 0
+    assert "12 networks, 0 of them stored; in this share 1 chunk to train" in capsys.readouterr().out
+    assert main([*command, "--rerun", "failed"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing has failed."
+    assert not (tmp_path / "out").exists()

@@ -39,8 +39,23 @@ def test_a_range_on_a_grid_is_divided_evenly_on_its_scale():
     axes = {"learning_rate": {**LOG, "count": 4}, "width": {"low": 10, "high": 30, "count": 3}}
     made = points(axes, "grid")
     rates = sorted({one["training.learning_rate"] for one in made})
-    np.testing.assert_allclose(rates, [1e-4, 1e-3, 1e-2, 1e-1], rtol=1e-12)
+    assert rates == [1e-4, 1e-3, 1e-2, 1e-1]
     assert sorted({one["network.width"] for one in made}) == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ({"low": 1e-4, "high": 3e-2, "scale": "log"}, [1e-4, 0.000669433, 0.0044814, 3e-2]),
+        ({"low": 0.1, "high": 0.7}, [0.1, 0.3, 0.5, 0.7]),
+        ({"low": 1, "high": 1 + 3e-9, "scale": "log"}, [1, 1 + 1e-9, 1 + 2e-9, 1 + 3e-9]),
+    ],
+)
+def test_a_range_has_the_ends_that_were_typed_and_round_values_between(ends, expected):
+    made = [one["training.learning_rate"] for one in points({"learning_rate": {**ends, "count": 4}}, "grid")]
+    assert made[::3] == expected[::3]
+    assert made[1:3] == (expected[1:3] if ends["low"] < 1 else pytest.approx(expected[1:3], rel=1e-12))
+    assert len(set(made)) == 4
 
 
 def test_random_points_are_uniform_on_the_scale_and_their_whole_numbers_lie_inside():

@@ -237,7 +237,7 @@ def test_where_takes_the_whole_name_of_an_axis_too(tmp_path, capsys):
     spec.write_text(RATES + "data: {samples: 8}", encoding="utf-8")
     for name in ("learning_rate", "training.learning_rate"):
         assert main(["sweep", str(spec), "--where", f"{name}=0.1", "--plan", "--out", str(tmp_path / "out")]) == 0
-        assert "1 chunk to train" in capsys.readouterr().out
+        assert "10 networks to train in 1 chunk" in capsys.readouterr().out
 
 
 def test_progress_must_have_the_methods_of_progress(tmp_path):

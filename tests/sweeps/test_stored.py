@@ -1,5 +1,8 @@
 """What is stored of a sweep next to what it plans: fewer members, nothing yet, failures, another network."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +104,100 @@ def test_points_that_fail_are_shown_by_the_command_line(tmp_path, capsys):
     assert "width  train_loss  test_loss  done  failed" in printed.out
     assert "4 networks: 2 done, 2 failed." in printed.out
     assert "width 13 failed 3 times: RuntimeError: out of cake (net.py, line" in printed.err
+
+
+RATES = {"learning_rate": {"low": 1e-4, "high": 3e-2, "scale": "log", "count": 4}}
+
+
+def test_networks_are_found_by_values_as_they_are_typed_or_shown(tmp_path):
+    axes = {**RATES, "width": [3, 5]}
+    run = bm.sweep({**SMALL, "axes": axes}, members=2, out=tmp_path)
+    assert run.dataset["loss"].sel(learning_rate=1e-4, width=3).notnull().all()
+    one, other = (run.networks(learning_rate=rate, width=3) for rate in (0.0006694, 0.000669433))
+    assert all((a == b).all() for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True))
+    for given, words in [
+        ({"learning_rate": 1e-4, "width": 9}, "networks = width=9: no point has this value; expected one of 3, 5."),
+        ({"learning_rate": 0.1}, "expected one of 0.0001, 0.0006694, 0.004481, 0.03."),
+        (
+            {"learning_rat": 0.1},
+            "networks = learning_rat=0.1: did you mean learning_rate? expected",
+        ),
+        ({"width": 3}, "networks = width=3: 4 points have these values; expected learning_rate too."),
+        ({}, "8 points have these values; expected learning_rate and width too."),
+    ]:
+        with pytest.raises(InputError) as refused:
+            run.networks(**given)
+        assert words in str(refused.value)
+
+
+def test_networks_of_drawn_points_are_found_by_their_number_or_values(tmp_path):
+    fields = {**SMALL, "axes": {"learning_rate": {"low": 1e-4, "high": 1e-1, "scale": "log"}}, "sample": {"random": 3}}
+    run = bm.sweep(fields, members=2, out=tmp_path)
+    rate = float(run.dataset["learning_rate"][1])
+    one, other = run.networks(point=1), run.networks(learning_rate=float(f"{rate:.4g}"))
+    assert all((a == b).all() for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True))
+
+
+def own(folder, spec=SPEC % 2, name="net.py"):
+    """A specification with a network in a file next to it, and the command that runs it."""
+    (folder / name).write_bytes(NET.read_bytes())
+    (folder / "own.yaml").write_text(spec.replace("{depth: 1}", f"{{family: {name}:build}}"), encoding="utf-8")
+    return ["sweep", str(folder / "own.yaml"), "--out", str(folder / "out"), "--workers", "1"]
+
+
+def test_networks_whose_file_has_changed_are_pending_and_trained_again(tmp_path, capsys):
+    command = own(tmp_path)
+    program = [sys.executable, "-m", "bathymetry.cli.main"]  # a process of its own: a file is read once in each
+    subprocess.run([*program, *command], check=True, capture_output=True)
+    before = bm.load_study(tmp_path / "out" / "own").results["main"]
+    code = (tmp_path / "net.py").read_text(encoding="utf-8")
+    (tmp_path / "net.py").write_text(code.replace("slope=0.1", "slope=0.25"), encoding="utf-8")
+    capsys.readouterr()
+    assert main([*command, "--plan"]) == 0
+    printed = capsys.readouterr().out
+    assert "4 networks: 4 pending (their network changed since they were trained)." in printed
+    assert "4 networks to train in 2 chunks" in printed
+    assert (bm.sweep(tmp_path / "own.yaml", out=tmp_path / "out", run=False).dataset["status"] == "pending").all()
+    assert main(command) == 0
+    assert main([*command, "--plan"]) == 0
+    assert "4 networks: 4 done.\nNothing to train." in capsys.readouterr().out
+    after = bm.sweep(tmp_path / "own.yaml", out=tmp_path / "out", run=False)
+    assert (after.dataset["loss"] != before["loss"]).all()
+    assert after.networks(width=3)[0][1].negative_slope == 0.25
+
+
+def test_a_share_says_what_it_has_to_do_and_that_another_command_writes_the_page(tmp_path, capsys):
+    command = own(tmp_path, (SPEC % 12).replace("[3, 5]", "[3, 4, 5]"))
+    shares = []
+    for index in (1, 2, 3, 4):
+        assert main([*command, "--shard", f"{index}/4", "--plan"]) == 0
+        found = re.search(r"Share \d/4: (\d+) networks to train in (\d) chunks?, about", capsys.readouterr().out)
+        shares.append((int(found[1]), int(found[2])))
+    assert [chunks for _, chunks in shares] == [2, 2, 1, 1]
+    assert sum(networks for networks, _ in shares) == 36
+    assert main([*command, "--shard", "4/4"]) == 0
+    printed = capsys.readouterr().out
+    assert f"36 networks: {shares[3][0]} done, {36 - shares[3][0]} pending." in printed
+    assert "The share is stored; the command without --shard writes the page." in printed
+    assert main([*command, "--shard", "4/4", "--plan"]) == 0
+    assert "Share 4/4: nothing to train." in capsys.readouterr().out
+
+
+def test_rerun_failed_without_failures_says_so_and_writes_nothing(tmp_path, capsys):
+    command = own(tmp_path)
+    for stored in (False, True):
+        if stored:
+            assert main([*command, "--where", "width=3"]) == 0
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        capsys.readouterr()
+        assert main([*command, "--rerun", "failed"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "No point has failed."
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_time_that_no_trial_measured_is_not_estimated(tmp_path, capsys):
+    command = own(tmp_path)
+    spec = (tmp_path / "own.yaml").read_text(encoding="utf-8").replace(":build", ":broken_above_4")
+    (tmp_path / "own.yaml").write_text(spec.replace("[3, 5]", "[9]"), encoding="utf-8")
+    assert main([*command, "--plan"]) == 0
+    assert "2 networks to train in 1 chunk, the time is not estimated" in capsys.readouterr().out

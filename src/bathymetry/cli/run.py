@@ -30,7 +30,7 @@ OPTIONS = (
     ("scheduler", "ADDRESS", "a Dask scheduler, such as tcp://HOST:8786, whose workers train instead"),
     ("local_cluster", "N", "a Dask cluster of N workers on this machine, started for the run"),
     ("shard", "I/N", "only the I-th of N fixed shares of the chunks, for job arrays"),
-    ("rerun", "failed", "only chunks that failed before"),
+    ("rerun", "failed", "only chunks that failed before; what is pending is left alone"),
     ("print", "slurm|kubernetes", "print a job array whose N workers (--workers N) take a share each, and stop"),
 )
 _FIGURE_SECONDS = 0.5  # of one core, to draw one as SVG and PNG
@@ -129,7 +129,7 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool) -> None:
     from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device, run_studies
-    from bathymetry.execution.work import compare
+    from bathymetry.execution.work import compare, share_of
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
     from bathymetry.studies.families import read_once
@@ -142,13 +142,20 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     with read_once():  # only while planning: then each study has its own examples, and the whole set is released
         sources = {name: source for study in studies for name, source in study.planned.data.items()}
     say(data_line(sources))
-    works = [compare(out, study.planned) for study in studies]
-    for study, work in zip(studies, works, strict=True):
-        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {_words(work)}.")
+    whole = [compare(out, study.planned) for study in studies]
+    share, failed_in = share_of(whole, options["shard"]), out if options["only_failed"] else None
+    works = [work.part(share, failed_in) for work in whole]
+    if options["only_failed"] and not any(work.todo or work.measurements for work in works):
+        say("Nothing has failed.")
+        return
+    in_share = "" if share is None else "in this share "
+    for study, work, part in zip(studies, whole, works, strict=True):
+        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {in_share}{_words(part)}.")
     if any(work.todo for work in works):
         say("A chunk is up to ten members of one ensemble, which are trained together.")
     workers = options["local_cluster"] or options["workers"]
-    say(_total(works, _FIGURE_SECONDS * sum(len(study.figures()) for study in studies) / workers, workers))
+    figures = sum(len(study.figures()) for study in studies) if share is None else 0
+    say(_total(works, _FIGURE_SECONDS * figures / workers, workers))
     if plan_only:
         return
     say(f"Preset {preset}; results go to {out}.")

@@ -12,6 +12,7 @@ from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, data_line, execution_options
 from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
 from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.core.showing import joined
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,8 +64,8 @@ def sweep(arguments: list[str]) -> None:
     where, options = _where(command.where), execution_options(command)
     check_print(command)
     from bathymetry.execution.study_run import check_device
-    from bathymetry.execution.sweep_run import open_sweep, points_where
-    from bathymetry.execution.work import compare
+    from bathymetry.execution.sweep_run import changes_since, open_sweep, points_where
+    from bathymetry.execution.work import compare, share_of
     from bathymetry.store.folder import check_folder
     from bathymetry.store.storage import place_of
     from bathymetry.sweeps.reading import read_file
@@ -79,12 +80,18 @@ def sweep(arguments: list[str]) -> None:
     out = place_of("out", command.out.strip())
     check_folder(out)
     check_device(made)
-    stored = open_sweep(made, out)
-    work = compare(out, made.planned).only(options["where"])
+    stored, changed = open_sweep(made, out), changes_since(made, out)
     say(data_line(made.planned.data))
     say(f"{made.name}: {made.in_words()}.")
-    say(_counts(stored.dataset))
-    say(_plan(work, options["workers"]))
+    say(_counts(stored.dataset, changed))
+    work = compare(out, made.planned).only(options["where"])
+    part = work.part(share_of([work], options["shard"]), out if options["only_failed"] else None)
+    if options["only_failed"] and not part.todo:
+        say("No point has failed.")
+        return
+    if work.todo:
+        say("A chunk is up to ten members of one point, which are trained together.")
+    say(_plan(part, options["workers"], command.shard))
     if made.few_members:
         say(made.few_members)
     if not command.plan:
@@ -106,18 +113,21 @@ def _check_no_field(arguments: Sequence[str]) -> None:
                 raise InputError("option", one, remedy)
 
 
-def _plan(work: "Work", workers: int) -> str:
-    """How many chunks are to be trained, about how long that takes and how much memory."""
+def _plan(work: "Work", workers: int, shard: str | None) -> str:
+    """How many networks are to be trained, about how long that takes and how much memory."""
+    share = "" if shard is None else f"Share {shard.strip()}: "
     if not work.todo:
-        return "Nothing to train."
+        return f"{share}nothing to train." if share else "Nothing to train."
     from bathymetry.execution.calibration import calibrate
 
     estimate = calibrate(work)
+    networks = counted(sum(len(members) for _, members in work.todo), "network")
     at_once = f" with {workers} workers" if workers > 1 else ""
     tried = f"measured on {counted(estimate.trials, 'short training')}"
     memory = f"up to {work.bytes / 1e9:.1f} GB of memory for each worker"
     lasts = f"about {duration(estimate.seconds(workers))}{at_once} ({tried})"
-    return f"{counted(len(work.todo), 'chunk')} to train, {lasts}; {memory}."
+    lasts = lasts if estimate.trials else "the time is not estimated, because trials of it fail"
+    return f"{share}{networks} to train in {counted(len(work.todo), 'chunk')}, {lasts}; {memory}."
 
 
 def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
@@ -137,6 +147,7 @@ def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
     if options["shard"] is not None:  # one of many workers; the command without --shard writes the page
         if incomplete is not None:
             raise incomplete
+        say("The share is stored; the command without --shard writes the page.")
         return
     say("Drawing the figures and writing the page.")
     page, claims = publish(out, workers=options["workers"])
@@ -159,11 +170,13 @@ def _where(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _counts(results: "xr.Dataset") -> str:
+def _counts(results: "xr.Dataset", changed: Sequence[str] = ()) -> str:
+    """How many networks are done, diverged, failed and pending, and what has changed since they were trained."""
     status = results["status"]
     counts = {name: int((status == name).sum()) for name in ("done", "diverged", "failed", "pending")}
     words = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    return f"{counted(status.size, 'network')}: {words}."
+    why = f" (their {joined(changed)} changed since they were trained)" if changed and counts["pending"] else ""
+    return f"{counted(status.size, 'network')}: {words}{why}."
 
 
 def _table(run: "SweepRun") -> str:

@@ -112,6 +112,8 @@ class StudyRun:
 
     def _ensemble(self, group: str, coordinates: Mapping[str, Coordinate]) -> PlannedEnsemble:
         """Find the one ensemble that has these coordinates."""
+        if isinstance(self.study, Sweep) and group == MAIN:
+            return self.study.ensemble_at(coordinates)
         planned, wanted = self.study.planned.ensembles, coordinates.items()
         found = [one for one in planned if one.group == group and wanted <= one.coordinates.items()]
         if len(found) == 1:

@@ -1,7 +1,8 @@
 """Running a sweep, and one configuration as an objective for an optimizer of hyperparameters."""
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
 from bathymetry.execution.study_run import OUT, StudyRun, checked_progress, run_studies
 from bathymetry.execution.work import compare
-from bathymetry.store import chunks
+from bathymetry.store import chunks, storage
+from bathymetry.store.chunks import chunk_path, config_hash
 from bathymetry.store.folder import check_folder, output_folder
 from bathymetry.store.results import RESULT, read_results
 from bathymetry.store.storage import Place, exists, place_of
@@ -130,17 +132,52 @@ def open_sweep(made: Sweep, out: Place) -> SweepRun:
 
 
 def _finished(made: Sweep, out: Place) -> SweepRun | None:
-    """The results of this very sweep, if they are complete."""
+    """The results of this very sweep, if they are complete and of the configs as they are now."""
+    results = _put_together(made, out)
+    if results is None or results[MAIN]["status"].isin(UNFINISHED).any():
+        return None
+    same_data = results.attrs.get("data") == dict(made.planned.data)
+    same_configs = {*results.attrs.get("chunks", ())} == {config_hash(one) for one in _descriptions(made)}
+    return SweepRun(made, results, out) if same_data and same_configs else None
+
+
+def _put_together(made: Sweep, out: Place) -> xr.DataTree | None:
+    """The results that were put together of a sweep with these settings, if there are any."""
     path = out / made.name / RESULT
     try:
         results = read_results(path) if exists(path) else None
     except StorageError:  # what can be read is in the chunks
         return None
-    if results is None or results.attrs.get("settings") != made.model_dump(mode="json"):
-        return None
-    same_data = results.attrs.get("data") == dict(made.planned.data)
-    is_complete = not results[MAIN]["status"].isin(UNFINISHED).any()
-    return SweepRun(made, results, out) if same_data and is_complete else None
+    return results if results and results.attrs.get("settings") == made.model_dump(mode="json") else None
+
+
+def _descriptions(made: Sweep) -> list[Any]:
+    return [one.config.description() for one in made.planned.ensembles]
+
+
+def changes_since(made: Sweep, out: Place) -> Sequence[str]:
+    """What decides numbers and is not as it was for the stored results of this sweep: network, data, ….
+
+    A specification may name a file that has another content now, so that its networks are trained again.
+    """
+    results = _put_together(made, out)
+    if results is None:
+        return ()
+    planned = {config_hash(one): one for one in _descriptions(made)}
+    for config in results.attrs.get("chunks", ()):
+        if config not in planned:
+            try:
+                earlier = json.loads(storage.read(chunk_path(out, config, range(1)).with_name("config.json")))
+                return [name for name in earlier if all(one[name] != earlier[name] for one in planned.values())]
+            except (
+                StorageError,
+                ValueError,
+                TypeError,
+                LookupError,
+                RecursionError,
+            ):  # damaged
+                return ()
+    return ()
 
 
 def points_where(made: Sweep, where: Mapping[str, Any]) -> Callable[[PlannedEnsemble], bool] | None:

@@ -1,6 +1,6 @@
 """What a plan still needs: for each ensemble and joint measurement the chunks that are stored, and those missing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -142,43 +142,47 @@ class Work:
         sizes = ((task.config, len(chunk)) for task in self.ensembles for chunk in task.planned_chunks)
         return max((_bytes(config, members) for config, members in sizes), default=0)
 
+    def part(self, share: Share | None = None, failed_in: Place | None = None) -> "Work":
+        """The same with nothing to do outside of a fixed share of the chunks, or but where members failed before."""
+        ensembles = [replace(one, missing=tuple(_gaps(one, share, failed_in))) for one in self.ensembles]
+        chosen = {(task.config_hash, gap.start) for task in ensembles for gap in task.missing}
+        left_out = {task.config_hash for task, gap in self.todo if (task.config_hash, gap.start) not in chosen}
+
+        def is_done(joint: Task) -> bool:
+            is_mine = share is None or _entry(joint, joint.members) in share
+            return is_mine and not self._needed(joint) & left_out
+
+        joints = (one if is_done(one) else replace(one, missing=()) for one in self.joints)
+        return replace(self, ensembles=tuple(ensembles), joints=tuple(joints))
+
     def jobs(self, study: Study, share: Share | None = None, failed_in: Place | None = None) -> list[Job]:
         """What is to be done, for a fixed share of the chunks, or only where members failed before."""
-        settings = study.model_dump_json()
+        part, settings = self.part(share, failed_in), study.model_dump_json()
 
         def job(task: Task, kind: Literal["train", "measure"], members: range, **estimates: Any) -> Job:
-            part = (task.index, task.config_hash, members.start, members.stop, _label(study, task, members))
-            return Job(*part, study.location, settings, kind, **estimates)
+            own = (task.index, task.config_hash, members.start, members.stop, _label(study, task, members))
+            return Job(*own, study.location, settings, kind, **estimates)
 
-        chosen = [
-            (task, gap)
-            for task in self.ensembles
-            for planned in task.planned_chunks
-            if share is None or _entry(task, planned) in share
-            for gap in task.missing
-            if planned.start <= gap.start < planned.stop
-            and (failed_in is None or any(set(gap) & set(one) for one in failures(failed_in, task.config_hash)))
-        ]
         stacks: dict[str | None, list[tuple[Job, int]]] = {}
-        keys = {id(task): stack_key(task.config) for task, _ in chosen}
-        for task, members in chosen:
+        keys = {id(task): stack_key(task.config) for task, _ in part.todo}
+        for task, members in part.todo:
             estimates = {"seconds": _chunk_seconds(task, members), "bytes": _bytes(task.config, len(members))}
             own = _member_bytes(task.config) * len(members)
             stacks.setdefault(keys[id(task)], []).append((job(task, "train", members, **estimates), own))
         alone = [one for one, _ in stacks.pop(None, [])]
         jobs = [*alone, *(one for some in stacks.values() for one in _stacked(some))]
-        mine = {(one.config, one.start) for some in jobs for one in some.parts}
-        left_out = {task.config_hash for task, gap in self.todo if (task.config_hash, gap.start) not in mine}
-        memory = self.bytes
-        for task in self.joints:
-            assert isinstance(task.planned, JointMeasurement)
-            needed = {self._names[id(one)] for one in task.planned.of}
-            is_mine = share is None or _entry(task, task.members) in share
-            if task.missing and is_mine and not needed & left_out:
-                after = tuple(one.id for one in jobs if needed & {part.config for part in one.parts})
+        for task in part.joints:
+            if task.missing:
+                needed = self._needed(task)
+                after = tuple(one.id for one in jobs if needed & {some.config for some in one.parts})
                 seconds = len(task.members) * _seconds(task.planned)
-                jobs.append(job(task, "measure", task.members, seconds=seconds, bytes=memory, after=after))
+                jobs.append(job(task, "measure", task.members, seconds=seconds, bytes=self.bytes, after=after))
         return jobs
+
+    def _needed(self, joint: Task) -> set[str]:
+        """The hashes of the configs whose ensembles a joint measurement is over."""
+        assert isinstance(joint.planned, JointMeasurement)
+        return {self._names[id(one)] for one in joint.planned.of}
 
     @property
     def _names(self) -> dict[int, str]:
@@ -193,6 +197,16 @@ class Work:
         return not any(missing(list(task.chunks), gap) for task in self.ensembles for gap in task.missing) and all(
             task.members in task.chunks for task in self.joints
         )
+
+
+def _gaps(task: Task, share: Share | None, failed_in: Place | None) -> Iterator[range]:
+    """What is missing of an ensemble, in a share, or where members failed before."""
+    failed = None if failed_in is None or not task.missing else failures(failed_in, task.config_hash)
+    for planned in task.planned_chunks:
+        for gap in task.missing if share is None or _entry(task, planned) in share else ():
+            is_wanted = failed is None or any(set(gap) & set(one) for one in failed)
+            if planned.start <= gap.start < planned.stop and is_wanted:
+                yield gap
 
 
 def share_of(works: Sequence[Work], shard: Shard | None) -> Share | None:

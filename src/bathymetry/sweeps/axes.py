@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, Literal
 
 import numpy as np
@@ -40,9 +40,23 @@ class Range:
 
     def at(self, share: float) -> float:
         """The value at a share of the way, from 0 to 1, on the range's scale."""
+        if share in (0, 1):
+            return self.high if share else self.low
         if self.scale == "log":
             return min(max(math.exp(math.log(self.low) + share * math.log(self.high / self.low)), self.low), self.high)
         return self.low + share * (self.high - self.low)
+
+    def listed(self) -> list[float]:
+        """Its values on a grid: the ends as they are, those between rounded where that tells them apart."""
+        assert self.count is not None
+        values = [self.at(place / (self.count - 1)) for place in range(self.count)]
+        if self.scale == "log":
+            between = [float(f"{one:.6g}") for one in values[1:-1]]
+        else:
+            digits = 6 - math.floor(math.log10(self.high - self.low))
+            between = [round(one, digits) + 0.0 for one in values[1:-1]]  # not -0.0
+        rounded = [self.low, *between, self.high]
+        return rounded if all(one < other for one, other in pairwise(rounded)) else values
 
 
 @dataclass(frozen=True)
@@ -278,6 +292,8 @@ def _listed(axis: Axis, sections: Mapping[str, Section]) -> list[Any]:
     count = axis.values.count or 0
     shares = [place / (count - 1) for place in range(count)]
     values = [_of_range(axis, axis.values, share, sections) for share in shares]
+    if not _is_whole_field(axis, sections):
+        values = axis.values.listed()
     if len(set(values)) < len(values):
         reached, there = len(set(values)), math.floor(axis.values.high) - math.ceil(axis.values.low) + 1
         few = f"only {there} whole numbers lie there"

@@ -1,8 +1,9 @@
 """A sweep is a study that plans one ensemble for each point of its specification's axes."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
-from math import isclose
 from typing import Annotated, Any, ClassVar
 
 import xarray as xr
@@ -11,13 +12,13 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from bathymetry.charts import Figure
 from bathymetry.claims.judging import Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
-from bathymetry.core.showing import joined, plural
+from bathymetry.core.showing import joined, plural, rounded
 from bathymetry.core.system import check_memory
 from bathymetry.stats.verdict import members_needed
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
 from bathymetry.sweeps import figures
-from bathymetry.sweeps.axes import Axis, Point, points
+from bathymetry.sweeps.axes import Point, points
 from bathymetry.sweeps.configs import Configs
 from bathymetry.sweeps.results import Found, gathered
 from bathymetry.sweeps.specification import Specification
@@ -145,29 +146,43 @@ class Sweep(Study):
         members = f"{self.members} {plural('member', self.members)}"
         return f"With {members} {which} undecided: {joined(lacking)}." if lacking else ""
 
-    def chosen(self, where: Mapping[str, Any]) -> list[bool]:
-        """Which points have certain values on some axes."""
+    def chosen(self, where: Mapping[str, Any], field: str = "where") -> list[bool]:
+        """Which points have certain values on some axes, which may be typed or rounded to four digits."""
         if not isinstance(where, Mapping):
-            raise InputError("where", where, "expected values by axis, such as learning_rate=0.1")
-        axes = {name: one for one in self.specification.axis_list for name in (one.path, one.name, one.written)}
+            raise InputError(field, where, "expected values by axis, such as learning_rate=0.1")
+        axes = self.specification.axis_list
+        values = {one.name: one.labels([point.values[one.path] for point in self.points]) for one in axes}
+        if not self.specification.is_grid:
+            values["point"] = [*range(len(self.points))]
+        known = {name: one for one in axes for name in (one.path, one.written, one.name)}
         kept = [True] * len(self.points)
-        names = [one.name for one in self.specification.axis_list]
         for name, wanted in where.items():
-            if name not in axes:
-                raise InputError(
-                    "where", f"{name}={wanted}", f"{did_you_mean(name, axes)}expected {joined(names, 'or')}"
-                )
-            axis = axes[name]
-            values = axis.labels([one.values[axis.path] for one in self.points])
-            here = [_same(axis, value, wanted) for value in values]
+            axis = known.get(name)
+            given, along = f"{name}={wanted}", values.get(axis.name if axis else name)
+            if along is None:
+                similar = did_you_mean(name, [*known, *values])
+                raise InputError(field, given, f"{similar}expected {joined([*values], 'or')}")
+            here = _having(along, wanted, str(axis.label(wanted) if axis else wanted))
             if not any(here):
-                few = ", ".join(map(str, list(dict.fromkeys(values))[:10]))
-                raise InputError("where", f"{name}={wanted}", f"no point has this value; expected one of {few}")
+                few = ", ".join(map(rounded, list(dict.fromkeys(along))[:10]))
+                raise InputError(field, given, f"no point has this value; expected one of {few}")
             kept = [one and other for one, other in zip(kept, here, strict=True)]
         if not any(kept):
             words = ", ".join(f"{name}={wanted}" for name, wanted in where.items())
-            raise InputError("where", words, "no point has all of these values")
+            raise InputError(field, words, "no point has all of these values")
         return kept
+
+    def ensemble_at(self, where: Mapping[str, Any]) -> PlannedEnsemble:
+        """The ensemble of the one point that has certain values on the axes."""
+        kept = self.chosen(where, "networks")
+        found = [one for one, is_kept in zip(self.planned.ensembles, kept, strict=True) if is_kept]
+        if len(found) > 1:
+            names = [one.name for one in self.specification.axis_list]
+            lacking = [one for one in names if one not in where] or names
+            words = ", ".join(f"{name}={wanted}" for name, wanted in where.items()) or "()"
+            more = f"{joined(lacking)} too" if self.specification.is_grid else "point=NUMBER"
+            raise InputError("networks", words, f"{len(found)} points have these values; expected {more}")
+        return found[0]
 
     def gathered(self, found: Sequence[Found]) -> xr.Dataset:
         """Put together what is stored of its ensembles, which are in the order of the plan."""
@@ -190,11 +205,10 @@ class Sweep(Study):
             yield FigureMark(one.name, one.title, one.reading, None, ("main",), None, one.name == "loss"), one
 
 
-def _same(axis: Axis, value: str | float, wanted: Any) -> bool:
-    """Whether a value is the one that is asked for, which may be typed or rounded to four digits."""
-    if str(value) == str(axis.label(wanted)):
-        return True
-    try:
-        return not isinstance(value, str) and isclose(value, float(wanted), rel_tol=5e-5)
-    except (TypeError, ValueError):
-        return False
+def _having(values: Sequence[str | int | float], wanted: Any, text: str) -> list[bool]:
+    """Which values are the one that is asked for; if none is, which are with four digits."""
+    number = math.nan
+    with suppress(TypeError, ValueError):
+        number = float(wanted)
+    exactly = [str(one) == text or (not isinstance(one, str) and one == number) for one in values]
+    return exactly if any(exactly) else [not isinstance(one, str) and f"{one:.4g}" == f"{number:.4g}" for one in values]
