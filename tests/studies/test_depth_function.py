@@ -188,7 +188,7 @@ def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     assert "0.0010 (shallow" in figures[0].finding
     assert figures[1].title == "Predictions on cos(x)"
     assert figures[2].title == "Training loss on x**2"
-    assert figures[4].finding == ("By epoch 10, of 8 members per network, all fit x**2; all fit cos(x).")
+    assert figures[4].finding == ("By epoch 10, of 8 each, all fit x**2; all fit cos(x).")
     assert all(len(figure.finding.split()) <= 25 for figure in figures)
 
 

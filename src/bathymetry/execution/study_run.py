@@ -82,6 +82,11 @@ class StudyRun:
         """The main findings, a sentence each."""
         return self.study.main_findings(self.results, self.drawn)
 
+    @cached_property
+    def answer(self) -> str:
+        """The answer to the study's question, in one sentence."""
+        return self.study.answer(self.results, self.drawn)
+
     def networks(self, group: str = MAIN, **coordinates: Coordinate) -> list[nn.Module]:
         """Read the trained networks of one ensemble.
 

@@ -72,25 +72,10 @@
     box.classList.remove([...box.classList].find((name) => name.startsWith("high-")));
   }
 
-  // A chart without axes, names or key, for a card.
-  function bare(specification) {
-    const walk = (view) => {
-      for (const channel of Object.values(view.encoding || {})) {
-        if (channel && typeof channel === "object" && !Array.isArray(channel)) channel.axis = null;
-      }
-      delete view.title;
-      (view.layer || []).forEach(walk);
-    };
-    walk(specification);
-    if (specification.layer) specification.layer = specification.layer.filter((layer) => layer.name !== "hover");
-    return { ...specification, height: 70, padding: 2, autosize: { type: "fit", contains: "padding" } };
-  }
-
   async function drawThumb(thumb, dark) {
     const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip: false };
     release(thumb);
-    const flat = bare(specification(thumb.dataset.thumb, dark));
-    flat.width = thumb.clientWidth;
+    const flat = { ...face(content.cards[thumb.dataset.thumb], dark), width: thumb.clientWidth, autosize: { type: "fit", contains: "padding" } };
     views.set(thumb, (await vegaEmbed(thumb, flat, options)).view);
     thumb.removeAttribute("role");
   }

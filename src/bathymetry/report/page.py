@@ -70,6 +70,7 @@ def page(report: Report, library: str | None = None) -> str:
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,
+        "cards": {study.name: study.card for study in report.studies if study.card is not None},
         "config": configuration(),
         "twins": twins(),
     }
@@ -92,7 +93,7 @@ def page(report: Report, library: str | None = None) -> str:
         report=report,
         drawn=drawn,
         rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
-        cards={study.name: _card(study, drawn[study.name]) for study in report.studies},
+        cards={study.name for study in report.studies if study.card is not None},
         tally=_tally(claims, report),
         differing=sum(claim.differs for claim in claims),
         claims=claims,
@@ -189,13 +190,6 @@ def _open_figures(drawn: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, A
     if len(drawn) > 1 and all(len(one["charts"]) == 1 for one in drawn[:_OPEN]):
         return drawn[:_OPEN]
     return drawn[:1]
-
-
-def _card(study: StudySection, drawn: Sequence[Mapping[str, Any]]) -> str:
-    """The chart of a study's card: the first of the figure whose finding its sentence is."""
-    first = study.main_findings[0] if study.main_findings else ""
-    fitting = [one for one in drawn if one["figure"].finding == first and one["charts"]] or list(drawn[:1])
-    return str(fitting[0]["charts"][0]["id"]) if fitting else ""
 
 
 def _has_reference(study: StudySection) -> bool:

@@ -231,8 +231,11 @@ def _made(run: StudyRun, before: StudySection, *notes: str) -> _Shown:
     claims = made("verdicts", lambda: tuple(run.claims), before.claims, before.claims)
     sheets = made("figures", lambda: tuple(one.sheet() for one in run.figures), before.figures, before.pictures)
     main = made("main findings", lambda: tuple(run.main_findings), before.main_findings, before.main_findings)
+    answer = made("answer", lambda: run.answer, before.answer, before.answer)
+    card = made("card", lambda: sections.card_of(run), None, "")
     section = sections.section_of(run)
     section = replace(section, claims=claims, figures=sheets, main_findings=main, warnings=(*words, *section.warnings))
+    section = replace(section, answer=answer, card=card)
     if failures and not sheets:
         section = replace(section, pictures=before.pictures)
     return _Shown(section, run.results.attrs, run, failures)

@@ -13,6 +13,7 @@ from bathymetry.core.showing import joined
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
+from bathymetry.report.cards import card_chart
 from bathymetry.store.results import others
 from bathymetry.store.storage import label
 from bathymetry.studies import Study
@@ -49,6 +50,8 @@ class StudySection:
     question: str = ""
     about: str = ""  # what it measures
     reading: str = ""  # how to read its charts
+    answer: str = ""  # in one sentence
+    card: Mapping[str, Any] | None = None  # a small chart of it
     main_findings: tuple[str, ...] = ()
     figures: tuple[Sheet, ...] = ()
     claims: tuple[Judged, ...] = ()
@@ -66,6 +69,14 @@ def section_of(run: StudyRun) -> StudySection:
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
     settings = study.fields if isinstance(study, Sweep) else study.model_dump()
     return StudySection(**words, settings=settings, warnings=(*unfinished(run), *warnings))
+
+
+def card_of(run: StudyRun) -> Mapping[str, Any] | None:
+    """The small chart that answers a study's question, or that of its first figure."""
+    _, method, place = run.study.answered_by
+    own = [one for mark, one in run.drawn if mark.method == method] or [one for _, one in run.drawn[:1]]
+    panels = own[0].sheet().panels if own else ()
+    return card_chart(panels[min(place, len(panels) - 1)]) if panels else None
 
 
 def unfinished(run: StudyRun) -> list[str]:

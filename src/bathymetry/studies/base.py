@@ -151,6 +151,7 @@ class Study(BaseModel):
     variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
     reference_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
     ignored_by_claims: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # by absolute ones
+    answered_by: ClassVar[tuple[str, str, int]] = ("", "", 0)  # a figure's finding, and a figure with one of its charts
 
     members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="random seed for initialisation, data order and sampling")
@@ -331,6 +332,11 @@ class Study(BaseModel):
     def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:  # noqa: ARG002
         """The main findings: the sentences of the figures marked so."""
         return tuple(one.finding for mark, one in drawn if mark.main_finding)
+
+    def answer(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> str:
+        """Answer the question in one sentence: the finding of the figure that does, or else the first of the study."""
+        own = [one.finding for mark, one in drawn if mark.method == self.answered_by[0]]
+        return next(iter((*own, *self.main_findings(results, drawn))), "")
 
     def draw(self, results: xr.DataTree) -> list[tuple[FigureMark, Figure]]:
         """Draw every figure, those with a number first."""

@@ -101,6 +101,7 @@ class BatchSize(ImageStudy):
     do.
     """
 
+    answered_by = ("accuracy_and_sensitivity", "equal_steps", 0)
     presets = {
         "quick": dict(
             members=6, train_examples=3_000, test_examples=1_000, epochs=8, steps=500, curvature_examples=200

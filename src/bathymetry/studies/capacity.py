@@ -42,6 +42,7 @@ class Capacity(ImageStudy):
     grow (double descent).
     """
 
+    answered_by = ("loss_by_parameters", "loss_by_parameters", 0)
     presets = {
         "quick": dict(
             members=6,

@@ -13,7 +13,7 @@ from bathymetry.claims import best_of, claim, majority, mean_in_interval
 from bathymetry.core.showing import joined, label
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, listed, means, percent
+from bathymetry.studies.arrays import each, highest, listed, lowest, means, percent
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, ImageStudy, unequal_parameters
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name, network_names
@@ -148,6 +148,14 @@ class DepthClassification(ImageStudy):
     def e(self, r: xr.Dataset) -> xr.DataArray:
         loss = r["loss"].sel(split="train")
         return loss.sel(epoch=120) > 0.9 * loss.sel(epoch=100)
+
+    answered_by = ("accuracy", "accuracy", 1)
+
+    def answer(self, results: xr.DataTree, drawn: object) -> str:  # noqa: ARG002
+        accuracy = results["main"].to_dataset()["accuracy"].sel(split="test").isel(epoch=-1).mean("member")
+        best, worst = highest(accuracy), lowest(accuracy)
+        high, low = (f"{one['network'].item()} networks ({percent(one)})" for one in (best, worst))
+        return f"After {int(best['epoch'])} epochs the mean test accuracy is highest for {high}, lowest for {low}."
 
     @figure("Training loss", number=5)
     def training_loss(self, r: xr.Dataset) -> Drawn:

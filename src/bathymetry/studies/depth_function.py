@@ -209,6 +209,8 @@ class DepthFunction(FunctionStudy):
             pair = {"networks": f"{deep} and {shallow}"} if len(pairs) > 1 else {}
             yield from rule(losses, function=function, **pair)
 
+    answered_by = ("epochs_to_fit", "loss", 0)
+
     @figure("Training loss on {formula}", number={"cos": 1, "arcsinh": 2}, each="function")
     def loss(self, r: xr.Dataset) -> Drawn:
         """Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; the loss of a
@@ -246,7 +248,7 @@ class DepthFunction(FunctionStudy):
         members = epochs.sizes["member"]
         said = [f"{_who_fits(one, members)} {one['formula'].item()}" for _, one in each(fits, "function")]
         panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
-        return panels, f"By epoch {self.epochs:,}, of {members} members per network, {'; '.join(said)}."
+        return panels, f"By epoch {self.epochs:,}, of {members} each, {'; '.join(said)}."
 
     @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:

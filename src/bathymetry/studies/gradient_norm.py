@@ -102,6 +102,7 @@ class GradientNorm(FunctionStudy):
     """
 
     chapter = "Part 2: optimisation"
+    answered_by = ("gradient_norm", "gradient_norm", 0)
     presets = {"quick": {"members": 6}, "smoke": {"members": 6, "samples": 60, "epochs": 80}}
     variables = {
         "layer_gradient_norm": attrs("gradient norm (L2, one layer)", "log"),
@@ -185,7 +186,7 @@ class GradientNorm(FunctionStudy):
         spiked = "no member has a spike"
         if any(counts):
             count = _span(str(min(counts)), str(max(counts)))
-            spiked = f"members have spikes at {count} of {norm.sizes['epoch']:,} epochs"
+            spiked = f"spikes at {count} of {norm.sizes['epoch']:,} epochs"
         return lines(norm, "epoch", height=260), f"{found}; {spiked}."
 
     @figure("Gradient norm of each layer")

@@ -119,6 +119,7 @@ class Interpolation(ImageStudy):
         "α = 0 is the network trained at the first learning rate, α = 1 the one trained at the second. Each faint line "
         "is one pair; the strong line is their mean on the axis's scale, the band its pointwise 95 % interval."
     )
+    answered_by = ("between_two_solutions", "between_two_solutions", 1)
     presets = {
         "quick": {"members": 6, "train_examples": 5_000, "test_examples": 2_000, "epochs": 6},
         "smoke": {"members": 6, "data": "digits", "epochs": 2},

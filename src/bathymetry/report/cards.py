@@ -1,0 +1,190 @@
+"""The small chart of an answer card: the centres of one chart, thinned, with names on the lines and no key or grid.
+
+It is made from a figure's chart, so that a card can't show what its figure does not. That of the reference run is small
+enough to ship with the package, and is drawn in a browser as the page's other charts are.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bathymetry.charts.sheet import SheetPanel
+from bathymetry.charts.theme import HOVER
+
+_HEIGHT, _WIDTH = 74, 310  # pixels, with the axis
+_PLOT = 52  # pixels of the height, without it
+_SIZE = {"height": _HEIGHT, "width": _WIDTH, "padding": {"left": 2, "right": 2, "top": 3, "bottom": 4}}
+_MOST = 48  # points of a line
+_LETTER = 6.2  # pixels, of a name on a line
+_ROOM = 13  # pixels above or below a line that a name takes
+_LONGEST = 22  # letters of an axis's name
+Rows = list[dict[str, Any]]
+
+
+def card_chart(panel: SheetPanel) -> dict[str, Any]:
+    """Make the Vega-Lite specification of a card from a chart; its data stand in it."""
+    view = panel.copied()
+    datasets: Mapping[str, Rows] = view.pop("datasets", {})
+    layers = [one for one in view.get("layer", [view]) if one.get("name") != HOVER]
+    centres = [one for one in layers if "strokeDash" in one.get("encoding", {})]
+    if not centres:
+        return _points(layers, datasets, view.get("data", {}))
+    kept = [_layer(one, datasets, None, True) for one in centres]
+    rules = [_layer(one, datasets, None, True) for one in layers if _kind(one) == "rule"]
+    for one in rules:
+        if "x" in one["encoding"]:
+            one["encoding"]["x"]["axis"] = kept[0]["encoding"]["x"]["axis"]
+    return {**_SIZE, "layer": [*rules, *kept, *_names(kept[0])]}
+
+
+def _points(
+    layers: Sequence[dict[str, Any]], datasets: Mapping[str, Rows], shared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A chart without centres: its layers as they are, with all fields, which they may filter by."""
+    kept = []
+    for one in layers:
+        if _kind(one) in ("text", "rule"):
+            continue
+        rows = datasets.get(one.get("data", shared).get("name", ""), [])
+        drawn = _layer(one, datasets, shared, False)
+        own = {"data": {"values": _rounded(rows)}} if "data" in one else {}
+        plain = {name: one[name] for name in ("transform",) if name in one}
+        kept.append({name: drawn[name] for name in ("mark", "encoding")} | own | plain)
+    data = {"data": {"values": _rounded(datasets.get(shared.get("name", ""), []))}} if shared else {}
+    return {**_SIZE, **data, "layer": kept}
+
+
+def _rounded(rows: Rows) -> Rows:
+    return [{name: _short(value) for name, value in row.items()} for row in rows]
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    mark = layer["mark"]
+    return str(mark if isinstance(mark, str) else mark.get("type"))
+
+
+def _layer(layer: dict[str, Any], datasets: Mapping[str, Rows], shared: Any, is_line: bool) -> dict[str, Any]:
+    """One layer with its own data, and the ends of its horizontal axis as all that is written."""
+    encoding = {name: dict(one) for name, one in layer["encoding"].items() if name not in ("tooltip", "strokeOpacity")}
+    source = layer.get("data") or shared or {}
+    rows = datasets.get(source.get("name", ""), source.get("values", []))
+    fields = [one["field"] for one in encoding.values() if "field" in one]
+    rows = [{name: _short(row.get(name)) for name in fields} for row in rows]
+    rows = [row for row in rows if all(value is not None for value in row.values())]
+    if is_line and "x" in encoding and "series" in encoding.get("color", {}).get("field", ""):
+        rows = _thin(rows)
+    for name, channel in encoding.items():
+        if "legend" in channel:
+            channel["legend"] = None
+        if name in ("x", "y"):
+            channel.pop("title", None)
+            if name == "y":
+                channel["axis"] = None
+                if is_line:
+                    channel["scale"] = {key: one for key, one in channel.get("scale", {}).items() if key != "domain"}
+                    channel["scale"] |= {"nice": False, "padding": 3}
+                    if channel["scale"].get("type", "linear") == "linear":
+                        channel["scale"]["zero"] = False
+    x = layer["encoding"].get("x", {})
+    if "field" in x and rows:
+        encoding["x"]["axis"] = _ends(x, [row[x["field"]] for row in rows])
+    mark = layer["mark"]
+    return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
+
+
+def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
+    """An axis with both ends, the first after the name of the quantity."""
+    axis, title = x.get("axis") or {}, str(x.get("title") or "").partition(" (")[0]
+    low, high = x.get("scale", {}).get("domain") or (min(values), max(values))
+    words = axis.get("labelExpr") or f"format(datum.value, '{axis.get('format', ',~r')}')"
+    name = json.dumps(f"{title[:1].lower()}{title[1:]} ") if len(title) <= _LONGEST else "''"
+    expression = f"(datum.value == {json.dumps(low)} ? {name} : '') + ({words})"
+    return {
+        "values": [low, high],
+        "labelExpr": expression,
+        "labelAlign": {"condition": {"test": "datum.index === 0", "value": "left"}, "value": "right"},
+        "labelFontSize": 11,
+        "labelPadding": 3,
+        "title": None,
+        "grid": False,
+        "ticks": False,
+    }
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _thin(rows: Rows) -> Rows:
+    """Every so many points of each series, with its first and last."""
+    kept: Rows = []
+    for name in dict.fromkeys(row["series"] for row in rows):
+        own = [row for row in rows if row["series"] == name]
+        places = np.unique(np.linspace(0, len(own) - 1, min(_MOST, len(own))).round().astype(int))
+        kept += [own[place] for place in places]
+    return kept
+
+
+def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The name of each line, where it is farthest from the other lines and names."""
+    rows, encoding = lines["data"]["values"], lines["encoding"]
+    series = list(dict.fromkeys(row["series"] for row in rows))
+    if not 1 < len(series) <= 4:
+        return []
+    across = _pixels([row["x"] for row in rows], encoding["x"].get("scale", {}), _WIDTH)
+    down = _PLOT - _pixels([row["y"] for row in rows], encoding["y"].get("scale", {}), _PLOT)
+    which = np.array([series.index(row["series"]) for row in rows])
+    placed: list[tuple[float, float, float]] = []  # middle, height, half of the width
+    layers = []
+    for name in series:
+        half = _LETTER * len(name) / 2
+        found: list[tuple[float, int, str, int, float, float]] = []
+        for place, row in enumerate(rows):
+            if row["series"] != name:
+                continue
+            align, middle = _aligned(across[place], half)
+            beside = (abs(across - across[place]) < half) & (which != series.index(name))
+            apart = float(np.abs(down[beside] - down[place]).min(initial=_ROOM))  # from the lines of other names
+            for side in (-1, 1):
+                height = down[place] + side * _ROOM / 2
+                near = abs(across - middle) < half + 4
+                gap = float(np.abs(down[near] - height).min(initial=_ROOM))
+                others = [abs(other - height) for at, other, wide in placed if abs(at - middle) < wide + half]
+                outside = min(height - 4, _PLOT - 4 - height, 0)
+                crowded = min(gap - _ROOM / 2, 0) + 2 * min([*(one - _ROOM for one in others), 0])
+                worth = apart + 2 * crowded + 2 * outside + middle / 1000
+                found.append((worth, place, align, side, middle, height))
+        _, place, align, side, middle, height = max(found)
+        placed.append((middle, height, half))
+        layers.append(_name(rows[place], align, side, encoding))
+    return layers
+
+
+def _aligned(x: float, half: float) -> tuple[str, float]:
+    """How a name at a point is aligned so that it stays inside, and where its middle is then."""
+    if x < half:
+        return "left", x + half
+    return ("right", x - half) if x > _WIDTH - half else ("center", x)
+
+
+def _pixels(values: Sequence[float], scale: Mapping[str, Any], length: float) -> "np.ndarray[Any, Any]":
+    numbers = np.asarray(values, float)
+    if scale.get("type") == "log":
+        numbers = np.log(np.maximum(numbers, 1e-300))
+    elif scale.get("type") == "symlog":
+        numbers = np.sign(numbers) * np.log1p(np.abs(numbers) / scale.get("constant", 1))
+    spread = np.ptp(numbers)
+    return np.asarray((numbers - numbers.min()) / (spread or 1) * length)
+
+
+def _name(row: Mapping[str, Any], align: str, side: int, encoding: Mapping[str, Any]) -> dict[str, Any]:
+    mark = {"type": "text", "fontSize": 11, "fontWeight": 600, "baseline": "middle", "align": align}
+    at = {name: encoding[name] for name in ("x", "y", "color")}
+    return {
+        "data": {"values": [dict(row)]},
+        "mark": mark | {"dy": round(side * _ROOM / 2)},
+        "encoding": {**at, "text": {"field": "series"}},
+    }
