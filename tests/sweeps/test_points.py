@@ -13,6 +13,7 @@ from scipy.stats import kstest
 import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.execution import Progress
 from bathymetry.sweeps.reading import read_file, sweep_of
 
 NET = Path(__file__).with_name("net.py")
@@ -282,6 +283,14 @@ def test_functions_in_python_on_an_axis_are_called_by_their_names(tmp_path):
     assert [one.rpartition(".")[2] for one in found["family"].values.tolist()] == ["first", "second"]
 
 
+class Heard(Progress):
+    def __init__(self):
+        self.sentences = []
+
+    def say(self, sentence):
+        self.sentences.append(sentence)
+
+
 def test_a_function_in_python_makes_the_networks_too(tmp_path):
     def build(inputs, outputs, units):
         return torch.nn.Linear(inputs, outputs) if units == 0 else bm.mlp((inputs, units, outputs))
@@ -290,8 +299,10 @@ def test_a_function_in_python_makes_the_networks_too(tmp_path):
     found = bm.sweep(fields, axes={"units": [0, 2]}, out=tmp_path).dataset
     assert found["units"].values.tolist() == [0, 2]
     assert found["loss"].notnull().all()
-    side_by_side = bm.sweep(fields, axes={"units": [0, 2]}, out=tmp_path / "again", workers=2).dataset
-    assert side_by_side.equals(found)
+    heard = Heard()
+    again = bm.sweep(fields, axes={"units": [0, 2]}, out=tmp_path / "again", workers=2, progress=heard).dataset
+    assert again.equals(found)
+    assert "What a notebook or a script defines is trained in this process, without other workers." in heard.sentences
     assert bm.load_study(tmp_path / "sweep").results["main"]["loss"].equals(found["loss"])
 
 

@@ -104,7 +104,7 @@ def test_an_objective_needs_members_to_have_an_error(members, unchecked):
         bm.objective(config, members=members)
 
 
-def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(tmp_path):
+def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(tmp_path, capsys):
     config = bm.TrainingConfig(bm.MLPConfig((1, 3, 1)), bm.data.function("sin", samples=8), epochs=2)
     losses = bm.train(config, members=5).record["loss"].sel(split="test").isel(epoch=-1).values
     expected = losses.mean(), losses.std(ddof=1) / np.sqrt(5)
@@ -113,6 +113,10 @@ def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert bm.objective(config, members=5, out=tmp_path) == pytest.approx(expected, rel=1e-12)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    for command in ("report", "export"):
+        assert main([command, str(tmp_path)]) == 2
+        said = "it holds networks, perhaps of bm.objective, but no results yet; run a study or sweep into it first"
+        assert said in capsys.readouterr().err
 
 
 def test_the_specification_is_stored_and_its_command_finds_everything_done(tmp_path, monkeypatch, capsys):

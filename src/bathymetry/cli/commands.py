@@ -122,7 +122,7 @@ class ExportCommand:
 
 def export(arguments: list[str]) -> None:
     command = parse(ExportCommand, "export", arguments, f"bathymetry export {_OUT}")
-    from bathymetry.store.folder import check_output_folder
+    from bathymetry.store.folder import check_output_folder, nothing_in
     from bathymetry.store.results import RESULT, export, read_results
     from bathymetry.store.storage import exists, names, place_of
 
@@ -131,7 +131,7 @@ def export(arguments: list[str]) -> None:
     studies = [out / name for name in names(out) if exists(out / name / RESULT)]
     results = [study / name for study in studies for name in names(study) if re.fullmatch(r"result.*\.nc", name)]
     if not results:
-        raise InputError("folder", out, "it holds no results yet; run a study into it first")
+        raise InputError("folder", out, nothing_in(out))
     for path in results:  # a result with other settings is `result-HASH.nc`, and has a folder of its own
         folder = out / "tables" / (path.parent.name + path.stem.removeprefix("result"))
         for table in export(read_results(path), folder, command.format):

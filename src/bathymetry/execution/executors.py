@@ -78,6 +78,8 @@ class Executor:
             with LocalWorkers(out, count, self.max_memory, devices) as pool:
                 yield pool.run(schedule, progress)
         else:
+            if self.workers > 1 and not all(map(_travels, studies)):
+                progress.say("What a notebook or a script defines is trained in this process, without other workers.")
             known = {(one.location, one.model_dump_json()): one for one in studies}
             yield in_process(schedule, out, known, progress, self.max_memory if self.is_limited else None)
 

@@ -26,7 +26,7 @@ from bathymetry.report.reference import reference_verdicts
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
 from bathymetry.store import storage
-from bathymetry.store.folder import check_output_folder, output_folder, writing
+from bathymetry.store.folder import check_output_folder, nothing_in, output_folder, writing
 from bathymetry.store.results import RESULT, OutdatedError, read_results
 from bathymetry.store.storage import Place, label, place_of
 from bathymetry.studies import Study, find
@@ -81,8 +81,7 @@ def publish(
             if name not in {one.section.name for one in shown}:
                 raise InputError("study", study.location, f"{out} holds no results of the study {name} that it defines")
         if not shown:
-            remedy = unread[0].rstrip(".") if unread else "it holds no results yet; run a study into it first"
-            raise InputError("folder", out, remedy)
+            raise InputError("folder", out, unread[0].rstrip(".") if unread else nothing_in(out))
         claims = _write(out, shown, unread, library)
     failures = [words for one in shown if one.section.name not in SHIPPED for words in one.failures]
     failures += [one.undrawn for one in shown if one.undrawn]

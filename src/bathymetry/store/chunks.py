@@ -27,7 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 Say = Callable[[str], None]  # receives a sentence that a reader should know
 
 CHUNK_MEMBERS = 10
-_FOLDER = "units"  # as the first version called chunks, which are still found there
+CHUNKS = "units"  # as the first version called chunks, which are still found there
 _RECORD, _SNAPSHOT = "record", "snapshot"
 _FORMAT = 2  # how a chunk's file is laid out; in 1, losses of each set were variables of their own
 _NAME = re.compile(r"(\d+)-(\d+)\.safetensors")
@@ -66,12 +66,12 @@ def config_hash(description: Description) -> str:
 
 def chunk_path(out: Place, config: str, members: range) -> Place:
     """Where a chunk is stored, whether or not it exists."""
-    return out / _FOLDER / config / f"{members.start}-{members.stop - 1}.safetensors"
+    return out / CHUNKS / config / f"{members.start}-{members.stop - 1}.safetensors"
 
 
 def stored(out: Place, config: str) -> list[range]:
     """The stored ranges of members, in the order of their first member, the longest first among equals."""
-    return _ranges(storage.names(out / _FOLDER / config))
+    return _ranges(storage.names(out / CHUNKS / config))
 
 
 def _ranges(names: Iterable[str]) -> list[range]:
@@ -108,7 +108,7 @@ def assembled(out: Place, config: str, wanted: range, chunks: Mapping[range, Chu
             pieces.append(chunks[have].select(range(member, min(have.stop, wanted.stop))))
             member = pieces[-1].members.stop
     if member < wanted.stop:
-        raise StorageError(f"{out / _FOLDER / config} has no member {member}: run the study again.")
+        raise StorageError(f"{out / CHUNKS / config} has no member {member}: run the study again.")
     if len(pieces) == 1:
         return pieces[0]
     # a record that ends early, because every member stopped, is filled up with NaN
@@ -134,7 +134,7 @@ def stored_in(out: Place, configs: Collection[str]) -> dict[str, list[range]]:
     """The stored ranges of members of several configs; of many at an address, with one listing of all chunks."""
     if isinstance(out, Path) or len(configs) < _MANY:
         return {config: stored(out, config) for config in configs}
-    below = storage.names_below(out / _FOLDER)
+    below = storage.names_below(out / CHUNKS)
     return {config: _ranges(below.get(config, ())) for config in configs}
 
 
@@ -308,15 +308,15 @@ def _coordinates(content: tuple[tuple[str, tuple[str, ...], str, tuple[int, ...]
 
 def path_of_id(out: Place, identity: str) -> Place:
     """Where the chunk of a job is stored, whose id is its config's hash and its members."""
-    return out / _FOLDER / f"{identity}.safetensors"
+    return out / CHUNKS / f"{identity}.safetensors"
 
 
 def failures(out: Place, config: str) -> dict[range, str]:
     """The ranges of members that failed, with the error of each."""
     found = {}
-    for name in storage.names(out / _FOLDER / config):
+    for name in storage.names(out / CHUNKS / config):
         if one := _FAILED_NAME.fullmatch(name):
-            path = out / _FOLDER / config / name
+            path = out / CHUNKS / config / name
             try:
                 found[range(int(one[1]), int(one[2]) + 1)] = str(json.loads(storage.read(path))["error"])
             except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -327,7 +327,7 @@ def failures(out: Place, config: str) -> dict[range, str]:
 def save_failure(out: Place, identity: str, error: str, traceback: str) -> None:
     """Keep why members could not be trained; storing them removes it."""
     words = {"error": error, "traceback": traceback, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
-    storage.write(out / _FOLDER / f"{identity}{_FAILED}", json.dumps(words, indent=1).encode())
+    storage.write(out / CHUNKS / f"{identity}{_FAILED}", json.dumps(words, indent=1).encode())
 
 
 def checkpoint_path(chunk: Place) -> Place:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from bathymetry.core.errors import InputError, StorageError, first_line
 from bathymetry.store import storage
+from bathymetry.store.chunks import CHUNKS
 from bathymetry.store.storage import Address, Place
 
 MARKER = "bathymetry.json"
@@ -123,6 +124,12 @@ def check_output_folder(path: Place) -> None:
     if not storage.exists(path):
         raise InputError("folder", path, "there is no such folder")
     raise InputError("folder", path, "expected an output folder, one that `bathymetry run` wrote")
+
+
+def nothing_in(path: Place) -> str:
+    """Say that an output folder has no results, and whether it has networks."""
+    trained = "networks, perhaps of bm.objective, but " if storage.names(path / CHUNKS) else ""
+    return f"it holds {trained}no results yet; run a study or sweep into it first"
 
 
 def _mark(path: Place) -> None:
