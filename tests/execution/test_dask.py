@@ -125,11 +125,14 @@ def test_without_distributed_one_sentence_says_what_to_install(tmp_path, monkeyp
         ),
         ({"scheduler": "tcp://127.0.0.1:99999"}, "expected the address of a Dask scheduler"),
         ({"local_cluster": 0}, "local_cluster = 0: expected a whole number, at least 1"),
-        ({"local_cluster": 2, "workers": 2}, "workers = 2: expected either it or a cluster"),
+        (
+            {"local_cluster": 2, "workers": 2},
+            "workers = 2: a cluster has workers of its own; expected workers or a cluster, not both",
+        ),
         ({"local_cluster": 2, "out": f"memory://{uuid.uuid4().hex}/out"}, "other processes can't reach memory://"),
         (
             {"local_cluster": 2, "scheduler": "tcp://127.0.0.1:1"},
-            "local_cluster = 2: expected either it or a scheduler",
+            "local_cluster = 2: expected local_cluster or scheduler, not both",
         ),
         ({"scheduler": "tcp://127.0.0.1:1", "max_memory": 10**6}, "workers of a cluster have limits of their own"),
     ],
