@@ -86,8 +86,9 @@ class Judged:
     @property
     def differs(self) -> bool:
         """Whether both runs tested it and decided otherwise."""
-        tested = self.reference is not None and "not tested" not in (self.verdict.decision, self.reference.decision)
-        return tested and self.reference.decision != self.verdict.decision  # type: ignore[union-attr]
+        if self.reference is None or "not tested" in (self.verdict.decision, self.reference.decision):
+            return False
+        return self.reference.decision != self.verdict.decision
 
     @property
     def lost_by_holm(self) -> bool:

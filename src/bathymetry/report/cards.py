@@ -120,12 +120,12 @@ def _short(value: Any) -> Any:
 
 def _thin(rows: Rows) -> Rows:
     """Every so many points of each series, with its first and last."""
-    kept: Rows = []
+    thinned: Rows = []
     for name in dict.fromkeys(row["series"] for row in rows):
         own = [row for row in rows if row["series"] == name]
-        places = np.unique(np.linspace(0, len(own) - 1, min(_MOST, len(own))).round().astype(int))
-        kept += [own[place] for place in places]
-    return kept
+        chosen = np.unique(np.linspace(0, len(own) - 1, min(_MOST, len(own))).round().astype(int))
+        thinned += [own[index] for index in chosen]
+    return thinned
 
 
 def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -146,8 +146,8 @@ def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
             if row["series"] != name:
                 continue
             align, middle = _aligned(across[place], half)
-            beside = (abs(across - across[place]) < half) & (which != series.index(name))
-            apart = float(np.abs(down[beside] - down[place]).min(initial=_ROOM))  # from the lines of other names
+            others_here = (abs(across - across[place]) < half) & (which != series.index(name))
+            apart = float(np.abs(down[others_here] - down[place]).min(initial=_ROOM))  # from the lines of other names
             for side in (-1, 1):
                 height = down[place] + side * _ROOM / 2
                 near = abs(across - middle) < half + 4

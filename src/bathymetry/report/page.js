@@ -225,11 +225,11 @@
   });
 
   const links = [...document.querySelectorAll(".rail a")];
-  const places = links.map((link) => document.querySelector(link.getAttribute("href")));
+  const targets = links.map((link) => document.querySelector(link.getAttribute("href")));
   function mark() {
     let here = 0;
-    places.forEach((place, at) => {
-      if (place && place.offsetParent !== null && place.getBoundingClientRect().top < innerHeight / 3) here = at;
+    targets.forEach((target, at) => {
+      if (target && target.offsetParent !== null && target.getBoundingClientRect().top < innerHeight / 3) here = at;
     });
     links.forEach((link, at) => link.classList.toggle("here", at === here));
   }
