@@ -1,17 +1,14 @@
 """Specifications of sweeps and options of runs: hostile files, fields, addresses and numbers."""
 
-import contextlib
-import io
 import os
 
 import pytest
 import yaml
 from hypothesis import strategies as st
 
-from bathymetry.cli.main import main
 from bathymetry.cli.parsing import UsageError
 from bathymetry.sweeps.reading import read_file
-from safety.test_settings import HOSTILE, TYPED
+from safety.test_settings import HOSTILE, TYPED, answer
 
 BASE = {
     "network": {"hidden": [3], "activation": "tanh"},
@@ -96,18 +93,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def answer(words):
-    """Run a command; raise its refusal."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(words)
-    said = err.getvalue()
-    assert status in (0, 2), (status, said)
-    assert (status == 2) == bool(said), said
-    if said:
-        raise UsageError(said.removeprefix("bathymetry: ").removesuffix("\n"))
-
-
 def test_specifications(fuzz, folder):
     """Specifications of sweeps with hostile fields and YAML."""
 
@@ -145,10 +130,10 @@ def test_options(fuzz, folder):
 
     def attempt(words):
         before = {*os.listdir(folder), "cache"}
-        try:
-            answer(words)
-        finally:
-            assert {*os.listdir(folder), "cache"} == before
+        said = answer(words)
+        assert {*os.listdir(folder), "cache"} == before
+        if said:
+            raise UsageError(said)
 
     fuzz.most_seconds = 15  # with a short calibration
     fuzz(commands(), attempt, writes=folder)
