@@ -5,8 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 ORACLES := build/oracles
 SERVERS := build/servers
+DOCS := build/docs-env
 
-.PHONY: report test test-slow test-long coverage bench lint wheel clean
+.PHONY: report test test-slow test-long coverage bench lint wheel docs docs-serve clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,6 +24,11 @@ $(SERVERS)/.ready: requirements-servers.txt $(READY)
 	rm -rf $(SERVERS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(SERVERS) --requirement requirements-servers.txt
 	touch $(SERVERS)/.ready
+
+$(DOCS)/.ready: requirements-docs.txt constraints.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.txt --constraint constraints.txt
+	touch $(DOCS)/.ready
 
 report: $(READY)
 	$(BIN)/bathymetry run all --preset quick --data auto
@@ -71,6 +77,13 @@ wheel: $(READY)
 	cd build/wheel && venv/bin/bathymetry run all --preset smoke --out report
 	test -s build/wheel/report/report.html
 	rm -rf build/wheel
+
+# the documentation site, in build/site; nothing of the package is imported, so PyTorch is not needed
+docs: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+docs-serve: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve
 
 clean:
 	rm -rf .venv build
