@@ -1,7 +1,6 @@
 """The commands that train nothing: list, show, report, export and data."""
 
 import re
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bathymetry.cli.parsing import UsageError, parse
-from bathymetry.cli.terminal import print_verdicts, say
+from bathymetry.cli.terminal import OpenFlag, print_outcome, say, wrapped
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
@@ -53,16 +52,16 @@ def show(arguments: list[str]) -> None:
 
     study = find(parse(ShowCommand, "show", arguments, "bathymetry show capacity").study)
     say(f"{study.name}: {study.question}\n")
-    say(_wrapped(study.about))
+    say(wrapped(study.about))
     say("\nSettings (for each preset)")
     _show_settings(study)
     claims = study.claims()
     say("\nClaims")
     for claim in claims:
         say(f"  {study.name}.{claim.letter}{' †' if claim.absolute else ''}  {claim.text}")
-        say(_wrapped(f"{claim.rule.kind.replace('_', ' ')}: {claim.rule.words}", "      "))
+        say(wrapped(f"{claim.rule.kind.replace('_', ' ')}: {claim.rule.words}", "      "))
     if claims:
-        say(_wrapped(SEVERAL, "  "))
+        say(wrapped(SEVERAL, "  "))
     if any(claim.absolute for claim in claims):
         say("  † tested only with the data and schedule of the preset `full`.")
     say("\nFigures")
@@ -77,11 +76,7 @@ def _show_settings(study: "type[Study]") -> None:
         others = [f"{name}: {value}" for name, value in values.items() if value != values["full"]]
         differing = f"   ({', '.join(others)})" if others else ""
         say(f"  {flag_of(field):<20} {values['full']}{differing}")
-        say(_wrapped(info.description or "", " " * 23))
-
-
-def _wrapped(words: str, indent: str = "") -> str:
-    return textwrap.fill(words, 100, initial_indent=indent, subsequent_indent=indent)
+        say(wrapped(info.description or "", " " * 23))
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,7 @@ class ReportCommand:
             metavar="FILE", help="a study of your own, whose code is run (repeatable)", help_behavior_hint=""
         ),
     ] = ()
+    open: OpenFlag = False
 
 
 def report(arguments: list[str]) -> None:
@@ -108,8 +104,7 @@ def report(arguments: list[str]) -> None:
     from bathymetry.report.publishing import publish
 
     page, claims = publish(command.folder, command.study)
-    print_verdicts(claims)
-    say(f"\nPage: {page}")
+    print_outcome(page, claims, opens=command.open)
 
 
 @dataclass(frozen=True)

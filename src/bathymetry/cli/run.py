@@ -10,7 +10,7 @@ import tyro
 
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
-from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, rounded, say
+from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, rounded, say
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> None:
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
     from bathymetry.store.storage import place_of
 
-    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan)
+    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan, opens=command.open)
 
 
 def execution_options(command: Any) -> dict[str, Any]:
@@ -126,7 +126,9 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
     return list(found.values())
 
 
-def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool) -> None:
+def _run(
+    studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool, opens: bool
+) -> None:
     from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device, run_studies
     from bathymetry.execution.work import compare, share_of
@@ -177,8 +179,7 @@ def _run(studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping
     except StudyCodeError as error:
         page, claims, problem = error.page, error.claims, error
     names = {study.name for study in studies}
-    print_verdicts([claim for claim in claims if claim.id.rpartition(".")[0] in names])
-    say(f"\nPage: {page}")
+    print_outcome(page, [claim for claim in claims if claim.id.rpartition(".")[0] in names], opens=opens)
     if problem is not None or incomplete is not None:
         raise problem or incomplete  # type: ignore[misc]
 
@@ -247,6 +248,7 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
             ],
             False,
         ),
+        ("open", OpenFlag, False),
     ]
     for name, metavar, words in OPTIONS:
         columns.append((name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words)], None))

@@ -10,7 +10,7 @@ import tyro
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, data_line, execution_options
-from bathymetry.cli.terminal import TerminalProgress, counted, duration, print_verdicts, say
+from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, say
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.showing import joined
 
@@ -43,6 +43,7 @@ class SweepCommand:
             metavar="AXIS=VALUE", help="train only these points (repeatable: all must hold)", help_behavior_hint=""
         ),
     ] = ()
+    open: OpenFlag = False
 
 
 def _command() -> type[Any]:
@@ -95,7 +96,7 @@ def sweep(arguments: list[str]) -> None:
     if made.few_members:
         say(made.few_members)
     if not command.plan:
-        _run(made, out, options)
+        _run(made, out, options, opens=command.open)
 
 
 def _check_no_field(arguments: Sequence[str]) -> None:
@@ -130,7 +131,7 @@ def _plan(work: "Work", workers: int, shard: str | None) -> str:
     return f"{share}{networks} to train in {counted(len(work.todo), 'chunk')}, {lasts}; {memory}."
 
 
-def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
+def _run(made: "Sweep", out: "Place", options: dict[str, Any], *, opens: bool) -> None:
     """Train what is missing, and write the page of what is there; then say what failed."""
     from bathymetry.execution.study_run import run_studies
     from bathymetry.execution.sweep_run import open_sweep
@@ -151,8 +152,7 @@ def _run(made: "Sweep", out: "Place", options: dict[str, Any]) -> None:
         return
     say("Drawing the figures and writing the page.")
     page, claims = publish(out, workers=options["workers"])
-    print_verdicts([one for one in claims if one.id.rpartition(".")[0] == made.name])
-    say(f"\nPage: {page}")
+    print_outcome(page, [one for one in claims if one.id.rpartition(".")[0] == made.name], opens=opens)
     if incomplete is not None:
         raise incomplete
 

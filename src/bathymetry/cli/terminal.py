@@ -2,21 +2,35 @@
 
 import os
 import sys
+import textwrap
 import time
+import webbrowser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
 
-from bathymetry.core.showing import plural, printable
+from bathymetry.core.showing import joined, plural, printable
 from bathymetry.execution import Progress
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.claims.judging import Judged
+    from bathymetry.store.storage import Place
 
+WIDTH = 100  # columns, at most
+OpenFlag = tyro.conf.FlagCreatePairsOff[
+    Annotated[bool, tyro.conf.arg(help="open the page in the browser", help_behavior_hint="")]
+]
+_STYLES = {"supported": "green", "contradicted": "red"}
 _LONG = (("years", 365 * 86_400), ("days", 86_400), ("min", 60))
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
 
@@ -64,15 +78,62 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {plural(noun, count)}"
 
 
-def print_verdicts(claims: "Sequence[Judged]") -> None:
-    """Print each claim with its verdict, its finding and that of the reference run."""
-    for claim in claims:
-        say(f"\n{claim.id}  {claim.text}")
-        say(f"  {claim.verdict.decision.upper()}  {claim.finding}")
-        for remark in claim.remarks:
-            say(f"  {remark}")
-        if claim.reference is not None and claim.reference.decision != claim.verdict.decision:
-            say(f"  The reference run: {claim.reference.decision}. {claim.reference.finding}")
+def print_outcome(page: "Place", claims: "Sequence[Judged]", *, opens: bool) -> None:
+    """Print every finding, the table of verdicts, and where the page is, which is opened if that was asked for."""
+    for words, some in groupby(claims, lambda claim: " ".join((claim.finding, *claim.remarks))):
+        first, *others = some
+        letters = [one.id.rpartition(".")[2] for one in others]
+        say(wrapped(words, f"{joined([first.id, *letters])}  ", "    "))
+    if claims:
+        _print_verdicts(claims)
+    say(f"\nPage: {page}")
+    if opens:
+        open_page(page)
+
+
+def _print_verdicts(claims: "Sequence[Judged]") -> None:
+    """Print each claim with this run's verdict, and that of the reference run if any claim has one."""
+    console = _LastingConsole(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    differs = "≠" if console.encoding.startswith("utf") else "!="
+    has_reference = any(claim.reference is not None for claim in claims)
+    table = Table("", "claim", *["reference"] * has_reference, "this run", box=SIMPLE_HEAD, show_edge=False)
+    table.columns[-1].no_wrap = True
+    for study, some in groupby(claims, lambda claim: claim.id.rpartition(".")[0]):
+        table.add_row("", Text(study, "bold"))
+        for claim in some:
+            letter, text = (Text(printable(one, allowed="")) for one in (claim.id.rpartition(".")[2], claim.text))
+            reference = [_verdict(claim.reference.decision if claim.reference else "")] if has_reference else []
+            mark = f" {differs}" if claim.differs else ""
+            table.add_row(letter, text, *reference, _verdict(claim.verdict.decision, mark))
+    count = sum(claim.differs for claim in claims)
+    say("")
+    with goes_on():
+        console.print(table)
+    if has_reference:
+        verb = "differs" if count == 1 else "differ"
+        say(f"\n{differs} {count} of {counted(len(claims), 'verdict')} {verb} from the reference run's.")
+
+
+def _verdict(decision: str, mark: str = "") -> Text:
+    return Text.assemble((decision, _STYLES.get(decision, "")), mark)
+
+
+def wrapped(words: str, indent: str = "", later: str | None = None) -> str:
+    """Break words into lines of at most WIDTH columns."""
+    following = indent if later is None else later
+    return textwrap.fill(printable(words, allowed=""), WIDTH, initial_indent=indent, subsequent_indent=following)
+
+
+def open_page(page: "Place") -> None:
+    """Open a page in the browser, or say why that can't be done."""
+    if not isinstance(page, Path):
+        say("The page is not on this machine; fetch it from there to open it.")
+        return
+    with suppress(webbrowser.Error):
+        if webbrowser.open(page.resolve().as_uri()):
+            return
+    say("No browser could be opened here; open the page from where it is.")
 
 
 class TerminalProgress(Progress):
