@@ -55,6 +55,13 @@ def test_list_names_the_studies_with_their_questions(capsys):
     assert "do deep networks classify images better" in out
 
 
+def test_a_seed_in_words_is_printed_as_the_number_that_is_stored(capsys, out):
+    status, words, _ = said(capsys, *SMOKE, "--seed", "anna", "--data-seed", "4", "--plan", "--out", str(out))
+    assert status == 0
+    assert "seed 'anna' is 589042263708." in words
+    assert "cos (cos(x) on (-10, 10), seed 4)" in words
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run"], ["run", "--help"]])
 def test_help_is_given_without_an_error(capsys, arguments):
     status, out, _ = said(capsys, *arguments)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError
 from bathymetry.core.identity import digest
-from bathymetry.store.results import OutdatedError, export, read_results, write_results
+from bathymetry.store.results import OutdatedError, export, keep_earlier_result, read_results, write_results
 
 
 def results():
@@ -248,3 +248,17 @@ def test_tables_in_parquet_without_pyarrow_are_refused_with_what_to_install(tmp_
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"format = parquet: install it first: pip install \"bathymetry\[parquet\]\""):
         export(results(), tmp_path, "parquet")
+
+
+@pytest.mark.parametrize(("seed", "data_seed", "contained"), [(0, 0, True), (7, 7, True), (7, 0, False)])
+def test_a_result_from_before_there_was_a_data_seed_has_drawn_its_data_by_the_seed(
+    tmp_path, seed, data_seed, contained
+):
+    path = tmp_path / "out" / "made" / "result.nc"
+    earlier = results()
+    earlier.attrs["settings"] = {"members": 2, "seed": seed}
+    write_results(path, earlier)
+    moved = keep_earlier_result(
+        path, {**earlier.attrs, "settings": {"members": 2, "seed": seed, "data_seed": data_seed}}
+    )
+    assert (moved == "") == contained

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from bathymetry.core.errors import InputError
 from bathymetry.studies import find
@@ -89,6 +90,37 @@ def test_bad_values_are_answered_with_one_sentence(fields, words):
 def test_an_unknown_preset_is_answered_with_those_there_are():
     with pytest.raises(InputError, match="full, quick or smoke"):
         DEPTH.preset("enormous")
+
+
+def test_text_is_hashed_to_the_seed_that_b2sum_gives_and_whole_numbers_stay():
+    """`printf anna | b2sum -l 40`, read as one number."""
+    assert DEPTH(seed="anna").seed == DEPTH(seed=" anna\n", data_seed="anna").data_seed == 0x8925A7A69C
+    assert DEPTH(seed="12").seed == DEPTH(seed="12.0").seed == 12
+    assert DEPTH(seed="Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}").seed == DEPTH(seed="Zoe\N{COMBINING DIAERESIS}").seed
+    assert DEPTH(seed="Anna").seed != DEPTH(seed="anna").seed
+
+
+def first_ensemble(study, **settings):
+    return find(study).preset("smoke", **settings).planned.ensembles[-1].config
+
+
+@pytest.mark.parametrize("study", SHIPPED)
+def test_the_seed_is_that_of_the_networks_and_the_data_seed_that_of_examples_and_labels(study):
+    usual, networks = first_ensemble(study), first_ensemble(study, seed=7)
+    assert (usual.seed, networks.seed) == (0, 7)
+    assert networks.data.digest == usual.data.digest
+    fewer = {"few_examples": 300} if study == "capacity" else {"train_examples": 600}
+    given = fewer if "data" in find(study).model_fields else {}
+    drawn = first_ensemble(study, data_seed=7, **given)
+    assert drawn.seed == 0
+    assert drawn.data.digest != first_ensemble(study, **given).data.digest
+
+
+@pytest.mark.parametrize("study", ["random-labels", "capacity"])
+def test_label_noise_is_that_of_the_data_seed(study):
+    drawn = [first_ensemble(study, **seeds).targets(range(2)) for seeds in ({}, {"seed": 7}, {"data_seed": 7})]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 ODD = [None, "", " ", "a\nb", "\x1b[31m", "x" * 5000, "9" * 5000, 10**400, float("nan"), "1e400", [], {}, object(),

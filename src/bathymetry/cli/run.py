@@ -12,10 +12,11 @@ from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
 from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, rounded, say
 from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.core.identity import seed_of
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED, entries
-from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, flag_of, is_network
+from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, field_name, flag_of, is_network
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
@@ -72,6 +73,9 @@ def run(arguments: list[str]) -> None:
         ]
         print_array(command, studies, ["run", *files, "--preset", preset, *settings], options["workers"])
         return
+    for field in ("seed", "data_seed"):
+        if field in changes and (number := seed_of(changes[field])) != changes[field]:
+            say(f"{field_name(field)} '{changes[field]}' is {number}.")
     for field in changes:
         lacking = [kind.name for kind in kinds if field not in kind.model_fields]
         if lacking:
@@ -276,8 +280,8 @@ def _description(field: str, studies: "Sequence[Study]", count: int) -> str:
 def _metavar(study: "Study", field: str) -> str:
     info = type(study).model_fields[field]
     words: Mapping[Any, str] = {int: "INT", float: "FLOAT", int | None: "INT", Networks: "WIDTHS [WIDTHS ...]"}
-    if is_network(info):
-        return "WIDTHS"
+    if is_network(info) or field.endswith("seed"):
+        return "WIDTHS" if is_network(info) else "NUMBER|TEXT"
     return words.get(info.annotation, "TEXT [TEXT ...]" if "tuple" in str(info.annotation) else "TEXT")
 
 

@@ -18,7 +18,9 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, GenericAlias, MethodType, ModuleType, UnionType
@@ -36,6 +38,7 @@ _PLAIN_TORCH = ("dtype", "device", "layout", "memory_format")
 _LETTERS = 200  # a longer description of something that is read is replaced by its digest
 _READ = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
+_A_NUMBER = re.compile(r"[+-]?[\d_]*\.?\d*")
 _READ_ALL = ("eval", "exec", "globals")  # a function that calls them may read all of its module
 # The content of one of the user's subclasses of a plain kind, whatever methods it overrides.
 _CONTENTS: dict[type, Callable[[Any], Any]] = {
@@ -63,6 +66,14 @@ def describe(value: Any) -> Description:
 def digest(content: bytes) -> str:
     """Hash bytes: BLAKE2b of 16 bytes, in hexadecimal."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def seed_of(value: Any) -> Any:
+    """Hash text that is no number, such as a student id, to a seed that is the same everywhere; leave all else."""
+    if not isinstance(value, str) or _A_NUMBER.fullmatch(value.strip()):
+        return value
+    text = unicodedata.normalize("NFC", value.strip())
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=5).digest())
 
 
 def canonical(description: Description) -> bytes:

@@ -24,7 +24,7 @@ from bathymetry.sweeps.reading import SPECIFICATION, portable
 from bathymetry.sweeps.results import UNFINISHED
 from bathymetry.sweeps.sweep import Sweep
 
-_FREE = ("seed", "device")  # settings that say nothing of how much was run
+_FREE = ("seed", "data_seed", "device")  # settings that say nothing of how much was run
 _USUAL_DATA = ("mnist", "strokes", "digits")
 _DIVERGED = 50  # members that are named
 _NAMED = 3  # settings that differ between two results, before the others are only counted
@@ -223,10 +223,12 @@ def meta(runs: Sequence[StudyRun]) -> str:
     of_images = [run for run in studies if "data" in type(run.study).model_fields]
     images = dict.fromkeys(name for run in of_images for name in run.results.attrs["data"])
     time = max((str(run.results.attrs["provenance"].get("time", "")) for run in runs), default="")
+    seeds = sorted({(run.study.seed, getattr(run.study, "data_seed", run.study.seed)) for run in studies})
     words = [
         f"{presets.pop()} run" if len(presets) == 1 else "",
         f"{'–'.join(map(str, dict.fromkeys((members[0], members[-1]))))} networks each" if members else "",
         ", ".join(list(images)[:_NAMED]),
+        " and ".join(f"seed {seed}, data seed {drawn}" for seed, drawn in seeds) if seeds != [(0, 0)] else "",
         time[:10],
     ]
     return " · ".join(one for one in words if one)

@@ -131,6 +131,8 @@ def others(folder: Place, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree
 def _identity(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     # Data count by their digest, so that "auto" and the name that it stood for are the same.
     settings = {name: value for name, value in attributes.get("settings", {}).items() if name not in ("device", "data")}
+    if settings.get("data_seed") == settings.get("seed"):  # as before there was a data seed
+        settings.pop("data_seed", None)
     data = {name: origin.rpartition(", digest ")[2] for name, origin in attributes.get("data", {}).items()}
     return {"settings": settings, "data": data}
 

@@ -21,7 +21,7 @@ from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import without_diverged
-from bathymetry.studies.settings import MOST, PRESETS, complaint, setting
+from bathymetry.studies.settings import MOST, PRESETS, Seed, complaint, setting
 from bathymetry.training import TrainingConfig
 
 Coordinate = str | int | float
@@ -150,11 +150,13 @@ class Study(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
     reference_data: ClassVar[str | None] = None  # the data that claims with absolute numbers are about
-    ignored_by_claims: ClassVar[frozenset[str]] = frozenset({"members", "seed", "device"})  # by absolute ones
+    ignored_by_claims: ClassVar[frozenset[str]] = frozenset(
+        {"members", "seed", "data_seed", "device"}
+    )  # by absolute ones
     answered_by: ClassVar[tuple[str, str, int]] = ("", "", 0)  # a figure's finding, and a figure with one of its charts
 
     members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="random seed for initialisation, data order and sampling")
+    seed: Seed = Field(0, description="random seed of initialisation, batch order and sampling, or any text")
     device: Literal["cpu", "cuda"] = Field("cpu", description="cpu or cuda")
 
     def __init__(self, **fields: Any) -> None:
@@ -252,7 +254,7 @@ class Study(BaseModel):
             raise ValueError("expected a number or text")  # pydantic would take True for a number and bytes for text
         value = validate(value)
         for one in value if isinstance(value, tuple) else (value,):
-            if field.field_name != "seed" and isinstance(one, int) and one > MOST:
+            if field.field_name not in ("seed", "data_seed") and isinstance(one, int) and one > MOST:
                 raise ValueError(f"expected at most {MOST:,}")
         return value
 
@@ -358,8 +360,7 @@ class Study(BaseModel):
             if value is not None:
                 name += f"-{value}" if str(value).isalnum() else f"-{mark.each}-{place + 1}"
             named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
-            title = mark.title.format(**named)
-            yield mark, Figure(name, title, tuple(panels), finding, mark.reading, number)
+            yield mark, Figure(name, mark.title.format(**named), tuple(panels), finding, mark.reading, number)
 
 
 @contextmanager

@@ -144,7 +144,9 @@ class BatchSize(ImageStudy):
         if max(self.batch_sizes) > len(examples.train):
             remedy = f"expected at most {len(examples.train):,}, the number of training examples"
             raise InputError("batch_sizes", max(self.batch_sizes), remedy)
-        few = data.subset(examples, min(self.curvature_examples, len(examples.train)), len(examples.test), self.seed)
+        few = data.subset(
+            examples, min(self.curvature_examples, len(examples.train)), len(examples.test), self.data_seed
+        )
         for matching in MATCHINGS:
             length = {matching: getattr(self, matching)}
             for size in self.batch_sizes:

@@ -102,9 +102,9 @@ class Capacity(ImageStudy):
                 raise InputError("label_noise", share, "expected shares from 0 to 1")
         for widths in self.networks:
             yield self.ensemble({"network": network_name(widths)}, self.mlp(widths))
-        few = data.subset(images, self.few_examples, len(images.test), self.seed)
+        few = data.subset(images, self.few_examples, len(images.test), self.data_seed)
         for share, units in product(self.label_noise, self.hidden):
-            labels = NoisyLabels(few, share, self.seed)
+            labels = NoisyLabels(few, share, self.data_seed)
             yield self.ensemble(
                 {"label_noise": share, "hidden": units},
                 self.mlp((units,)),
@@ -123,8 +123,10 @@ class Capacity(ImageStudy):
         narrow = [parameter_count(self.mlp((units,)).widths) for units in self.hidden]
         noise = [f"{100 * share:g} % label noise" if share else "no label noise" for share in self.label_noise]
         few = few.assign_coords(parameters=("hidden", narrow), noise=("label_noise", noise))
-        whole = whole.assign_coords(parameters=("network", counts))
-        return {"main": whole, "regime": few.assign(classes=self.num_classes)}
+        return {
+            "main": whole.assign_coords(parameters=("network", counts)),
+            "regime": few.assign(classes=self.num_classes),
+        }
 
     @claim(
         "Training performance keeps improving with parameters.",

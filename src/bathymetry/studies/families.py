@@ -22,13 +22,12 @@ from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.base import Study
-from bathymetry.studies.settings import LearningRate, Limit, Steps
+from bathymetry.studies.settings import DataSeed, LearningRate, Limit, Steps
 from bathymetry.surface import LossSurface
 from bathymetry.training import EvaluationSet, Measurement
 
 DEPTHS = ("shallow", "middle", "deep")  # names of networks with as many parameters each
 EQUAL = 1.1  # the largest ratio of parameter counts that are called equal
-
 
 _load: ContextVar[Callable[[str], Data]] = ContextVar("load", default=data.load)
 
@@ -50,6 +49,7 @@ class ImageStudy(Study):
     reference_data = "mnist"
     variables = {"loss": attrs("loss (cross-entropy)", "log")}
 
+    data_seed: DataSeed = 0
     data: str = Field("auto", description="auto, mnist, fashion-mnist, kmnist, strokes, digits, or a path")
     train_examples: Limit = Field(None, description="largest number of training examples (a random subset)")
     test_examples: Limit = Field(None, description="largest number of test examples (a random subset)")
@@ -62,7 +62,7 @@ class ImageStudy(Study):
             raise InputError("data", self.data, "its targets are values; expected class numbers, stored as integers")
         train = min(self.train_examples or len(whole.train), len(whole.train))
         test = min(self.test_examples or len(whole.test), len(whole.test))
-        return data.subset(whole, train, test, self.seed)
+        return data.subset(whole, train, test, self.data_seed)
 
     def as_used(self, results: xr.DataTree) -> Self:
         """Without the limits on numbers of examples that the data did not reach."""
@@ -88,6 +88,7 @@ class FunctionStudy(Study):
 
     variables = {"loss": attrs("loss (mean squared error)", "log"), "x": attrs("x")}
 
+    data_seed: DataSeed = 0
     low: float = Field(-10.0, description="lower end of the inputs")
     high: float = Field(10.0, description="upper end of the inputs")
     samples: PositiveInt = Field(1000, description="number of training inputs; as many again for testing")
@@ -102,7 +103,7 @@ class FunctionStudy(Study):
 
     def examples(self, function: str) -> Data:
         """Examples of a function."""
-        return data.function(function, self.low, self.high, self.samples, self.seed)
+        return data.function(function, self.low, self.high, self.samples, self.data_seed)
 
     def mlp(self, hidden: Sequence[int], activation: str = "relu") -> MLPConfig:
         """A network of one input and one output."""

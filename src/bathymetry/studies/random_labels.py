@@ -92,7 +92,7 @@ class RandomLabels(ImageStudy):
         if max(self.images) > len(examples.train):
             remedy = f"expected at most {len(examples.train):,}, the number of training examples"
             raise InputError("images", max(self.images), remedy)
-        labels = NoisyLabels(examples, 1.0, self.seed)
+        labels = NoisyLabels(examples, 1.0, self.data_seed)
         yield self.ensemble(
             {},
             self.mlp(self.network),
@@ -100,11 +100,13 @@ class RandomLabels(ImageStudy):
             epochs=self.epochs,
             batch_size=self.batch_size,
             targets=labels,
-            evaluate_on=dict(train=NoisyTraining(labels), random=RandomTest(examples, self.seed), true=examples.test),
+            evaluate_on=dict(
+                train=NoisyTraining(labels), random=RandomTest(examples, self.data_seed), true=examples.test
+            ),
         )
         for images in self.images:
-            few = data.subset(examples, images, len(examples.test), self.seed)
-            few_labels = NoisyLabels(few, 1.0, self.seed)
+            few = data.subset(examples, images, len(examples.test), self.data_seed)
+            few_labels = NoisyLabels(few, 1.0, self.data_seed)
             for hidden in self.networks:
                 yield self.ensemble(
                     {"images": images, "network": network_name(hidden)},
@@ -127,8 +129,7 @@ class RandomLabels(ImageStudy):
             memorised_accuracy=at_the_end(grid["accuracy"].sel(split="train", drop=True)).where(~grid["diverged"]),
             bits=("images", [images * math.log2(classes) for images in self.images]),
             classes=classes,
-        )
-        grid = grid.assign_coords(parameters=("network", counts))
+        ).assign_coords(parameters=("network", counts))
         return {"main": results["main"].assign(classes=classes), "memorisation": grid}
 
     @claim(

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticKnownError
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.identity import seed_of
 
 Preset = Literal["full", "quick", "smoke"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -65,6 +66,8 @@ Networks = tuple[Widths, ...]
 Limit = Annotated[PositiveInt | None, BeforeValidator(_limit)]  # None and "all" for no limit
 LearningRate = Annotated[PositiveFloat, Field(description="Adam's learning rate")]
 BatchSize = Annotated[PositiveInt, Field(description="examples per batch")]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(seed_of)]
+DataSeed = Annotated[Seed, Field(description="random seed of the drawn examples and label noise, or any text")]
 Epochs = Annotated[PositiveInt, Field(description="passes over the training examples")]
 Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
 
