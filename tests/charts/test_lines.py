@@ -54,6 +54,14 @@ def test_a_diverged_member_is_drawn_as_far_as_it_goes_and_left_out_of_the_centre
     assert "1 of 10 members of deep 1-24-16-10-8-4-1 diverged" in chart.description
 
 
+def test_an_axis_of_epochs_says_what_it_becomes_when_it_is_switched_to_logarithmic(chart):
+    assert chart.usermeta["epochs"] == {
+        "scale": {"type": "symlog", "constant": 1, "domain": [0, 1500], "nice": False},
+        "values": [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500],
+    }
+    assert "epochs" not in curves(losses(), "epoch", "network", x_scale="linear").usermeta
+
+
 def test_without_divergence_none_is_counted():
     calm = curves(losses(diverged=False), "epoch", "network")
     assert "diverged" not in calm.description

@@ -9,6 +9,7 @@ import vl_convert
 
 from bathymetry.charts import Figure, attrs, lines, predictions, save
 from bathymetry.charts.figure import Figures, Panel
+from bathymetry.charts.sheet import draw_svg
 from charts.cases import losses
 from charts.cases import predictions as prediction_cases
 from report.cases import figures_of_every_kind
@@ -73,6 +74,16 @@ def test_the_svg_holds_the_title_and_all_panels(stored):
     words = "".join(ElementTree.fromstring(stored[0].read_text()).itertext())
     assert "Figure 4. What did each network make of cos(x)?" in words
     assert all(f"network {place}" in words for place in range(3))
+
+
+def test_panels_that_share_an_axis_stand_above_each_other_under_both_of_their_numbers():
+    panels = [*lines(losses(), "epoch", "network", title="one"), *lines(losses(), "epoch", "network", title="two")]
+    sheet = Figure("09-loss", "Loss", panels, "", "", (9, 10), stacked=True).sheet()
+    root = ElementTree.fromstring(draw_svg(sheet))
+    assert "Figures 9 and 10. Loss" in "".join(root.itertext())
+    first, second = root.findall(f".//{SVG}svg")
+    assert first.get("x") == second.get("x") == "0"
+    assert float(second.get("y")) > float(first.get("y")) + float(first.get("height"))
 
 
 def test_an_svg_draws_every_member(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.charts.axes import thin
+from bathymetry.charts.axes import spread_out, thin
 
 
 @given(st.integers(1, 5000), st.integers(2, 300), st.booleans())
@@ -28,3 +28,12 @@ def test_short_lines_stay_whole():
 
 def test_powers_of_ten_are_kept_of_a_million_points():
     assert thin(1_000_000, most=7).tolist() == [0, 9, 99, 999, 9999, 99999, 999999]
+
+
+def test_epochs_are_drawn_evenly_and_the_early_ones_too():
+    kept = spread_out(1501)
+    assert len(kept) <= 200
+    assert (kept[0], kept[-1]) == (0, 1500)
+    assert np.diff(kept).max() <= 16  # a hundred of them are even
+    assert set(range(10)) <= set(kept.tolist())
+    assert spread_out(200).tolist() == list(range(200))

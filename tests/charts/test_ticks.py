@@ -59,3 +59,20 @@ def test_each_point_has_the_column_half_way_to_its_neighbours():
     linear = Horizontal.over(np.array([0.0, 10.0, 30.0]), "", "linear")
     assert [ends.tolist() for ends in linear.columns()] == [[0, 5, 20], [5, 20, 30]]
     assert Horizontal.over(np.array([1.0, 100.0]), "", "log").columns()[0] == pytest.approx([1, 10])
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (1500, [0, 500, 1000, 1500]),
+        (30, [0, 5, 10, 15, 20, 25, 30]),
+        (120, [0, 20, 40, 60, 80, 100, 120]),
+        (8, [0, 2, 4, 6, 8]),
+        (1, [0, 1]),
+        (73, [0, 10, 20, 30, 40, 50, 60, 73]),
+    ],
+)
+def test_epochs_have_an_even_axis_from_0_to_the_last(last, expected):
+    channel = Horizontal.over(np.arange(last + 1.0), "Epoch", "epoch").channel().to_dict()
+    assert channel["axis"]["values"] == expected
+    assert channel["scale"] == {"domain": [0, last], "nice": False}

@@ -34,7 +34,8 @@ _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of 
 _HANDFUL = 6  # points that each get a tick
 _ENOUGH = 5  # ticks
 _CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
-_APART = 1.3  # the least ratio between the last two ticks of epochs
+_APART = 1.3  # the least ratio between the last two ticks of epochs on a logarithmic axis
+_EPOCH_TICKS = 8  # at most, on a linear axis
 _LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 _MOST_POINTS = 200  # of a line
@@ -188,7 +189,8 @@ class Horizontal:
         """Order points by where they lie, leave out those without a place, and thin them out."""
         rising = np.argsort(x, kind="stable")
         rising = rising[x[rising] > 0] if scale == "log" else rising
-        indices = rising[thin(len(rising), logarithmic=scale != "linear")]
+        kept = spread_out(len(rising)) if scale == "epoch" else thin(len(rising), logarithmic=scale == "log")
+        indices = rising[kept]
         return cls(title, scale, indices, x[indices])
 
     @property
@@ -196,22 +198,31 @@ class Horizontal:
         """The same axis for single values, such as those of references."""
         return Axis(self.title, "log" if self.scale == "log" else "linear")
 
+    @property
+    def epochs(self) -> dict[str, Any] | None:
+        """The scale and ticks that an axis of epochs, which is linear, has if a reader switches it to logarithmic."""
+        if self.scale != "epoch":
+            return None
+        last = float(self.positions[-1])
+        known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+        values = [0, *(tick for tick in known if tick * _APART < last), last]
+        # It counts from 0, so it is logarithmic from about 1 on.
+        return {"scale": {"type": "symlog", "constant": 1, "domain": [0, last], "nice": False}, "values": values}
+
     def channel(self, field: str = "x") -> alt.X:
         """Make the channel of a field."""
         ticks: dict[str, Any] = {"labelExpr": _PLAIN}
-        if self.scale == "epoch":  # which counts from 0 and is logarithmic from about 1 on
+        if self.scale == "epoch":
             last = float(self.positions[-1])
-            known = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
-            values = [0, *(tick for tick in known if tick * _APART < last), last]  # findings are read at the end
-            ticks = {"values": values, "format": "~s" if last >= 1e5 else ",d", "labelFlush": False}
-            scale = alt.Scale(type="symlog", constant=1, nice=False)
+            ticks = {"values": _epoch_ticks(last), "format": "~s" if last >= 1e5 else ",d", "labelFlush": False}
+            scale = alt.Scale(domain=[0, last], nice=False)
         elif self.scale == "log":
             few = len(self.positions) <= _HANDFUL and bool((self.positions == np.round(self.positions)).all())
             ends = float(self.positions[0]) / 1.3, float(self.positions[-1]) * 1.3
             ticks["values"] = self.positions.tolist() if few else _logarithmic_ticks(*ends, sparse=2.2)
             scale = alt.Scale(type="log", nice=False, padding=12)
         else:
-            ticks["tickCount"] = 7
+            ticks["tickCount"] = 5
             scale = alt.Scale(zero=False, nice=False)
         if self.scale != "linear":
             ticks["labelOverlap"] = "greedy"
@@ -219,8 +230,7 @@ class Horizontal:
 
     def columns(self) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
         """Share the axis out among its points, each up to half way to its neighbours."""
-        identity = (np.asarray, np.asarray)
-        forward, backward = {"log": (np.log, np.exp), "epoch": (np.log1p, np.expm1)}.get(self.scale, identity)
+        forward, backward = (np.log, np.exp) if self.scale == "log" else (np.asarray, np.asarray)
         spaced = forward(self.positions)
         halves = backward((spaced[1:] + spaced[:-1]) / 2)
         return np.concatenate([self.positions[:1], halves]), np.concatenate([halves, self.positions[-1:]])
@@ -291,6 +301,23 @@ def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int
         if len(denser) > most:
             return indices
         indices, kept = denser, len(denser)
+
+
+def spread_out(length: int, most: int = _MOST_POINTS) -> Int[np.ndarray, " kept"]:
+    """Choose which epochs to draw: half evenly and half with more of the early ones, to suit both kinds of axis."""
+    if length <= most:
+        return np.arange(length)
+    return np.union1d(thin(length, most // 2, logarithmic=False), thin(length, most - most // 2))
+
+
+def _epoch_ticks(last: float) -> list[float]:
+    """Choose even ticks from 0 to the last epoch, where findings are read: the most that divide it, if any do."""
+    if last <= 0:
+        return [0]
+    known = [digit * 10.0**power for power in range(12) for digit in (1, 2, 5)]
+    fits = [step for step in known if last / step < _EPOCH_TICKS]
+    step = next((one for one in fits if last % one == 0 and last / one >= 3), fits[0])
+    return [*np.arange(0, last - step / 2, step).tolist(), last]
 
 
 def _log_spaced(length: int, count: int) -> Int[np.ndarray, " kept"]:

@@ -1,11 +1,11 @@
 """A figure: a question or a finding, the panels that show it, and its drawing for print."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import wraps
 from numbers import Real
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
@@ -51,7 +51,8 @@ class Figure:
         panels: Its charts; two or three stand side by side, more in rows.
         finding: One sentence, its numbers taken from the data.
         reading: How to read it.
-        number: The number under which it is cited; None for the others.
+        number: The number under which it is cited, or several; None for the others.
+        stacked: Whether its panels stand above each other, because they share the horizontal axis.
     """
 
     name: str
@@ -59,14 +60,15 @@ class Figure:
     panels: Sequence[Panel]
     finding: str
     reading: str
-    number: int | None = None
+    number: int | tuple[int, ...] | None = None
+    stacked: bool = False
 
     def sheet(self) -> Sheet:
         """Write it as plain words and specifications, as its charts are now."""
         with debug_mode(False):
             views = [panel.chart.to_dict(validate=False) for panel in self.panels]
         panels = [SheetPanel(one.title, one.description, view) for one, view in zip(self.panels, views, strict=True)]
-        return Sheet(self.name, self.title, tuple(panels), self.finding, self.reading, self.number)
+        return Sheet(self.name, self.title, tuple(panels), self.finding, self.reading, self.number, self.stacked)
 
     def __repr__(self) -> str:
         return f"Figure({self.name!r}, {self.title!r}, panels={len(self.panels)})"
@@ -106,13 +108,18 @@ def view(
     key: Sequence[Entry],
     marks: Sequence[Entry] = (),
     clipped: bool = False,
+    epochs: Mapping[str, Any] | None = None,
 ) -> Panel:
-    """Put layers together, from the back to the front, with a key that travels with the chart."""
+    """Put layers together, from the back to the front, with a key that travels with the chart.
+
+    `usermeta.epochs` says that the horizontal axis is linear and of epochs, and what it is if switched to logarithmic.
+    """
     # The page shows the entries of `key`; a printed figure those of `marks` too, and is spared clipping, which is slow,
     # where nothing drawn leaves the plot.
     if isinstance(height, bool) or not isinstance(height, Real) or not 0 < height < 100_000:
         raise InputError("height", height, "expected a number of pixels above 0")
     meta = {"key": [asdict(one) for one in key], "marks": [asdict(one) for one in marks], "clipped": clipped}
+    meta |= {"epochs": epochs} if epochs else {}
     # Vega names a layer's marks after the layer, and draws nothing at all where two have one name.
     names = [layer.name for layer in layers if isinstance(layer.name, str)]
     assert len(set(names)) == len(names), f"layers share a name: {names}"

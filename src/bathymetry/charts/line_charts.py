@@ -58,7 +58,8 @@ def lines(
         series: What has a colour and dash for each of its values.
         facet: What gets a panel for each of its values.
         scale: "log", "linear" or "accuracy"; by default that of the attributes, or else linear.
-        x_scale: "epoch" (logarithmic, with a place for 0), "log" or "linear"; by default that of the attributes.
+        x_scale: "epoch" (linear from 0; a reader can switch it to logarithmic), "log" or "linear"; by default that of
+            the attributes.
         domain: Ends of the vertical axis.
         references: Labelled lines across the chart.
         behind: Something noisier to draw behind, without members: dims x and, if it has it, series.
@@ -126,7 +127,7 @@ def lines(
             key = [*key, Entry(behind_label, MUTED, dash=(1, 0), width=1, opacity=0.6)]
         words = _in_words(axis, across, names if several else [], centres)
         clipped = noisy is not None or axis.clips(every)
-        panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped))
+        panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped, across.epochs))
     return panels
 
 

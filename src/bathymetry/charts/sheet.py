@@ -17,6 +17,7 @@ import vl_convert
 
 from bathymetry.charts.theme import FONT, HOVER, INK, MUTED, PAPER, configuration, sample
 from bathymetry.core.errors import StorageError
+from bathymetry.core.showing import joined
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class SheetPanel:
         return {name: one if name == "datasets" else copy.deepcopy(one) for name, one in self.view.items()}
 
 
+def cited_as(number: object) -> str:
+    """Say a figure's number or numbers; empty where there is none."""
+    several = list(number) if isinstance(number, list | tuple) else [number]
+    if not all(isinstance(one, int) for one in several):
+        return ""
+    return f"Figure{'s' * (len(several) > 1)} {joined([*map(str, several)])}"
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A figure as plain words and specifications: all that its drawing is made of."""
@@ -41,12 +50,18 @@ class Sheet:
     panels: tuple[SheetPanel, ...]
     finding: str
     reading: str
-    number: int | None = None
+    number: int | Sequence[int] | None = None
+    stacked: bool = False
+
+    @property
+    def cited_as(self) -> str:
+        """As what it is cited: "Figure 3", "Figures 3 and 4", or nothing."""
+        return cited_as(self.number)
 
     @property
     def numbered_title(self) -> str:
         """The title with the number in front, where there is one."""
-        return self.title if self.number is None else f"Figure {self.number}. {self.title}"
+        return f"{self.cited_as}. {self.title}" if self.cited_as else self.title
 
     def to_json(self) -> str:
         """Write all of it in one line."""
@@ -103,7 +118,7 @@ def draw_svg(sheet: Sheet) -> str:
     """Draw a figure for print, as an SVG."""
     check_addresses()
     count = len(sheet.panels)
-    columns = 1 if count == 1 else 2 if count in (2, 4) else 3
+    columns = 1 if count == 1 or sheet.stacked else 2 if count in (2, 4) else 3
     width = (_WIDTH - _GAP * (columns - 1)) / columns
     common, keys = common_key([_printed_key(panel.view) for panel in sheet.panels])
     paper = _Paper(sheet)

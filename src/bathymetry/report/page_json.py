@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from bathymetry.charts.sheet import cited_as
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.core.identity import canonical, digest
@@ -202,8 +203,8 @@ def _picture(folder: Place, stored: Mapping[str, Any], notes: list[str]) -> Pict
             causes.append(f"{path.name} is not shown: {str(error).removesuffix('.')}.")
             continue
         notes += causes
-        number = stored.get("number")
-        title = (f"Figure {number}. " if isinstance(number, int) else "") + _text(stored.get("title"))
+        cited = cited_as(stored.get("number"))
+        title = (cited and f"{cited}. ") + _text(stored.get("title"))
         return Picture(name, title, source, _text(stored.get("finding")), _text(stored.get("reading")))
     notes += causes or [f"The file of figure {name} is missing."]
     return None

@@ -74,15 +74,17 @@ class FigureMark:
     method: str
     title: str
     reading: str
-    number: int | Mapping[str, int] | None
+    number: int | tuple[int, ...] | Mapping[str, int] | None
     groups: tuple[str, ...]
     each: str | None
     main_finding: bool  # whether its sentence is a main finding of the study
+    stacked: bool = False
 
     @property
     def words(self) -> str:
         """Number and title."""
-        numbers = list(self.number.values()) if isinstance(self.number, Mapping) else [self.number] * bool(self.number)
+        several = self.number.values() if isinstance(self.number, Mapping) else self.number
+        numbers = [several] if isinstance(several, int) else [*(several or ())]
         name = f"Figure{'s' if len(numbers) > 1 else ''} {joined([*map(str, numbers)])}: " if numbers else ""
         return name + re.sub(r"\{\w+\}", f"each {self.each}", self.title)
 
@@ -91,10 +93,11 @@ def figure(
     title: str,
     *,
     reading: str = "",
-    number: int | Mapping[str, int] | None = None,
+    number: int | tuple[int, ...] | Mapping[str, int] | None = None,
     group: str | tuple[str, ...] = MAIN,
     each: str | None = None,
     main_finding: bool = False,
+    stacked: bool = False,
 ) -> Callable[[FigureMethod], FigureMethod]:
     """Mark a method of a study as a figure. Its name is the figure's.
 
@@ -103,10 +106,11 @@ def figure(
     Args:
         title: The quantity or the finding; {function} stands for a scalar coordinate of that name.
         reading: How to read it. Defaults to the method's docstring.
-        number: Its number in the report that the claims come from; with `each`, by value.
+        number: Its number, or numbers, in the report that the claims come from; with `each`, by value.
         group: The group of the results, or several, each an argument of the method.
         each: A coordinate; one figure is drawn for each of its values.
         main_finding: Whether its sentence is one of the main findings of the study.
+        stacked: Whether its panels stand above each other, because they share the horizontal axis.
 
     Returns:
         A decorator that returns the method itself.
@@ -115,7 +119,7 @@ def figure(
 
     def mark(method: FigureMethod) -> FigureMethod:
         words = reading or " ".join((method.__doc__ or "").split())
-        method.__dict__["mark"] = FigureMark(method.__name__, title, words, number, groups, each, main_finding)
+        method.__dict__["mark"] = FigureMark(method.__name__, title, words, number, groups, each, main_finding, stacked)
         return method
 
     return mark
@@ -343,7 +347,7 @@ class Study(BaseModel):
     def draw(self, results: xr.DataTree) -> list[tuple[FigureMark, Figure]]:
         """Draw every figure, those with a number first."""
         drawn = [one for mark in self.figures() for one in self._drawn(mark, results)]
-        return sorted(drawn, key=lambda one: (one[1].number is None, one[1].number or 0))
+        return sorted(drawn, key=lambda one: one[1].name if one[1].number else "~")  # the order of the others stays
 
     def _drawn(self, mark: FigureMark, results: xr.DataTree) -> Iterator[tuple[FigureMark, Figure]]:
         first, *others = (results[group].to_dataset() for group in mark.groups)
@@ -356,11 +360,13 @@ class Study(BaseModel):
                     raise InputError("figure", type(drawn).__name__, "expected (panels, sentence)")
             panels, finding = drawn
             number = mark.number.get(str(value)) if isinstance(mark.number, Mapping) else mark.number
-            name = (f"{number:02d}-" if number else "") + mark.method.replace("_", "-")
+            first_number = number[0] if isinstance(number, tuple) else number
+            name = (f"{first_number:02d}-" if first_number else "") + mark.method.replace("_", "-")
             if value is not None:
                 name += f"-{value}" if str(value).isalnum() else f"-{mark.each}-{place + 1}"
             named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
-            yield mark, Figure(name, mark.title.format(**named), tuple(panels), finding, mark.reading, number)
+            title = mark.title.format(**named)
+            yield mark, Figure(name, title, tuple(panels), finding, mark.reading, number, mark.stacked)
 
 
 @contextmanager
