@@ -21,6 +21,7 @@ _COMMANDS = {
     "run": "run one study, several or all of them, and write the page",
     "sweep": "train an ensemble at every point of a specification's axes, and write the page",
     "report": "write the page again from what is stored",
+    "diff": "which verdicts changed between two output folders, or from the reference run",
     "export": "write stored results as plain tables",
     "data": "the data sets that are present, and downloading others",
 }
@@ -98,6 +99,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.sweep import sweep
 
         sweep(rest)
+    elif name == "diff":
+        from bathymetry.cli.diff import diff
+
+        return diff(rest)
     else:
         from bathymetry.cli import commands
 

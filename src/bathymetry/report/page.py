@@ -50,10 +50,11 @@ class Report:
     reproduce: str  # the commands that reproduce it
     notes: tuple[str, ...] = ()  # for example what could not be read
     reference_leads: bool = False  # whether the reference run is the evidence, and this run a demonstration
+    names: tuple[tuple[str, str], tuple[str, str]] = (("Reference run", "full, MNIST"), ("This run", ""))  # of both
 
 
-def page(report: Report, library: str | None = None) -> str:
-    """Write the page as HTML, to be stored as one file; `library` is what `charting_library` gives."""
+def page(report: Report, library: str | None = None, template: str = "page.html.j2") -> str:
+    """Write the page as HTML, to be stored as one file; `library` is what `charting_library` gives, or empty."""
     datasets: dict[str, Any] = {}
     charts: dict[str, Any] = {}
     drawn = {
@@ -62,7 +63,7 @@ def page(report: Report, library: str | None = None) -> str:
     }
     claims = [claim for study in report.studies for claim in study.claims]
     style = _style({chart["height"] for some in drawn.values() for one in some for chart in one["charts"]})
-    library = _inside_script(library or charting_library())
+    library = _inside_script(charting_library() if library is None else library)
     scripts = [
         f"(() => {{\n{library}\n}})();",
         f"\n{_inside_script(_read('page.js'))}\n",
@@ -82,16 +83,17 @@ def page(report: Report, library: str | None = None) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=_held_together,
     )
-    environment.filters.update(p=_p, sentence=_sentence, code=escape, setting=field_name, shown=shown)
+    environment.filters.update(p=p_value, sentence=_sentence, code=escape, setting=field_name, shown=shown)
     leads = report.reference_leads
 
     def lead(claim: Judged) -> Decision:
         return claim.reference.decision if leads and claim.reference is not None else claim.verdict.decision
 
     environment.globals.update(in_key=_in_key, lead=lead, open_figures=_open_figures, two_runs=_has_reference)
-    whole = environment.get_template("page.html.j2").render(
+    whole = environment.get_template(template).render(
         report=report,
         drawn=drawn,
+        has_charts=bool(charts),
         rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
         cards={study.name for study in report.studies if study.card is not None},
         tally=_tally(claims, report),
@@ -200,9 +202,10 @@ def _tally(claims: Sequence[Judged], report: Report) -> list[dict[str, Any]]:
     """Count the verdicts of both runs, the one that leads first."""
     there = [claim.reference.decision for claim in claims if claim.reference is not None]
     here = [claim.verdict.decision for claim in claims]
-    runs: list[dict[str, Any]] = [{"name": "This run", "words": "", "counts": here}]
+    reference, this = (dict(zip(("name", "words"), names, strict=True)) for names in report.names)
+    runs: list[dict[str, Any]] = [this | {"counts": here}]
     if there:
-        runs.append({"name": "Reference run", "words": "full, MNIST", "counts": there})
+        runs.append(reference | {"counts": there})
     if report.reference_leads:
         runs.reverse()
     return [
@@ -218,7 +221,7 @@ def _too_few(claims: Sequence[Judged]) -> int | None:
     return min((one.members for one in verdicts if one.p == 2.0 ** (1 - one.members)), default=None)
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

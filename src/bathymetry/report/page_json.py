@@ -109,7 +109,7 @@ def read_section(folder: Place) -> StudySection:
     )
 
 
-def _load(path: Place) -> Any:
+def load(path: Place) -> Any:
     """Read JSON of a bounded size."""
     try:
         if storage.size(path) > MOST_BYTES:
@@ -123,7 +123,7 @@ def _load(path: Place) -> Any:
 
 def _checked(path: Place) -> dict[str, Any]:
     """Read a file whose digest is right."""
-    stored = _mapping(_load(path))
+    stored = _mapping(load(path))
     content = _mapping(stored.get("content"))
     with suppress(ValueError, RecursionError):
         if stored.get("digest") == digest(canonical(content)):
@@ -139,7 +139,7 @@ def _of_an_earlier_version(folder: Place, notes: list[str]) -> dict[str, Any]:
         files = [name for name in storage.names(folder / FIGURES) if name.startswith("figure-")]
         for name in (CLAIMS_FILE, PROVENANCE_FILE):
             path = folder.parent / name
-            content[name] = _load(path) if storage.exists(path) else None
+            content[name] = load(path) if storage.exists(path) else None
     except StorageError as error:
         notes.append(str(error))
     claims = map(_mapping, _list(content.get(CLAIMS_FILE)))
@@ -163,7 +163,7 @@ def claim_of(stored: Mapping[str, Any], study: str) -> Judged:
     verdict = Verdict(cast(Any, kind), decision, parts, _count(stored.get("members")), _p(stored.get("p")), reason)
     letter = _text(stored.get("id")).rpartition(".")[2] or "?"
     text, rule, finding = (_text(stored.get(name)) for name in ("text", "rule", "finding"))
-    return Judged(f"{study}.{letter}", text, rule, verdict, finding)
+    return Judged(f"{study}.{letter}", text, rule, verdict, finding, p_holm=_p(stored.get("p_holm")))
 
 
 def _part(stored: Mapping[str, Any]) -> Part:

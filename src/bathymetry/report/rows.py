@@ -141,12 +141,12 @@ def _is_drawn(part: Part) -> bool:
 
 
 def _row(claim: Judged, reference_leads: bool) -> Row:
-    verdicts = [("this", claim.verdict, claim.verdict.reason)]
+    verdicts = [("this", claim.verdict)]
     if claim.reference is not None:
-        verdicts.append(("reference", claim.reference.verdict, ""))
+        verdicts.append(("reference", claim.reference.verdict))
     kind = claim.verdict.kind
-    scale = _scale(kind, [part for _, verdict, _ in verdicts for part in verdict.parts])
-    lanes = [_lane(run, verdict, scale, reason) for run, verdict, reason in verdicts]
+    scale = _scale(kind, [part for _, verdict in verdicts for part in verdict.parts])
+    lanes = [_lane(run, verdict, scale) for run, verdict in verdicts]
     parts = tuple((part, _lane_of("this", part, claim.verdict, scale)) for part in claim.verdict.parts)
     neutral = _axis(kind).neutral
     if reference_leads:
@@ -154,10 +154,10 @@ def _row(claim: Judged, reference_leads: bool) -> Row:
     return Row(claim, claim.id.rpartition(".")[2], tuple(lanes), parts, neutral)
 
 
-def _lane(run: str, verdict: Verdict, scale: _Scale | None, reason: str) -> Lane:
+def _lane(run: str, verdict: Verdict, scale: _Scale | None) -> Lane:
     part = deciding(verdict)
     if part is None:
-        return Lane(run, verdict.decision, "", "", "", None, note=_note(reason))
+        return Lane(run, verdict.decision, "", "", "", None, note=_note(verdict.reason))
     lane = _lane_of(run, part, verdict, scale)
     others = [one for one in verdict.parts if one is not part and _is_drawn(one)]
     dots = tuple(scale.place(one)[0] for one in others) if scale is not None else ()
