@@ -145,3 +145,70 @@ def test_the_label_of_an_upright_line_stands_before_or_behind_it(at, side):
     chart = curves(losses(), "epoch", "network", references=[here])
     words = [one for one in layers(chart) if one["mark"]["type"] == "text"]
     assert {one["mark"].get("align") for one in words} == {side}
+
+
+def by_size(**options):
+    size = ("size", [1, 10, 100], {"scale": "log", "long_name": "size", "units": "1"})
+    values = np.array([[[3.0, 2.0, 1.0], [3.5, 2.5, 1.5]], [[5.0, 6.0, 9.0], [5.5, 6.5, 9.5]]])
+    array = xr.DataArray(values, {"kind": ["falls", "rises"], "size": size}, ("kind", "member", "size"))
+    return line_panels(array, "size", **options)
+
+
+def test_panels_share_the_vertical_axis():
+    ends = [one["encoding"]["y"]["scale"]["domain"] for panel in by_size(facet="kind") for one in layers(panel.chart)
+            if one.get("name") == "centre"]  # fmt: skip
+    assert len(ends) == 2
+    for low, high in ends:
+        assert low <= 1
+        assert high >= 9.5
+
+
+def test_few_points_have_a_mark_each_and_epochs_have_none(chart):
+    def marks(one):
+        return [layer for layer in layers(one) if layer["mark"]["type"] == "point"]
+
+    (points,) = marks(chart_of(by_size(series="kind")))
+    assert len(rows_of(chart_of(by_size(series="kind")), points)) == 6
+    assert marks(chart) == []
+
+
+def test_muted_points_and_what_leads_to_them_are_grey():
+    muted = xr.DataArray([[False, False, False], [False, False, True]], dims=("kind", "size"))
+    muted = muted.assign_coords(kind=["falls", "rises"], size=[1, 10, 100])
+    chart = chart_of(by_size(series="kind", muted=muted, muted_label="hardly trained"))
+    grey = chart.usermeta["key"][-1]
+    assert grey["label"] == "hardly trained"
+    (marks,) = [layer for layer in layers(chart) if layer["mark"]["type"] == "point"]
+    assert marks["encoding"]["color"]["condition"] == {"test": "datum.muted", "value": grey["colour"]}
+    assert [(row["series"], row["x"]) for row in rows_of(chart, marks) if row["muted"]] == [("rises", 100)]
+    (segments,) = [layer for layer in layers(chart) if layer["mark"].get("color") == grey["colour"]
+                   and layer["mark"]["type"] == "line"]  # fmt: skip
+    drawn = {(row["series"], row["x"]) for row in rows_of(chart, segments) if row["y"] is not None}
+    assert drawn == {("rises", 10), ("rises", 100)}
+    assert "1 of 6 points are grey: hardly trained." in chart.description
+
+
+def test_dots_have_means_with_whiskers_and_no_line_between_them():
+    kinds = {layer["mark"]["type"] for layer in layers(chart_of(by_size(series="kind", members="dots")))}
+    assert "line" not in kinds
+    assert {"circle", "point", "rule"} <= kinds
+
+
+def test_a_label_stands_where_least_is_drawn():
+    epoch = {"epoch": np.arange(101)}
+    below = xr.DataArray(np.tile(np.linspace(0.99, 0, 101), (3, 1)), epoch, ("member", "epoch"))
+    for values, align in ((below, "right"), (below[:, ::-1].assign_coords(epoch), "left")):
+        words = [one["mark"] for one in layers(curves(values, "epoch", references=[Reference(0.9, "a line")]))
+                 if one["mark"]["type"] == "text"]  # fmt: skip
+        assert {one["align"] for one in words} == {align}
+    middle = xr.DataArray(np.full((3, 101), 0.52) + np.linspace(0, 0.4, 101), epoch, ("member", "epoch"))
+    words = [one["mark"] for one in layers(curves(middle, "epoch", references=[Reference(0.5, "a line")]))
+             if one["mark"]["type"] == "text"]  # fmt: skip
+    assert {(one["align"], one["baseline"]) for one in words} == {("right", "bottom")}
+
+
+def test_a_pale_band_sets_off_a_part_of_the_axis():
+    chart = curves(losses(), "epoch", "network", span=(10, 100))
+    assert layers(chart)[0]["mark"]["type"] == "rect"
+    (row,) = rows_of(chart, layers(chart)[0])
+    assert (row["x"], row["end"]) == (10, 100)

@@ -37,3 +37,23 @@ def test_colours_go_from_the_lowest_to_the_highest_loss_and_are_said(chart):
     assert all(shade["scale"]["domain"] == pytest.approx([0.01, 1]) for shade in shades)
     assert "coloured by loss from 0.01 to 1" in chart.description
     assert {("x", "Component 1 (60 %)"), ("y", "Component 2 (20 %)")} <= axis_titles(chart)
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 360), (500, 360), (860, 100)])
+def test_a_unit_is_as_long_across_as_up_and_every_point_is_inside(chart, width, height):
+    dot = next(layer for layer in layers(chart) if layer.get("name") == "members")
+    ends = {}
+    for channel, points in (("x", POINTS[..., 0]), ("y", POINTS[..., 1])):
+        domain = dot["encoding"][channel]["scale"]["domain"]
+        known = {"__builtins__": {"max": max}, "width": width, "height": height}
+        low, high = (eval(one["expr"], known) for one in domain)
+        assert low < np.nanmin(points)
+        assert high > np.nanmax(points)
+        ends[channel] = high - low
+    assert ends["x"] / width == pytest.approx(ends["y"] / height)
+
+
+def test_the_loss_has_a_colour_bar_with_its_ends(chart):
+    dot = next(layer for layer in layers(chart) if layer.get("name") == "members")
+    assert dot["encoding"]["color"]["legend"]["values"] == pytest.approx([0.01, 0.1, 1])
+    assert [entry["label"] for entry in chart.usermeta["key"]] == ["start", "end"]

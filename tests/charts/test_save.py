@@ -126,7 +126,7 @@ def test_the_key_shows_dots_diamonds_strokes_and_bands_as_the_chart_does(every_k
     for kind, (_, (svg, _)) in every_kind.items():
         groups = ElementTree.fromstring(svg.read_text()).iter(f"{SVG}g")
         samples[kind] = [{one.tag.removeprefix(SVG) for one in group} for group in groups if is_sample(group)]
-    assert samples["lines"] == [{"path"}, {"path"}, {"path"}, {"circle"}, {"path"}]
+    assert samples["lines"] == [{"circle"}, {"path"}, {"path"}, {"circle"}, {"path"}]
     assert samples["dots"] == [{"circle"}, {"path"}, {"path"}]
     assert samples["paths"] == [{"circle"}, {"path"}]
 

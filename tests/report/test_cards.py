@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
+import xarray as xr
 
+from bathymetry.charts import Figure, Reference, lines
 from bathymetry.report.cards import card_chart
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
@@ -47,3 +50,31 @@ def test_cards_of_every_kind_of_chart_are_small_and_leave_the_figure_as_it_was()
 def test_the_figures_that_answer_a_study_are_among_its_own(study):
     finding, chart, _ = find(study).answered_by
     assert {finding, chart} <= {mark.method for mark in find(study).figures()}
+
+
+def overlapping(chart, width=310, plot=52):
+    """Pairs of names whose boxes share pixels, with every layer's values on one linear axis as Vega joins them."""
+    rows = [(one, row) for one in layers(chart) for row in one["data"]["values"]]
+    low, high = (end(row["y"] for _, row in rows if "y" in row) for end in (min, max))
+    left, right = (end(row["x"] for _, row in rows if "x" in row) for end in (min, max))
+    boxes = []
+    for one, row in rows:
+        if one["mark"] == "rule" or one["mark"]["type"] != "text":
+            continue
+        mark, half = one["mark"], 3 * len(row["series"])
+        x = (row["x"] - left) / (right - left) * width + mark.get("dx", 0)
+        middle = x + {"left": half, "right": -half, "center": 0}[mark["align"]]
+        boxes.append((middle, plot * (high - row["y"]) / (high - low) + mark["dy"], half))
+    pairs = [(one, other) for place, one in enumerate(boxes) for other in boxes[:place]]
+    return [(a, b) for a, b in pairs if abs(a[0] - b[0]) < a[2] + b[2] and abs(a[1] - b[1]) < 9]
+
+
+@pytest.mark.parametrize("members", ["lines", "dots"])
+def test_names_stand_apart_also_where_a_reference_line_squeezes_the_lines(members):
+    heights, names = np.array([[0.71, 0.61], [0.96, 0.94], [1.0, 1.0]]), ["hidden 16", "hidden 64", "hidden 512"]
+    values = xr.DataArray(
+        np.stack([heights, heights + 0.001], 1), {"hidden": names, "x": [0, 1]}, ("hidden", "member", "x")
+    )
+    panels = lines(values, "x", "hidden", members=members, references=[Reference(0.1, "chance")])
+    chart = card_chart(Figure("f", "t", tuple(panels), "", "").sheet().panels[0])
+    assert overlapping(chart) == []

@@ -33,12 +33,14 @@ _ACCURACIES: tuple[Sequence[float], ...] = (
 _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of logarithmic ticks, the sparsest first
 _HANDFUL = 6  # points that each get a tick
 _ENOUGH = 5  # ticks
+_FEW = 20  # points of a line that each get a mark
 _CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
 _APART = 1.3  # the least ratio between the last two ticks of epochs on a logarithmic axis
 _EPOCH_TICKS = 8  # at most, on a linear axis
 _LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 _MOST_POINTS = 200  # of a line
+_LETTER, _TALL = 0.018, 0.07  # how much of a small plot's width and height a letter of a label takes
 # Neither 1e+1 for ten nor 0.0000001.
 _FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
 _PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
@@ -59,7 +61,7 @@ class Axis:
     """An axis of values, and the way from values to what a chart's data hold: logits for accuracies."""
 
     title: str
-    scale: YScale = "linear"
+    scale: XScale | YScale = "linear"
     domain: tuple[float, float] | None = None  # as far as the data if None
     num_examples: int | None = None  # of which an accuracy is a share: c of n correct is drawn at ln((c+½)/(n−c+½))
 
@@ -76,6 +78,10 @@ class Axis:
         if self.scale == "log":
             return np.where(finite & (values >= _LEAST), values, np.nan)
         return np.where(finite, np.where(np.abs(values) < _LEAST, 0.0, values), np.nan)
+
+    def spaced(self, drawn: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Turn what is drawn into distances along the axis."""
+        return np.asarray({"log": np.log, "epoch": np.log1p}.get(self.scale, np.asarray)(drawn))
 
     def natural(self, drawn: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Turn what is drawn back into values."""
@@ -96,8 +102,8 @@ class Axis:
         """Make the title, scale and axis of an Altair channel that has room for all that is drawn."""
         if self.scale == "accuracy":
             ends = None if self.domain is None else self.drawn(self.domain).tolist()
-            scale = alt.Scale(zero=False, nice=False, domain=ends or alt.Undefined)
             low, high = ends or ends_of(drawn) or (0.0, 1.0)
+            scale = alt.Scale(zero=False, nice=False, domain=[low, high])
             words = self.expression("value", digits=5)
             axis = alt.Axis(values=self._accuracy_ticks(low, high), labelExpr=words, labelOverlap="greedy")
         elif self.scale == "log":
@@ -105,8 +111,9 @@ class Axis:
             scale = alt.Scale(type="log", domain=[low, high], nice=False)
             axis = alt.Axis(values=_logarithmic_ticks(low, high), labelExpr=_PLAIN, labelOverlap="greedy")
         else:
-            fixed: dict[str, Any] = {} if self.domain is None else {"nice": False, "domain": list(self.domain)}
-            scale, axis = alt.Scale(zero=False, **fixed), alt.Axis(labelExpr=_PLAIN, tickCount=6)
+            ends = self.domain or ends_of(drawn)
+            scale = alt.Scale(zero=False, nice=self.domain is None, domain=list(ends) if ends else alt.Undefined)
+            axis = alt.Axis(labelExpr=_PLAIN, tickCount=6)
         return {"title": self.title, "scale": scale, "axis": axis}
 
     def clips(self, drawn: Float[np.ndarray, "*shape"]) -> bool:
@@ -194,9 +201,14 @@ class Horizontal:
         return cls(title, scale, indices, x[indices])
 
     @property
+    def has_marks(self) -> bool:
+        """Whether its points are few enough for a mark at each."""
+        return self.scale != "epoch" and len(self.positions) <= _FEW
+
+    @property
     def axis(self) -> Axis:
         """The same axis for single values, such as those of references."""
-        return Axis(self.title, "log" if self.scale == "log" else "linear")
+        return Axis(self.title, self.scale)
 
     @property
     def epochs(self) -> dict[str, Any] | None:
@@ -244,18 +256,19 @@ class Reference:
         value: Where it stands, in the units of the axis; it is left out where that has no place.
         label: Its words.
         axis: "y" for a horizontal line, "x" for an upright one.
-        at: Where on a horizontal line the words stand; before or behind an upright one.
+        at: Where on a horizontal line the words stand; before or behind an upright one. "clear" is where they cover
+            least of what is drawn.
     """
 
     value: float
     label: str
     axis: Literal["x", "y"] = "y"
-    at: Literal["start", "end"] = "start"
+    at: Literal["clear", "start", "end"] = "clear"
 
     def __post_init__(self) -> None:
         numbers("value", self.value, axes=0)
         one_of("axis", self.axis, ("x", "y"))
-        one_of("at", self.at, ("start", "end"))
+        one_of("at", self.at, ("clear", "start", "end"))
 
     def place(self, axis: Axis) -> float:
         """Where it is drawn; NaN where the axis has no place for it."""
@@ -263,27 +276,62 @@ class Reference:
         return np.nan if out_of_range else float(axis.drawn(self.value))
 
 
-def reference_layers(references: Sequence[Reference], x: alt.X, y: alt.Y, axes: Mapping[str, Axis]) -> list[alt.Chart]:
-    """Draw reference lines with their labels."""
+def reference_layers(
+    references: Sequence[Reference],
+    x: alt.X,
+    y: alt.Y,
+    axes: Mapping[str, Axis],
+    crowd: Float[np.ndarray, "2 point"] | None = None,
+) -> list[alt.Chart]:
+    """Draw reference lines with their labels, clear of a crowd of points (2, point) in the units of the axes."""
     layers: list[alt.Chart] = []
     for one in references:
-        value, begins = one.place(axes[one.axis]), one.at == "start"
+        value = one.place(axes[one.axis])
         if not np.isfinite(value):
             continue
+        begins, first = _clearest(one, value, axes, crowd)
         base = alt.Chart(inline(**{one.axis: np.array([value]), "label": one.label}))
         channel: dict[str, Any] = {one.axis: x if one.axis == "x" else y}
         layers.append(base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True).encode(**channel))
         words: dict[str, Any] = {"clip": True, "align": "left" if begins == (one.axis == "y") else "right"}
+        words |= {"baseline": "bottom", "dy": -4} if first == (one.axis == "y") else {"baseline": "top", "dy": 3}
         if one.axis == "y":
-            words |= {"baseline": "bottom", "dx": 6 if begins else -6, "dy": -4}
+            words["dx"] = 6 if begins else -6
             channel["x"] = fixed(alt.XValue, 0 if begins else "width")
         else:
-            words |= {"baseline": "top", "dx": -5 if begins else 5, "dy": 2}
-            channel["y"] = fixed(alt.YValue, 0)
+            words["dx"] = -5 if begins else 5
+            channel["y"] = fixed(alt.YValue, 0 if first else "height")
         # The words stand twice, first as a halo in the paper's colour, so that lines may run under them.
         halo = base.mark_text(stroke=PAPER, strokeWidth=4, strokeJoin="round", **words)
         layers += [one.encode(text=alt.Text("label:N"), **channel) for one in (halo, base.mark_text(**words))]
     return layers
+
+
+def _clearest(
+    one: Reference, value: float, axes: Mapping[str, Axis], crowd: Float[np.ndarray, "2 point"] | None
+) -> tuple[bool, bool]:
+    """Whether words stand at the start or before a line, and whether above it or at the top: where least is drawn."""
+    starts = [one.at == "start"] if one.at != "clear" else [True, False]
+    options = [(begins, first) for first in (True, False) for begins in starts]
+    if crowd is None or not np.isfinite(crowd).all(axis=0).any():
+        return options[0]
+    points, place = dict[str, Array](), 0.0
+    for name, drawn in zip(("x", "y"), crowd[:, np.isfinite(crowd).all(axis=0)], strict=True):
+        axis = axes[name]
+        known = np.append(drawn, [value] * (one.axis == name))
+        low, high = axis.spaced(axis.drawn(axis.domain) if axis.domain else np.array([known.min(), known.max()]))
+        along = (axis.spaced(known) - low) / ((high - low) or 1)
+        points[name], place = (along[:-1], along[-1]) if one.axis == name else (along, place)
+    wide, costs = _LETTER * len(one.label), []
+    for begins, first in options:
+        if one.axis == "y":
+            left, bottom = 0 if begins else 1 - wide, place - _TALL * (not first)
+        else:
+            left, bottom = place - wide * begins, (1 - _TALL) * first
+        across, up = points["x"] - left, points["y"] - bottom
+        covered = ((across >= 0) & (across <= wide) & (up >= 0) & (up <= _TALL)).sum()
+        costs.append(covered + len(across) * max(-left, left + wide - 1, -bottom, bottom + _TALL - 1, 0))
+    return options[int(np.argmin(costs))]
 
 
 def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int[np.ndarray, " kept"]:

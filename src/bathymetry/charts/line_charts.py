@@ -1,12 +1,13 @@
 """Charts of lines: members along one dimension with their mean, and predictions over the true function."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import altair as alt
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 
 from bathymetry.charts.axes import Array, Axis, Centre, Horizontal, Reference, XScale, YScale, inline, reference_layers
 from bathymetry.charts.figure import Panel, unchecked, view
@@ -19,13 +20,26 @@ from bathymetry.charts.labels import (
     horizontal_of,
     series_names,
 )
-from bathymetry.charts.theme import DASHES, HIDDEN, HOVER, INK, MUTED, SERIES, SHADE, Entry, series_entries
+from bathymetry.charts.theme import (
+    CENTRE,
+    DASHES,
+    HIDDEN,
+    HOVER,
+    INK,
+    LINE,
+    MUTED,
+    SERIES,
+    SHADE,
+    Entry,
+    series_entries,
+)
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
 
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 _MEAN = "mean of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
+_CROWD = 120  # points of a line that labels are kept clear of
 
 
 @unchecked
@@ -42,6 +56,9 @@ def lines(
     behind: xr.DataArray | None = None,
     behind_label: str = "",
     members: Literal["lines", "dots"] = "lines",
+    span: tuple[float, float] | None = None,
+    muted: xr.DataArray | None = None,
+    muted_label: str = "muted",
     title: str | None = None,
     height: int = 340,
 ) -> list[Panel]:
@@ -50,7 +67,8 @@ def lines(
     Titles and scales come from the attributes `long_name`, `units` and `scale` of the values and of x (see `attrs`);
     of how many examples an accuracy is a share comes from the coordinate `examples`. The mean is taken on the scale of
     the axis: of log loss, of logit accuracy. A member that diverged is drawn as far as it goes and left out of the
-    mean. At most 200 points of a line are drawn.
+    mean. At most 200 points of a line are drawn; where x has few values, each has a mark. Panels share their vertical
+    axis.
 
     Args:
         values: Dims member, x and, where given, series and facet; NaN where a member has diverged.
@@ -65,6 +83,9 @@ def lines(
         behind: Something noisier to draw behind, without members: dims x and, if it has it, series.
         behind_label: What that is.
         members: "dots" where a line from one x to the next would mean nothing.
+        span: Part of the horizontal axis that a pale band sets off.
+        muted: Which points are grey: true or false, with the dims x and, if it has it, series.
+        muted_label: What these are, for example "hardly trained".
         title: Title of the panel; by default what the values are.
         height: Height in pixels.
 
@@ -75,68 +96,119 @@ def lines(
     across = horizontal_of(whole, x, x_scale)
     one_of("members", members, tuple(_MEMBER))
     check_references(references)
-    noisy = None if behind is None else _behind(behind, whole, series, x)
+    noisy = None if behind is None else _along("behind", behind, whole, series, x)
+    span = check_ends("span", span)
     members = members if len(across.positions) > 1 else "dots"  # a line of one point cannot be seen
-    several, panels = series is not None, []
+    several, prepared, panels = series is not None, [], list[Panel]()
+    reach = [np.array([])]
     for head, one in facets(whole, facet, title):
         axis = axis_of(one, scale, domain)
         names = [axis.title] if series is None else series_names(one, series)
         drawn = axis.drawn(one.values[..., across.indices]).reshape(len(names), -1, len(across.indices))
         centres = [axis.centre(line) for line in drawn]
-        reach = [end for line in centres for end in (line.low, line.high)]
-        if noisy is not None:
-            noise = axis.drawn(noisy.values[..., across.indices]).reshape(-1, len(across.indices))
-            if not np.isnan(noise).all():  # it decides how far the axis goes, but not its rarest peaks
-                reach.append(np.nanquantile(noise, [0.02, 0.98]))
-        every = np.concatenate([drawn.ravel(), *reach])
+        reach += [drawn.ravel(), *(end for line in centres for end in (line.low, line.high))]
+        reach.append(np.array([line.place(axis) for line in references if line.axis == "y"]))
+        noise = None if noisy is None else axis.drawn(noisy.values[..., across.indices]).reshape(-1, drawn.shape[-1])
+        if noise is not None and not np.isnan(noise).all():
+            reach.append(np.nanquantile(noise, [0.02, 0.98]))  # it decides how far the axis goes without its rare peaks
+        prepared.append((head, axis, names, drawn, centres, noise))
+    every = np.concatenate(reach)
+    for head, axis, names, drawn, centres, noise in prepared:
         at, band = _channels(across, axis, every)
-        key = series_entries(names)
-        colour, dash = _by_series(key, columns=min(len(key), 3), legend=several)
-        by_name = np.array(names)[:, None]
+        key = series_entries(names, points=members == "dots")
+        colour, dash, shape = _by_series(key, columns=min(len(key), 3), legend=several)
+        by_name, count = np.array(names)[:, None], drawn.shape[1]
 
         layers: list[alt.Chart] = []
-        if noisy is not None:
+        if span is not None:
+            pale = alt.Chart(inline(x=np.array(span[:1]), end=np.array(span[1:]))).mark_rect(color=SHADE, clip=True)
+            layers.append(pale.encode(x=at["x"], x2=alt.X2("end:Q")))
+        if noise is not None:
             labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
             jagged = alt.Chart(inline(x=across.positions, y=noise, series=labels), name="behind")
             jagged = jagged.mark_line(strokeWidth=0.8, clip=True)
             layers.append(jagged.encode(color=colour, strokeOpacity=_shown(alt.StrokeOpacityValue, 0.35), **at))
-        count = drawn.shape[1]
         who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
         faint = alt.Chart(inline(x=across.positions, y=drawn, **who), name="members")
         faint = faint.encode(detail=alt.Detail("member:O"), color=colour, **at)
+        grey = np.zeros((len(names), drawn.shape[-1]), dtype=bool)
+        if muted is not None:
+            grey |= _along("muted", muted, whole, series, x).values[..., across.indices] > 0
+        data = _centre_rows(across, centres, names, grey)
+        opaque, filled = _shown(alt.StrokeOpacityValue, 1), _shown(alt.FillOpacityValue, 1)
+        interval = alt.Chart(data).transform_filter("isValid(datum.low)").encode(color=colour)
+        mark = alt.Chart(data).transform_filter("isValid(datum.y)").encode(fillOpacity=filled, **at)
+        toned = alt.condition("datum.muted", alt.value(MUTED), colour) if grey.any() else colour
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
-            faded = _shown(alt.StrokeOpacityValue, 0.3)
-            layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=faded))
+            layers.append(
+                faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 0.3))
+            )
+            layers.append(interval.mark_area(clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band))
+            strong = alt.Chart(data, name=CENTRE).mark_line(strokeWidth=2.5, clip=True)
+            layers.append(strong.encode(color=colour, strokeDash=dash, strokeOpacity=opaque, **at))
+            if grey.any():
+                layers += _greyed(across, drawn, np.stack([line.middle for line in centres]), names, grey, at)
+            if across.has_marks:
+                layers.append(mark.mark_point(size=36, filled=True, clip=True).encode(color=toned))
         else:
             layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.4)))
-        data = _centre_rows(across, centres, names)
-        base = alt.Chart(data).encode(color=colour)
-        area = base.transform_filter("isValid(datum.low)").mark_area(clip=True)
-        layers.append(area.encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band))
-        strong = base.mark_line(strokeWidth=2.5, clip=True, point={"size": 36} if members == "dots" else False)
-        layers.append(strong.encode(strokeDash=dash, strokeOpacity=_shown(alt.StrokeOpacityValue, 1), **at))
-        layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis})
+            layers.append(interval.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
+            strong = mark.mark_point(size=70, filled=True, clip=True).encode(color=toned, shape=shape)
+            layers.append(strong.properties(name=CENTRE))
+        crowd = _crowd(across, drawn)
+        layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis}, crowd)
         layers.append(_hover_layer(data, names, across, axis))
 
         tint = MUTED if several else key[0].colour
         marks = [Entry(f"one of {count} members", tint, _MEMBER[members], width=1, opacity=0.6)]
         if np.isfinite([line.low for line in centres]).any():
-            marks.append(Entry("mean with 95 % interval", tint, "band"))
+            marks.append(Entry("mean with 95 % interval", tint, "band" if members == "lines" else "mean"))
         key = key if several else []
         if noisy is not None and behind_label:
             key = [*key, Entry(behind_label, MUTED, dash=(1, 0), width=1, opacity=0.6)]
+        if grey.any():
+            key = [*key, Entry(muted_label, MUTED, "dot")]
         words = _in_words(axis, across, names if several else [], centres)
+        if grey.any():
+            words += f" {int(grey.sum())} of {grey.size} points are grey: {muted_label}."
         clipped = noisy is not None or axis.clips(every)
         panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped, across.epochs))
     return panels
 
 
-def _behind(behind: object, whole: xr.DataArray, series: str | None, x: str) -> xr.DataArray:
-    several = series is not None and series in getattr(behind, "dims", ())
-    noisy = arranged("behind", behind, {"series": series if several else None, "x": x})
-    if noisy.sizes[x] != whole.sizes[x]:
-        raise InputError("behind", f"{noisy.sizes[x]} points along {x}", f"expected {whole.sizes[x]}, as values have")
-    return noisy
+def _along(field: str, values: object, whole: xr.DataArray, series: str | None, x: str) -> xr.DataArray:
+    """Arrange another array as the values are; it may lack the series."""
+    several = series is not None and series in (*getattr(values, "dims", ()), *getattr(values, "coords", ()))
+    other = arranged(field, values, {"series": series if several else None, "x": x})
+    if other.sizes[x] != whole.sizes[x]:
+        raise InputError(field, f"{other.sizes[x]} points along {x}", f"expected {whole.sizes[x]}, as values have")
+    return other
+
+
+def _greyed(
+    across: Horizontal, drawn: Array, middle: Array, names: Sequence[str], grey: Array, at: Mapping[str, Any]
+) -> list[alt.Chart]:
+    """Draw what leads to grey points in grey, over the lines."""
+    near = grey.copy()
+    near[:, 1:] |= grey[:, :-1]
+    near[:, :-1] |= grey[:, 1:]
+    every = np.concatenate([drawn, middle[:, None]], axis=1)  # the centre as one more member
+    number, last = np.arange(every.shape[1])[:, None], drawn.shape[1]
+    data = inline(
+        x=across.positions, y=np.where(near[:, None], every, np.nan), line=number, series=np.array(names)[:, None, None]
+    )
+    base = alt.Chart(data).encode(detail=[alt.Detail("line:O"), alt.Detail("series:N")], **at)
+    thin = base.transform_filter(f"datum.line < {last}").mark_line(strokeWidth=1, color=LINE, clip=True)
+    thick = base.transform_filter(f"datum.line == {last}").mark_line(strokeWidth=3, color=MUTED, clip=True)
+    return [one.encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 1)) for one in (thin, thick)]
+
+
+def _crowd(across: Horizontal, drawn: Array) -> Array:
+    """Points along every line, also between those that it joins."""
+    places = np.arange(len(across.positions))
+    between = np.linspace(0, places[-1], _CROWD)
+    up = np.stack([np.interp(between, places, line) for line in drawn.reshape(-1, len(places))])
+    return np.stack([np.broadcast_to(np.interp(between, places, across.positions), up.shape).ravel(), up.ravel()])
 
 
 def _channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -150,21 +222,29 @@ def _shown(channel: type[Any], opacity: float) -> Any:
     return channel(**alt.condition(f"indexof({HIDDEN}, datum.series) >= 0", alt.value(0), alt.value(opacity)))
 
 
-def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash]:
+def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
     """Make the channels that tell series apart; all layers must have the same legend."""
-    shown_as = alt.Legend(title=None, symbolType="stroke", symbolOpacity=1, **more) if legend else None
+    more = more if key[0].shape != "line" else more | {"symbolType": "circle", "symbolSize": 60}
+    shown_as = alt.Legend(**{"title": None, "symbolType": "stroke", "symbolOpacity": 1, **more}) if legend else None
     names = [entry.label for entry in key]
-    colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
-    dashes = alt.Scale(domain=names, range=[list(entry.dash) for entry in key])
+    ranges = [entry.colour for entry in key], [list(entry.dash) for entry in key], [entry.shape for entry in key]
+    colours, dashes, shapes = (alt.Scale(domain=names, range=one) for one in ranges)
     colour = alt.Color("series:N", scale=colours, legend=shown_as)
-    return colour, alt.StrokeDash("series:N", scale=dashes, legend=shown_as)
+    dash = alt.StrokeDash("series:N", scale=dashes, legend=shown_as)
+    return colour, dash, alt.Shape("series:N", scale=shapes, legend=None)
 
 
-def _centre_rows(across: Horizontal, centres: Sequence[Centre], names: Sequence[str]) -> alt.InlineData:
+def _centre_rows(
+    across: Horizontal,
+    centres: Sequence[Centre],
+    names: Sequence[str],
+    muted: Bool[np.ndarray, "series point"] | None = None,
+) -> alt.InlineData:
     start, end = across.columns()
     parts = {"y": "middle", "low": "low", "high": "high"}
     stacked = {name: np.stack([getattr(line, part) for line in centres]) for name, part in parts.items()}
-    return inline(x=across.positions, start=start, end=end, series=np.array(names)[:, None], **stacked)
+    more = {} if muted is None or not muted.any() else {"muted": muted}
+    return inline(x=across.positions, start=start, end=end, series=np.array(names)[:, None], **stacked, **more)
 
 
 def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, axis: Axis) -> alt.Chart:
@@ -269,9 +349,9 @@ def predictions(
         layers.append(area.mark_area(color=colour, fillOpacity=0.2, clip=True).encode(**band))
         mean = Entry(_MEAN, colour, dash=DASHES[0], series=True)
         key = [mean, Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)]
-        by_colour, by_dash = _by_series(key)
+        by_colour, by_dash, _ = _by_series(key)
         width = alt.StrokeWidthValue(**alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5)))
-        strong = alt.Chart(data).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
+        strong = alt.Chart(data, name=CENTRE).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
         layers.append(strong.encode(strokeWidth=width, strokeOpacity=_shown(alt.StrokeOpacityValue, 1)))
         layers.append(_hover_layer(data, names, across, axis))
 

@@ -20,14 +20,13 @@ from bathymetry.charts.labels import (
     piece_of,
     series_names,
 )
-from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry
+from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry, series_entries
 from bathymetry.core.errors import InputError
 
 _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
 _GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly, and the same each time
-_SHAPES = ("dot", "diamond", "square", "triangle-up", "cross", "triangle-down")
-_VEGA = {"dot": "circle"}  # where Vega has another name
+_AIR = 1.12  # how much longer than the paths a plane is
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
 
@@ -50,7 +49,7 @@ def dots(
 ) -> list[Panel]:
     """Draw one dot per member, category by category, with the mean and its 95 % interval.
 
-    Titles and scales come from the attributes `long_name`, `units` and `scale` (see `attrs`).
+    Titles and scales come from the attributes `long_name`, `units` and `scale` (see `attrs`). Panels share their axis.
 
     Args:
         values: Dims member, rows and facet. NaN where a member diverged, infinite where it never got there.
@@ -81,7 +80,7 @@ def dots(
     row, labels, members = np.arange(len(names)), np.array(names), np.arange(whole.sizes["member"])
     spread = ((members * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
     fill = alt.Scale(domain=names, range=[SERIES[k % len(SERIES)] for k in row])
-    panels = []
+    prepared, panels, reach = [], list[Panel](), [np.array([])]
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis = axis_of(one, scale, domain)
         drawn = axis.drawn(one.values)
@@ -91,15 +90,18 @@ def dots(
         centres = [axis.centre(own[:, None]) for own in reached]
         means, lows, highs = (np.array([getattr(one, end)[0] for one in centres]) for end in ("middle", "low", "high"))
         lows, highs = np.clip(lows, low, high), np.clip(highs, low, high)
-        every = np.concatenate([drawn.ravel(), limit, [line.place(axis) for line in lines], lows, highs])
-        described = axis.channel(every)
+        reach += [drawn.ravel(), limit, np.array([line.place(axis) for line in lines]), lows, highs]
+        prepared.append((head, one, axis, drawn, limit, means, lows, highs))
+    every = np.concatenate(reach)
+    for head, one, axis, drawn, limit, means, lows, highs in prepared:
+        described, clip = axis.channel(every), axis.clips(every)  # else a dot at the end of the axis would be cut
         x = alt.X("x:Q", **described)
 
         layers = reference_layers(lines, x, y, {"x": axis})
         data = inline(x=drawn, y=row[:, None] + _DOTS + spread, series=labels[:, None], member=members)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
         dot = dot.transform_calculate(shown=axis.expression("x"))
-        dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=True)
+        dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=clip)
         colour = alt.Color("series:N", scale=fill, legend=None)
         tooltip = [alt.Tooltip("series:N"), alt.Tooltip("member:O"), alt.Tooltip("shown:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
@@ -107,15 +109,15 @@ def dots(
         interval = f"{axis.expression('low')} + ' to ' + {axis.expression('high')}"
         mean = base.transform_filter("isValid(datum.x)")
         mean = mean.transform_calculate(shown=axis.expression("x"), interval=interval)
-        whisker = mean.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=True)
+        whisker = mean.transform_filter("isValid(datum.low)").mark_rule(color=INK, strokeWidth=1.6, clip=clip)
         layers.append(whisker.encode(x=alt.X("low:Q", **described), x2=alt.X2("high:Q")))
-        diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=True)
+        diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=clip)
         ends = alt.Tooltip("interval:N", title="95 % interval")
         tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title="mean"), ends]
         layers.append(diamond.encode(x=x, tooltip=tooltip))
         if limits is not None:
             bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(shown=axis.expression("bound"))
-            stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=True)
+            stroke = bounded.mark_tick(color=MUTED, thickness=2.5, size=34, orient="vertical", clip=clip)
             tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title=bounds_label)]
             layers.append(stroke.encode(x=alt.X("bound:Q", **described), tooltip=tooltip))
         notes = [_note(own, placed, never, missing) for own, placed in zip(one.values, drawn, strict=True)]
@@ -137,7 +139,7 @@ def dots(
                 clauses.append(f"{bounds_label} {axis.words(limit[k])}")
             sentences.append(f"{name}: {', '.join([*clauses, *filter(None, [notes[k]])])}.")
         height = round(_ROW * (len(names) - 0.6 - top))
-        panels.append(view(head, layers, " ".join(sentences), height, key, clipped=axis.clips(every)))
+        panels.append(view(head, layers, " ".join(sentences), height, key, clipped=clip))
     return panels
 
 
@@ -199,10 +201,10 @@ def scatter(
     if series_names(up, series) != names:
         raise InputError("y", f"another {series}", f"expected the same {series} as in x, in the same order")
     check_references(references)
-    key = [Entry(name, SERIES[k % len(SERIES)], _SHAPES[k % len(_SHAPES)]) for k, name in enumerate(names)]
+    key = [replace(entry, series=False) for entry in series_entries(names, points=True)]
     legend = alt.Legend(title=None, symbolSize=60) if len(names) > 1 else None
     colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
-    shapes = alt.Scale(domain=names, range=[_VEGA.get(entry.shape, entry.shape) for entry in key])
+    shapes = alt.Scale(domain=names, range=[entry.shape for entry in key])
     colour = alt.Color("series:N", scale=colours, legend=legend)
     shape = alt.Shape("series:N", scale=shapes, legend=legend)
     labels, members = np.array(names)[:, None], np.arange(across.sizes["member"])
@@ -240,7 +242,7 @@ def scatter(
 def paths(
     points: xr.DataArray, colour: xr.DataArray, *, facet: str | None = None, title: str | None = None, height: int = 360
 ) -> list[Panel]:
-    """Draw every member's path in a plane.
+    """Draw every member's path in a plane, with the same scale on both axes.
 
     Args:
         points: Dims member, snapshot, component (two, whose values title the axes if they are words) and facet; NaN
@@ -273,14 +275,22 @@ def paths(
         worth = Axis(what, "log").drawn(piece_of(shades, facet, place).values)
         data = inline(x=x, y=y, worth=worth, order=order, role=role, snapshot=times, member=members)
         base = alt.Chart(data).transform_filter("isValid(datum.x) && isValid(datum.y)")
-        at: dict[str, Any] = {"x": alt.X("x:Q", **first.channel(x)), "y": alt.Y("y:Q", **second.channel(y))}
+        across, up = _equal_scales(x, y)
+        at: dict[str, Any] = {
+            "x": alt.X("x:Q", **first.channel(x) | {"scale": across}),
+            "y": alt.Y("y:Q", **second.channel(y) | {"scale": up}),
+        }
         known = ends_of(worth)
         low, high = known or (1.0, 1.0)
         scale = alt.Scale(type="log" if high > low else "linear", domain=[low, high], range=[_LOW, _HIGH])
         ticks = [low, (low * high) ** 0.5, high] if high > low else [low]
-        legend = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g") if known else None
+        bar = alt.Legend(title=what, gradientLength=160, values=ticks, format=".2~g", titleLimit=400)
         tooltip = [alt.Tooltip("member:O"), alt.Tooltip("snapshot:Q"), alt.Tooltip("worth:Q", title=what, format=".3g")]
-        shaded: dict[str, Any] = {**at, "color": alt.Color("worth:Q", scale=scale, legend=legend), "tooltip": tooltip}
+        shaded: dict[str, Any] = {
+            **at,
+            "color": alt.Color("worth:Q", scale=scale, legend=bar if known else None),
+            "tooltip": tooltip,
+        }
         line = base.mark_line(color=LINE, strokeWidth=1.4, clip=True)
         line = line.encode(detail=alt.Detail("member:O"), order=alt.Order("order:Q"), **at)
         dot = base.mark_circle(size=34, opacity=1, clip=True).encode(**shaded).properties(name="members")
@@ -291,11 +301,21 @@ def paths(
             shape="diamond", size=130, filled=True, opacity=1, stroke=INK, strokeWidth=1, clip=True
         )
         layers = [line, dot, begun.encode(**at), ended.encode(**shaded)]
-        ends = ((low, _LOW), (high, _HIGH))
-        key = [Entry(f"{what} {end:.2g}", shade, "dot", printed=False) for end, shade in ends]
-        key += [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
+        key = [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
         spread = f"coloured by {what} from {low:.3g} to {high:.3g}" if known else f"without any {what}"
         axes = f"{first.title} against {second.title}"
         words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {spread}."
         panels.append(view(head, layers, words, height, key))
     return panels
+
+
+def _equal_scales(x: Array, y: Array) -> tuple[alt.Scale, alt.Scale]:
+    """Scales on which a unit is as long across as up, whatever the size of the plot."""
+    (left, right), (low, high) = (ends_of(one) or (0.0, 1.0) for one in (x, y))
+    across, up = ((right - left) or 1.0, (high - low) or 1.0)
+    unit = f"{_AIR} * max({across:.6g} / width, {up:.6g} / height)"  # of a pixel; width and height are the plot's
+    scales = []
+    for middle, length in (((left + right) / 2, "width"), ((low + high) / 2, "height")):
+        ends = [alt.ExprRef(f"{middle:.6g} {sign} {length} / 2 * {unit}") for sign in "-+"]
+        scales.append(alt.Scale(domain=ends, nice=False, zero=False))
+    return scales[0], scales[1]

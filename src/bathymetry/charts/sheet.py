@@ -120,7 +120,7 @@ def draw_svg(sheet: Sheet) -> str:
     count = len(sheet.panels)
     columns = 1 if count == 1 or sheet.stacked else 2 if count in (2, 4) else 3
     width = (_WIDTH - _GAP * (columns - 1)) / columns
-    common, keys = common_key([_printed_key(panel.view) for panel in sheet.panels])
+    common, keys = common_key([_whole_key(panel.view) for panel in sheet.panels])
     paper = _Paper(sheet)
 
     down = paper.write(sheet.numbered_title, 0, 0, _WIDTH, size=17, weight=600) + 8
@@ -155,9 +155,9 @@ def common_key(keys: Sequence[Key]) -> tuple[Key, list[Key]]:
     return shared, [() if shared else key for key in keys]
 
 
-def _printed_key(view: Mapping[str, Any]) -> Key:
+def _whole_key(view: Mapping[str, Any]) -> Key:
     meta = view.get("usermeta", {})
-    return tuple(one for one in (*meta.get("key", ()), *meta.get("marks", ())) if one["printed"])
+    return (*meta.get("key", ()), *meta.get("marks", ()))
 
 
 class _Paper:

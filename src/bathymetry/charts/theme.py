@@ -21,6 +21,8 @@ DASHES: Sequence[tuple[float, ...]] = [tuple(dash) for dash in _THEME["dashes"]]
 
 FONT = str(_THEME["config"]["font"])
 HIDDEN = "hidden"  # the parameter with the names hidden by the page's buttons; Vega tests it for every line
+CENTRE = "centre"  # the name of the layer of means, which an answer card shows
+SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down")
 HOVER = "hover"  # the name of the layer that a printed figure leaves out
 
 
@@ -45,13 +47,18 @@ class Entry:
     series: bool = False  # whether it can be hidden
     width: float = 2.5
     opacity: float = 1.0
-    printed: bool = True  # false where Vega's own legend says it on paper
 
 
-def series_entries(names: Sequence[str]) -> list[Entry]:
-    """Give each series its colour and dash by its place; after six the colours come round again with another dash."""
+def series_entries(names: Sequence[str], points: bool = False) -> list[Entry]:
+    """Give each series its colour and dash or shape by its place; after six the colours come round with another one."""
     return [
-        Entry(name, SERIES[k % len(SERIES)], dash=DASHES[(k + k // len(SERIES)) % len(DASHES)], series=True)
+        Entry(
+            name,
+            SERIES[k % len(SERIES)],
+            SHAPES[(k + k // len(SERIES)) % len(SHAPES)] if points else "line",
+            dash=() if points else DASHES[(k + k // len(SERIES)) % len(DASHES)],
+            series=True,
+        )
         for k, name in enumerate(names)
     ]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bathymetry.charts.sheet import SheetPanel
-from bathymetry.charts.theme import HOVER
+from bathymetry.charts.theme import CENTRE, HOVER
 
 _HEIGHT, _WIDTH = 74, 310  # pixels, with the axis
 _PLOT = 52  # pixels of the height, without it
@@ -20,6 +20,7 @@ _SIZE = {"height": _HEIGHT, "width": _WIDTH, "padding": {"left": 2, "right": 2, 
 _MOST = 48  # points of a line
 _LETTER = 6.2  # pixels, of a name on a line
 _ROOM = 13  # pixels above or below a line that a name takes
+_SCREEN = ("tooltip", "strokeOpacity", "fillOpacity")  # channels that only a figure on the page has
 _LONGEST = 22  # letters of an axis's name
 Rows = list[dict[str, Any]]
 
@@ -29,7 +30,7 @@ def card_chart(panel: SheetPanel) -> dict[str, Any]:
     view = panel.copied()
     datasets: Mapping[str, Rows] = view.pop("datasets", {})
     layers = [one for one in view.get("layer", [view]) if one.get("name") != HOVER]
-    centres = [one for one in layers if "strokeDash" in one.get("encoding", {})]
+    centres = [one for one in layers if one.get("name") == CENTRE]
     if not centres:
         return _points(layers, datasets, view.get("data", {}))
     kept = [_layer(one, datasets, None, True) for one in centres]
@@ -37,7 +38,8 @@ def card_chart(panel: SheetPanel) -> dict[str, Any]:
     for one in rules:
         if "x" in one["encoding"]:
             one["encoding"]["x"]["axis"] = kept[0]["encoding"]["x"]["axis"]
-    return {**_SIZE, "layer": [*rules, *kept, *_names(kept[0])]}
+    levels = [row["y"] for one in rules for row in one["data"]["values"] if "y" in row]
+    return {**_SIZE, "layer": [*rules, *kept, *_names(kept[0], levels)]}
 
 
 def _points(
@@ -68,7 +70,7 @@ def _kind(layer: Mapping[str, Any]) -> str:
 
 def _layer(layer: dict[str, Any], datasets: Mapping[str, Rows], shared: Any, is_line: bool) -> dict[str, Any]:
     """One layer with its own data, and the ends of its horizontal axis as all that is written."""
-    encoding = {name: dict(one) for name, one in layer["encoding"].items() if name not in ("tooltip", "strokeOpacity")}
+    encoding = {name: dict(one) for name, one in layer["encoding"].items() if name not in _SCREEN}
     source = layer.get("data") or shared or {}
     rows = datasets.get(source.get("name", ""), source.get("values", []))
     fields = [one["field"] for one in encoding.values() if "field" in one]
@@ -81,6 +83,8 @@ def _layer(layer: dict[str, Any], datasets: Mapping[str, Rows], shared: Any, is_
             channel["legend"] = None
         if name in ("x", "y"):
             channel.pop("title", None)
+            if any(isinstance(end, dict) for end in channel.get("scale", {}).get("domain", ())):
+                channel["scale"] = {"zero": False, "nice": False, "padding": 8}  # a card is too flat for equal scales
             if name == "y":
                 channel["axis"] = None
                 if is_line:
@@ -99,6 +103,8 @@ def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
     """An axis with both ends, the first after the name of the quantity."""
     axis, title = x.get("axis") or {}, str(x.get("title") or "").partition(" (")[0]
     low, high = x.get("scale", {}).get("domain") or (min(values), max(values))
+    if isinstance(low, dict):
+        low, high = min(values), max(values)
     words = axis.get("labelExpr") or f"format(datum.value, '{axis.get('format', ',~r')}')"
     name = json.dumps(f"{title[:1].lower()}{title[1:]} ") if len(title) <= _LONGEST else "''"
     expression = f"(datum.value == {json.dumps(low)} ? {name} : '') + ({words})"
@@ -128,15 +134,17 @@ def _thin(rows: Rows) -> Rows:
     return thinned
 
 
-def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The name of each line, where it is farthest from the other lines and names."""
+def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, Any]]:
+    """The name of each line, where it is farthest from the other lines and names; `levels` also extend the axis."""
     rows, encoding = lines["data"]["values"], lines["encoding"]
     series = list(dict.fromkeys(row["series"] for row in rows))
     if not 1 < len(series) <= 4:
         return []
     across = _pixels([row["x"] for row in rows], encoding["x"].get("scale", {}), _WIDTH)
-    down = _PLOT - _pixels([row["y"] for row in rows], encoding["y"].get("scale", {}), _PLOT)
+    heights = _pixels([*levels, *(row["y"] for row in rows)], encoding["y"].get("scale", {}), _PLOT)
+    down = _PLOT - heights[len(levels) :]
     which = np.array([series.index(row["series"]) for row in rows])
+    beside = 9 if _kind(lines) == "point" else 0  # pixels between a point and its name
     placed: list[tuple[float, float, float]] = []  # middle, height, half of the width
     layers = []
     for name in series:
@@ -145,10 +153,10 @@ def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
         for place, row in enumerate(rows):
             if row["series"] != name:
                 continue
-            align, middle = _aligned(across[place], half)
+            align, middle = _aligned(across[place], half, beside)
             others_here = (abs(across - across[place]) < half) & (which != series.index(name))
             apart = float(np.abs(down[others_here] - down[place]).min(initial=_ROOM))  # from the lines of other names
-            for side in (-1, 1):
+            for side in (0,) if beside else (-1, 1):
                 height = down[place] + side * _ROOM / 2
                 near = abs(across - middle) < half + 4
                 gap = float(np.abs(down[near] - height).min(initial=_ROOM))
@@ -159,12 +167,14 @@ def _names(lines: Mapping[str, Any]) -> list[dict[str, Any]]:
                 found.append((worth, place, align, side, middle, height))
         _, place, align, side, middle, height = max(found)
         placed.append((middle, height, half))
-        layers.append(_name(rows[place], align, side, encoding))
+        layers.append(_name(rows[place], align, side, beside, encoding))
     return layers
 
 
-def _aligned(x: float, half: float) -> tuple[str, float]:
+def _aligned(x: float, half: float, beside: float) -> tuple[str, float]:
     """How a name at a point is aligned so that it stays inside, and where its middle is then."""
+    if beside:
+        return ("left", x + beside + half) if x < _WIDTH / 2 else ("right", x - beside - half)
     if x < half:
         return "left", x + half
     return ("right", x - half) if x > _WIDTH - half else ("center", x)
@@ -176,15 +186,15 @@ def _pixels(values: Sequence[float], scale: Mapping[str, Any], length: float) ->
         numbers = np.log(np.maximum(numbers, 1e-300))
     elif scale.get("type") == "symlog":
         numbers = np.sign(numbers) * np.log1p(np.abs(numbers) / scale.get("constant", 1))
-    spread = np.ptp(numbers)
-    return np.asarray((numbers - numbers.min()) / (spread or 1) * length)
+    spread, padding = np.ptp(numbers), scale.get("padding", 0)
+    return np.asarray((numbers - numbers.min()) / (spread or 1) * (length - 2 * padding) + padding)
 
 
-def _name(row: Mapping[str, Any], align: str, side: int, encoding: Mapping[str, Any]) -> dict[str, Any]:
+def _name(row: Mapping[str, Any], align: str, side: int, beside: float, encoding: Mapping[str, Any]) -> dict[str, Any]:
     mark = {"type": "text", "fontSize": 11, "fontWeight": 600, "baseline": "middle", "align": align}
     at = {name: encoding[name] for name in ("x", "y", "color")}
     return {
         "data": {"values": [dict(row)]},
-        "mark": mark | {"dy": round(side * _ROOM / 2)},
+        "mark": mark | {"dy": round(side * _ROOM / 2), "dx": beside if align == "left" else -beside},
         "encoding": {**at, "text": {"field": "series"}},
     }

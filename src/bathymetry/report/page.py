@@ -153,7 +153,7 @@ def _drawn(figure: Sheet, study: str, datasets: dict[str, Any], charts: dict[str
         keys.append(tuple(view.pop("usermeta", {}).get("key", ())))
         for layer in view.get("layer", [view]):  # its key is made of buttons that wrap
             for channel in layer.get("encoding", {}).values():
-                if isinstance(channel, dict) and "legend" in channel:
+                if isinstance(channel, dict) and "legend" in channel and channel.get("field") == "series":
                     channel["legend"] = None
         chart = f"{study}-{figure.name}-{place}"
         charts[chart] = view
