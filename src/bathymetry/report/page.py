@@ -20,13 +20,17 @@ from bathymetry.charts.sheet import Sheet, charting_library, common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
+from bathymetry.report import figure_tools
 from bathymetry.report.rows import rows_of
 from bathymetry.report.sections import StudySection
 from bathymetry.stats.verdict import Decision
 from bathymetry.studies.settings import field_name, shown
 
 _ORDER: Sequence[Decision] = ("supported", "contradicted", "undecided", "not tested")
-_PLAIN_STYLE = ".waiting { display: none; } .chart { min-height: 0 !important; }"  # where scripts are off
+_SCRIPTS = ("state", "charts", "explore", "exports", "page")  # in one scope, in this order
+_PLAIN_STYLE = (  # where scripts are off
+    ".waiting, .controls, .slider, .downloads button { display: none; } .chart { min-height: 0 !important; }"
+)
 _PAGE = {  # colours of the page that no chart has: light and dark
     "wash": ("#f4f6f7", "#1a2530"),
     "supported": ("#00695a", "#45cdb0"),
@@ -66,12 +70,17 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
     library = _inside_script(charting_library() if library is None else library)
     scripts = [
         f"(() => {{\n{library}\n}})();",
-        f"\n{_inside_script(_read('page.js'))}\n",
+        _inside_script(f'(() => {{\n"use strict";\n{"".join(_read(f"{name}.js") for name in _SCRIPTS)}}})();'),
     ]
+    sliders = {
+        name: figure_tools.slider_of(name, _open_figures(some), charts, datasets) for name, some in drawn.items()
+    }
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,
         "cards": {study.name: study.card for study in report.studies if study.card is not None},
+        "figures": {one["id"]: figure_tools.exported(one) for some in drawn.values() for one in some},
+        "sliders": {name: one for name, one in sliders.items() if one},
         "config": configuration(),
         "twins": twins(),
     }
@@ -83,7 +92,9 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         undefined=jinja2.StrictUndefined,
         finalize=_held_together,
     )
-    environment.filters.update(p=p_value, sentence=_sentence, code=escape, setting=field_name, shown=shown)
+    environment.filters.update(
+        p=p_value, sentence=_sentence, lines_of=figure_tools.lines_of_code, code=escape, setting=field_name, shown=shown
+    )
     leads = report.reference_leads
 
     def lead(claim: Judged) -> Decision:
@@ -94,6 +105,9 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         report=report,
         drawn=drawn,
         has_charts=bool(charts),
+        sliders=sliders,
+        members={name: figure_tools.members_of(some, charts, datasets) for name, some in drawn.items()},
+        epochs={name for name, some in drawn.items() if figure_tools.has_epochs(some, charts)},
         rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
         cards={study.name for study in report.studies if study.card is not None},
         tally=_tally(claims, report),
@@ -144,13 +158,16 @@ def _read(name: str) -> str:
 
 def _drawn(figure: Sheet, study: str, datasets: dict[str, Any], charts: dict[str, Any]) -> dict[str, Any]:
     """Take a figure apart into data, descriptions of charts, and what the page says around them."""
-    panels, keys = list[dict[str, Any]](), []
+    panels, keys, marks = list[dict[str, Any]](), [], []
     for place, panel in enumerate(figure.panels):
         view = panel.copied()
         datasets.update(view.pop("datasets", {}))
         for name in ("$schema", "config", "description"):
             view.pop(name, None)
-        keys.append(tuple(view.pop("usermeta", {}).get("key", ())))
+        meta = view.pop("usermeta", {})
+        keys.append(tuple(meta.get("key", ())))
+        marks.append(tuple(meta.get("marks", ())))
+        view |= {"epochs": meta["epochs"]} if "epochs" in meta else {}
         for layer in view.get("layer", [view]):  # its key is made of buttons that wrap
             for channel in layer.get("encoding", {}).values():
                 if isinstance(channel, dict) and "legend" in channel and channel.get("field") == "series":
@@ -160,8 +177,9 @@ def _drawn(figure: Sheet, study: str, datasets: dict[str, Any], charts: dict[str
         words = {"title": panel.title, "description": panel.description}
         panels.append({"id": chart, "height": int(view.get("height", 300)), **words})
     common, own = common_key(keys)
-    charted = [one | {"key": key} for one, key in zip(panels, own, strict=True)]
-    return {"figure": figure, "key": common, "charts": charted}
+    drawn_as, own_marks = common_key(marks)
+    charted = [one | {"key": key, "marks": some} for one, key, some in zip(panels, own, own_marks, strict=True)]
+    return {"id": f"{study}-{figure.name}", "figure": figure, "key": common, "marks": drawn_as, "charts": charted}
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

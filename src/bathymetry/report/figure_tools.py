@@ -1,0 +1,82 @@
+"""What a reader can do with the figures of the page: the menu of networks, a slider, and what exported files hold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bathymetry.charts.theme import sample
+
+_FEWEST, _MOST = 4, 100  # positions that a slider steps through
+Drawn = Mapping[str, Any]  # a figure as the page draws it: see page.py
+Datasets = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def exported(drawn: Drawn) -> dict[str, Any]:
+    """What stands around a figure's charts where it is saved: title, key and caption."""
+    figure = drawn["figure"]
+    panels = [
+        {"chart": chart["id"], "title": chart["title"], "key": _entries([*chart["key"], *chart["marks"]])}
+        for chart in drawn["charts"]
+    ]
+    words = {"title": figure.numbered_title, "finding": figure.finding, "reading": figure.reading}
+
+    return words | {"stacked": figure.stacked, "key": _entries([*drawn["key"], *drawn["marks"]]), "panels": panels}
+
+
+def _entries(key: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"label": entry["label"], "sample": sample(entry, entry["colour"]), "opacity": entry["opacity"]}
+        for entry in key
+    ]
+
+
+def members_of(figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets) -> list[int]:
+    """List the networks that a study's charts draw one by one; nothing where there is one only."""
+    views = [charts[chart["id"]] for drawn in figures for chart in drawn["charts"]]
+    names = {_data(view, layer) for view in views for layer in view.get("layer", [view])}
+    found = {row["member"] for name in names for row in datasets.get(name, ()) if "member" in row}
+    return sorted(found) if len(found) > 1 and all(isinstance(one, int) for one in found) else []
+
+
+def has_epochs(figures: Sequence[Drawn], charts: Mapping[str, Any]) -> bool:
+    """Whether the epochs of a chart can be switched to their logarithm."""
+    return any("epochs" in charts[chart["id"]] for drawn in figures for chart in drawn["charts"])
+
+
+def slider_of(
+    study: str, figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets
+) -> dict[str, Any] | None:
+    """The charts of figures that have their lines over the same few positions, which a slider reads off."""
+    over = {chart["id"]: _centres(charts[chart["id"]], datasets) for drawn in figures for chart in drawn["charts"]}
+    for title, positions in over.values():
+        if _FEWEST <= len(positions) <= _MOST:
+            same = {
+                chart["id"]: chart["title"] if len(drawn["charts"]) > 1 else drawn["figure"].title
+                for drawn in figures
+                for chart in drawn["charts"]
+                if over[chart["id"]] == (title, positions)
+            }
+            return {"study": study, "title": title, "positions": positions, "charts": same}
+    return None
+
+
+def _centres(view: Mapping[str, Any], datasets: Datasets) -> tuple[str, list[float]]:
+    """What the lines of a chart go over: the title of their axis, unless that is of epochs, and the positions."""
+    for layer in view.get("layer", [view]):
+        encoding = layer.get("encoding", {})
+        x, title = encoding.get("x", {}), str(encoding.get("x", {}).get("title", ""))
+        if "strokeDash" in encoding and x.get("field") == "x" and not title.startswith("Epoch"):
+            rows = datasets.get(_data(view, layer), ())
+            return title, sorted({row["x"] for row in rows if row["x"] is not None})
+    return "", []
+
+
+def _data(view: Mapping[str, Any], layer: Mapping[str, Any]) -> str:
+    return str((layer.get("data") or view.get("data") or {}).get("name", ""))
+
+
+def lines_of_code(code: str, name: str) -> str:
+    """The Python that gives one figure: the lines that give the study's run, and those that pick and store it."""
+    begin = code.partition("\nrun.")[0].rstrip()
+    pick = f"figure = next(one for one in run.figures if one.name == {json.dumps(name)})"
+    return f'{begin}\n{pick}\nbm.charts.save(figure, "figures")   # SVG and PNG' if begin else ""
