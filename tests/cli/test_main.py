@@ -69,7 +69,7 @@ def test_help_is_given_without_an_error(capsys, arguments):
     assert "usage: bathymetry" in out
 
 
-@pytest.mark.parametrize("command", ["list", "show", "report", "export", "data"])
+@pytest.mark.parametrize("command", ["list", "show", "report", "diff", "verify", "export", "data"])
 def test_every_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

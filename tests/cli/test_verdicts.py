@@ -14,6 +14,7 @@ import pytest
 
 from bathymetry.cli.main import main
 from bathymetry.report import figure_files
+from bathymetry.store.results import read_results, write_results
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
 OWN_NAME = "own-width"
@@ -53,6 +54,11 @@ def reported(made, tmp_path_factory):
         patch.setattr(sys, "stdout", stream)
         assert main(["report", str(copy), "--open"]) == 0
     return copy / "report.html", written.getvalue().decode("ascii"), opened
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(figure_files, "begin", lambda *_: [])
 
 
 @pytest.fixture
@@ -114,3 +120,132 @@ def test_a_page_is_opened_when_asked_for(made, reported):
     page, words, opened = reported
     assert opened == [page.as_uri()]
     assert words.endswith(f"\nPage: {page}\n")
+
+
+def verified(capsys, folder, *options, status):
+    ended, words, err = said(capsys, "verify", folder, *options)
+    assert ended == status
+    assert err.count("\n") == (status == 2)
+    return " ".join(words.split()), err
+
+
+def contents(folder):
+    return {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_a_folder_as_it_was_written_is_whole_and_its_verdicts_follow(made, capsys):
+    before = contents(made[0])
+    words, _ = verified(capsys, made[0], "--study", OWN, status=0)
+    verdicts = len(stored_claims(made[0])) - 1
+    assert re.search(rf"depth-function whole: 1 result, 1 page, \d+ chunks, {verdicts} verdicts ", words)
+    assert "own-width whole: 1 result, 1 page, 2 figure files, 2 chunks, 1 verdict" in words
+    assert "Digests show damage, not forgery" in words
+    assert contents(made[0]) == before
+
+
+def test_verdicts_of_ones_own_study_are_recomputed_only_if_its_file_is_named(made, folder, capsys):
+    words, err = verified(capsys, made[0], status=2)
+    assert "own-width whole: 1 result, 1 page, 2 figure files, 2 chunks, verdicts not recomputed" in words
+    assert "study = own-width: it does not come with Bathymetry" in err
+    assert "name its file: --study FILE.py" in err
+    (folder / "own-width" / "page.json").unlink()
+    assert "own-width/page.json is missing" in verified(capsys, folder, status=1)[0].replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["*width/result.nc", "*width/page.json", "*width/figures/*.png", "*width/figures/*.svg", "units/*/*.safetensors"],
+)
+def test_one_changed_byte_in_any_file_with_a_digest_is_found(folder, capsys, damaged):
+    file = sorted(folder.glob(damaged))[0]
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    before = contents(folder)
+    words, _ = verified(capsys, folder, "--study", OWN, status=1)
+    assert f"{file.relative_to(folder)} is damaged" in words
+    assert "1 problem, " in words
+    assert contents(folder) == before
+
+
+def edited(folder, change):
+    claims = json.loads((folder / "claims.json").read_text())
+    change({one["id"]: one for one in claims}, claims)
+    (folder / "claims.json").write_text(json.dumps(claims))
+
+
+EDITS = {
+    "own-width.a is stored as contradicted, and they say": lambda named, _: named["own-width.a"].update(
+        verdict="contradicted"
+    ),
+    "own-width.a is stored with other numbers": lambda named, _: named["own-width.a"]["parts"][0].update(
+        estimate=0.123
+    ),
+    "own-width.a is stored with other words": lambda named, _: named["own-width.a"].update(finding="It is certain."),
+    "own-width.a is missing": lambda _, claims: claims.pop(),
+    "own-width.z is no claim of the study": lambda named, claims: claims.append(
+        named["own-width.a"] | {"id": "own-width.z", "p": None, "p_holm": None}
+    ),
+    "claims.json has nobody.a, of which there are no results": lambda named, claims: claims.append(
+        named["own-width.a"] | {"id": "nobody.a", "p": None, "p_holm": None}
+    ),
+    "The adjusted p in claims.json do not follow from its p": lambda named, _: named["own-width.a"].update(p_holm=1e-9),
+}
+
+
+@pytest.mark.parametrize("words", EDITS)
+def test_an_edited_claim_does_not_follow_and_the_remedy_is_named(made, folder, capsys, words):
+    assert stored_claims(folder)["own-width.a"]["verdict"] != "contradicted"
+    edited(folder, EDITS[words])
+    found, _ = verified(capsys, folder, "--study", OWN, status=1)
+    assert words in found
+    assert f"`bathymetry report {folder}` writes it again" in found
+
+
+def test_a_verdict_does_not_follow_from_results_that_say_the_opposite_and_have_their_digest(folder, capsys):
+    path = folder / "own-width" / "result.nc"
+    results = read_results(path)
+    loss = results["main/loss"]
+    loss.loc[{"network": "8"}] = 2.0  # every wide network ends above every narrow one, which have less than 1
+    loss.loc[{"network": "2"}] = 1.0
+    write_results(path, results)
+    words, _ = verified(capsys, folder, "--study", OWN, status=1)
+    assert re.search(r"own-width\.a is stored as (supported|undecided), and they say contradicted", words)
+    assert "is damaged" not in words
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_remedy_works(folder, capsys):
+    edited(folder, EDITS["own-width.a is stored with other words"])
+    (folder / "depth-function" / "page.json").write_text("{}")
+    assert "2 problems" not in verified(capsys, folder, "--study", OWN, status=1)[0]
+    assert said(capsys, "report", folder, "--study", OWN)[0] == 0
+    verified(capsys, folder, "--study", OWN, status=0)
+
+
+BAD = {
+    "": "folder: missing; for example bathymetry verify bathymetry-report.",
+    "{here}/nowhere": "there is no such folder",
+    "{here}/foreign": "expected an output folder, one that `bathymetry run` wrote",
+    "{here}/bare": "it holds no results yet; run a study or sweep into it first",
+    "{here}/later": "a later version of Bathymetry made it",
+    "{here}/copy --study {here}/none.py": "there is no such file",
+    "{here}/copy --study capacity": "holds no results of the study capacity",
+    "{here}/unjudged": "it holds no claims.json, which `bathymetry report {here}/unjudged` writes from stored results",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_what_is_no_folder_to_verify_is_one_sentence_and_status_2(folder, capsys, tmp_path, line):
+    for name, content in {
+        "foreign/thesis.txt": "mine",
+        "bare/bathymetry.json": '{"format": 1}',
+        "later/bathymetry.json": '{"format": 99}',
+        "unjudged/bathymetry.json": '{"format": 1}',
+        "unjudged/capacity/result.nc": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    status, out, err = said(capsys, "verify", *(word.format(here=tmp_path) for word in line.split()))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert BAD[line].format(here=tmp_path) in err

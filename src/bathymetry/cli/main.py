@@ -22,6 +22,7 @@ _COMMANDS = {
     "sweep": "train an ensemble at every point of a specification's axes, and write the page",
     "report": "write the page again from what is stored",
     "diff": "which verdicts changed between two output folders, or from the reference run",
+    "verify": "whether an output folder is whole, and its verdicts follow from its results",
     "export": "write stored results as plain tables",
     "data": "the data sets that are present, and downloading others",
 }
@@ -30,7 +31,8 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status.
 
-    It is 0 if all went well, 1 if chunks failed, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
+    It is 0 if all went well, 1 if chunks failed or `verify` found something wrong, 2 for bad input, 130 after Ctrl-C,
+    143 after SIGTERM.
     """
     # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
     # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
@@ -103,6 +105,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.diff import diff
 
         return diff(rest)
+    elif name == "verify":
+        from bathymetry.cli.verify import verify
+
+        return verify(rest)
     else:
         from bathymetry.cli import commands
 

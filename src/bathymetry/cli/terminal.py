@@ -120,9 +120,10 @@ def _verdict(decision: str, mark: str = "") -> Text:
 
 
 def wrapped(words: str, indent: str = "", later: str | None = None) -> str:
-    """Break words into lines of at most WIDTH columns."""
-    following = indent if later is None else later
-    return textwrap.fill(printable(words, allowed=""), WIDTH, initial_indent=indent, subsequent_indent=following)
+    """Break words into lines of at most WIDTH columns, but no path or command within a word."""
+    lines = textwrap.TextWrapper(WIDTH, indent, indent if later is None else later)
+    lines.break_long_words = lines.break_on_hyphens = False
+    return lines.fill(printable(words, allowed=""))
 
 
 def open_page(page: "Place") -> None:

@@ -63,9 +63,7 @@ def write_section(
 def stored_figures(folder: Place) -> dict[str, dict[str, Any]]:
     """Read what `page.json` holds of each figure, by its name; nothing where it can't be read."""
     with suppress(StorageError):
-        return {
-            _text(one.get("name")): one for one in map(_mapping, _list(_checked(folder / PAGE_FILE).get("figures")))
-        }
+        return {_text(one.get("name")): one for one in map(_mapping, _list(checked(folder / PAGE_FILE).get("figures")))}
     return {}
 
 
@@ -93,7 +91,7 @@ def read_section(folder: Place) -> StudySection:
     content: Mapping[str, Any] = {}
     try:
         stored = PAGE_FILE in storage.names(folder)
-        content = _checked(folder / PAGE_FILE) if stored else _of_an_earlier_version(folder, notes)
+        content = checked(folder / PAGE_FILE) if stored else _of_an_earlier_version(folder, notes)
     except StorageError as error:
         notes.append(str(error))
     pictures = [_picture(folder, _mapping(one), notes) for one in _list(content.get("figures"))]
@@ -121,7 +119,7 @@ def load(path: Place) -> Any:
         raise DamagedError(f"{path} is damaged: {_AGAIN}.") from error
 
 
-def _checked(path: Place) -> dict[str, Any]:
+def checked(path: Place) -> dict[str, Any]:
     """Read a file whose digest is right."""
     stored = _mapping(load(path))
     content = _mapping(stored.get("content"))

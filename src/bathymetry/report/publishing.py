@@ -6,7 +6,7 @@ drawn again only if the caller names it, and is otherwise shown as an earlier pa
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,14 +72,12 @@ def publish(
     """
     out = place_of("folder", out)
     check_output_folder(out)
-    named = {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
+    named = named_studies(studies)
     with output_folder(out), writing(out), DrawingPool(workers) as pool:
         check_addresses()
         library = pool.charting_library()
         shown, unread = _read(out, named, pool)
-        for name, study in named.items():
-            if name not in {one.section.name for one in shown}:
-                raise InputError("study", study.location, f"{out} holds no results of the study {name} that it defines")
+        check_named(out, named, [one.section.name for one in shown])
         if not shown:
             raise InputError("folder", out, unread[0].rstrip(".") if unread else nothing_in(out))
         claims = _write(out, shown, unread, library)
@@ -88,6 +86,28 @@ def publish(
     if failures:
         raise StudyCodeError(" ".join(failures), out / PAGE, claims)
     return out / PAGE, claims
+
+
+def named_studies(studies: Sequence[str | Path | type[Study]]) -> dict[str, type[Study]]:
+    """Find the studies that the caller names, which runs their code."""
+    return {one.name: one for one in (one if isinstance(one, type) else find(one) for one in studies)}
+
+
+def check_named(out: Place, named: Mapping[str, type[Study]], present: Sequence[str]) -> None:
+    """Refuse a study that is named and of which there are no results."""
+    for name, study in named.items():
+        if name not in present:
+            raise InputError("study", study.location, f"{out} holds no results of the study {name} that it defines")
+
+
+def study_folders(out: Place, named: Iterable[str] = ()) -> list[Place]:
+    """Find the folders of studies, in the order of the page."""
+    order = [*SHIPPED, *named]
+    found = [out / name for name in storage.names(out)]
+    folders = [folder for folder in found if any(storage.exists(folder / one) for one in (RESULT, PAGE_FILE))]
+    return sorted(
+        folders, key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name)
+    )
 
 
 def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: Future[str]) -> tuple[Judged, ...]:
@@ -149,13 +169,9 @@ def _store(folder: Place, one: _Shown) -> None:
 
 def _read(out: Place, named: Mapping[str, type[Study]], pool: DrawingPool) -> tuple[list[_Shown], list[str]]:
     """Read and judge every study and begin to draw it; one that can't be read keeps no other from the page."""
-    order = [*SHIPPED, *named]
-    found = [out / name for name in storage.names(out)]
-    folders = [folder for folder in found if any(storage.exists(folder / one) for one in (RESULT, PAGE_FILE))]
-    folders.sort(key=lambda folder: (order.index(folder.name) if folder.name in order else len(order), folder.name))
     shown: dict[str, _Shown] = {}
     unread = []
-    for folder in folders:
+    for folder in study_folders(out, named):
         try:
             one = _one(folder, named)
             if one.section.name in shown:
@@ -178,7 +194,7 @@ def _one(folder: Place, named: Mapping[str, type[Study]]) -> _Shown:
             raise
         return _rebuilt(folder, named, before, error)
     name = str(results.attrs.get("study") or folder.name)
-    study = Sweep if is_sweep(results.attrs) else _known(name, named)
+    study = Sweep if is_sweep(results.attrs) else known_study(name, named)
     if study is None:
         why = (
             f"This study, {name}, does not come with Bathymetry, so it is shown as an earlier page left it: texts, "
@@ -194,13 +210,14 @@ def _one(folder: Place, named: Mapping[str, type[Study]]) -> _Shown:
     return _made(StudyRun(settings, results, folder.parent), before)
 
 
-def _known(name: str, named: Mapping[str, type[Study]]) -> type[Study] | None:
+def known_study(name: str, named: Mapping[str, type[Study]]) -> type[Study] | None:
+    """Find a study that the caller names or that comes with Bathymetry: nothing stored leads to code."""
     return named.get(name) or (find(name) if name in SHIPPED else None)
 
 
 def _rebuilt(folder: Place, named: Mapping[str, type[Study]], before: StudySection, cause: StorageError) -> _Shown:
     """Rebuild results that are damaged, outdated or gone from the stored chunks."""
-    study = _known(folder.name, named)
+    study = known_study(folder.name, named)
     if study is not None and before.settings:
         try:
             run = rebuild_study(study, before.settings, folder.parent)
