@@ -11,7 +11,7 @@ def chunk(members: range, epochs: int = 3) -> Chunk:
     losses = numbers[:, None] + np.arange(epochs + 1) / 10
     record = xr.Dataset(
         {"train_loss": (("member", "epoch"), losses), "diverged": ("member", numbers < 0)},
-        {"member": numbers, "epoch": np.arange(epochs + 1)},
+        {"member": numbers, "epoch": np.arange(epochs + 1), "step": ("epoch", 10 * np.arange(epochs + 1))},
         {"backend": "made"},
     )
     weights = {"0.weight": np.float32(numbers[:, None, None] * np.ones((1, 2, 3)))}

@@ -68,12 +68,18 @@ def test_members_are_loaded_from_overlapping_units(tmp_path, wanted):
     assert chunk.snapshots[0]["0.weight"][:, 0, 0].tolist() == list(wanted)
 
 
-def test_chunks_that_ended_early_are_filled_up_with_nan(tmp_path):
+def test_members_of_a_chunk_that_ended_early_keep_their_last_values(tmp_path):
     save(tmp_path, NAME, SETTING, cases.chunk(range(2), epochs=3))
     save(tmp_path, NAME, SETTING, cases.chunk(range(2, 4), epochs=1))
     record = load(tmp_path, NAME, range(4)).record
     assert record["epoch"].values.tolist() == [0, 1, 2, 3]
-    assert record["train_loss"].isnull().sum("epoch").values.tolist() == [0, 0, 2, 2]
+    assert record["step"].values.tolist() == [0, 10, 20, 30]
+    assert record["train_loss"].values.tolist() == [
+        [0.0, 0.1, 0.2, 0.3],
+        [1.0, 1.1, 1.2, 1.3],
+        [2.0, 2.1, 2.1, 2.1],
+        [3.0, 3.1, 3.1, 3.1],
+    ]
 
 
 def test_a_member_that_is_not_stored_is_named(tmp_path):

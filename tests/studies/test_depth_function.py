@@ -113,7 +113,7 @@ def test_networks_of_one_depth_are_not_compared_by_depth():
     results = made({"cos": {"4": 9, "6": 9}}, epochs=20, networks=("4", "6"), functions=("cos",), widths=((4,), (6,)))
     claim = judged(*results)["h"]
     assert claim.verdict.decision == "not tested"
-    assert claim.finding == "Not tested: all networks of this run have the same depth."
+    assert claim.finding == "All networks of this run have the same depth."
 
 
 def test_claims_of_which_only_some_networks_were_run_are_not_supported_but_can_be_contradicted():
@@ -134,7 +134,7 @@ def test_networks_of_ones_own_are_what_a_claim_without_a_mark_is_about():
         "a": "not tested", "b": "not tested", "c": "supported", "d": "not tested", "e": "not tested",
         "f": "not tested", "g": "supported",
     }  # fmt: skip
-    assert found["d"].finding == "Not tested: this run did not include networks deep and shallow."
+    assert found["d"].finding == "This run did not include networks deep and shallow."
 
 
 def test_other_networks_do_not_change_a_claim_with_a_number():

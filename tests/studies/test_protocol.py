@@ -120,7 +120,7 @@ def test_a_claim_that_is_not_tested_has_no_parts_and_no_p_and_says_why():
     judged = study.judge(tree)
     assert judged[0].verdict.decision == "not tested"
     assert (judged[0].verdict.parts, judged[0].verdict.p) == ((), None)
-    assert judged[0].finding == "Not tested: the claim needs 50 epochs; this run used 40 epochs."
+    assert judged[0].finding == "The claim needs 50 epochs; this run used 40 epochs."
     assert "<td>capacity.b</td>" in judged._repr_html_()
     assert judged[0]._repr_html_().count("<tr>") == 1
 

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from bathymetry.execution.load_study import load_study
+from bathymetry.report.page_json import claim_fields, plain
 from bathymetry.report.reference import reference_verdicts
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
@@ -24,3 +26,28 @@ def test_the_verdicts_that_ship_are_those_of_the_results_in_the_repository():
     provenance = json.loads((RESULTS / "provenance.json").read_text())
     for name, one in reference_verdicts().items():
         assert one.version == provenance[name.partition(".")[0]]["provenance"]["versions"]["bathymetry"]
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the results lie next to the package only in its repository")
+@pytest.mark.parametrize("study", SHIPPED)
+def test_the_verdicts_follow_from_the_results_in_the_repository(study):
+    stored = [one for one in json.loads((RESULTS / "claims.json").read_text()) if one["id"].startswith(f"{study}.")]
+    judged = [plain(claim_fields(claim)) for claim in load_study(RESULTS / study).claims]
+    for here, there in zip(judged, stored, strict=True):
+        assert here["finding"] == there["finding"]
+        assert here["verdict"] == there["verdict"]
+        assert here["p"] == pytest.approx(there["p"], rel=1e-9)
+        for part, other in zip(here["parts"], there["parts"], strict=True):
+            assert part["estimate"] == pytest.approx(other["estimate"], rel=1e-9)
+            assert part["interval"] == pytest.approx(other["interval"], rel=1e-9)
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the results lie next to the package only in its repository")
+def test_the_results_in_the_repository_are_those_of_the_full_preset_on_mnist_and_take_ten_megabytes_at_most():
+    for name in SHIPPED:
+        run = load_study(RESULTS / name)
+        assert run.study == find(name).preset(
+            "full", **({"data": run.study.data} if "data" in run.study.__class__.model_fields else {})
+        )
+        assert {"mnist"} >= {one for one in run.results.attrs["data"] if one in ("mnist", "strokes", "digits")}
+    assert sum(one.stat().st_size for one in RESULTS.rglob("*") if one.is_file()) < 10_000_000

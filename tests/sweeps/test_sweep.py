@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import bathymetry as bm
 from bathymetry.cli.main import main
@@ -95,6 +96,32 @@ def test_the_command_line_trains_draws_and_prints_a_table(tmp_path, capsys):
     assert bm.load_study(out / "width-and-rate").results["main"]["loss"].shape == (2, 2, 2, 6)
     assert main(["report", str(out)]) == 0
     assert "width-and-rate.a" in capsys.readouterr().out
+
+
+def test_members_that_stop_early_count_the_same_in_one_stack_and_in_chunks(tmp_path):
+    data, stop = bm.data.function("sin", samples=16), bm.StopWhen("train_loss", at_most=0.6)
+    config = bm.TrainingConfig(bm.MLPConfig((1, 4, 1)), data, epochs=50, optimizer=bm.Adam(lr=0.05), stop=stop)
+    ends = bm.train(config, members=12).record["stopped_at"].values
+    assert ends.min() > 0
+    assert ends[10:].max() < ends.max(), "the second chunk ends earlier"
+    assert bm.objective(config, members=12, out=tmp_path) == bm.objective(config, members=12)
+
+
+def test_an_objective_takes_a_probe_of_the_training_loss_at_the_end(tmp_path):
+    data = bm.data.function("sin", samples=8)
+    config = bm.TrainingConfig(bm.MLPConfig((1, 3, 1)), data, epochs=2, dtype=torch.float64)
+    trained = bm.train(config, members=4)
+    norms = []
+    for member in range(4):
+        network = trained.model(member)
+        loss = torch.nn.functional.mse_loss(network(data.train.x.double()), data.train.y.double())
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        norms.append(float(torch.cat([one.flatten() for one in gradients]).norm()))
+    expected = np.mean(norms), np.std(norms, ddof=1) / 2
+    assert bm.objective(config, members=4, metric="gradient_norm") == pytest.approx(expected, rel=1e-9)
+    assert bm.objective(config, members=4, metric="gradient_norm", out=tmp_path) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(InputError, match="did you mean sharpness"):
+        bm.objective(config, members=4, metric="sharpnes")
 
 
 @pytest.mark.parametrize("members", [1, "3"])

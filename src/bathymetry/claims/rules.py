@@ -131,7 +131,7 @@ class Rule:
         """The outcome in one sentence; parts that say the same are named together."""
         parts = [part for part in verdict.parts if part.decision != "not tested"]
         if verdict.decision == "not tested" or not parts:
-            return f"Not tested: {verdict.reason}."
+            return _sentence(verdict.reason)
         if self.kind == "majority":
             who = self.what.partition(";")[0].removeprefix("the share of ")
             return _sentence(f"{who}: {joined([*map(self._count, parts)])}")

@@ -18,12 +18,14 @@ from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
 from bathymetry.execution.study_run import OUT, StudyRun, checked_progress, run_studies
 from bathymetry.execution.work import compare
+from bathymetry.models import MLPConfig
 from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import chunk_path, config_hash
 from bathymetry.store.folder import check_folder, output_folder
 from bathymetry.store.results import RESULT, read_results
 from bathymetry.store.storage import Place, exists, place_of
 from bathymetry.studies.base import MAIN, Planned, PlannedEnsemble, Study
+from bathymetry.sweeps.measures import PROBES, measurements
 from bathymetry.sweeps.reading import read_file, sweep_of
 from bathymetry.sweeps.results import UNFINISHED, table
 from bathymetry.sweeps.sweep import Sweep
@@ -216,7 +218,8 @@ def objective(
     Args:
         config: What is trained. `record_at=()` records the first and last epoch alone.
         members: How many members.
-        metric: A set of examples and what, such as "test_loss" or "train_accuracy", or the name of a measurement.
+        metric: A set of examples and what, such as "test_loss" or "train_accuracy", the name of a measurement of the
+            config, or for an `MLPConfig` a probe of the training loss, any that a sweep's `measure` takes: "sharpness".
         out: An output folder: members of this very config that are stored there are used again, others are stored.
 
     Returns:
@@ -236,6 +239,8 @@ def objective(
     if not isinstance(config, TrainingConfig):
         raise InputError("config", config, "expected a bm.TrainingConfig")
     whole_number("members", members, 2, 100_000)
+    if metric in PROBES and metric not in config.measurements and isinstance(config.network, MLPConfig):
+        config = measurements(config, [metric])
     if out is None:
         records = [train(config, members=members).record]
     else:
@@ -266,7 +271,8 @@ def _at_the_end(record: xr.Dataset, metric: str) -> np.ndarray[Any, np.dtype[Any
     known = {f"{split}_{name}": record[name].sel(split=split) for split in splits for name in quantities}
     known |= {str(name): one for name, one in record.data_vars.items() if name not in _NO_METRICS}
     if not isinstance(metric, str) or metric not in known:
-        raise InputError("metric", metric, f"{did_you_mean(metric, known)}expected one of {', '.join(known)}")
+        names = list(dict.fromkeys([*known, *PROBES]))
+        raise InputError("metric", metric, f"{did_you_mean(metric, names)}expected one of {', '.join(names)}")
     values = known[metric].where(~record["diverged"])
     along = [dim for dim in values.dims if dim != "member"]
     if len(along) > 1:

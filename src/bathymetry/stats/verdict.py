@@ -167,7 +167,10 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
         reasons = [f"supported in {supported} of {len(parts)} parts"] if supported else []
         for (outcome, obstacle), names in groups.items():
             about = " and ".join(filter(None, names))
-            reasons.append(f"{outcome} for {about} ({obstacle})" if about else f"{outcome} ({obstacle})")
+            if decision == "not tested":
+                reasons.append(f"{about}: {obstacle}" if about else obstacle)
+            else:
+                reasons.append(f"{outcome} for {about} ({obstacle})" if about else f"{outcome} ({obstacle})")
     if kind == "majority" and any(part.direction == "against" for part in parts):
         reasons += _limit_of_a_majority(parts)
     return "; ".join(reasons)

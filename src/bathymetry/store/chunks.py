@@ -111,9 +111,9 @@ def assembled(out: Place, config: str, wanted: range, chunks: Mapping[range, Chu
         raise StorageError(f"{out / CHUNKS / config} has no member {member}: run the study again.")
     if len(pieces) == 1:
         return pieces[0]
-    # a record that ends early, because every member stopped, is filled up with NaN
-    record = xr.concat(
-        [chunk.record for chunk in pieces],
+    longest = max((chunk.record for chunk in pieces), key=lambda one: one.sizes.get("epoch", 0))
+    record = xr.concat(  # a measurement at an epoch that a chunk did not reach is NaN
+        [_extended(chunk.record, longest) for chunk in pieces],
         dim="member",
         join="outer",
         data_vars="minimal",
@@ -128,6 +128,13 @@ def assembled(out: Place, config: str, wanted: range, chunks: Mapping[range, Chu
     }
     seconds = sum(chunk.provenance.get("seconds", 0.0) for chunk in pieces)
     return Chunk(wanted, record, snapshots, {**pieces[-1].provenance, "seconds": seconds})
+
+
+def _extended(record: xr.Dataset, longest: xr.Dataset) -> xr.Dataset:
+    """Repeat the last values of a chunk whose members all stopped early: a stopped member stays as it is."""
+    if record.sizes.get("epoch") == longest.sizes.get("epoch"):
+        return record
+    return record.reindex(epoch=longest["epoch"].values, method="ffill").assign_coords(step=longest["step"])
 
 
 def stored_in(out: Place, configs: Collection[str]) -> dict[str, list[range]]:

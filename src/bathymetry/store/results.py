@@ -28,6 +28,7 @@ _SCHEMA = "schema_version"
 _APART = re.compile(r"result-.*\.nc")  # results with other settings than the latest
 _SEAL = b"\nbathymetry digest "
 _SEAL_BYTES = len(_SEAL) + 32
+_SMALL = 16_000  # bytes of a variable that compression would not make smaller
 _MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
 _AGAIN = "run the study again; chunks that are stored are not trained again"
 _NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
@@ -42,8 +43,16 @@ def write_results(path: Place, results: xr.DataTree) -> None:
     """Store a study's results, groups of variables and attributes in plain JSON, whole or not at all."""
     tree = results.copy()
     tree.attrs = {_SCHEMA: SCHEMA_VERSION, **{name: json.dumps(value) for name, value in results.attrs.items()}}
-    content = bytes(tree.to_netcdf(engine="h5netcdf"))  # in memory: HDF5 ends the process where a disk is full
+    packed = {group.path: _packed(group.to_dataset(inherit=False)) for group in tree.subtree}
+    # in memory: HDF5 ends the process where a disk is full
+    content = bytes(tree.to_netcdf(engine="h5netcdf", encoding=packed))
     storage.write(path, content + _SEAL + digest(content).encode())
+
+
+def _packed(group: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """The variables that are worth compressing."""
+    large = [name for name, one in group.variables.items() if one.dtype.kind in "fiub" and one.nbytes > _SMALL]
+    return {str(name): {"zlib": True, "complevel": 4, "shuffle": True} for name in large}
 
 
 def read_results(path: Place, *, earlier: bool = False) -> xr.DataTree:
