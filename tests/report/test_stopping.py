@@ -74,3 +74,30 @@ def test_a_program_that_is_stopped_while_it_draws_leaves_whole_files_and_no_proc
         if ended in (130, 143):
             assert "Interrupted. What is stored stays" in said
             assert not list(out.rglob(".unfinished*"))
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from bathymetry.cli import main as program
+
+class Deleted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{signal})
+        time.sleep(1)  # where the exception is raised, and ignored
+
+def work(words):
+    Deleted()
+    time.sleep(20)
+    return 0
+
+program._dispatch = work
+sys.exit(program.main())
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_comes_while_an_object_is_deleted_stops_the_program_too(name, status):
+    script = SWALLOWED.replace("{signal}", name)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == status
+    assert ended.stderr == "\nInterrupted. What is stored stays. Run the same command to go on.\n"

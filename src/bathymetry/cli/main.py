@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     if arguments is None:  # the program ends soon after: the collector need not look through all once more
         atexit.register(gc.freeze)
+        sys.unraisablehook = _send_again
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except BathymetryError as error:
@@ -81,6 +82,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     """End the program as Ctrl-C does, with a sentence."""
     signal.signal(number, signal.SIG_DFL)  # a second one does not wait
     raise Terminated
+
+
+def _send_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Send a signal once more that came while an object was deleted, where Python ignores what is raised."""
+    if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+        return
+    number = signal.SIGINT
+    if isinstance(ignored.exc_value, Terminated):
+        number = signal.SIGTERM
+        signal.signal(number, _terminate)
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 
 def _dispatch(words: list[str]) -> int:
