@@ -30,11 +30,12 @@ def said(capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """An output folder of a study that ships and one's own, and what the command line said of each."""
+    """An output folder of a study that ships and one's own, and what was said of each, where no browser is."""
     out, words, begin = tmp_path_factory.mktemp("verdicts") / "out", [], figure_files.begin
     with pytest.MonkeyPatch.context() as patch:  # draw no figures but one's own, for they take the longest
         patch.setattr(figure_files, "begin", lambda place, *rest: begin(place, *rest) if place.name == OWN_NAME else [])
-        for study in (["depth-function", "--samples", "20", "--epochs", "3"], [str(OWN)]):
+        patch.setattr(webbrowser, "open", lambda _: False)
+        for study in (["depth-function", "--samples", "20", "--epochs", "3"], [str(OWN), "--open"]):
             with redirect_stdout(io.StringIO()) as said_:
                 assert main(["run", *study, *SMALL, str(out)]) == 0
             words.append(said_.getvalue())
@@ -116,7 +117,20 @@ def test_without_a_reference_its_column_is_left_out(made):
     assert re.search(r"^ *a +Wider is lower\. +(supported|contradicted|undecided) *$", words, re.MULTILINE)
 
 
-def test_a_page_is_opened_when_asked_for(made, reported):
+def test_a_missing_browser_is_one_sentence(made):
+    out, _, words = made
+    ending = "No browser could be opened here; open the page from where it is."
+    assert words.endswith(f"\nPage: {out / 'report.html'}\n{ending}\n")
+
+
+@pytest.mark.parametrize("command", [["run", "capacity"], ["sweep"], ["report"], ["diff"]])
+def test_every_command_that_writes_a_page_can_open_it(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert re.search(r"--open +open the page in the browser", capsys.readouterr().out)
+
+
+def test_a_page_is_opened_when_asked_for(reported):
     page, words, opened = reported
     assert opened == [page.as_uri()]
     assert words.endswith(f"\nPage: {page}\n")

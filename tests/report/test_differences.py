@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from bathymetry.cli.main import main
+from report.cases import HOSTILE
 
 SHARE = "{0} of 10 members ({1} %, 95 % interval {2} %)"
 WIDTH = 100
@@ -125,6 +126,19 @@ def test_the_page_has_a_lane_for_each_run_and_marks_what_changed(pair, capsys, t
     assert "This run" not in html.partition("<main")[2]
     assert "Only in A: gone.a." in html
     assert len(html) < 300_000  # without the charting library
+
+
+def test_hostile_words_are_shown_as_words(tmp_path, capsys):
+    words = f"{HOSTILE} \x1b[2J"
+    stored = [claim("own.a", one, words, text=words) | {"finding": words} for one in ("supported", "contradicted")]
+    runs = [written(tmp_path / one["verdict"], [one]) for one in stored]
+    page = tmp_path / "diff.html"
+    status, said_, _ = said(capsys, *runs, "--out", page)
+    assert (status, "\x1b" in said_, "\\x1b[2J" in said_) == (0, False, True)
+    html = page.read_text()
+    assert "&lt;script&gt;window.attacked" in html
+    assert HOSTILE not in html
+    assert "<img src=x" not in html
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from bathymetry.store import storage
 from bathymetry.store.folder import check_folder, check_output_folder, is_output_folder
 from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import find
-from bathymetry.studies.catalogue import entries
+from bathymetry.studies.catalogue import SHIPPED, entries
 from bathymetry.studies.settings import field_name, shown
 
 REFERENCE = "reference"  # stands for the stored reference run
@@ -92,7 +92,7 @@ def compare(a: str, b: str) -> Comparison:
         first,
         second,
         tuple(replace(second.claims[one], reference=_as_reference(first.claims[one])) for one in common),
-        {one: _differences(first.provenance[one], second.provenance[one]) for one in known},
+        {one: _differences(one, first.provenance[one], second.provenance[one]) for one in known},
         tuple(one for one in studies if one not in known),
         (_without(first, second), _without(second, first)),
     )
@@ -167,13 +167,15 @@ def _reference() -> Verdicts:
     return Verdicts(REFERENCE, claims, provenance)
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def _differences(study: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """In what the settings of two runs of a study differ: "members 6 → 10; epochs 30 → 120"."""
+    fields = find(study).model_fields if study in SHIPPED else {}
+    usual = {name: info.default for name, info in fields.items() if not info.is_required()}  # for runs before a setting
     settings = [run["settings"] for run in (one, other)]
     names = [name for name in {**settings[0], **settings[1]} if name not in _FREE]
     words = []
     for name in names:
-        here, there = (_as_tuples(run[name]) if name in run else "–" for run in settings)
+        here, there = (_as_tuples(run.get(name, usual.get(name, "–"))) for run in settings)
         if isinstance(here, Mapping) and here != there:
             words.append(f"another {field_name(name)}")
         elif here != there:
