@@ -1,4 +1,4 @@
-"""Write the tables of verdicts into README.md and docs/claims.md, from those of the reference run in the package.
+"""Write the tables of verdicts into docs/claims.md, from those of the reference run in the package.
 
     python docs/tables.py
 
@@ -27,18 +27,6 @@ def symbol(claim: str, decision: str) -> str:
     """Write a verdict, and whether it is lost when p is adjusted for the number of claims."""
     lost = decision != "undecided" and (P_HOLM[claim] or 0) > 0.05
     return SYMBOLS[decision] + (", not significant after Holm correction" if lost else "")
-
-
-def overview() -> str:
-    """Write the README's table: every claim with its verdict."""
-    reference = reference_verdicts()
-    rows = ["| study | claim | verdict |", "|---|---|---|"]
-    for study in map(find, SHIPPED):
-        for claim in study.claims():
-            name = f"`{study.name}`" if claim.letter == "a" else ""
-            key = f"{study.name}.{claim.letter}"
-            rows.append(f"| {name} | {claim.text} | {symbol(key, _verdict(reference, key).decision)} |")
-    return "\n".join(rows)
 
 
 def explained() -> str:
@@ -87,9 +75,9 @@ def filled(text: str, table: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Make both pages."""
-    made = {DOCS.parent / "README.md": overview(), DOCS / "claims.md": explained()}
-    return {path: filled(path.read_text(encoding="utf-8"), table) for path, table in made.items()}
+    """Make the page."""
+    path = DOCS / "claims.md"
+    return {path: filled(path.read_text(encoding="utf-8"), explained())}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Python of the README and of the tutorial runs as it stands."""
+"""What the Python of the README, of the page on own networks and of the tutorial comes to."""
 
 import re
 from itertools import pairwise
@@ -11,6 +11,7 @@ import bathymetry as bm
 from bathymetry.cli.main import main
 
 ROOT = Path(__file__).parent.parent
+NETWORKS = "docs/how-to/own-networks.md"
 
 
 def blocks(path: str) -> list[str]:
@@ -27,27 +28,29 @@ def test_the_readme_runs_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "All networks converge" in run._repr_html_()
 
 
-def test_the_readme_trains_decides_and_draws(
+def test_the_page_on_own_networks_trains_decides_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(blocks("README.md")[1], "README.md", "exec"), names)
+    exec(compile(blocks(NETWORKS)[0], NETWORKS, "exec"), names)
     assert names["widths"] == [1, 21, 17, 11, 8, 4, 1]
     assert sum((below + 1) * here for below, here in pairwise(names["widths"])) == 751 == (1 + 1) * 250 + (250 + 1)
     assert capsys.readouterr().out.split()[0] in {"supported", "contradicted", "undecided"}
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png", ".svg"]
 
 
-def test_the_readme_trains_with_options_of_pytorch_and_loads_what_it_saved(tmp_path, monkeypatch):
+def test_the_page_on_own_networks_trains_with_options_of_pytorch_and_loads_what_it_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(blocks("README.md")[2], "README.md", "exec"), names)
+    exec(compile(blocks(NETWORKS)[1], NETWORKS, "exec"), names)
     assert names["trained"].record.loss.shape == (2, 3, 21)
 
 
-def test_the_readme_measures_a_network_of_ones_own():
-    exec(compile(blocks("README.md")[3], "README.md", "exec"), {})
+def test_the_readme_measures_and_trains_a_network_of_ones_own():
+    names: dict[str, Any] = {}
+    exec(compile(blocks("README.md")[1], "README.md", "exec"), names)
+    assert names["trained"].record.loss.shape == (2, 5, 4)
 
 
 def test_the_tutorials_study_works_from_the_command_line(
@@ -62,9 +65,3 @@ def test_the_tutorials_study_works_from_the_command_line(
     assert "Does a larger learning rate end lower?" in page
     assert "do deep networks fit a function better" in page
     assert main(["show", "learning_rate.py"]) == 0
-
-
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs" / "probes").glob("*.md")))
-def test_the_examples_of_the_probes_run(page: str):
-    for block in blocks(f"docs/probes/{page}"):
-        exec(compile(block, page, "exec"), {})

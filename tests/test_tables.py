@@ -1,4 +1,4 @@
-"""The tables of verdicts in README.md and docs/claims.md are those of the kept full run."""
+"""The tables of verdicts in docs/claims.md are those of the reference run."""
 
 import runpy
 from pathlib import Path

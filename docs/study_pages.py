@@ -1,0 +1,102 @@
+"""Write the tables of README.md and docs/studies: settings of the presets, claims with the reference verdicts, figures.
+
+    python docs/study_pages.py
+
+Run it after docs/reference.py, and after a change of a study's settings, claims or figures. The rest of these pages is
+written by hand.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bathymetry.studies import Study, find
+from bathymetry.studies.base import FigureMark
+from bathymetry.studies.catalogue import SHIPPED
+from bathymetry.studies.settings import PRESETS, as_text, flag_of
+
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "results"
+SYMBOLS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
+COMMON = {"seed", "device"}  # settings of every study, which docs/studies/index.md describes
+
+
+def overview() -> Iterator[str]:
+    """Write the README's row for each study, with the counts of its reference verdicts."""
+    stored = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
+    yield from ("| study | question | " + " | ".join(SYMBOLS) + " |", "|---|---|" + "---|" * len(SYMBOLS))
+    for study in map(find, SHIPPED):
+        verdicts = [one["verdict"] for one in stored if one["id"].partition(".")[0] == study.name]
+        counts = " | ".join(str(verdicts.count(one) or "") for one in SYMBOLS)
+        yield f"| [`{study.name}`](docs/studies/{study.name}.md) | {study.question} | {counts} |"
+
+
+def settings(study: type[Study]) -> Iterator[str]:
+    """Write a row for each setting, with its value in each preset where they differ."""
+    yield from ("| option | what | " + " | ".join(PRESETS) + " |", "|---|---|" + "---|" * len(PRESETS))
+    made = [study.preset(preset) for preset in PRESETS]
+    for field, info in study.model_fields.items():
+        if field not in COMMON:
+            values = [" ".join(as_text(getattr(one, field), info)) for one in made]
+            yield f"| `{flag_of(field)}` | {info.description} | " + " | ".join(values) + " |"
+
+
+def claims(study: type[Study]) -> Iterator[str]:
+    """Write a row for each claim, with its verdict in the reference run."""
+    stored = {one["id"]: one for one in json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))}
+    yield from ("| | claim, and how it is decided | reference run |", "|---|---|---|")
+    for claim in study.claims():
+        one = stored[f"{study.name}.{claim.letter}"]
+        lost = one["verdict"] != "undecided" and (one["p_holm"] or 0) > 0.05
+        verdict = f"{SYMBOLS[one['verdict']]} **{one['verdict']}**" + ", not significant after Holm correction" * lost
+        rule = one["rule"][:1].upper() + one["rule"][1:]
+        mark = " †" * claim.absolute
+        yield f"| {claim.letter}{mark} | **{claim.text}**<br>{rule} | {verdict}.<br>{one['finding']} |"
+
+
+def figures(study: type[Study]) -> Iterator[str]:
+    """Show each figure of the reference run, and how to read it."""
+    for mark in study.figures():
+        for name, title in _files(mark):
+            path = f"results/{study.name}/figures/figure-{name}.svg"
+            yield from (f"![{title}](../../{path})", "", mark.reading, "")
+
+
+def _files(mark: FigureMark) -> Iterator[tuple[str, str]]:
+    """Each file of a figure, by the name that the study gives it, with its title."""
+    name = mark.method.replace("_", "-")
+    if isinstance(mark.number, dict):
+        for value, number in mark.number.items():
+            yield f"{number:02}-{name}-{value}", f"Figure {number}. " + re.sub(r"\{\w+\}", value, mark.title)
+    else:
+        number = f"{mark.number:02}-" if mark.number else ""
+        yield number + name, (f"Figure {mark.number}. " if mark.number else "") + mark.title
+
+
+def filled(text: str, block: str, lines: Iterator[str]) -> str:
+    """Replace what stands between the two marks of a block."""
+    begin, end = f"<!-- {block} -->", f"<!-- end of {block} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"expected the marks {begin} and {end}")
+    return f"{before}{begin}\n{chr(10).join(lines).rstrip()}\n{end}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """Make README.md and the nine pages."""
+    readme = DOCS.parent / "README.md"
+    made = {readme: filled(readme.read_text(encoding="utf-8"), "studies", overview())}
+    for study in map(find, SHIPPED):
+        path = DOCS / "studies" / f"{study.name}.md"
+        text = path.read_text(encoding="utf-8")
+        for block in (settings, claims, figures):
+            text = filled(text, block.__name__, block(study))
+        made[path] = text
+    return made
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

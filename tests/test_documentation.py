@@ -1,0 +1,132 @@
+"""Every code block of the README and of the documentation runs, and every link inside leads somewhere.
+
+The blocks of a page run in their order, in one folder. A block with a title (```yaml title="sweep.yaml") is written to
+that file. Commands of ```sh train with the preset smoke; of those that need another machine the options are looked up.
+"""
+
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bathymetry as bm
+from bathymetry.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))
+}
+BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUNS = {page: blocks for page, text in PAGES.items() if (blocks := BLOCK.findall(text))}
+QUICK = ("docs/probes/",)
+ELSEWHERE = re.compile(r"\w+://|HOST|\b[A-Z]+\.(yaml|py)\b|/shared/|cuda|fetch|\bFOLDER\b|--print")
+SHELL = {"cd", "dask", "export", "moto_server", "python", "python3", "source"}  # what is the system's own
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(one, marks=() if one.startswith(QUICK) else pytest.mark.slow) for one in RUNS]
+)
+def test_the_code_blocks_of_a_page_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    names: dict[str, Any] = {"__name__": "__page__"}
+    for language, title, text in RUNS[page]:
+        if title:
+            Path(title).write_text(text, encoding="utf-8")
+        elif language == "python":
+            exec(compile(text, page, "exec"), names)
+        elif language == "sh":
+            for line in text.replace("\\\n", " ").splitlines():
+                run(shlex.split(line, comments=True), capsys)
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture):
+    """Run one line of a shell block, up to what another program does with its output."""
+    words = words[: next((i for i, word in enumerate(words) if word in {">", "|", "&", "&&"}), None)]
+    if not words or words[0] in SHELL:
+        return
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    elif words[0] == "pip":
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "optional-dependencies"
+        ]
+        assert set(re.findall(r"bathymetry\[(.+)\]", " ".join(words))) <= {*extras, "s3,dask"}
+    else:
+        assert words[0] == "bathymetry", words
+        bathymetry(words[1:], capsys)
+
+
+def bathymetry(words: list[str], capsys: pytest.CaptureFixture):
+    if ELSEWHERE.search(" ".join(words)):
+        study = [] if words[1:2] == ["all"] or words[0] != "run" else words[1:2]
+        capsys.readouterr()
+        assert main([words[0], *study, "--help"]) == 0
+        options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert {word for word in words if word.startswith("--")} <= options | {"--data"}
+        return
+    if words[0] == "run":
+        at = words.index("--preset") if "--preset" in words else len(words)
+        words = [*words[:at], "--preset", "smoke", *words[at + 2 :]]
+    assert main(words) == 0, " ".join(words)
+
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def links(page: str) -> list[str]:
+    """The links of a page to files and headings, outside its code."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]+`", "", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    return [link for link in LINK.findall(text) if not re.match(r"\w+:", link)]
+
+
+def anchors(page: str) -> set[str]:
+    """The names that GitHub and the site give to headings."""
+    headings = HEADING.findall(re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.MULTILINE | re.DOTALL))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if links(page)])
+def test_the_links_of_a_page_lead_somewhere(page):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.resolve().relative_to(ROOT).as_posix()), link
+
+
+def test_the_api_reference_has_every_public_name_once():
+    pages = [text for page, text in PAGES.items() if page.startswith("docs/reference/")]
+    named = [name for text in pages for name in re.findall(r"^::: bathymetry\.(\S+)$", text, re.MULTILINE)]
+    documented = [id(found(name)) for name in named]
+    packages = [bm, bm.charts, bm.claims, bm.data, bm.linalg, bm.models, bm.probes, bm.stats, bm.studies, bm.surface]
+    every = {
+        id(value): f"{package.__name__}.{name}"
+        for package in [*packages, bm.training]
+        for name in package.__all__
+        if not hasattr(value := getattr(package, name), "__path__")
+    }
+    assert [every[key] for key in every.keys() - set(documented)] == []
+    assert len(documented) == len(set(documented))
+
+
+def found(name: str) -> object:
+    value: object = bm
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def test_the_pages_of_the_studies_have_the_settings_claims_and_figures_of_the_code(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import study_pages
+
+    for path, text in study_pages.pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is behind: run python docs/study_pages.py"
