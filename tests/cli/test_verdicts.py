@@ -195,7 +195,6 @@ EDITS = {
     "own-width.a is stored with other numbers": lambda named, _: named["own-width.a"]["parts"][0].update(
         estimate=0.123
     ),
-    "own-width.a is stored with other words": lambda named, _: named["own-width.a"].update(finding="It is certain."),
     "own-width.a is missing": lambda _, claims: claims.pop(),
     "own-width.z is no claim of the study": lambda named, claims: claims.append(
         named["own-width.a"] | {"id": "own-width.z", "p": None, "p_holm": None}
@@ -216,6 +215,12 @@ def test_an_edited_claim_does_not_follow_and_the_remedy_is_named(made, folder, c
     assert f"`bathymetry report {folder}` writes it again" in found
 
 
+def test_words_of_another_version_are_no_problem(folder, capsys):
+    edited(folder, lambda named, _: named["own-width.a"].update(finding="It is certain."))
+    words, _ = verified(capsys, folder, "--study", OWN, status=0)
+    assert "This version has other words than claims.json for own-width.a; `bathymetry report" in words
+
+
 def test_a_verdict_does_not_follow_from_results_that_say_the_opposite_and_have_their_digest(folder, capsys):
     path = folder / "own-width" / "result.nc"
     results = read_results(path)
@@ -230,7 +235,7 @@ def test_a_verdict_does_not_follow_from_results_that_say_the_opposite_and_have_t
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_remedy_works(folder, capsys):
-    edited(folder, EDITS["own-width.a is stored with other words"])
+    edited(folder, EDITS["own-width.a is stored with other numbers"])
     (folder / "depth-function" / "page.json").write_text("{}")
     assert "2 problems" not in verified(capsys, folder, "--study", OWN, status=1)[0]
     assert said(capsys, "report", folder, "--study", OWN)[0] == 0

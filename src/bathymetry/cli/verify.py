@@ -40,8 +40,8 @@ def verify(arguments: list[str]) -> int:
     found = verify(command.folder, command.study)
     for one in found:
         say(wrapped(one.summary, f"{one.name:<22} ", " " * 23))
-        for problem in one.problems:
-            say(wrapped(problem.replace(f"{command.folder.rstrip('/')}/", ""), "  ", "    "))
+        for sentence in (*one.problems, *one.notes):
+            say(wrapped(sentence.replace(f"{command.folder.rstrip('/')}/", ""), "  ", "    "))
     say("\nDigests show damage, not forgery: who can change a file can change its digest.")
     if any(one.problems for one in found):
         return 1

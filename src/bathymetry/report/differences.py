@@ -1,7 +1,7 @@
 """Which verdicts changed between two runs: two output folders or `claims.json` files, or the reference run."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -72,7 +72,14 @@ class Comparison:
         notes += [f"Other settings in {study} (A → B): {words}." for study, words in differing.items()]
         if self.unknown:
             notes.append(f"It is not known whether the settings of {joined(self.unknown)} are the same.")
-        return notes + [f"Only in {run}: {joined(ids)}." for run, ids in zip("AB", self.only, strict=True) if ids]
+        runs = zip("AB", self.only, (self.b, self.a), strict=True)
+        return notes + [f"Only in {run}: {joined(_shortened(ids, other))}." for run, ids, other in runs if ids]
+
+
+def _shortened(ids: Sequence[str], other: Verdicts) -> list[str]:
+    """Name claims, those of a study that the other run has nothing of by the study."""
+    studies = {one.rpartition(".")[0] for one in other.claims}
+    return list(dict.fromkeys(one if one.rpartition(".")[0] in studies else one.rpartition(".")[0] for one in ids))
 
 
 def _before(claim: Judged) -> Decision:

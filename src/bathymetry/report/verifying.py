@@ -17,7 +17,7 @@ import xarray as xr
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.identity import digest
-from bathymetry.core.showing import plural
+from bathymetry.core.showing import joined, plural
 from bathymetry.execution.load_study import is_sweep, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import page_json
@@ -37,6 +37,8 @@ _MOST_MEMBERS = 10**6
 _PRECISION = 1e-6  # relative: another machine may round differently
 _TRAINED_AGAIN = "run the study again, which trains only what is not whole"
 
+Claims = Sequence[Mapping[str, Any]]  # as they are stored
+
 
 @dataclass
 class Checked:
@@ -45,6 +47,7 @@ class Checked:
     name: str
     counts: dict[str, int] = field(default_factory=dict)  # what was found whole: "figure" → 6
     problems: list[str] = field(default_factory=list)  # each a sentence with its remedy
+    notes: list[str] = field(default_factory=list)  # on what is no problem
     unchecked: BathymetryError | None = None  # why the verdicts were not recomputed
 
     def check(self, what: str, read: Callable[[], Any]) -> Any:
@@ -89,12 +92,12 @@ def verify(out: str | Place, studies: Sequence[str | Path | type[Study]] = ()) -
     for folder in folders:
         one = Checked(folder.name)
         results = _results(one, folder)
-        pages = _page(one, folder)
+        said = _page(one, folder)
         for config, ranges in _made_from(results).items():
             used.add(config)
             _chunks(one, out, read(config), config, ranges)
         if results is not None:
-            _verdicts(one, out, results, named, {CLAIMS_FILE: claims, PAGE_FILE: pages})
+            _verdicts(one, out, results, named, {CLAIMS_FILE: claims} | ({PAGE_FILE: said} if said is not None else {}))
         found.append(one)
     others = Checked("other chunks")
     for config in storage.names(out / CHUNKS):
@@ -127,7 +130,7 @@ def _made_from(results: xr.DataTree | None) -> dict[str, list[range]]:
     return found
 
 
-def _page(one: Checked, folder: Place) -> list[Any] | None:
+def _page(one: Checked, folder: Place) -> Claims | None:
     """Check what an earlier page said and its figures; return its claims."""
     again = f"`bathymetry report {folder.parent}` makes it again"
     if not storage.exists(folder / PAGE_FILE):
@@ -180,7 +183,7 @@ def _chunks(
             one.problems.append(f"{out / CHUNKS / config} has no {members}: {_TRAINED_AGAIN}.")
 
 
-def _claims(out: Place, studies: Sequence[str]) -> tuple[list[Any], Checked]:
+def _claims(out: Place, studies: Sequence[str]) -> tuple[Claims, Checked]:
     """Read `claims.json`, and check what concerns all of it: that it is whole, and Holm's correction."""
     whole = Checked(CLAIMS_FILE)
     again = f"`bathymetry report {out}` writes it again"
@@ -198,39 +201,45 @@ def _claims(out: Place, studies: Sequence[str]) -> tuple[list[Any], Checked]:
 
 
 def _verdicts(
-    one: Checked,
-    out: Place,
-    results: xr.DataTree,
-    named: Mapping[str, type[Study]],
-    stored: Mapping[str, list[Any] | None],
+    one: Checked, out: Place, results: xr.DataTree, named: Mapping[str, type[Study]], stored: Mapping[str, Claims]
 ) -> None:
     """Recompute the verdicts, and compare them with those that are stored in each file."""
     name = str(results.attrs.get("study") or one.name)
-    study = Sweep if is_sweep(results.attrs) else known_study(name, named)
-    if study is None:
-        remedy = "it does not come with Bathymetry and stored results run no code; name its file: --study FILE.py"
-        one.unchecked = InputError("study", name, remedy)
-        return
     try:
-        settings, results.attrs = understood(study, results.attrs)
-        fresh = {claim.id: claim for claim in StudyRun(settings, results, out).claims}
+        fresh = _recomputed(name, out, results, named)
     except BathymetryError as error:
         one.unchecked = error
         return
-    except Exception as error:  # noqa: BLE001 - results of another version, or a user's own code
-        sentence = f"The verdicts of {name} can't be recomputed ({type(error).__name__}: {first_line(error)})."
-        one.unchecked = BathymetryError(sentence)
-        return
+    again = f"`bathymetry report {out}` writes it again"
+    files, reworded = dict[str, None](), dict[str, None]()
     for file, claims in stored.items():
-        if claims is None:
-            continue
-        own = {str(fields.get("id")): fields for fields in claims if str(fields.get("id")).startswith(f"{name}.")}
-        wrong = [
-            words for claim in dict.fromkeys((*fresh, *own)) if (words := _wrong(own.get(claim), fresh.get(claim)))
-        ]
-        again = f"`bathymetry report {out}` writes it again"
-        one.problems += [f"{file} does not follow from the results: {words}; {again}." for words in wrong]
+        by_id = {str(fields.get("id")): fields for fields in claims}
+        own = {claim: by_id[claim] for claim in by_id if claim.startswith(f"{name}.")}
+        for claim in dict.fromkeys((*fresh, *own)):
+            if words := _wrong(own.get(claim), fresh.get(claim)):
+                one.problems.append(f"{file} does not follow from the results: {words}; {again}.")
+            elif _words(own[claim]) != _words(fresh[claim]):
+                files[file] = reworded[claim] = None
+    if reworded:
+        where, which = joined(list(files)), joined(list(reworded))
+        one.notes.append(f"This version has other words than {where} for {which}; {again}.")
     one.counts["verdict"] = len(fresh)
+
+
+def _recomputed(name: str, out: Place, results: xr.DataTree, named: Mapping[str, type[Study]]) -> dict[str, Judged]:
+    """Judge stored results again, as far as their study is known."""
+    study = Sweep if is_sweep(results.attrs) else known_study(name, named)
+    if study is None:
+        remedy = "it does not come with Bathymetry and stored results run no code; name its file: --study FILE.py"
+        raise InputError("study", name, remedy)
+    settings, results.attrs = understood(study, results.attrs)
+    try:
+        return {claim.id: claim for claim in StudyRun(settings, results, out).claims}
+    except BathymetryError:
+        raise
+    except Exception as error:  # results of another version, or a user's own code
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        raise BathymetryError(f"The verdicts of {name} can't be recomputed ({cause}).") from error
 
 
 def _wrong(stored: Mapping[str, Any] | None, fresh: Judged | None) -> str:
@@ -247,11 +256,13 @@ def _wrong(stored: Mapping[str, Any] | None, fresh: Judged | None) -> str:
     ]
     if len(numbers[0]) != len(numbers[1]) or not all(map(_same, *numbers)):
         return f"{fresh.id} is stored with other numbers"
-    words = [
-        (one.text, one.rule, one.finding, one.verdict.reason, *(part.summary for part in one.verdict.parts))
-        for one in (here, there)
-    ]
-    return f"{fresh.id} is stored with other words" if words[0] != words[1] else ""
+    return ""
+
+
+def _words(claim: Judged | Mapping[str, Any]) -> tuple[str, ...]:
+    """What a claim says besides its numbers, which another version may say differently."""
+    one = claim if isinstance(claim, Judged) else claim_of(claim, "")
+    return (one.text, one.rule, one.finding, one.verdict.reason, *(part.summary for part in one.verdict.parts))
 
 
 def _numbers(part: Any) -> tuple[float | None, ...]:
