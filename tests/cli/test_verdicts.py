@@ -233,6 +233,7 @@ def test_a_verdict_does_not_follow_from_results_that_say_the_opposite_and_have_t
     assert "is damaged" not in words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_the_remedy_works(folder, capsys):
     edited(folder, EDITS["own-width.a is stored with other numbers"])

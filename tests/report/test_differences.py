@@ -97,6 +97,15 @@ def test_it_is_said_whether_the_settings_are_the_same(tmp_path, capsys, settings
     assert words in said(capsys, first, second)[1]
 
 
+def test_claims_that_are_decided_by_different_rules_are_named(tmp_path, capsys):
+    renamed, other = claim("own.a", "undecided", kind="share"), claim("own.b", "undecided", kind="mean_sign")
+    first = written(tmp_path / "one", [claim("own.a", "undecided"), claim("own.b", "undecided")])
+    assert (
+        "A and B decided own.b by different rules."
+        in said(capsys, first, written(tmp_path / "two", [renamed, other]))[1]
+    )
+
+
 def test_a_copy_of_the_reference_run_with_one_verdict_turned_around_differs_in_that_one(tmp_path, capsys):
     claims = json.loads(files("bathymetry.studies").joinpath("reference_claims.json").read_text())["claims"]
     copy = written(tmp_path / "same", claims)

@@ -38,7 +38,7 @@ class DiffCommand:
     )
     open: OpenFlag = False
     json: tyro.conf.FlagCreatePairsOff[
-        Annotated[bool, tyro.conf.arg(help="print JSON instead", help_behavior_hint="")]
+        Annotated[bool, tyro.conf.arg(help="print JSON instead, each claim as in claims.json", help_behavior_hint="")]
     ] = False
     exit_code: tyro.conf.FlagCreatePairsOff[
         Annotated[bool, tyro.conf.arg(help="end with status 1 if a verdict changed", help_behavior_hint="")]

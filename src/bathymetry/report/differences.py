@@ -70,6 +70,8 @@ class Comparison:
         same = [study for study, words in self.settings.items() if not words]
         notes = [f"The settings of {joined(same)} are the same in both."] if same else []
         notes += [f"Other settings in {study} (A → B): {words}." for study, words in differing.items()]
+        if others := [one.id for one in self.both if one.reference and one.reference.verdict.kind != one.verdict.kind]:
+            notes.append(f"A and B decided {joined(others)} by different rules.")
         if self.unknown:
             notes.append(f"It is not known whether the settings of {joined(self.unknown)} are the same.")
         runs = zip("AB", self.only, (self.b, self.a), strict=True)

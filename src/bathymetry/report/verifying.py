@@ -48,7 +48,7 @@ class Checked:
     counts: dict[str, int] = field(default_factory=dict)  # what was found whole: "figure" → 6
     problems: list[str] = field(default_factory=list)  # each a sentence with its remedy
     notes: list[str] = field(default_factory=list)  # on what is no problem
-    unchecked: BathymetryError | None = None  # why the verdicts were not recomputed
+    unchecked: BathymetryError | None = None  # why something was not read, or the verdicts not recomputed
 
     def check(self, what: str, read: Callable[[], Any]) -> Any:
         """Count what can be read, and write down what can't."""
@@ -68,7 +68,8 @@ class Checked:
         """What was found, in a few words."""
         counts = {"problem": len(self.problems)} if self.problems else {}
         words = [f"{count} {plural(what, count)}" for what, count in (counts | self.counts).items()]
-        words = [*words, *["verdicts not recomputed"] * (self.unchecked is not None)]
+        if self.unchecked is not None:
+            words.append("not all checked" if "verdict" in self.counts else "verdicts not recomputed")
         return f"{'' if self.problems else 'whole: '}{', '.join(words)}"
 
 
@@ -172,8 +173,8 @@ def _chunks(
     for _, error in read:
         if isinstance(error, DamagedError):
             one.problems.append(f"{str(error).rstrip('.')}; {_TRAINED_AGAIN}.")
-        elif error is not None:
-            one.problems.append(str(error))
+        elif error is not None:  # of another version
+            one.unchecked = one.unchecked or error
         else:
             one.counts["chunk"] = one.counts.get("chunk", 0) + 1
     if read:
