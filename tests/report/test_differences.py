@@ -97,6 +97,24 @@ def test_it_is_said_whether_the_settings_are_the_same(tmp_path, capsys, settings
     assert words in said(capsys, first, second)[1]
 
 
+def test_settings_of_a_specification_are_compared_one_by_one(tmp_path, capsys):
+    first, second = (
+        written(
+            tmp_path / name,
+            FIRST,
+            {"members": 6, "specification": {"training": {"epochs": epochs}, "axes": {"width": [1, 2]}}},
+        )
+        for name, epochs in (("one", 5), ("two", 6))
+    )
+    assert "Other settings in own (A → B): training epochs 5 → 6." in said(capsys, first, second)[1]
+
+
+def test_runs_without_a_common_claim_are_named_as_such(tmp_path, capsys):
+    status, words, _ = said(capsys, written(tmp_path / "one", FIRST), "reference")
+    assert (status, "A and B have no claim in common." in words) == (0, True)
+    assert "Only in A: own and gone." in words
+
+
 def test_claims_that_are_decided_by_different_rules_are_named(tmp_path, capsys):
     renamed, other = claim("own.a", "undecided", kind="share"), claim("own.b", "undecided", kind="mean_sign")
     first = written(tmp_path / "one", [claim("own.a", "undecided"), claim("own.b", "undecided")])

@@ -1,13 +1,13 @@
 """Which verdicts changed between two runs: two output folders or `claims.json` files, or the reference run."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from bathymetry.claims.judging import Judged, ReferenceVerdict
-from bathymetry.core.errors import DamagedError, InputError
+from bathymetry.core.errors import DamagedError, InputError, abridged
 from bathymetry.core.showing import joined, plural
 from bathymetry.report import page_json
 from bathymetry.report.page import Report, page
@@ -57,6 +57,8 @@ class Comparison:
     @property
     def counts(self) -> str:
         """How many verdicts changed, in one sentence."""
+        if not self.both:
+            return "A and B have no claim in common."
         changed, untested = len(self.changed), len(self.tested_in_one)
         more = (
             f"; {untested} more {'was' if untested == 1 else 'were'} tested in one of the two only" if untested else ""
@@ -180,25 +182,31 @@ def _differences(study: str, one: Mapping[str, Any], other: Mapping[str, Any]) -
     """In what the settings of two runs of a study differ: "members 6 → 10; epochs 30 → 120"."""
     fields = find(study).model_fields if study in SHIPPED else {}
     usual = {name: info.default for name, info in fields.items() if not info.is_required()}  # for runs before a setting
-    settings = [run["settings"] for run in (one, other)]
-    names = [name for name in {**settings[0], **settings[1]} if name not in _FREE]
-    words = []
-    for name in names:
-        here, there = (_as_tuples(run.get(name, usual.get(name, "–"))) for run in settings)
-        if isinstance(here, Mapping) and here != there:
-            words.append(f"another {field_name(name)}")
-        elif here != there:
-            words.append(f"{field_name(name)} {shown(here)} → {shown(there)}")
+    here, there = (usual | dict(_flat(run["settings"])) for run in (one, other))
+    words = [
+        f"{field_name(name)} {abridged(shown(here.get(name, '–')))} → {abridged(shown(there.get(name, '–')))}"
+        for name in dict.fromkeys((*here, *there))
+        if name not in _FREE and here.get(name, "–") != there.get(name, "–")
+    ]
     data = [run["data"] if isinstance(run.get("data"), dict) else {} for run in (one, other)]
     if all(data) and _digests(data[0], data[1]) != _digests(data[1], data[0]):
-        here, there = (joined(list(map(str, run))) for run in data)
-        words.append(f"data {here} → {there}" if here != there else f"other examples of {here}")
+        first, second = (joined(list(map(str, run))) for run in data)
+        words.append(f"data {first} → {second}" if first != second else f"other examples of {first}")
     return "; ".join(words)
 
 
 def _digests(data: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, str]:
     """The digests of data sets by their names, as far as the other run has them too."""
     return {name: str(data[name]).rpartition(", digest ")[2] if others.get(name, True) else "" for name in data}
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by name, those of a sweep's specification as well: "training epochs"."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, before if name == "specification" else f"{before}{name} ")
+        else:
+            yield f"{before}{name}", _as_tuples(value)
 
 
 def _as_tuples(value: Any) -> Any:
