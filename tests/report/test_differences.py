@@ -152,6 +152,7 @@ def test_the_page_has_a_lane_for_each_run_and_marks_what_changed(pair, capsys, t
     assert lanes[0] == [("A", "contradicted"), ("B", "undecided")]
     assert lanes[2] == [("A", "supported"), ("B", "not tested")]
     assert "This run" not in html.partition("<main")[2]
+    assert html.count("1 of 3 verdicts changed; 1 more was tested in one of the two only.") == 1
     assert "Only in A: gone." in html
     assert len(html) < 300_000  # without the charting library
 

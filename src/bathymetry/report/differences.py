@@ -232,11 +232,11 @@ def comparison_page(found: Comparison) -> str:
     report = Report(
         title="Which verdicts changed",
         meta=f"A: {found.a.name} · B: {found.b.name}",
-        opening=(f"A: {found.a.name}. B: {found.b.name}.", found.counts),
+        opening=(f"A: {found.a.name}. B: {found.b.name}.",),
         studies=tuple(sections),
         provenance={},
         reproduce=shlex.join(["bathymetry", "diff", found.a.name, found.b.name, "--out", "diff.html"]),
-        notes=tuple(note for note in found.notes if not note.startswith("Other settings in ")),
+        notes=(found.counts, *(note for note in found.notes if not note.startswith("Other settings in "))),
         reference_leads=True,
         names=(("A", found.a.name), ("B", found.b.name)),
     )
