@@ -25,14 +25,14 @@ def browser() -> Iterator[object]:
 def browser_visit(browser):
     contexts = []
 
-    def go(path, width=1280, scheme="light") -> Visit:
+    def go(path, width=1280, scheme="light", fragment="") -> Visit:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         seen = Visit(context.new_page())
         seen.tab.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
         seen.tab.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
         seen.tab.on("request", lambda request: seen.asked_for.append(request.url))
-        seen.tab.goto(path.as_uri())
+        seen.tab.goto(f"{path.as_uri()}#{fragment}" if fragment else path.as_uri())
         until(seen.tab, "window.bathymetryReady === true")
         seen.tab.evaluate("document.querySelectorAll('details.more').forEach(fold => { fold.open = true; })")
         until(seen.tab, "[...document.querySelectorAll('[data-chart]')].every(box => box.querySelector('canvas, svg'))")

@@ -60,7 +60,7 @@ def lines(
     muted: xr.DataArray | None = None,
     muted_label: str = "muted",
     title: str | None = None,
-    height: int = 340,
+    height: int = 300,
 ) -> list[Panel]:
     """Draw members faintly and their mean with its pointwise 95 % interval, along one dimension.
 

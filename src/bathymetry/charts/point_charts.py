@@ -173,7 +173,7 @@ def scatter(
     y_domain: tuple[float, float] | None = None,
     references: Sequence[Reference] = (),
     title: str | None = None,
-    height: int = 340,
+    height: int = 300,
 ) -> list[Panel]:
     """Draw one point per member: two quantities against each other.
 

@@ -50,8 +50,10 @@ function highlight(view, member, dark) {
     delete own.encoding.tooltip;
     own.name = `highlighted-${view.layer.indexOf(layer)}`;
     own.transform = [...(own.transform || []), { filter: `datum.member === ${member}` }];
-    own.mark = { ...mark, ...(mark.type === "line" ? { strokeWidth: 2.4 } : { size: 110, stroke: dark ? "#e9eff5" : "#17222d", strokeWidth: 1.5 }) };
+    own.mark = { ...mark, ...(mark.type === "line" ? { strokeWidth: 2.4 } : { size: 2 * (mark.size || 30), stroke: dark ? "#e9eff5" : "#17222d", strokeWidth: 1.2 }) };
     fade(own, () => 1);
+    const { color } = layer.encoding;
+    if (color && color.legend) color.legend.gradientOpacity = 1;
     return own;
   });
   if (!found.length) return;
@@ -174,6 +176,7 @@ function drawForPaper() {
     release(box);
     const flat = specification(box.dataset.chart, false, true);
     const width = box.closest(".figures > :only-child, .wide") ? 660 : 320;
+    flat.height = Math.round(0.64 * flat.height); // as its width
     flat.width = box.closest(".panels-1") ? width : box.closest(".panels-2, .panels-4") ? 310 : 205;
     vegaEmbed(box, flat, { ...safe, config: content.config, renderer: "svg", tooltip: false }).then((result) => {
       views.set(box, result.view);

@@ -23,16 +23,17 @@ function nearest(box, across, down) {
   if (!layer) return null;
   const [x, y] = [view.scale("x"), view.scale("y")];
   const off = new Set(hidden.get(box.dataset.chart) || []);
+  const isLine = (layer.mark.type || layer.mark) === "line";
   let best = { away: 12 };
   let before = null;
   for (const row of rows(content.datasets[dataOf(chart, layer)])) {
     const here = row.y === null || off.has(row.series) ? null : { ...row, across: x(row.x), down: y(row.y) };
-    if (here) {
-      let away = Math.hypot(here.across - across, here.down - down);
-      const joined = before && before.member === here.member && before.series === here.series && before.across <= across && across <= here.across;
-      if (joined) away = Math.min(away, Math.abs(before.down + ((here.down - before.down) * (across - before.across)) / (here.across - before.across || 1) - down));
-      if (away < best.away) best = { away, member: here.member, series: here.series, y: here.y, channel: layer.encoding.y };
-    }
+    const joined = isLine && here && before && before.member === here.member && before.series === here.series && before.across <= across && across <= here.across;
+    let away = Infinity;
+    if (joined) away = Math.abs(before.down + ((here.down - before.down) * (across - before.across)) / (here.across - before.across || 1) - down);
+    else if (here && !isLine) away = Math.hypot(here.across - across, here.down - down);
+    const end = joined && across - before.across < here.across - across ? before : here;
+    if (away < best.away) best = { away, member: end.member, series: end.series, y: end.y, channel: layer.encoding.y };
     before = here;
   }
   return best.member === undefined ? null : best;
@@ -41,7 +42,8 @@ function nearest(box, across, down) {
 function placeIn(box, event) {
   const plot = box.querySelector("canvas, svg").getBoundingClientRect();
   const [left, top] = views.get(box).origin();
-  return [event.clientX - plot.left - left, event.clientY - plot.top - top];
+  const around = views.get(box).padding();
+  return [event.clientX - plot.left - left - around.left, event.clientY - plot.top - top - around.top];
 }
 
 // Tooltips name the network under the pointer.

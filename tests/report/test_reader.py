@@ -1,0 +1,215 @@
+"""What a reader can do with the figures on the page: save them, ask for one network or position, pass a link on."""
+
+import csv
+import re
+import struct
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+import pytest
+
+from bathymetry.charts import attrs, lines
+from bathymetry.charts.figure import Figure
+from bathymetry.report.page import page
+from charts.cases import accuracies, losses
+from report.browsing import until
+from report.cases import figures_of_every_kind, report, section
+
+LOSS = "depth-function-01-loss"
+READY = "window.bathymetryReady === true"
+
+
+def stored_page(folder, *sections):
+    path = folder / "report.html"
+    path.write_text(page(report(*sections)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A page of two studies, one of them over five widths, whose second figure has no epochs."""
+    widths = losses(epochs=4, diverged=False).rename(epoch="width").assign_coords(width=[10, 20, 50, 100, 200])
+    widths["width"].attrs = attrs("width", "log")
+    over_widths = Figure(
+        "13-width", "Loss by width", tuple(lines(widths, "width", "network")), "It falls.", "Lines.", 13
+    )
+    loss = Figure("01-loss", "Loss", tuple(lines(losses(), "epoch", "network")), "It ends at 0.1.", "Faint: one.", 1)
+    return stored_page(
+        tmp_path_factory.mktemp("reader"), section("depth-function", (loss,)), section("capacity", (over_widths,))
+    )
+
+
+def saved(tab, kind, figure):
+    with tab.expect_download() as waiting:
+        tab.locator(f"button[data-save={kind}][data-figure={figure}]").click()
+    assert waiting.value.suggested_filename == f"{figure}.{kind}"
+    return waiting.value.path().read_bytes()
+
+
+def table(tab, figure):
+    return list(csv.DictReader(saved(tab, "csv", figure).decode().splitlines()))
+
+
+def words_of(svg):
+    return " ".join(element.text for element in ElementTree.fromstring(svg).iter() if element.text)
+
+
+def test_a_figure_is_saved_as_numbers_and_pictures_with_its_title_key_and_caption(stored, browser_visit):
+    visit = browser_visit(stored)
+    rows = table(visit.tab, LOSS)
+    name = "Training loss"
+    drawn = [row for row in rows if row["kind"] == "network" and row[name]]
+    truth = losses()
+    assert {(row["series"], row["network"]) for row in drawn} == {
+        (str(network), str(member)) for network in truth["network"].values for member in range(10)
+    }
+    for row in drawn:
+        expected = truth.sel(network=row["series"], member=int(row["network"]), epoch=int(row["Epoch"])).item()
+        assert float(row[name]) == pytest.approx(expected, rel=1e-4)
+    centres = [row for row in rows if row["kind"] == "centre"]
+    assert {row["series"] for row in centres} == set(truth["network"].values)
+    low, high = (f"{name}, {end} end of the interval" for end in ("lower", "upper"))
+    assert all(float(row[low]) <= float(row[name]) <= float(row[high]) for row in centres if row[low])
+
+    svg = saved(visit.tab, "svg", LOSS).decode()
+    words = words_of(svg)
+    for expected in (
+        "Figure 1. Loss",
+        *truth["network"].values,
+        "95 % interval",
+        "It ends at 0.1.",
+        "Faint: one.",
+        "Epoch",
+    ):
+        assert expected in words
+    paper = ElementTree.fromstring(svg)[0]
+    assert (paper.get("fill"), paper.get("width")) == ("#ffffff", "900")
+    png = saved(visit.tab, "png", LOSS)
+    assert png.startswith(b"\x89PNG")
+    assert struct.unpack(">I", png[16:20])[0] == 1800
+    assert visit.said == []
+    assert [url for url in visit.asked_for if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.slow
+def test_a_dark_page_saves_on_white_and_every_kind_of_chart_can_be_saved(tmp_path, browser_visit):
+    figures = figures_of_every_kind()
+    visit = browser_visit(stored_page(tmp_path, section("depth-function", figures)), scheme="dark")
+    for figure in figures:
+        words = words_of(svg := saved(visit.tab, "svg", f"depth-function-{figure.name}").decode())
+        assert figure.title in words
+        assert "#131c25" not in svg
+        meta = figure.sheet().panels[0].view["usermeta"]
+        assert all(entry["label"] in words for entry in [*meta["key"], *meta["marks"]])
+        rows = table(visit.tab, f"depth-function-{figure.name}")
+        assert {row["panel"] for row in rows} == {"first", "second"}
+        assert {"y", "worth", "low", "high", "member"}.isdisjoint(rows[0])
+    assert visit.said == []
+
+
+@pytest.mark.slow
+def test_accuracies_are_saved_and_read_off_as_shares_though_they_are_drawn_as_logits(tmp_path, browser_visit):
+    truth = accuracies(epochs=4).rename(epoch="width").assign_coords(width=[10, 20, 50, 100, 200])
+    truth["width"].attrs = attrs("width", "log")
+    figure = Figure("14-width", "Accuracy", tuple(lines(truth, "width", "network")), "It rises.", "Lines.", 14)
+    tab = browser_visit(stored_page(tmp_path, section("capacity", (figure,)))).tab
+    rows = [row for row in table(tab, "capacity-14-width") if row["kind"] == "network"]
+    assert len(rows) == truth.size
+    for row in rows:
+        expected = truth.sel(network=row["series"], member=int(row["network"]), width=int(row["Width"])).item()
+        assert float(row["Accuracy"]) == pytest.approx(expected, abs=2e-5)
+    slider = tab.locator("input[type=range]")
+    slider.focus()
+    tab.keyboard.press("Home")
+    assert "Width: 10" in tab.locator("output").inner_text()
+    at_first = truth.sel(width=10)
+    logit = np.log(at_first / (1 - at_first)).mean("member")
+    middle = 100 / (1 + np.exp(-logit.values))
+    words = tab.locator("output").inner_text()
+    for network, value in zip(truth["network"].values, middle, strict=True):
+        number = float(words.partition(f"{network} ")[2].partition(" %")[0])
+        assert number == pytest.approx(value, abs=0.1)
+
+
+def test_the_address_holds_all_that_a_reader_chose_and_a_link_restores_it(stored, browser_visit):
+    tab = browser_visit(stored).tab
+    tab.locator("button[data-log=depth-function]").click()
+    tab.select_option("select[data-network=depth-function]", "2")
+    tab.locator("#study-depth-function button[data-series]").first.click()
+    tab.locator("input[data-slider=capacity]").focus()
+    tab.keyboard.press("End")
+    assert "Width: 200" in tab.locator("output").inner_text()
+    assert tab.locator("input[data-slider=capacity]").get_attribute("aria-valuetext") == "Width: 200"
+    tab.locator("#claim-depth-function\\.a summary").click()
+    tab.locator(".filter[data-filter=undecided]").click()
+    tab.locator(".filtering button").click()
+    tab.locator("button.only").click()
+    tab.locator("button.only").click()
+    tab.locator('.rail a[href="#study-capacity"]').focus()
+    tab.keyboard.press("Enter")
+    until(tab, READY)
+    fragment = tab.url.partition("#")[2]
+    for one in (
+        "log=depth-function",
+        "network=depth-function:2",
+        "at=capacity:4",
+        "open=depth-function.a",
+        "s=capacity",
+        "hide=",
+    ):
+        assert one in fragment
+    assert tab.evaluate("document.activeElement.id") == "study-capacity"
+
+    picture = "document.querySelector('[data-chart] canvas').toDataURL()"
+    other = browser_visit(stored, fragment=fragment).tab
+    assert other.evaluate(picture) == tab.evaluate(picture)
+    assert other.locator("button[data-log=depth-function]").get_attribute("aria-pressed") == "true"
+    assert other.locator("select[data-network=depth-function]").input_value() == "2"
+    assert other.locator("#study-depth-function button[data-series]").first.get_attribute("aria-pressed") == "false"
+    assert other.locator("output").inner_text() == tab.locator("output").inner_text()
+    assert other.evaluate("document.getElementById('claim-depth-function.a').open")
+    assert other.evaluate("document.getElementById('study-capacity').getBoundingClientRect().top") < 300
+    assert other.evaluate("document.querySelector('[data-chart]').getAttribute('aria-label').length") > 60
+    other.evaluate("history.pushState(null, '', '#show=undecided')")
+    other.reload()
+    until(other, READY)
+    assert other.locator(".filter[data-filter=undecided]").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.slow
+def test_a_press_on_a_line_highlights_its_network_in_every_chart_and_a_second_one_ends_it(stored, browser_visit):
+    tab = browser_visit(stored).tab
+    box = tab.locator("[data-chart]").first
+    box.scroll_into_view_if_needed()
+    at, tip = box.bounding_box(), tab.locator("#vg-tooltip-element.visible")
+    across, down = at["x"] + 0.7 * at["width"], at["y"] + 60
+    named = None
+    while named is None and (down := down + 3) < at["y"] + at["height"]:
+        tab.mouse.move(across, down)
+        tab.mouse.move(across + 1, down)
+        tab.wait_for_timeout(30)
+        named = re.search(r"network (\d), (\S+ \S+)\s+([\d.]+)", tip.inner_text()) if tip.count() else None
+    member, network, loss = named.groups()
+    epoch = int(re.search(r"Epoch\s+([\d,]+)", tip.inner_text())[1].replace(",", ""))
+    assert float(loss) == pytest.approx(losses().sel(network=network, member=int(member), epoch=epoch).item(), rel=0.02)
+
+    menu = tab.locator("select[data-network=depth-function]")
+    picture = "document.querySelector('[data-chart] canvas').toDataURL()"
+    whole = tab.evaluate(picture)
+    tab.mouse.click(across + 1, down)
+    until(tab, READY)
+    assert menu.input_value() == member
+    assert f"network=depth-function:{member}" in tab.url
+    assert tab.evaluate(picture) != whole
+    tab.mouse.click(across + 1, down)
+    until(tab, READY)
+    assert menu.input_value() == ""
+
+
+def test_a_study_without_code_offers_no_python_and_one_with_it_names_the_figure():
+    own = section("capacity", (Figure("13-width", "Loss", tuple(lines(losses(), "epoch", "network")), "It.", "So."),))
+    with_code = unescape(page(report(own)))
+    assert 'one.name == "13-width")' in with_code
+    assert '<details class="python">' not in page(report(replace(own, code="")))
