@@ -48,7 +48,7 @@ def test_cards_of_every_kind_of_chart_are_small_and_leave_the_figure_as_it_was()
 
 @pytest.mark.parametrize("study", SHIPPED)
 def test_the_figures_that_answer_a_study_are_among_its_own(study):
-    finding, chart, _ = find(study).answered_by
+    finding, chart, *_ = find(study).answered_by
     assert {finding, chart} <= {mark.method for mark in find(study).figures()}
 
 

@@ -1,5 +1,6 @@
 """Claims and results of `interpolation`."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,6 @@ import xarray as xr
 import bathymetry as bm
 from bathymetry import models
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import number
 from bathymetry.studies.interpolation import ALPHAS, Between, Interpolation
 
 FULL = Interpolation.preset("full")
@@ -96,5 +96,16 @@ def test_the_figures_are_drawn(run):
 def test_a_barrier_is_named_above_the_line_because_above_the_mean_even_a_slope_has_one(run):
     words = next(sentence for sentence in run.main_findings if "barrier" in sentence)
     rise = run.results["main/barrier"].median("member").sel(quantity="loss, line", pairing="independent")
-    assert f"above the straight line between the ends: {number(float(rise))} for independent, " in words
+    said = float(re.search(r"above the straight line between the ends: ([\d.]+) for independent, ", words)[1])
+    values = run.results["main/barrier"].sel(quantity="loss, line", pairing="independent").values
+    assert abs(said - float(rise)) < values.std() + 0.5 * 10.0 ** np.floor(np.log10(said))
     assert "(rate 0.001)" in run.main_findings[0]
+
+
+def test_both_definitions_of_a_barrier_have_one_scale(run):
+    (barriers,) = [one for one in run.figures if one.name == "barriers"]
+    titles = [panel.title for panel in barriers.panels]
+    assert titles == ["Above the mean of the ends", "Above the straight line between the ends"]
+    scales = [layer["encoding"]["x"]["scale"] for panel in barriers.panels for layer in panel.chart.to_dict()["layer"]
+              if layer.get("name") == "members"]  # fmt: skip
+    assert scales[0] == scales[1]

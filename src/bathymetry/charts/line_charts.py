@@ -149,11 +149,11 @@ def lines(
             if grey.any():
                 layers += _greyed(across, drawn, np.stack([line.middle for line in centres]), names, grey, at)
             if across.has_marks:
-                layers.append(mark.mark_point(size=36, filled=True, clip=True).encode(color=toned))
+                layers.append(mark.mark_point(size=36, filled=True, opacity=1, clip=True).encode(color=toned))
         else:
             layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.4)))
             layers.append(interval.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
-            strong = mark.mark_point(size=70, filled=True, clip=True).encode(color=toned, shape=shape)
+            strong = mark.mark_point(size=70, filled=True, opacity=1, clip=True).encode(color=toned, shape=shape)
             layers.append(strong.properties(name=CENTRE))
         crowd = _crowd(across, drawn)
         layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis}, crowd)

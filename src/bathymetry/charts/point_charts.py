@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -22,6 +22,7 @@ from bathymetry.charts.labels import (
 )
 from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry, series_entries
 from bathymetry.core.errors import InputError
+from bathymetry.stats.validation import one_of
 
 _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
@@ -45,6 +46,8 @@ def dots(
     never: str = "never",
     each: str = "member",
     missing: str = "diverged",
+    coloured: Literal["rows", "facet"] = "rows",
+    muted: xr.DataArray | None = None,
     title: str | None = None,
 ) -> list[Panel]:
     """Draw one dot per member, category by category, with the mean and its 95 % interval.
@@ -64,6 +67,8 @@ def dots(
         never: Word for infinite values, which are counted at the row's end; such a row has no mean.
         each: What a dot is.
         missing: Word for values that are NaN, which are counted at the row's end.
+        coloured: Whether each row or each panel has a colour.
+        muted: Which rows are grey: true or false, one per row, as `bounds` are.
         title: Title of the panel; by default what the values are.
 
     Returns:
@@ -72,14 +77,14 @@ def dots(
     whole = arranged("values", values, {"facet": facet, "rows": rows, "member": "member"})
     check_references(references)
     names = series_names(whole, rows)
-    limits = None if bounds is None else _bounds(bounds, rows, facet, names)
+    one_of("coloured", coloured, ("rows", "facet"))
+    limits, grey = (None if one is None else _bounds(one, rows, facet, names) for one in (bounds, muted))
     low, high = check_ends("possible", possible) or (-np.inf, np.inf)
     lines = [replace(line, axis="x", at="start") for line in references]
     top = -0.95 if references else -0.65
     y = alt.Y("y:Q", scale=alt.Scale(domain=[len(names) - 0.6, top], nice=False, zero=False), axis=None)
     row, labels, members = np.arange(len(names)), np.array(names), np.arange(whole.sizes["member"])
     spread = ((members * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
-    fill = alt.Scale(domain=names, range=[SERIES[k % len(SERIES)] for k in row])
     prepared, panels, reach = [], list[Panel](), [np.array([])]
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis = axis_of(one, scale, domain)
@@ -91,9 +96,11 @@ def dots(
         means, lows, highs = (np.array([getattr(one, end)[0] for one in centres]) for end in ("middle", "low", "high"))
         lows, highs = np.clip(lows, low, high), np.clip(highs, low, high)
         reach += [drawn.ravel(), limit, np.array([line.place(axis) for line in lines]), lows, highs]
-        prepared.append((head, one, axis, drawn, limit, means, lows, highs))
+        fill = np.array(SERIES)[(row if coloured == "rows" else np.full_like(row, place)) % len(SERIES)]
+        fill = fill if grey is None else np.where(piece_of(grey, facet, place).values > 0, MUTED, fill)
+        prepared.append((head, one, axis, drawn, limit, means, lows, highs, fill.tolist()))
     every = np.concatenate(reach)
-    for head, one, axis, drawn, limit, means, lows, highs in prepared:
+    for head, one, axis, drawn, limit, means, lows, highs, fill in prepared:
         described, clip = axis.channel(every), axis.clips(every)  # else a dot at the end of the axis would be cut
         x = alt.X("x:Q", **described)
 
@@ -102,7 +109,7 @@ def dots(
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
         dot = dot.transform_calculate(shown=axis.expression("x"))
         dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=clip)
-        colour = alt.Color("series:N", scale=fill, legend=None)
+        colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=fill), legend=None)
         tooltip = [alt.Tooltip("series:N"), alt.Tooltip("member:O"), alt.Tooltip("shown:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
         base = alt.Chart(inline(x=means, low=lows, high=highs, bound=limit, y=row + _DOTS, series=labels)).encode(y=y)
@@ -145,7 +152,7 @@ def dots(
 
 def _bounds(bounds: object, rows: str, facet: str | None, names: Sequence[str]) -> xr.DataArray:
     """Take each row's bound by its name."""
-    by_facet = facet if facet in getattr(bounds, "dims", ()) else None
+    by_facet = facet if facet in (*getattr(bounds, "dims", ()), *getattr(bounds, "coords", ())) else None
     known = arranged("bounds", bounds, {"facet": by_facet, "rows": rows})
     positions = {name: position for position, name in enumerate(series_names(known, rows))}
     lacking = [name for name in names if name not in positions]

@@ -150,8 +150,10 @@ Key = tuple[Mapping[str, Any], ...]
 
 
 def common_key(keys: Sequence[Key]) -> tuple[Key, list[Key]]:
-    """Give the key that all panels share, and what is left for each."""
-    shared = keys[0] if keys and all(key == keys[0] for key in keys) else ()
+    """Give the key that all panels share, and what is left for each: nothing where no sample has two meanings."""
+    entries = [one for place, key in enumerate(keys) for one in key if not any(one in other for other in keys[:place])]
+    looks = [(one["colour"], one["shape"], one["dash"], one["width"], one["opacity"]) for one in entries]
+    shared = tuple(entries) if all(looks.count(look) == 1 for look in looks) else ()
     return shared, [() if shared else key for key in keys]
 
 

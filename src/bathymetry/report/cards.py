@@ -7,6 +7,7 @@ enough to ship with the package, and is drawn in a browser as the page's other c
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ _LONGEST = 22  # letters of an axis's name
 Rows = list[dict[str, Any]]
 
 
-def card_chart(panel: SheetPanel) -> dict[str, Any]:
-    """Make the Vega-Lite specification of a card from a chart; its data stand in it."""
+def card_chart(panel: SheetPanel, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Make the Vega-Lite specification of a card from a chart, or of some of its series; its data stand in it."""
     view = panel.copied()
     datasets: Mapping[str, Rows] = view.pop("datasets", {})
     layers = [one for one in view.get("layer", [view]) if one.get("name") != HOVER]
@@ -34,6 +35,8 @@ def card_chart(panel: SheetPanel) -> dict[str, Any]:
     if not centres:
         return _points(layers, datasets, view.get("data", {}))
     kept = [_layer(one, datasets, None, True) for one in centres]
+    for one in kept if only else []:
+        one["data"]["values"] = [row for row in one["data"]["values"] if row["series"] in only]
     rules = [_layer(one, datasets, None, True) for one in layers if _kind(one) == "rule"]
     for one in rules:
         if "x" in one["encoding"]:
@@ -121,7 +124,7 @@ def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else value
+    return float(f"{value:.5g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def _thin(rows: Rows) -> Rows:
@@ -138,13 +141,19 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
     """The name of each line, where it is farthest from the other lines and names; `levels` also extend the axis."""
     rows, encoding = lines["data"]["values"], lines["encoding"]
     series = list(dict.fromkeys(row["series"] for row in rows))
-    if not 1 < len(series) <= 4:
+    if not len(encoding["color"]["scale"]["domain"]) > 1 or len(series) > 4:
         return []
     across = _pixels([row["x"] for row in rows], encoding["x"].get("scale", {}), _WIDTH)
     heights = _pixels([*levels, *(row["y"] for row in rows)], encoding["y"].get("scale", {}), _PLOT)
     down = _PLOT - heights[len(levels) :]
     which = np.array([series.index(row["series"]) for row in rows])
     beside = 9 if _kind(lines) == "point" else 0  # pixels between a point and its name
+    # Names stay clear of what joins points too.
+    drawn = [
+        _joined(np.stack([across, down])[:, which == one], 0 if beside else _WIDTH // 4) for one in range(len(series))
+    ]
+    line_x, line_y = np.concatenate(drawn, axis=1)
+    line_of = np.repeat(range(len(series)), [one.shape[1] for one in drawn])
     placed: list[tuple[float, float, float]] = []  # middle, height, half of the width
     layers = []
     for name in series:
@@ -153,13 +162,12 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
         for place, row in enumerate(rows):
             if row["series"] != name:
                 continue
-            align, middle = _aligned(across[place], half, beside)
-            others_here = (abs(across - across[place]) < half) & (which != series.index(name))
-            apart = float(np.abs(down[others_here] - down[place]).min(initial=_ROOM))  # from the lines of other names
-            for side in (0,) if beside else (-1, 1):
+            others_here = (abs(line_x - across[place]) < half) & (line_of != series.index(name))
+            apart = float(np.abs(line_y[others_here] - down[place]).min(initial=_ROOM))  # from other names' lines
+            for (align, middle), side in product(_aligned(across[place], half, beside), (0,) if beside else (-1, 1)):
                 height = down[place] + side * _ROOM / 2
-                near = abs(across - middle) < half + 4
-                gap = float(np.abs(down[near] - height).min(initial=_ROOM))
+                near = abs(line_x - middle) < half + 4
+                gap = float(np.abs(line_y[near] - height).min(initial=_ROOM))
                 others = [abs(other - height) for at, other, wide in placed if abs(at - middle) < wide + half]
                 outside = min(height - 4, _PLOT - 4 - height, 0)
                 crowded = min(gap - _ROOM / 2, 0) + 2 * min([*(one - _ROOM for one in others), 0])
@@ -171,13 +179,19 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
     return layers
 
 
-def _aligned(x: float, half: float, beside: float) -> tuple[str, float]:
-    """How a name at a point is aligned so that it stays inside, and where its middle is then."""
+def _joined(points: "np.ndarray[Any, Any]", count: int) -> "np.ndarray[Any, Any]":
+    """At least so many points along the line through some."""
+    places = np.arange(points.shape[1])
+    between = np.linspace(0, places[-1], max(len(places), count))
+    return np.stack([np.interp(between, places, one) for one in points])
+
+
+def _aligned(x: float, half: float, beside: float) -> list[tuple[str, float]]:
+    """How a name at a point may be aligned so that it stays inside, and where its middle is then."""
     if beside:
-        return ("left", x + beside + half) if x < _WIDTH / 2 else ("right", x - beside - half)
-    if x < half:
-        return "left", x + half
-    return ("right", x - half) if x > _WIDTH - half else ("center", x)
+        return [("left", x + beside + half) if x < _WIDTH / 2 else ("right", x - beside - half)]
+    options = [("center", x), ("left", x + half), ("right", x - half)]
+    return [one for one in options if half <= one[1] <= _WIDTH - half] or options[:1]
 
 
 def _pixels(values: Sequence[float], scale: Mapping[str, Any], length: float) -> "np.ndarray[Any, Any]":

@@ -89,6 +89,32 @@ def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:
     return [(name, values.sel({dim: name})) for name in values[dim].values.tolist()]
 
 
+def in_percent(shares: xr.DataArray) -> xr.DataArray:
+    """The same in per cent, for a linear axis."""
+    return (100 * shares).assign_attrs(shares.attrs | {"scale": "linear", "units": "%"})
+
+
+def middle(values: xr.DataArray) -> str:
+    """The median over members, with the digits that the 95 % interval of their mean supports, at most three."""
+    known = values.values[np.isfinite(values.values)]
+    median = float(np.median(known)) if known.size else math.nan
+    width = (band := stats.mean_interval(known)).high - band.low if known.size > 1 else math.nan
+    if not (width > 0 and median):
+        return number(median)
+    size = math.floor(math.log10(abs(median)))
+    decimals = min(max(-math.floor(math.log10(width)), -size), 2 - size)
+    return number(round(median, decimals), size + decimals + 1)
+
+
+def change(first: xr.DataArray, last: xr.DataArray) -> str:
+    """How a median changes: "falls from 1.1 to 0.15", where the interval of the members' mean change leaves out 0."""
+    logs = np.log((last / first).values)
+    band = stats.mean_interval(logs[np.isfinite(logs)])
+    if band.high < 0 or band.low > 0:
+        return f"{'falls' if band.high < 0 else 'rises'} from {middle(first)} to {middle(last)}"
+    return "does not clearly change"
+
+
 def lowest(values: xr.DataArray) -> xr.DataArray:
     """The smallest of a row of numbers, with its coordinates."""
     return values[int(values.values.argmin())]

@@ -17,7 +17,7 @@ from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import Part
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import at_the_end, each, highest, lowest, number, on_scale, percent, slopes
+from bathymetry.studies.arrays import at_the_end, change, each, highest, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, figure
 from bathymetry.studies.families import ImageStudy, module_of, vectors
 from bathymetry.studies.settings import Distinct, LearningRate, Widths
@@ -101,7 +101,7 @@ class BatchSize(ImageStudy):
     do.
     """
 
-    answered_by = ("accuracy_and_sensitivity", "equal_steps", 0)
+    answered_by = ("accuracy_and_loss", "accuracy_and_loss", 0)
     presets = {
         "quick": dict(
             members=6, train_examples=3_000, test_examples=1_000, epochs=8, steps=500, curvature_examples=200
@@ -210,71 +210,64 @@ class BatchSize(ImageStudy):
         way = {"supported": "falls too", "contradicted": "rises"}.get(part.decision, "neither clearly falls nor rises")
         return epochs, f"At equal steps it {way}: {part.finding or part.summary}."
 
-    @figure("Accuracy and sensitivity of the probabilities by batch size", number=16, main_finding=True)
-    def accuracy_and_sensitivity(self, r: xr.Dataset) -> Drawn:
+    @figure("Accuracy and loss by batch size", number=16, main_finding=True)
+    def accuracy_and_loss(self, r: xr.Dataset) -> Drawn:
+        """At equal epochs larger batches make fewer steps. Grey networks are hardly trained: their median training
+        accuracy is less than half of the best.
+        """
+        panels = [
+            panel
+            for of in ("accuracy", "loss")
+            for split in ("test", "train")
+            for panel in self._lines(r, r[of].sel(split=split), height=220)
+        ]
         bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
-        words = [f"{percent(one, 2)} with {one['batch'].item()} at {one['schedule'].item()}" for one in bests]
-        panels = lines(r["accuracy"].sel(matching="epochs"), "batch_size", "split", title="Accuracy at equal epochs")
-        return panels + self._sensitivity(r, "probabilities"), f"Highest median test accuracy: {joined(words)}."
+        words = [f"{one['batch'].item()} at {one['schedule'].item()}" for one in bests]
+        largest, examples = max(self.batch_sizes), int(r["examples"].sel(split="train"))
+        steps = self.epochs * math.ceil(examples / largest)
+        end = f"at equal epochs batch {largest:,} makes {steps:,} step{'s' * (steps != 1)}"
+        return panels, f"Median test accuracy is highest with {joined(words)}; {end}."
 
-    @figure("Loss and sensitivity of the loss by batch size", number=17)
-    def loss_and_sensitivity(self, r: xr.Dataset) -> Drawn:
-        loss = r["loss"].sel(matching="epochs")
-        best = lowest(loss.sel(split="test").median("member"))
-        panels = lines(loss, "batch_size", "split", title="Loss at equal epochs") + self._sensitivity(r, "loss")
-        return panels, f"Median test loss at equal epochs is lowest with {best['batch'].item()}: {number(best)}."
-
-    def _sensitivity(self, r: xr.Dataset, of: str) -> list[Panel]:
-        return lines(r["sensitivity"].sel(of=of), "batch_size", "schedule", title=f"Sensitivity of the {of}")
-
-    @figure("Test accuracy and loss at equal epochs and at equal steps", main_finding=True)
-    def equal_steps(self, r: xr.Dataset) -> Drawn:
-        accuracy, loss = (lines(r[of].sel(split="test"), "batch_size", "schedule") for of in ("accuracy", "loss"))
-        reached = r["accuracy"].sel(matching="epochs", split="train").median("member").sortby("batch_size")
-        hardly = " (hardly trained)" if reached[-1] < TRAINED * reached.max() else ""
-        examples = int(r["examples"].sel(split="train"))
-        smallest, largest = min(self.batch_sizes), max(self.batch_sizes)
-        most, least = (self.epochs * math.ceil(examples / size) for size in (smallest, largest))
-        return accuracy + loss, (
-            f"At equal epochs, batch {largest:,} makes {least:,} steps (batch {smallest:,}: {most:,}) and reaches a "
-            f"median training accuracy of {percent(reached[-1])}{hardly}."
-        )
-
-    @figure("Sensitivity of the loss, the logits and the probabilities", main_finding=True)
-    def sensitivities(self, r: xr.Dataset) -> Drawn:
-        panels = lines(r["sensitivity"], "batch_size", "schedule", facet="of", height=240)
+    @figure("Sensitivity to the input by batch size", number=17, main_finding=True)
+    def sensitivity(self, r: xr.Dataset) -> Drawn:
+        """How much the loss, the logits and the probabilities depend on the input. The last panel is a gradient with
+        respect to the parameters, from the last mini-batch, and not a sensitivity to the input.
+        """
+        panels = list[Panel]()
+        for of in SENSITIVITIES:
+            panels += self._lines(r, r["sensitivity"].sel(of=of), height=200, title=f"Sensitivity of the {of}")
+        norm = r["last_gradient_norm"]
+        panels += self._lines(r, norm.where(norm > 0), height=200, title="Not a sensitivity: parameter gradient")
         return panels, self._change(r["sensitivity"].sel(of="loss"), "loss sensitivity")
 
-    @figure("Sharpness of the solutions by batch size", main_finding=True)
-    def sharpness(self, r: xr.Dataset) -> Drawn:
-        """Measured on a subset of the training examples. Scaling one layer up and the next down changes all three
-        measures but no output.
+    @figure("Sharpness and gradient noise by batch size", main_finding=True)
+    def curvature(self, r: xr.Dataset) -> Drawn:
+        """On a subset of the training examples. Scaling one layer up and the next down changes sharpness but no output.
+        The noise scale is tr(Σ) / |G|²; it is infinite where the mean gradient is indistinguishable from zero.
         """
         values = r["sharpness"].where(r["sharpness"] > 0)
-        panels: list[Panel] = []
+        panels = list[Panel]()
         for kind, name in SHARPNESSES.items():
-            one = values.sel(kind=kind).assign_attrs(long_name=name)
-            panels += lines(one, "batch_size", "schedule", height=240)
-        return panels, self._change(r["sharpness"].sel(kind="eigenvalue"), "largest Hessian eigenvalue")
+            panels += self._lines(r, values.sel(kind=kind).assign_attrs(long_name=name), height=240)
+        named = ("matching", [f"Noise at {one}" for one in r["schedule"].values.tolist()])
+        noise, muted = (one.assign_coords(schedule=named) for one in (r["noise_scale"], _hardly_trained(r)))
+        panels += dots(noise, "batch", facet="schedule", never="infinite", coloured="facet", muted=muted)
+        return panels, self._change(r["sharpness"].sel(kind="eigenvalue"), "the largest eigenvalue")
 
-    @figure("Gradient noise scale")
-    def noise_scale(self, r: xr.Dataset) -> Drawn:
-        """tr(Σ) / ‖G‖² on a subset of the training examples; infinite where the mean gradient is indistinguishable from
-        zero.
-        """
-        panels = dots(r["noise_scale"], "batch", facet="schedule", never="infinite")
-        return panels, self._change(r["noise_scale"], "gradient noise scale")
-
-    @figure("Parameter gradient of the last mini-batch (not a sensitivity to the input)")
-    def last_gradient(self, r: xr.Dataset) -> Drawn:
-        values = r["last_gradient_norm"]
-        panels = lines(values.where(values > 0), "batch_size", "schedule", title="Gradient of the last mini-batch")
-        return panels, self._change(values, "norm")
+    def _lines(self, r: xr.Dataset, values: xr.DataArray, **options: Any) -> list[Panel]:
+        """Both schedules, each always in the same colour."""
+        grey = _hardly_trained(r)
+        return lines(values, "batch_size", "schedule", muted=grey, muted_label="hardly trained", **options)
 
     def _change(self, values: xr.DataArray, name: str) -> str:
+        ranked = values.sortby("batch_size")
         words = [
-            f"{'rises' if one[-1] > one[0] else 'falls'} from {number(one[0])} to {number(one[-1])} at equal {matching}"
-            for matching, one in each(values.median("member").sortby("batch_size"), "matching")
+            f"{change(one.isel(batch_size=0), one.isel(batch_size=-1))} at equal {matching}"
+            for matching, one in each(ranked, "matching")
         ]
-        sizes = f"batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}"
-        return f"From {sizes} the median {name} {joined(words)}."
+        return f"From batch {min(self.batch_sizes):,} to {max(self.batch_sizes):,}, {name} {joined(words)}."
+
+
+def _hardly_trained(r: xr.Dataset) -> xr.DataArray:
+    reached = r["accuracy"].sel(split="train", drop=True).median("member")
+    return reached < TRAINED * reached.max()

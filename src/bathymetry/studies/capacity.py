@@ -1,17 +1,18 @@
 from collections.abc import Mapping
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 from pydantic import Field, PositiveInt
 
 from bathymetry import data, training
 from bathymetry.charts import Reference, lines
+from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import each, highest, last, lowest, number, on_scale, percent, slopes
+from bathymetry.studies.arrays import each, highest, in_percent, last, lowest, middle, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name
@@ -42,7 +43,7 @@ class Capacity(ImageStudy):
     grow (double descent).
     """
 
-    answered_by = ("loss_by_parameters", "loss_by_parameters", 0)
+    answered_by = ("by_parameters", "by_parameters", 0, "test")
     presets = {
         "quick": dict(
             members=6,
@@ -155,52 +156,57 @@ class Capacity(ImageStudy):
         gap = r["loss"].sel(split="test") - r["loss"].sel(split="train")
         return slopes(gap.assign_attrs(long_name="the gap on log parameters"), r["parameters"])
 
-    @figure("Loss by number of parameters", number=13, main_finding=True)
-    def loss_by_parameters(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. Every network is trained for the same number of epochs."""
-        return lines(r["loss"], "parameters", "split"), self._best(r["loss"])
-
-    @figure("Accuracy by number of parameters", number=14, main_finding=True)
-    def accuracy_by_parameters(self, r: xr.Dataset) -> Drawn:
-        """Accuracy is on a logit axis, which resolves values close to 100 %."""
-        return lines(r["accuracy"], "parameters", "split"), self._best(r["accuracy"])
-
-    def _best(self, values: xr.DataArray) -> str:
-        is_loss = values.name == "loss"
-        what = "lowest median test loss" if is_loss else "highest median test accuracy"
-        middle = values.sel(split="test").median("member").sortby("parameters")
-        best, last = lowest(middle) if is_loss else highest(middle), middle[-1]
-        shown, end = (number(one) if is_loss else percent(one, 2) for one in (best, last))
-        count, largest = int(best["parameters"]), int(last["parameters"])
-        if count == largest:
-            return f"The largest network ({count:,} parameters) has the {what}, {shown}."
-        return f"The network with {count:,} parameters has the {what}, {shown}; the largest ({largest:,}) has {end}."
-
-    @figure("Loss in the small-sample regime", group="regime", main_finding=True)
-    def few_examples_loss(self, few: xr.Dataset) -> Drawn:
-        """One hidden layer, trained on few images for many epochs. Training loss uses the training labels, noise
-        included; test loss uses the true labels.
+    @figure("Loss and accuracy by number of parameters", number=13, main_finding=True)
+    def by_parameters(self, r: xr.Dataset) -> Drawn:
+        """The report's Figures 13 and 14. Every network is trained for the same number of epochs. A logit axis resolves
+        accuracies close to 100 %.
         """
-        middle = few["loss"].sel(split="test").median("member").sortby("parameters")
-        peaks = [highest(one) for _, one in each(middle, "label_noise")]
-        words = [f"{number(one)} with {int(one['parameters']):,} parameters ({one['noise'].item()})" for one in peaks]
-        loss = few["loss"].sel(split=["test", "train"])
-        panels = lines(loss, "parameters", "noise", facet="split", references=self._labels(few))
-        return panels, f"Largest median test loss on few examples: {joined(words)}."
+        test = r.sel(split="test").sortby("parameters")
+        loss, accuracy = test["loss"], 100 * test["accuracy"]
+        low, high, largest = lowest(loss.median("member")), highest(accuracy.median("member")), loss[{"network": -1}]
+        counts = [int(one["parameters"]) for one in (low, high, largest)]
+        least, most = middle(loss.sel(network=low["network"])), middle(accuracy.sel(network=high["network"]))
+        panels = lines(r["loss"], "parameters", "split") + lines(r["accuracy"], "parameters", "split")
+        if counts[0] == counts[1] == counts[2]:
+            found = f"has the lowest median test loss, {least}, and the highest test accuracy, {most} %"
+            return panels, f"The largest network ({counts[2]:,} parameters) {found}."
+        end = "" if counts[0] == counts[2] else f"; {middle(largest)} with {counts[2]:,}"
+        return panels, (
+            f"Median test loss is lowest with {counts[0]:,} parameters ({least}{end}), test accuracy is highest with "
+            f"{counts[1]:,} ({most} %)."
+        )
 
-    @figure("Accuracy in the small-sample regime", group="regime")
-    def few_examples_accuracy(self, few: xr.Dataset) -> Drawn:
-        """Training accuracy uses the training labels, noise included: at 100 % a network has memorised the wrong ones
-        too.
+    @figure("Loss and accuracy on few images, by number of parameters", group="regime", main_finding=True)
+    def few_images(self, few: xr.Dataset) -> Drawn:
+        """One hidden layer, trained on few images for many epochs. Training examples have their noisy labels, test
+        examples the true ones. At the interpolation threshold parameters are as many as images times classes.
         """
-        accuracy = few["accuracy"].sel(split=["test", "train"])
-        largest = accuracy.sel(split="test").median("member").sortby("parameters").isel(hidden=-1)
-        words = [f"{percent(one)} with {one['noise'].item()}" for _, one in each(largest, "label_noise")]
-        panels = lines(accuracy, "parameters", "noise", facet="split", scale="linear", references=self._labels(few))
-        return panels, f"The median test accuracy of the largest network is {joined(words)}."
+        threshold = int(few["examples"].sel(split="train")) * int(few["classes"])
+        shown = int(few["parameters"].min()) <= threshold <= int(few["parameters"].max())
+        marks = [Reference(threshold, "interpolation threshold", "x")] * shown
+        panels = list[Panel]()
+        for split, of in product(("test", "train"), ("loss", "accuracy")):
+            one = few[of].sel(split=split) if of == "loss" else in_percent(few[of].sel(split=split))
+            panels += lines(one, "parameters", "noise", references=marks, height=220)
+        rises, lows = list[str](), list[str]()
+        for noise, one in each(few["loss"].sel(split="test").swap_dims(label_noise="noise"), "noise"):
+            ranked = one.sortby("parameters").transpose("hidden", "member")
+            peak = _second_peak(ranked)
+            low = int(lowest(ranked.median("member"))["parameters"])
+            lows.append(f"{low:,}{'' if lows else ' parameters'} ({noise})")
+            if peak is not None:
+                rises.append(f"to {middle(ranked[peak])} at {int(ranked['parameters'][peak]):,} parameters ({noise})")
+        if rises:
+            return panels, f"The test loss of every network rises again {joined(rises)} and then falls."
+        return panels, f"The networks share no second descent of the test loss; it is lowest with {joined(lows)}."
 
-    def _labels(self, few: xr.Dataset) -> list[Reference]:
-        count = int(few["examples"].sel(split="train")) * int(few["classes"])
-        fewest, most = int(few["parameters"].min()), int(few["parameters"].max())
-        at: Literal["start", "end"] = "end" if count**2 < fewest * most else "start"
-        return [Reference(count, "images × classes", "x", at)] if fewest <= count <= most else []
+
+def _second_peak(loss: xr.DataArray) -> int | None:
+    """The highest point of a rise after a fall and before a fall, if every member's loss rises and falls so."""
+    middles, places = loss.median("member").values, range(1, loss.sizes["hidden"] - 1)
+    sides = {place: (int(middles[:place].argmin()), place + 1 + int(middles[place + 1 :].argmin())) for place in places}
+    heights = {place: min(middles[place] - middles[list(ends)]) for place, ends in sides.items()}
+    peak = max(heights, key=lambda place: heights[place], default=None)
+    if peak is None:
+        return None
+    return peak if bool((loss[peak] > loss[list(sides[peak])]).all()) else None

@@ -16,7 +16,7 @@ from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import each, number, percent
+from bathymetry.studies.arrays import each, in_percent, middle
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, PlannedEnsemble, figure
 from bathymetry.studies.families import ImageStudy, module_of, vectors
 from bathymetry.studies.settings import BatchSize, Epochs, Widths
@@ -24,6 +24,8 @@ from bathymetry.surface import LossSurface
 
 ALPHAS = tuple(step / 20 for step in range(-20, 41))
 QUANTITIES = ["loss, mean", "loss, line", "error, mean", "error, line"]  # of barriers, and what they are above
+LINE = "loss, line"
+DEFINITIONS = {"error, mean": "Above the mean of the ends", "error, line": "Above the straight line between the ends"}
 AROUND = 0.1  # distance from an end within which accuracy must fall for a peak
 
 
@@ -198,16 +200,15 @@ class Interpolation(ImageStudy):
 
     @figure("Loss and accuracy between independent solutions", number=15, main_finding=True)
     def between_two_solutions(self, r: xr.Dataset) -> Drawn:
-        """Loss is on a logarithmic axis, accuracy on a linear one. α = 0 and α = 1 are the two networks themselves."""
-        one, ends = r.sel(pairing="independent"), self._ends()
-        first, half, second = (self._at(one["accuracy"].sel(split="test"), alpha) for alpha in (0.0, 0.5, 1.0))
-        panels = [
-            *lines(one["loss"], "alpha", "split", references=ends),
-            *lines(one["accuracy"], "alpha", "split", scale="linear", domain=(0.0, 1.0), references=ends),
-        ]
+        """The pale band is between the two networks, α = 0 and α = 1. Loss is on a logarithmic axis."""
+        one, ends, accuracy = r.sel(pairing="independent"), self._ends(), in_percent(r["accuracy"])
+        accuracy = accuracy.sel(pairing="independent")
+        first, half, second = (middle(self._at(accuracy.sel(split="test"), alpha)) for alpha in (0.0, 0.5, 1.0))
+        panels = lines(one["loss"], "alpha", "split", references=ends, span=(0.0, 1.0))
+        panels += lines(accuracy, "alpha", "split", domain=(0.0, 100.0), references=ends, span=(0.0, 1.0))
         return panels, (
-            f"Halfway between independent solutions the median test accuracy is {percent(half.median())}; at the ends "
-            f"it is {percent(first.median())} ({ends[0].label}) and {percent(second.median())} ({ends[1].label})."
+            f"Halfway between independent solutions the median test accuracy is {half} %; at the ends it is {first} % "
+            f"({ends[0].label}) and {second} % ({ends[1].label})."
         )
 
     @figure("Training loss and test accuracy between independent, shared and aligned pairs", main_finding=True)
@@ -215,33 +216,28 @@ class Interpolation(ImageStudy):
         """Alignment permutes hidden units, which leaves each network's function unchanged but not the line between the
         two.
         """
-        loss, accuracy, ends = r["loss"].sel(split="train"), r["accuracy"].sel(split="test"), self._ends()
-        rise = r["barrier"].sel(quantity="loss, line").median("member")
-        words = [f"{number(one)} for {pairing}" for pairing, one in each(rise, "pairing")]
-        panels = [
-            *lines(loss, "alpha", "pairing", references=ends),
-            *lines(accuracy, "alpha", "pairing", scale="linear", domain=(0.0, 1.0), references=ends),
-        ]
+        r = r.sel(alpha=slice(-0.01, 1.01))
+        loss, accuracy = r["loss"].sel(split="train"), in_percent(r["accuracy"].sel(split="test"))
+        words = [f"{middle(one)} for {pairing}" for pairing, one in each(r["barrier"].sel(quantity=LINE), "pairing")]
+        panels = [*lines(loss, "alpha", "pairing"), *lines(accuracy, "alpha", "pairing")]
         found = "Median barrier of the training loss above the straight line between the ends"
         return panels, f"{found}: {joined(words)} pairs."
 
     def _ends(self) -> list[Reference]:
-        rates = (self.first_rate, self.second_rate)
-        return [Reference(float(at), f"rate {rate:g}", "x") for at, rate in enumerate(rates)]
+        before = Reference(0.0, f"rate {self.first_rate:g}", "x", "start")
+        return [before, Reference(1.0, f"rate {self.second_rate:g}", "x", "end")]
 
-    @figure("Barriers between two solutions")
+    @figure("Barriers of the training error, by the two definitions in use")
     def barriers(self, r: xr.Dataset) -> Drawn:
-        """A barrier is the largest value for α between 0 and 1, above the mean of the ends or above the straight line
-        between them. Each dot is one pair.
+        """A barrier is the largest rise of the error for α between 0 and 1: above the mean of the two ends (Frankle et
+        al. 2020), or above the straight line between them (Entezari et al. 2022). Each dot is one pair.
         """
-        titles = {
-            "loss, mean": "loss barrier above the mean of the ends",
-            "error, line": "error barrier above the line between the ends",
-        }
-        pieces = [r["barrier"].sel(quantity=of).assign_attrs(attrs(title)) for of, title in titles.items()]
-        words = [f"{percent(one.median())} for {pairing}" for pairing, one in each(pieces[1], "pairing")]
-        panels = [panel for one in pieces for panel in dots(one, "pairing", each="pair")]
-        return panels, f"Median barrier of training error above the line between the ends: {joined(words)} pairs."
+        errors = in_percent(r["barrier"].sel(quantity=list(DEFINITIONS)))
+        errors = errors.assign_coords(quantity=list(DEFINITIONS.values()))
+        errors = errors.assign_attrs(attrs("rise of the training error", units="percentage points"))
+        words = [f"{middle(one)} for {pairing}" for pairing, one in each(errors.isel(quantity=1), "pairing")]
+        found = f"Median barrier of training error above the line between the ends: {joined(words)} pairs, in points."
+        return dots(errors, "pairing", facet="quantity", each="pair"), found
 
     @figure("Training loss from initialisation to solution", group="from_start", main_finding=True)
     def from_start(self, start: xr.Dataset) -> Drawn:

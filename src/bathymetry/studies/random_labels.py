@@ -13,7 +13,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import at_the_end, number, percent
+from bathymetry.studies.arrays import at_the_end, each, in_percent, middle, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import BatchSize, Distinct, LearningRate, Networks, Widths, network_name
@@ -23,6 +23,7 @@ NETWORKS: Networks = ((16,), (64,), (512,), (512, 512))
 ENOUGH = 0.99  # training accuracy at which labels count as memorised
 ENOUGH_IMAGES, ABOVE_CHANCE = 1_000, 0.10
 STOP = 0.999
+WHOLE = (0.0, 104.0)  # per cent, with room for a mark at 100
 EVERY = 5  # epochs between two records of what is memorised
 SETS = {"train": "training, random labels", "random": "test, random labels", "true": "test, true labels"}
 
@@ -168,46 +169,49 @@ class RandomLabels(ImageStudy):
 
     @figure("Loss by epoch with random labels", number=12, main_finding=True)
     def random_labels(self, r: xr.Dataset) -> Drawn:
-        """Each member has its own random labels. Both axes are logarithmic; epoch 0 is the initialisation."""
+        """Each member has its own random labels. Epoch 0 is the initialisation."""
         classes = int(r["classes"])
-        uniform = Reference(math.log(classes), f"uniform guess, ln {classes}", "y", "end")
+        uniform = Reference(math.log(classes), f"uniform guess, ln {classes}")
         named = r["loss"].assign_coords(labels=("split", [SETS[one] for one in r["split"].values.tolist()]))
-        middle = r["loss"].isel(epoch=-1).median("member")
-        train, random, true = (number(middle.sel(split=one), 3) for one in SETS)
-        return lines(named, "epoch", "labels", references=[uniform]), (
-            f"After {int(r['epoch'].max())} epochs the median loss is {train} in training and, on test images, "
-            f"{random} with random and {true} with true labels; a uniform guess has {number(math.log(classes), 3)}."
+        ends = r["loss"].isel(epoch=-1)
+        train, random, true = (middle(ends.sel(split=one)) for one in SETS)
+        return lines(named, "epoch", "labels", scale="linear", x_scale="linear", references=[uniform]), (
+            f"After {int(r['epoch'].max())} epochs the median loss is {train} in training and {random} on random test "
+            f"labels ({true} on true ones); a uniform guess has {number(math.log(classes), 3)}."
         )
 
-    @figure("Share of random labels memorised, by number of images", group="memorisation", main_finding=True)
+    @figure("Memorised labels by number of images", group="memorisation", main_finding=True)
     def memorisation(self, grid: xr.Dataset) -> Drawn:
-        """Each dot is one member, trained to an accuracy of 99.9 % or for the maximum number of epochs."""
+        """Small dots are members, trained to an accuracy of 99.9 % or for the maximum number of epochs."""
         most = int(grid["images"].max())
-        middle = grid["memorised_accuracy"].median("member").sel(images=most).sortby("parameters")
-        ends = middle if middle.size == 1 else middle[[0, -1]]
-        shares = [f"{percent(one)} (hidden {one['network'].item()})" for one in ends]
-        memorised, chance = self._named(grid)["memorised_accuracy"], self._chance(grid)
-        panels = lines(memorised, "images", "hidden", domain=(0.0, 1.0), references=[chance], members="dots")
+        ranked = grid["memorised_accuracy"].sel(images=most).sortby("parameters")
+        ends = ranked if ranked.sizes["network"] == 1 else ranked.isel(network=[0, -1])
+        shares = [f"{middle(100 * one)} % (hidden {name})" for name, one in each(ends, "network")]
+        chance = self._chance(grid)
+        panels = lines(self._memorised(grid), "images", "hidden", domain=WHOLE, references=chance, members="dots")
         return panels, f"Networks memorise a median of {joined(shares)} of {most:,} random labels."
 
-    @figure("Share of random labels memorised, by parameters per bit of labels", group="memorisation")
+    @figure("Memorised labels by parameters per label bit", group="memorisation")
     def memorisation_by_parameters(self, grid: xr.Dataset) -> Drawn:
-        """Each mark is one member. Storing n labels of c classes takes n log₂ c bits, 3.32 each with ten classes."""
-        per_bit = grid["parameters"] / grid["bits"]
-        memorised = self._named(grid)["memorised_accuracy"]
-        across = per_bit.broadcast_like(memorised).assign_attrs(attrs("parameters per bit of the labels", "log"))
+        """Each mark is one member. n labels of c classes take n log₂ c bits, 3.32 each with ten classes."""
+        per_bit, memorised = grid["parameters"] / grid["bits"], self._memorised(grid)
+        across = per_bit.broadcast_like(memorised).assign_attrs(attrs("parameters per label bit", "log"))
         x, y = (
             one.rename(member="seed").stack(member=("images", "seed"), create_index=False)
             for one in (across.assign_coords(memorised.coords), memorised)
         )
-        panels = scatter(x, y, "hidden", y_domain=(0.0, 1.03), references=[self._chance(grid)])
-        fewest = float(per_bit.where((grid["memorised_accuracy"] >= ENOUGH).all("member")).min())
-        if math.isnan(fewest):
-            return panels, "For no network and number of images did every member memorise 99 % of the labels."
-        return panels, f"Every member memorised 99 % of the labels with as few as {number(fewest)} parameters per bit."
+        panels = scatter(x, y, "hidden", y_domain=WHOLE, references=self._chance(grid))
+        every = (grid["memorised_accuracy"] >= ENOUGH).all("member")
+        enough = per_bit.where(per_bit > per_bit.where(~every).max().fillna(0))
+        if enough.isnull().all():
+            return panels, "At no number of parameters per label bit did every network memorise 99 % of the labels."
+        fewest = number(enough.min())
+        return panels, f"With at least {fewest} parameters per label bit, every network memorised 99 % of the labels."
 
-    def _named(self, grid: xr.Dataset) -> xr.Dataset:
-        return grid.assign_coords(hidden=("network", [f"hidden {name}" for name in grid["network"].values.tolist()]))
+    def _memorised(self, grid: xr.Dataset) -> xr.DataArray:
+        hidden = [f"hidden {name}" for name in grid["network"].values.tolist()]
+        shares = grid["memorised_accuracy"].assign_coords(hidden=("network", hidden))
+        return in_percent(shares.assign_attrs(attrs("memorised labels")))
 
-    def _chance(self, grid: xr.Dataset) -> Reference:
-        return Reference(1 / int(grid["classes"]), "chance", "y")
+    def _chance(self, grid: xr.Dataset) -> list[Reference]:
+        return [Reference(100 / int(grid["classes"]), "chance")]

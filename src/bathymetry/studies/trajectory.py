@@ -14,7 +14,7 @@ from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, number
+from bathymetry.studies.arrays import each, in_percent, middle, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
@@ -28,8 +28,8 @@ SHARE = "share of the plane's variance within members"
 # the share less a tenth, written in percent
 PERCENT = intervals.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
 PATHS = (
-    "Points are in the order of training, coloured by loss on a logarithmic scale. Centred paths have each "
-    "member's own mean subtracted, which leaves only the motion during training."
+    "The plane is that of the first two principal components of all members' weights at all snapshots; a unit is as "
+    "long on both axes. With each member's own mean subtracted, only the motion during training is left."
 )
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -169,24 +169,36 @@ class Trajectory(FunctionStudy):
         plain = [f"{number(100 * (_share(one) + LEAST))} % ({scope})" for scope, one in paths_of.items() if len(one)]
         return evidence, f"Without the jackknife's correction of bias it is {joined(plain)}." if plain else ""
 
-    @figure("Paths of the second layer's weights", number=7, group=("main", "long"), reading=PATHS)
+    @figure(
+        "Weights of the second layer, in the plane of their first two principal components",
+        number=7,
+        group=("main", "long"),
+        reading=PATHS,
+    )
     def paths_layer_2(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         return self._paths(short.sel(scope="layer 2"), long.sel(scope="layer 2"))
 
-    @figure("Paths of all weights of the network", number=8, group=("main", "long"), reading=PATHS, main_finding=True)
+    @figure(
+        "All weights, in the plane of their first two principal components",
+        number=8,
+        group=("main", "long"),
+        reading=PATHS,
+        main_finding=True,
+    )
     def paths_network(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         return self._paths(short.sel(scope="network"), long.sel(scope="network"))
 
     def _paths(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         panels: list[Panel] = []
-        for one, title in ((short, "PCA plane"), (long, "PCA plane of centred paths")):
+        for one, plane in ((short, "weights as they are"), (long, "each member's own mean subtracted")):
             first, second = (f"{share:.0f} %" for share in 100 * one["explained_variance_ratio"].values)
             titles = [f"Component 1 ({first} of the variance)", f"Component 2 ({second})"]
             points = one["projection"].assign_coords(component=titles)
-            panels += paths(points, one["point_loss"], title=f"{title}, {_epochs(one)}")
+            panels += paths(points, one["point_loss"], title=f"{_epochs(one)}, {plane}")
+        share = number(100 * float(short["within_share"]), 1)
         return panels, (
-            f"In the PCA plane of {_epochs(short)}, training accounts for {_percent(short['within_share'])} of the "
-            "variance; the rest is between initialisations."
+            f"In the PCA plane of {_epochs(short)}, training accounts for {share} % of the variance; the rest is "
+            "between initialisations."
         )
 
     @figure("Variance explained by two components, compared with random walks", group="long", main_finding=True)
@@ -194,45 +206,45 @@ class Trajectory(FunctionStudy):
         """Each dot is a simulated random walk of the same length, dimension and number of members; the vertical stroke
         is the training.
         """
-        named = long.assign_coords(component=[f"component {k}" for k in long["component"].values])
-        panels = dots(
-            named["random_walk_ratios"].rename(walk="member"),
-            "component",
-            facet="scope",
-            domain=(0.0, 0.6),
-            bounds=named["explained_variance_ratio"],
-            bounds_label="training",
-            each="random walk",
-        )
-        words = []
-        for scope, one in each(long["explained_variance_ratio"].sel(component=1), "scope"):
-            low, high = long["random_walk_spread"].sel(scope=scope, component=1)
-            words.append(f"{_percent(one)} in {SCOPES[scope]} (random walks {number(100 * low)} to {_percent(high)})")
-        return panels, f"Of the variance, the first component explains {joined(words)}."
+        components = [f"component {k}" for k in long["component"].values]
+        r = long.assign_coords(component=components, scope=[SCOPES[one] for one in long["scope"].values.tolist()])
+        walks, trained = in_percent(r["random_walk_ratios"].rename(walk="member")), r["explained_variance_ratio"]
+        bounds = 100 * trained
+        panels = dots(walks, "component", facet="scope", bounds=bounds, bounds_label="training", each="random walk")
+        words: list[str] = []
+        for scope, one in each(trained.isel(component=0), "scope"):
+            low, high = 100 * r["random_walk_spread"].sel(scope=scope).isel(component=0)
+            words.append(
+                f"{_percent(one)} in {scope} ({'random walks ' * (not words)}{number(low)} to {number(high)} %)"
+            )
+        return panels, f"Component 1 explains {joined(words)}."
 
     @figure("Distance travelled and cosine between steps", group=("main", "long"), main_finding=True)
     def distance(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         """The distance is summed over snapshots of all weights. Successive steps have a cosine of 1 on a straight path
         and 0 if they are orthogonal.
         """
-        both = [one[["distance", "turning"]].sel(scope="network", drop=True) for one in (short, long)]
-        r = xr.concat(both, xr.Variable("training", [_epochs(short), _epochs(long)]))
-        medians = [f"{number(one)} over {name}" for name, one in each(r["distance"].median("member"), "training")]
-        turning = dots(r["turning"], "training", domain=(-1.0, 1.0), possible=(-1.0, 1.0))
+        r = _both(short, long)
+        medians = [f"{middle(one)} over {name}" for name, one in each(r["distance"], "training")]
+        turning = dots(r["turning"], "training", possible=(-1.0, 1.0))
         return [*dots(r["distance"], "training"), *turning], f"The weights travel a median of {joined(medians)}."
 
-    @figure("Loss at the weights and at their projections", group=("main", "long"))
+    @figure("Loss of the actual weights and of their projections onto the plane", group=("main", "long"))
     def plane_loss(self, short: xr.Dataset, long: xr.Dataset) -> Drawn:
         """Loss at the end of training. A projection keeps the biases of its member."""
-        panels, words = list[Panel](), []
-        for one in (short, long):
-            point, plane = one["point_loss"], one["plane_loss"].sel(scope="network", drop=True)
-            places = xr.Variable("place", ["at the point", "at its projection"])
-            ends = xr.concat([loss.isel(snapshot=-1, drop=True) for loss in (point, plane)], places)
-            panels += dots(ends.assign_attrs(point.attrs), "place", title=f"After {_epochs(one)}")
-            gap = abs(plane / point - 1)
-            words.append(f"{_percent(gap.where(np.isfinite(gap)).median())} after {_epochs(one)}")
-        return panels, f"Projection onto the plane changes the loss by a median of {joined(words)}."
+        r = _both(short, long)
+        ends = xr.concat([r["point_loss"], r["plane_loss"]], xr.Variable("place", ["actual", "projected"]))
+        gaps = each(100 * abs(r["plane_loss"] / r["point_loss"] - 1), "training")
+        words = [f"{middle(gap)} % after {name}" for name, gap in gaps]
+        found = f"Projection onto the plane changes the loss by a median of {joined(words)}."
+        return dots(ends.assign_attrs(r["point_loss"].attrs), "place", facet="training"), found
+
+
+def _both(short: xr.Dataset, long: xr.Dataset) -> xr.Dataset:
+    """Both trainings of the whole network, at their ends."""
+    names = ["distance", "turning", "point_loss", "plane_loss"]
+    ends = [one[names].sel(scope="network").isel(snapshot=-1).drop_vars(("scope", "snapshot")) for one in (short, long)]
+    return xr.concat(ends, xr.Variable("training", [_epochs(short), _epochs(long)]))
 
 
 def _losses(surface: LossSurface, parameters: torch.Tensor) -> Values:
