@@ -36,8 +36,9 @@ def test_drawing_the_gram_matrix_is_drawing_the_walk():
     torch.testing.assert_close(drawn.ratio, plain.mean(0), atol=4 * float(plain.std(0).max()) / math.sqrt(200), rtol=0)
 
 
-def test_the_plane_is_that_of_a_singular_value_decomposition():
-    weights = torch.randn(12, 300, generator=torch.Generator().manual_seed(3)).double().cumsum(0)
+@pytest.mark.parametrize("shape", [(12, 300), (1200, 3)])
+def test_the_plane_is_that_of_a_singular_value_decomposition(shape):
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(3)).double().cumsum(0)
     path = trajectory(weights, walks=2)
     left, sizes, _ = torch.linalg.svd(weights - weights.mean(0), full_matrices=False)
     torch.testing.assert_close(path.explained_variance_ratio, (sizes.square() / sizes.square().sum())[:2])

@@ -23,6 +23,7 @@ _COMMANDS = {
     "report": "write the page again from what is stored",
     "diff": "which verdicts changed between two output folders, or from the reference run",
     "verify": "whether an output folder is whole, and its verdicts follow from its results",
+    "merge": "merge the output folders of many people, and write the page of all their networks",
     "export": "write stored results as plain tables",
     "data": "the data sets that are present, and downloading others",
 }
@@ -122,6 +123,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.verify import verify
 
         return verify(rest)
+    elif name == "merge":
+        from bathymetry.cli.merge import merge
+
+        merge(rest)
     else:
         from bathymetry.cli import commands
 

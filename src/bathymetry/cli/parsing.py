@@ -109,7 +109,7 @@ def _check_options(
 
 
 def _check_positions(values: Sequence[str], name: str, positions: Sequence[_Argument], example: str) -> None:
-    if len(values) > len(positions):
+    if len(values) > len(positions) and positions[-1].arity != "several":
         names = joined([one.metavar for one in positions])
         count = "one argument" if len(positions) == 1 else f"at most {len(positions)} arguments"
         raise UsageError(f"{name} takes {count}, {names}; {values[len(positions)]} is one too many.")

@@ -17,6 +17,7 @@ from bathymetry.core.showing import readable
 from bathymetry.probes.points import as_tensor, check_seed, check_surface
 from bathymetry.surface import LossSurface
 
+_MOST_POINTS = 1000  # of a Gram matrix that is larger than the covariance matrix, which rounds otherwise
 _MOST = 100_000  # components, and walks to simulate
 
 
@@ -211,8 +212,13 @@ def _principal_components(points: Float[Tensor, "point parameter"], count: int) 
     """Mean, unit vectors whose largest entry is positive, and explained variance ratios."""
     mean = points.mean(0)
     centred = points - mean
-    values, vectors = torch.linalg.eigh(centred @ centred.T)
-    directions = vectors.flip(1)[:, :count].T @ centred
+    if len(points) <= max(_MOST_POINTS, points.shape[1]):
+        values, vectors = torch.linalg.eigh(centred @ centred.T)
+        directions = vectors.flip(1)[:, :count].T @ centred
+    else:
+        values, vectors = torch.linalg.eigh(centred.T @ centred)
+        unit = vectors.flip(1)[:, :count]
+        directions = (unit * (centred @ unit).norm(dim=0)).T
     lengths = directions.norm(dim=1, keepdim=True)
     tiny = torch.finfo(lengths.dtype).tiny
     directions = torch.where(lengths > 1e-12 * lengths.max(), directions / lengths.clamp_min(tiny), 0.0)

@@ -35,7 +35,7 @@ from bathymetry.sweeps.sweep import Sweep
 
 PAGE = "report.html"
 _COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
-_PROVENANCE = ("settings", "data", "chunks", "seconds", "provenance")
+_PROVENANCE = ("settings", "data", "chunks", "seconds", "provenance", "sources")
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: 
         opening=sections.opening(runs, [one.section.name for one in shown if one.run is None]),
         studies=tuple(one.section for one in shown),
         provenance=sections.provenance(runs),
-        reproduce="\n".join(sections.reproduce(run, preferred) for run in runs),
+        reproduce="\n".join(dict.fromkeys(sections.reproduce(run, preferred) for run in runs)),
         notes=tuple(unread),
         reference_leads=bool(runs) and len(runs) == len(shown) and sections.is_demonstration(runs),
     )

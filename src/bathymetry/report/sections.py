@@ -9,12 +9,12 @@ from typing import Any
 from bathymetry.charts.sheet import Sheet
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, plural
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
 from bathymetry.report.cards import card_chart
-from bathymetry.store.results import others
+from bathymetry.store.results import others, sources_of
 from bathymetry.store.storage import label
 from bathymetry.studies import Study
 from bathymetry.studies.base import MAIN
@@ -68,6 +68,8 @@ def section_of(run: StudyRun) -> StudySection:
     words = {name: getattr(study, name) for name in ("name", "chapter", "question", "about", "reading")}
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
     settings = study.fields if isinstance(study, Sweep) else study.model_dump()
+    if sources := sources_of(run.results.attrs):
+        settings["seed"] = joined(list(dict.fromkeys(str(one.settings["seed"]) for one in sources)))
     return StudySection(**words, settings=settings, warnings=(*unfinished(run), *warnings))
 
 
@@ -223,15 +225,26 @@ def meta(runs: Sequence[StudyRun]) -> str:
     of_images = [run for run in studies if "data" in type(run.study).model_fields]
     images = dict.fromkeys(name for run in of_images for name in run.results.attrs["data"])
     time = max((str(run.results.attrs["provenance"].get("time", "")) for run in runs), default="")
-    seeds = sorted({(run.study.seed, getattr(run.study, "data_seed", run.study.seed)) for run in studies})
+    seeds = list(dict.fromkeys(one for run in studies if (one := _seeds(run))))
     words = [
         f"{presets.pop()} run" if len(presets) == 1 else "",
         f"{'–'.join(map(str, dict.fromkeys((members[0], members[-1]))))} networks each" if members else "",
         ", ".join(list(images)[:_NAMED]),
-        " and ".join(f"seed {seed}, data seed {drawn}" for seed, drawn in seeds) if seeds != [(0, 0)] else "",
+        seeds[0] if len(seeds) == 1 else "",
         time[:10],
     ]
     return " · ".join(one for one in words if one)
+
+
+def _seeds(run: StudyRun) -> str:
+    """Which seeds a run has, or of how many its networks are; nothing for the usual ones."""
+    seed, data_seed = run.study.seed, getattr(run.study, "data_seed", run.study.seed)
+    sources = sources_of(run.results.attrs)
+    drawn = f"data seed {data_seed}"
+    if sources:
+        count = len({one.settings["seed"] for one in sources})
+        return f"{count} {plural('seed', count)}" + (f", {drawn}" if data_seed else "")
+    return f"seed {seed}, {drawn}" if seed or data_seed else ""
 
 
 def is_demonstration(runs: Sequence[StudyRun]) -> bool:
@@ -259,6 +272,10 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
     listed = {name: str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}
     named = ("python", "system", "processor", "threads", "device")
     listed |= {name.capitalize(): str(machine[name]) for name in named if name in machine}
+    sources = [one for run in runs for one in sources_of(run.results.attrs)]
+    if sources:
+        people = dict.fromkeys(f"{one.name} (seed {one.settings['seed']})" for one in sources)
+        listed["Merged from"] = "; ".join(people)
     origins: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for origin in run.results.attrs["data"].items():
@@ -271,6 +288,9 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
 
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     """Write the command that reproduces a run, as one line for a shell."""
+    if sources := sources_of(run.results.attrs):
+        folders = dict.fromkeys(one.folder for one in sources)
+        return shlex.join(["bathymetry", "merge", *folders, "--out", label(run.out)])
     if isinstance(run.study, Sweep):
         spec = f"{run.out.name}/{run.study.name}/{SPECIFICATION}" if portable(run.study) else f"{run.study.name}.yaml"
         return shlex.join(["bathymetry", "sweep", spec, *_out(run)])
@@ -284,7 +304,10 @@ def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
 
 
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
-    """Write the Python that reproduces a run."""
+    """Write the Python that reproduces a run, or that reads a merged one."""
+    if sources_of(run.results.attrs):
+        read = f'bm.load_study("{label(run.out)}/{run.study.name}")'
+        return f"import bathymetry as bm\n\nrun = {read}\nrun.results   # every number, labelled: an xarray.DataTree"
     if isinstance(run.study, Sweep):
         given = run.study.fields | ({} if run.out.name == OUT.name else {"out": run.out.name})
         fields = "".join(f"    {name}={_literal(value)},\n" for name, value in given.items())

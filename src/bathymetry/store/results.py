@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -33,6 +34,17 @@ _MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times it
 _AGAIN = "run the study again; chunks that are stored are not trained again"
 _NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
 _FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
+
+
+@dataclass(frozen=True)
+class Source:
+    """Members of a merged result that come from one folder, in the order of their labels."""
+
+    folder: str  # that was merged
+    name: str  # of the folder that they were trained into, another one where a merged folder was merged again
+    digest: str  # of the result that they were in
+    settings: Mapping[str, int]  # its seed, and its settings that say how many members there are
+    numbers: Sequence[int]  # of its members
 
 
 class OutdatedError(StorageError):
@@ -137,11 +149,29 @@ def others(folder: Place, attributes: Mapping[Any, Any]) -> Sequence[xr.DataTree
     return found
 
 
+def sources_of(attributes: Mapping[Any, Any]) -> list[Source]:
+    """Whose the members of a merged result are; nothing for any other, or where it can't be understood."""
+    try:
+        made = [
+            Source(str(one["folder"]), str(one["name"]), str(one["digest"]), one["settings"], one["numbers"])
+            for one in attributes["sources"]
+        ]
+        known = [
+            one for source in made for one in (*source.numbers, *source.settings.values(), source.settings["seed"])
+        ]
+    except (KeyError, TypeError, AttributeError):
+        return []
+    return made if all(isinstance(one, int) and one >= 0 for one in known) else []
+
+
 def _identity(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     # Data count by their digest, so that "auto" and the name that it stood for are the same.
     settings = {name: value for name, value in attributes.get("settings", {}).items() if name not in ("device", "data")}
     if settings.get("data_seed") == settings.get("seed"):  # as before there was a data seed
         settings.pop("data_seed", None)
+    if sources := sources_of(attributes):  # whose members these are, instead of how many and of which seed
+        settings = {name: value for name, value in settings.items() if name not in sources[0].settings}
+        settings["sources"] = sorted({one.digest for one in sources})
     data = {name: origin.rpartition(", digest ")[2] for name, origin in attributes.get("data", {}).items()}
     return {"settings": settings, "data": data}
 
@@ -150,6 +180,8 @@ def _contains(new: Mapping[Any, Any], earlier: Mapping[Any, Any]) -> bool:
     """Whether a result has all of an earlier one: the same settings and data, and at least as many members."""
     one, other = _identity(new), _identity(earlier)
     enough = one["settings"].pop("members", 0) >= other["settings"].pop("members", 0)
+    if "sources" in one["settings"] and "sources" in other["settings"]:
+        enough = set(one["settings"].pop("sources")) >= set(other["settings"].pop("sources"))
     return enough and one == other
 
 

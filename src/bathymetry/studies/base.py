@@ -157,6 +157,7 @@ class Study(BaseModel):
     ignored_by_claims: ClassVar[frozenset[str]] = frozenset(
         {"members", "seed", "data_seed", "device"}
     )  # by absolute ones
+    over_members: ClassVar[tuple[str, ...]] = ()  # dims of what `derive` makes of all members together
     # a figure's finding, and a figure with one of its charts and, if not all, the series that it is about
     answered_by: ClassVar[tuple[str, str, int] | tuple[str, str, int, str]] = ("", "", 0)
 

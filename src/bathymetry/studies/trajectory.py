@@ -57,6 +57,7 @@ class Trajectory(FunctionStudy):
         "Each path is one member: its points are joined in order and coloured by loss, with a ring at the start and a "
         "diamond at the end."
     )
+    over_members = ("scope",)
     answered_by = ("paths_network", "paths_network", 0)
     presets = {
         "full": {"members": 8},
