@@ -105,7 +105,12 @@ def test_predictions_have_a_panel_and_a_colour_for_each_network():
     panels = charts.predictions(values, xr.DataArray(x, {"x": x}, ("x",)), facet="network")
     assert [panel.title for panel in panels] == ["deep", "wide"]
     assert axis_titles(panels[0].chart) == {("x", "x"), ("y", "Prediction")}
-    assert len({panel.chart.usermeta["key"][0]["colour"] for panel in panels}) == 2
+    keys = [panel.chart.usermeta["key"] for panel in panels]
+    assert keys[0] == keys[1]  # one key, with the colours of both
+    members = [next(one for one in layers(panel.chart) if one.get("name") == "members") for panel in panels]
+    colours = [one["mark"]["color"] for one in members]
+    assert [keys[0][0]["colour"], *keys[0][0]["others"]] == colours
+    assert len(set(colours)) == 2
 
 
 def test_scatter_names_both_axes(results):

@@ -40,6 +40,25 @@ def test_those_that_never_got_there_are_counted_and_their_row_has_no_mean(chart)
     assert means[NETWORKS[1]] == pytest.approx(np.exp(np.log(times().values[1]).mean()), rel=1e-4)
 
 
+def test_those_that_never_got_there_are_open_dots_at_the_right_edge_and_late_in_the_median():
+    chart = dots(times(), never="never fit", centre="median", domain=(1.0, 1500.0))
+    ring = next(layer for layer in layers(chart) if layer.get("name") == "never")
+    assert ring["mark"]["filled"] is False
+    rings = [row for row in rows_of(chart, ring) if row["x"] is not None]
+    infinite = {(NETWORKS[row], member) for row, member in np.argwhere(np.isinf(times().values))}
+    assert {(row["series"], row["member"]) for row in rings} == infinite
+    (edge,) = {row["x"] for row in rings}
+    axis = ring["encoding"]["x"]
+    assert 1500 < edge < axis["scale"]["domain"][1]
+    assert axis["axis"]["values"][-1] == edge
+    assert max(axis["axis"]["values"][:-1]) <= 1500
+    ordered = np.sort(times().values[0])  # five of ten never got there
+    assert np.isinf(ordered).sum() == 5
+    first = summary(chart)[0]
+    assert (first["low"], first["high"]) == (pytest.approx(ordered[1]), edge)
+    assert first["x"] == edge  # half way between the fifth and never
+
+
 def test_diverged_members_are_counted_apart_from_those_that_never_got_there():
     values = times()
     values[2, :2] = np.nan

@@ -109,6 +109,32 @@ def test_a_single_member_has_a_line_but_no_interval():
     assert all(row["low"] is None and row["y"] is not None for row in centre_rows(chart))
 
 
+def test_a_median_is_a_members_value_and_may_have_its_interval_at_the_end_alone():
+    values = losses(members=9, diverged=False)
+    chart = curves(values, "epoch", "network", centre="median", interval="end")
+    last = next(row for row in centre_rows(chart) if row["x"] == 1500)
+    ordered = np.sort(values.values[0, :, -1])
+    assert last["y"] == pytest.approx(ordered[4], rel=1e-4)
+    bars = [layer for layer in layers(chart) if layer.get("name", "").startswith("interval-")]
+    assert len({bar["mark"]["xOffset"] for bar in bars}) == len(NETWORKS)
+    (row,) = rows_of(chart, bars[0])
+    assert (row["low"], row["high"]) == pytest.approx((ordered[1], ordered[7]), rel=1e-4)
+    assert not any(layer["mark"]["type"] == "area" for layer in layers(chart))
+
+
+def test_what_leaves_the_axis_is_marked_at_the_top_with_its_highest_value():
+    values = losses(diverged=False)
+    values[1, 4, 1500] = 6_634_000.0
+    chart = curves(values, "epoch", "network", domain=(1e-6, 1e3))
+    (row,) = rows_of(chart, next(layer for layer in layers(chart) if layer.get("name") == "spikes"))
+    assert (row["series"], row["member"], row["x"]) == (NETWORKS[1], 4, 1500)
+    words = {row.get("label") for layer in layers(chart) for row in rows_of(chart, layer)}
+    assert "up to 6,600,000" in words
+    assert chart.usermeta["marks"][-1]["label"] == "above the axis"
+    calm = curves(losses(diverged=False), "epoch", "network", domain=(1e-6, 1e3))
+    assert "spikes" not in {layer.get("name") for layer in layers(calm)}
+
+
 def test_references_carry_their_labels(chart):
     marked = curves(losses(), "epoch", "network",
         references=[Reference(0.005, "1 % of the variance"), Reference(1000, "as far as the report", "x")],

@@ -74,7 +74,7 @@ REFUSED = {
     "no bound for a row": (lambda: rows(FLAT, bounds=FLAT[:1, 0]), "bounds = none for 1"),
     "other groups": (lambda: points(FLAT, values(2, 4, network=["a", "b"])), "expected the same network"),
     "colours of other points": (lambda: charts.paths(plane(3), losses(4)), "colour = 4 along snapshot"),
-    "a label taken": (lambda: learned(truth_label="mean of members"), "truth_label = mean of members"),
+    "a label taken": (lambda: learned(truth_label="median of members"), "truth_label = median of members"),
 }  # fmt: skip
 
 

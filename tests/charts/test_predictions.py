@@ -18,10 +18,12 @@ def test_the_truth_is_drawn_as_it_is(chart):
     assert max(abs(row["y"] - np.cos(row["x"])) for row in truth) < 1e-3
 
 
-def test_the_centre_is_the_plain_mean_of_members(chart):
+def test_the_centre_is_the_median_of_members_between_the_second_and_the_ninth_of_ten(chart):
     lines, _ = cases()
-    row = next(row for row in centre_rows(chart) if row["x"] == -12 and row["series"] == "mean of members")
-    assert row["y"] == pytest.approx(float(lines.isel(network=1, x=0).mean()), rel=1e-4)
+    row = next(row for row in centre_rows(chart) if row["x"] == -12 and row["series"] == "median of members")
+    ordered = sorted(lines.isel(network=1, x=0).values)
+    assert row["y"] == pytest.approx((ordered[4] + ordered[5]) / 2, rel=1e-4)
+    assert (row["low"], row["high"]) == pytest.approx((ordered[1], ordered[8]), rel=1e-4)
 
 
 def test_what_lies_outside_the_training_data_is_shaded(chart):

@@ -105,7 +105,7 @@ KEYS = {
     "dots": ["one member", "mean with 95 % interval", "bound"],
     "paths": ["start", "end", "loss"],
     "predictions": [
-        "mean of members", "true function", "one of 10 members", "95 % interval of the mean",
+        "median of members", "true function", "one of 10 members", "95 % interval of the median",
         "outside the training inputs",
     ],
     "scatter": ["ReLU", "tanh"],
@@ -126,8 +126,9 @@ def test_the_key_shows_dots_diamonds_strokes_and_bands_as_the_chart_does(every_k
     for kind, (_, (svg, _)) in every_kind.items():
         groups = ElementTree.fromstring(svg.read_text()).iter(f"{SVG}g")
         samples[kind] = [{one.tag.removeprefix(SVG) for one in group} for group in groups if is_sample(group)]
-    assert samples["lines"] == [{"circle"}, {"path"}, {"path"}, {"circle"}, {"path"}]
-    assert samples["dots"] == [{"circle"}, {"path"}, {"path"}]
+    of_both_series = {"g"}
+    assert samples["lines"] == [{"circle"}, {"path"}, {"path"}, of_both_series, of_both_series]
+    assert samples["dots"] == [{"circle"}, {"path"}, {"circle"}, {"path"}]  # a ring for those that never got there
     assert samples["paths"] == [{"circle"}, {"path"}]
 
 

@@ -34,3 +34,14 @@ def test_axes_have_titles_and_groups_have_their_own_shapes(chart):
     (layer,) = chart.to_dict()["layer"]
     assert layer["encoding"]["shape"]["scale"]["range"] == ["circle", "diamond"]
     assert len(set(layer["encoding"]["color"]["scale"]["range"])) == 2
+
+
+def test_points_that_would_hide_one_another_are_spread_around_their_place():
+    same = values([[0.1, 0.1, 0.1], [0.1, 0.9, 0.9]])
+    level = values([[0.5, 0.5, 0.5], [0.5, 0.5, 0.1]])
+    rows = member_rows(chart_of(scatter(same, level, "kind")))
+    together = [row["at"] for row in rows if row["x"] == 0.1]
+    assert len(set(together)) == len(together) == 4
+    assert sum(together) / 4 == pytest.approx(0.5)
+    assert max(together) - min(together) < 0.16 * 0.4  # of the axis
+    assert all(row["at"] == row["y"] for row in rows if row["x"] == 0.9)

@@ -8,7 +8,15 @@ from scipy import stats
 
 from bathymetry.core.errors import InputError
 from bathymetry.stats import clopper_pearson, mean_interval
-from bathymetry.stats.intervals import IDENTITY, LOG, logit_accuracy, superiority_interval, t_interval, t_tails
+from bathymetry.stats.intervals import (
+    IDENTITY,
+    LOG,
+    logit_accuracy,
+    median_interval,
+    superiority_interval,
+    t_interval,
+    t_tails,
+)
 
 T_5 = 2.570581835636314  # 97.5 % point of Student's t with 5 degrees of freedom, from tables
 
@@ -173,3 +181,22 @@ def test_zero_variance_gives_a_band_without_width():
     band = mean_interval(np.full((6, 4), 0.25), axis=0, transform=LOG)
     assert band.low == pytest.approx(band.high)
     assert band.centre == pytest.approx(np.full(4, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("members", "rank"), [(5, 0), (6, 1), (8, 1), (9, 2), (10, 2), (12, 3), (20, 6), (30, 10), (100, 40)]
+)
+def test_the_interval_of_a_median_lies_between_the_tabled_order_statistics(members, rank):
+    values = np.random.default_rng(0).permutation(np.arange(1.0, members + 1))[:, None]
+    middle, low, high = (one.item() for one in median_interval(values))
+    assert middle == (members + 1) / 2
+    if rank == 0:
+        assert math.isnan(low)
+        assert math.isnan(high)
+    else:
+        assert (low, high) == (rank, members + 1 - rank)
+
+
+def test_what_never_was_counts_as_late_in_a_median():
+    middle, low, high = (one.item() for one in median_interval(np.array([3.0, 1.0, 2.0, 5.0, np.inf, np.inf])[:, None]))
+    assert (middle, low, high) == (4.0, 1.0, np.inf)

@@ -109,7 +109,7 @@ def test_figures_and_main_findings_say_their_numbers():
     assert [panel.title for panel in drawn[1][1].panels] == ["Training accuracy", "Test accuracy"]
     test, train, lowest = FULL.main_findings(results, drawn)
     assert test == drawn[1][1].finding
-    assert test.startswith("After 120 epochs the mean test accuracy is 95.50 % (shallow, 95.50–95.51 %)")
-    assert train.startswith("After 120 epochs the mean training accuracy is 97.00 % (shallow, 97.00–97.01 %), 98.00 %")
+    assert test.startswith("After 120 epochs the mean test accuracy is 95.5 % (shallow, 95.5–95.5 %)")
+    assert train.startswith("After 120 epochs the mean training accuracy is 97.0 % (shallow, 97.0–97.0 %), 98.0 %")
     assert lowest == "The mean test loss is lowest at epoch 101 (shallow), 101 (middle) and 101 (deep)."
     assert all(len(words.split()) <= 25 for words in (drawn[0][1].finding, test, train, lowest))

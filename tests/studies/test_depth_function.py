@@ -183,12 +183,14 @@ def test_figures_are_drawn_for_any_function_and_say_their_numbers():
     main = study.described({"main": main.assign(dict.fromkeys(COUNTS, shares))})["main"]
     figures = [one for _, one in study.draw(xr.DataTree.from_dict({"main": main}))]
     assert [figure.number for figure in figures[:2]] == [1, 4]
-    names = ["01-loss-cos", "04-prediction-cos", "loss-function-1", "prediction-function-1"]
-    assert [figure.name for figure in figures] == [*names, "epochs-to-fit", "dead-units", "linear-pieces"]
-    assert "0.0010 (shallow" in figures[0].finding
-    assert figures[1].title == "Predictions on cos(x)"
+    names = ["01-loss-cos", "04-prediction", "loss-function-1", "epochs-to-fit", "dead-units", "linear-pieces"]
+    assert [figure.name for figure in figures] == names
+    assert "0.001 (shallow" in figures[0].finding
+    heads = [f"{function}, {network}" for function in ("cos(x)", "x**2") for network in NETWORKS]
+    assert [panel.title for panel in figures[1].panels] == heads
     assert figures[2].title == "Training loss on x**2"
-    assert figures[4].finding == ("By epoch 10, of 8 each, all fit x**2; all fit cos(x).")
+    fitted = "8 (shallow), 8 (middle) and 8 (deep) of 8 networks fit x**2; 8, 8 and 8 fit cos(x)"
+    assert figures[3].finding == f"Within 10 epochs {fitted}."
     assert all(len(figure.finding.split()) <= 25 for figure in figures)
 
 
@@ -198,7 +200,7 @@ def test_stored_results_are_judged_and_drawn_without_their_examples(monkeypatch)
     monkeypatch.setattr(DepthFunction, "examples", None)
     assert len(judged(study, main)) == 8
     assert study.loss(main.sel(function="cos"))[1].startswith(
-        "After 10 epochs the geometric mean of the training loss is 0.0010"
+        "After 10 epochs the median training loss is 0.001 (shallow)"
     )
 
 

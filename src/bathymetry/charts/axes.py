@@ -4,8 +4,9 @@ Losses are averaged and drawn as logarithms and accuracies as logits, because th
 an interval is as wide above its centre as below.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import altair as alt
@@ -14,12 +15,13 @@ from jaxtyping import Bool, Float, Int
 
 from bathymetry.charts.theme import MUTED, PAPER
 from bathymetry.core.errors import InputError
-from bathymetry.stats.intervals import IDENTITY, LOG, accuracy, logit, mean_interval
+from bathymetry.stats.intervals import IDENTITY, LOG, accuracy, logit, mean_interval, median_interval
 from bathymetry.stats.validation import numbers, one_of
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 XScale = Literal["epoch", "linear", "log"]
 YScale = Literal["linear", "log", "accuracy"]
+CentreKind = Literal["mean", "median"]
 
 # Where an accuracy axis may have a tick, the roundest first: whole per cents only where it covers few of the others.
 _ACCURACIES: tuple[Sequence[float], ...] = (
@@ -48,10 +50,10 @@ _PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
 
 @dataclass(frozen=True)
 class Centre:
-    """A mean over members with its pointwise 95 % interval, as it is drawn."""
+    """A mean or median over members with its pointwise 95 % interval, as it is drawn."""
 
     middle: Float[np.ndarray, " point"]
-    low: Float[np.ndarray, " point"]  # NaN with fewer than two members
+    low: Float[np.ndarray, " point"]  # NaN with fewer than two members, or six for a median
     high: Float[np.ndarray, " point"]
     diverged: Bool[np.ndarray, " member"]  # which members were left out
 
@@ -64,6 +66,7 @@ class Axis:
     scale: XScale | YScale = "linear"
     domain: tuple[float, float] | None = None  # as far as the data if None
     num_examples: int | None = None  # of which an accuracy is a share: c of n correct is drawn at ln((c+½)/(n−c+½))
+    edge: tuple[float, str, float] | None = None  # a place beyond every value, its name, and where values end
 
     def drawn(self, values: Any) -> Float[np.ndarray, "*shape"]:
         """Turn values into what is drawn; what has no place on the axis is NaN."""
@@ -81,18 +84,23 @@ class Axis:
 
     def spaced(self, drawn: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Turn what is drawn into distances along the axis."""
-        return np.asarray({"log": np.log, "epoch": np.log1p}.get(self.scale, np.asarray)(drawn))
+        return np.asarray({"log": np.log}.get(self.scale, np.asarray)(drawn))
 
     def natural(self, drawn: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Turn what is drawn back into values."""
         return accuracy(drawn, self.num_examples or _MANY) if self.scale == "accuracy" else np.asarray(drawn)
 
-    def centre(self, drawn: Float[np.ndarray, "member point"]) -> Centre:
+    def centre(self, drawn: Float[np.ndarray, "member point"], kind: CentreKind = "mean") -> Centre:
         """Average members point by point on the axis's own scale; one with a gap anywhere is left out everywhere."""
         diverged = ~np.isfinite(drawn).all(axis=1)
         if diverged.all():
             nothing = np.full(drawn.shape[1], np.nan)
             return Centre(nothing, nothing, nothing, diverged)
+        if kind == "median":
+            log = self.scale == "log"
+            ends = median_interval(np.log(drawn[~diverged]) if log else drawn[~diverged])
+            middle, low, high = (np.exp(one) if log else one for one in ends)
+            return Centre(middle, low, high, diverged)
         # An accuracy is drawn as its logit, so its mean is taken as it stands.
         with np.errstate(over="ignore", invalid="ignore"):  # of huge values the spread may have no number
             band = mean_interval(drawn[~diverged], axis=0, transform=LOG if self.scale == "log" else IDENTITY)
@@ -114,7 +122,22 @@ class Axis:
             ends = self.domain or ends_of(drawn)
             scale = alt.Scale(zero=False, nice=self.domain is None, domain=list(ends) if ends else alt.Undefined)
             axis = alt.Axis(labelExpr=_PLAIN, tickCount=6)
+        if self.edge is not None:
+            place, words, last = self.edge
+            axis = axis.copy()
+            axis.labelExpr = f"datum.value == {place} ? {json.dumps(words)} : datum.value > {last} ? '' : {_PLAIN}"
+            if isinstance(axis.values, list):
+                axis.values = [*(one for one in axis.values if one <= last), place]
         return {"title": self.title, "scale": scale, "axis": axis}
+
+    def with_edge(self, drawn: Float[np.ndarray, "*shape"], words: str) -> Self:
+        """Make room at the end for what lies beyond every value, under a tick with these words."""
+        log = self.scale == "log"
+        low, high = self.domain or (_around(drawn) if log else ends_of(drawn) or (0.0, 1.0))
+        back, (low, high) = (np.exp, np.log([low, high])) if log else (np.asarray, (low, high))
+        room = 0.03 * ((high - low) or 1.0)
+        low, high, edge, end = (float(back(one)) for one in (low, high, high + 3 * room, high + 4 * room))
+        return replace(self, domain=(low, end), edge=(float(f"{edge:.5g}"), words, high))
 
     def clips(self, drawn: Float[np.ndarray, "*shape"]) -> bool:
         """Whether something drawn lies outside the axis."""

@@ -2,14 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import altair as alt
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from bathymetry.charts.axes import Array, Axis, Centre, Horizontal, Reference, XScale, YScale, inline, reference_layers
+from bathymetry.charts.axes import (
+    Array,
+    Axis,
+    Centre,
+    CentreKind,
+    Horizontal,
+    Reference,
+    XScale,
+    YScale,
+    fixed,
+    inline,
+    reference_layers,
+)
 from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
     arranged,
@@ -36,8 +48,9 @@ from bathymetry.charts.theme import (
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
 
+_SPIKES = 40  # points beyond the axis that are marked, at most
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
-_MEAN = "mean of members"
+_MEDIAN = "median of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
 _CROWD = 120  # points of a line that labels are kept clear of
 
@@ -56,13 +69,15 @@ def lines(
     behind: xr.DataArray | None = None,
     behind_label: str = "",
     members: Literal["lines", "dots"] = "lines",
+    centre: CentreKind = "mean",
+    interval: Literal["band", "end"] = "band",
     span: tuple[float, float] | None = None,
     muted: xr.DataArray | None = None,
     muted_label: str = "muted",
     title: str | None = None,
     height: int = 300,
 ) -> list[Panel]:
-    """Draw members faintly and their mean with its pointwise 95 % interval, along one dimension.
+    """Draw members faintly and their mean or median with its pointwise 95 % interval, along one dimension.
 
     Titles and scales come from the attributes `long_name`, `units` and `scale` of the values and of x (see `attrs`);
     of how many examples an accuracy is a share comes from the coordinate `examples`. The mean is taken on the scale of
@@ -78,11 +93,13 @@ def lines(
         scale: "log", "linear" or "accuracy"; by default that of the attributes, or else linear.
         x_scale: "epoch" (linear from 0; a reader can switch it to logarithmic), "log" or "linear"; by default that of
             the attributes.
-        domain: Ends of the vertical axis.
+        domain: Ends of the vertical axis; what lies above them is marked at the top.
         references: Labelled lines across the chart.
         behind: Something noisier to draw behind, without members: dims x and, if it has it, series.
         behind_label: What that is.
         members: "dots" where a line from one x to the next would mean nothing.
+        centre: "median" where a mean would lie where no member is.
+        interval: "end" for intervals at the end alone, where bands would cover each other.
         span: Part of the horizontal axis that a pale band sets off.
         muted: Which points are grey: true or false, with the dims x and, if it has it, series.
         muted_label: What these are, for example "hardly trained".
@@ -95,6 +112,8 @@ def lines(
     whole = arranged("values", values, {"facet": facet, "series": series, "member": "member", "x": x})
     across = horizontal_of(whole, x, x_scale)
     one_of("members", members, tuple(_MEMBER))
+    one_of("centre", centre, get_args(CentreKind))
+    one_of("interval", interval, ("band", "end"))
     check_references(references)
     noisy = None if behind is None else _along("behind", behind, whole, series, x)
     span = check_ends("span", span)
@@ -105,7 +124,7 @@ def lines(
         axis = axis_of(one, scale, domain)
         names = [axis.title] if series is None else series_names(one, series)
         drawn = axis.drawn(one.values[..., across.indices]).reshape(len(names), -1, len(across.indices))
-        centres = [axis.centre(line) for line in drawn]
+        centres = [axis.centre(line, centre) for line in drawn]
         reach += [drawn.ravel(), *(end for line in centres for end in (line.low, line.high))]
         reach.append(np.array([line.place(axis) for line in references if line.axis == "y"]))
         noise = None if noisy is None else axis.drawn(noisy.values[..., across.indices]).reshape(-1, drawn.shape[-1])
@@ -123,11 +142,12 @@ def lines(
         if span is not None:
             pale = alt.Chart(inline(x=np.array(span[:1]), end=np.array(span[1:]))).mark_rect(color=SHADE, clip=True)
             layers.append(pale.encode(x=at["x"], x2=alt.X2("end:Q")))
-        if noise is not None:
+        if noise is not None:  # of one grey, as its entry of the key
             labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
             jagged = alt.Chart(inline(x=across.positions, y=noise, series=labels), name="behind")
-            jagged = jagged.mark_line(strokeWidth=0.8, clip=True)
-            layers.append(jagged.encode(color=colour, strokeOpacity=_shown(alt.StrokeOpacityValue, 0.35), **at))
+            jagged = jagged.mark_line(color=MUTED, strokeWidth=0.8, clip=True)
+            shown = _shown(alt.StrokeOpacityValue, 0.5)
+            layers.append(jagged.encode(detail=alt.Detail("series:N"), strokeOpacity=shown, **at))
         who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
         faint = alt.Chart(inline(x=across.positions, y=drawn, **who), name="members")
         faint = faint.encode(detail=alt.Detail("member:O"), color=colour, **at)
@@ -136,14 +156,15 @@ def lines(
             grey |= _along("muted", muted, whole, series, x).values[..., across.indices] > 0
         data = _centre_rows(across, centres, names, grey)
         opaque, filled = _shown(alt.StrokeOpacityValue, 1), _shown(alt.FillOpacityValue, 1)
-        interval = alt.Chart(data).transform_filter("isValid(datum.low)").encode(color=colour)
+        spread = alt.Chart(data).transform_filter("isValid(datum.low)").encode(color=colour)
         mark = alt.Chart(data).transform_filter("isValid(datum.y)").encode(fillOpacity=filled, **at)
         toned = alt.condition("datum.muted", alt.value(MUTED), colour) if grey.any() else colour
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
             layers.append(
                 faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 0.3))
             )
-            layers.append(interval.mark_area(clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band))
+            area = spread.mark_area(clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band)
+            layers += [area] if interval == "band" else _whiskers(names, centres, colour, band)
             strong = alt.Chart(data, name=CENTRE).mark_line(strokeWidth=2.5, clip=True)
             layers.append(strong.encode(color=colour, strokeDash=dash, strokeOpacity=opaque, **at))
             if grey.any():
@@ -152,28 +173,69 @@ def lines(
                 layers.append(mark.mark_point(size=36, filled=True, opacity=1, clip=True).encode(color=toned))
         else:
             layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.4)))
-            layers.append(interval.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
+            layers.append(spread.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
             strong = mark.mark_point(size=70, filled=True, opacity=1, clip=True).encode(color=toned, shape=shape)
             layers.append(strong.properties(name=CENTRE))
         crowd = _crowd(across, drawn)
         layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis}, crowd)
-        layers.append(_hover_layer(data, names, across, axis))
+        spikes = _spikes(across, axis, drawn, names, colour)
+        layers += [*spikes, _hover_layer(data, names, across, axis)]
 
-        tint = MUTED if several else key[0].colour
-        marks = [Entry(f"one of {count} members", tint, _MEMBER[members], width=1, opacity=0.6)]
+        tint, *others = [entry.colour for entry in key]
+        whole_key = dict[str, Any](colour=tint, others=tuple(others))
+        marks = [Entry(f"one of {count} members", shape=_MEMBER[members], width=1, opacity=0.6, **whole_key)]
         if np.isfinite([line.low for line in centres]).any():
-            marks.append(Entry("mean with 95 % interval", tint, "band" if members == "lines" else "mean"))
+            bar, when = ("band", "") if interval == "band" else ("interval", " at the end")
+            bar = bar if members == "lines" else "mean"
+            marks.append(Entry(f"{centre} with 95 % interval{when}", shape=bar, **whole_key))
+        if spikes:
+            marks.append(Entry("above the axis", shape="triangle-up", **whole_key))
         key = key if several else []
         if noisy is not None and behind_label:
             key = [*key, Entry(behind_label, MUTED, dash=(1, 0), width=1, opacity=0.6)]
         if grey.any():
             key = [*key, Entry(muted_label, MUTED, "dot")]
-        words = _in_words(axis, across, names if several else [], centres)
+        words = _in_words(axis, across, names if several else [], centres, centre)
         if grey.any():
             words += f" {int(grey.sum())} of {grey.size} points are grey: {muted_label}."
         clipped = noisy is not None or axis.clips(every)
         panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped, across.epochs))
     return panels
+
+
+def _whiskers(
+    names: Sequence[str], centres: Sequence[Centre], colour: alt.Color, band: dict[str, Any]
+) -> list[alt.Chart]:
+    """Draw the interval of each series where lines end, side by side at the right of the plot."""
+    layers: list[alt.Chart] = []
+    ends = {name: one for name, one in band.items() if name != "x"}
+    for k, (name, line) in enumerate(zip(names, centres, strict=True)):
+        if not np.isfinite(line.low[-1]):
+            continue
+        one = alt.Chart(inline(low=line.low[-1:], high=line.high[-1:], series=name), name=f"interval-{k}")
+        shown = _shown(alt.StrokeOpacityValue, 1)
+        rule = one.mark_rule(strokeWidth=2, xOffset=5 + 5 * k)
+        layers.append(rule.encode(x=fixed(alt.XValue, "width"), color=colour, strokeOpacity=shown, **ends))
+    return layers
+
+
+def _spikes(across: Horizontal, axis: Axis, drawn: Array, names: Sequence[str], colour: alt.Color) -> list[alt.Chart]:
+    """Mark at the top where members leave the axis, with the value of the highest point."""
+    if axis.domain is None or axis.scale == "accuracy":
+        return []
+    which, member, point = np.nonzero(drawn > axis.domain[1])
+    if not 0 < len(point) <= _SPIKES:
+        return []
+    values, places = drawn[which, member, point], across.positions[point]
+    rows = inline(x=places, value=values, series=np.array(names)[which], member=member)
+    top, x = fixed(alt.YValue, 5), across.channel()
+    tooltip = [alt.Tooltip("member:O"), alt.Tooltip("value:Q", title=axis.title, format=",.3~r")]
+    mark = alt.Chart(rows, name="spikes").mark_point(shape="triangle-up", size=55, filled=True)
+    mark = mark.encode(x=x, y=top, color=colour, fillOpacity=_shown(alt.FillOpacityValue, 1), tooltip=tooltip)
+    highest = int(values.argmax())
+    peak = alt.Chart(inline(x=places[highest : highest + 1], label=f"up to {float(f'{values[highest]:.2g}'):,.9g}"))
+    peak = peak.mark_text(align="left", baseline="middle", dx=9)
+    return [mark, peak.encode(x=x, y=top, text=alt.Text("label:N"))]
 
 
 def _along(field: str, values: object, whole: xr.DataArray, series: str | None, x: str) -> xr.DataArray:
@@ -267,25 +329,27 @@ def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal,
     return cast(alt.Chart, layer.add_params(under, zoom))
 
 
-def _in_words(axis: Axis, across: Horizontal, names: Sequence[str], centres: Sequence[Centre]) -> str:
+def _in_words(
+    axis: Axis, across: Horizontal, names: Sequence[str], centres: Sequence[Centre], centre: CentreKind
+) -> str:
     """Say what is drawn, where each centre starts and ends, and who diverged."""
     count = len(centres[0].diverged)
     subject = f" for {', '.join(names)}" if names else ""
     members = f"{count} member{'s' * (count != 1)}"
-    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} with their mean"], []
+    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} with their {centre}"], []
     first, last = across.positions[0], across.positions[-1]
     for place, line in enumerate(centres):
         name = names[place] if names else ""
         if np.isfinite(line.middle).any():
             start, end = axis.words(line.middle[0]), axis.words(line.middle[-1])
             starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}")
-        ends.append(_left_out(line, name and f" of {name}"))
+        ends.append(_left_out(line, centre, name and f" of {name}"))
     return " ".join([f"{'; '.join(starts)}.", *filter(None, ends)])
 
 
-def _left_out(line: Centre, of: str = "") -> str:
+def _left_out(line: Centre, centre: CentreKind, of: str = "") -> str:
     gone = line.diverged
-    return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the mean." if gone.any() else ""
+    return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the {centre}." if gone.any() else ""
 
 
 @unchecked
@@ -301,7 +365,9 @@ def predictions(
     title: str | None = None,
     height: int = 260,
 ) -> list[Panel]:
-    """Draw what networks learned of a function: members, their mean with its interval, and the function dashed.
+    """Draw what networks learned of a function: members, their median with its interval, and the function dashed.
+
+    A mean of members that fit and members that do not would be a curve that no network has.
 
     Args:
         values: Dims member, x and facet; NaN where a member has diverged.
@@ -321,18 +387,19 @@ def predictions(
     target = arranged("truth", truth, {"x": x})
     if target.sizes[x] != whole.sizes[x]:
         raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} positions")
-    if truth_label == _MEAN:
-        raise InputError("truth_label", truth_label, "expected another name than that of the mean")
+    if truth_label == _MEDIAN:
+        raise InputError("truth_label", truth_label, "expected another name than that of the median")
     across = horizontal_of(whole, x, "linear")
-    positions, names = across.positions, (_MEAN, truth_label)
+    positions, names = across.positions, (_MEDIAN, truth_label)
     low, high = check_ends("trained_on", trained_on) or (positions[0], positions[-1])
     inside = (positions >= low) & (positions <= high)
     outside = [(start, end) for start, end in ((positions[0], low), (high, positions[-1])) if end > start]
-    panels = []
+    tint, *others = SERIES[: whole.sizes[facet] if facet else 1]  # the key stands for all panels
+    whole_key, panels = dict[str, Any](colour=tint, others=tuple(others)), []
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis, colour = axis_of(one, "linear", domain), SERIES[place % len(SERIES)]
         drawn, wanted = axis.drawn(one.values[:, across.indices]), axis.drawn(target.values[across.indices])
-        middle, count = axis.centre(drawn), len(drawn)
+        middle, count = axis.centre(drawn, "median"), len(drawn)
         at, band = _channels(across, axis, drawn)
 
         layers: list[alt.Chart] = []
@@ -347,29 +414,29 @@ def predictions(
         data = _centre_rows(across, (middle, Centre(wanted, gap, gap, middle.diverged)), names)
         area = alt.Chart(data).transform_filter("isValid(datum.low)")
         layers.append(area.mark_area(color=colour, fillOpacity=0.2, clip=True).encode(**band))
-        mean = Entry(_MEAN, colour, dash=DASHES[0], series=True)
-        key = [mean, Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)]
-        by_colour, by_dash, _ = _by_series(key)
+        truth_entry = Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)
+        by_colour, by_dash, _ = _by_series([Entry(_MEDIAN, colour, dash=DASHES[0]), truth_entry])
+        key = [Entry(_MEDIAN, dash=DASHES[0], series=True, **whole_key), truth_entry]
         width = alt.StrokeWidthValue(**alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5)))
         strong = alt.Chart(data, name=CENTRE).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
         layers.append(strong.encode(strokeWidth=width, strokeOpacity=_shown(alt.StrokeOpacityValue, 1)))
         layers.append(_hover_layer(data, names, across, axis))
 
-        marks = [Entry(f"one of {count} members", colour, width=1, opacity=0.6)] if count > 1 else []
+        marks = [Entry(f"one of {count} members", width=1, opacity=0.6, **whole_key)] if count > 1 else []
         if count > 1 and np.isfinite(middle.low).any():
-            marks.append(Entry("95 % interval of the mean", colour, "band"))
+            marks.append(Entry("95 % interval of the median", shape="band", **whole_key))
         if outside:
             marks.append(Entry("outside the training inputs", SHADE, "shade"))
-        words = f"{axis.title} against {across.title}: {count} members with their mean, and {truth_label}."
-        also = [_distances(np.abs(middle.middle - wanted), inside), _left_out(middle)]
+        words = f"{axis.title} against {across.title}: {count} members with their median, and {truth_label}."
+        also = [_distances(np.abs(middle.middle - wanted), inside), _left_out(middle, "median")]
         words = " ".join([words, *filter(None, also)])
         panels.append(view(head, layers, words, height, key, marks, axis.clips(drawn)))
     return panels
 
 
 def _distances(distance: Array, inside: Array) -> str:
-    """Say how far the mean of members lies from the truth, inside and outside the training interval."""
+    """Say how far the median of members lies from the truth, inside and outside the training interval."""
     if not np.isfinite(distance).any() or not inside.any():
         return ""
-    near = f"The mean is at most {distance[inside].max():.2g} away from it where there was training data"
+    near = f"The median is at most {distance[inside].max():.2g} away from it where there was training data"
     return near + (f", and at most {distance[~inside].max():.2g} outside." if (~inside).any() else ".")

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import Array, Axis, Reference, YScale, ends_of, fixed, inline, reference_layers
+from bathymetry.charts.axes import Array, Axis, CentreKind, Reference, YScale, ends_of, fixed, inline, reference_layers
 from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
     arranged,
@@ -28,6 +28,7 @@ _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
 _GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly, and the same each time
 _AIR = 1.12  # how much longer than the paths a plane is
+_SAME, _STEP, _STACK = 0.01, 0.02, 0.16  # of an axis: where points hide one another, and how far they are spread
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
 
@@ -48,9 +49,10 @@ def dots(
     missing: str = "diverged",
     coloured: Literal["rows", "facet"] = "rows",
     muted: xr.DataArray | None = None,
+    centre: CentreKind = "mean",
     title: str | None = None,
 ) -> list[Panel]:
-    """Draw one dot per member, category by category, with the mean and its 95 % interval.
+    """Draw one dot per member, category by category, with the mean or median and its 95 % interval.
 
     Titles and scales come from the attributes `long_name`, `units` and `scale` (see `attrs`). Panels share their axis.
 
@@ -64,11 +66,12 @@ def dots(
         bounds: One number per row, drawn as an upright stroke.
         bounds_label: What that is.
         references: Labelled upright lines; their `axis` is ignored.
-        never: Word for infinite values, which are counted at the row's end; such a row has no mean.
+        never: Word for infinite values, which are open dots at the right edge; such a row has a median but no mean.
         each: What a dot is.
         missing: Word for values that are NaN, which are counted at the row's end.
         coloured: Whether each row or each panel has a colour.
         muted: Which rows are grey: true or false, one per row, as `bounds` are.
+        centre: "mean" or "median".
         title: Title of the panel; by default what the values are.
 
     Returns:
@@ -76,6 +79,7 @@ def dots(
     """
     whole = arranged("values", values, {"facet": facet, "rows": rows, "member": "member"})
     check_references(references)
+    one_of("centre", centre, get_args(CentreKind))
     names = series_names(whole, rows)
     one_of("coloured", coloured, ("rows", "facet"))
     limits, grey = (None if one is None else _bounds(one, rows, facet, names) for one in (bounds, muted))
@@ -88,30 +92,43 @@ def dots(
     prepared, panels, reach = [], list[Panel](), [np.array([])]
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis = axis_of(one, scale, domain)
+        if np.isposinf(whole.values).any() and axis.scale != "accuracy":  # where it would be the end itself
+            axis = axis.with_edge(axis.drawn(whole.values), never)
+        late = np.where(np.isposinf(one.values), axis.edge[0] if axis.edge else np.nan, np.nan)
         drawn = axis.drawn(one.values)
         limit = axis.drawn(np.full(len(names), np.nan) if limits is None else piece_of(limits, facet, place).values)
         # A mean that left out the members that never got there would mislead.
         reached = np.where(np.isinf(one.values).any(axis=1, keepdims=True), np.nan, drawn)
-        centres = [axis.centre(own[:, None]) for own in reached]
+        if centre == "median":  # to which they count as late as can be
+            reached = np.where(np.isfinite(late), late, drawn)
+        centres = [axis.centre(own[np.isfinite(own)][:, None], centre) for own in reached]
         means, lows, highs = (np.array([getattr(one, end)[0] for one in centres]) for end in ("middle", "low", "high"))
+        if centre == "median" and axis.edge:  # half way to what never was is never
+            known = (~np.isnan(one.values)).sum(axis=1)
+            means = np.where(np.isfinite(means) & (2 * np.isfinite(late).sum(axis=1) >= known), axis.edge[0], means)
         lows, highs = np.clip(lows, low, high), np.clip(highs, low, high)
         reach += [drawn.ravel(), limit, np.array([line.place(axis) for line in lines]), lows, highs]
         fill = np.array(SERIES)[(row if coloured == "rows" else np.full_like(row, place)) % len(SERIES)]
         fill = fill if grey is None else np.where(piece_of(grey, facet, place).values > 0, MUTED, fill)
-        prepared.append((head, one, axis, drawn, limit, means, lows, highs, fill.tolist()))
+        prepared.append((head, one, axis, drawn, late, limit, means, lows, highs, fill.tolist()))
     every = np.concatenate(reach)
-    for head, one, axis, drawn, limit, means, lows, highs, fill in prepared:
+    for head, one, axis, drawn, late, limit, means, lows, highs, fill in prepared:
         described, clip = axis.channel(every), axis.clips(every)  # else a dot at the end of the axis would be cut
         x = alt.X("x:Q", **described)
 
         layers = reference_layers(lines, x, y, {"x": axis})
-        data = inline(x=drawn, y=row[:, None] + _DOTS + spread, series=labels[:, None], member=members)
+        who = {"y": row[:, None] + _DOTS + spread, "series": labels[:, None], "member": members}
+        data = inline(x=drawn, **who)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
         dot = dot.transform_calculate(shown=axis.expression("x"))
         dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=clip)
         colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=fill), legend=None)
         tooltip = [alt.Tooltip("series:N"), alt.Tooltip("member:O"), alt.Tooltip("shown:N", title=axis.title)]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
+        if np.isfinite(late).any():
+            ring = alt.Chart(inline(x=late, shown=never, **who), name="never").transform_filter("isValid(datum.x)")
+            ring = ring.mark_point(size=40, filled=False, strokeWidth=1.4, opacity=0.9)
+            layers.append(ring.encode(x=x, y=y, color=colour, tooltip=tooltip))
         base = alt.Chart(inline(x=means, low=lows, high=highs, bound=limit, y=row + _DOTS, series=labels)).encode(y=y)
         interval = f"{axis.expression('low')} + ' to ' + {axis.expression('high')}"
         mean = base.transform_filter("isValid(datum.x)")
@@ -120,7 +137,7 @@ def dots(
         layers.append(whisker.encode(x=alt.X("low:Q", **described), x2=alt.X2("high:Q")))
         diamond = mean.mark_point(shape="diamond", size=90, filled=True, color=INK, opacity=1, clip=clip)
         ends = alt.Tooltip("interval:N", title="95 % interval")
-        tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title="mean"), ends]
+        tooltip = [alt.Tooltip("series:N"), alt.Tooltip("shown:N", title=centre), ends]
         layers.append(diamond.encode(x=x, tooltip=tooltip))
         if limits is not None:
             bounded = base.transform_filter("isValid(datum.bound)").transform_calculate(shown=axis.expression("bound"))
@@ -134,14 +151,18 @@ def dots(
         note = words.mark_text(align="right", baseline="middle", color=MUTED, fontSize=12)
         layers.append(note.encode(x=fixed(alt.XValue, "width"), text=alt.Text("note:N")))
 
-        key = [Entry(f"one {each}", MUTED, "dot", opacity=0.6), Entry("mean with 95 % interval", INK, "mean")]
+        key = [Entry(f"one {each}", MUTED, "dot", opacity=0.6), Entry(f"{centre} with 95 % interval", INK, "mean")]
+        if axis.edge:  # on all panels, which share their key
+            key.append(Entry(f"{never}, at the right edge", MUTED, "ring"))
         if limits is not None:
             key.append(Entry(bounds_label, MUTED, "stroke"))
         sentences = [f"{axis.title}, one dot for each of {len(members)} {each}s."]
         for k, name in enumerate(names):
-            clauses = [f"mean {axis.words(means[k])}"] if np.isfinite(means[k]) else []
+            ends_there = axis.edge[0] if axis.edge else np.inf
+            said = [never if one >= ends_there else axis.words(one) for one in (means[k], lows[k], highs[k])]
+            clauses = [f"{centre} {said[0]}"] if np.isfinite(means[k]) else []
             if np.isfinite(lows[k]):
-                clauses.append(f"95 % interval {axis.words(lows[k])} to {axis.words(highs[k])}")
+                clauses.append(f"95 % interval {said[1]} to {said[2]}")
             if np.isfinite(limit[k]):
                 clauses.append(f"{bounds_label} {axis.words(limit[k])}")
             sentences.append(f"{name}: {', '.join([*clauses, *filter(None, [notes[k]])])}.")
@@ -182,7 +203,7 @@ def scatter(
     title: str | None = None,
     height: int = 300,
 ) -> list[Panel]:
-    """Draw one point per member: two quantities against each other.
+    """Draw one point per member: two quantities against each other. Points at one place are spread upwards and down.
 
     Titles and scales come from the attributes `long_name`, `units` and `scale` of x and y (see `attrs`).
 
@@ -222,14 +243,16 @@ def scatter(
         points = np.stack([x_axis.drawn(other.values), y_axis.drawn(one.values)])
         points = np.where(np.isfinite(points).all(axis=0), points, np.nan)
         x_channel = alt.X("x:Q", **x_axis.channel(points[0]))
-        y_channel = alt.Y("y:Q", **y_axis.channel(points[1]))
+        spread = _spread(points[0], points[1], y_axis)
+        described = y_axis.channel(spread)
+        y_channel = alt.Y("y:Q", **described)
         layers = reference_layers(references, x_channel, y_channel, {"x": x_axis, "y": y_axis})
-        data = inline(x=points[0], y=points[1], series=labels, member=members)
+        data = inline(x=points[0], y=points[1], at=spread, series=labels, member=members)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x) && isValid(datum.y)")
         dot = dot.transform_calculate(across=x_axis.expression("x"), up=y_axis.expression("y"))
         dot = dot.mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
         values = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
-        dot = dot.encode(x=x_channel, y=y_channel, color=colour, shape=shape)
+        dot = dot.encode(x=x_channel, y=alt.Y("at:Q", **described), color=colour, shape=shape)
         layers.append(dot.encode(tooltip=[alt.Tooltip("series:N"), alt.Tooltip("member:O"), *values]))
 
         counts, ranges = [], ""
@@ -243,6 +266,23 @@ def scatter(
         clipped = x_domain is not None or y_domain is not None
         panels.append(view(head, layers, words, height, key if len(names) > 1 else [], clipped=clipped))
     return panels
+
+
+def _spread(x: Array, y: Array, up: Axis) -> Array:
+    """Spread points that would hide one another evenly around where they are."""
+    log = up.scale == "log"
+    heights, at = (np.log(y) if log else y), y.copy()
+    (left, right), (low, high) = (ends_of(one) or (0.0, 1.0) for one in (x, heights))
+    cells: dict[tuple[int, int], list[tuple[int, ...]]] = {}
+    for place in zip(*np.nonzero(np.isfinite(x) & np.isfinite(heights)), strict=True):
+        near = ((x[place] - left) / ((right - left) or 1), (heights[place] - low) / ((high - low) or 1))
+        cells.setdefault((round(near[0] / _SAME), round(near[1] / _SAME)), []).append(place)
+    for places in cells.values():
+        step = min(_STEP, _STACK / len(places)) * ((high - low) or 1)
+        for k, place in enumerate(places):
+            height = heights[place] + (k - (len(places) - 1) / 2) * step
+            at[place] = np.exp(height) if log else height
+    return at
 
 
 @unchecked

@@ -47,6 +47,7 @@ class Entry:
     series: bool = False  # whether it can be hidden
     width: float = 2.5
     opacity: float = 1.0
+    others: tuple[str, ...] = ()  # colours that share the sample, where it stands for every series
 
 
 def series_entries(names: Sequence[str], points: bool = False) -> list[Entry]:
@@ -65,6 +66,26 @@ def series_entries(names: Sequence[str], points: bool = False) -> list[Entry]:
 
 def sample(entry: Mapping[str, Any], colour: str) -> str:
     """Draw what an entry of a chart's `usermeta` looks like in the chart: the content of an SVG, 34 by 14 pixels."""
+    colours = [colour, *entry["others"]]
+    if len(colours) == 1:
+        return _sample(entry, colour)
+    share, drawn = 1 / len(colours), ""
+    for k, one in enumerate(colours):
+        along = entry["shape"] in (
+            "line",
+            "band",
+            "interval",
+        )  # which may be cut into pieces; the others stand in a row
+        place = (
+            f"translate({34 * k * share:g}) scale({share:g},1)"
+            if along
+            else f"translate({34 * (k + 0.5) * share - 17:g})"
+        )
+        drawn += f'<g transform="{place}">{_sample(entry, one)}</g>'
+    return drawn
+
+
+def _sample(entry: Mapping[str, Any], colour: str) -> str:
     if entry["shape"] != "line":
         return str(_THEME["samples"][entry["shape"]]).replace("{colour}", colour)
     broken = entry["dash"] and entry["dash"][1]

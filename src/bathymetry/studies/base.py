@@ -15,6 +15,7 @@ from torch import nn
 
 from bathymetry.charts import Figure, attrs
 from bathymetry.charts.figure import Panel
+from bathymetry.charts.sheet import cited_as
 from bathymetry.claims.judging import Claim, Judged, Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
@@ -80,13 +81,19 @@ class FigureMark:
     main_finding: bool  # whether its sentence is a main finding of the study
     stacked: bool = False
 
+    def number_of(self, results: xr.Dataset, value: object) -> int | tuple[int, ...] | None:
+        """The number, or those of all values that there are, where a figure shows several."""
+        if not isinstance(self.number, Mapping):
+            return self.number
+        known = {str(one) for along in results.coords.values() for one in along.values.ravel()}
+        several = tuple(number for name, number in self.number.items() if name in known)
+        return self.number.get(str(value)) if self.each else several if len(several) > 1 else next(iter(several), None)
+
     @property
     def words(self) -> str:
         """Number and title."""
-        several = self.number.values() if isinstance(self.number, Mapping) else self.number
-        numbers = [several] if isinstance(several, int) else [*(several or ())]
-        name = f"Figure{'s' if len(numbers) > 1 else ''} {joined([*map(str, numbers)])}: " if numbers else ""
-        return name + re.sub(r"\{\w+\}", f"each {self.each}", self.title)
+        cited = cited_as(tuple(self.number.values()) if isinstance(self.number, Mapping) else self.number)
+        return (cited and f"{cited}: ") + re.sub(r"\{\w+\}", f"each {self.each}", self.title)
 
 
 def figure(
@@ -148,8 +155,8 @@ class Study(BaseModel):
     about: ClassVar[str]
     chapter: ClassVar[str] = "Studies of your own"
     reading: ClassVar[str] = (
-        "Each faint line or dot is one member; the strong line is their mean on the axis's scale, the band its "
-        "pointwise 95 % interval."
+        "Each faint line or dot is one member; the strong line or diamond is their mean on the axis's scale or their "
+        "median, as the key says, the band or bar its pointwise 95 % interval."
     )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     variables: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # attributes of what it measures and derives
@@ -361,14 +368,14 @@ class Study(BaseModel):
                 if not isinstance(drawn, tuple) or len(drawn) != 2 or not isinstance(drawn[1], str):
                     raise InputError("figure", type(drawn).__name__, "expected (panels, sentence)")
             panels, finding = drawn
-            number = mark.number.get(str(value)) if isinstance(mark.number, Mapping) else mark.number
-            first_number = number[0] if isinstance(number, tuple) else number
-            name = (f"{first_number:02d}-" if first_number else "") + mark.method.replace("_", "-")
+            number = mark.number_of(first, value)
+            leading = number[0] if isinstance(number, tuple) else number
+            name = (f"{leading:02d}-" if leading else "") + mark.method.replace("_", "-")
             if value is not None:
                 name += f"-{value}" if str(value).isalnum() else f"-{mark.each}-{place + 1}"
             named = {str(name): one.item() for name, one in one.coords.items() if one.ndim == 0}
-            title = mark.title.format(**named)
-            yield mark, Figure(name, title, tuple(panels), finding, mark.reading, number, mark.stacked)
+            words = mark.title.format(**named), tuple(panels), finding, mark.reading
+            yield mark, Figure(name, *words, number, mark.stacked)
 
 
 @contextmanager

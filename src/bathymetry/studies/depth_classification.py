@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bathymetry.claims import best_of, claim, majority, mean_in_interval
 from bathymetry.core.showing import joined, label
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, highest, listed, lowest, means, percent
+from bathymetry.studies.arrays import each, listed, means, percent
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, ImageStudy, unequal_parameters
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name, network_names
@@ -152,15 +153,17 @@ class DepthClassification(ImageStudy):
     answered_by = ("accuracy", "accuracy", 1)
 
     def answer(self, results: xr.DataTree, drawn: object) -> str:  # noqa: ARG002
-        accuracy = results["main"].to_dataset()["accuracy"].sel(split="test").isel(epoch=-1).mean("member")
-        best, worst = highest(accuracy), lowest(accuracy)
-        high, low = (f"{one['network'].item()} networks ({percent(one)})" for one in (best, worst))
-        return f"After {int(best['epoch'])} epochs the mean test accuracy is highest for {high}, lowest for {low}."
+        last = results["main"].to_dataset()["accuracy"].sel(split="test").isel(epoch=-1)
+        bands = self._bands(last)
+        means = joined([f"{percent(band.centre)} ({name})" for name, band in bands.items()])
+        meet = [a for a, b in permutations(bands, 2) if bands[a].low <= bands[b].high and bands[b].low <= bands[a].high]
+        overlap = f"those of {joined([*dict.fromkeys(meet)])} overlap" if meet else "intervals do not overlap"
+        return f"After {int(last['epoch'])} epochs the mean test accuracy is {means}; {overlap}."
 
     @figure("Training loss", number=5)
     def training_loss(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. The loss is that of the whole training set; the jagged line is one member's loss
-        on its last mini-batch, which is what a training loop usually prints.
+        """The loss axis is logarithmic. The loss is that of the whole training set; the grey lines are the first
+        member's losses on its last mini-batch, which is what a training loop usually prints.
         """
         loss, noisy = r["loss"].sel(split="train"), r["last_batch_loss"].isel(member=0, drop=True)
         panels = lines(loss, "epoch", "network", behind=noisy, behind_label="last mini-batch, first member")
@@ -169,12 +172,13 @@ class DepthClassification(ImageStudy):
 
     @figure("Training and test accuracy", number=6, main_finding=True)
     def accuracy(self, r: xr.Dataset) -> Drawn:
-        """The epoch axis is logarithmic; each panel has a logit axis of accuracy of its own. Members with an accuracy
-        of 100 % leave the panel, which ends at the top of the means' intervals.
+        """Both panels have one axis of accuracy, on the logit scale. Members with an accuracy of 100 % leave the panel,
+        which ends at the top of the means' intervals.
         """
         shown = r["accuracy"].isel(epoch=slice(1, None))
-        train, test = (lines(one, "epoch", "network", domain=self._domain(one)) for _, one in each(shown, "split"))
-        return train + test, self._at_the_end(r, "test")
+        lows, highs = zip(*(self._domain(one) for _, one in each(shown, "split")), strict=True)
+        panels = lines(shown, "epoch", "network", facet="split", domain=(min(lows), max(highs)))
+        return panels, self._at_the_end(r, "test")
 
     @staticmethod
     def _domain(accuracy: xr.DataArray) -> tuple[float, float]:
@@ -186,12 +190,17 @@ class DepthClassification(ImageStudy):
 
     @staticmethod
     def _at_the_end(r: xr.Dataset, split: str) -> str:
-        last, words = r["accuracy"].sel(split=split).isel(epoch=-1), []
-        transform = intervals.logit_accuracy(int(last["examples"]))
-        for name, one in each(last, "network"):
-            band = stats.mean_interval(one.values, transform=transform)
-            words.append(f"{percent(band.centre, 2)} ({name}, {100 * float(band.low):.2f}–{percent(band.high, 2)})")
+        last = r["accuracy"].sel(split=split).isel(epoch=-1)
+        words = [
+            f"{percent(band.centre)} ({name}, {100 * float(band.low):.1f}–{percent(band.high)})"
+            for name, band in DepthClassification._bands(last).items()
+        ]
         return f"After {int(last['epoch'])} epochs the mean {label(split)} accuracy is {joined(words)}."
+
+    @staticmethod
+    def _bands(accuracy: xr.DataArray) -> dict[str, intervals.Band]:
+        transform = intervals.logit_accuracy(int(accuracy["examples"]))
+        return {name: stats.mean_interval(one.values, transform=transform) for name, one in each(accuracy, "network")}
 
     def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:
         r = results["main"].to_dataset()

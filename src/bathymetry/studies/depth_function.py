@@ -10,12 +10,14 @@ from pydantic import Field
 
 from bathymetry import probes, stats, training
 from bathymetry.charts import Reference, attrs, dots, lines, predictions
+from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, majority, stochastic_order
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
 from bathymetry.data import functions
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import verdict
-from bathymetry.studies.arrays import each, listed, means, number
+from bathymetry.studies.arrays import each, listed, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, FunctionStudy, unequal_parameters
 from bathymetry.studies.settings import Distinct, Networks, network_names
@@ -213,65 +215,64 @@ class DepthFunction(FunctionStudy):
 
     @figure("Training loss on {formula}", number={"cos": 1, "arcsinh": 2}, each="function")
     def loss(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. A member fits once its loss is below 1 % of the target's variance; the loss of a
-        constant prediction is at least the variance.
+        """The loss axis is logarithmic. A network fits once its loss is below 1 % of the variance of the targets, which
+        is the loss of predicting their mean.
         """
         loss, variance = r["loss"].sel(split="train"), float(r["target_variance"].sel(split="train"))
-        fits = Reference(FITTED * variance, "1 % of the variance: fits")
-        constant = Reference(variance, "loss of a constant prediction", at="end")
-        panels = lines(loss, "epoch", "network", references=[fits, constant])
-        final = means(loss.isel(epoch=-1), "network")
-        return panels, f"After {self.epochs:,} epochs the geometric mean of the training loss is {final}."
+        fits = Reference(FITTED * variance, "fits below this line (1 % of variance)")
+        constant = Reference(variance, "predicting the mean", at="end")
+        panels = lines(loss, "epoch", "network", references=[constant, fits], centre="median", interval="end")
+        final = joined([f"{number(one, 1)} ({name})" for name, one in each(loss[..., -1].median("member"), "network")])
+        return panels, f"After {self.epochs:,} epochs the median training loss is {final}."
 
-    @figure("Predictions on {formula}", number={"arcsinh": 3, "cos": 4}, each="function", main_finding=True)
+    @figure("Predictions of each network", number={"arcsinh": 3, "cos": 4}, main_finding=True)
     def prediction(self, r: xr.Dataset) -> Drawn:
-        """One panel per network, with its members, their mean and its 95 % interval, and the true function."""
-        truth, formula = r["target"], r["formula"].item()
-        margin = 0.35 * float(truth.max() - truth.min() or 1)
-        domain = float(truth.min()) - margin, float(truth.max()) + margin
-        heads = [f"{name}, {int(count):,} parameters" for name, count in each(r["parameters"], "network")]
-        shown = r["prediction"].assign_coords(panel=("network", heads))
-        errors = listed(abs(r["prediction"] - truth).median(("member", "x")), "network")
-        r2 = number(100 * float(r["straight_line_r2"]))
-        panels = predictions(shown, truth, facet="panel", truth_label=formula, domain=domain)
-        line = f"a straight line explains {r2} % of the variance"
-        return panels, f"The median absolute error on {formula} is {errors}; {line}."
+        """The mean of networks that fit and networks that do not would be a curve that no network has, so the strong
+        line is the median at each input.
+        """
+        panels, words = list[Panel](), []
+        for function in sorted(r["function"].values.tolist()):
+            one = r.sel(function=function)
+            formula, truth = one["formula"].item(), one["target"]
+            margin = 0.35 * float(truth.max() - truth.min() or 1)
+            domain = float(truth.min()) - margin, float(truth.max()) + margin
+            heads = [f"{formula}, {name}" for name in one["network"].values]
+            shown = one["prediction"].assign_coords(network=heads)
+            panels += predictions(shown, truth, facet="network", domain=domain, height=200)
+            errors = abs(one["prediction"] - truth).median(("member", "x"))
+            words.append(f"{number(errors.min(), 1)} to {number(errors.max(), 1)} on {formula}")
+        return panels, f"The median absolute error of a network is {joined(words)}."
 
-    @figure("Epochs until each member fits", main_finding=True)
+    @figure("Epochs until each network fits", main_finding=True)
     def epochs_to_fit(self, r: xr.Dataset) -> Drawn:
-        """One dot per member that fits. A row with a member that never fits has no mean."""
-        epochs = r["epochs_to_fit"]
-        finite = epochs.where(np.isfinite(epochs))
-        low, high = finite.min().item(), max(finite.max().item(), 1.0)
-        domain = (max(low / 1.3, 0.7), high * 1.3) if np.isfinite(low) else (1.0, max(2.0, float(self.epochs)))
-        fits = finite.notnull().sum("member")
-        members = epochs.sizes["member"]
-        said = [f"{_who_fits(one, members)} {one['formula'].item()}" for _, one in each(fits, "function")]
-        panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit")
-        return panels, f"By epoch {self.epochs:,}, of {members} each, {'; '.join(said)}."
+        """One dot per member. Those that never fit are open dots at the right edge; in the median they count as later
+        than all others.
+        """
+        epochs, first = r["epochs_to_fit"], float(r["epochs_to_fit"].min())
+        domain = (max(first / 1.3, 0.7) if np.isfinite(first) else 1.0, max(2.0, float(self.epochs)))
+        (function, fits), *others = each((epochs < np.inf).sum("member"), "formula")
+        said = f"{listed(fits, 'network', '{:.0f}')} of {epochs.sizes['member']} networks fit {function}"
+        said += "".join(f"; {joined([str(int(one)) for one in also])} fit {other}" for other, also in others)
+        panels = dots(epochs, "network", facet="formula", domain=domain, never="never fit", centre="median")
+        return panels, f"Within {self.epochs:,} epochs {said}."
 
     @figure("Share of dead hidden units")
     def dead_units(self, r: xr.Dataset) -> Drawn:
         """A dead unit is zero for every training input, so no gradient reaches it. One dot per member."""
-        share = listed(100 * r["dead_share"].mean(("function", "member")), "network", "{:.0f} %")
-        panels = dots(r["dead_share"], "network", facet="formula", domain=(0.0, 1.0), possible=(0.0, 1.0))
-        return panels, f"On average {share} of the hidden units are zero for every training input."
+        share = (100 * r["dead_share"]).assign_attrs(attrs("dead hidden units", units="%"))
+        said = listed(share.median(("function", "member")), "network", "{:.0f} %")
+        ends, whole = (0.0, max(1.0, 1.1 * float(share.max()))), (0.0, 100.0)
+        panels = dots(share, "network", facet="formula", domain=ends, possible=whole, centre="median")
+        return panels, f"In the median network {said} of the hidden units are zero for every training input."
 
     @figure("Linear pieces of each learned function")
     def linear_pieces(self, r: xr.Dataset) -> Drawn:
-        """A ReLU network of one input is piecewise linear, and its pieces are counted exactly. The bound is for the
-        whole line: h + 1 for one hidden layer of h units, and the product of these factors for several layers.
+        """A ReLU network of one input is piecewise linear; its pieces on the interval of inputs are counted exactly. At
+        most as many are possible as the product over the layers of one more than their units.
         """
         interval = f"({self.low:g}, {self.high:g})".replace("-", "−")
-        pieces = r["linear_pieces"].assign_attrs(long_name=f"linear pieces on {interval}")
-        bounds, said = r["linear_pieces_bound"], "simple upper bound, whole line"
-        panels = dots(pieces, "network", facet="formula", bounds=bounds, bounds_label=said)
-        counts = r[["linear_pieces", "linear_pieces_line"]].mean(("function", "member"))
-        inside, line = (listed(one, "network", "{:.0f}") for one in counts.values())
-        return panels, f"On average {inside} linear pieces lie in {interval}, of {line} overall."
-
-
-def _who_fits(fits: xr.DataArray, members: int) -> str:
-    if (fits == fits[0]).all() and int(fits[0]) in (0, members):
-        return "all fit" if int(fits[0]) else "none fits"
-    return f"{listed(fits, 'network', '{:.0f}')} fit"
+        names = [f"{name}, at most {int(most):,}" for name, most in each(r["linear_pieces_bound"], "network")]
+        pieces = r["linear_pieces"].assign_attrs(attrs(f"linear pieces on {interval}"))
+        ends, counts = (0.0, 1.05 * float(pieces.max())), pieces.median(("function", "member"))
+        panels = dots(pieces.assign_coords(network=names), "network", facet="formula", domain=ends, centre="median")
+        return panels, f"On {interval} the median number of linear pieces is {listed(counts, 'network', '{:.0f}')}."

@@ -16,7 +16,7 @@ from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.stats import intervals, per_member
-from bathymetry.studies.arrays import centre, each, number
+from bathymetry.studies.arrays import each, number
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
@@ -102,14 +102,14 @@ class GradientNorm(FunctionStudy):
     """
 
     chapter = "Part 2: optimisation"
-    answered_by = ("gradient_norm", "gradient_norm", 0)
+    answered_by = ("gradient_norm", "gradient_norm", 1)
     presets = {"quick": {"members": 6}, "smoke": {"members": 6, "samples": 60, "epochs": 80}}
     variables = {
         "layer_gradient_norm": attrs("gradient norm (L2, one layer)", "log"),
         "gradient_norm": attrs("gradient norm (L2, all parameters)", "log"),
         "preconditioned_eigenvalue": attrs("largest eigenvalue of the preconditioned Hessian", "log"),
         "stability_threshold": attrs("stability threshold of Adam", "log"),
-        "curvature_epoch": attrs("epoch", "log"),
+        "curvature_epoch": attrs("epoch", "epoch"),
     }
 
     function: str = Field("cos", description="function to learn, by name or as an expression in x")
@@ -165,17 +165,10 @@ class GradientNorm(FunctionStudy):
         late = r["gradient_norm"].sel(epoch=slice(951, 1000)).median("epoch", skipna=False)
         return late < 0.01 * r["gradient_norm"].max("epoch")
 
-    @figure("Training loss by epoch", number=9)
-    def loss(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic; the epochs are those of Figure 10."""
-        loss, words = r["loss"].sel(split="train"), "the geometric mean of the training loss"
-        found = f"After {int(r['epoch'].max()):,} epochs {words} is {centre(loss.isel(epoch=-1))}."
-        return lines(loss, "epoch", height=260), found
-
-    @figure("Gradient norm by epoch", number=10, main_finding=True)
+    @figure("Training loss and gradient norm", number=(9, 10), main_finding=True, stacked=True)
     def gradient_norm(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. Norm and loss (Figure 9) are evaluated at the same parameters. A spike is an epoch
-        at which a member's norm exceeds three times its running median over 51 epochs.
+        """Loss and norm are evaluated at the same parameters; their axes are logarithmic. A spike is an epoch at which
+        a member's norm exceeds three times its running median over 51 epochs.
         """
         norm = r["gradient_norm"].transpose("member", "epoch")
         late = norm.isel(epoch=slice(-LATE, None)).median("epoch", skipna=False)
@@ -187,37 +180,50 @@ class GradientNorm(FunctionStudy):
         if any(counts):
             count = _span(str(min(counts)), str(max(counts)))
             spiked = f"spikes at {count} of {norm.sizes['epoch']:,} epochs"
-        return lines(norm, "epoch", height=260), f"{found}; {spiked}."
+        shown = r["loss"].sel(split="train"), norm
+        panels = [panel for one in shown for panel in lines(one, "epoch", centre="median", height=150)]
+        return panels, f"{found}; {spiked}."
 
     @figure("Gradient norm of each layer")
     def layers(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. The squared norms of the layers add up to that of the whole gradient."""
+        """All panels have one logarithmic axis. The layers' squared norms add up to that of the whole gradient."""
         count = max(1, r.sizes["epoch"] // 10)  # the norm of a single epoch varies by chance
         late = r["layer_gradient_norm"].isel(epoch=slice(-count, None)).median("epoch", skipna=False)
         bands = {name: stats.mean_interval(one.values, transform=intervals.LOG) for name, one in each(late, "layer")}
         largest = max(bands, key=lambda name: float(bands[name].centre))
         close = [name for name, band in bands.items() if name != largest and band.high > bands[largest].low]
-        found = f"Over the last {count:,} epochs {largest} has the largest norm, {centre(late.sel(layer=largest))}"
-        overlap = "that of {} overlaps with it" if len(close) == 1 else "those of {} overlap with it"
-        alone = "its interval " + ("is unknown" if np.isnan(bands[largest].low) else "lies above all others")
-        return lines(
-            r["layer_gradient_norm"], "epoch", "layer"
-        ), f"{found}; {overlap.format(joined(close)) if close else alone}."
+        last = f"Over the last {count:,} epochs"
+        alone = "is unknown" if np.isnan(bands[largest].low) else "lies above all others"
+        found = f"{last} {largest} has the largest norm; its interval {alone}."
+        if close:
+            those = joined(sorted([largest, *close]))
+            found = f"{last} the intervals of {those} overlap: none has clearly the largest norm."
+        return lines(r["layer_gradient_norm"], "epoch", facet="layer", height=200), found
 
     @figure("Largest eigenvalue of the preconditioned Hessian", main_finding=True)
     def preconditioned_eigenvalue(self, r: xr.Dataset) -> Drawn:
-        """Both axes are logarithmic. Above the dashed line, Adam's steps along the sharpest direction overshoot further
-        each time. A member far from the others widens the interval of the mean on both sides.
+        """The eigenvalue is on a logarithmic axis. Above the dashed line, Adam's steps along the sharpest direction
+        overshoot further each time; points far above it are marked at the top.
         """
         eigenvalue, limit = r["preconditioned_eigenvalue"], float(r["stability_threshold"])
-        end = eigenvalue.isel(curvature_epoch=-1)
-        threshold = Reference(limit, "stability threshold")
+        end, shown = eigenvalue.isel(curvature_epoch=-1), eigenvalue.where(eigenvalue > 0)
+        rate = f"{limit * self.learning_rate:.3g} / learning rate"
+        threshold = Reference(limit, f"stability threshold, {rate} = {limit:,.0f}")
+        low = float(shown.min())
+        domain = (low / 1.2, 10 * limit) if low < limit else None
         above, of = int((end > limit).sum()), end.sizes["member"]
         members = f"{above} of {of} members exceed" if above else "no member exceeds"
-        return lines(eigenvalue.where(eigenvalue > 0), "curvature_epoch", references=[threshold]), (
-            f"After the last epoch {members} Adam's stability threshold of {limit:,.0f} (median "
-            f"{number(end.median())}); the maximum over all members and measured epochs is {number(eigenvalue.max())}."
+        panels = lines(
+            shown,
+            "curvature_epoch",
+            x_scale="epoch",
+            references=[threshold],
+            domain=domain,
+            centre="median",
+            height=260,
         )
+        found = f"After the last epoch {members} Adam's stability threshold of {limit:,.0f}; the median is"
+        return panels, f"{found} {float(f'{float(end.median()):.2g}'):,.6g}."
 
 
 def _span(low: str, high: str) -> str:

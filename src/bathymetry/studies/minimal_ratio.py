@@ -8,7 +8,8 @@ import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bathymetry import probes, training
-from bathymetry.charts import attrs, dots, scatter
+from bathymetry.charts import Reference, attrs, dots, scatter
+from bathymetry.charts.bar_charts import stacks
 from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, correlation, majority
 from bathymetry.core.showing import joined, label
@@ -216,35 +217,34 @@ class MinimalRatio(FunctionStudy):
     @figure("Training loss and minimal ratio", number=11, main_finding=True)
     def minimal_ratio(self, r: xr.Dataset) -> Drawn:
         """The ratio classifies a point only where the gradient vanishes: at critical points, not after training. Points
-        may overlap.
+        at one place are spread upwards and down.
         """
         at = r[["minimal_ratio", "point_loss"]]
         critical = at.sel(phase="critical").where(_is_critical(r))
-        panels: list[Panel] = []
+        mean, panels = Reference(float(r["constant_loss"]), "predicting the mean", at="end"), list[Panel]()
         for title, one in (("After training", at.sel(phase="trained")), ("At critical points", critical)):
             ratio, loss = one["minimal_ratio"], one["point_loss"]
-            panels += scatter(ratio, loss, "activation", x_domain=(-0.02, 1.02), title=title)
+            panels += scatter(ratio, loss, "activation", x_domain=(-0.02, 1.02), references=[mean], title=title)
         constant, losses = float(r["constant_loss"]), each(critical["point_loss"], "activation")
         found = joined([f"{int(one.notnull().sum())} of {one.size} {label(name)}" for name, one in losses])
         plateau = joined([f"{int((abs(one / constant - 1) < PLATEAU).sum())}" for _, one in losses])
-        end = f"{plateau} of these have the loss of a constant output, {number(constant)}"
-        return panels, f"{found} members reach critical points; {end}."
+        return panels, f"{found} members reach critical points, {plateau} of them with the loss of predicting the mean."
 
     @figure("Positive, zero and negative eigenvalues at critical points", main_finding=True)
     def eigenvalue_signs(self, r: xr.Dataset) -> Drawn:
-        """Members without a critical point have no dot. A critical point with negative eigenvalues is a saddle."""
+        """One bar per member, sorted; members without a critical point have none. A critical point with negative
+        eigenvalues is a saddle. Eigenvalues within the accuracy of float64 count as zero.
+        """
         names = ["minimal_ratio", "zero_share", "negative_share"]
-        at = r[[*names, "tolerance"]].sel(phase="critical").where(_is_critical(r))
-        shares = at[names].to_dataarray("sign").assign_coords(sign=["positive", "zero", "negative"])
-        shares, whole = shares.assign_attrs(attrs("share of the eigenvalues")), (0.0, 1.0)
-        panels = dots(shares, "sign", facet="activation", domain=whole, possible=whole, missing="no critical point")
+        at = r[names].sel(phase="critical").where(_is_critical(r))
+        shares = at.to_dataarray("sign").assign_coords(sign=["positive", "zero", "negative"])
+        shares = shares.assign_attrs(attrs("share of the eigenvalues"))
+        panels = stacks(shares, "sign", facet="activation", missing="without critical point")
         saddles = [
             f"{int((one > 0).sum())} of {int(one.notnull().sum())} with {label(name)}"
             for name, one in each(at["negative_share"], "activation")
         ]
-        tolerance = number(at["tolerance"].median())
-        end = f"eigenvalues within ±{tolerance} (median) count as zero"
-        return panels, f"Of the critical points, {joined(saddles)} are saddles; {end}."
+        return panels, f"Of the critical points, {joined(saddles)} are saddles."
 
     @figure("Gradient norm in each phase", main_finding=True)
     def gradient_norms(self, r: xr.Dataset) -> Drawn:
@@ -254,7 +254,7 @@ class MinimalRatio(FunctionStudy):
         medians = each(100 * shares.median("member"), "activation")
         words = joined([f"{number(one)} % ({label(name)})" for name, one in medians])
         flat = r["status"].sel(phase="critical") == FLAT
-        end = f"{int(flat.sum())} of {flat.size} searches end{'s' * (int(flat.sum()) == 1)} at a flat point"
+        end = f"{int(flat.sum())} of {flat.size} searches end flat"
         found = f"After training the median gradient norm is {words} of its initial value; {end}."
         return dots(norm, "phase", facet="activation"), found
 
