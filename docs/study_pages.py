@@ -19,7 +19,7 @@ from bathymetry.studies.settings import PRESETS, as_text, flag_of
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "results"
 SYMBOLS = {"supported": "✓", "contradicted": "✗", "undecided": "?"}
-COMMON = {"seed", "device"}  # settings of every study, which docs/studies/index.md describes
+COMMON = {"seed", "data_seed", "device"}  # settings of every study, which docs/studies/index.md describes
 
 
 def overview() -> Iterator[str]:
@@ -56,11 +56,11 @@ def claims(study: type[Study]) -> Iterator[str]:
 
 
 def figures(study: type[Study]) -> Iterator[str]:
-    """Show each figure of the reference run, and how to read it."""
+    """Show each figure of the reference run; how to read it is part of the picture."""
     for mark in study.figures():
         for name, title in _files(mark):
             path = f"results/{study.name}/figures/figure-{name}.svg"
-            yield from (f"![{title}](../../{path})", "", mark.reading, "")
+            yield from (f"![{title}](../../{path})", "")
 
 
 def _files(mark: FigureMark) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ class Trial:
 
 def test_the_example_runs_and_the_recipe_reuses_chunks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (specification,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (specification,) = re.findall(r"```yaml title.*?\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "width-and-rate.yaml").write_text(specification, encoding="utf-8")
     assert main(["sweep", "width-and-rate.yaml", "--plan"]) == 0
     assert "6 points" in capsys.readouterr().out
