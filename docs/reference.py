@@ -4,7 +4,8 @@
 
 A folder is one that `bathymetry run --preset full` wrote: the results and figures of its studies replace those in
 `results/`. Then every claim is judged from the results in `results/` as the current version judges, p is adjusted over
-all claims, and `results/claims.json`, `results/provenance.json` and the package's copy of the verdicts are written.
+all claims, and `results/claims.json`, `results/provenance.json` and what the package has of them are written: the
+verdicts, and for the page's cards the answer of each study with its small chart.
 Nothing is written by hand. Afterwards docs/tables.py writes the tables.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from bathymetry.execution.load_study import load_study
 from bathymetry.report.page_json import claim_fields, plain
+from bathymetry.report.sections import card_of
 from bathymetry.stats import holm
 from bathymetry.store.results import RESULT, read_results, write_results
 from bathymetry.studies.catalogue import SHIPPED
@@ -23,6 +25,7 @@ from bathymetry.studies.catalogue import SHIPPED
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 PACKAGED = ROOT / "src" / "bathymetry" / "studies" / "reference_claims.json"
+ANSWERS = PACKAGED.with_name("reference_answers.json")
 SOURCES = ("settings", "data", "chunks", "seconds", "provenance")
 
 
@@ -58,6 +61,9 @@ def main(folders: list[Path]) -> None:
     written(RESULTS / "claims.json", claims)
     written(RESULTS / "provenance.json", sources)
     written(PACKAGED, {"versions": versions, "claims": claims})
+    answers = {run.study.name: {"sentence": run.answer, "chart": card_of(run)} for run in runs}
+    compact = [f"{json.dumps(name)}:{json.dumps(one, separators=(',', ':'))}" for name, one in answers.items()]
+    ANSWERS.write_text("{" + ",\n".join(compact) + "}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import xarray as xr
 from bathymetry.charts import Figure, Reference, attrs, dots, lines, paths, predictions, scatter
 from bathymetry.charts.figure import Panel
 from bathymetry.claims.judging import Judged, ReferenceVerdict
-from bathymetry.report.cards import card_chart
+from bathymetry.report.cards import card_chart, packed
 from bathymetry.report.page import Report
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import Part, Verdict
@@ -142,7 +142,7 @@ def section(name: str, figures: tuple[Figure, ...], question: str = "Do deep net
         about="Three networks of about 750 parameters.",
         reading="Each faint line is one member, the strong one their mean.",
         answer="Deep networks end lowest.",
-        card=card_chart(figures[0].sheet().panels[0]),
+        card=packed(card_chart(figures[0].sheet().panels[0])),
         main_findings=("The deep network ends at 0.00064.", "The shallow one ends at 0.094."),
         figures=tuple(one.sheet() for one in figures),
         claims=claims(name),
@@ -174,7 +174,7 @@ def hostile_report() -> Report:
         (HOSTILE,),
         (
             StudySection(
-                "depth-function", answer=HOSTILE, card=card_chart(hostile_figure().sheet().panels[0]),
+                "depth-function", answer=HOSTILE, card=packed(card_chart(hostile_figure().sheet().panels[0])),
                 chapter=HOSTILE, question=HOSTILE, about=HOSTILE, reading=HOSTILE,
                 main_findings=(HOSTILE,), figures=(hostile_figure().sheet(),), claims=claims("x"),
                 settings={HOSTILE: HOSTILE}, code=HOSTILE, warnings=(HOSTILE,),

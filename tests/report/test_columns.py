@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bathymetry.report.page import columns
+from bathymetry.report.columns import columns
 
 values = st.one_of(st.none(), st.integers(-5, 5), st.sampled_from(["deep", "shallow", ""]), st.sampled_from([0.5, 2.0]))
 

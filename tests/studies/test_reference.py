@@ -6,7 +6,8 @@ import pytest
 
 from bathymetry.execution.load_study import load_study
 from bathymetry.report.page_json import claim_fields, plain
-from bathymetry.report.reference import reference_verdicts
+from bathymetry.report.reference import reference_answers, reference_verdicts
+from bathymetry.report.sections import card_of
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
 
@@ -27,6 +28,14 @@ def test_the_verdicts_that_ship_are_those_of_the_results_in_the_repository():
     provenance = json.loads((RESULTS / "provenance.json").read_text())
     for name, one in reference_verdicts().items():
         assert one.version == provenance[name.partition(".")[0]]["provenance"]["versions"]["bathymetry"]
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the results lie next to the package only in its repository")
+@pytest.mark.parametrize("study", SHIPPED)
+def test_the_answers_and_small_charts_that_ship_are_those_of_the_results_in_the_repository(study):
+    run, shipped = load_study(RESULTS / study), reference_answers()[study]
+    assert shipped.sentence == run.answer
+    assert shipped.chart == json.loads(json.dumps(card_of(run)))
 
 
 def assert_equal_numbers(here, there):

@@ -14,6 +14,7 @@ import numpy as np
 
 from bathymetry.charts.sheet import SheetPanel
 from bathymetry.charts.theme import CENTRE, HOVER
+from bathymetry.report.columns import columns
 
 _HEIGHT, _WIDTH = 74, 310  # pixels, with the axis
 _PLOT = 52  # pixels of the height, without it
@@ -43,6 +44,12 @@ def card_chart(panel: SheetPanel, only: Sequence[str] = ()) -> dict[str, Any]:
             one["encoding"]["x"]["axis"] = kept[0]["encoding"]["x"]["axis"]
     levels = [row["y"] for one in rules for row in one["data"]["values"] if "y" in row]
     return {**_SIZE, "layer": [*rules, *kept, *_names(kept[0], levels)]}
+
+
+def packed(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The same card with its data by column."""
+    data = {"data": columns(card["data"]["values"])} if "data" in card else {}
+    return {**card, **data, **({"layer": [packed(one) for one in card["layer"]]} if "layer" in card else {})}
 
 
 def _points(

@@ -11,7 +11,7 @@ const hidden = new Map(); // by chart: the names that the reader has hidden
 let round = 0; // counts the times that all was drawn, so that an older round stops when a newer begins
 let busy = 0; // drawings that have begun and not ended
 
-// Rows from columns: see `columns` in page.py.
+// Rows from columns: see columns.py.
 function rows(data) {
   const names = Object.keys(data.columns);
   const cells = names.map((name) => {
@@ -21,6 +21,11 @@ function rows(data) {
     return (row) => column.levels[Math.floor(row / column.each) % column.levels.length];
   });
   return Array.from({ length: data.rows }, (_, row) => Object.fromEntries(names.map((name, i) => [name, cells[i](row)])));
+}
+
+function unpacked(card) {
+  const data = card.data ? { data: { values: rows(card.data) } } : {};
+  return { ...card, ...data, ...(card.layer ? { layer: card.layer.map(unpacked) } : {}) };
 }
 
 // The same chart with each colour exchanged for its twin.
@@ -121,7 +126,7 @@ async function draw(box, dark) {
 async function drawThumb(thumb, dark) {
   const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip: false };
   release(thumb);
-  const flat = { ...face(content.cards[thumb.dataset.thumb], dark), width: thumb.clientWidth, autosize: { type: "fit", contains: "padding" } };
+  const flat = { ...unpacked(face(content.cards[thumb.dataset.thumb], dark)), width: thumb.clientWidth, autosize: { type: "fit", contains: "padding" } };
   views.set(thumb, (await vegaEmbed(thumb, flat, options)).view);
   thumb.removeAttribute("role");
 }

@@ -21,6 +21,8 @@ from bathymetry.charts.theme import PALETTE, configuration, sample, twins
 from bathymetry.claims.judging import Judged
 from bathymetry.core.showing import printable
 from bathymetry.report import figure_tools
+from bathymetry.report.columns import columns
+from bathymetry.report.reference import Answer, reference_answers
 from bathymetry.report.rows import rows_of
 from bathymetry.report.sections import StudySection
 from bathymetry.stats.verdict import Decision
@@ -66,6 +68,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         for study in report.studies
     }
     claims = [claim for study in report.studies for claim in study.claims]
+    cards = {study.name: _card(study, report) for study in report.studies}
     style = _style({chart["height"] for some in drawn.values() for one in some for chart in one["charts"]})
     library = _inside_script(charting_library() if library is None else library)
     scripts = [
@@ -78,7 +81,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,
-        "cards": {study.name: study.card for study in report.studies if study.card is not None},
+        "cards": {name: card.chart for name, card in cards.items() if card.chart is not None},
         "figures": {one["id"]: figure_tools.exported(one) for some in drawn.values() for one in some},
         "sliders": {name: one for name, one in sliders.items() if one},
         "config": configuration(),
@@ -109,7 +112,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         members={name: figure_tools.members_of(some, charts, datasets) for name, some in drawn.items()},
         epochs={name for name, some in drawn.items() if figure_tools.has_epochs(some, charts)},
         rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
-        cards={study.name for study in report.studies if study.card is not None},
+        cards=cards,
         tally=_tally(claims, report),
         differing=sum(claim.differs for claim in claims),
         claims=claims,
@@ -182,27 +185,11 @@ def _drawn(figure: Sheet, study: str, datasets: dict[str, Any], charts: dict[str
     return {"id": f"{study}-{figure.name}", "figure": figure, "key": common, "marks": drawn_as, "charts": charted}
 
 
-def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write rows by column: values, or `levels` with the `place` of each row's, or held for `each` rows in turn."""
-    names = list(rows[0]) if rows else []
-    return {"rows": len(rows), "columns": {name: _small([_short(row[name]) for row in rows]) for name in names}}
-
-
-def _small(column: list[Any]) -> Any:
-    levels = list(dict.fromkeys(column))
-    if len(levels) * 2 > len(column) and len(column) > 2:
-        return column
-    each = next((place for place, value in enumerate(column) if value != column[0]), len(column))
-    if all(value == levels[place // each % len(levels)] for place, value in enumerate(column)):
-        return {"levels": levels, "each": each}
-    if len(levels) * 4 > len(column):
-        return column
-    places = {value: place for place, value in enumerate(levels)}
-    return {"levels": levels, "place": [places[value] for value in column]}
-
-
-def _short(value: Any) -> Any:  # 3.0 is written as 3
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+def _card(study: StudySection, report: Report) -> Answer:
+    """The answer to a study's question: that of the reference run where it leads."""
+    answers = reference_answers() if report.reference_leads else {}
+    own = study.answer or (study.main_findings[0] if study.main_findings else study.about)
+    return answers.get(study.name) or Answer(own, study.card, "This run" if report.reference_leads else "")
 
 
 def _open_figures(drawn: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

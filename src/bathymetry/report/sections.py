@@ -13,7 +13,7 @@ from bathymetry.core.showing import joined, plural
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
-from bathymetry.report.cards import card_chart
+from bathymetry.report.cards import card_chart, packed
 from bathymetry.store.results import others, sources_of
 from bathymetry.store.storage import label
 from bathymetry.studies import Study
@@ -78,7 +78,7 @@ def card_of(run: StudyRun) -> Mapping[str, Any] | None:
     _, method, place, *only = run.study.answered_by
     own = [one for mark, one in run.drawn if mark.method == method] or [one for _, one in run.drawn[:1]]
     panels = own[0].sheet().panels if own else ()
-    return card_chart(panels[min(place, len(panels) - 1)], only) if panels else None
+    return packed(card_chart(panels[min(place, len(panels) - 1)], only)) if panels else None
 
 
 def unfinished(run: StudyRun) -> list[str]:
