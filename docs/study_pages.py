@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bathymetry.studies import Study, find
-from bathymetry.studies.base import FigureMark
 from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.studies.settings import PRESETS, as_text, flag_of
 
@@ -57,21 +56,13 @@ def claims(study: type[Study]) -> Iterator[str]:
 
 def figures(study: type[Study]) -> Iterator[str]:
     """Show each figure of the reference run; how to read it is part of the picture."""
-    for mark in study.figures():
-        for name, title in _files(mark):
-            path = f"results/{study.name}/figures/figure-{name}.svg"
-            yield from (f"![{title}](../../{path})", "")
-
-
-def _files(mark: FigureMark) -> Iterator[tuple[str, str]]:
-    """Each file of a figure, by the name that the study gives it, with its title."""
-    name = mark.method.replace("_", "-")
-    if isinstance(mark.number, dict):
-        for value, number in mark.number.items():
-            yield f"{number:02}-{name}-{value}", f"Figure {number}. " + re.sub(r"\{\w+\}", value, mark.title)
-    else:
-        number = f"{mark.number:02}-" if mark.number else ""
-        yield number + name, (f"Figure {mark.number}. " if mark.number else "") + mark.title
+    titles = {mark.method.replace("_", "-"): mark.title for mark in study.figures()}
+    for path in sorted((RESULTS / study.name / "figures").glob("*.svg")):  # those with a number first
+        number, name = re.fullmatch(r"figure-(?:(\d+)-)?(.+)", path.stem).groups()  # type: ignore[union-attr]
+        method = next((one for one in titles if name == one or name.startswith(f"{one}-")), "")
+        title = re.sub(r"\{\w+\}", name.removeprefix(f"{method}-"), titles.get(method, name.replace("-", " ")))
+        cited = f"Figure {int(number)}. " if number else ""
+        yield from (f"![{cited}{title}](../../{path.relative_to(DOCS.parent).as_posix()})", "")
 
 
 def filled(text: str, block: str, lines: Iterator[str]) -> str:
