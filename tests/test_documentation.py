@@ -2,6 +2,7 @@
 
 The blocks of a page run in their order, in one folder. A block with a title (```yaml title="sweep.yaml") is written to
 that file. Commands of ```sh train with the preset smoke; of those that need another machine the options are looked up.
+A block ```text below one of Python shows what that prints.
 """
 
 import re
@@ -9,6 +10,8 @@ import shlex
 import sys
 import tomllib
 from contextlib import suppress
+from itertools import zip_longest
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,13 @@ def test_the_code_blocks_of_a_page_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     names: dict[str, Any] = {"__name__": "__page__"}
+    ran = ""
     for language, title, text in RUNS[page]:
+        if language == "text" and ran == "python":
+            printed = capsys.readouterr().out
+            assert alike(printed, text), f"the page shows\n{text}\nand its code prints\n{printed}"
+        ran = language
+        capsys.readouterr()
         if title:
             Path(title).write_text(text, encoding="utf-8")
         elif language == "python":
@@ -45,6 +54,26 @@ def test_the_code_blocks_of_a_page_run(page, tmp_path, monkeypatch, capsys):
         elif language == "sh":
             for line in text.replace("\\\n", " ").splitlines():
                 run(shlex.split(line, comments=True), capsys)
+
+
+NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def alike(printed: str, shown: str) -> bool:
+    """Whether words are the same and numbers as close as other processors bring them."""
+    if NUMBER.sub("", printed).split() != NUMBER.sub("", shown).split():
+        return False
+    found = [
+        [float(one.replace(",", "").replace("−", "-")) for one in NUMBER.findall(text)] for text in (printed, shown)
+    ]
+    pairs = zip_longest(*found, fillvalue=float("nan"))
+    return all(isclose(one, other, rel_tol=0.25, abs_tol=0.02) for one, other in pairs)
+
+
+@pytest.mark.parametrize("printed", ["1 of 3 networks", "2 of 3 members", "2 of 3 networks: 4"])
+def test_what_a_page_does_not_show_is_told_from_what_it_shows(printed):
+    assert not alike(printed, "2 of 3 networks")
+    assert alike(printed, printed)
 
 
 def run(words: list[str], capsys: pytest.CaptureFixture):
