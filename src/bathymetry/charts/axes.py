@@ -42,6 +42,7 @@ _EPOCH_TICKS = 8  # at most, on a linear axis
 _LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 _MOST_POINTS = 200  # of a line
+_CROWD = 120  # points of a line that labels are kept clear of
 _LETTER, _TALL = 0.018, 0.07  # how much of a small plot's width and height a letter of a label takes
 # Neither 1e+1 for ten nor 0.0000001.
 _FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
@@ -297,6 +298,14 @@ class Reference:
         """Where it is drawn; NaN where the axis has no place for it."""
         out_of_range = axis.scale == "accuracy" and not 0 <= self.value <= 1
         return np.nan if out_of_range else float(axis.drawn(self.value))
+
+
+def along_lines(across: Horizontal, drawn: Array) -> Array:
+    """Points along every line, also between those that it joins."""
+    places = np.arange(len(across.positions))
+    between = np.linspace(0, places[-1], _CROWD)
+    up = np.stack([np.interp(between, places, line) for line in drawn.reshape(-1, len(places))])
+    return np.stack([np.broadcast_to(np.interp(between, places, across.positions), up.shape).ravel(), up.ravel()])
 
 
 def reference_layers(

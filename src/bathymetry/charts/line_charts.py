@@ -18,6 +18,7 @@ from bathymetry.charts.axes import (
     Reference,
     XScale,
     YScale,
+    along_lines,
     fixed,
     inline,
     reference_layers,
@@ -32,6 +33,7 @@ from bathymetry.charts.labels import (
     horizontal_of,
     series_names,
 )
+from bathymetry.charts.spread import spread_entries, spread_layer, with_lines
 from bathymetry.charts.theme import (
     CENTRE,
     DASHES,
@@ -52,7 +54,6 @@ _SPIKES = 40  # points beyond the axis that are marked, at most
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 _MEDIAN = "median of members"
 _TRUTH = (5.0, 3.0)  # the truth's dash
-_CROWD = 120  # points of a line that labels are kept clear of
 
 
 @unchecked
@@ -82,8 +83,8 @@ def lines(
     Titles and scales come from the attributes `long_name`, `units` and `scale` of the values and of x (see `attrs`);
     of how many examples an accuracy is a share comes from the coordinate `examples`. The mean is taken on the scale of
     the axis: of log loss, of logit accuracy. A member that diverged is drawn as far as it goes and left out of the
-    mean. At most 200 points of a line are drawn; where x has few values, each has a mark. Panels share their vertical
-    axis.
+    mean. At most 200 points of a line are drawn; where x has few values, each has a mark. Of over 50 members, 20 are
+    drawn and a band that holds 90 % of them. Panels share their vertical axis.
 
     Args:
         values: Dims member, x and, where given, series and facet; NaN where a member has diverged.
@@ -148,8 +149,9 @@ def lines(
             jagged = jagged.mark_line(color=MUTED, strokeWidth=0.8, clip=True)
             shown = _shown(alt.StrokeOpacityValue, 0.5)
             layers.append(jagged.encode(detail=alt.Detail("series:N"), strokeOpacity=shown, **at))
-        who = {"series": by_name[:, :, None], "member": np.arange(count)[:, None]}
-        faint = alt.Chart(inline(x=across.positions, y=drawn, **who), name="members")
+        lined = with_lines(count) if members == "lines" else np.arange(count)
+        who = {"series": by_name[:, :, None], "member": lined[:, None]}
+        faint = alt.Chart(inline(x=across.positions, y=drawn[:, lined], **who), name="members")
         faint = faint.encode(detail=alt.Detail("member:O"), color=colour, **at)
         grey = np.zeros((len(names), drawn.shape[-1]), dtype=bool)
         if muted is not None:
@@ -159,10 +161,12 @@ def lines(
         spread = alt.Chart(data).transform_filter("isValid(datum.low)").encode(color=colour)
         mark = alt.Chart(data).transform_filter("isValid(datum.y)").encode(fillOpacity=filled, **at)
         toned = alt.condition("datum.muted", alt.value(MUTED), colour) if grey.any() else colour
+        if len(lined) < count:
+            wide = spread_layer(across.positions, drawn, series=by_name).encode(color=colour, **band)
+            layers.append(wide.encode(fillOpacity=_shown(alt.FillOpacityValue, 0.1)))
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
-            layers.append(
-                faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 0.3))
-            )
+            faded = _shown(alt.StrokeOpacityValue, 0.3)
+            layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=faded))
             area = spread.mark_area(clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band)
             layers += [area] if interval == "band" else _whiskers(names, centres, colour, band)
             strong = alt.Chart(data, name=CENTRE).mark_line(strokeWidth=2.5, clip=True)
@@ -176,7 +180,7 @@ def lines(
             layers.append(spread.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
             strong = mark.mark_point(size=70, filled=True, opacity=1, clip=True).encode(color=toned, shape=shape)
             layers.append(strong.properties(name=CENTRE))
-        crowd = _crowd(across, drawn)
+        crowd = along_lines(across, drawn)
         layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis}, crowd)
         spikes = _spikes(across, axis, drawn, names, colour)
         layers += [*spikes, _hover_layer(data, names, across, axis)]
@@ -195,6 +199,9 @@ def lines(
             key = [*key, Entry(behind_label, MUTED, dash=(1, 0), width=1, opacity=0.6)]
         if grey.any():
             key = [*key, Entry(muted_label, MUTED, "dot")]
+        if len(lined) < count:
+            key = [*key, *spread_entries(count, len(lined), tint)]
+            marks = marks[1:]
         words = _in_words(axis, across, names if several else [], centres, centre)
         if grey.any():
             words += f" {int(grey.sum())} of {grey.size} points are grey: {muted_label}."
@@ -263,14 +270,6 @@ def _greyed(
     thin = base.transform_filter(f"datum.line < {last}").mark_line(strokeWidth=1, color=LINE, clip=True)
     thick = base.transform_filter(f"datum.line == {last}").mark_line(strokeWidth=3, color=MUTED, clip=True)
     return [one.encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 1)) for one in (thin, thick)]
-
-
-def _crowd(across: Horizontal, drawn: Array) -> Array:
-    """Points along every line, also between those that it joins."""
-    places = np.arange(len(across.positions))
-    between = np.linspace(0, places[-1], _CROWD)
-    up = np.stack([np.interp(between, places, line) for line in drawn.reshape(-1, len(places))])
-    return np.stack([np.broadcast_to(np.interp(between, places, across.positions), up.shape).ravel(), up.ravel()])
 
 
 def _channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -407,7 +406,11 @@ def predictions(
             starts, ends = np.array(outside).T
             shade = alt.Chart(inline(x=starts, end=ends), name="outside").mark_rect(color=SHADE, clip=True)
             layers.append(shade.encode(x=at["x"], x2=alt.X2("end:Q")))
-        members = alt.Chart(inline(x=positions, y=drawn, member=np.arange(count)[:, None]), name="members")
+        lined = with_lines(count)
+        if len(lined) < count:
+            wide = spread_layer(positions, drawn).encode(color=alt.ColorValue(colour), **band)
+            layers.append(wide.encode(fillOpacity=alt.FillOpacityValue(0.1)))
+        members = alt.Chart(inline(x=positions, y=drawn[lined], member=lined[:, None]), name="members")
         faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
         layers.append(faint.encode(detail=alt.Detail("member:O"), **at))
         gap = np.full(len(positions), np.nan)
@@ -423,6 +426,8 @@ def predictions(
         layers.append(_hover_layer(data, names, across, axis))
 
         marks = [Entry(f"one of {count} members", width=1, opacity=0.6, **whole_key)] if count > 1 else []
+        if len(lined) < count:
+            marks, key = [], [*key, *spread_entries(count, len(lined), whole_key["colour"])]
         if count > 1 and np.isfinite(middle.low).any():
             marks.append(Entry("95 % interval of the median", shape="band", **whole_key))
         if outside:

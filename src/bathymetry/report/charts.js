@@ -64,7 +64,7 @@ function highlight(view, member, dark) {
   if (!found.length) return;
   for (const layer of view.layer) {
     if (found.includes(layer)) fade(layer, () => 0.12);
-    else if (layer.encoding && (layer.encoding.strokeDash || layer.encoding.y2)) fade(layer, (opacity) => opacity * 0.4);
+    else if (layer.encoding && (layer.name === "centre" || layer.encoding.y2)) fade(layer, (opacity) => opacity * 0.4);
   }
   view.layer.splice(view.layer.length - 1, 0, ...chosen);
 }

@@ -87,7 +87,7 @@ function readOff(reading) {
   const where = `${reading.title}: ${position.toLocaleString("en")}`.replace("-", "−");
   const told = Object.entries(reading.charts).map(([chart, title]) => {
     const view = content.charts[chart];
-    const layer = layersOf(view).find((one) => one.encoding && one.encoding.strokeDash);
+    const layer = layersOf(view).find((one) => one.name === "centre");
     const say = inWords(layer.encoding.y);
     const here = rows(content.datasets[dataOf(view, layer)]).filter((row) => row.x === position && typeof row.y === "number");
     const values = here.map((row) => `${row.series} ${say(row.y)}${typeof row.low === "number" ? ` (${say(row.low)} to ${say(row.high)})` : ""}`);

@@ -14,7 +14,7 @@ function table(figure) {
       done.add(data);
       const columns = columnsOf(layersOf(view).filter((one) => one.name !== "hover" && dataOf(view, one) === data));
       const all = rows(content.datasets[data]);
-      const what = layer.name === "members" ? "network" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
+      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
       for (const row of all) {
         const line = figure.panels.length > 1 ? { panel: panel.title, kind: what } : { kind: what };
         for (const [field, { title, value }] of columns) if (row[field] !== undefined && row[field] !== null) line[title] = value(row[field]);

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bathymetry.charts.theme import sample
+from bathymetry.charts.theme import CENTRE, sample
 
 _FEWEST, _MOST = 4, 100  # positions that a slider steps through
 Drawn = Mapping[str, Any]  # a figure as the page draws it: see page.py
@@ -65,7 +65,7 @@ def _centres(view: Mapping[str, Any], datasets: Datasets) -> tuple[str, list[flo
     for layer in view.get("layer", [view]):
         encoding = layer.get("encoding", {})
         x, title = encoding.get("x", {}), str(encoding.get("x", {}).get("title", ""))
-        if "strokeDash" in encoding and x.get("field") == "x" and not title.startswith("Epoch"):
+        if layer.get("name") == CENTRE and x.get("field") == "x" and not title.startswith("Epoch"):
             rows = datasets.get(_data(view, layer), ())
             return title, sorted({row["x"] for row in rows if row["x"] is not None})
     return "", []
