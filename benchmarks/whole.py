@@ -1,14 +1,22 @@
 """How long does the whole of the nine studies take, ten members of everything, against one network at a time?
 
 Both ways are measured on a sample and extrapolated to the epochs of the preset `full`: one network at a time reads its
-images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch; ours trains an
-ensemble of ten for one epoch, with the evaluations that the study records. The studies without images take seconds
-in both ways.
+images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch and with all cores
+in one process; ours trains a chunk of an ensemble of ten for one epoch, with the evaluations that the study records, in
+one process of one thread on every core at the same time. The studies without images take seconds in both ways.
+
+How the same chunks fill 4 and 8 workers is simulated from their times: the longest first, each to the next free worker.
 """
 
+import heapq
 import json
+import multiprocessing
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +26,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import bathymetry as bm
+from bathymetry.core.system import available_cores
 from bathymetry.data import Data, Examples
+from bathymetry.execution.work import planned_chunks
 from training import seconds
 
 IMAGES, TESTS, MEMBERS, SHARE = 60_000, 10_000, 10, 0.1
@@ -78,42 +88,98 @@ def one_at_a_time(one: Training, images: np.ndarray, labels: np.ndarray) -> floa
     return seconds(epoch) / SHARE * one.epochs
 
 
-def ensemble(one: Training, data: Data) -> float:
-    """Time the training of ten, from one epoch."""
-    test = {"test": data.test}
+@cache
+def data() -> Data:
+    """Noise as a data set."""
+    images, labels = pictures()
+    examples = Examples(torch.from_numpy(images).flatten(1), torch.from_numpy(labels), 1 / 255)
+    tests = Examples(examples.inputs[:TESTS], examples.targets[:TESTS], 1 / 255)
+    return Data("noise", examples, tests, source="drawn here", classes=10)
 
-    def train(record: list[int]) -> float:
-        return seconds(
-            lambda: bm.train(
-                bm.MLPConfig((784, *one.hidden, 10)), data, members=MEMBERS, loss="cross_entropy", epochs=1,
-                batch_size=one.batch_size, record_at=record, **({} if one.record else {"evaluate_on": test}),
-            )
-        )  # fmt: skip
 
-    return train([1]) * one.epochs
+def chunk_sizes(one: Training) -> list[int]:
+    """How many networks the chunks of an ensemble have."""
+    network = bm.MLPConfig((784, *one.hidden, 10))
+    config = bm.TrainingConfig(
+        network,
+        data(),
+        loss="cross_entropy",
+        epochs=one.epochs,
+        batch_size=one.batch_size,
+        record_at=None if one.record else (),
+    )
+    return [len(members) for members in planned_chunks(config, range(MEMBERS))]
+
+
+def chunk_seconds(one: Training, members: int) -> float:
+    """Time one epoch of a chunk."""
+    return seconds(
+        lambda: bm.train(
+            bm.MLPConfig((784, *one.hidden, 10)), data(), members=members, loss="cross_entropy", epochs=1,
+            batch_size=one.batch_size, record_at=[1], **({} if one.record else {"evaluate_on": {"test": data().test}}),
+        )
+    )  # fmt: skip
+
+
+def work(requests: Connection, together: Barrier) -> None:
+    """Train what is asked for in a process of one thread, and answer how long it took."""
+    torch.set_num_threads(1)
+    data()
+    while (asked := requests.recv()) is not None:
+        together.wait()
+        requests.send(chunk_seconds(*asked))
+
+
+def makespan(chunks: Sequence[float], workers: int) -> float:
+    """When the last of so many workers ends."""
+    ends = [0.0] * workers
+    for one in sorted(chunks, reverse=True):
+        heapq.heappush(ends, heapq.heappop(ends) + one)
+    return max(ends)
 
 
 def main() -> None:
     """Measure, print a table of the studies and keep it as JSON."""
+    cores, spawn = available_cores(), multiprocessing.get_context("spawn")
+    together, pipes = spawn.Barrier(cores), [spawn.Pipe() for _ in range(cores)]
+    for _, end in pipes:
+        spawn.Process(target=work, args=(end, together), daemon=True).start()
+
+    def chunk(one: Training, members: int) -> float:
+        for pipe, _ in pipes:
+            pipe.send((one, members))
+        return sum(pipe.recv() for pipe, _ in pipes) / cores
+
     images, labels = pictures()
-    examples = Examples(torch.from_numpy(images).flatten(1), torch.from_numpy(labels), 1 / 255)
-    tests = Examples(examples.inputs[:TESTS], examples.targets[:TESTS], 1 / 255)
-    data = Data("noise", examples, tests, source="drawn here", classes=10)
-    ensemble(Training("warm up", (30,), 500, 1), data)
+    chunk(Training("warm up", (30,), 500, 1), 10)
     studies: dict[str, list[float]] = {}
+    chunks: list[float] = []
     for one in TRAININGS:
-        alone, together = one_at_a_time(one, images, labels) * one.ensembles, ensemble(one, data) * one.ensembles
+        alone = one_at_a_time(one, images, labels) * one.ensembles * MEMBERS
+        sizes = chunk_sizes(one) * one.ensembles
+        measured = {size: chunk(one, size) * one.epochs for size in sorted(set(sizes))}
+        chunks += [measured[size] for size in sizes]
         sums = studies.setdefault(one.study, [0.0, 0.0])
-        sums[0], sums[1] = sums[0] + MEMBERS * alone, sums[1] + together
+        sums[0], sums[1] = sums[0] + alone, sums[1] + sum(measured[size] for size in sizes) / cores
+        print(
+            one.study, one.hidden, sizes, round(alone), round(sum(measured[size] for size in sizes) / cores), flush=True
+        )
+    for pipe, _ in pipes:
+        pipe.send(None)
     studies["together"] = [sum(column) for column in zip(*studies.values(), strict=True)]
+    studies["together"][1] = makespan(chunks, cores)
     rows = [
         {"study": name, "one_at_a_time_s": alone, "ensemble_s": ours, "ratio": alone / ours}
         for name, (alone, ours) in studies.items()
     ]
     for row in rows:
         print("{study:<22} {one_at_a_time_s:8.0f} s  {ensemble_s:8.0f} s  {ratio:6.1f}×".format(**row))
+    scaling = {workers: makespan(chunks, workers) for workers in (1, 2, 4, 8)}
+    for workers, wall in scaling.items():
+        print(f"{workers} workers: {wall:.0f} s, {100 * sum(chunks) / workers / wall:.0f} % busy")
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1))
+        report = {"cores": cores, "rows": rows, "chunks": len(chunks), "seconds by workers": scaling}
+        Path(sys.argv[1]).write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

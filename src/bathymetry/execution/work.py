@@ -35,7 +35,9 @@ from bathymetry.training.together import stack_key
 Shard = tuple[int, int]  # (2, 40) is the second of forty fixed shares of a plan's chunks
 Share = frozenset[tuple[str, int, int]]  # planned chunks and joint measurements: hash of the config, first, last + 1
 _CHUNK_MEMBERS = 10  # at most
-_CHUNK_SECONDS = 60.0  # about, of the longest chunk with several members, so that no process idles long at the end
+_CHUNK_SECONDS = 60.0  # about; a chunk that takes longer is cut, so that no process idles long at the end
+_CHUNK_SIZES = (1, 2, 5, _CHUNK_MEMBERS)
+_CHUNK_COST = 1.25  # times that of a member among ten, at most
 
 _STACK_MEMBERS = 250  # at most that train together
 _STACK_SECONDS = 20.0  # about, of the longest stack, so that no process idles long at the end
@@ -247,7 +249,7 @@ def compare(out: Place, plan: Plan, *, read: bool = False, repair: bool = True) 
     def task(planned: PlannedEnsemble | JointMeasurement, index: int, members: range) -> Task:
         config = configs[id(planned)]
         if isinstance(planned, PlannedEnsemble):
-            cut = _planned_chunks(planned.config, members)
+            cut = planned_chunks(planned.config, members)
             lacking = [gap for one in cut for gap in missing(have[config], one)]
         else:
             cut, lacking = [members], [members] * (members not in have[config])
@@ -260,10 +262,12 @@ def compare(out: Place, plan: Plan, *, read: bool = False, repair: bool = True) 
     return Work(tuple(ensembles), tuple(joints), tuple(damaged))
 
 
-def _planned_chunks(config: TrainingConfig, members: range) -> list[range]:
+def planned_chunks(config: TrainingConfig, members: range) -> list[range]:
     """Cut members into chunks, smaller ones for large networks: by the config alone, never by the machine."""
-    each = _training_seconds(config, 10) / 10
-    size = max(1, min(_CHUNK_MEMBERS, int(_CHUNK_SECONDS / each)))
+    size = _CHUNK_MEMBERS
+    if _training_seconds(config, size) > _CHUNK_SECONDS:  # smaller, where fewer are nearly as fast together
+        enough = _CHUNK_COST * modelled_step_seconds(config, size) / size
+        size = next(one for one in _CHUNK_SIZES if modelled_step_seconds(config, one) / one <= enough)
     return [range(start, min(start + size, members.stop)) for start in range(members.start, members.stop, size)]
 
 
