@@ -1,6 +1,6 @@
 """A claim of a study, and the one record of what became of it: its verdict and its finding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeVar
@@ -82,6 +82,7 @@ class Judged:
     finding: str  # one sentence, its numbers taken from the results
     p_holm: float | None = None  # adjusted over all claims of a page; None where there is no p
     reference: ReferenceVerdict | None = None
+    predicted: Decision | None = None  # by the reader
 
     @property
     def differs(self) -> bool:
@@ -89,6 +90,12 @@ class Judged:
         if self.reference is None or "not tested" in (self.verdict.decision, self.reference.decision):
             return False
         return self.reference.decision != self.verdict.decision
+
+    @property
+    def hit(self) -> bool | None:
+        """Whether the reader predicted the verdict; None where nothing was predicted or tested."""
+        untested = self.predicted is None or self.verdict.decision == "not tested"
+        return None if untested else self.predicted == self.verdict.decision
 
     @property
     def lost_by_holm(self) -> bool:
@@ -124,6 +131,15 @@ class Judgements(tuple[Judged, ...]):
 
     def _repr_html_(self) -> str:
         return f"<table>{''.join(one._row() for one in self)}</table>"
+
+
+def hits(claims: Sequence[Judged]) -> str:
+    """How many verdicts the reader predicted: "5 of 7 predicted"; nothing if no claim has a prediction."""
+    tested = [one.hit for one in claims if one.hit is not None]
+    untested = sum(one.predicted is not None for one in claims) - len(tested)
+    words = f"{sum(tested)} of {len(tested)} predicted" if tested else ""
+    rest = f"{untested} {'prediction is of a claim' if untested == 1 else 'predictions are of claims'} not tested"
+    return "; ".join([words] * bool(words) + [rest] * bool(untested))
 
 
 def judge(study: str, one: Claim, evidence: Callable[[], Any], obstacle: str = "") -> Judged:

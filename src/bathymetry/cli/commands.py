@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bathymetry.cli.parsing import UsageError, parse
-from bathymetry.cli.terminal import OpenFlag, print_outcome, say, wrapped
+from bathymetry.cli.terminal import OpenFlag, PredictOption, print_outcome, say, wrapped
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.studies import find
@@ -94,6 +94,7 @@ class ReportCommand:
             metavar="FILE", help="a study of your own, whose code is run (repeatable)", help_behavior_hint=""
         ),
     ] = ()
+    predict: PredictOption = None
     open: OpenFlag = False
 
 
@@ -103,7 +104,16 @@ def report(arguments: list[str]) -> None:
         raise InputError("folder", command.folder, f"that is a study; expected an output folder, such as {_OUT}")
     from bathymetry.report.publishing import publish
 
-    page, claims = publish(command.folder, command.study)
+    predictions = None
+    if command.predict is not None:
+        from bathymetry.cli.predict import read_predictions
+        from bathymetry.report.publishing import study_folders
+        from bathymetry.store.storage import place_of
+
+        folders = study_folders(place_of("folder", command.folder))
+        own = [find(one) for one in command.study]
+        predictions = read_predictions(command.predict, own, [one.name for one in folders])
+    page, claims = publish(command.folder, command.study, predictions=predictions)
     print_outcome(page, claims, opens=command.open)
 
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "report": "write the page again from what is stored",
     "diff": "which verdicts changed between two output folders, or from the reference run",
     "verify": "whether an output folder is whole, and its verdicts follow from its results",
+    "predict": "a file in which you predict the verdicts of a study, for run --predict FILE",
     "merge": "merge the output folders of many people, and write the page of all their networks",
     "export": "write stored results as plain tables",
     "data": "the data sets that are present, and downloading others",
@@ -123,6 +124,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.verify import verify
 
         return verify(rest)
+    elif name == "predict":
+        from bathymetry.cli.predict import predict
+
+        predict(rest)
     elif name == "merge":
         from bathymetry.cli.merge import merge
 
@@ -145,7 +150,7 @@ def _instead(name: str) -> str:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<6}  {words}" for name, words in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<7}  {words}" for name, words in _COMMANDS.items())
     return f"""\
 bathymetry: controlled experiments on families of neural networks
 

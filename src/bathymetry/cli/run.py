@@ -10,7 +10,17 @@ import tyro
 
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
-from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, rounded, say
+from bathymetry.cli.predict import read_predictions
+from bathymetry.cli.terminal import (
+    OpenFlag,
+    PredictOption,
+    TerminalProgress,
+    counted,
+    duration,
+    print_outcome,
+    rounded,
+    say,
+)
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.identity import seed_of
 from bathymetry.core.showing import joined
@@ -20,6 +30,7 @@ from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, fiel
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
+    from bathymetry.stats.verdict import Decision
     from bathymetry.store.storage import Place
     from bathymetry.studies import Study
 
@@ -83,7 +94,12 @@ def run(arguments: list[str]) -> None:
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
     from bathymetry.store.storage import place_of
 
-    _run(studies, preset, place_of("out", command.out.strip()), options, plan_only=command.plan, opens=command.open)
+    predictions = None
+    if command.predict is not None:
+        own = [kind for kind in kinds if kind.name not in SHIPPED]
+        predictions = read_predictions(command.predict, own, [kind.name for kind in kinds])
+    shown = {"plan_only": command.plan, "opens": command.open, "predictions": predictions}
+    _run(studies, preset, place_of("out", command.out.strip()), options, **shown)
 
 
 def execution_options(command: Any) -> dict[str, Any]:
@@ -131,7 +147,14 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
 
 
 def _run(
-    studies: "Sequence[Study]", preset: str, out: "Place", options: Mapping[str, Any], *, plan_only: bool, opens: bool
+    studies: "Sequence[Study]",
+    preset: str,
+    out: "Place",
+    options: Mapping[str, Any],
+    *,
+    plan_only: bool,
+    opens: bool,
+    predictions: "Mapping[str, Decision] | None",
 ) -> None:
     from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device, run_studies
@@ -179,7 +202,7 @@ def _run(
     problem: StudyCodeError | None = None
     try:
         own = [type(study) for study in studies if study.name not in SHIPPED]
-        page, claims = publish(out, own, workers=None if options["scheduler"] else workers)
+        page, claims = publish(out, own, workers=None if options["scheduler"] else workers, predictions=predictions)
     except StudyCodeError as error:
         page, claims, problem = error.page, error.claims, error
     names = {study.name for study in studies}
@@ -252,6 +275,7 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
             ],
             False,
         ),
+        ("predict", PredictOption, None),
         ("open", OpenFlag, False),
     ]
     for name, metavar, words in OPTIONS:

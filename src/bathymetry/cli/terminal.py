@@ -30,6 +30,9 @@ WIDTH = 100  # columns, at most
 OpenFlag = tyro.conf.FlagCreatePairsOff[
     Annotated[bool, tyro.conf.arg(help="open the page in the browser", help_behavior_hint="")]
 ]
+PredictOption = Annotated[
+    str | None, tyro.conf.arg(metavar="FILE", help="your predicted verdicts, of `bathymetry predict STUDY`")
+]
 _STYLES = {"supported": "green", "contradicted": "red"}
 _LONG = (("years", 365 * 86_400), ("days", 86_400), ("min", 60))
 _EVERY = 10.0  # seconds between lines where no bar can be drawn
@@ -92,20 +95,27 @@ def print_outcome(page: "Place", claims: "Sequence[Judged]", *, opens: bool) -> 
 
 
 def _print_verdicts(claims: "Sequence[Judged]") -> None:
-    """Print each claim with this run's verdict, and that of the reference run if any claim has one."""
+    """Print each claim with this run's verdict, and those of the reference run and the reader where there are any."""
+    from bathymetry.claims.judging import hits
+
     console = _LastingConsole(highlight=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     differs = "≠" if console.encoding.startswith("utf") else "!="
+    hit = "✓" if console.encoding.startswith("utf") else "="
+    found = hits(claims)
     has_reference = any(claim.reference is not None for claim in claims)
-    table = Table("", "claim", *["reference"] * has_reference, "this run", box=SIMPLE_HEAD, show_edge=False)
-    table.columns[-1].no_wrap = True
+    heads = ["reference"] * has_reference + ["this run"] + ["predicted"] * bool(found)
+    table = Table("", "claim", *heads, box=SIMPLE_HEAD, show_edge=False)
+    for column in table.columns[2 + has_reference :]:
+        column.no_wrap = True
     for study, some in groupby(claims, lambda claim: claim.id.rpartition(".")[0]):
         table.add_row("", Text(study, "bold"))
         for claim in some:
             letter, text = (Text(printable(one, allowed="")) for one in (claim.id.rpartition(".")[2], claim.text))
             reference = [_verdict(claim.reference.decision if claim.reference else "")] if has_reference else []
             mark = f" {differs}" if claim.differs else ""
-            table.add_row(letter, text, *reference, _verdict(claim.verdict.decision, mark))
+            predicted = [_verdict(claim.predicted or "", f" {hit}" if claim.hit else "")] if found else []
+            table.add_row(letter, text, *reference, _verdict(claim.verdict.decision, mark), *predicted)
     count = sum(claim.differs for claim in claims)
     say("")
     with goes_on():
@@ -113,6 +123,8 @@ def _print_verdicts(claims: "Sequence[Judged]") -> None:
     if has_reference:
         verb = "differs" if count == 1 else "differ"
         say(f"\n{differs} {count} of {counted(len(claims), 'verdict')} {verb} from the reference run's.")
+    if found:
+        say(f"Your predictions: {found}.")
 
 
 def _verdict(decision: str, mark: str = "") -> Text:

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from bathymetry.charts.sheet import Sheet, charting_library, common_key
 from bathymetry.charts.theme import PALETTE, configuration, sample, twins
-from bathymetry.claims.judging import Judged
+from bathymetry.claims.judging import Judged, hits
 from bathymetry.core.showing import printable
 from bathymetry.report import figure_tools
 from bathymetry.report.columns import columns
@@ -103,7 +103,9 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
     def lead(claim: Judged) -> Decision:
         return claim.reference.decision if leads and claim.reference is not None else claim.verdict.decision
 
-    environment.globals.update(in_key=_in_key, lead=lead, open_figures=_open_figures, two_runs=_has_reference)
+    environment.globals.update(
+        in_key=_in_key, lead=lead, open_figures=_open_figures, two_runs=_has_reference, hits=hits
+    )
     whole = environment.get_template(template).render(
         report=report,
         drawn=drawn,

@@ -25,6 +25,7 @@ from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENA
 from bathymetry.report.reference import reference_verdicts
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm
+from bathymetry.stats.verdict import Decision
 from bathymetry.store import storage
 from bathymetry.store.folder import check_output_folder, nothing_in, output_folder, writing
 from bathymetry.store.results import RESULT, OutdatedError, read_results
@@ -61,14 +62,19 @@ class StudyCodeError(BathymetryError):
 
 
 def publish(
-    out: str | Place, studies: Sequence[str | Path | type[Study]] = (), *, workers: int | None = None
+    out: str | Place,
+    studies: Sequence[str | Path | type[Study]] = (),
+    *,
+    workers: int | None = None,
+    predictions: Mapping[str, Decision] | None = None,
 ) -> tuple[Place, tuple[Judged, ...]]:
     """Write the page, `claims.json`, `provenance.json` and the figures from all results in a folder.
 
     `studies` do not come with Bathymetry and their code may be run: the files that define them, the names under which
     packages offer them, or the studies themselves. If their claims or figures fail, the page is written all the same,
     and then StudyCodeError is raised. Only figures that changed are drawn, by so many processes at most as there are
-    `workers`, which are by default the cores available. Returns the page's path and all claims on it.
+    `workers`, which are by default the cores available. `predictions` are the verdicts that the reader predicts, by
+    claim. Returns the page's path and all claims on it.
     """
     out = place_of("folder", out)
     check_output_folder(out)
@@ -80,7 +86,7 @@ def publish(
         check_named(out, named, [one.section.name for one in shown])
         if not shown:
             raise InputError("folder", out, unread[0].rstrip(".") if unread else nothing_in(out))
-        claims = _write(out, shown, unread, library)
+        claims = _write(out, shown, unread, library, predictions or {})
     failures = [words for one in shown if one.section.name not in SHIPPED for words in one.failures]
     failures += [one.undrawn for one in shown if one.undrawn]
     if failures:
@@ -110,10 +116,16 @@ def study_folders(out: Place, named: Iterable[str] = ()) -> list[Place]:
     )
 
 
-def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: Future[str]) -> tuple[Judged, ...]:
+def _write(
+    out: Place,
+    shown: Sequence[_Shown],
+    unread: Sequence[str],
+    library: Future[str],
+    predictions: Mapping[str, Decision],
+) -> tuple[Judged, ...]:
     runs = [one.run for one in shown if one.run is not None]
     preferred = sections.common_first(runs)
-    _compare(shown, preferred)
+    _compare(shown, preferred, predictions)
     claims = tuple(claim for one in shown for claim in one.section.claims)
     storage.write(out / CLAIMS_FILE, _json([page_json.claim_fields(claim) for claim in claims]))
     sources = {one.section.name: {n: one.attributes[n] for n in _PROVENANCE if n in one.attributes} for one in shown}
@@ -137,11 +149,13 @@ def _write(out: Place, shown: Sequence[_Shown], unread: Sequence[str], library: 
     return claims
 
 
-def _compare(shown: Sequence[_Shown], preferred: Sequence[str]) -> None:
+def _compare(shown: Sequence[_Shown], preferred: Sequence[str], predictions: Mapping[str, Decision]) -> None:
     """Complete the sections with what depends on the whole page: adjusted p, the reference run, and commands."""
     adjusted = iter(holm([claim.verdict.p for one in shown for claim in one.section.claims]))
     for one in shown:
-        claims = tuple(replace(claim, p_holm=next(adjusted)) for claim in one.section.claims)
+        claims = tuple(
+            replace(claim, p_holm=next(adjusted), predicted=predictions.get(claim.id)) for claim in one.section.claims
+        )
         if one.run is not None:
             claims = tuple(map(_with_reference, claims))
             words = sections.compared(one.run) if any(claim.reference for claim in claims) else ""

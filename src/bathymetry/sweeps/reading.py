@@ -49,12 +49,7 @@ _Loader.add_implicit_resolver(
 
 def read_file(path: Path) -> Sweep:
     """Read a specification from a YAML file."""
-    if not os.path.isfile(path):
-        raise InputError("spec", path, "it is not a file" if os.path.exists(path) else "there is no such file")
-    content = read(path)
-    if len(content) > _MOST_BYTES:
-        raise InputError("spec", path, f"it has {len(content):,} bytes; expected at most {_MOST_BYTES:,}")
-    given = _parsed(path, content)
+    given = read_yaml(path, "spec")
     if not isinstance(given, Mapping):
         remedy = "expected fields by name, such as axes: {learning_rate: [0.001, 0.01]}"
         raise InputError("spec", path, f"it holds {'nothing' if given is None else kind_of(given)}; {remedy}")
@@ -66,26 +61,32 @@ def read_file(path: Path) -> Sweep:
     return sweep_of(_inside(fields, path.resolve().parent))
 
 
-def _parsed(path: Path, content: bytes) -> Any:
+def read_yaml(path: Path, field: str) -> Any:
+    """Read a file of plain texts, numbers and lists."""
+    if not os.path.isfile(path):
+        raise InputError(field, path, "it is not a file" if os.path.exists(path) else "there is no such file")
+    content = read(path)
+    if len(content) > _MOST_BYTES:
+        raise InputError(field, path, f"it has {len(content):,} bytes; expected at most {_MOST_BYTES:,}")
     try:
         return yaml.load(content, _Loader)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(error.field if field == "spec" else field, error.value, error.remedy) from error
     except yaml.constructor.ConstructorError as error:
         tag = re.search(r"tag '([^']*)'", str(error))
         what = f"it has the tag {tag[1].replace('tag:yaml.org,2002:', '!!')}" if tag else f"it has a {error.problem}"
         remedy = "expected plain texts, numbers and lists"
-        raise InputError("spec", path, f"{what.replace('a found', 'an')}; {remedy}") from error
+        raise InputError(field, path, f"{what.replace('a found', 'an')}; {remedy}") from error
     except RecursionError as error:
-        raise InputError("spec", path, "it is nested too deeply; expected lists of lists at most") from error
+        raise InputError(field, path, "it is nested too deeply; expected lists of lists at most") from error
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise InputError("spec", path, f"it is not valid YAML ({line}{error.problem})") from error
+        raise InputError(field, path, f"it is not valid YAML ({line}{error.problem})") from error
     except (AttributeError, KeyError) as error:  # of PyYAML, for a value that its tag does not fit
         remedy = "a value does not fit its tag; expected plain texts, numbers and lists"
-        raise InputError("spec", path, remedy) from error
+        raise InputError(field, path, remedy) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise InputError("spec", path, f"it can't be read ({first_line(error)})") from error
+        raise InputError(field, path, f"it can't be read ({first_line(error)})") from error
 
 
 def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
