@@ -85,7 +85,7 @@ def on_few_images(heights):
 def test_a_second_descent_is_named_where_every_network_has_it():
     falls, peak = [2.0, 1.5, 1.2, 1.1], [2.0, 1.0, 1.5, 1.2]
     assert FULL.few_images(on_few_images([falls, peak]))[1] == (
-        "The test loss of every network rises again to 1.54 at 24,000 parameters (20 % label noise) and then falls."
+        "Every network's test loss rises again, to 1.54 at 24,000 parameters (20 % label noise), then falls."
     )
     some = on_few_images([falls, peak])
     some["loss"].loc[{"label_noise": 0.2, "hidden": 120, "member": 2}] = 9.0
@@ -95,13 +95,20 @@ def test_a_second_descent_is_named_where_every_network_has_it():
     )
 
 
-def test_the_interpolation_threshold_is_where_parameters_are_images_times_classes():
-    panels = FULL.few_images(on_few_images([[2.0, 1.5, 1.2, 1.1]] * 2))[0]
+def test_the_interpolation_threshold_is_the_smallest_network_of_which_every_member_fits_its_labels():
+    few = on_few_images([[2.0, 1.5, 1.2, 1.1]] * 2)
+    accuracy = few["accuracy"].sel(split="train")
+    accuracy[:] = 1.0
+    accuracy.loc[{"hidden": 2}] = 0.5
+    accuracy.loc[{"label_noise": 0.2, "hidden": 10, "member": 4}] = 0.998
+    panels = FULL.few_images(few)[0]
     assert len(panels) == 4
-    for panel in panels:
+    for panel in (panels[0], *panels[2:]):
         drawn = panel.chart.to_dict()
         marked = [row for rows in drawn["datasets"].values() for row in rows if row.get("label")]
-        assert {(row["label"], row["x"]) for row in marked} == {("interpolation threshold", 3_000)}
+        assert {(row["label"], row["x"]) for row in marked} == {
+            ("interpolation, no label noise", 8_000), ("interpolation, 20 % label noise", 24_000)
+        }  # fmt: skip
 
 
 def test_a_gap_that_grows_is_measured_over_all_networks():

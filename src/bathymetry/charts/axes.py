@@ -34,7 +34,7 @@ _ACCURACIES: tuple[Sequence[float], ...] = (
 )
 _DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))  # of logarithmic ticks, the sparsest first
 _HANDFUL = 6  # points that each get a tick
-_ENOUGH = 5  # ticks
+_ENOUGH = 4  # ticks
 _FEW = 20  # points of a line that each get a mark
 _CLEAR = 0.08  # of an axis's length, between two ticks whose labels don't touch
 _APART = 1.3  # the least ratio between the last two ticks of epochs on a logarithmic axis
@@ -317,11 +317,12 @@ def reference_layers(
 ) -> list[alt.Chart]:
     """Draw reference lines with their labels, clear of a crowd of points (2, point) in the units of the axes."""
     layers: list[alt.Chart] = []
+    taken: list[tuple[float, float, float]] = []  # where the labels before are
     for one in references:
         value = one.place(axes[one.axis])
         if not np.isfinite(value):
             continue
-        begins, first = _clearest(one, value, axes, crowd)
+        begins, first = _clearest(one, value, axes, crowd, taken)
         base = alt.Chart(inline(**{one.axis: np.array([value]), "label": one.label}))
         channel: dict[str, Any] = {one.axis: x if one.axis == "x" else y}
         layers.append(base.mark_rule(color=MUTED, strokeWidth=1, strokeDash=[4, 4], clip=True).encode(**channel))
@@ -340,9 +341,16 @@ def reference_layers(
 
 
 def _clearest(
-    one: Reference, value: float, axes: Mapping[str, Axis], crowd: Float[np.ndarray, "2 point"] | None
+    one: Reference,
+    value: float,
+    axes: Mapping[str, Axis],
+    crowd: Float[np.ndarray, "2 point"] | None,
+    taken: list[tuple[float, float, float]],
 ) -> tuple[bool, bool]:
-    """Whether words stand at the start or before a line, and whether above it or at the top: where least is drawn."""
+    """Whether words stand at the start or before a line, and whether above it or at the top: where least is drawn.
+
+    Where that is, is added to what is `taken`: the left end, lower end and width, as shares of the plot.
+    """
     starts = [one.at == "start"] if one.at != "clear" else [True, False]
     options = [(begins, first) for first in (True, False) for begins in starts]
     if crowd is None or not np.isfinite(crowd).all(axis=0).any():
@@ -354,7 +362,7 @@ def _clearest(
         low, high = axis.spaced(axis.drawn(axis.domain) if axis.domain else np.array([known.min(), known.max()]))
         along = (axis.spaced(known) - low) / ((high - low) or 1)
         points[name], place = (along[:-1], along[-1]) if one.axis == name else (along, place)
-    wide, costs = _LETTER * len(one.label), []
+    wide, costs, boxes = _LETTER * len(one.label), [], []
     for begins, first in options:
         if one.axis == "y":
             left, bottom = 0 if begins else 1 - wide, place - _TALL * (not first)
@@ -362,8 +370,13 @@ def _clearest(
             left, bottom = place - wide * begins, (1 - _TALL) * first
         across, up = points["x"] - left, points["y"] - bottom
         covered = ((across >= 0) & (across <= wide) & (up >= 0) & (up <= _TALL)).sum()
-        costs.append(covered + len(across) * max(-left, left + wide - 1, -bottom, bottom + _TALL - 1, 0))
-    return options[int(np.argmin(costs))]
+        outside = max(-left, left + wide - 1, -bottom, bottom + _TALL - 1, 0)
+        on = [left < x + width and x < left + wide and abs(bottom - y) < _TALL for x, y, width in taken]
+        costs.append(covered + len(across) * (outside + any(on)))
+        boxes.append((left, bottom, wide))
+    best = int(np.argmin(costs))
+    taken.append(boxes[best])
+    return options[best]
 
 
 def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int[np.ndarray, " kept"]:

@@ -27,7 +27,7 @@ _LONGEST = 22  # letters of an axis's name
 Rows = list[dict[str, Any]]
 
 
-def card_chart(panel: SheetPanel, only: Sequence[str] = ()) -> dict[str, Any]:
+def card_chart(panel: SheetPanel, only: Sequence[int] = ()) -> dict[str, Any]:
     """Make the Vega-Lite specification of a card from a chart, or of some of its series; its data stand in it."""
     view = panel.copied()
     datasets: Mapping[str, Rows] = view.pop("datasets", {})
@@ -37,7 +37,8 @@ def card_chart(panel: SheetPanel, only: Sequence[str] = ()) -> dict[str, Any]:
         return _points(layers, datasets, view.get("data", {}))
     kept = [_layer(one, datasets, None, True) for one in centres]
     for one in kept if only else []:
-        one["data"]["values"] = [row for row in one["data"]["values"] if row["series"] in only]
+        names = [one["encoding"]["color"]["scale"]["domain"][place] for place in only]
+        one["data"]["values"] = [row for row in one["data"]["values"] if row["series"] in names]
     rules = [_layer(one, datasets, None, True) for one in layers if _kind(one) == "rule"]
     for one in rules:
         if "x" in one["encoding"]:

@@ -75,10 +75,10 @@ def section_of(run: StudyRun) -> StudySection:
 
 def card_of(run: StudyRun) -> Mapping[str, Any] | None:
     """The small chart that answers a study's question, or that of its first figure."""
-    _, method, place, *only = run.study.answered_by
+    _, method, *places = run.study.answered_by
     own = [one for mark, one in run.drawn if mark.method == method] or [one for _, one in run.drawn[:1]]
     panels = own[0].sheet().panels if own else ()
-    return packed(card_chart(panels[min(place, len(panels) - 1)], only)) if panels else None
+    return packed(card_chart(panels[min(places[0], len(panels) - 1)], places[1:])) if panels else None
 
 
 def unfinished(run: StudyRun) -> list[str]:

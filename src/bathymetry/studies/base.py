@@ -165,8 +165,8 @@ class Study(BaseModel):
         {"members", "seed", "data_seed", "device"}
     )  # by absolute ones
     over_members: ClassVar[tuple[str, ...]] = ()  # dims of what `derive` makes of all members together
-    # a figure's finding, and a figure with one of its charts and, if not all, the series that it is about
-    answered_by: ClassVar[tuple[str, str, int] | tuple[str, str, int, str]] = ("", "", 0)
+    # a figure's finding, and a figure with the places of one of its charts and, if not all, of series in that
+    answered_by: ClassVar[tuple[str, str, *tuple[int, ...]]] = ("", "", 0)
 
     members: PositiveInt = Field(10, le=100_000, description="networks in each ensemble; claims need at least 6")
     seed: Seed = Field(0, description="random seed of initialisation, batch order and sampling, or any text")

@@ -30,6 +30,7 @@ NETWORKS: Networks = (
     (800, 400),
 )
 HIDDEN = (2, 5, 10, 20, 30, 40, 50, 60, 80, 120, 250, 500)
+FITS = 0.999  # training accuracy at which a network interpolates
 LARGEST = 5  # networks over which performance is said to keep improving
 SLOPE = "each member's slope on log parameters over the five largest networks, of log loss and of logit accuracy"
 
@@ -43,7 +44,7 @@ class Capacity(ImageStudy):
     grow (double descent).
     """
 
-    answered_by = ("by_parameters", "by_parameters", 0, "test")
+    answered_by = ("by_parameters", "by_parameters", 0, 1)
     presets = {
         "quick": dict(
             members=6,
@@ -179,25 +180,30 @@ class Capacity(ImageStudy):
     @figure("Loss and accuracy on few images, by number of parameters", group="regime", main_finding=True)
     def few_images(self, few: xr.Dataset) -> Drawn:
         """One hidden layer, trained on few images for many epochs. Training examples have their noisy labels, test
-        examples the true ones. At the interpolation threshold parameters are as many as images times classes.
+        examples the true ones. Upright lines are interpolation thresholds: the smallest network of which every member
+        fits 99.9 % of its training labels.
         """
-        threshold = int(few["examples"].sel(split="train")) * int(few["classes"])
-        shown = int(few["parameters"].min()) <= threshold <= int(few["parameters"].max())
-        marks = [Reference(threshold, "interpolation threshold", "x")] * shown
+        few = few.sortby("parameters").swap_dims(label_noise="noise")
+        fits = (few["accuracy"].sel(split="train") >= FITS).all("member")
+        marks = [
+            Reference(int(few["parameters"][one.argmax("hidden")]), f"interpolation, {noise}", "x")
+            for noise, one in each(fits, "noise")
+            if one.any()
+        ]
         panels = list[Panel]()
         for split, of in product(("test", "train"), ("loss", "accuracy")):
             one = few[of].sel(split=split) if of == "loss" else in_percent(few[of].sel(split=split))
-            panels += lines(one, "parameters", "noise", references=marks, height=220)
+            drawn = [] if (split, of) == ("test", "accuracy") else marks  # where its lines leave no room for labels
+            panels += lines(one, "parameters", "noise", references=drawn, height=220)
         rises, lows = list[str](), list[str]()
-        for noise, one in each(few["loss"].sel(split="test").swap_dims(label_noise="noise"), "noise"):
-            ranked = one.sortby("parameters").transpose("hidden", "member")
-            peak = _second_peak(ranked)
-            low = int(lowest(ranked.median("member"))["parameters"])
-            lows.append(f"{low:,}{'' if lows else ' parameters'} ({noise})")
+        for noise, one in each(few["loss"].sel(split="test"), "noise"):
+            peak, low = _second_peak(one.transpose("hidden", "member")), lowest(one.median("member"))
+            lows.append(f"{int(low['parameters']):,}{'' if lows else ' parameters'} ({noise})")
             if peak is not None:
-                rises.append(f"to {middle(ranked[peak])} at {int(ranked['parameters'][peak]):,} parameters ({noise})")
+                count = f"{int(one['parameters'][peak]):,}{'' if rises else ' parameters'}"
+                rises.append(f"{middle(one.isel(hidden=peak))} at {count} ({noise})")
         if rises:
-            return panels, f"The test loss of every network rises again {joined(rises)} and then falls."
+            return panels, f"Every network's test loss rises again, to {joined(rises)}, then falls."
         return panels, f"The networks share no second descent of the test loss; it is lowest with {joined(lows)}."
 
 

@@ -52,7 +52,7 @@ class RandomLabels(ImageStudy):
     """
 
     reading = f"With ten classes, a network that guesses uniformly has the loss ln 10. {ImageStudy.reading}"
-    answered_by = ("memorisation", "memorisation", 0)
+    answered_by = ("memorisation", "memorisation", 0, 0, -1)
     presets = {
         "quick": dict(
             members=6,
