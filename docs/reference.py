@@ -2,10 +2,10 @@
 
     python docs/reference.py [FOLDER ...]
 
-A folder is one that `bathymetry run --preset full` wrote: the results and figures of its studies replace those in
-`results/`. Then every claim is judged from the results in `results/` as the current version judges, p is adjusted over
-all claims, and `results/claims.json`, `results/provenance.json` and what the package has of them are written: the
-verdicts, and for the page's cards the answer of each study with its small chart.
+A folder is one that `bathymetry run --preset full` wrote: the results of its studies replace those in `results/`. Then
+every claim is judged from the results in `results/` as the current version judges, p is adjusted over all claims, and
+the figures, `results/claims.json`, `results/provenance.json` and what the package has of them are written: the verdicts,
+and for the page's cards the answer of each study with its small chart.
 Nothing is written by hand. Afterwards docs/tables.py writes the tables.
 """
 
@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bathymetry.charts.sheet import draw_svg
 from bathymetry.execution.load_study import load_study
+from bathymetry.execution.study_run import StudyRun
 from bathymetry.report.page_json import claim_fields, plain
 from bathymetry.report.sections import card_of
 from bathymetry.stats import holm
@@ -29,14 +31,13 @@ ANSWERS = PACKAGED.with_name("reference_answers.json")
 SOURCES = ("settings", "data", "chunks", "seconds", "provenance")
 
 
-def take_over(study: Path) -> None:
-    """Replace the results and figures of a study by those of a run."""
-    figures = RESULTS / study.name / "figures"
+def draw(run: StudyRun) -> None:
+    """Replace the figures of a study by those of its results."""
+    figures = RESULTS / run.study.name / "figures"
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True)
-    for figure in (study / "figures").glob("*.svg"):
-        shutil.copy(figure, figures)
-    write_results(RESULTS / study.name / RESULT, read_results(study / RESULT))
+    for figure in run.figures:
+        (figures / f"figure-{figure.name}.svg").write_text(draw_svg(figure.sheet()), encoding="utf-8")
 
 
 def written(path: Path, content: Any) -> None:
@@ -49,7 +50,7 @@ def main(folders: list[Path]) -> None:
     before = {one["id"]: one["verdict"] for one in json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))}
     for folder in folders:
         for study in sorted(one.parent for one in folder.glob(f"*/{RESULT}") if one.parent.name in SHIPPED):
-            take_over(study)
+            write_results(RESULTS / study.name / RESULT, read_results(study / RESULT))
     runs = [load_study(RESULTS / name) for name in SHIPPED]
     claims = [claim_fields(claim) for run in runs for claim in run.claims]
     for one, p_holm in zip(claims, holm([one["p"] for one in claims]), strict=True):
@@ -60,6 +61,8 @@ def main(folders: list[Path]) -> None:
     versions = {name: source["provenance"]["versions"]["bathymetry"] for name, source in sources.items()}
     written(RESULTS / "claims.json", claims)
     written(RESULTS / "provenance.json", sources)
+    for run in runs:
+        draw(run)
     written(PACKAGED, {"versions": versions, "claims": claims})
     answers = {run.study.name: {"sentence": run.answer, "chart": card_of(run)} for run in runs}
     compact = [f"{json.dumps(name)}:{json.dumps(one, separators=(',', ':'))}" for name, one in answers.items()]

@@ -38,6 +38,12 @@ def test_every_line_has_its_name_once():
     assert sorted(names) == ["deep 1-24-16-10-8-4-1", "middle 1-32-16-9-1", "shallow 1-250-1"]
 
 
+def test_a_card_may_show_some_of_the_series():
+    chart = card_chart(loss_figure(1).sheet().panels[0], (0, -1))
+    names = {row["series"] for one in layers(chart) for row in one["data"]["values"] if "series" in row}
+    assert names == {"shallow 1-250-1", "deep 1-24-16-10-8-4-1"}
+
+
 def test_cards_of_every_kind_of_chart_are_small_and_leave_the_figure_as_it_was():
     for figure in figures_of_every_kind():
         panel = figure.sheet().panels[0]

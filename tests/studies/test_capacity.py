@@ -149,7 +149,7 @@ def test_a_share_of_the_labels_is_drawn_at_random():
 
 
 def test_its_figures_are_numbered(run):
-    assert [one.number for one in run.figures] == [13, None]
+    assert [one.number for one in run.figures] == [(13, 14), None]
 
 
 def test_shares_of_labels_are_shares(tmp_path):

@@ -116,6 +116,9 @@ def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
     low, high = x.get("scale", {}).get("domain") or (min(values), max(values))
     if isinstance(low, dict):
         low, high = min(values), max(values)
+    if low % 1 or high % 1:  # a card has room for two digits, inside the axis
+        step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
+        low, high = round(math.ceil(low / step) * step, 9) + 0.0, round(math.floor(high / step) * step, 9)
     words = axis.get("labelExpr") or f"format(datum.value, '{axis.get('format', ',~r')}')"
     name = json.dumps(f"{title[:1].lower()}{title[1:]} ") if len(title) <= _LONGEST else "''"
     expression = f"(datum.value == {json.dumps(low)} ? {name} : '') + ({words})"

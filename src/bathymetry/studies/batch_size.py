@@ -219,7 +219,7 @@ class BatchSize(ImageStudy):
             panel
             for of in ("accuracy", "loss")
             for split in ("test", "train")
-            for panel in self._lines(r, r[of].sel(split=split), height=220)
+            for panel in self._lines(r, r[of].sel(split=split), height=200)
         ]
         bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
         words = [f"{one['batch'].item()} at {one['schedule'].item()}" for one in bests]

@@ -157,11 +157,9 @@ class Capacity(ImageStudy):
         gap = r["loss"].sel(split="test") - r["loss"].sel(split="train")
         return slopes(gap.assign_attrs(long_name="the gap on log parameters"), r["parameters"])
 
-    @figure("Loss and accuracy by number of parameters", number=13, main_finding=True)
+    @figure("Loss and accuracy by number of parameters", number=(13, 14), main_finding=True)
     def by_parameters(self, r: xr.Dataset) -> Drawn:
-        """The report's Figures 13 and 14. Every network is trained for the same number of epochs. A logit axis resolves
-        accuracies close to 100 %.
-        """
+        """Every network is trained for the same number of epochs. A logit axis resolves accuracies close to 100 %."""
         test = r.sel(split="test").sortby("parameters")
         loss, accuracy = test["loss"], 100 * test["accuracy"]
         low, high, largest = lowest(loss.median("member")), highest(accuracy.median("member")), loss[{"network": -1}]

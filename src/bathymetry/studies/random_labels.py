@@ -175,7 +175,7 @@ class RandomLabels(ImageStudy):
         named = r["loss"].assign_coords(labels=("split", [SETS[one] for one in r["split"].values.tolist()]))
         ends = r["loss"].isel(epoch=-1)
         train, random, true = (middle(ends.sel(split=one)) for one in SETS)
-        return lines(named, "epoch", "labels", scale="linear", x_scale="linear", references=[uniform]), (
+        return lines(named, "epoch", "labels", scale="linear", interval="end", references=[uniform]), (
             f"After {int(r['epoch'].max())} epochs the median loss is {train} in training and {random} on random test "
             f"labels ({true} on true ones); a uniform guess has {number(math.log(classes), 3)}."
         )
