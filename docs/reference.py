@@ -4,8 +4,8 @@
 
 A folder is one that `bathymetry run --preset full` wrote: the results of its studies replace those in `results/`. Then
 every claim is judged from the results in `results/` as the current version judges, p is adjusted over all claims, and
-the figures, `results/claims.json`, `results/provenance.json` and what the package has of them are written: the verdicts,
-and for the page's cards the answer of each study with its small chart.
+figures, `results/claims.json`, `results/provenance.json` and what the package has of them are written: verdicts, and
+for the page's cards the answer of each study with its small chart.
 Nothing is written by hand. Afterwards docs/tables.py writes the tables.
 """
 
