@@ -340,7 +340,7 @@ def test_the_reason_of_a_finding_is_not_repeated():
 def test_chance_and_adjustment_are_spoken_of(html):
     assert "one part in twenty is decided by chance alone" in html
     assert "4 claims on this page have a p" in html
-    assert "p&nbsp;0.040, Holm-adjusted 0.080" in html
+    assert 'p&nbsp;0.040, <a href="#term-holm">Holm</a>-adjusted 0.080' in html
 
 
 def test_a_verdict_that_chance_could_do_among_so_many_is_said_to_be_one(html):

@@ -110,6 +110,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         report=report,
         drawn=drawn,
         has_charts=bool(charts),
+        tested=sum(claim.verdict.p is not None for claim in claims),
         sliders=sliders,
         members={name: figure_tools.members_of(some, charts, datasets) for name, some in drawn.items()},
         epochs={name for name, some in drawn.items() if figure_tools.has_epochs(some, charts)},
