@@ -43,5 +43,5 @@ def test_points_that_would_hide_one_another_are_spread_around_their_place():
     together = [row["at"] for row in rows if row["x"] == 0.1]
     assert len(set(together)) == len(together) == 4
     assert sum(together) / 4 == pytest.approx(0.5)
-    assert max(together) - min(together) < 0.16 * 0.4  # of the axis
+    assert max(together) - min(together) < 0.1 * 0.4  # of the axis
     assert all(row["at"] == row["y"] for row in rows if row["x"] == 0.9)

@@ -67,6 +67,13 @@ class Figure:
         """Write it as plain words and specifications, as its charts are now."""
         with debug_mode(False):
             views = [panel.chart.to_dict(validate=False) for panel in self.panels]
+        for view in views[:-1] if self.stacked else []:  # the lowest panel has the axis of all
+            for layer in view.get("layer", []):
+                if "axis" in layer.get("encoding", {}).get("x", {}):
+                    layer["encoding"]["x"] |= {
+                        "title": None,
+                        "axis": layer["encoding"]["x"]["axis"] | {"labelOpacity": 0},
+                    }
         panels = [SheetPanel(one.title, one.description, view) for one, view in zip(self.panels, views, strict=True)]
         return Sheet(self.name, self.title, tuple(panels), self.finding, self.reading, self.number, self.stacked)
 

@@ -206,7 +206,10 @@ def lines(
         if grey.any():
             words += f" {int(grey.sum())} of {grey.size} points are grey: {muted_label}."
         clipped = noisy is not None or axis.clips(every)
-        panels.append(view(head, layers, words, height, key, marks if count > 1 else [], clipped, across.epochs))
+        panel = view(head, layers, words, height, key, marks if count > 1 else [], clipped, across.epochs)
+        if interval == "end":  # room for the bars, which stand outside the plot
+            panel.chart.padding = {"left": 5, "top": 5, "bottom": 5, "right": 8 + 5 * len(names)}
+        panels.append(panel)
     return panels
 
 
@@ -221,7 +224,7 @@ def _whiskers(
             continue
         one = alt.Chart(inline(low=line.low[-1:], high=line.high[-1:], series=name), name=f"interval-{k}")
         shown = _shown(alt.StrokeOpacityValue, 1)
-        rule = one.mark_rule(strokeWidth=2, xOffset=5 + 5 * k)
+        rule = one.mark_rule(strokeWidth=2, xOffset=5 + 5 * k, clip=False)  # or an axis that zooms clips all
         layers.append(rule.encode(x=fixed(alt.XValue, "width"), color=colour, strokeOpacity=shown, **ends))
     return layers
 
@@ -239,8 +242,7 @@ def _spikes(across: Horizontal, axis: Axis, drawn: Array, names: Sequence[str], 
     tooltip = [alt.Tooltip("member:O"), alt.Tooltip("value:Q", title=axis.title, format=",.3~r")]
     mark = alt.Chart(rows, name="spikes").mark_point(shape="triangle-up", size=55, filled=True)
     mark = mark.encode(x=x, y=top, color=colour, fillOpacity=_shown(alt.FillOpacityValue, 1), tooltip=tooltip)
-    highest = int(values.argmax())
-    peak = alt.Chart(inline(x=places[highest : highest + 1], label=f"up to {float(f'{values[highest]:.2g}'):,.9g}"))
+    peak = alt.Chart(inline(x=places.max(keepdims=True), label=f"up to {float(f'{values.max():.2g}'):,.9g}"))
     peak = peak.mark_text(align="left", baseline="middle", dx=9)
     return [mark, peak.encode(x=x, y=top, text=alt.Text("label:N"))]
 

@@ -28,7 +28,7 @@ _ROW = 62  # pixels a category
 _NAME, _DOTS, _SPREAD = -0.3, 0.12, 0.13  # where on its row a name stands, the dots lie, and how far they spread
 _GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly, and the same each time
 _AIR = 1.12  # how much longer than the paths a plane is
-_SAME, _STEP, _STACK = 0.01, 0.02, 0.16  # of an axis: where points hide one another, and how far they are spread
+_SAME, _STEP, _STACK = 0.01, 0.02, 0.1  # of an axis: where points hide one another, and how far they are spread
 _LOW, _HIGH = INK, SERIES[1]  # dark and light also in grey
 
 

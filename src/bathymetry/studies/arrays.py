@@ -125,12 +125,6 @@ def highest(values: xr.DataArray) -> xr.DataArray:
     return values[int(values.values.argmax())]
 
 
-def centre(values: xr.DataArray) -> str:
-    """The geometric mean over members with its 95 % interval, in words."""
-    band = stats.mean_interval(values.values, transform=intervals.LOG)
-    return f"{number(band.centre)} (95 % interval {number(band.low)} to {number(band.high)})"
-
-
 def means(values: xr.DataArray, dim: str) -> str:
     """Geometric means over members, with the digits that their 95 % intervals support: "0.31 (shallow), 0.3 (deep)"."""
     words = []

@@ -1,6 +1,5 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -152,21 +151,13 @@ class DepthClassification(ImageStudy):
 
     answered_by = ("accuracy", "accuracy", 1)
 
-    def answer(self, results: xr.DataTree, drawn: object) -> str:  # noqa: ARG002
-        last = results["main"].to_dataset()["accuracy"].sel(split="test").isel(epoch=-1)
-        bands = self._bands(last)
-        means = joined([f"{percent(band.centre)} ({name})" for name, band in bands.items()])
-        meet = [a for a, b in permutations(bands, 2) if bands[a].low <= bands[b].high and bands[b].low <= bands[a].high]
-        overlap = f"those of {joined([*dict.fromkeys(meet)])} overlap" if meet else "intervals do not overlap"
-        return f"After {int(last['epoch'])} epochs the mean test accuracy is {means}; {overlap}."
-
     @figure("Training loss", number=5)
     def training_loss(self, r: xr.Dataset) -> Drawn:
         """The loss axis is logarithmic. The loss is that of the whole training set; the grey lines are the first
         member's losses on its last mini-batch, which is what a training loop usually prints.
         """
         loss, noisy = r["loss"].sel(split="train"), r["last_batch_loss"].isel(member=0, drop=True)
-        panels = lines(loss, "epoch", "network", behind=noisy, behind_label="last mini-batch, first member")
+        panels = lines(loss, "epoch", "network", behind=noisy, behind_label="last mini-batch, first member", height=240)
         final = means(loss.isel(epoch=-1), "network")
         return panels, f"After {self.epochs} epochs the geometric mean of the training loss is {final}."
 
@@ -190,17 +181,12 @@ class DepthClassification(ImageStudy):
 
     @staticmethod
     def _at_the_end(r: xr.Dataset, split: str) -> str:
-        last = r["accuracy"].sel(split=split).isel(epoch=-1)
-        words = [
-            f"{percent(band.centre)} ({name}, {100 * float(band.low):.1f}–{percent(band.high)})"
-            for name, band in DepthClassification._bands(last).items()
-        ]
+        last, words = r["accuracy"].sel(split=split).isel(epoch=-1), []
+        transform = intervals.logit_accuracy(int(last["examples"]))
+        for name, one in each(last, "network"):
+            band = stats.mean_interval(one.values, transform=transform)
+            words.append(f"{percent(band.centre)} ({name}, {100 * float(band.low):.1f}–{percent(band.high)})")
         return f"After {int(last['epoch'])} epochs the mean {label(split)} accuracy is {joined(words)}."
-
-    @staticmethod
-    def _bands(accuracy: xr.DataArray) -> dict[str, intervals.Band]:
-        transform = intervals.logit_accuracy(int(accuracy["examples"]))
-        return {name: stats.mean_interval(one.values, transform=transform) for name, one in each(accuracy, "network")}
 
     def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:
         r = results["main"].to_dataset()

@@ -181,7 +181,7 @@ class GradientNorm(FunctionStudy):
             count = _span(str(min(counts)), str(max(counts)))
             spiked = f"spikes at {count} of {norm.sizes['epoch']:,} epochs"
         shown = r["loss"].sel(split="train"), norm
-        panels = [panel for one in shown for panel in lines(one, "epoch", centre="median", height=150)]
+        panels = [panel for one in shown for panel in lines(one, "epoch", centre="median", height=130)]
         return panels, f"{found}; {spiked}."
 
     @figure("Gradient norm of each layer")

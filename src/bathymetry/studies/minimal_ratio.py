@@ -119,7 +119,7 @@ class MinimalRatio(FunctionStudy):
         "Each point is one member. It is critical if its gradient norm is below 10⁻⁸ times that after training; "
         "members whose search stalled are counted, but excluded from the claims."
     )
-    answered_by = ("minimal_ratio", "minimal_ratio", 0)
+    answered_by = ("minimal_ratio", "minimal_ratio", 1)
     presets = {"full": {"members": 100}, "quick": {"members": 30}, "smoke": {"members": 6, "samples": 40}}
     variables = {
         "point_loss": attrs("training loss (mean squared error)", "log"),
