@@ -128,7 +128,7 @@ class DepthFunction(FunctionStudy):
         return {"main": r.assign(epochs_to_fit=first.transpose("function", "network", "member"))}
 
     @claim(
-        "All networks converge on both functions (each network, in most trainings).",
+        "All networks converge on both functions, to 1 % of the variance (each network, in most trainings).",
         majority("members whose training loss is below 1 % of the target's variance by epoch 1,000").for_each(
             function=LEARNED, network=DEPTHS
         ),
