@@ -8,9 +8,10 @@ written by hand.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bathymetry.charts.sheet import cited_as
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.studies.settings import PRESETS, as_text, flag_of
@@ -56,12 +57,15 @@ def claims(study: type[Study]) -> Iterator[str]:
 
 def figures(study: type[Study]) -> Iterator[str]:
     """Show each figure of the reference run; how to read it is part of the picture."""
-    titles = {mark.method.replace("_", "-"): mark.title for mark in study.figures()}
+    marks = {mark.method.replace("_", "-"): mark for mark in study.figures()}
     for path in sorted((RESULTS / study.name / "figures").glob("*.svg")):  # those with a number first
         number, name = re.fullmatch(r"figure-(?:(\d+)-)?(.+)", path.stem).groups()  # type: ignore[union-attr]
-        method = next((one for one in titles if name == one or name.startswith(f"{one}-")), "")
-        title = re.sub(r"\{\w+\}", name.removeprefix(f"{method}-"), titles.get(method, name.replace("-", " ")))
-        cited = f"Figure {int(number)}. " if number else ""
+        method = next((one for one in marks if name == one or name.startswith(f"{one}-")), "")
+        title = marks[method].title if method in marks else name.replace("-", " ")
+        title = re.sub(r"\{\w+\}", name.removeprefix(f"{method}-"), title)
+        several = marks[method].number if method in marks and not marks[method].each else None
+        several = tuple(several.values()) if isinstance(several, Mapping) else several
+        cited = cited_as(several or int(number)) + ". " if number else ""
         yield from (f"![{cited}{title}](../../{path.relative_to(DOCS.parent).as_posix()})", "")
 
 
