@@ -171,3 +171,7 @@ def test_the_page_on_citing_has_the_version_and_the_date_of_the_citation_file():
     version, date = f"version = {{{cited['version']}}}", f"date = {{{cited['date-released']}}}"
     assert version in PAGES["docs/how-to/citing.md"]
     assert date in PAGES["docs/how-to/citing.md"]
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= 130
