@@ -132,7 +132,14 @@ async function drawThumb(thumb, dark) {
 }
 
 const isShown = (box) => !box.closest("details:not([open])") && box.offsetParent !== null;
-const pause = () => new Promise((done) => setTimeout(done)); // the page stays alive between two charts
+// How far an element is from what the reader sees, in pixels.
+function distance(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return Math.max(0, top - innerHeight, -bottom);
+}
+
+// The page stays alive between two charts; those out of sight wait until it has nothing else to do.
+const pause = (next) => new Promise((done) => (next && window.requestIdleCallback && distance(next) > 0 ? requestIdleCallback(done, { timeout: 100 }) : setTimeout(done)));
 
 // The page is ready when nothing is being drawn.
 async function whileBusy(work) {
@@ -143,32 +150,26 @@ async function whileBusy(work) {
   window.bathymetryReady = busy === 0;
 }
 
-async function drawAll() {
+function drawAll() {
   const mine = ++round;
   for (const box of views.keys()) if (box.dataset.chart && !isShown(box)) release(box);
-  for (const thumb of thumbs) {
-    if (mine !== round) return;
-    try {
-      await drawThumb(thumb, isDark());
-    } catch (error) {
-      thumb.textContent = "";
-      console.error(thumb.dataset.thumb, error);
-    }
-    await pause();
-  }
-  await drawMissing(mine, boxes.filter(isShown));
+  return drawMissing(mine, [...thumbs, ...boxes.filter(isShown)]);
 }
 
+// What is in sight first.
 async function drawMissing(mine, some) {
-  for (const box of some) {
+  const far = new Map(some.map((element) => [element, distance(element)]));
+  const queue = [...some].sort((one, other) => far.get(one) - far.get(other));
+  for (const [at, element] of queue.entries()) {
     if (mine !== round) return;
+    const isThumb = "thumb" in element.dataset;
     try {
-      await draw(box, isDark());
+      await (isThumb ? drawThumb : draw)(element, isDark());
     } catch (error) {
-      box.textContent = "This chart could not be drawn; its numbers are in the words below it.";
-      console.error(box.dataset.chart, error);
+      element.textContent = isThumb ? "" : "This chart could not be drawn; its numbers are in the words below it.";
+      console.error(element.dataset.thumb || element.dataset.chart, error);
     }
-    await pause();
+    await pause(queue[at + 1]);
   }
 }
 
