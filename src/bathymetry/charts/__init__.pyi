@@ -1,9 +1,9 @@
-from .axes import Reference as Reference
 from .figure import Figure as Figure
 from .figure import save as save
 from .labels import attrs as attrs
 from .line_charts import lines as lines
-from .line_charts import predictions as predictions
 from .point_charts import dots as dots
 from .point_charts import paths as paths
 from .point_charts import scatter as scatter
+from .prediction_charts import predictions as predictions
+from .references import Reference as Reference

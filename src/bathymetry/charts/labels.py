@@ -7,7 +7,8 @@ from typing import Any, cast, get_args
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import Axis, Horizontal, Reference, XScale, YScale
+from bathymetry.charts.axes import Axis, Horizontal, XScale, YScale
+from bathymetry.charts.references import Reference
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import label
 from bathymetry.stats.validation import one_of

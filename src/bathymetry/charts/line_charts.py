@@ -1,4 +1,4 @@
-"""Charts of lines: members along one dimension with their mean, and predictions over the true function."""
+"""Charts of lines: members along one dimension with their mean or median."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,10 @@ from bathymetry.charts.axes import (
     Centre,
     CentreKind,
     Horizontal,
-    Reference,
     XScale,
     YScale,
-    along_lines,
     fixed,
     inline,
-    reference_layers,
 )
 from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
@@ -33,16 +30,14 @@ from bathymetry.charts.labels import (
     horizontal_of,
     series_names,
 )
+from bathymetry.charts.references import Reference, along_lines, reference_layers
 from bathymetry.charts.spread import spread_entries, spread_layer, with_lines
 from bathymetry.charts.theme import (
     CENTRE,
-    DASHES,
     HIDDEN,
     HOVER,
-    INK,
     LINE,
     MUTED,
-    SERIES,
     SHADE,
     Entry,
     series_entries,
@@ -52,8 +47,6 @@ from bathymetry.stats.validation import one_of
 
 _SPIKES = 40  # points beyond the axis that are marked, at most
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
-_MEDIAN = "median of members"
-_TRUTH = (5.0, 3.0)  # the truth's dash
 
 
 @unchecked
@@ -134,9 +127,9 @@ def lines(
         prepared.append((head, axis, names, drawn, centres, noise))
     every = np.concatenate(reach)
     for head, axis, names, drawn, centres, noise in prepared:
-        at, band = _channels(across, axis, every)
+        at, band = channels(across, axis, every)
         key = series_entries(names, points=members == "dots")
-        colour, dash, shape = _by_series(key, columns=min(len(key), 3), legend=several)
+        colour, dash, shape = by_series(key, columns=min(len(key), 3), legend=several)
         by_name, count = np.array(names)[:, None], drawn.shape[1]
 
         layers: list[alt.Chart] = []
@@ -147,8 +140,8 @@ def lines(
             labels = by_name if len(noise) == len(names) else np.array([[behind_label]])
             jagged = alt.Chart(inline(x=across.positions, y=noise, series=labels), name="behind")
             jagged = jagged.mark_line(color=MUTED, strokeWidth=0.8, clip=True)
-            shown = _shown(alt.StrokeOpacityValue, 0.5)
-            layers.append(jagged.encode(detail=alt.Detail("series:N"), strokeOpacity=shown, **at))
+            half = shown(alt.StrokeOpacityValue, 0.5)
+            layers.append(jagged.encode(detail=alt.Detail("series:N"), strokeOpacity=half, **at))
         lined = with_lines(count) if members == "lines" else np.arange(count)
         who = {"series": by_name[:, :, None], "member": lined[:, None]}
         faint = alt.Chart(inline(x=across.positions, y=drawn[:, lined], **who), name="members")
@@ -156,18 +149,18 @@ def lines(
         grey = np.zeros((len(names), drawn.shape[-1]), dtype=bool)
         if muted is not None:
             grey |= _along("muted", muted, whole, series, x).values[..., across.indices] > 0
-        data = _centre_rows(across, centres, names, grey)
-        opaque, filled = _shown(alt.StrokeOpacityValue, 1), _shown(alt.FillOpacityValue, 1)
+        data = centre_rows(across, centres, names, grey)
+        opaque, filled = shown(alt.StrokeOpacityValue, 1), shown(alt.FillOpacityValue, 1)
         spread = alt.Chart(data).transform_filter("isValid(datum.low)").encode(color=colour)
         mark = alt.Chart(data).transform_filter("isValid(datum.y)").encode(fillOpacity=filled, **at)
         toned = alt.condition("datum.muted", alt.value(MUTED), colour) if grey.any() else colour
         if len(lined) < count:
             wide = spread_layer(across.positions, drawn, series=by_name).encode(color=colour, **band)
-            layers.append(wide.encode(fillOpacity=_shown(alt.FillOpacityValue, 0.1)))
+            layers.append(wide.encode(fillOpacity=shown(alt.FillOpacityValue, 0.1)))
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
-            faded = _shown(alt.StrokeOpacityValue, 0.3)
+            faded = shown(alt.StrokeOpacityValue, 0.3)
             layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=faded))
-            area = spread.mark_area(clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.2), **band)
+            area = spread.mark_area(clip=True).encode(fillOpacity=shown(alt.FillOpacityValue, 0.2), **band)
             layers += [area] if interval == "band" else _whiskers(names, centres, colour, band)
             strong = alt.Chart(data, name=CENTRE).mark_line(strokeWidth=2.5, clip=True)
             layers.append(strong.encode(color=colour, strokeDash=dash, strokeOpacity=opaque, **at))
@@ -176,14 +169,14 @@ def lines(
             if across.has_marks:
                 layers.append(mark.mark_point(size=36, filled=True, opacity=1, clip=True).encode(color=toned))
         else:
-            layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=_shown(alt.FillOpacityValue, 0.4)))
+            layers.append(faint.mark_circle(size=22, clip=True).encode(fillOpacity=shown(alt.FillOpacityValue, 0.4)))
             layers.append(spread.mark_rule(strokeWidth=1.6, clip=True).encode(strokeOpacity=opaque, **band))
             strong = mark.mark_point(size=70, filled=True, opacity=1, clip=True).encode(color=toned, shape=shape)
             layers.append(strong.properties(name=CENTRE))
         crowd = along_lines(across, drawn)
         layers += reference_layers(references, at["x"], at["y"], {"x": across.axis, "y": axis}, crowd)
         spikes = _spikes(across, axis, drawn, names, colour)
-        layers += [*spikes, _hover_layer(data, names, across, axis)]
+        layers += [*spikes, hover_layer(data, names, across, axis)]
 
         tint, *others = [entry.colour for entry in key]
         whole_key = dict[str, Any](colour=tint, others=tuple(others))
@@ -223,9 +216,9 @@ def _whiskers(
         if not np.isfinite(line.low[-1]):
             continue
         one = alt.Chart(inline(low=line.low[-1:], high=line.high[-1:], series=name), name=f"interval-{k}")
-        shown = _shown(alt.StrokeOpacityValue, 1)
+        opaque = shown(alt.StrokeOpacityValue, 1)
         rule = one.mark_rule(strokeWidth=2, xOffset=5 + 5 * k, clip=False)  # or an axis that zooms clips all
-        layers.append(rule.encode(x=fixed(alt.XValue, "width"), color=colour, strokeOpacity=shown, **ends))
+        layers.append(rule.encode(x=fixed(alt.XValue, "width"), color=colour, strokeOpacity=opaque, **ends))
     return layers
 
 
@@ -241,7 +234,7 @@ def _spikes(across: Horizontal, axis: Axis, drawn: Array, names: Sequence[str], 
     top, x = fixed(alt.YValue, 5), across.channel()
     tooltip = [alt.Tooltip("member:O"), alt.Tooltip("value:Q", title=axis.title, format=",.3~r")]
     mark = alt.Chart(rows, name="spikes").mark_point(shape="triangle-up", size=55, filled=True)
-    mark = mark.encode(x=x, y=top, color=colour, fillOpacity=_shown(alt.FillOpacityValue, 1), tooltip=tooltip)
+    mark = mark.encode(x=x, y=top, color=colour, fillOpacity=shown(alt.FillOpacityValue, 1), tooltip=tooltip)
     peak = alt.Chart(inline(x=places.max(keepdims=True), label=f"up to {float(f'{values.max():.2g}'):,.9g}"))
     peak = peak.mark_text(align="left", baseline="middle", dx=9)
     return [mark, peak.encode(x=x, y=top, text=alt.Text("label:N"))]
@@ -271,21 +264,21 @@ def _greyed(
     base = alt.Chart(data).encode(detail=[alt.Detail("line:O"), alt.Detail("series:N")], **at)
     thin = base.transform_filter(f"datum.line < {last}").mark_line(strokeWidth=1, color=LINE, clip=True)
     thick = base.transform_filter(f"datum.line == {last}").mark_line(strokeWidth=3, color=MUTED, clip=True)
-    return [one.encode(strokeOpacity=_shown(alt.StrokeOpacityValue, 1)) for one in (thin, thick)]
+    return [one.encode(strokeOpacity=shown(alt.StrokeOpacityValue, 1)) for one in (thin, thick)]
 
 
-def _channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+def channels(across: Horizontal, axis: Axis, every: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the channels of lines, and those of a band between low and high."""
     x, y = across.channel(), axis.channel(every)
     return {"x": x, "y": alt.Y("y:Q", **y)}, {"x": x, "y": alt.Y("low:Q", **y), "y2": alt.Y2("high:Q")}
 
 
-def _shown(channel: type[Any], opacity: float) -> Any:
+def shown(channel: type[Any], opacity: float) -> Any:
     """Make a stroke or fill vanish when its series is hidden; an opacity of the whole mark would be far slower."""
     return channel(**alt.condition(f"indexof({HIDDEN}, datum.series) >= 0", alt.value(0), alt.value(opacity)))
 
 
-def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+def by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
     """Make the channels that tell series apart; all layers must have the same legend."""
     more = more if key[0].shape != "line" else more | {"symbolType": "circle", "symbolSize": 60}
     shown_as = alt.Legend(**{"title": None, "symbolType": "stroke", "symbolOpacity": 1, **more}) if legend else None
@@ -297,7 +290,7 @@ def _by_series(key: Sequence[Entry], legend: bool = True, **more: Any) -> tuple[
     return colour, dash, alt.Shape("series:N", scale=shapes, legend=None)
 
 
-def _centre_rows(
+def centre_rows(
     across: Horizontal,
     centres: Sequence[Centre],
     names: Sequence[str],
@@ -310,7 +303,7 @@ def _centre_rows(
     return inline(x=across.positions, start=start, end=end, series=np.array(names)[:, None], **stacked, **more)
 
 
-def _hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, axis: Axis) -> alt.Chart:
+def hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, axis: Axis) -> alt.Chart:
     """Shade the column under the pointer and show each series' centre and interval there; also holds the zoom."""
     under = alt.selection_point(name="under", on="pointerover", clear="pointerout", fields=["x"], empty=False)
     drag = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
@@ -344,106 +337,10 @@ def _in_words(
         if np.isfinite(line.middle).any():
             start, end = axis.words(line.middle[0]), axis.words(line.middle[-1])
             starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}")
-        ends.append(_left_out(line, centre, name and f" of {name}"))
+        ends.append(left_out(line, centre, name and f" of {name}"))
     return " ".join([f"{'; '.join(starts)}.", *filter(None, ends)])
 
 
-def _left_out(line: Centre, centre: CentreKind, of: str = "") -> str:
+def left_out(line: Centre, centre: CentreKind, of: str = "") -> str:
     gone = line.diverged
     return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the {centre}." if gone.any() else ""
-
-
-@unchecked
-def predictions(
-    values: xr.DataArray,
-    truth: xr.DataArray,
-    *,
-    facet: str | None = None,
-    x: str = "x",
-    truth_label: str = "true function",
-    trained_on: tuple[float, float] | None = None,
-    domain: tuple[float, float] | None = None,
-    title: str | None = None,
-    height: int = 260,
-) -> list[Panel]:
-    """Draw what networks learned of a function: members, their median with its interval, and the function dashed.
-
-    A mean of members that fit and members that do not would be a curve that no network has.
-
-    Args:
-        values: Dims member, x and facet; NaN where a member has diverged.
-        truth: Dims (x), on the same grid.
-        facet: What gets a panel and a colour for each of its values, usually the network.
-        x: What is on the horizontal axis.
-        truth_label: Name of the function, for example "cos(x)".
-        trained_on: Interval of the training inputs; what lies outside is shaded.
-        domain: Ends of the vertical axis; lines that leave it are clipped.
-        title: Title of the panel; by default what the values are.
-        height: Height in pixels.
-
-    Returns:
-        One panel, or one for each value of `facet`.
-    """
-    whole = arranged("values", values, {"facet": facet, "member": "member", "x": x})
-    target = arranged("truth", truth, {"x": x})
-    if target.sizes[x] != whole.sizes[x]:
-        raise InputError("truth", f"{target.sizes[x]} values", f"expected one for each of {whole.sizes[x]} positions")
-    if truth_label == _MEDIAN:
-        raise InputError("truth_label", truth_label, "expected another name than that of the median")
-    across = horizontal_of(whole, x, "linear")
-    positions, names = across.positions, (_MEDIAN, truth_label)
-    low, high = check_ends("trained_on", trained_on) or (positions[0], positions[-1])
-    inside = (positions >= low) & (positions <= high)
-    outside = [(start, end) for start, end in ((positions[0], low), (high, positions[-1])) if end > start]
-    tint, *others = SERIES[: whole.sizes[facet] if facet else 1]  # the key stands for all panels
-    whole_key, panels = dict[str, Any](colour=tint, others=tuple(others)), []
-    for place, (head, one) in enumerate(facets(whole, facet, title)):
-        axis, colour = axis_of(one, "linear", domain), SERIES[place % len(SERIES)]
-        drawn, wanted = axis.drawn(one.values[:, across.indices]), axis.drawn(target.values[across.indices])
-        middle, count = axis.centre(drawn, "median"), len(drawn)
-        at, band = _channels(across, axis, drawn)
-
-        layers: list[alt.Chart] = []
-        if outside:
-            starts, ends = np.array(outside).T
-            shade = alt.Chart(inline(x=starts, end=ends), name="outside").mark_rect(color=SHADE, clip=True)
-            layers.append(shade.encode(x=at["x"], x2=alt.X2("end:Q")))
-        lined = with_lines(count)
-        if len(lined) < count:
-            wide = spread_layer(positions, drawn).encode(color=alt.ColorValue(colour), **band)
-            layers.append(wide.encode(fillOpacity=alt.FillOpacityValue(0.1)))
-        members = alt.Chart(inline(x=positions, y=drawn[lined], member=lined[:, None]), name="members")
-        faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
-        layers.append(faint.encode(detail=alt.Detail("member:O"), **at))
-        gap = np.full(len(positions), np.nan)
-        data = _centre_rows(across, (middle, Centre(wanted, gap, gap, middle.diverged)), names)
-        area = alt.Chart(data).transform_filter("isValid(datum.low)")
-        layers.append(area.mark_area(color=colour, fillOpacity=0.2, clip=True).encode(**band))
-        truth_entry = Entry(truth_label, INK, dash=_TRUTH, series=True, width=1.6)
-        by_colour, by_dash, _ = _by_series([Entry(_MEDIAN, colour, dash=DASHES[0]), truth_entry])
-        key = [Entry(_MEDIAN, dash=DASHES[0], series=True, **whole_key), truth_entry]
-        width = alt.StrokeWidthValue(**alt.condition(alt.datum.series == truth_label, alt.value(1.6), alt.value(2.5)))
-        strong = alt.Chart(data, name=CENTRE).mark_line(clip=True).encode(color=by_colour, strokeDash=by_dash, **at)
-        layers.append(strong.encode(strokeWidth=width, strokeOpacity=_shown(alt.StrokeOpacityValue, 1)))
-        layers.append(_hover_layer(data, names, across, axis))
-
-        marks = [Entry(f"one of {count} members", width=1, opacity=0.6, **whole_key)] if count > 1 else []
-        if len(lined) < count:
-            marks, key = [], [*key, *spread_entries(count, len(lined), whole_key["colour"])]
-        if count > 1 and np.isfinite(middle.low).any():
-            marks.append(Entry("95 % interval of the median", shape="band", **whole_key))
-        if outside:
-            marks.append(Entry("outside the training inputs", SHADE, "shade"))
-        words = f"{axis.title} against {across.title}: {count} members with their median, and {truth_label}."
-        also = [_distances(np.abs(middle.middle - wanted), inside), _left_out(middle, "median")]
-        words = " ".join([words, *filter(None, also)])
-        panels.append(view(head, layers, words, height, key, marks, axis.clips(drawn)))
-    return panels
-
-
-def _distances(distance: Array, inside: Array) -> str:
-    """Say how far the median of members lies from the truth, inside and outside the training interval."""
-    if not np.isfinite(distance).any() or not inside.any():
-        return ""
-    near = f"The median is at most {distance[inside].max():.2g} away from it where there was training data"
-    return near + (f", and at most {distance[~inside].max():.2g} outside." if (~inside).any() else ".")

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts.axes import Array, Axis, CentreKind, Reference, YScale, ends_of, fixed, inline, reference_layers
+from bathymetry.charts.axes import Array, Axis, CentreKind, YScale, ends_of, fixed, inline
 from bathymetry.charts.figure import Panel, unchecked, view
 from bathymetry.charts.labels import (
     arranged,
@@ -20,6 +20,7 @@ from bathymetry.charts.labels import (
     piece_of,
     series_names,
 )
+from bathymetry.charts.references import Reference, reference_layers
 from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry, series_entries
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
