@@ -166,7 +166,7 @@ def test_what_is_stored_is_judged_and_drawn_without_data(tmp_path):
     loaded = bm.load_study(tmp_path / "capacity")
     elsewhere = loaded.study.model_copy(update={"data": "/nowhere.npz"})
     assert [one.id for one in elsewhere.judge(loaded.results)] == ["capacity.a", "capacity.b", "capacity.c"]
-    assert len(elsewhere.draw(loaded.results)) == 4
+    assert len(elsewhere.draw(loaded.results)) == 2
 
 
 def test_a_plan_is_made_once(tmp_path, monkeypatch):
