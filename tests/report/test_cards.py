@@ -84,3 +84,7 @@ def test_names_stand_apart_also_where_a_reference_line_squeezes_the_lines(member
     panels = lines(values, "x", "hidden", members=members, references=[Reference(0.1, "chance")])
     chart = card_chart(Figure("f", "t", tuple(panels), "", "").sheet().panels[0])
     assert overlapping(chart) == []
+    (rule,) = [
+        one for one in layers(chart) if (one["mark"] if isinstance(one["mark"], str) else one["mark"]["type"]) == "rule"
+    ]
+    assert [row["y"] for row in rule["data"]["values"]] == [0.1]  # the reference line, and no interval

@@ -39,7 +39,9 @@ def card_chart(panel: SheetPanel, only: Sequence[int] = ()) -> dict[str, Any]:
     for one in kept if only else []:
         names = [one["encoding"]["color"]["scale"]["domain"][place] for place in only]
         one["data"]["values"] = [row for row in one["data"]["values"] if row["series"] in names]
-    rules = [_layer(one, datasets, None, True) for one in layers if _kind(one) == "rule" and "name" not in one]
+    rules = [
+        _layer(one, datasets, None, True) for one in layers if _kind(one) == "rule" and "y2" not in one["encoding"]
+    ]
     for one in rules:
         if "x" in one["encoding"]:
             one["encoding"]["x"]["axis"] = kept[0]["encoding"]["x"]["axis"]
