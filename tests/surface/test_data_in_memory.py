@@ -82,8 +82,8 @@ class Block(nn.Module):
     def forward(self, x):
         return x + self.second(self.first(x).relu()).relu()
 
-first, last = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 10)
-model = nn.Sequential(first, Block(8), Block(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+first, last = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Linear(WIDTH, 10)
+model = nn.Sequential(first, Block(WIDTH), Block(WIDTH), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
 x, y = torch.rand(COUNT, 3, 32, 32), torch.randint(0, 10, (COUNT,))
 warm = LossSurface(model, "cross_entropy", (x[:16], y[:16]), dtype=DTYPE)
 warm @ warm.parameters
@@ -98,11 +98,16 @@ print(made - before, peak() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["torch.float32", "torch.float64"])
+@pytest.mark.parametrize(
+    ("images", "width", "dtype"),
+    [(1_000, 8, "torch.float32"), (1_000, 8, "torch.float64"), (50_000, 4, "torch.float32")],
+)
 @pytest.mark.parametrize("loss", ['"cross_entropy"', "lambda output, y: nn.functional.cross_entropy(output, y)"])
-def test_max_bytes_holds_from_construction_on(dtype, loss):
-    """The activations of all images would take 800 MB."""
-    program = LARGE.replace("COUNT", "1000").replace("DTYPE", dtype).replace("LOSS", loss)
+def test_max_bytes_holds_from_construction_on(images, width, dtype, loss):
+    """The activations of 1,000 images would take 800 MB, those of 50,000 with half the channels 20 GB."""
+    program = LARGE
+    for name, value in {"COUNT": images, "WIDTH": width, "DTYPE": dtype, "LOSS": loss}.items():
+        program = program.replace(name, str(value))
     source = str(Path(bm.__file__).parents[1])
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
