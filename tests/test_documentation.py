@@ -5,6 +5,7 @@ that file. Commands of ```sh train with the preset smoke; of those that need ano
 A block ```text below one of Python shows what that prints.
 """
 
+import json
 import re
 import shlex
 import sys
@@ -29,6 +30,7 @@ PAGES = {
 BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNS = {page: blocks for page, text in PAGES.items() if (blocks := BLOCK.findall(text))}
 QUICK = ("docs/probes/",)
+PLANNED = ("docs/exercises/",)  # whose many runs would take minutes
 ELSEWHERE = re.compile(r"\w+://|HOST|\b[A-Z]+\.(yaml|py)\b|/shared/|cuda|fetch|\bFOLDER\b|--print")
 SHELL = {"cd", "dask", "export", "moto_server", "python", "python3", "source"}  # what is the system's own
 
@@ -53,7 +55,8 @@ def test_the_code_blocks_of_a_page_run(page, tmp_path, monkeypatch, capsys):
             exec(compile(text, page, "exec"), names)
         elif language == "sh":
             for line in text.replace("\\\n", " ").splitlines():
-                run(shlex.split(line, comments=True), capsys)
+                words = shlex.split(line, comments=True)
+                run([*words, "--plan"] if page.startswith(PLANNED) and words else words, capsys)
 
 
 NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -68,6 +71,21 @@ def alike(printed: str, shown: str) -> bool:
     ]
     pairs = zip_longest(*found, fillvalue=float("nan"))
     return all(isclose(one, other, rel_tol=0.25, abs_tol=0.02) for one, other in pairs)
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_prints_what_it_has_stored(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), path.name, "exec"), names)
+            stored = "".join(line for one in cell["outputs"] for line in one.get("text", []))
+            assert alike(capsys.readouterr().out, stored)
 
 
 @pytest.mark.parametrize("printed", ["1 of 3 networks", "2 of 3 members", "2 of 3 networks: 4"])
