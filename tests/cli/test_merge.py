@@ -103,7 +103,8 @@ def test_claims_page_provenance_and_planes_are_those_of_all_members(made, tmp_pa
     page = Path("all/report.html").read_text()
     assert "anna (seed 589042263708); ben (seed " in page
     assert "bathymetry merge anna ben cem --out all" in page
-    assert "6 networks each · 3 seeds · " in page
+    assert " each · 3 seeds · " in page
+    assert "depth-function (with samples 20 and epochs 3)" in page
     assert bm.load_study("all/depth-function").study.members == 6
 
 

@@ -68,6 +68,7 @@ def section_of(run: StudyRun) -> StudySection:
     words = {name: getattr(study, name) for name in ("name", "chapter", "question", "about", "reading")}
     warnings = (*run.results.attrs["notes"], *diverged(run), *other_results(run))
     settings = study.fields if isinstance(study, Sweep) else study.model_dump()
+    settings |= {name: str(value) for name, value in settings.items() if name.endswith("seed")}  # without separators
     if sources := sources_of(run.results.attrs):
         settings["seed"] = joined(list(dict.fromkeys(str(one.settings["seed"]) for one in sources)))
     return StudySection(**words, settings=settings, warnings=(*unfinished(run), *warnings))
@@ -124,7 +125,10 @@ def _presets_of(runs: Sequence[StudyRun]) -> str:
     groups: dict[str, list[str]] = {}
     for run in runs:
         preset, changes = nearest_preset(run.study, preferred)
-        varied = joined([f"{field_name(name)} {shown(value)}" for name, value in changes.items()])
+        if sources_of(run.results.attrs):
+            changes.pop("seed", None)  # that of the first
+        words = {name: str(value) if name.endswith("seed") else shown(value) for name, value in changes.items()}
+        varied = joined([f"{field_name(name)} {value}" for name, value in words.items()])
         groups.setdefault(preset, []).append(f"{run.study.name} (with {varied})" if changes else run.study.name)
     if len(groups) == 1 and len(runs) > 2 and not any("(" in name for names in groups.values() for name in names):
         sentences = [f"Preset {next(iter(groups))} for all {len(runs)} studies."]
