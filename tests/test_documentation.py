@@ -27,7 +27,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))
 }
-BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNS = {page: blocks for page, text in PAGES.items() if (blocks := BLOCK.findall(text))}
 QUICK = ("docs/probes/",)
 PLANNED = ("docs/exercises/",)  # whose many runs would take minutes
@@ -121,10 +121,18 @@ def bathymetry(words: list[str], capsys: pytest.CaptureFixture):
         options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
         assert {word for word in words if word.startswith("--")} <= options | {"--data"}
         return
+    words = [word for word in words if word != "--open"]
     if words[0] == "run":
         at = words.index("--preset") if "--preset" in words else len(words)
         words = [*words[:at], "--preset", "smoke", *words[at + 2 :]]
+    if words[0] == "merge":
+        for name in words[1 : words.index("--out")]:  # what other people have run
+            if not Path(name).exists():
+                assert main(["run", "gradient-norm", "--preset", "smoke", "--seed", name, "--out", name]) == 0
     assert main(words) == 0, " ".join(words)
+    if words[0] == "predict":  # as its reader does
+        template = Path("predictions.yaml").read_text(encoding="utf-8")
+        Path("predictions.yaml").write_text(re.sub(r"predicted:.*", "predicted: undecided", template), encoding="utf-8")
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

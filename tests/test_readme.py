@@ -15,7 +15,7 @@ NETWORKS = "docs/how-to/own-networks.md"
 
 
 def blocks(path: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(r"```python(?: title=.*?)?\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_readme_runs_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):

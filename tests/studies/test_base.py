@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 def tutorial(folder):
     text = (ROOT / "docs" / "tutorials" / "your-own-study.md").read_text(encoding="utf-8")
     path = folder / "learning_rate.py"
-    path.write_text(text.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    path.write_text(text.partition('```python title="learning_rate.py"\n')[2].partition("```")[0], encoding="utf-8")
     return path
 
 
