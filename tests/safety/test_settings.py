@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from bathymetry.cli.main import main
 from bathymetry.cli.parsing import UsageError
+from bathymetry.core.showing import flag_of
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.settings import as_text, flag_of
+from bathymetry.studies.settings import as_text
 
 STUDIES = {name: find(name) for name in SHIPPED}
 NUMBERS = "nan -nan inf -inf 1e400 1e-400 -1 -0 0 1 2 1e3 0x10 1_000 ٣ ½ 1,5 5,5 5,,5 100000,100000 (5,5) 784,30,10 1 2"

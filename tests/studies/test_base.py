@@ -16,13 +16,13 @@ import bathymetry as bm
 from bathymetry.charts import attrs
 from bathymetry.claims import mean_sign
 from bathymetry.core.errors import InputError, StorageError
+from bathymetry.data.datasets import read_once
 from bathymetry.execution.jobs import train_chunk
 from bathymetry.execution.study_run import run_study
 from bathymetry.execution.work import compare
 from bathymetry.studies import ImageStudy, find
 from bathymetry.studies.arrays import listed, means
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.families import read_once
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
 ROOT = Path(__file__).parents[2]
@@ -216,7 +216,7 @@ def test_the_words_of_a_figure_name_what_there_is_one_of_for_each():
 
 def test_studies_of_one_run_read_each_data_set_once(monkeypatch):
     names, load = [], bm.load
-    monkeypatch.setattr("bathymetry.data.load", lambda name: names.append(name) or load(name))
+    monkeypatch.setattr("bathymetry.data.datasets.load", lambda name: names.append(name) or load(name))
     with read_once():
         for name in ("capacity", "depth-classification", "capacity"):
             assert len(find(name).preset("smoke", data="digits").examples.train) == 1500

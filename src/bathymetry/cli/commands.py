@@ -10,10 +10,10 @@ import tyro
 from bathymetry.cli.parsing import UsageError, parse
 from bathymetry.cli.terminal import OpenFlag, PredictOption, print_outcome, say, wrapped
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import flag_of, joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import entries
-from bathymetry.studies.settings import PRESETS, as_text, flag_of
+from bathymetry.studies.settings import PRESETS, as_text
 
 if TYPE_CHECKING:  # so that listing the studies need not wait for PyTorch
     from bathymetry.studies import Study

@@ -23,10 +23,10 @@ from bathymetry.cli.terminal import (
 )
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.identity import seed_of
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import flag_of, joined
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED, entries
-from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, field_name, flag_of, is_network
+from bathymetry.studies.settings import PRESETS, Networks, Preset, as_text, field_name, is_network
 
 if TYPE_CHECKING:  # so that the help of `run` need not wait for PyTorch
     from bathymetry.execution.work import Work
@@ -156,12 +156,12 @@ def _run(
     opens: bool,
     predictions: "Mapping[str, Decision] | None",
 ) -> None:
+    from bathymetry.data.datasets import read_once
     from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device, run_studies
     from bathymetry.execution.work import compare, share_of
     from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
-    from bathymetry.studies.families import read_once
 
     check_folder(out)
     for study in studies:

@@ -66,6 +66,10 @@ def label(value: object) -> str:
     return _LABELS.get(str(value), str(value))
 
 
+def flag_of(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
 def rounded(value: object) -> str:
     """Write a coordinate's value with four digits if it is a number with a fraction, else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,11 +4,12 @@ import gzip
 import io
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -29,6 +30,8 @@ from bathymetry.data.strokes import SIDE, SOURCE, VERSION, strokes
 VARIABLE: Final = "BATHYMETRY_DATA"  # names a folder in which data sets are looked for before the cache
 MNIST_DIGEST: Final = "df59a6331e6fbb1f359de61448040d72"  # of the published files, as `Data.digest`
 _DIGITS_TRAIN: Final = 1500
+
+_load: ContextVar[Callable[[str], Data]] = ContextVar("load")
 
 PUBLISHED: Final = {  # mirrors: folders on the web with the four .gz files
     "mnist": (
@@ -94,6 +97,21 @@ def files_of(name: str) -> FileSet | None:
         folders = [root / name, root / torchvision / "raw", root / torchvision, *([root] if name == "mnist" else [])]
     folders.append(cache_folder() / name)
     return next((one for folder in folders for one in file_sets(folder) if not one.prefix), None)
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Let `load_shared` read each data set once."""
+    token = _load.set(cache(load))
+    try:
+        yield
+    finally:
+        _load.reset(token)
+
+
+def load_shared(name: str) -> Data:
+    """Load a data set, or within `read_once` what was loaded before."""
+    return _load.get(load)(name)
 
 
 def load(name: str | os.PathLike[str], seed: int = 0) -> Data:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Final
 
+import torch
 from torch import nn
 
 from bathymetry.core.errors import InputError, is_whole, whole_number
@@ -162,3 +163,9 @@ def _scale(parameters: int, inputs: int, outputs: int, relative: Sequence[float]
         middle = (low + high) / 2
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
     return low
+
+
+def module_of(network: MLPConfig) -> nn.Module:
+    """Make a network whose initial weights play no part, and leave the global random state as it is."""
+    with torch.random.fork_rng(devices=[]):
+        return network()

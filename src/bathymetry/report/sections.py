@@ -9,7 +9,7 @@ from typing import Any
 from bathymetry.charts.sheet import Sheet
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
-from bathymetry.core.showing import joined, plural
+from bathymetry.core.showing import flag_of, joined, plural
 from bathymetry.data.examples import PART_OF
 from bathymetry.execution.load_study import understood
 from bathymetry.execution.study_run import OUT, StudyRun
@@ -19,7 +19,7 @@ from bathymetry.store.storage import label
 from bathymetry.studies import Study
 from bathymetry.studies.base import MAIN
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, flag_of, setting, shown
+from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, setting, shown
 from bathymetry.sweeps.reading import SPECIFICATION, portable
 from bathymetry.sweeps.results import UNFINISHED
 from bathymetry.sweeps.sweep import Sweep

@@ -1,15 +1,18 @@
 """Intervals that hold their 95 % with six to ten members, and the scales that they are taken on."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Real
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from bathymetry.core.errors import InputError, whole_number
 from bathymetry.stats.validation import confidence_level, instance, numbers
 from bathymetry.stats.verdict import CONFIDENCE
+from bathymetry.stats.wording import number
 
 Array = Float[np.ndarray, "*shape"]
 NO_INTERVAL = (float("nan"), float("nan"))
@@ -237,3 +240,25 @@ def mean_interval(
         members=members,
         left_out=np.asarray(scaled.shape[0] - members),
     )
+
+
+def middle(values: ArrayLike) -> str:
+    """The median over members, with the digits that the 95 % interval of their mean supports, at most three."""
+    values = np.asarray(values)
+    known = values[np.isfinite(values)]
+    median = float(np.median(known)) if known.size else math.nan
+    width = (band := mean_interval(known)).high - band.low if known.size > 1 else math.nan
+    if not (width > 0 and median):
+        return number(median)
+    size = math.floor(math.log10(abs(median)))
+    decimals = min(max(-math.floor(math.log10(width)), -size), 2 - size)
+    return number(round(median, decimals), size + decimals + 1)
+
+
+def change(first: ArrayLike, last: ArrayLike) -> str:
+    """How a median changes: "falls from 1.1 to 0.15", where the interval of the members' mean change leaves out 0."""
+    logs = np.log(np.asarray(last) / np.asarray(first))
+    band = mean_interval(logs[np.isfinite(logs)])
+    if band.high < 0 or band.low > 0:
+        return f"{'falls' if band.high < 0 else 'rises'} from {middle(first)} to {middle(last)}"
+    return "does not clearly change"

@@ -5,8 +5,35 @@ A lower bound of 50.3 % decides a claim and "50 %" would not, so it is written w
 
 import math
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 _MOST_DIGITS = 12
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: SupportsFloat, digits: int = 2) -> str:
+    """Write a number as prose wants it: plain decimals in the middle range, powers of ten outside it.
+
+    >>> number(1234.5), number(0.000012), number(0.5, 3)
+    ('1,234', '1.2 × 10⁻⁵', '0.500')
+    """
+    value = float(value)
+    if math.isnan(value):
+        return "unknown"
+    if value == 0:
+        return "0"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    if math.isinf(size):
+        return f"{sign}infinite"
+    exponent = math.floor(math.log10(size))
+    if -4 <= exponent <= 6:
+        return f"{sign}{size:,.{max(digits - 1 - exponent, 0)}f}"
+    mantissa, _, power = f"{size:.{digits - 1}e}".partition("e")
+    return f"{sign}{mantissa} × 10{str(int(power)).translate(_RAISED)}"
+
+
+def as_percent(share: SupportsFloat, decimals: int = 1) -> str:
+    return f"{100 * float(share):.{decimals}f} %"
 
 
 def percent(share: float) -> str:

@@ -1,7 +1,6 @@
 """Small functions of labelled arrays, and their numbers in words, that several studies need."""
 
-import math
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,8 +9,7 @@ from bathymetry import stats
 from bathymetry.charts import attrs
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
-
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from bathymetry.stats.wording import number
 
 
 def without_diverged(whole: xr.Dataset) -> xr.Dataset:
@@ -63,27 +61,6 @@ def slopes(values: xr.DataArray, over: xr.DataArray, largest: int | None = None)
     return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=attrs(name))
 
 
-def number(value: SupportsFloat, digits: int = 2) -> str:
-    """Write a number as prose wants it: plain decimals in the middle range, powers of ten outside it."""
-    value = float(value)
-    if math.isnan(value):
-        return "unknown"
-    if value == 0:
-        return "0"
-    sign, size = ("−" if value < 0 else ""), abs(value)
-    if math.isinf(size):
-        return f"{sign}infinite"
-    exponent = math.floor(math.log10(size))
-    if -4 <= exponent <= 6:
-        return f"{sign}{size:,.{max(digits - 1 - exponent, 0)}f}"
-    mantissa, _, power = f"{size:.{digits - 1}e}".partition("e")
-    return f"{sign}{mantissa} × 10{str(int(power)).translate(_RAISED)}"
-
-
-def percent(share: SupportsFloat, decimals: int = 1) -> str:
-    return f"{100 * float(share):.{decimals}f} %"
-
-
 def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:
     """The pieces along a dimension, with their names."""
     return [(name, values.sel({dim: name})) for name in values[dim].values.tolist()]
@@ -92,27 +69,6 @@ def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:
 def in_percent(shares: xr.DataArray) -> xr.DataArray:
     """The same in per cent, for a linear axis."""
     return (100 * shares).assign_attrs(shares.attrs | {"scale": "linear", "units": "%"})
-
-
-def middle(values: xr.DataArray) -> str:
-    """The median over members, with the digits that the 95 % interval of their mean supports, at most three."""
-    known = values.values[np.isfinite(values.values)]
-    median = float(np.median(known)) if known.size else math.nan
-    width = (band := stats.mean_interval(known)).high - band.low if known.size > 1 else math.nan
-    if not (width > 0 and median):
-        return number(median)
-    size = math.floor(math.log10(abs(median)))
-    decimals = min(max(-math.floor(math.log10(width)), -size), 2 - size)
-    return number(round(median, decimals), size + decimals + 1)
-
-
-def change(first: xr.DataArray, last: xr.DataArray) -> str:
-    """How a median changes: "falls from 1.1 to 0.15", where the interval of the members' mean change leaves out 0."""
-    logs = np.log((last / first).values)
-    band = stats.mean_interval(logs[np.isfinite(logs)])
-    if band.high < 0 or band.low > 0:
-        return f"{'falls' if band.high < 0 else 'rises'} from {middle(first)} to {middle(last)}"
-    return "does not clearly change"
 
 
 def lowest(values: xr.DataArray) -> xr.DataArray:

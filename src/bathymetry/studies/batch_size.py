@@ -14,12 +14,13 @@ from bathymetry.claims import best_of, claim, mean_sign
 from bathymetry.claims.rules import Rule
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
-from bathymetry.models.mlp import parameter_count
+from bathymetry.models.mlp import module_of, parameter_count
 from bathymetry.stats import Part
+from bathymetry.stats.intervals import change
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import at_the_end, change, each, highest, lowest, on_scale, slopes
+from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, figure
-from bathymetry.studies.families import ImageStudy, module_of, vectors
+from bathymetry.studies.families import ImageStudy, vectors
 from bathymetry.studies.settings import Distinct, LearningRate, Widths
 from bathymetry.surface import LossSurface
 

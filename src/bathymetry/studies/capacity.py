@@ -12,7 +12,8 @@ from bathymetry.claims import claim, mean_sign
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import each, highest, in_percent, last, lowest, middle, on_scale, slopes
+from bathymetry.stats.intervals import middle
+from bathymetry.studies.arrays import each, highest, in_percent, last, lowest, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name

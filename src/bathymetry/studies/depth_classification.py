@@ -13,7 +13,8 @@ from bathymetry.claims import best_of, claim, majority, mean_in_interval
 from bathymetry.core.showing import joined, label
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, listed, means, percent
+from bathymetry.stats.wording import as_percent
+from bathymetry.studies.arrays import each, listed, means
 from bathymetry.studies.base import Drawn, FigureMark, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, ImageStudy, unequal_parameters
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name, network_names
@@ -185,7 +186,7 @@ class DepthClassification(ImageStudy):
         transform = intervals.logit_accuracy(int(last["examples"]))
         for name, one in each(last, "network"):
             band = stats.mean_interval(one.values, transform=transform)
-            words.append(f"{percent(band.centre)} ({name}, {100 * float(band.low):.1f}–{percent(band.high)})")
+            words.append(f"{as_percent(band.centre)} ({name}, {100 * float(band.low):.1f}–{as_percent(band.high)})")
         return f"After {int(last['epoch'])} epochs the mean {label(split)} accuracy is {joined(words)}."
 
     def main_findings(self, results: xr.DataTree, drawn: Sequence[tuple[FigureMark, Figure]]) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from bathymetry.core.showing import joined
 from bathymetry.data import functions
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats import verdict
-from bathymetry.studies.arrays import each, listed, number
+from bathymetry.stats.wording import number
+from bathymetry.studies.arrays import each, listed
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import DEPTHS, FunctionStudy, unequal_parameters
 from bathymetry.studies.settings import Distinct, Networks, network_names

@@ -1,10 +1,8 @@
 """What several studies have in common: images, functions of one variable, noisy labels, surfaces, stored parameters."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,14 +10,15 @@ import torch
 import xarray as xr
 from jaxtyping import Float, Shaped
 from pydantic import Field, PositiveInt, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from bathymetry import data, models, training
 from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError
 from bathymetry.data import Data
+from bathymetry.data.datasets import load_shared
 from bathymetry.models import MLPConfig
-from bathymetry.models.mlp import parameter_count
+from bathymetry.models.mlp import module_of, parameter_count
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.base import Study
 from bathymetry.studies.settings import DataSeed, LearningRate, Limit, Steps
@@ -28,18 +27,6 @@ from bathymetry.training import EvaluationSet, Measurement
 
 DEPTHS = ("shallow", "middle", "deep")  # names of networks with as many parameters each
 EQUAL = 1.1  # the largest ratio of parameter counts that are called equal
-
-_load: ContextVar[Callable[[str], Data]] = ContextVar("load", default=data.load)
-
-
-@contextmanager
-def read_once() -> Iterator[None]:
-    """Let the studies of one run share each data set that they read."""
-    token = _load.set(cache(data.load))
-    try:
-        yield
-    finally:
-        _load.reset(token)
 
 
 class ImageStudy(Study):
@@ -57,7 +44,7 @@ class ImageStudy(Study):
     @cached_property
     def examples(self) -> Data:
         """The examples that the settings name. For `plan` and `derive` only: stored results need no data."""
-        whole = _load.get()(self.data)
+        whole = load_shared(self.data)
         if whole.classes is None:
             raise InputError("data", self.data, "its targets are values; expected class numbers, stored as integers")
         train = min(self.train_examples or len(whole.train), len(whole.train))
@@ -151,12 +138,6 @@ def vectors(network: MLPConfig, chunk: Chunk, epoch: int) -> Float[Tensor, "memb
     names = [name for name, _ in module_of(network).named_parameters()]
     tensors = [torch.from_numpy(np.asarray(chunk.snapshots[epoch][name])) for name in names]
     return torch.cat([one.reshape(len(one), -1) for one in tensors], dim=1)
-
-
-def module_of(network: MLPConfig) -> nn.Module:
-    """Make a network whose initial weights play no part, and leave the global random state as it is."""
-    with torch.random.fork_rng(devices=[]):
-        return network()
 
 
 def unequal_parameters(networks: Sequence[Sequence[int]]) -> Iterator[str]:

@@ -16,7 +16,8 @@ from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.stats import intervals, per_member
-from bathymetry.studies.arrays import each, number
+from bathymetry.stats.wording import number
+from bathymetry.studies.arrays import each
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths

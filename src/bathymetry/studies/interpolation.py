@@ -14,11 +14,12 @@ from bathymetry.claims import claim, majority
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
-from bathymetry.models.mlp import parameter_count
+from bathymetry.models.mlp import module_of, parameter_count
+from bathymetry.stats.intervals import middle
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import each, in_percent, middle
+from bathymetry.studies.arrays import each, in_percent
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, PlannedEnsemble, figure
-from bathymetry.studies.families import ImageStudy, module_of, vectors
+from bathymetry.studies.families import ImageStudy, vectors
 from bathymetry.studies.settings import BatchSize, Epochs, Widths
 from bathymetry.surface import LossSurface
 

@@ -13,7 +13,9 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models.mlp import parameter_count
-from bathymetry.studies.arrays import at_the_end, each, in_percent, middle, number
+from bathymetry.stats.intervals import middle
+from bathymetry.stats.wording import number
+from bathymetry.studies.arrays import at_the_end, each, in_percent
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import BatchSize, Distinct, LearningRate, Networks, Widths, network_name

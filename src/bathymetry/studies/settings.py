@@ -111,10 +111,6 @@ def network_names(networks: Networks, usual: Networks, words: Sequence[str]) -> 
     return [known.get(widths, network_name(widths)) for widths in networks]
 
 
-def flag_of(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
-
-
 def is_network(info: FieldInfo) -> bool:
     """Whether a setting is the hidden widths of one network."""
     return any(isinstance(one, BeforeValidator) and one.func is _widths for one in info.metadata)

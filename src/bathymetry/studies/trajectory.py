@@ -14,7 +14,9 @@ from bathymetry.charts.figure import Panel
 from bathymetry.claims import claim, mean_sign
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
-from bathymetry.studies.arrays import each, in_percent, middle, number
+from bathymetry.stats.intervals import middle
+from bathymetry.stats.wording import number
+from bathymetry.studies.arrays import each, in_percent
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import FunctionStudy, surface_of
 from bathymetry.studies.settings import Widths
@@ -215,9 +217,8 @@ class Trajectory(FunctionStudy):
         words: list[str] = []
         for scope, one in each(trained.isel(component=0), "scope"):
             low, high = 100 * r["random_walk_spread"].sel(scope=scope).isel(component=0)
-            words.append(
-                f"{_percent(one)} in {scope} ({'random walks ' * (not words)}{number(low)} to {number(high)} %)"
-            )
+            walk = "random walks " * (not words)
+            words.append(f"{number(100 * float(one))} % in {scope} ({walk}{number(low)} to {number(high)} %)")
         return panels, f"Component 1 explains {joined(words)}."
 
     @figure("Distance travelled and cosine between steps", group=("main", "long"), main_finding=True)
@@ -259,10 +260,6 @@ def _share(weights: Values) -> float:
 
 def _pseudo_values(weights: Values) -> Values:
     return stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
-
-
-def _percent(share: xr.DataArray) -> str:
-    return f"{number(100 * float(share))} %"
 
 
 def _epochs(r: xr.Dataset) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 from bathymetry.charts import Figure, dots, lines, scatter
 from bathymetry.charts.figure import Panel
 from bathymetry.core.showing import joined
-from bathymetry.studies.arrays import number, percent
+from bathymetry.stats.wording import as_percent, number
 from bathymetry.sweeps.axes import Axis
 
 _MOST_COLOURS, _MOST_PANELS, _MOST_DOTS = 8, 12, 4000
@@ -136,7 +136,7 @@ def _best(values: xr.DataArray) -> str:
         return f"No point has a {name} of every member."
     is_high = values.attrs.get("scale") == "accuracy"
     best = middle.isel(middle.argmax(...) if is_high else middle.argmin(...))
-    shown = percent(best, 2) if is_high else number(best)
+    shown = as_percent(best, 2) if is_high else number(best)
     axes = [dim for dim in middle.dims if dim != "point"] or [dim for dim in best.coords if dim not in _NO_AXES]
     where = joined([f"{_words(dim)} {_shown(best[dim].item())}" for dim in map(str, axes)])
     return f"{'Highest' if is_high else 'Lowest'} median {name}: {shown}, at {where}."

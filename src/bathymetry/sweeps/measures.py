@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bathymetry import probes
 from bathymetry.core.errors import InputError, did_you_mean
-from bathymetry.studies.families import module_of
+from bathymetry.models.mlp import module_of
 from bathymetry.surface import LossSurface
 from bathymetry.training import Measurement, TrainingConfig, TrainingState
 
