@@ -14,7 +14,7 @@ from pathlib import Path
 from bathymetry.charts.sheet import cited_as
 from bathymetry.studies import Study, find
 from bathymetry.studies.catalogue import SHIPPED
-from bathymetry.studies.settings import PRESETS, as_text, flag_of
+from bathymetry.studies.settings import PRESETS, as_text
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "results"
@@ -39,7 +39,7 @@ def settings(study: type[Study]) -> Iterator[str]:
     for field, info in study.model_fields.items():
         if field not in COMMON:
             values = [" ".join(as_text(getattr(one, field), info)) for one in made]
-            yield f"| `{flag_of(field)}` | {info.description} | " + " | ".join(values) + " |"
+            yield f"| `--{field.replace('_', '-')}` | {info.description} | " + " | ".join(values) + " |"
 
 
 def claims(study: type[Study]) -> Iterator[str]:
