@@ -13,9 +13,10 @@ import pytest
 from bathymetry.charts import attrs, lines
 from bathymetry.charts.figure import Figure
 from bathymetry.report.page import page
+from bathymetry.report.reference import reference_answers
 from charts.cases import accuracies, losses
 from report.browsing import until
-from report.cases import figures_of_every_kind, report, section
+from report.cases import figures_of_every_kind, loss_figure, report, section
 
 LOSS = "depth-function-01-loss"
 READY = "window.bathymetryReady === true"
@@ -213,3 +214,21 @@ def test_a_study_without_code_offers_no_python_and_one_with_it_names_the_figure(
     with_code = unescape(page(report(own)))
     assert 'one.name == "13-width")' in with_code
     assert '<details class="python">' not in page(report(replace(own, code="")))
+
+
+def test_where_the_reference_run_leads_a_study_begins_with_its_answer_and_then_says_what_this_run_used():
+    own = replace(section("capacity", (loss_figure(1),)), setup="6 members and 4 epochs")
+    head = page(replace(report(own), reference_leads=True)).partition('<div class="answer">')[2].partition("</div>")[0]
+    first, second = re.findall("<p>(.*?)</p>", unescape(head))[:2]
+    assert first == f'<span class="run">Reference run: </span>{reference_answers()["capacity"].sentence}'.replace(
+        " %", "\u00a0%"
+    )
+    assert second == f'<span class="run">This run, 6 members and 4 epochs: </span>{own.answer}'
+    assert "Reference run: </span>" not in page(report(own))
+
+
+def test_the_code_of_one_study_is_shown_at_a_time(stored, browser_visit):
+    tab = browser_visit(stored).tab
+    assert [tab.locator(f"[data-code={one}]").is_visible() for one in ("depth-function", "capacity")] == [True, False]
+    tab.locator(".code select").select_option("capacity")
+    assert [tab.locator(f"[data-code={one}]").is_visible() for one in ("depth-function", "capacity")] == [False, True]

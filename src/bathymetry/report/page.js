@@ -52,6 +52,12 @@ function set(name, value) {
   if (!document.body.classList.contains("claims-only")) whileBusy(() => drawMissing(round, boxes.filter((box) => isShown(box) && !views.has(box))));
 }
 
+for (const menu of document.querySelectorAll(".code select")) {
+  const choice = () => menu.closest(".code").querySelectorAll("[data-code]").forEach((one) => (one.hidden = one.dataset.code !== menu.value));
+  menu.addEventListener("change", choice);
+  choice();
+}
+
 for (const button of filters) {
   button.addEventListener("click", () => set("show", state.get("show") === button.dataset.filter ? "" : button.dataset.filter));
 }

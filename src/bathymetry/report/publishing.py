@@ -159,7 +159,8 @@ def _compare(shown: Sequence[_Shown], preferred: Sequence[str], predictions: Map
         if one.run is not None:
             claims = tuple(map(_with_reference, claims))
             words = sections.compared(one.run) if any(claim.reference for claim in claims) else ""
-            one.section = replace(one.section, compared=words, code=sections.code(one.run, preferred))
+            setup = sections.setup(one.run) if words else ""
+            one.section = replace(one.section, compared=words, setup=setup, code=sections.code(one.run, preferred))
         one.section = replace(one.section, claims=claims)
 
 

@@ -18,6 +18,7 @@ class Answer:
     sentence: str
     chart: Mapping[str, Any] | None  # a small chart, as `cards.packed` makes it
     run: str = ""  # whose it is, where that is not the run that leads
+    is_reference: bool = False
 
 
 @cache
@@ -29,7 +30,10 @@ def _stored(name: str) -> Mapping[str, Any]:
 @cache
 def reference_answers() -> Mapping[str, Answer]:
     """The answers of the reference run by study."""
-    return {name: Answer(one["sentence"], one["chart"]) for name, one in _stored("reference_answers.json").items()}
+    return {
+        name: Answer(one["sentence"], one["chart"], is_reference=True)
+        for name, one in _stored("reference_answers.json").items()
+    }
 
 
 @cache

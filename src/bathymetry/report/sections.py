@@ -60,6 +60,7 @@ class StudySection:
     warnings: tuple[str, ...] = ()  # for example who diverged
     pictures: tuple[Picture, ...] = ()  # where figures can't be drawn
     compared: str = ""  # in what this run differs from the reference run, whose verdicts are shown as well
+    setup: str = ""  # of this run, where that differs: "6 members and 30 epochs"
 
 
 def section_of(run: StudyRun) -> StudySection:
@@ -142,19 +143,30 @@ def _presets_of(runs: Sequence[StudyRun]) -> str:
 
 def compared(run: StudyRun) -> str:
     """Say in what the reference run differs from this one; nothing if there is none, or no difference."""
+    there, here = _differing(run)
+    if not there:
+        return ""
+    used = f"The reference run used {joined(there)}; this run used {joined(here)}."
+    return f"{used} These differences may explain differing verdicts."
+
+
+def setup(run: StudyRun) -> str:
+    """What this run used where the reference run used something else."""
+    return joined(_differing(run)[1])
+
+
+def _differing(run: StudyRun) -> tuple[list[str], list[str]]:
+    """The settings and data of the reference run and of this one, where they differ."""
     study = run.study
     if isinstance(study, Sweep) or study.name not in SHIPPED:
-        return ""
+        return [], []
     usual = type(study).preset("full")
     fields = [name for name in differences(study, "full") if name not in (*_FREE, "data")]
     there, here = ([setting(name, getattr(one, name)) for name in fields] for one in (usual, study))
     if study.reference_data is not None and study.reference_data not in run.results.attrs["data"]:
         there.append(f"the data {study.reference_data}")
         here.append(_data(run))
-    if not there:
-        return ""
-    used = f"The reference run used {joined(there)}; this run used {joined(here)}."
-    return f"{used} These differences may explain differing verdicts."
+    return there, here
 
 
 def _data(run: StudyRun) -> str:
