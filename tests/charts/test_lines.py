@@ -122,6 +122,12 @@ def test_a_median_is_a_members_value_and_may_have_its_interval_at_the_end_alone(
     assert not any(layer["mark"]["type"] == "area" for layer in layers(chart))
 
 
+def test_the_median_of_an_even_number_is_midway_between_losses_not_between_their_logarithms():
+    chart = curves(losses(members=6, diverged=False), "epoch", "network", centre="median", interval="end")
+    last = next(row for row in centre_rows(chart) if row["x"] == 1500)
+    assert last["y"] == pytest.approx(np.median(losses(members=6, diverged=False).values[0, :, -1]), rel=1e-4)
+
+
 def test_what_leaves_the_axis_is_marked_at_the_top_with_its_highest_value():
     values = losses(diverged=False)
     values[1, 4, 1500] = 6_634_000.0

@@ -64,7 +64,7 @@ def test_predictions_stand_next_to_the_verdicts_and_hits_are_counted(folder, cap
     words = {name: {"predicted": verdicts[name]} for name in right}
     words |= {name: {"predicted": "undecided"} for name in (untested, "capacity.a")} | {wrong: {"predicted": missed}}
     Path("mine.yaml").write_text(yaml.safe_dump(words))
-    count = "2 of 3 predicted; 1 prediction is of a claim not tested"
+    count = "2 of 3 right; 1 prediction is of a claim not tested"
 
     assert main(["report", "out", "--predict", "mine.yaml"]) == 0
     said = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_predictions_stand_next_to_the_verdicts_and_hits_are_counted(folder, cap
 def test_a_run_shows_what_was_predicted_before_it(folder, capsys):
     Path("mine.yaml").write_text("depth-function.c: {predicted: undecided}")
     assert main(["run", "depth-function", *SMOKE, "out", "--predict", "mine.yaml"]) == 0
-    assert re.search(r"Your predictions: [01] of 1 predicted\.", capsys.readouterr().out)
+    assert re.search(r"Your predictions: [01] of 1 right\.", capsys.readouterr().out)
 
 
 MISTAKES = {

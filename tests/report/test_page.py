@@ -321,6 +321,20 @@ def test_findings_and_verdicts_come_before_the_studies_and_the_provenance_last(h
     assert places == sorted(places)
 
 
+def test_a_page_of_one_study_shows_its_question_once():
+    one = report(section("depth-function", (loss_figure(1),)))
+    question = r'<h2 id="question-depth-function"( class="visually-hidden")?>'
+    assert re.search(question, page(replace(one, title=one.studies[0].question)))[1]
+    assert not re.search(question, page(one))[1]
+
+
+def test_a_correction_that_changes_nothing_is_not_said_to_have_lost_none(html):
+    kept = tuple(replace(claim, p_holm=None) for claim in report().studies[0].claims)
+    words = page(report(replace(section("depth-function", (loss_figure(1),)), claims=kept)))
+    assert "It changes no verdict." in words
+    assert "no longer significant after it" in html
+
+
 def test_claims_that_could_not_be_tested_say_why_and_show_the_reference_run(html):
     row = html[html.index("all converge at about 250 epochs") :]
     row = row[: row.index("</details>")]

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import xarray as xr
 
 from bathymetry.execution.study_run import StudyRun
-from bathymetry.report.sections import common_first, compared, opening, presets_in_words, reproduce
+from bathymetry.report.sections import common_first, compared, is_demonstration, opening, presets_in_words, reproduce
 from bathymetry.studies import find
 
 STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
@@ -61,6 +62,25 @@ def test_what_the_reference_run_had_more_of_follows_from_the_settings():
 
 def test_a_run_with_the_settings_of_the_reference_run_does_not_differ_from_it():
     assert compared(run("trajectory", data={"cos": "cos(x)"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("study", "chosen"),
+    [
+        ("depth-function", {"functions": ("sin(5*pi*x)",)}),
+        ("depth-function", {"low": 0.0, "high": 1.0}),
+        ("trajectory", {"function": "sin(5*pi*x)"}),
+        ("gradient-norm", {"function": "sin(5*pi*x)"}),
+        ("minimal-ratio", {"network": (7, 7)}),
+        ("interpolation", {"network": (64,)}),
+        ("random-labels", {"networks": ((32,),)}),
+        ("capacity", {"hidden": (4, 9)}),
+    ],
+)
+def test_a_run_of_functions_or_networks_that_the_reader_chose_is_no_demonstration(study, chosen):
+    assert is_demonstration([run(study, members=6)])
+    assert not is_demonstration([run(study, **chosen)])
+    assert not is_demonstration([run("batch-size"), run(study, **chosen)])
 
 
 def test_the_header_names_each_data_set_once_and_where_it_came_from():

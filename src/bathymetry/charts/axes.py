@@ -94,10 +94,7 @@ class Axis:
             nothing = np.full(drawn.shape[1], np.nan)
             return Centre(nothing, nothing, nothing, diverged)
         if kind == "median":
-            log = self.scale == "log"
-            ends = median_interval(np.log(drawn[~diverged]) if log else drawn[~diverged])
-            middle, low, high = (np.exp(one) if log else one for one in ends)
-            return Centre(middle, low, high, diverged)
+            return Centre(*median_interval(drawn[~diverged]), diverged)
         # An accuracy is drawn as its logit, so its mean is taken as it stands.
         with np.errstate(over="ignore", invalid="ignore"):  # of huge values the spread may have no number
             band = mean_interval(drawn[~diverged], axis=0, transform=LOG if self.scale == "log" else IDENTITY)

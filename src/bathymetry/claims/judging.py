@@ -134,10 +134,10 @@ class Judgements(tuple[Judged, ...]):
 
 
 def hits(claims: Sequence[Judged]) -> str:
-    """How many verdicts the reader predicted: "5 of 7 predicted"; nothing if no claim has a prediction."""
+    """How many verdicts the reader predicted: "5 of 7 right"; nothing if no claim has a prediction."""
     tested = [one.hit for one in claims if one.hit is not None]
     untested = sum(one.predicted is not None for one in claims) - len(tested)
-    words = f"{sum(tested)} of {len(tested)} predicted" if tested else ""
+    words = f"{sum(tested)} of {len(tested)} right" if tested else ""
     rest = f"{untested} {'prediction is of a claim' if untested == 1 else 'predictions are of claims'} not tested"
     return "; ".join([words] * bool(words) + [rest] * bool(untested))
 

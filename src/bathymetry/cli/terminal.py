@@ -121,8 +121,10 @@ def _print_verdicts(claims: "Sequence[Judged]") -> None:
     with goes_on():
         console.print(table)
     if has_reference:
+        tested = sum(claim.verdict.decision != "not tested" for claim in claims)
+        untested = f"; {counted(len(claims) - tested, 'claim')} not tested" if tested < len(claims) else ""
         verb = "differs" if count == 1 else "differ"
-        say(f"\n{differs} {count} of {counted(len(claims), 'verdict')} {verb} from the reference run's.")
+        say(f"\n{differs} {count} of {counted(tested, 'verdict')} {verb} from the reference run's{untested}.")
     if found:
         say(f"Your predictions: {found}.")
 

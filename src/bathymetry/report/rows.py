@@ -99,7 +99,7 @@ def _axis(kind: Kind) -> Axis:
     if kind == "correlation":
         return Axis("Rank correlation over networks", "", "", "0", middle)
     if kind == "mean_sign":
-        return Axis("Mean over networks, each row on its own scale", "", "", "0", middle)
+        return Axis("Mean over networks, each row on its own scale", "", "", "threshold", middle)
     if kind == "mean_in_interval":
         return Axis("Mean over networks, each row on its own scale", "", "", "", None)
     return Axis("Networks at one point", "", "", "", None)
@@ -168,6 +168,8 @@ def _note(reason: str) -> str:
     """Why there is nothing to draw, as far as it has room; the opened row says all of it."""
     if reason.startswith("the claim needs"):
         return "other data or schedule"
+    if reason.startswith("this run did not include"):
+        return "other functions or networks"
     return reason if len(reason) <= _LETTERS else f"{reason[: _LETTERS - 1].rstrip()}…"
 
 

@@ -263,6 +263,9 @@ def _seeds(run: StudyRun) -> str:
     return f"seed {seed}, {drawn}" if seed or data_seed else ""
 
 
+_CHOSEN = frozenset({"function", "functions", "hidden", "high", "low", "network", "networks"})  # settings of them
+
+
 def is_demonstration(runs: Sequence[StudyRun]) -> bool:
     """Whether all is of built-in studies in less than the reference run's size, on nothing that the user chose."""
     return all(run.study.name in SHIPPED and not _is_own(run) for run in runs) and any(map(compared, runs))
@@ -272,7 +275,7 @@ def _is_own(run: StudyRun) -> bool:
     """Whether the user chose the functions, networks or data of a run."""
     changes = nearest_preset(run.study)[1]
     own_data = "data" in changes and not set(run.results.attrs["data"]) <= {*_USUAL_DATA, "auto"}
-    return own_data or any(name in changes for name in ("functions", "networks", "hidden"))
+    return own_data or not _CHOSEN.isdisjoint(changes)
 
 
 def _named_data(name: str, origins: Sequence[str]) -> str:

@@ -267,7 +267,9 @@ def mean_sign(
     centre, bottom, top = map(float, shown.backward(ends))
     line = float(shown.backward(np.array(0.0)))
     finding, summary = described(quantity, centre, (bottom, top), p, members, [line], unit)
-    summary += f"; {left_out} of {len(values)} without a number, left out" if left_out else ""
+    if left_out:
+        finding += f" over the {members} of {len(values)} members that have a number"
+        summary += f"; {left_out} of {len(values)} without a number, left out"
     if not members:
         finding, summary = "", "no member has a finite value"
     decision = decision_of(p, direction)
