@@ -59,6 +59,12 @@ def test_those_that_never_got_there_are_open_dots_at_the_right_edge_and_late_in_
     assert first["x"] == edge  # half way between the fifth and never
 
 
+def test_only_dots_of_networks_have_the_number_of_a_network():
+    values = times().assign_coords(member=range(5, 15))
+    assert {row["member"] for row in member_rows(dots(values))} == set(range(5, 15))
+    assert not any("member" in row for row in member_rows(dots(values, each="random walk")))
+
+
 def test_diverged_members_are_counted_apart_from_those_that_never_got_there():
     values = times()
     values[2, :2] = np.nan

@@ -246,12 +246,12 @@ def test_a_pale_band_sets_off_a_part_of_the_axis():
     assert (row["x"], row["end"]) == (10, 100)
 
 
-def test_of_more_than_fifty_members_twenty_have_lines_and_a_band_holds_ninety_per_cent():
+def test_of_more_than_fifty_members_ten_have_lines_and_a_band_holds_ninety_per_cent():
     values = losses(members=60, epochs=100, diverged=False)
     values[0, :6, 50:] = np.nan
     many = curves(values, "epoch", "network")
     drawn = lines(member_rows(many))
-    assert len(drawn) == 3 * 20
+    assert len(drawn) == 3 * 10
     assert {member for _, member in drawn} >= {0, 59}
     for (network, member), line in drawn.items():
         assert line[-1] == pytest.approx(values.sel(network=network, member=member).values[-1], rel=1e-4, nan_ok=True)
@@ -262,7 +262,7 @@ def test_of_more_than_fifty_members_twenty_have_lines_and_a_band_holds_ninety_pe
         inside = np.mean((own >= row["low"]) & (own <= row["high"]))
         assert 0.86 <= inside <= 0.94
     key = [entry["label"] for entry in many.to_dict()["usermeta"]["key"]]
-    assert key[-2:] == ["20 of 60 members", "90 % of 60 members"]
+    assert key[-2:] == ["10 of 60 members", "90 % of 60 members"]
     assert not any(
         layer.get("name") == "spread" for layer in layers(curves(losses(members=50, epochs=9), "epoch", "network"))
     )

@@ -26,6 +26,24 @@ def test_each_members_points_are_joined_in_their_order(chart):
     assert line["encoding"]["detail"]["field"] == "member"
 
 
+def test_paths_of_many_members_have_fewer_points_each_and_keep_both_ends():
+    points = xr.DataArray(np.arange(60 * 61 * 2.0).reshape(60, 61, 2), dims=("member", "snapshot", "component"))
+    chart = chart_of(paths(points, xr.ones_like(points.isel(component=0)).rename("loss")))
+    rows = member_rows(chart)
+    assert {row["member"] for row in rows} == set(range(60))
+    assert 300 <= len(rows) <= 1_500
+    for k in (0, 59):
+        own = [[row["x"], row["y"]] for row in rows if row["member"] == k]
+        assert [own[0], own[-1]] == points[k, [0, -1]].values.tolist()
+    assert f"{len(rows) // 60} of 61 snapshots" in [entry["label"] for entry in chart.usermeta["key"]]
+
+
+def test_members_keep_the_numbers_that_they_have_in_the_results():
+    points = xr.DataArray(POINTS, {"member": [3, 11]}, ("member", "snapshot", "component"))
+    chart = chart_of(paths(points, xr.ones_like(points.isel(component=0)).rename("loss")))
+    assert {row["member"] for row in member_rows(chart)} == {3, 11}
+
+
 def test_start_and_end_are_marked_and_what_diverged_has_no_point(chart):
     rows = member_rows(chart)
     assert [(row["member"], row["snapshot"]) for row in rows if row["role"] == "start"] == [(0, 0), (1, 0)]

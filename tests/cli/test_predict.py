@@ -84,6 +84,7 @@ def test_predictions_stand_next_to_the_verdicts_and_hits_are_counted(folder, cap
     }
 
 
+@pytest.mark.slow
 def test_a_run_shows_what_was_predicted_before_it(folder, capsys):
     Path("mine.yaml").write_text("depth-function.c: {predicted: undecided}")
     assert main(["run", "depth-function", *SMOKE, "out", "--predict", "mine.yaml"]) == 0

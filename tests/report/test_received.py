@@ -315,7 +315,7 @@ def test_a_damaged_result_without_its_chunks_is_reported_and_keeps_no_other_from
     publish(out)
     page = html_of(out)
     assert page.count("is damaged: its content does not have the digest") == 2
-    assert "run the study again" in page
+    assert "run the study again (chunks that are stored are not trained again), or merge again if it was merged" in page
     assert claims_in(out) == claims
 
 

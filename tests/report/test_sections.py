@@ -8,8 +8,10 @@ import xarray as xr
 from bathymetry.cli.main import main
 from bathymetry.execution.load_study import load_study
 from bathymetry.execution.study_run import StudyRun, run_study
-from bathymetry.report.sections import diverged, other_results
+from bathymetry.report.figure_tools import slider_of
+from bathymetry.report.sections import diverged, is_demonstration, other_results
 from bathymetry.store.results import read_results, write_results
+from bathymetry.studies import find
 
 OWN = str(Path(__file__).parents[1] / "execution" / "own_study.py")
 
@@ -22,6 +24,33 @@ def shown(out):
 def out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return Path("out")
+
+
+def of_full(**changes):
+    """A run of gradient-norm with the settings of the reference run, but for some."""
+    results = xr.DataTree()
+    results.attrs["data"] = {"cos": "cos(x), digest 0"}
+    return StudyRun(find("gradient-norm").preset("full").model_copy(update=changes), results, Path("out"))
+
+
+def test_which_run_leads_depends_on_settings_and_not_on_how_many_members_there_are():
+    assert not is_demonstration([of_full(), of_full(members=300, seed=7)])
+    assert is_demonstration([of_full(members=300, epochs=40)])
+
+
+def test_stacked_charts_over_few_epochs_have_no_slider_and_over_something_else_the_title_of_the_last():
+    def read_off(title):
+        charts = {
+            name: {"layer": [{"name": "centre", "encoding": {"x": {"field": "x"}}}]} for name in ("upper", "lower")
+        }
+        charts["upper"]["layer"][0]["encoding"]["x"]["title"] = None
+        charts["lower"]["layer"][0]["encoding"]["x"]["title"] = title
+        drawn = [{"charts": [{"id": name, "title": name} for name in charts]}]
+        return slider_of("study", drawn, charts, {"": [{"x": x} for x in range(9)]})
+
+    assert read_off("Epoch") is None
+    assert read_off("Width")["title"] == "Width"
+    assert list(read_off("Width")["charts"]) == ["upper", "lower"]
 
 
 def test_a_folder_with_one_result_has_no_other_result(out):

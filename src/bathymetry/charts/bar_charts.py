@@ -37,7 +37,7 @@ def stacks(
     names = series_names(whole, parts)
     key = [Entry(name, SERIES[k % len(SERIES)], "square") for k, name in enumerate(names)]
     colours = alt.Scale(domain=names, range=[entry.colour for entry in key])
-    members = np.arange(whole.sizes["member"])
+    members = whole["member"].values
     totals = np.where(np.isfinite(whole.values).all(axis=-1), whole.values.sum(axis=-1), 0)
     panels = []
     for head, one in facets(whole, facet, title):

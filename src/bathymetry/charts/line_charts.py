@@ -76,7 +76,7 @@ def lines(
     Titles and scales come from the attributes `long_name`, `units` and `scale` of the values and of x (see `attrs`);
     of how many examples an accuracy is a share comes from the coordinate `examples`. The mean is taken on the scale of
     the axis: of log loss, of logit accuracy. A member that diverged is drawn as far as it goes and left out of the
-    mean. At most 200 points of a line are drawn; where x has few values, each has a mark. Of over 50 members, 20 are
+    mean. At most 200 points of a line are drawn; where x has few values, each has a mark. Of over 50 members, 10 are
     drawn and a band that holds 90 % of them. Panels share their vertical axis.
 
     Args:
@@ -143,7 +143,7 @@ def lines(
             half = shown(alt.StrokeOpacityValue, 0.5)
             layers.append(jagged.encode(detail=alt.Detail("series:N"), strokeOpacity=half, **at))
         lined = with_lines(count) if members == "lines" else np.arange(count)
-        who = {"series": by_name[:, :, None], "member": lined[:, None]}
+        who = {"series": by_name[:, :, None], "member": whole["member"].values[lined, None]}
         faint = alt.Chart(inline(x=across.positions, y=drawn[:, lined], **who), name="members")
         faint = faint.encode(detail=alt.Detail("member:O"), color=colour, **at)
         grey = np.zeros((len(names), drawn.shape[-1]), dtype=bool)

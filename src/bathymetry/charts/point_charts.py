@@ -21,6 +21,7 @@ from bathymetry.charts.labels import (
     series_names,
 )
 from bathymetry.charts.references import Reference, reference_layers
+from bathymetry.charts.spread import with_points
 from bathymetry.charts.theme import INK, LINE, MUTED, SERIES, Entry, series_entries
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
@@ -88,8 +89,9 @@ def dots(
     lines = [replace(line, axis="x", at="start") for line in references]
     top = -0.95 if references else -0.65
     y = alt.Y("y:Q", scale=alt.Scale(domain=[len(names) - 0.6, top], nice=False, zero=False), axis=None)
-    row, labels, members = np.arange(len(names)), np.array(names), np.arange(whole.sizes["member"])
-    spread = ((members * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
+    row, labels, members = np.arange(len(names)), np.array(names), whole["member"].values
+    column = "member" if each == "member" else "one"  # networks alone are highlighted
+    spread = ((np.arange(len(members)) * _GOLDEN) % 1 - 0.5) * 2 * _SPREAD
     prepared, panels, reach = [], list[Panel](), [np.array([])]
     for place, (head, one) in enumerate(facets(whole, facet, title)):
         axis = axis_of(one, scale, domain)
@@ -118,13 +120,17 @@ def dots(
         x = alt.X("x:Q", **described)
 
         layers = reference_layers(lines, x, y, {"x": axis})
-        who = {"y": row[:, None] + _DOTS + spread, "series": labels[:, None], "member": members}
+        who = {"y": row[:, None] + _DOTS + spread, "series": labels[:, None], column: members}
         data = inline(x=drawn, **who)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x)")
         dot = dot.transform_calculate(shown=axis.expression("x"))
         dot = dot.mark_circle(size=46, fillOpacity=0.4, opacity=1, clip=clip)
         colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=fill), legend=None)
-        tooltip = [alt.Tooltip("series:N"), alt.Tooltip("member:O"), alt.Tooltip("shown:N", title=axis.title)]
+        tooltip = [
+            alt.Tooltip("series:N"),
+            alt.Tooltip(f"{column}:O", title=each),
+            alt.Tooltip("shown:N", title=axis.title),
+        ]
         layers.append(dot.encode(x=x, y=y, color=colour, tooltip=tooltip))
         if np.isfinite(late).any():
             ring = alt.Chart(inline(x=late, shown=never, **who), name="never").transform_filter("isValid(datum.x)")
@@ -236,7 +242,7 @@ def scatter(
     shapes = alt.Scale(domain=names, range=[entry.shape for entry in key])
     colour = alt.Color("series:N", scale=colours, legend=legend)
     shape = alt.Shape("series:N", scale=shapes, legend=legend)
-    labels, members = np.array(names)[:, None], np.arange(across.sizes["member"])
+    labels, members = np.array(names)[:, None], across["member"].values
     panels = []
     for place, (head, one) in enumerate(facets(up, facet, title)):
         other = piece_of(across, facet, place)
@@ -290,7 +296,7 @@ def _spread(x: Array, y: Array, up: Axis) -> Array:
 def paths(
     points: xr.DataArray, colour: xr.DataArray, *, facet: str | None = None, title: str | None = None, height: int = 360
 ) -> list[Panel]:
-    """Draw every member's path in a plane, with the same scale on both axes.
+    """Draw every member's path in a plane, with the same scale on both axes. Over 50 members have fewer points each.
 
     Args:
         points: Dims member, snapshot, component (two, whose values title the axes if they are words) and facet; NaN
@@ -314,9 +320,11 @@ def paths(
     names = plane["component"].values.tolist()
     first, second = (Axis(name if isinstance(name, str) else f"Component {name}") for name in names)
     what = long_name(shades).partition(" (")[0]
-    order = np.arange(plane.sizes["snapshot"])
+    count, kept = plane.sizes["snapshot"], with_points(plane.sizes["member"], plane.sizes["snapshot"])
+    plane, shades = plane.isel(snapshot=kept), shades.isel(snapshot=kept)
+    order = np.arange(len(kept))
     role = np.where(order == 0, "start", np.where(order == order[-1], "end", "between"))
-    times, members = plane["snapshot"].values, np.arange(plane.sizes["member"])[:, None]
+    times, members = plane["snapshot"].values, plane["member"].values[:, None]
     panels = []
     for place, (head, one) in enumerate(facets(plane, facet, title)):
         x, y = first.drawn(one.values[..., 0]), second.drawn(one.values[..., 1])
@@ -350,9 +358,11 @@ def paths(
         )
         layers = [line, dot, begun.encode(**at), ended.encode(**shaded)]
         key = [Entry("start", INK, "ring"), Entry("end", INK, "diamond")]
+        if len(order) < count:
+            key.append(Entry(f"{len(order)} of {count} snapshots", MUTED, "dot"))
         spread = f"coloured by {what} from {low:.3g} to {high:.3g}" if known else f"without any {what}"
         axes = f"{first.title} against {second.title}"
-        words = f"The paths of {len(members)} members over {len(order)} snapshots, {axes}, {spread}."
+        words = f"The paths of {len(members)} members over {count} snapshots, {axes}, {spread}."
         panels.append(view(head, layers, words, height, key))
     return panels
 

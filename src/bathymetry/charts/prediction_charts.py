@@ -77,7 +77,9 @@ def predictions(
         if len(lined) < count:
             wide = spread_layer(positions, drawn).encode(color=alt.ColorValue(colour), **band)
             layers.append(wide.encode(fillOpacity=alt.FillOpacityValue(0.1)))
-        members = alt.Chart(inline(x=positions, y=drawn[lined], member=lined[:, None]), name="members")
+        members = alt.Chart(
+            inline(x=positions, y=drawn[lined], member=whole["member"].values[lined, None]), name="members"
+        )
         faint = members.mark_line(strokeWidth=1, color=colour, strokeOpacity=0.3, clip=True)
         layers.append(faint.encode(detail=alt.Detail("member:O"), **at))
         gap = np.full(len(positions), np.nan)

@@ -47,9 +47,13 @@ def slider_of(
     study: str, figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets
 ) -> dict[str, Any] | None:
     """The charts of figures that have their lines over the same few positions, which a slider reads off."""
-    over = {chart["id"]: _centres(charts[chart["id"]], datasets) for drawn in figures for chart in drawn["charts"]}
+    over = dict[str, tuple[str, list[float]]]()
+    for drawn in figures:
+        found = {chart["id"]: _centres(charts[chart["id"]], datasets) for chart in drawn["charts"]}
+        axis = next((title for title, _ in found.values() if title), "")  # of stacked charts only the last has a title
+        over |= {name: (title or axis, positions) for name, (title, positions) in found.items()}
     for title, positions in over.values():
-        if _FEWEST <= len(positions) <= _MOST:
+        if title and not title.startswith("Epoch") and _FEWEST <= len(positions) <= _MOST:
             same = {
                 chart["id"]: chart["title"] if len(drawn["charts"]) > 1 else drawn["figure"].title
                 for drawn in figures
@@ -61,13 +65,13 @@ def slider_of(
 
 
 def _centres(view: Mapping[str, Any], datasets: Datasets) -> tuple[str, list[float]]:
-    """What the lines of a chart go over: the title of their axis, unless that is of epochs, and the positions."""
+    """What the lines of a chart go over: the title of their axis, if it has one, and the positions."""
     for layer in view.get("layer", [view]):
         encoding = layer.get("encoding", {})
-        x, title = encoding.get("x", {}), str(encoding.get("x", {}).get("title", ""))
-        if layer.get("name") == CENTRE and x.get("field") == "x" and not title.startswith("Epoch"):
+        x = encoding.get("x", {})
+        if layer.get("name") == CENTRE and x.get("field") == "x":
             rows = datasets.get(_data(view, layer), ())
-            return title, sorted({row["x"] for row in rows if row["x"] is not None})
+            return str(x.get("title") or ""), sorted({row["x"] for row in rows if row["x"] is not None})
     return "", []
 
 

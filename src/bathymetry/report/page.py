@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -56,6 +56,7 @@ class Report:
     reproduce: str  # the commands that reproduce it
     notes: tuple[str, ...] = ()  # for example what could not be read
     reference_leads: bool = False  # whether the reference run is the evidence, and this run a demonstration
+    folders: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a study's networks, where it was merged
     names: tuple[tuple[str, str], tuple[str, str]] = (("Reference run", "full, MNIST"), ("This run", ""))  # of both
 
 

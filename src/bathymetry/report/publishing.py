@@ -143,6 +143,7 @@ def _write(
         provenance=sections.provenance(runs),
         reproduce="\n".join(dict.fromkeys(sections.reproduce(run, preferred) for run in runs)),
         notes=tuple(unread),
+        folders=sections.folders(runs),
         reference_leads=bool(runs) and len(runs) == len(shown) and sections.is_demonstration(runs),
     )
     storage.write(out / PAGE, page(report, library.result()).encode(errors="replace"))

@@ -160,13 +160,21 @@ def _differing(run: StudyRun) -> tuple[list[str], list[str]]:
     study = run.study
     if isinstance(study, Sweep) or study.name not in SHIPPED:
         return [], []
-    usual = type(study).preset("full")
-    fields = [name for name in differences(study, "full") if name not in (*_FREE, "data")]
+    usual, fields = type(study).preset("full"), _unlike_reference(study)
     there, here = ([setting(name, getattr(one, name)) for name in fields] for one in (usual, study))
-    if study.reference_data is not None and study.reference_data not in run.results.attrs["data"]:
+    if _on_other_data(run):
         there.append(f"the data {study.reference_data}")
         here.append(_data(run))
     return there, here
+
+
+def _unlike_reference(study: Study) -> list[str]:
+    return [name for name in differences(study, "full") if name not in (*_FREE, "data")]
+
+
+def _on_other_data(run: StudyRun) -> bool:
+    wanted = run.study.reference_data
+    return wanted is not None and wanted not in run.results.attrs["data"]
 
 
 def _data(run: StudyRun) -> str:
@@ -244,7 +252,7 @@ def meta(runs: Sequence[StudyRun]) -> str:
     seeds = list(dict.fromkeys(one for run in studies if (one := _seeds(run))))
     words = [
         f"{presets.pop()} run" if len(presets) == 1 else "",
-        f"{'–'.join(map(str, dict.fromkeys((members[0], members[-1]))))} networks each" if members else "",
+        f"{'–'.join(f'{one:,}' for one in dict.fromkeys((members[0], members[-1])))} networks each" if members else "",
         ", ".join(list(images)[:_NAMED]),
         seeds[0] if len(seeds) == 1 else "",
         time[:10],
@@ -267,8 +275,16 @@ _CHOSEN = frozenset({"function", "functions", "hidden", "high", "low", "network"
 
 
 def is_demonstration(runs: Sequence[StudyRun]) -> bool:
-    """Whether all is of built-in studies in less than the reference run's size, on nothing that the user chose."""
-    return all(run.study.name in SHIPPED and not _is_own(run) for run in runs) and any(map(compared, runs))
+    """Whether all is of built-in studies with other settings than the reference run's, and none that the user chose.
+
+    Numbers of members do not count: a class of 300 networks with the preset `full` is no demonstration.
+    """
+    if not all(run.study.name in SHIPPED and not _is_own(run) for run in runs):
+        return False
+    return any(
+        _on_other_data(run) or any(not name.endswith("members") for name in _unlike_reference(run.study))
+        for run in runs
+    )
 
 
 def _is_own(run: StudyRun) -> bool:
@@ -303,6 +319,12 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
     for (name, origin), studies in origins.items():
         listed[f"Data: {name}" + (f", of {joined(studies)}" if names.count(name) > 1 else "")] = origin
     return listed
+
+
+def folders(runs: Sequence[StudyRun]) -> dict[str, list[str]]:
+    """Whose the networks of merged studies are, in their order."""
+    sources = {run.study.name: sources_of(run.results.attrs) for run in runs}
+    return {name: [one.name for one in some for _ in one.numbers] for name, some in sources.items() if some}
 
 
 def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:

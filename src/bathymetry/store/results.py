@@ -31,7 +31,7 @@ _SEAL = b"\nbathymetry digest "
 _SEAL_BYTES = len(_SEAL) + 32
 _SMALL = 16_000  # bytes of a variable that compression would not make smaller
 _MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
-_AGAIN = "run the study again; chunks that are stored are not trained again"
+_AGAIN = "run the study again (chunks that are stored are not trained again), or merge again if it was merged"
 _NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
 _FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
 
