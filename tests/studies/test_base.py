@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -21,7 +22,7 @@ from bathymetry.execution.jobs import train_chunk
 from bathymetry.execution.study_run import run_study
 from bathymetry.execution.work import compare
 from bathymetry.studies import ImageStudy, find
-from bathymetry.studies.arrays import listed, means
+from bathymetry.studies.arrays import listed, means, slopes
 from bathymetry.studies.catalogue import SHIPPED
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
@@ -283,3 +284,18 @@ def test_a_mistake_in_a_study_is_named_with_its_method(mistake, words, tmp_path)
 
     with pytest.raises(InputError, match=f"^{words}"):
         judge_and_draw()
+
+
+def test_a_slope_says_what_it_means_for_twice_the_parameters():
+    parameters = xr.DataArray([100, 200, 400, 800], dims="network")
+    factors = xr.DataArray(np.linspace(0.98, 1.02, 6), dims="member")
+    loss = xr.DataArray(0.7 ** np.arange(4.0), dims="network") * factors
+    by = {
+        "log loss": (np.log(loss), "−30 % per doubling"),
+        "logit accuracy": (-np.log(loss), "odds × 1.43 per doubling"),
+        "gap": (xr.DataArray([0.1, 0.2, 0.3, 0.4], dims="network") * factors, "+0.1 per doubling"),
+    }
+    for name, (values, expected) in by.items():
+        (part,) = bm.claims.mean_sign("slopes")(slopes(values.assign_attrs(long_name=name), parameters))
+        assert part.effect.startswith(expected.partition(" per")[0])
+        assert part.effect.endswith("per doubling")

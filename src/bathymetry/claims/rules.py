@@ -19,6 +19,7 @@ from bathymetry.stats.group_tests import Relation, Side
 from bathymetry.stats.intervals import IDENTITY, Transform
 from bathymetry.stats.validation import instance, number, numbers, one_of
 from bathymetry.stats.verdict import CORRELATION_MEMBERS, MINIMUM_MEMBERS, Kind, not_run
+from bathymetry.stats.wording import in_units
 
 Evidence = xr.DataArray | xr.Dataset | Iterable[Part]
 Coordinates = dict[str, str]
@@ -297,9 +298,10 @@ def mean_sign(
     def judge(cell: xr.DataArray) -> Part:
         side, quantity = by_variable.get(str(cell.name), expected), str(cell.attrs.get("long_name", "mean"))
         limits = (ends[0], ends[1])
-        return group_tests.mean_sign(
+        part = group_tests.mean_sign(
             cell.values, expected=side, quantity=quantity, shown=shown, unit=unit, bounds=limits
         )
+        return replace(part, effect=in_units(str(cell.attrs.get("meaning")), part.estimate, part.interval))
 
     line = float(shown.backward(np.array(0.0)))
     zero = f"{line:g}{unit}" if line else "zero"

@@ -31,7 +31,7 @@ FIGURES = "figures"
 _FORMAT = 1
 _PLAIN = ("question", "about", "reading", "answer")
 _WORDS = {"part": "chapter"} | {name: name for name in _PLAIN}  # as stored, and here
-_OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary")
+_OF_A_PART = ("coordinates", "estimate", "interval", "p", "members", "direction", "summary", "effect")
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 MOST_BYTES = 20_000_000  # of a figure's file, and of a page's texts
 _MOST_PIXELS = 100_000_000
@@ -176,6 +176,7 @@ def _part(stored: Mapping[str, Any]) -> Part:
         coordinates={_text(name): _text(value) for name, value in _mapping(stored.get("coordinates")).items()},
         direction=direction if direction in get_args(Direction) else "neither",
         summary=_text(stored.get("summary")),
+        effect=_text(stored.get("effect")),
     )
 
 

@@ -187,7 +187,9 @@ def _lane_of(run: str, part: Part, verdict: Verdict, scale: _Scale | None) -> La
 
 
 def _effect(part: Part, kind: Kind) -> str:
-    """The effect in a few letters: "0 of 10", "90 % of pairs", "−0.12"."""
+    """The effect in a few letters: "0 of 10", "90 % of pairs", "+2.9 % per doubling"."""
+    if part.effect:
+        return part.effect
     if kind == "majority":
         return f"{round(part.estimate * part.members):,} of {part.members:,}" if math.isfinite(part.estimate) else "–"
     if kind in _SHARES:

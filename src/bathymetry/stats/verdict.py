@@ -63,6 +63,7 @@ class Part:
     coordinates: Mapping[str, str] = field(default_factory=dict)  # which network, function or quantity it is about
     finding: str = ""  # the outcome in plain words, with few numbers; empty where the summary is short enough
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
+    effect: str = ""  # the estimate in a unit that readers know, such as "+2.9 % per doubling", where it has another
 
 
 @dataclass(frozen=True)

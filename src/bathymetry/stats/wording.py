@@ -4,10 +4,16 @@ A lower bound of 50.3 % decides a claim and "50 %" would not, so it is written w
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import SupportsFloat
 
 _MOST_DIGITS = 12
+_MEANINGS: Mapping[str, tuple[Callable[[float], float], str, str]] = {
+    "factor per doubling": (lambda slope: 100 * (2**slope - 1), "", " % per doubling"),
+    "odds per doubling": (lambda slope: 2**slope, "odds × ", " per doubling"),
+    "change per doubling": (lambda slope: slope * math.log(2), "", " per doubling"),
+    "odds": (math.exp, "odds × ", ""),
+}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -90,6 +96,20 @@ def with_interval(
     words = [_fixed(round(v, decimals), decimals) if plain else f"{v:.3g}".replace("-", "−") for v in values]
     ends = f"95 % interval {words[1]} to {words[2]}{unit}" if len(values) == 3 else "no 95 % interval"
     return words[0] + unit, ends
+
+
+def in_units(meaning: str, estimate: float, interval: tuple[float, float]) -> str:
+    """Say what a slope on a logarithm, or a log odds ratio, means; nothing of anything else.
+
+    >>> in_units("factor per doubling", 0.058, (0.008, 0.109)), in_units("odds", 2.0, (1.5, 2.5))
+    ('+4 % per doubling', 'odds × 7.4')
+    """
+    if meaning not in _MEANINGS or not math.isfinite(estimate):
+        return ""
+    takes_back, before, after = _MEANINGS[meaning]
+    value, low, high = (takes_back(one) for one in (estimate, *interval))
+    words, _ = with_interval(value, (low, high), ())
+    return f"{before}{'+' if value > 0 and not before else ''}{words}{after}"
 
 
 def described(

@@ -56,9 +56,10 @@ def slopes(values: xr.DataArray, over: xr.DataArray, largest: int | None = None)
     chosen = np.argsort(over.values)[-(largest or over.size) :]
     logs = np.log(over.values[chosen].astype(float))
     centred = logs - logs.mean()
-    rows = values.transpose(dim, "member").values[chosen]
-    name = f"mean slope of {values.attrs.get('long_name', values.name)}"
-    return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=attrs(name))
+    rows, name = values.transpose(dim, "member").values[chosen], str(values.attrs.get("long_name", values.name))
+    meaning = {"log": "factor", "logit": "odds"}.get(name.partition(" ")[0], "change")
+    named = attrs(f"mean slope of {name}") | {"meaning": f"{meaning} per doubling"}
+    return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=named)
 
 
 def each(values: xr.DataArray, dim: str) -> list[tuple[Any, xr.DataArray]]:

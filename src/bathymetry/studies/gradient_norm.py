@@ -143,7 +143,7 @@ class GradientNorm(FunctionStudy):
         ),
     )
     def a(self, r: xr.Dataset) -> xr.DataArray:
-        return self._by_member(log_odds_ratio, r).assign_attrs(attrs("log odds ratio"))
+        return self._by_member(log_odds_ratio, r).assign_attrs(attrs("log odds ratio") | {"meaning": "odds"})
 
     @claim(
         "The loss falls faster where the gradient norm is large.",
