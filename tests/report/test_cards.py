@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.charts import Figure, Reference, lines
+from bathymetry.charts import Figure, Reference, lines, scatter
 from bathymetry.report.cards import card_chart
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
@@ -42,6 +42,16 @@ def test_a_card_may_show_some_of_the_series():
     chart = card_chart(loss_figure(1).sheet().panels[0], (0, -1))
     names = {row["series"] for one in layers(chart) for row in one["data"]["values"] if "series" in row}
     assert names == {"shallow 1-250-1", "deep 1-24-16-10-8-4-1"}
+
+
+def test_a_card_of_points_keeps_the_reference_line_of_its_figure():
+    numbers = np.random.default_rng(0).random((2, 2, 6))
+    names = {"activation": ["relu", "tanh"], "member": range(6)}
+    x, y = (xr.DataArray(one, names, name=name) for name, one in zip("xy", numbers, strict=True))
+    (panel,) = scatter(x, y, "activation", references=[Reference(0.5, "the mean")])
+    chart = card_chart(Figure("f", "F", (panel,), "It is.", "Read.", 1).sheet().panels[0])
+    rules = [one for one in layers(chart) if one["mark"] != "rule" and one["mark"]["type"] == "rule"]
+    assert [row["y"] for one in rules for row in one["data"]["values"]] == [0.5]
 
 
 def test_cards_of_every_kind_of_chart_are_small_and_leave_the_figure_as_it_was():

@@ -180,6 +180,40 @@ def test_the_address_holds_all_that_a_reader_chose_and_a_link_restores_it(stored
 
 
 @pytest.mark.slow
+def test_a_filter_leaves_claims_with_their_axes_and_nothing_that_steers_what_is_hidden(stored, browser_visit):
+    tab = browser_visit(stored).tab
+    tab.locator(".filter[data-filter=not-tested]").first.click()
+    shown = (
+        "[...document.querySelectorAll('.claims .axis-name')].filter(one => one.offsetParent).map(one => one.innerText)"
+    )
+    assert [one.partition(",")[0] for one in tab.evaluate(shown)] == ["Share of networks"] * 2
+    steering = tab.locator(".controls, .slider")
+    assert steering.count() == 3
+    assert not any(one.is_visible() for one in steering.all())
+    tab.locator(".filtering button").click()
+    assert len(tab.evaluate(shown)) == 4
+    assert all(one.is_visible() for one in steering.all())
+
+
+@pytest.mark.slow
+def test_further_figures_that_are_open_are_in_the_address_and_a_link_draws_them(tmp_path, browser):
+    page = stored_page(tmp_path, section("depth-function", tuple(figures_of_every_kind()[:3])))
+    tab = browser.new_page()
+    tab.goto(page.as_uri())
+    until(tab, READY)
+    tab.locator("details[data-more] > summary").click()
+    until(tab, "location.hash === '#more=depth-function'")
+    other = browser.new_page()
+    other.goto(tab.url)
+    until(other, READY)
+    assert other.locator("details[data-more] [data-chart] canvas").first.is_visible()
+    tab.locator("details[data-more] > summary").click()
+    until(tab, "location.hash === ''")
+    tab.close()
+    other.close()
+
+
+@pytest.mark.slow
 def test_a_press_on_a_line_highlights_its_network_in_every_chart_and_a_second_one_ends_it(stored, browser_visit):
     tab = browser_visit(stored).tab
     box = tab.locator("[data-chart]").first

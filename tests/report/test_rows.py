@@ -64,6 +64,13 @@ def test_what_has_no_interval_is_not_drawn_but_counted():
     assert lane.effect == "6 of 6"
 
 
+def test_parts_with_an_estimate_are_drawn_where_the_one_that_decides_has_none():
+    nowhere = part(float("nan"), (float("nan"),) * 2, 1.0)
+    lane = only_lane(judged("correlation", part(-0.6, (-0.8, -0.3), 0.01, "supported"), nowhere))
+    assert lane.at is None
+    assert len(lane.others) == 1
+
+
 def test_a_claim_that_was_not_tested_says_why_in_its_lane():
     verdict = Verdict("majority", "not tested", (), 0, None, "the claim needs MNIST; this run used strokes")
     claim = Judged("s.a", "", "", verdict, "")

@@ -75,18 +75,31 @@ def test_what_differs_at_equal_steps_follows_the_finding():
         )
     findings = {one.id[-1]: one.finding for one in FULL.judge(tree)}
     assert "At equal steps it rises: mean slope of log sensitivity on log batch size" in findings["f"]
-    assert findings["a"].endswith("At equal steps the best median is that of batch 1,500.")
+    assert findings["a"].endswith("At equal steps it is best with batch 1,500.")
 
 
 @pytest.mark.parametrize(("last", "hardly"), [(0.3, True), (0.9, False)])
 def test_networks_that_hardly_trained_are_grey(last, hardly):
     panels, words = FULL.accuracy_and_loss(made([0.96, 0.95, 0.94, 0.93, last])["main"].to_dataset())
-    assert "at equal epochs batch 1,500 makes 2,000 steps" in words
+    assert "at equal epochs (batch 1,500: 2,000 steps)" in words
     for panel in panels:
         labels = [entry["label"] for entry in panel.chart.usermeta["key"]]
         assert ("hardly trained" in labels) == hardly
         rows = [row for rows in panel.chart.to_dict()["datasets"].values() for row in rows]
         assert {row["x"] for row in rows if row.get("muted")} == ({1_500} if hardly else set())
+
+
+def test_batches_whose_intervals_overlap_that_of_the_best_are_named_with_it():
+    """Accuracies 0.951 and 0.950 differ by much less than members do, 0.93 by much more."""
+    main = made([0.93, 0.950, 0.951, 0.950, 0.90])["main"].to_dataset()
+    noise = np.random.default_rng(0).normal(0, 0.002, main["accuracy"].sizes["member"])
+    main["accuracy"] = (main["accuracy"] + xr.DataArray(noise, dims="member")).transpose(*main["accuracy"].dims)
+    assert FULL.accuracy_and_loss(main)[1] == (
+        "Test accuracy is highest with batch 25 to 500 at equal epochs (batch 1,500: 2,000 steps) and 25 to 500 at "
+        "equal steps."
+    )
+    main["accuracy"].loc[{"batch_size": 125}] -= 0.02
+    assert "with batch 25 or 500 at equal epochs" in FULL.accuracy_and_loss(main)[1]
 
 
 def test_other_batches_do_not_judge_the_claims_about_these():

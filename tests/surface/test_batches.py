@@ -118,6 +118,15 @@ def test_data_in_no_usable_form_are_one_sentence(data, sentence, unchecked):
         LossSurface(network(), "cross_entropy", data)
 
 
+def test_a_batch_with_names_is_refused_for_a_loss_with_targets_in_a_sentence_that_says_what_works():
+    x, y = drawn()
+    batch, loss, model = {"x": x, "y": y}, nn.CrossEntropyLoss(), network()
+    with pytest.raises(InputError, match=r'lambda model, batch: loss\(model\(batch\["x"\]\), batch\["y"\]\)'):
+        LossSurface(model, loss, [batch])
+    surface = LossSurface(model, lambda model, batch: loss(model(batch["x"]), batch["y"]), [batch])
+    torch.testing.assert_close(surface.loss().float(), loss(model(x), y).detach())
+
+
 @pytest.mark.parametrize("rows", [50, 16])
 def test_a_loss_of_the_outputs_alone_needs_no_targets(rows):
     """The mean square of W x + b has a Hessian of 2/3 ⟨x̃ x̃ᵀ⟩ for each output, x̃ = (x, 1)."""

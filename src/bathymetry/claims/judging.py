@@ -70,6 +70,11 @@ class ReferenceVerdict:
     def members(self) -> int:
         return self.verdict.members
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know next to the finding."""
+        return _remarks(self.verdict, self.finding, self.p_holm)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -100,18 +105,12 @@ class Judged:
     @property
     def lost_by_holm(self) -> bool:
         """Whether it is decided at 5 %, but not after Holm's correction for the number of claims."""
-        decided = self.verdict.decision in ("supported", "contradicted")
-        return decided and (self.p_holm or 0.0) > significance_level()
+        return _is_lost(self.verdict, self.p_holm)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know next to the finding: why it is undecided, or that Holm's correction undoes it."""
-        reason, remarks = self.verdict.reason.rstrip("."), list[str]()
-        if reason and reason.lower() not in self.finding.lower():
-            remarks.append(f"{reason[0].upper()}{reason[1:]}.")
-        if self.lost_by_holm:
-            remarks.append(f"{self.verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
-        return tuple(remarks)
+        return _remarks(self.verdict, self.finding, self.p_holm)
 
     def __str__(self) -> str:
         return f"{self.id} {self.verdict.decision}: {self.finding}"
@@ -131,6 +130,19 @@ class Judgements(tuple[Judged, ...]):
 
     def _repr_html_(self) -> str:
         return f"<table>{''.join(one._row() for one in self)}</table>"
+
+
+def _is_lost(verdict: Verdict, p_holm: float | None) -> bool:
+    return verdict.decision in ("supported", "contradicted") and (p_holm or 0.0) > significance_level()
+
+
+def _remarks(verdict: Verdict, finding: str, p_holm: float | None) -> tuple[str, ...]:
+    reason, remarks = verdict.reason.rstrip("."), list[str]()
+    if reason and reason.lower() not in finding.lower():
+        remarks.append(f"{reason[0].upper()}{reason[1:]}.")
+    if _is_lost(verdict, p_holm):
+        remarks.append(f"{verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")
+    return tuple(remarks)
 
 
 def hits(claims: Sequence[Judged]) -> str:

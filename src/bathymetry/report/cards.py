@@ -61,8 +61,8 @@ def _points(
     """A chart without centres: its layers as they are, with all fields, which they may filter by."""
     kept = []
     for one in layers:
-        if _kind(one) in ("text", "rule"):
-            continue
+        if _kind(one) == "text" or (_kind(one) == "rule" and ("x" in one["encoding"] or "y2" in one["encoding"])):
+            continue  # what is left of the rules are reference lines along the axis
         rows = datasets.get(one.get("data", shared).get("name", ""), [])
         drawn = _layer(one, datasets, shared, False)
         own = {"data": {"values": _rounded(rows)}} if "data" in one else {}

@@ -95,7 +95,8 @@ function readOff(reading) {
   });
   input.value = placeOf(reading);
   input.setAttribute("aria-valuetext", where);
-  const lines = [where, ...told].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
+  const hasIntervals = told.some((one) => one.includes("("));
+  const lines = [hasIntervals ? `${where}, with 95 % intervals` : where, ...told].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
   input.closest(".slider").querySelector("output").replaceChildren(...lines);
   for (const box of boxes) {
     const view = box.dataset.chart in reading.charts && views.get(box);

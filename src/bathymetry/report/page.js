@@ -3,6 +3,7 @@ const filters = [...document.querySelectorAll("[data-filter]")];
 const only = document.querySelector(".only");
 const filtering = document.querySelector(".filtering");
 const series = [...document.querySelectorAll("button[data-series]")];
+const folds = [...document.querySelectorAll("details[data-more]")];
 const links = [...document.querySelectorAll(".rail a")];
 const nameOf = (button) => `${button.dataset.charts.split("|")[0]}:${button.dataset.series}`;
 
@@ -26,9 +27,9 @@ function showFilter() {
   const filter = state.get("show");
   for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.filter === filter));
   for (const claim of document.querySelectorAll(".claim")) claim.classList.toggle("filtered", !fits(claim, filter));
-  for (const study of document.querySelectorAll(".study[id^=study-]")) {
-    const some = [...study.querySelectorAll(".claim")];
-    study.classList.toggle("filtered", Boolean(filter) && !some.some((claim) => fits(claim, filter)));
+  for (const part of document.querySelectorAll(".study[id^=study-], .group")) {
+    const some = [...part.querySelectorAll(".claim")];
+    part.classList.toggle("filtered", Boolean(filter) && !some.some((claim) => fits(claim, filter)));
   }
   filtering.hidden = !filter;
   if (filter) filtering.firstElementChild.textContent = filter === "differs" ? "Differing claims" : `Only ${filter.replace("-", " ")}`;
@@ -42,6 +43,8 @@ function show() {
   showSeries();
   const opened = new Set((state.get("open") || "").split(","));
   for (const claim of document.querySelectorAll(".claim")) claim.open = opened.has(claim.id.replace("claim-", ""));
+  const unfolded = (state.get("more") || "").split(",");
+  for (const fold of folds) fold.open = unfolded.includes(fold.dataset.more);
   for (const study of new Set(studyOfChart.values())) controlsOf(study);
 }
 
@@ -87,9 +90,13 @@ for (const button of series) {
 }
 
 // A study's other figures are drawn when they are opened.
-for (const fold of document.querySelectorAll("details.more")) {
+for (const fold of folds) {
   fold.addEventListener("toggle", () => {
-    if (fold.open) whileBusy(() => drawMissing(round, boxes.filter((box) => fold.contains(box) && !views.has(box))));
+    const open = folds.filter((one) => one.open).map((one) => one.dataset.more).join(",");
+    if (open === (state.get("more") || "")) return; // opened as the address says
+    put("more", open);
+    remember();
+    whileBusy(() => drawMissing(round, boxes.filter((box) => isShown(box) && !views.has(box))));
   });
 }
 

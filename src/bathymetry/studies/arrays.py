@@ -72,14 +72,15 @@ def in_percent(shares: xr.DataArray) -> xr.DataArray:
     return (100 * shares).assign_attrs(shares.attrs | {"scale": "linear", "units": "%"})
 
 
-def lowest(values: xr.DataArray) -> xr.DataArray:
-    """The smallest of a row of numbers, with its coordinates."""
-    return values[int(values.values.argmin())]
-
-
-def highest(values: xr.DataArray) -> xr.DataArray:
-    """The largest of a row of numbers, with its coordinates."""
-    return values[int(values.values.argmax())]
+def leaders(values: xr.DataArray, dim: str, *, lowest: bool = False) -> tuple[int, str]:
+    """Where the mean is highest, and in words all places whose 95 % intervals reach its: "125 to 1,500"."""
+    rows = on_scale(values).transpose(dim, "member").values
+    band = stats.mean_interval(-rows if lowest else rows, axis=1)
+    best = int(np.where(np.isfinite(band.centre), band.centre, -np.inf).argmax())
+    near = [place for place in range(len(rows)) if place == best or band.high[place] >= band.low[best]]
+    names = [f"{values[dim].values[place]:,}" for place in near]
+    unbroken = len(near) > 2 and near[-1] - near[0] == len(near) - 1
+    return best, f"{names[0]} to {names[-1]}" if unbroken else joined(names, "or")
 
 
 def means(values: xr.DataArray, dim: str) -> str:

@@ -18,7 +18,7 @@ from bathymetry.models.mlp import module_of, parameter_count
 from bathymetry.stats import Part
 from bathymetry.stats.intervals import change
 from bathymetry.store.chunks import Chunk
-from bathymetry.studies.arrays import at_the_end, each, highest, lowest, on_scale, slopes
+from bathymetry.studies.arrays import at_the_end, each, leaders, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, JointMeasurement, Planned, figure
 from bathymetry.studies.families import ImageStudy, vectors
 from bathymetry.studies.settings import Distinct, LearningRate, Widths
@@ -184,11 +184,10 @@ class BatchSize(ImageStudy):
 
     def _at_equal_epochs(self, r: xr.Dataset, split: str, quantity: str) -> tuple[xr.DataArray, str]:
         epochs, steps = (r.sel(matching=matching, split=split) for matching in MATCHINGS)
-        middle = steps[quantity].median("member")
-        best = lowest(middle) if quantity == "loss" else highest(middle)
+        _, best = leaders(steps[quantity].sortby("batch_size"), "batch_size", lowest=quantity == "loss")
         # the loss of a network that diverged is NaN, but its accuracy that of always giving one class
         values = epochs[quantity].where(epochs["loss"].notnull())
-        return values, f"At equal steps the best median is that of {best['batch'].item()}."
+        return values, f"At equal steps it is best with batch {best}."
 
     @claim(
         "Accuracy is worst below 10 and above 1,000.",
@@ -222,12 +221,13 @@ class BatchSize(ImageStudy):
             for split in ("test", "train")
             for panel in self._lines(r, r[of].sel(split=split), height=200)
         ]
-        bests = [highest(one) for _, one in each(r["accuracy"].sel(split="test").median("member"), "matching")]
-        words = [f"{one['batch'].item()} at {one['schedule'].item()}" for one in bests]
+        ranked = r["accuracy"].sel(split="test").sortby("batch_size")
+        epochs, steps = (leaders(one, "batch_size")[1] for _, one in each(ranked, "matching"))
         largest, examples = max(self.batch_sizes), int(r["examples"].sel(split="train"))
-        steps = self.epochs * math.ceil(examples / largest)
-        end = f"at equal epochs batch {largest:,} makes {steps:,} step{'s' * (steps != 1)}"
-        return panels, f"Median test accuracy is highest with {joined(words)}; {end}."
+        count = self.epochs * math.ceil(examples / largest)
+        made = f"batch {largest:,}: {count:,} step{'s' * (count != 1)}"
+        best = f"batch {epochs} at equal epochs ({made}) and {steps} at equal steps"
+        return panels, f"Test accuracy is highest with {best}."
 
     @figure("Sensitivity to the input by batch size", number=17, main_finding=True)
     def sensitivity(self, r: xr.Dataset) -> Drawn:

@@ -13,7 +13,7 @@ from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
 from bathymetry.stats.intervals import middle
-from bathymetry.studies.arrays import each, highest, in_percent, last, lowest, on_scale, slopes
+from bathymetry.studies.arrays import each, in_percent, last, leaders, on_scale, slopes
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
 from bathymetry.studies.families import ImageStudy, NoisyLabels, NoisyTraining
 from bathymetry.studies.settings import BatchSize, Distinct, Epochs, LearningRate, Networks, network_name
@@ -162,18 +162,16 @@ class Capacity(ImageStudy):
     def by_parameters(self, r: xr.Dataset) -> Drawn:
         """Every network is trained for the same number of epochs. A logit axis resolves accuracies close to 100 %."""
         test = r.sel(split="test").sortby("parameters")
-        loss, accuracy = test["loss"], 100 * test["accuracy"]
-        low, high, largest = lowest(loss.median("member")), highest(accuracy.median("member")), loss[{"network": -1}]
-        counts = [int(one["parameters"]) for one in (low, high, largest)]
-        least, most = middle(loss.sel(network=low["network"])), middle(accuracy.sel(network=high["network"]))
+        loss, accuracy = (test[of].swap_dims(network="parameters") for of in ("loss", "accuracy"))
+        (low, fewest), (high, best) = leaders(loss, "parameters", lowest=True), leaders(accuracy, "parameters")
+        largest = f"{int(loss['parameters'][-1]):,}"
+        least, end_loss = (middle(loss[{"parameters": place}]) for place in (low, -1))
+        most = middle(100 * accuracy[{"parameters": high}])
         panels = lines(r["loss"], "parameters", "split") + lines(r["accuracy"], "parameters", "split")
-        if counts[0] == counts[1] == counts[2]:
-            found = f"has the lowest median test loss, {least}, and the highest test accuracy, {most} %"
-            return panels, f"The largest network ({counts[2]:,} parameters) {found}."
-        end = "" if counts[0] == counts[2] else f"; {middle(largest)} with {counts[2]:,}"
+        end = "" if fewest.endswith(largest) else f"; {end_loss} with {largest}"
         return panels, (
-            f"Median test loss is lowest with {counts[0]:,} parameters ({least}{end}), test accuracy is highest with "
-            f"{counts[1]:,} ({most} %)."
+            f"Test loss is lowest with {fewest} parameters (median {least}{end}), test accuracy is highest with "
+            f"{best} ({most} %)."
         )
 
     @figure("Loss and accuracy on few images, by number of parameters", group="regime", main_finding=True)
@@ -196,14 +194,16 @@ class Capacity(ImageStudy):
             panels += lines(one, "parameters", "noise", references=drawn, height=220)
         rises, lows = list[str](), list[str]()
         for noise, one in each(few["loss"].sel(split="test"), "noise"):
-            peak, low = _second_peak(one.transpose("hidden", "member")), lowest(one.median("member"))
-            lows.append(f"{int(low['parameters']):,}{'' if lows else ' parameters'} ({noise})")
+            peak = _second_peak(one.transpose("hidden", "member"))
+            _, low = leaders(one.swap_dims(hidden="parameters"), "parameters", lowest=True)
+            lows.append(f"{low}{'' if lows else ' parameters'} ({noise})")
             if peak is not None:
                 count = f"{int(one['parameters'][peak]):,}{'' if rises else ' parameters'}"
                 rises.append(f"{middle(one.isel(hidden=peak))} at {count} ({noise})")
+        on = f"On {int(few['examples'].sel(split='train')):,} images"
         if rises:
-            return panels, f"Every network's test loss rises again, to {joined(rises)}, then falls."
-        return panels, f"The networks share no second descent of the test loss; it is lowest with {joined(lows)}."
+            return panels, f"{on} every network's test loss rises again, to {joined(rises)}, then falls."
+        return panels, f"{on} the networks share no second descent; test loss is lowest with {joined(lows)}."
 
 
 def _second_peak(loss: xr.DataArray) -> int | None:

@@ -223,8 +223,8 @@ class GradientNorm(FunctionStudy):
             centre="median",
             height=260,
         )
-        found = f"After the last epoch {members} Adam's stability threshold of {limit:,.0f}; the median is"
-        return panels, f"{found} {float(f'{float(end.median()):.2g}'):,.6g}."
+        found = f"After the last epoch the median eigenvalue is {float(f'{float(end.median()):.2g}'):,.6g}"
+        return panels, f"{found}; {members} Adam's stability threshold of {limit:,.0f}."
 
 
 def _span(low: str, high: str) -> str:

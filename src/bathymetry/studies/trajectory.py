@@ -200,8 +200,8 @@ class Trajectory(FunctionStudy):
             panels += paths(points, one["point_loss"], title=f"{_epochs(one)}, {plane}")
         share = number(100 * float(short["within_share"]), 1)
         return panels, (
-            f"In the PCA plane of {_epochs(short)}, training accounts for {share} % of the variance; the rest is "
-            "between initialisations."
+            f"In the PCA plane of {SCOPES[short['scope'].item()]} over {_epochs(short)}, training accounts for "
+            f"{share} % of the variance; the rest is between initialisations."
         )
 
     @figure("Variance explained by two components, compared with random walks", group="long", main_finding=True)

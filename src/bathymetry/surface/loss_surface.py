@@ -94,7 +94,10 @@ class LossSurface:
         self._derivatives = with_formulas(Derivatives(self._network, self.criterion, self.selection), self._batches)
         self._parts = Parts(self._batches, self._derivatives, int(max_bytes))
         if isinstance(self.criterion.loss, _Loss) and self._batches.first.target is None:
-            remedy = "it compares outputs with targets: expected (inputs, targets), or a loss of the outputs alone"
+            remedy = (
+                "it compares outputs with targets: expected (inputs, targets); for other batches a function of the "
+                'network and the batch, as in lambda model, batch: loss(model(batch["x"]), batch["y"])'
+            )
             raise InputError("loss", self.criterion.name, remedy)
         self.criterion.to(self.device)
         self._derivatives.before_products = check_surface(self._derivatives, self.parameters, self._parts)
