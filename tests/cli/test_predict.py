@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from bathymetry.cli.main import main
+from bathymetry.cli.predict import read_predictions
 from bathymetry.execution.study_run import run_study
 from bathymetry.report import figure_files
 from bathymetry.studies import find
@@ -51,6 +52,18 @@ def test_the_file_has_every_claim_with_its_text_to_be_filled_in(folder, capsys, 
     for name, one in claims.items():
         assert f"# {one.text}\n{name}:\n  predicted:\n" in text
     assert "it is there already" in refused(capsys, "predict", study, "--out", "mine.yaml")
+
+
+def test_several_studies_have_one_file(folder, capsys):
+    assert main(["predict", "capacity", "trajectory", "capacity"]) == 0
+    assert "bathymetry run capacity trajectory" in capsys.readouterr().out
+    claims = yaml.safe_load(Path("predictions.yaml").read_text())
+    assert list(claims) == ["capacity.a", "capacity.b", "capacity.c", "trajectory.a"]
+
+
+def test_verdicts_are_understood_in_capitals_too(folder):
+    Path("mine.yaml").write_text("capacity.a: {predicted: Supported}\ncapacity.b: 'UNDECIDED '")
+    assert read_predictions("mine.yaml", [], ["capacity"]) == {"capacity.a": "supported", "capacity.b": "undecided"}
 
 
 def test_predictions_stand_next_to_the_verdicts_and_hits_are_counted(folder, capsys):
@@ -122,4 +135,4 @@ def test_a_file_that_predicts_nothing_known_is_refused_before_anything_is_done(f
 def test_other_mistakes_are_answered_in_one_sentence(folder, capsys):
     assert "predict = none.yaml: there is no such file." in refused(capsys, "report", "out", "--predict", "none.yaml")
     assert "did you mean capacity?" in refused(capsys, "predict", "capcity")
-    assert "study: missing; for example bathymetry predict capacity." in refused(capsys, "predict")
+    assert "studies: missing; for example bathymetry predict capacity." in refused(capsys, "predict")

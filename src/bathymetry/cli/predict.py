@@ -31,8 +31,8 @@ class PredictCommand:
     `bathymetry run STUDY --predict FILE` shows them next to the verdicts, and counts how many came true.
     """
 
-    study: tyro.conf.Positional[
-        Annotated[str, tyro.conf.arg(metavar="STUDY", help="its name, all, or a file of your own")]
+    studies: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="STUDY ...", help="their names, all, or files of your own")]
     ]
     out: Annotated[str, tyro.conf.arg(metavar="FILE", help="the file to write")] = "predictions.yaml"
 
@@ -42,16 +42,17 @@ def predict(arguments: list[str]) -> None:
     from bathymetry.core.system import put
 
     command = parse(PredictCommand, "predict", arguments, "bathymetry predict capacity")
-    kinds = [find(one) for one in (SHIPPED if command.study == "all" else [command.study])]
+    named = dict.fromkeys(one for given in command.studies for one in (SHIPPED if given == "all" else [given]))
+    kinds = list(dict.fromkeys(map(find, named)))
     count = sum(len(kind.claims()) for kind in kinds)
     if not count:
-        raise InputError("study", command.study, "it has no claims to predict")
+        raise InputError("study", joined(list(named)), "it has no claims to predict")
     path = Path(command.out)
     if path.exists() or not command.out.strip():
         raise InputError("out", command.out, "it is there already; expected the name of a new file")
     put(path, template(kinds).encode())
     say(f"{path} has {counted(count, 'claim')}. Write {joined(VERDICTS, 'or')} after each `predicted:`, and then run")
-    say(f"  bathymetry run {command.study} --predict {path}")
+    say(f"  bathymetry run {' '.join(command.studies)} --predict {path}")
 
 
 def template(kinds: "Sequence[type[Study]]") -> str:
@@ -103,6 +104,7 @@ def _predicted(name: str, given: Any, letters: Mapping[str, Sequence[str]]) -> s
         given = given.get("predicted")
     if given is None:
         return ""
+    given = given.strip().lower() if isinstance(given, str) else given
     if given not in VERDICTS:
         raise InputError(f"{name}.predicted", given, f"{did_you_mean(given, VERDICTS)}{_EXPECTED}")
     return str(given)
