@@ -6,8 +6,17 @@ import pytest
 import xarray as xr
 
 from bathymetry.execution.study_run import StudyRun
-from bathymetry.report.sections import common_first, compared, is_demonstration, opening, presets_in_words, reproduce
+from bathymetry.report.sections import (
+    common_first,
+    compared,
+    is_demonstration,
+    opening,
+    presets_in_words,
+    reproduce,
+    reproduce_all,
+)
 from bathymetry.studies import find
+from bathymetry.studies.catalogue import SHIPPED
 
 STROKES = "drawn by Bathymetry from stroke skeletons, seed 0"
 
@@ -88,3 +97,11 @@ def test_the_header_names_each_data_set_once_and_where_it_came_from():
     lines = opening([run("batch-size"), run("depth-classification", data=small)])
     assert lines[0] == f"Data: strokes ({STROKES})."
     assert len(lines) == 3
+
+
+def test_one_command_reproduces_all_nine_studies_where_their_options_are_the_same():
+    nine = [run(name) for name in SHIPPED]
+    assert reproduce_all(nine, ["quick"]) == "bathymetry run all --preset quick --out out --data strokes"
+    changed = [run(name, **({"epochs": 9} if name == "batch-size" else {})) for name in SHIPPED]
+    assert len(reproduce_all(changed, ["quick"]).splitlines()) == 9
+    assert reproduce_all(nine[:2], ["quick"]).splitlines() == [reproduce(one, ["quick"]) for one in nine[:2]]

@@ -141,7 +141,7 @@ def _write(
         opening=sections.opening(runs, [one.section.name for one in shown if one.run is None]),
         studies=tuple(one.section for one in shown),
         provenance=sections.provenance(runs),
-        reproduce="\n".join(dict.fromkeys(sections.reproduce(run, preferred) for run in runs)),
+        reproduce=sections.reproduce_all(runs, preferred),
         notes=tuple(unread),
         folders=sections.folders(runs),
         reference_leads=bool(runs) and len(runs) == len(shown) and sections.is_demonstration(runs),

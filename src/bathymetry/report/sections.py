@@ -277,14 +277,18 @@ _CHOSEN = frozenset({"function", "functions", "hidden", "high", "low", "network"
 def is_demonstration(runs: Sequence[StudyRun]) -> bool:
     """Whether all is of built-in studies with other settings than the reference run's, and none that the user chose.
 
-    Numbers of members do not count: a class of 300 networks with the preset `full` is no demonstration.
+    More members than the reference run's do not count: a class of 300 networks with the preset `full` is evidence.
     """
     if not all(run.study.name in SHIPPED and not _is_own(run) for run in runs):
         return False
     return any(
-        _on_other_data(run) or any(not name.endswith("members") for name in _unlike_reference(run.study))
+        _on_other_data(run) or any(not _is_more_members(run.study, name) for name in _unlike_reference(run.study))
         for run in runs
     )
+
+
+def _is_more_members(study: Study, name: str) -> bool:
+    return name.endswith("members") and getattr(study, name) > getattr(type(study).preset("full"), name)
 
 
 def _is_own(run: StudyRun) -> bool:
@@ -335,13 +339,27 @@ def reproduce(run: StudyRun, preferred: Sequence[str] = PRESETS) -> str:
     if isinstance(run.study, Sweep):
         spec = f"{run.out.name}/{run.study.name}/{SPECIFICATION}" if portable(run.study) else f"{run.study.name}.yaml"
         return shlex.join(["bathymetry", "sweep", spec, *_out(run)])
-    preset, changes = _options(run, preferred)
+    return _command(run.found_as, run, *_options(run, preferred))
+
+
+def _command(what: str, run: StudyRun, preset: str, changes: Mapping[str, Any]) -> str:
     options = [
         word
         for name, value in changes.items()
         for word in (flag_of(name), *as_text(value, type(run.study).model_fields.get(name)))
     ]
-    return shlex.join(["bathymetry", "run", run.found_as, "--preset", preset, *options])
+    return shlex.join(["bathymetry", "run", what, "--preset", preset, *options])
+
+
+def reproduce_all(runs: Sequence[StudyRun], preferred: Sequence[str]) -> str:
+    """Write the commands that reproduce several runs: a single one for all nine studies with the same options."""
+    if [run.study.name for run in runs] == [*SHIPPED] and not any(sources_of(run.results.attrs) for run in runs):
+        options = [_options(run, preferred) for run in runs]
+        shared = {name: value for _, changes in options for name, value in changes.items()}
+        own = [{name: shared[name] for name in shared if name in ("out", *vars(run.study))} for run in runs]
+        if options == [(options[0][0], one) for one in own]:
+            return _command("all", runs[-1], options[0][0], shared)
+    return "\n".join(dict.fromkeys(reproduce(run, preferred) for run in runs))
 
 
 def code(run: StudyRun, preferred: Sequence[str]) -> str:
