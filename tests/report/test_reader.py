@@ -266,3 +266,20 @@ def test_the_code_of_one_study_is_shown_at_a_time(stored, browser_visit):
     assert [tab.locator(f"[data-code={one}]").is_visible() for one in ("depth-function", "capacity")] == [True, False]
     tab.locator(".code select").select_option("capacity")
     assert [tab.locator(f"[data-code={one}]").is_visible() for one in ("depth-function", "capacity")] == [False, True]
+
+
+@pytest.mark.slow
+def test_a_filter_fades_the_cards_of_studies_without_such_a_claim(tmp_path, browser_visit):
+    whole = section("depth-function", (loss_figure(1),))
+    decisions = {claim.verdict.decision for claim in whole.claims}
+    few = replace(section("capacity", (loss_figure(2),)), claims=whole.claims[:1])
+    tab = browser_visit(stored_page(tmp_path, whole, few)).tab
+    cards = "[...document.querySelectorAll('.card')]"
+    faded = f"{cards}.filter(it => getComputedStyle(it).opacity < 0.5).map(it => it.hash)"
+    assert len(decisions) > 1
+    for decision in decisions:
+        tab.locator(f".filter[data-filter={decision.replace(' ', '-')}]").click()
+        absent = decision != whole.claims[0].verdict.decision
+        assert tab.evaluate(faded) == ["#study-capacity"] * absent
+    tab.locator(".filtering button").click()
+    assert tab.evaluate(faded) == []

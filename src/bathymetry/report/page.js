@@ -29,7 +29,9 @@ function showFilter() {
   for (const claim of document.querySelectorAll(".claim")) claim.classList.toggle("filtered", !fits(claim, filter));
   for (const part of document.querySelectorAll(".study[id^=study-], .group")) {
     const some = [...part.querySelectorAll(".claim")];
-    part.classList.toggle("filtered", Boolean(filter) && !some.some((claim) => fits(claim, filter)));
+    const without = Boolean(filter) && !some.some((claim) => fits(claim, filter));
+    part.classList.toggle("filtered", without);
+    document.querySelector(`.card[href="#${part.id}"]`)?.classList.toggle("without", without);
   }
   filtering.hidden = !filter;
   if (filter) filtering.firstElementChild.textContent = filter === "differs" ? "Differing claims" : `Only ${filter.replace("-", " ")}`;
