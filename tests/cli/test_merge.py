@@ -207,6 +207,20 @@ def test_other_mistakes_are_answered_in_one_sentence(folders, capsys):
     Path("empty").mkdir()
     shutil.copy("anna/bathymetry.json", "empty")
     assert "folder = empty: it holds no results yet" in refused(capsys, "anna", "empty")
+    Path("ben/bathymetry.json").write_text('{"made by": "bathymetry", "format": 99}')
+    assert "out = ben: a later version of Bathymetry made it" in refused(capsys, "anna", "ben")
+
+
+def test_nothing_is_merged_into_a_folder_that_is_merged_by_whatever_name(folders, capsys):
+    Path("link").symlink_to("anna")
+    before = {path: path.read_bytes() for path in Path("anna").rglob("*") if path.is_file()}
+    for out in ("link", "ben/../anna", "./anna", str(folders / "anna")):
+        assert f"out = {Path(out)}: it is one of the folders that are merged" in refused(
+            capsys, "anna", "ben", "--out", out
+        )
+    assert "out = anna/in: it is within anna, which is merged" in refused(capsys, "anna", "ben", "--out", "anna/in")
+    assert "out = anna: it is one of" in refused(capsys, "link", "ben", "--out", "anna")
+    assert {path: path.read_bytes() for path in Path("anna").rglob("*") if path.is_file()} == before
 
 
 def test_ones_own_study_is_merged_where_its_file_is_named(folders, capsys):

@@ -198,6 +198,7 @@ BAD = {
     "{one} {here}/other/claims.json": "claims.json holds no claims; expected the claims.json of an output folder",
     "{one} {here}/words/claims.json": "“likely”, the verdict of own.a, is of another version of Bathymetry",
     "{one} reference --out notes.txt": "expected the name of a page, such as diff.html",
+    "{one} reference --out {here}/bare/report.html": "that is the page of an output folder; expected another name",
     "{one} reference --out": "--out: a value is missing",
     "{one} reference third": "third is one too many",
 }

@@ -107,12 +107,13 @@ def test_a_dark_page_saves_on_white_and_every_kind_of_chart_can_be_saved(tmp_pat
         rows = table(visit.tab, f"depth-function-{figure.name}")
         assert {row["panel"] for row in rows} == {"first", "second"}
         assert {"y", "worth", "low", "high", "member"}.isdisjoint(rows[0])
+        assert "undefined" not in " ".join(rows[0])
     assert visit.said == []
 
 
 @pytest.mark.slow
 def test_accuracies_are_saved_and_read_off_as_shares_though_they_are_drawn_as_logits(tmp_path, browser_visit):
-    truth = accuracies(epochs=4).rename(epoch="width").assign_coords(width=[10, 20, 50, 100, 200])
+    truth = accuracies(epochs=4).rename(epoch="width").assign_coords(width=[10, 20, 50, 100, 669_706])
     truth["width"].attrs = attrs("width", "log")
     figure = Figure("14-width", "Accuracy", tuple(lines(truth, "width", "network")), "It rises.", "Lines.", 14)
     tab = browser_visit(stored_page(tmp_path, section("capacity", (figure,)))).tab
@@ -123,6 +124,9 @@ def test_accuracies_are_saved_and_read_off_as_shares_though_they_are_drawn_as_lo
         assert float(row["Accuracy"]) == pytest.approx(expected, abs=2e-5)
     slider = tab.locator("input[type=range]")
     slider.focus()
+    tab.keyboard.press("End")
+    assert "Width: 669,706" in tab.locator("output").inner_text()
+    assert "no value" not in tab.locator("output").inner_text()
     tab.keyboard.press("Home")
     assert "Width: 10" in tab.locator("output").inner_text()
     at_first = truth.sel(width=10)
@@ -132,6 +136,21 @@ def test_accuracies_are_saved_and_read_off_as_shares_though_they_are_drawn_as_lo
     for network, value in zip(truth["network"].values, middle, strict=True):
         number = float(words.partition(f"{network} ")[2].partition(" %")[0])
         assert number == pytest.approx(value, abs=0.1)
+
+
+@pytest.mark.slow
+def test_charts_that_share_an_axis_are_saved_with_its_numbers_each(tmp_path, browser_visit):
+    values = losses(epochs=4)
+    panels = [*lines(values, "epoch", "network"), *lines(values, "epoch", "network")]
+    panels = [replace(panel, title=title) for panel, title in zip(panels, ("upper", "lower"), strict=True)]
+    figure = Figure("09-stacked", "Two losses", tuple(panels), "It falls.", "Lines.", 9, stacked=True)
+    rows = table(
+        browser_visit(stored_page(tmp_path, section("gradient-norm", (figure,)))).tab, "gradient-norm-09-stacked"
+    )
+    for row in [row for row in rows if row["kind"] == "network" and row["Training loss"]]:
+        one = values.sel(network=row["series"], member=int(row["network"]), epoch=int(row["Epoch"]))
+        assert float(row["Training loss"]) == pytest.approx(one.item(), rel=1e-4)
+    assert {row["panel"] for row in rows if row["Epoch"]} == {"upper", "lower"}
 
 
 def test_the_address_holds_all_that_a_reader_chose_and_a_link_restores_it(stored, browser_visit):
@@ -173,6 +192,12 @@ def test_the_address_holds_all_that_a_reader_chose_and_a_link_restores_it(stored
     assert other.evaluate("document.getElementById('claim-depth-function.a').open")
     assert other.evaluate("document.getElementById('study-capacity').getBoundingClientRect().top") < 300
     assert other.evaluate("document.querySelector('[data-chart]').getAttribute('aria-label').length") > 60
+    claims = tab.locator(".claim:visible").count()
+    for hostile in ("show=garbage", "open=<script>", "s=%00", "network=depth-function:99,at=capacity:1e9"):
+        other.evaluate(f"history.pushState(null, '', '#{hostile}')")
+        other.reload()
+        until(other, READY)
+        assert other.locator(".claim:visible").count() == claims > 0, hostile
     other.evaluate("history.pushState(null, '', '#show=undecided')")
     other.reload()
     until(other, READY)

@@ -309,7 +309,7 @@ def fixed(channel: Any, value: float | str) -> Any:
 
 
 def inline(**columns: Any) -> alt.InlineData:
-    """Make a chart's data from columns that broadcast to one shape; numbers keep five digits, NaN becomes a gap."""
+    """Make a chart's data from columns that broadcast to one shape; all but counts keep five digits, NaN is a gap."""
     arrays = np.broadcast_arrays(*(np.asarray(column) for column in columns.values()))
     written = [_written(array.ravel()) for array in arrays]
     return _Rows(values=[dict(zip(columns, row, strict=True)) for row in zip(*written, strict=True)])
@@ -324,5 +324,9 @@ class _Rows(alt.InlineData):
 
 def _written(column: "np.ndarray[Any, Any]") -> list[Any]:
     if column.dtype.kind == "f":
-        return [float(f"{value:.5g}") if np.isfinite(value) else None for value in column.tolist()]
+        return [_short(value) if np.isfinite(value) else None for value in column.tolist()]
     return list(column.tolist())
+
+
+def _short(value: float) -> float:
+    return value if value.is_integer() and abs(value) < 1e9 else float(f"{value:.5g}")

@@ -52,15 +52,18 @@ def diff(arguments: list[str]) -> int:
     if page is not None and not page.endswith(".html"):
         raise InputError("out", page, "expected the name of a page, such as diff.html")
     from bathymetry.report.differences import compare, comparison_page
+    from bathymetry.store.folder import is_output_folder
     from bathymetry.store.storage import place_of, write
 
+    place = None if page is None else place_of("out", page)
+    if place is not None and place.name == "report.html" and is_output_folder(place.parent):
+        raise InputError("out", page, "that is the page of an output folder; expected another name, such as diff.html")
     found = compare(command.a, command.b)
     if command.json:
         say(json.dumps(_fields(found), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         _print(found)
-    if page is not None:
-        place = place_of("out", page)
+    if place is not None:
         write(place, comparison_page(found).encode(errors="replace"))
         if not command.json:
             say(f"\nPage: {place}")

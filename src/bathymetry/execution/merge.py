@@ -8,6 +8,7 @@ which have to agree. The members of a merged result are numbered anew, in the or
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -52,8 +53,8 @@ def merge(folders: Sequence[Place], out: Place, own: Sequence[type[Study]] = ())
     """Merge the results in some folders into another, all of them or none, with a sentence for each study."""
     if len(folders) < 2:
         raise InputError("folders", joined(list(map(str, folders))), "expected at least two output folders")
-    if out in folders:
-        raise InputError("out", out, "it is one of the folders that are merged; expected another one")
+    for folder in folders:
+        _check_outside(out, folder)
     kinds = {one.name: one for one in own}
     parts: dict[str, list[_Part]] = {}
     damaged: list[str] = []
@@ -77,6 +78,15 @@ def merge(folders: Sequence[Place], out: Place, own: Sequence[type[Study]] = ())
             moved = keep_earlier_result(path, results.attrs)
             write_results(path, results)
             yield from (words, *([moved] if moved else []))
+
+
+def _check_outside(out: Place, folder: Place) -> None:
+    """Refuse to write into a folder that is merged, by whatever name or link it is reached."""
+    there, merged = (one.resolve() if isinstance(one, Path) else one for one in (out, folder))
+    if there == merged:
+        raise InputError("out", out, "it is one of the folders that are merged; expected another one")
+    if str(there).startswith(f"{merged}/"):
+        raise InputError("out", out, f"it is within {folder}, which is merged; expected a folder outside")
 
 
 def _names(folders: Sequence[Place]) -> list[str]:

@@ -13,8 +13,11 @@ function table(figure) {
       if (layer.name === "hover" || done.has(data) || !(data in content.datasets)) continue;
       done.add(data);
       const columns = columnsOf(layersOf(view).filter((one) => one.name !== "hover" && dataOf(view, one) === data));
+      // Of charts that share an axis, the upper ones have its title in their tooltips only.
+      const across = layersOf(view).flatMap((one) => [(one.encoding || {}).tooltip || []].flat()).find((one) => one.field === "x");
+      if (across && !columns.has("x")) columns.set("x", { title: across.title, value: (drawn) => rounded(drawn) });
       const all = rows(content.datasets[data]);
-      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
+      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : /^interval-/.test(layer.name) ? "interval at the end" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
       for (const row of all) {
         const line = figure.panels.length > 1 ? { panel: panel.title, kind: what } : { kind: what };
         for (const [field, { title, value }] of columns) if (row[field] !== undefined && row[field] !== null) line[title] = value(row[field]);
@@ -26,20 +29,24 @@ function table(figure) {
   return [names, ...found.map((line) => names.map((name) => (name in line ? line[name] : "")))];
 }
 
+const rounded = (value) => (Number.isInteger(value) ? value : Number(value.toPrecision(5))); // counts stay whole
+
 // What the fields of a layer's data are called, and how each is turned into what a reader expects.
 function columnsOf(layers) {
-  const columns = new Map([["series", "series"], ["member", "network"], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"]].map(([field, title]) => [field, { title, value: (one) => one }]));
+  const columns = new Map([["series", "series"], ["member", "network"], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"], ["rank", "rank"]].map(([field, title]) => [field, { title, value: (one) => one }]));
   for (const layer of layers) {
     const { x = {}, y = {} } = layer.encoding || {};
     for (const one of [...[layer.encoding.tooltip || []].flat(), x, y]) {
       if (!one.field || !one.title || columns.has(one.field)) continue;
       const share = natural(one);
-      columns.set(one.field, { title: one.title, value: (drawn) => (typeof drawn === "number" ? Number(share(drawn).toPrecision(5)) : drawn) });
+      columns.set(one.field, { title: one.title, value: (drawn) => (typeof drawn === "number" ? rounded(share(drawn)) : drawn) });
     }
-    const channel = [y, x].find((one) => ["low", "high"].includes(one.field)) || y;
-    for (const [field, end] of [["low", "lower"], ["high", "upper"]]) {
-      const share = natural(channel);
-      columns.set(field, { title: `${channel.title}, ${end} end of the interval`, value: (drawn) => Number(share(drawn).toPrecision(5)) });
+    const channel = [y, x].find((one) => ["low", "high"].includes(one.field));
+    if (!channel) continue;
+    const share = natural(channel);
+    const ends = (layer.mark.type || layer.mark) === "bar" ? ["from", "to"] : ["lower end of the interval", "upper end of the interval"];
+    for (const [at, field] of ["low", "high"].entries()) {
+      columns.set(field, { title: `${channel.title}, ${ends[at]}`, value: (drawn) => rounded(share(drawn)) });
     }
   }
   return columns;

@@ -24,7 +24,7 @@ function showSeries() {
 }
 
 function showFilter() {
-  const filter = state.get("show");
+  const filter = filters.map((button) => button.dataset.filter).find((one) => one === state.get("show")); // any other shows all
   for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.filter === filter));
   for (const claim of document.querySelectorAll(".claim")) claim.classList.toggle("filtered", !fits(claim, filter));
   for (const part of document.querySelectorAll(".study[id^=study-], .group")) {

@@ -26,7 +26,7 @@ from bathymetry.report.publishing import check_named, known_study, named_studies
 from bathymetry.stats import holm
 from bathymetry.store import chunks, storage
 from bathymetry.store.chunks import CHUNKS
-from bathymetry.store.folder import check_folder, check_output_folder, nothing_in
+from bathymetry.store.folder import check_output_folder, nothing_in
 from bathymetry.store.results import RESULT, read_results
 from bathymetry.store.storage import Place, place_of
 from bathymetry.studies import Study
@@ -77,7 +77,6 @@ def verify(out: str | Place, studies: Sequence[str | Path | type[Study]] = ()) -
     """Check an output folder; `studies` do not come with Bathymetry and their code may be run, as for `publish`."""
     out = place_of("folder", out)
     check_output_folder(out)
-    check_folder(out)
     folders = study_folders(out)
     if not folders:
         raise InputError("folder", out, nothing_in(out))

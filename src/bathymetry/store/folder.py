@@ -118,8 +118,9 @@ def is_output_folder(path: Place) -> bool:
 
 
 def check_output_folder(path: Place) -> None:
-    """Refuse a folder that no run has written."""
+    """Refuse a folder that no run has written, or that a later version wrote."""
     if is_output_folder(path):
+        check_folder(path)
         return
     if not storage.exists(path):
         raise InputError("folder", path, "there is no such folder")
