@@ -4,6 +4,7 @@ A cell is one combination of the values along all axes but `member` and those th
 that names cells which a run did not include is not tested, and the claim cannot be supported without it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -135,11 +136,12 @@ class Rule:
             return _sentence(verdict.reason)
         if self.kind == "majority":
             who = self.what.partition(";")[0].removeprefix("the share of ")
-            return _sentence(f"{who}: {joined([*map(self._count, parts)])}")
+            return _sentence(f"{who}: {self._counts(parts)}")
         together: dict[str, list[str]] = {}
         for part in parts:
             together.setdefault(part.finding or part.summary, []).append(self._place(part))
-        words = [f"{joined(names)}: {outcome}" if any(names) else outcome for outcome, names in together.items()]
+        outcomes = dict(zip(together, _shortened([*together]), strict=True))
+        words = [f"{joined(names)}: {outcomes[one]}" if any(names) else one for one, names in together.items()]
         return _sentence("; ".join(words))
 
     def _place(self, part: Part, between: str = " ") -> str:
@@ -148,15 +150,35 @@ class Rule:
             return ", ".join(f"{axis.replace('_', ' ')} {value}" for axis, value in part.coordinates.items())
         return between.join(part.coordinates.values())
 
-    def _count(self, part: Part) -> str:
-        count = round(part.estimate * part.members) if part.members else 0
-        about = f" ({self._place(part, ', ')})" if part.coordinates else ""
-        return f"{count} of {part.members}{about}"
+    def _counts(self, parts: Sequence[Part]) -> str:
+        """How many members of each part do; of many parts with different counts, the fewest and the most."""
+        found: dict[tuple[int, int], list[str]] = {}
+        for part in parts:
+            count = round(part.estimate * part.members) if part.members else 0
+            found.setdefault((count, part.members), []).append(self._place(part, ", "))
+        if len(found) > 2 and len(parts) > 3:
+            (low, of), (high, most) = (choose(found, key=lambda one: one[0] / max(one[1], 1)) for choose in (min, max))
+            ends = f"{low} to {high} of {of}" if of == most else f"{low} of {of} to {high} of {most}"
+            return f"{ends}, fewest for {joined(found[low, of])}"
+        names = {one: f" ({joined(places)})" if any(places) else "" for one, places in found.items()}
+        if len({members for _, members in found}) == 1 < len(found):
+            return f"{joined([f'{one[0]}{names[one]}' for one in found])} of {parts[0].members}"
+        return joined([f"{count} of {members}{names[count, members]}" for count, members in found])
 
 
 def _cells(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """All combinations of values along some axes."""
     return [dict(zip(axes, names, strict=True)) for names in product(*axes.values())]
+
+
+def _shortened(outcomes: Sequence[str]) -> list[str]:
+    """Say only once what the numbers are, that intervals are of 95 %, and that shares are of pairs."""
+    first, *others = outcomes
+    quantity = re.match(r"[^\d−(]*", first)[0]  # type: ignore[index]
+    plain = [one.removeprefix(quantity) if one[len(quantity) :][:1] in "−0123456789" else one for one in others]
+    for words, shorter in (("95 % interval ", ""), (" % of pairs)", " %)")):
+        plain = [one.replace(words, shorter) for one in plain] if words in first else plain
+    return [first, *plain]
 
 
 def _sentence(words: str) -> str:

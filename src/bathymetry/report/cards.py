@@ -154,7 +154,7 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
     """The name of each line, where it is farthest from the other lines and names; `levels` also extend the axis."""
     rows, encoding = lines["data"]["values"], lines["encoding"]
     series = list(dict.fromkeys(row["series"] for row in rows))
-    if not len(encoding["color"]["scale"]["domain"]) > 1 or len(series) > 4:
+    if not len(encoding["color"]["scale"]["domain"]) > 1 or not 0 < len(series) <= 4:
         return []
     across = _pixels([row["x"] for row in rows], encoding["x"].get("scale", {}), _WIDTH)
     heights = _pixels([*levels, *(row["y"] for row in rows)], encoding["y"].get("scale", {}), _PLOT)

@@ -297,12 +297,14 @@ def mean_in_interval(
     scale, unit, widest = (100, " %", (0.0, 1.0)) if as_percent else (1, "", (-math.inf, math.inf))
     start, end = map(float, np.clip(t_interval(usable), *widest))
     edges = [low * scale, high * scale]
-    _, summary = described("mean", mean * scale, (start * scale, end * scale), p, members, edges, unit)
+    finding, summary = described("mean", mean * scale, (start * scale, end * scale), p, members, edges, unit)
     summary += f"; the region is {edges[0]:g} to {edges[1]:g}{unit}".replace("-", "−")
     if not members:
-        summary = "no member has a finite value" if lost else "no members"
-    summary += f"; diverged: {lost} of {len(values)}" if lost else ""
-    return Part(decision_of(p, direction), mean, (start, end), p, members, summary, direction=direction)
+        finding, summary = "", "no member has a finite value" if lost else "no members"
+    if lost:
+        finding, summary = (words and f"{words}; diverged: {lost} of {len(values)}" for words in (finding, summary))
+    decision, ends = decision_of(p, direction), (start, end)
+    return Part(decision, mean, ends, p, members, summary, finding=finding, direction=direction)
 
 
 def _p_of_region(values: Float[np.ndarray, " member"], low: float, high: float, *, inside: bool) -> float:
@@ -349,7 +351,7 @@ def correlation(
     if math.isnan(estimate):
         few = f"{count_of_members(members)}, fewer than the {least} that a verdict needs"
         cause = few if members < least else f"all {members} members have the same {' and the same '.join(constant)}"
-        finding = summary = f"no {what}: {cause}"
+        finding, summary = cause, f"no {what}: {cause}"
     direction = side_of(estimate, 0.0, expect_above=expected == "above")
     decision = decision_of(p, direction)
     return Part(decision, estimate, interval, p, members, summary, finding=finding, direction=direction)

@@ -208,7 +208,7 @@ class BatchSize(ImageStudy):
         epochs, steps = (slopes(logs.sel(matching=matching), r["batch_size"]) for matching in MATCHINGS)
         (part,) = mean_sign("", "below")(steps)
         way = {"supported": "falls too", "contradicted": "rises"}.get(part.decision, "neither clearly falls nor rises")
-        return epochs, f"At equal steps it {way}: {part.finding or part.summary}."
+        return epochs, f"At equal steps it {way}{f' ({part.effect})' * bool(part.effect)}."
 
     @figure("Accuracy and loss by batch size", number=16, main_finding=True)
     def accuracy_and_loss(self, r: xr.Dataset) -> Drawn:

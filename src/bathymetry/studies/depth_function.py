@@ -20,7 +20,7 @@ from bathymetry.stats import verdict
 from bathymetry.stats.wording import number
 from bathymetry.studies.arrays import each, listed
 from bathymetry.studies.base import Drawn, Groups, Planned, figure
-from bathymetry.studies.families import DEPTHS, FunctionStudy, unequal_parameters
+from bathymetry.studies.families import DEPTHS, EQUAL, FunctionStudy, unequal_parameters
 from bathymetry.studies.settings import Distinct, Networks, network_names
 
 NETWORKS: Networks = ((250,), (32, 16, 9), (24, 16, 10, 8, 4))
@@ -204,7 +204,8 @@ class DepthFunction(FunctionStudy):
         if depth.nunique() < 2:
             yield verdict.not_run("all networks of this run have the same depth", {})
             return
-        called = {name: f"{name} with {int(count):,} parameters" for name, count in each(r["parameters"], "network")}
+        words = "{} with {:,} parameters" if r["parameters"].max() > EQUAL * r["parameters"].min() else "{}"
+        called = {name: words.format(name, int(count)) for name, count in each(r["parameters"], "network")}
         pairs = list(product(depth.index[depth == depth.max()], depth.index[depth == depth.min()]))
         last = r["loss"].sel(split="test").isel(epoch=-1).assign_coords(network=list(called.values()))
         for (function, losses), (deep, shallow) in product(each(last, "function"), pairs):

@@ -26,7 +26,7 @@ COMPONENTS = 2
 WALKS = 200  # simulated random walks
 LEAST = 0.1  # of a plane's variance: what training must exceed for the plane to show it
 SCOPES = {"layer 2": "layer 2", "network": "the network"}
-SHARE = "share of the plane's variance within members"
+SHARE = "share of variance within members"
 # the share less a tenth, written in percent
 PERCENT = intervals.Transform("less a tenth", lambda one: one / 100 - LEAST, lambda one: 100 * (one + LEAST))
 PATHS = (
@@ -158,19 +158,17 @@ class Trajectory(FunctionStudy):
             bounds=(-LEAST, 1 - LEAST),
         ).for_each(scope=None),
     )
-    def a(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
+    def a(self, r: xr.Dataset) -> xr.DataArray:
         weights = r["weights"].transpose("member", "snapshot", "coordinate").astype(float)
         finite = weights[np.isfinite(weights.values).all(axis=(1, 2))]
         scopes = self._scopes()
         inside = {scope: np.searchsorted(scopes["network"], indices) for scope, indices in scopes.items()}
         paths_of = {scope: finite.values[..., indices] for scope, indices in inside.items()}
-        evidence = xr.DataArray(
+        return xr.DataArray(
             [_pseudo_values(one) for one in paths_of.values()],
             {"scope": list(scopes), "member": finite["member"]},
             attrs=attrs(SHARE),
         )
-        plain = [f"{number(100 * (_share(one) + LEAST))} % ({scope})" for scope, one in paths_of.items() if len(one)]
-        return evidence, f"Without the jackknife's correction of bias it is {joined(plain)}." if plain else ""
 
     @figure(
         "Weights of the second layer, in the plane of their first two principal components",
