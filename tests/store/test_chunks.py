@@ -188,6 +188,15 @@ def test_a_whole_chunk_of_another_version_is_not_called_damaged_and_stays(tmp_pa
     assert path.is_file()
 
 
+@pytest.mark.parametrize("members", [[-1, 2], [0, 4], [1, 4], [0, 10**15], [0, 3, 2]])
+def test_a_chunk_that_names_other_members_than_it_holds_is_refused(tmp_path, members):
+    path = save(tmp_path, NAME, SETTING, cases.chunk(range(3)))
+    arrays, words = unseal(path)
+    path.write_bytes(seal(arrays, words | {"members": members}))
+    with pytest.raises(StorageError, match="no chunk that this version understands"):
+        read_chunk(path)
+
+
 def test_words_that_a_later_version_adds_are_passed_over(tmp_path):
     kept(tmp_path, range(3))
     path = chunk_path(tmp_path, NAME, range(3))

@@ -298,7 +298,11 @@ def read_chunk(path: Place) -> Chunk:
             if key.startswith(f"{_SNAPSHOT}/"):
                 _, epoch, name = key.split("/", 2)
                 snapshots.setdefault(int(epoch), {})[name] = array
-        return Chunk(range(*words["members"]), record, dict(sorted(snapshots.items())), words["provenance"])
+        members = range(*words["members"])
+        rows = [record.sizes["member"], *(len(one) for named in snapshots.values() for one in named.values())]
+        if {*rows} != {len(members)} or record["member"].values.tolist() != [*members]:
+            raise ValueError(f"members {members}")
+        return Chunk(members, record, dict(sorted(snapshots.items())), words["provenance"])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         remedy = "use the version of Bathymetry that wrote it, or another folder"
         raise StorageError(f"{path} is whole but no chunk that this version understands: {remedy}.") from error
