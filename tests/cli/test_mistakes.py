@@ -188,3 +188,12 @@ def test_output_into_a_closed_pipe_does_not_end_a_run(tmp_path):
         said = process.stderr.read()
     assert (process.returncode, said) == (0, "")
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("option", ["--workers", "--local-cluster", "--members", "--seed", "--max-memory", "--shard"])
+def test_a_number_of_thousands_of_digits_is_one_sentence(option, capsys):
+    digits = "1/" * (option == "--shard") + "9" * 5000
+    assert main(["run", "gradient-norm", "--preset", "smoke", "--plan", option, digits]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"bathymetry: {option.removeprefix('--').replace('-', '_')} = ")
+    assert len(said.splitlines()) == 1

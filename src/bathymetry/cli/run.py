@@ -119,9 +119,10 @@ def execution_options(command: Any) -> dict[str, Any]:
 def _count(field: str, text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.strip().isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > 20 or not 1 <= int(digits) <= _MOST_WORKERS:  # int refuses 4,301 digits
         raise InputError(field, text, f"expected a whole number from 1 to {_MOST_WORKERS:,}")
-    return int(text)
+    return int(digits)
 
 
 def _is_cluster(command: Any) -> bool:
