@@ -102,7 +102,7 @@ def in_units(meaning: str, estimate: float, interval: tuple[float, float]) -> st
     """Say what a slope on a logarithm, or a log odds ratio, means; nothing of anything else.
 
     >>> in_units("factor per doubling", 0.058, (0.008, 0.109)), in_units("odds", 2.0, (1.5, 2.5))
-    ('+4 % per doubling', 'odds × 7.4')
+    ('+4.1 % per doubling', 'odds × 7.4')
     """
     if meaning not in _MEANINGS or not math.isfinite(estimate):
         return ""
