@@ -10,6 +10,7 @@ from bathymetry.report.sections import (
     common_first,
     compared,
     is_demonstration,
+    meta,
     opening,
     presets_in_words,
     reproduce,
@@ -105,3 +106,8 @@ def test_one_command_reproduces_all_nine_studies_where_their_options_are_the_sam
     changed = [run(name, **({"epochs": 9} if name == "batch-size" else {})) for name in SHIPPED]
     assert len(reproduce_all(changed, ["quick"]).splitlines()) == 9
     assert reproduce_all(nine[:2], ["quick"]).splitlines() == [reproduce(one, ["quick"]) for one in nine[:2]]
+
+
+def test_the_head_of_the_page_names_data_as_readers_know_them():
+    assert meta([run("batch-size")]) == "quick run · 6 networks each · drawn digits · 2026-11-25"
+    assert meta([run("batch-size", data={"mnist": "the published MNIST files"})]).split(" · ")[2] == "MNIST"

@@ -28,6 +28,7 @@ _FREE = ("seed", "data_seed", "device")  # settings that say nothing of how much
 _USUAL_DATA = ("mnist", "strokes", "digits")
 _DIVERGED = 50  # members that are named
 _NAMED = 3  # settings that differ between two results, before the others are only counted
+_TITLES = {"mnist": "MNIST", "strokes": "drawn digits", "fashion-mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def meta(runs: Sequence[StudyRun]) -> str:
     presets = {nearest_preset(run.study, common_first(studies))[0] for run in studies}
     members = sorted({run.study.members for run in runs})
     of_images = [run for run in studies if "data" in type(run.study).model_fields]
-    images = dict.fromkeys(name for run in of_images for name in run.results.attrs["data"])
+    images = dict.fromkeys(_TITLES.get(name, name) for run in of_images for name in run.results.attrs["data"])
     time = max((str(run.results.attrs["provenance"].get("time", "")) for run in runs), default="")
     seeds = list(dict.fromkeys(one for run in studies if (one := _seeds(run))))
     words = [
