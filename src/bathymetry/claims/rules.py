@@ -174,7 +174,7 @@ def _cells(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 def _shortened(outcomes: Sequence[str]) -> list[str]:
     """Say only once what the numbers are, that intervals are of 95 %, and that shares are of pairs."""
     first, *others = outcomes
-    quantity = re.match(r"[^\d−(]*", first)[0]  # type: ignore[index]
+    quantity = re.split(r"[\d−(]", first, maxsplit=1)[0]
     plain = [one.removeprefix(quantity) if one[len(quantity) :][:1] in "−0123456789" else one for one in others]
     for words, shorter in (("95 % interval ", ""), (" % of pairs)", " %)")):
         plain = [one.replace(words, shorter) for one in plain] if words in first else plain

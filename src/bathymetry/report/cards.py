@@ -160,10 +160,10 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
     heights = _pixels([*levels, *(row["y"] for row in rows)], encoding["y"].get("scale", {}), _PLOT)
     down = _PLOT - heights[len(levels) :]
     which = np.array([series.index(row["series"]) for row in rows])
-    beside = 9 if _kind(lines) == "point" else 0  # pixels between a point and its name
+    offset = 9 if _kind(lines) == "point" else 0  # pixels between a point and its name
     # Names stay clear of what joins points too.
     drawn = [
-        _joined(np.stack([across, down])[:, which == one], 0 if beside else _WIDTH // 4) for one in range(len(series))
+        _joined(np.stack([across, down])[:, which == one], 0 if offset else _WIDTH // 4) for one in range(len(series))
     ]
     line_x, line_y = np.concatenate(drawn, axis=1)
     line_of = np.repeat(range(len(series)), [one.shape[1] for one in drawn])
@@ -177,7 +177,7 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
                 continue
             others_here = (abs(line_x - across[place]) < half) & (line_of != series.index(name))
             apart = float(np.abs(line_y[others_here] - down[place]).min(initial=_ROOM))  # from other names' lines
-            for (align, middle), side in product(_aligned(across[place], half, beside), (0,) if beside else (-1, 1)):
+            for (align, middle), side in product(_aligned(across[place], half, offset), (0,) if offset else (-1, 1)):
                 height = down[place] + side * _ROOM / 2
                 near = abs(line_x - middle) < half + 4
                 gap = float(np.abs(line_y[near] - height).min(initial=_ROOM))
@@ -188,7 +188,7 @@ def _names(lines: Mapping[str, Any], levels: Sequence[float]) -> list[dict[str, 
                 found.append((worth, place, align, side, middle, height))
         _, place, align, side, middle, height = max(found)
         placed.append((middle, height, half))
-        layers.append(_name(rows[place], align, side, beside, encoding))
+        layers.append(_name(rows[place], align, side, offset, encoding))
     return layers
 
 
@@ -199,10 +199,10 @@ def _joined(points: "np.ndarray[Any, Any]", count: int) -> "np.ndarray[Any, Any]
     return np.stack([np.interp(between, places, one) for one in points])
 
 
-def _aligned(x: float, half: float, beside: float) -> list[tuple[str, float]]:
+def _aligned(x: float, half: float, offset: float) -> list[tuple[str, float]]:
     """How a name at a point may be aligned so that it stays inside, and where its middle is then."""
-    if beside:
-        return [("left", x + beside + half) if x < _WIDTH / 2 else ("right", x - beside - half)]
+    if offset:
+        return [("left", x + offset + half) if x < _WIDTH / 2 else ("right", x - offset - half)]
     options = [("center", x), ("left", x + half), ("right", x - half)]
     return [one for one in options if half <= one[1] <= _WIDTH - half] or options[:1]
 
@@ -217,11 +217,11 @@ def _pixels(values: Sequence[float], scale: Mapping[str, Any], length: float) ->
     return np.asarray((numbers - numbers.min()) / (spread or 1) * (length - 2 * padding) + padding)
 
 
-def _name(row: Mapping[str, Any], align: str, side: int, beside: float, encoding: Mapping[str, Any]) -> dict[str, Any]:
+def _name(row: Mapping[str, Any], align: str, side: int, offset: float, encoding: Mapping[str, Any]) -> dict[str, Any]:
     mark = {"type": "text", "fontSize": 11, "fontWeight": 600, "baseline": "middle", "align": align}
     at = {name: encoding[name] for name in ("x", "y", "color")}
     return {
         "data": {"values": [dict(row)]},
-        "mark": mark | {"dy": round(side * _ROOM / 2), "dx": beside if align == "left" else -beside},
+        "mark": mark | {"dy": round(side * _ROOM / 2), "dx": offset if align == "left" else -offset},
         "encoding": {**at, "text": {"field": "series"}},
     }
