@@ -1,0 +1,1 @@
+"""One reader for each format; `FORMATS` in `bathymetry.runs.files` lists them."""
