@@ -1,0 +1,191 @@
+"""Tests of two groups and of paired differences that hold their level whatever the distributions.
+
+Two groups are compared by Brunner and Munzel's statistic (2000, Biometrical Journal 42:17) of the probability of
+superiority θ = P(A < B) + ½ P(A = B),
+
+    T = (θ̂ − ½) / √(s²_A / m + s²_B / n),
+
+s² the variances of the members' placements in the other group. It is zero in the mean where θ = ½, also where one group
+spreads more widely than the other, which the rank sum test of Mann and Whitney takes for a difference. Differences are
+tested by their signs alone.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, combinations
+from math import comb, isinf
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Real
+from scipy import stats
+
+from bathymetry.core.errors import InputError
+from bathymetry.stats.intervals import NO_INTERVAL, median_interval
+from bathymetry.stats.validation import confidence_level, numbers
+from bathymetry.stats.verdict import CONFIDENCE
+
+_EVERY_DEAL_UP_TO: Final = 200_000  # ten members against ten have 184,756
+_RANDOM_NUMBERS: Final = 1_600_000  # in all random deals together, so that a test takes well under 50 ms
+_FEWEST_DEALS, _MOST_DEALS = 10_000, 40_000
+_MANY: Final = 50  # members in the smaller group, from which on the t distribution is as good as the deals
+_CHUNK: Final = 500_000
+
+
+@dataclass(frozen=True)
+class BrunnerMunzel:
+    """How often A comes before B, and how surprising that is."""
+
+    superiority: float  # P(A < B) + ½ P(A = B) over all pairs; NaN if a group is empty
+    statistic: float  # of superiority − ½ over its standard error; ±∞ at complete separation
+    p: float  # two-sided; 1 if a group has fewer than two members
+    exact: bool  # whether every deal was counted, or random ones or the t distribution were used
+
+
+def brunner_munzel(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]) -> BrunnerMunzel:
+    """Test whether A tends to come before B, which may have other spreads and shapes.
+
+    p is the larger of two: that of the permuted test (Neubert and Brunner 2007, Computational Statistics and Data
+    Analysis 51:5192), the share of all ways of dealing the numbers to the two groups in which |T| is at least as large;
+    and that of Brunner and Munzel's t distribution. With ten members and spreads of 1 to 50 the first alone errs in
+    9 %, with six members the second in 6 %. Where there are more than 200,000 deals, 10,000 to 40,000 random ones stand
+    for them, always the same; with 50 members in each group the t distribution does alone.
+
+    Args:
+        a: One number per member, at least two; infinity comes last.
+        b: The same for the other group.
+
+    Returns:
+        The probability of superiority and the two-sided p value.
+
+    Raises:
+        InputError: If a number is NaN, or they are no numbers.
+
+    Example:
+        Complete separation of six from six is one deal of C(12, 6) = 924, and its mirror another.
+
+        >>> test = brunner_munzel(np.arange(6), np.arange(6, 12))
+        >>> test.superiority, round(test.p * 924, 9), test.exact
+        (1.0, 2.0, True)
+    """
+    a, b = numbers("a", a), numbers("b", b)
+    for name, group in (("a", a), ("b", b)):
+        if np.isnan(group).any():
+            raise InputError(name, "NaN", "expected numbers; put infinity for a member without one to rank it last")
+    m, n = len(a), len(b)
+    if m == 0 or n == 0:
+        return BrunnerMunzel(float("nan"), 0.0, 1.0, exact=True)
+    _, level = np.unique(np.concatenate([a, b]), return_inverse=True)
+    counts = np.bincount(level)
+    first = np.bincount(level[:m], minlength=len(counts))
+    superiority = float(((counts - first) * (2 * np.cumsum(first) - first)).sum() / (2 * m * n))
+    if min(m, n) < 2:
+        return BrunnerMunzel(superiority, 0.0, 1.0, exact=True)
+    ((observed,), (freedom,)) = _statistics(first[None].astype(np.float64), counts)
+    statistic, t = float(observed), abs(float(observed))
+    p = 0.0 if isinf(t) else float(2 * stats.t.sf(t, freedom))
+    every = comb(m + n, m) <= _EVERY_DEAL_UP_TO
+    if min(m, n) < _MANY:
+        pattern = tuple(counts.tolist())
+        dealt = _dealt(min(m, n), min(pattern, pattern[::-1]))  # |T| is the same of groups swapped or turned round
+        beyond = len(dealt) - int(np.searchsorted(dealt, t * (1 - 1e-9)))  # equal deals may differ in the last bit
+        p = max(p, beyond / len(dealt) if every else (beyond + 1) / (len(dealt) + 1))
+    return BrunnerMunzel(superiority, statistic, min(1.0, p), exact=every and min(m, n) < _MANY)
+
+
+def _statistics(
+    first: Float[np.ndarray, "deal level"], counts: Real[np.ndarray, " level"]
+) -> tuple[Float[np.ndarray, " deal"], Float[np.ndarray, " deal"]]:
+    """Compute T and Satterthwaite's degrees of freedom, given how many members of A have each of the sorted values.
+
+    Sums of whole numbers, so that deals which are equal or mirrored have the same |T|.
+    """
+    second = counts - first
+    m, n = float(first[0].sum()), float(second[0].sum())
+    before_b = 2 * np.cumsum(first, axis=1) - first  # twice the members of A below a value, ties counting half
+    before_a = 2 * np.cumsum(second, axis=1) - second
+    shared = np.einsum("ij,ij->i", second, before_b)
+    squares_a = m * np.einsum("ij,ij,ij->i", first, before_a, before_a) - np.einsum("ij,ij->i", first, before_a) ** 2
+    squares_b = n * np.einsum("ij,ij,ij->i", second, before_b, before_b) - shared**2
+    of_a, of_b = squares_a / (m - 1), squares_b / (n - 1)
+    ahead = shared - m * n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(ahead == 0, 0.0, ahead / np.sqrt(of_a + of_b))
+        freedom = (of_a + of_b) ** 2 / (of_a**2 / (m - 1) + of_b**2 / (n - 1))
+    return t, np.where(np.isnan(freedom), m + n - 2, freedom)
+
+
+@lru_cache(maxsize=64)
+def _dealt(size: int, counts: tuple[int, ...]) -> Float[np.ndarray, " deal"]:
+    """Sort |T| over the deals: it depends on nothing but the sizes and how many values are tied."""
+    deals = _deals(size, sum(counts))
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    rows = max(1, _CHUNK // deals.shape[1])
+    parts = []
+    for start in range(0, len(deals), rows):
+        first = np.add.reduceat(deals[start : start + rows], starts, axis=1, dtype=np.float64)
+        parts.append(np.abs(_statistics(first, np.array(counts))[0]))
+    return np.sort(np.concatenate(parts))
+
+
+@lru_cache(maxsize=8)
+def _deals(size: int, total: int) -> Bool[np.ndarray, "deal both"]:
+    """List the ways of dealing `size` of so many to the first group: all, or random ones that are always the same."""
+    if (every := comb(total, size)) <= _EVERY_DEAL_UP_TO:
+        chosen = np.fromiter(chain.from_iterable(combinations(range(total), size)), np.int64, every * size)
+        deals = np.zeros((every, total), dtype=bool)
+        np.put_along_axis(deals, chosen.reshape(every, size), values=True, axis=1)
+        return deals
+    number = min(max(_RANDOM_NUMBERS // total, _FEWEST_DEALS), _MOST_DEALS)
+    first = np.tile(np.arange(total) < size, (number, 1))
+    return np.asarray(np.random.default_rng(0).permuted(first, axis=1))
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """The median of differences, and whether it is on one side of 0."""
+
+    median: float
+    interval: tuple[float, float]  # between two of the differences; NaN with fewer than six
+    p: float  # two-sided; 1 of none
+    above: int  # how many are above 0
+    below: int  # how many are below 0; the rest are 0
+
+
+def sign_test(differences: Real[np.ndarray, " member"], confidence: float = CONFIDENCE) -> SignTest:
+    """Test whether the median of independent differences is 0, by how many are above and below.
+
+    p = 2 P(B ≥ max(above, below)), B binomial(n, ½) with all n differences: one that is 0 counts for neither side, so
+    that ties make p larger. The interval leaves out 0 exactly when p is below 1 − confidence. Nothing is assumed about
+    the distribution.
+
+    Args:
+        differences: One number per member or pair, infinities included.
+        confidence: Of the interval, from 0 to 1.
+
+    Returns:
+        The median, its interval between two order statistics, and the two-sided p value.
+
+    Raises:
+        InputError: If a difference is NaN, or they are no numbers.
+
+    Example:
+        >>> test = sign_test(np.array([1, 2, 3, 4, 5, 6]))
+        >>> test.median, test.interval, test.p
+        (3.5, (1.0, 6.0), 0.03125)
+    """
+    differences, confidence = numbers("differences", differences), confidence_level(confidence)
+    if np.isnan(differences).any():
+        raise InputError("differences", "NaN", "expected numbers; put 0 for a pair in which neither is ahead")
+    above, below = int((differences > 0).sum()), int((differences < 0).sum())
+    if not len(differences):
+        return SignTest(float("nan"), NO_INTERVAL, 1.0, 0, 0)
+    with np.errstate(invalid="ignore"):  # halfway between the two infinities
+        median, low, high = map(float, median_interval(differences, confidence))
+    p = min(1.0, 2 * sign_tail(max(above, below), len(differences)))
+    return SignTest(median, (low, high), p, above, below)
+
+
+def sign_tail(count: int, members: int) -> float:
+    """Compute P(B ≥ count), B binomial(members, ½)."""
+    return float(stats.binom.sf(count - 1, members, 0.5))
