@@ -19,6 +19,7 @@ from bathymetry.core.errors import BathymetryError, DamagedError, InputError, St
 from bathymetry.core.identity import describe, digest
 from bathymetry.store import storage
 from bathymetry.store.chunks import config_hash, quarantine
+from bathymetry.store.netcdf import read_groups
 from bathymetry.store.storage import Place
 
 RESULT = "result.nc"
@@ -30,7 +31,6 @@ _APART = re.compile(r"result-.*\.nc")  # results with other settings than the la
 _SEAL = b"\nbathymetry digest "
 _SEAL_BYTES = len(_SEAL) + 32
 _SMALL = 16_000  # bytes of a variable that compression would not make smaller
-_MOST_BYTES = 2_000_000_000  # that a file may unpack to, beyond twenty times its own size
 _AGAIN = "run the study again (chunks that are stored are not trained again), or merge again if it was merged"
 _NO_FILE_NAME = r"[^\w .,()+=-]"  # what a name of a group or dimension may hold and a file's had better not
 _FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell that a spreadsheet would run
@@ -75,9 +75,7 @@ def read_results(path: Place, *, earlier: bool = False) -> xr.DataTree:
         words = "is damaged: its content does not have the digest that it was stored with"
         raise DamagedError(f"{path} {words}; {_AGAIN}.")
     try:
-        _check_inside(body)
-        with xr.open_datatree(io.BytesIO(body), engine="h5netcdf") as opened:
-            tree = opened.load()
+        tree = read_groups(body)
         schema = int(tree.attrs.pop(_SCHEMA))
         tree.attrs = {name: json.loads(value) for name, value in tree.attrs.items()}
     except MemoryError:
@@ -89,31 +87,6 @@ def read_results(path: Place, *, earlier: bool = False) -> xr.DataTree:
     if schema < SCHEMA_VERSION and not earlier:
         raise OutdatedError(f"{path} was stored by an earlier version of Bathymetry: run the study again.")
     return tree
-
-
-def _check_inside(body: bytes) -> None:
-    """Refuse a file that leads to other files, or that holds far more numbers than its length has room for."""
-    import h5py
-
-    elsewhere, sizes = list[str](), [0]
-
-    def visit_link(name: str, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            elsewhere.append(name)
-
-    def visit_item(name: str, one: Any) -> None:
-        if isinstance(one, h5py.Dataset):
-            sizes.append(one.nbytes)
-            if one.is_virtual or one.external:
-                elsewhere.append(name)
-
-    with h5py.File(io.BytesIO(body), "r") as file:
-        file.visititems_links(visit_link)
-        file.visititems(visit_item)
-    if elsewhere:
-        raise ValueError(f"{elsewhere[0]} is in another file")
-    if sum(sizes) > 20 * len(body) + _MOST_BYTES:
-        raise ValueError(f"it would unpack to {sum(sizes):.1e} bytes")
 
 
 def keep_earlier_result(path: Place, attributes: Mapping[Any, Any]) -> str:

@@ -80,10 +80,12 @@ def find(name: str | Path) -> "type[Study]":
     name = str(name)
     if name.endswith(".py"):
         return _from_file(Path(name).absolute())
-    known = {name: one.location for name, one in SHIPPED.items()} | _offered()
-    if name in known or ":" in name:
-        return _found(known.get(name, name))
-    raise InputError("study", name.strip(), _instead(name, list(known)))
+    if name in SHIPPED:  # reading the entry points of all packages takes a while
+        return _found(SHIPPED[name].location)
+    offered = _offered()
+    if name in offered or ":" in name:
+        return _found(offered.get(name, name))
+    raise InputError("study", name.strip(), _instead(name, [*SHIPPED, *offered]))
 
 
 def _instead(name: str, known: list[str]) -> str:
