@@ -140,6 +140,9 @@ def test_a_study_has_a_job_array_too_with_its_settings(spec, capsys):
         (["--print", "slurm", "--out", "memory://x"], "out = memory://x: it is lost when a worker ends; expected an"),
         (["--print", "slurm", "--shard", "1/2"], "print = slurm: expected --print or --shard, not both."),
         (["--print", "slurm", "--plan"], "print = slurm: expected --print or --plan, not both."),
+        (["--plan", "--open"], "--open: with --plan no page is written; leave one of the two out."),
+        (["--print", "slurm", "--open"], "--open: with --print no page is written; leave one of the two out."),
+        (["--shard", "1/2", "--open"], "--open: with --shard no page is written; leave one of the two out."),
         (["--print", "pbs"], "print = pbs: expected slurm or kubernetes."),
     ],
 )

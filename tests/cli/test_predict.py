@@ -133,4 +133,7 @@ def test_a_file_that_predicts_nothing_known_is_refused_before_anything_is_done(f
 def test_other_mistakes_are_answered_in_one_sentence(folder, capsys):
     assert "predict = none.yaml: there is no such file." in refused(capsys, "report", "out", "--predict", "none.yaml")
     assert "did you mean capacity?" in refused(capsys, "predict", "capcity")
+    assert "out = '': expected the name of a new file, such as predictions.yaml." in refused(
+        capsys, "predict", "capacity", "--out", ""
+    )
     assert "studies: missing; for example bathymetry predict capacity." in refused(capsys, "predict")

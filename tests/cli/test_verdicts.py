@@ -210,6 +210,19 @@ EDITS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("members", "10"), ("members", -1), ("members", True), ("p", "0.01"), ("p_holm", 3), ("text", 5), ("parts", "")],
+)
+def test_a_claim_with_another_kind_of_value_is_damaged_and_the_remedy_is_named(made, folder, capsys, field, value):
+    edited(folder, lambda named, _: named["own-width.a"].update({field: value}))
+    found, _ = verified(capsys, folder, "--study", OWN, status=1)
+    words = (
+        f"claims.json is damaged: the claim own-width.a has {field} = {value!r}; `bathymetry report {folder}` writes"
+    )
+    assert words in found
+
+
 @pytest.mark.parametrize("words", EDITS)
 def test_an_edited_claim_does_not_follow_and_the_remedy_is_named(made, folder, capsys, words):
     assert stored_claims(folder)["own-width.a"]["verdict"] != "contradicted"

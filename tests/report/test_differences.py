@@ -197,6 +197,8 @@ BAD = {
     "{one} {here}/empty/claims.json": "claims.json holds no claims; expected the claims.json of an output folder",
     "{one} {here}/other/claims.json": "claims.json holds no claims; expected the claims.json of an output folder",
     "{one} {here}/words/claims.json": "“likely”, the verdict of own.a, is of another version of Bathymetry",
+    "{one} {here}/count/claims.json": "the claim own.b is damaged: members = 'ten'; `bathymetry report FOLDER` writes",
+    "{here}/interval/claims.json {one}": "the claim own.a is damaged: interval = ['0.2', 0.8]; `bathymetry report",
     "{one} reference --out notes.txt": "expected the name of a page, such as diff.html",
     "{one} reference --out {here}/bare/report.html": "that is the page of an output folder; expected another name",
     "{one} reference --out": "--out: a value is missing",
@@ -206,6 +208,8 @@ BAD = {
 
 @pytest.mark.parametrize("line", BAD)
 def test_bad_input_is_one_sentence_and_status_2(pair, capsys, tmp_path, line):
+    other_interval = claim("own.a", "undecided", SHARE.format(5, 50, "19–81"))
+    other_interval["parts"][0]["interval"] = ["0.2", 0.8]
     for name, content in {
         "foreign/thesis.txt": "mine",
         "bare/bathymetry.json": '{"format": 1}',
@@ -213,6 +217,8 @@ def test_bad_input_is_one_sentence_and_status_2(pair, capsys, tmp_path, line):
         "damaged/claims.json": "[{",
         "empty/claims.json": "[]",
         "other/claims.json": '[{"id": "own.a"}]',
+        "count/claims.json": json.dumps([claim("own.a", "undecided"), claim("own.b", "undecided", members="ten")]),
+        "interval/claims.json": json.dumps([other_interval]),
         "words/claims.json": json.dumps([claim("own.a", "likely")]),
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -52,10 +52,14 @@ def test_results_come_back_with_their_groups_and_attributes(tmp_path):
 
 
 def of_every_kind():
-    """What groups can hold: texts, truths, dates, an axis without labels, coordinates of an axis, a group in a group."""
+    """What groups can hold: texts, truths, dates, axes without labels, further coordinates, a group in a group."""
     main = xr.Dataset(
         {
-            "zeta": (("member", "parameter"), np.arange(6, dtype=np.float32).reshape(2, 3), {"units": "1", "places": 2}),
+            "zeta": (
+                ("member", "parameter"),
+                np.arange(6, dtype=np.float32).reshape(2, 3),
+                {"units": "1", "places": 2},
+            ),
             "diverged": ("member", [True, False]),
             "words": ("member", ["λ", ""], {"long_name": "words"}),
             "alpha": ((), "one"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from bathymetry.cli.parsing import UsageError
 from bathymetry.cli.terminal import counted, duration
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import printable
@@ -48,7 +49,10 @@ cd {folder}
 
 
 def check_print(command: Any) -> None:
-    """Refuse another kind of script, options that a job array does not go with, and a folder that would be lost."""
+    """Refuse another kind of script, options that do not go together, and a folder that would be lost."""
+    without_page = [one for one in ("plan", "print", "shard") if getattr(command, one) not in (None, False)]
+    if command.open and without_page:
+        raise UsageError(f"--open: with --{without_page[0]} no page is written; leave one of the two out.")
     if command.print not in (None, *KINDS):
         raise InputError("print", command.print, "expected slurm or kubernetes")
     others = [one for one in _ALONE if getattr(command, one) not in (None, False)]

@@ -7,6 +7,7 @@ import tyro
 
 from bathymetry.cli.parsing import parse
 from bathymetry.cli.terminal import OpenFlag, print_outcome, say
+from bathymetry.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,10 @@ class MergeCommand:
     """
 
     folders: tyro.conf.Positional[
-        Annotated[tuple[str, ...], tyro.conf.arg(metavar="FOLDER", help="the output folders, at least two")]
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(metavar="FOLDER ...", help="the output folders, at least two", help_behavior_hint=""),
+        ]
     ]
     out: Annotated[str, tyro.conf.arg(metavar="DIR", help="the folder of the merged results")] = "bathymetry-merged"
     study: Annotated[
@@ -33,6 +37,8 @@ class MergeCommand:
 def merge(arguments: list[str]) -> None:
     """Merge the folders that the command line names."""
     command = parse(MergeCommand, "merge", arguments, "bathymetry merge anna ben --out class")
+    if not command.out.strip():
+        raise InputError("out", command.out, "expected the path of a folder, such as class")
     from bathymetry.execution.merge import merge as merged
     from bathymetry.report.publishing import publish
     from bathymetry.store.storage import place_of

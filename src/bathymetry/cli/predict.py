@@ -48,7 +48,9 @@ def predict(arguments: list[str]) -> None:
     if not count:
         raise InputError("study", joined(list(named)), "it has no claims to predict")
     path = Path(command.out)
-    if path.exists() or not command.out.strip():
+    if not command.out.strip():
+        raise InputError("out", command.out, "expected the name of a new file, such as predictions.yaml")
+    if path.exists():
         raise InputError("out", command.out, "it is there already; expected the name of a new file")
     put(path, template(kinds).encode())
     say(f"{path} has {counted(count, 'claim')}. Write {joined(VERDICTS, 'or')} after each `predicted:`, and then run")

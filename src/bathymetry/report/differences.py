@@ -11,7 +11,7 @@ from bathymetry.core.errors import DamagedError, InputError, abridged
 from bathymetry.core.showing import joined, plural
 from bathymetry.report import page_json
 from bathymetry.report.page import Report, page
-from bathymetry.report.page_json import CLAIMS_FILE, PROVENANCE_FILE, claim_of
+from bathymetry.report.page_json import CLAIMS_FILE, PROVENANCE_FILE, claim_of, misfit
 from bathymetry.report.reference import reference_claims
 from bathymetry.report.sections import StudySection
 from bathymetry.stats.verdict import RENAMED, Decision
@@ -140,6 +140,10 @@ def read_verdicts(field: str, value: str) -> Verdicts:
     stored = _load(path)
     if not isinstance(stored, list) or not stored or not all(map(_is_claim, stored)):
         raise InputError(field, value, f"{path.name} holds no claims; expected the {CLAIMS_FILE} of an output folder")
+    for one in stored:
+        if wrong := misfit(one):
+            remedy = f"the claim {one['id']} is damaged: {wrong}; `bathymetry report FOLDER` writes the file again"
+            raise InputError(field, value, remedy)
     claims = {one["id"]: claim_of(one, one["id"].rpartition(".")[0]) for one in stored}
     for one in stored:
         if RENAMED.get(one["verdict"], one["verdict"]) not in get_args(Decision):

@@ -9,14 +9,14 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from bathymetry.charts.sheet import cited_as
 from bathymetry.claims.judging import Judged
-from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.errors import DamagedError, StorageError, abridged
 from bathymetry.core.identity import canonical, digest
 from bathymetry.report.sections import Picture, StudySection
 from bathymetry.stats import Part, Verdict
@@ -147,6 +147,37 @@ def _of_an_earlier_version(folder: Place, notes: list[str]) -> dict[str, Any]:
     if own or stems:
         notes.append(_WITHOUT_DIGEST)
     return {"claims": own, "settings": settings, "figures": [{"name": stem, "title": stem} for stem in stems]}
+
+
+def misfit(stored: Mapping[str, Any]) -> str:
+    """The first field of a stored claim with another kind of value than it needs: "members = 'ten'"; else empty."""
+    parts = stored.get("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(one, dict) for one in parts):
+        return f"parts = {abridged(repr(parts))}"
+    wrong = [one for fields in (stored, *parts) for one in _misfits(fields)]
+    return f"{wrong[0][0]} = {abridged(repr(wrong[0][1]))}" if wrong else ""
+
+
+def _misfits(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The fields of a claim or part that have another kind than `claim_fields` writes."""
+    kinds: dict[str, Callable[[Any], bool]] = {
+        **dict.fromkeys(("id", "text", "rule", "kind", "verdict", "finding", "reason"), _is_text),
+        **dict.fromkeys(("direction", "summary", "effect"), _is_text),
+        **dict.fromkeys(("p", "p_holm"), lambda one: one is None or (_is_number(one) and 0 <= one <= 1)),
+        "members": lambda one: isinstance(one, int) and _is_number(one) and _count(one) == one,
+        "estimate": lambda one: one is None or _is_number(one),
+        "interval": lambda one: isinstance(one, list) and all(end is None or _is_number(end) for end in one),
+        "coordinates": lambda one: isinstance(one, dict),
+    }
+    return [(name, fields[name]) for name, fits in kinds.items() if name in fields and not fits(fields[name])]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def claim_of(stored: Mapping[str, Any], study: str) -> Judged:

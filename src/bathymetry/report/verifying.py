@@ -21,7 +21,7 @@ from bathymetry.core.showing import joined, plural
 from bathymetry.execution.load_study import is_sweep, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import page_json
-from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, claim_fields, claim_of, plain
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, claim_fields, claim_of, misfit, plain
 from bathymetry.report.publishing import check_named, known_study, named_studies, study_folders
 from bathymetry.stats import holm
 from bathymetry.store import chunks, storage
@@ -190,6 +190,9 @@ def _claims(out: Place, studies: Sequence[str]) -> tuple[Claims, Checked]:
     claims: list[Any] = whole.check("file", lambda: page_json.load(out / CLAIMS_FILE)) or []
     if whole.problems or not isinstance(claims, list) or not all(isinstance(one, dict) for one in claims):
         whole.problems[:] = [f"{out / CLAIMS_FILE} is damaged: {again}."]
+        return [], whole
+    if wrong := [f"the claim {one.get('id')} has {words}" for one in claims if (words := misfit(one))]:
+        whole.problems[:] = [f"{out / CLAIMS_FILE} is damaged: {wrong[0]}; {again}."]
         return [], whole
     others = [str(one.get("id")) for one in claims if str(one.get("id")).rpartition(".")[0] not in studies]
     if others:
