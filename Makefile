@@ -5,6 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ORACLES := build/oracles
 SERVERS := build/servers
+RUNS := build/runs
 DOCS := build/docs-env
 
 .PHONY: report test test-slow test-long coverage bench lint wheel docs docs-serve clean
@@ -25,6 +26,11 @@ $(SERVERS)/.ready: requirements-servers.txt $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(SERVERS) --requirement requirements-servers.txt
 	touch $(SERVERS)/.ready
 
+$(RUNS)/.ready: requirements-runs.txt $(READY)
+	rm -rf $(RUNS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(RUNS) --requirement requirements-runs.txt
+	touch $(RUNS)/.ready
+
 $(DOCS)/.ready: requirements-docs.txt constraints.txt
 	$(PYTHON) -m venv --clear $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.txt --constraint constraints.txt
@@ -36,11 +42,12 @@ report: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto
 
-test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server" --numprocesses auto
+test-slow: $(READY) $(ORACLES)/.ready $(SERVERS)/.ready $(RUNS)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not oracle and not server and not tool" --numprocesses auto
 	OMP_NUM_THREADS=1 BATHYMETRY_FUZZ_CASES=500 $(BIN)/python -m pytest -m fuzz tests --numprocesses auto
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracle tests
 	OMP_NUM_THREADS=1 PYTHONPATH=$(SERVERS) $(BIN)/python -m pytest -m server tests/store tests/execution
+	OMP_NUM_THREADS=1 PYTHONPATH=$(RUNS) $(BIN)/python -m pytest -m tool tests/runs
 
 # by hand, for hours: every fault in full counts, and docs/faults.md from what came of them
 test-long: $(READY) $(SERVERS)/.ready
@@ -59,6 +66,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/page.py benchmarks/results/page.json
 	$(BIN)/python benchmarks/curvature.py benchmarks/results/curvature.json
 	$(BIN)/python benchmarks/generalisation.py benchmarks/results/generalisation.json
+	$(BIN)/python benchmarks/runs.py benchmarks/results/runs.json
 	$(BIN)/python benchmarks/whole.py benchmarks/results/whole.json
 
 lint: $(READY)

@@ -1,0 +1,95 @@
+"""How long does it take to read 1,000 runs of 1,000 steps and five metrics, which a tool has written?
+
+python benchmarks/runs.py RESULT.json [FORMAT …]
+"""
+
+import json
+import resource
+import struct
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bathymetry.runs.readers import tensorboard
+from bathymetry.runs.run import Format, Layout, Unit
+from bathymetry.runs.tfrecords import masked_crc
+
+RUNS, STEPS = 1000, 1000
+METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "learning_rate")
+
+
+def metrics(run: int) -> np.ndarray:
+    """The values of a run, (step, metric)."""
+    return np.random.default_rng(run).normal(size=(STEPS, len(METRICS))).astype(np.float32)
+
+
+def write_tensorboard(folder: Path) -> None:
+    """One folder with one event file for each run, a record for each value."""
+    for run in range(RUNS):
+        place = folder / f"optimizer={'adam' if run % 2 else 'sgd'}/seed={run // 2}"
+        place.mkdir(parents=True)
+        file = place / f"events.out.tfevents.{1700000000 + run}.host.1.0"
+        file.write_bytes(events(1.7e9 + run, metrics(run)))
+
+
+def events(time: float, values: np.ndarray) -> bytes:
+    """The records of a run in the order of their steps."""
+    records = [b"\x09" + struct.pack("<d", time) + b"\x1a\x0dbrain.Event:2"]
+    for step, row in enumerate(values.tolist()):
+        head = b"\x09" + struct.pack("<d", time + step) + (b"\x10" + varint(step) if step else b"")
+        for tag, value in zip(METRICS, row, strict=True):
+            one = b"\x0a" + bytes([len(tag)]) + tag.encode() + b"\x15" + struct.pack("<f", value)
+            one = b"\x0a" + bytes([len(one)]) + one
+            records.append(head + b"\x2a" + bytes([len(one)]) + one)
+    lengths = np.array([len(one) for one in records])
+    of_length, of_record = (np.empty(len(records), dtype=np.uint32) for _ in range(2))
+    for length in np.unique(lengths):
+        places = np.flatnonzero(lengths == length)
+        rows = np.frombuffer(b"".join(records[place] for place in places), dtype=np.uint8)
+        of_record[places] = masked_crc(rows.reshape(-1, length))
+        of_length[places] = masked_crc(np.frombuffer(struct.pack("<Q", length), dtype=np.uint8)[None])
+    return b"".join(
+        struct.pack("<QI", len(one), before) + one + struct.pack("<I", after)
+        for one, before, after in zip(records, of_length.tolist(), of_record.tolist(), strict=True)
+    )
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+FORMATS = {"tensorboard": (write_tensorboard, tensorboard.FORMAT)}
+
+
+def rows_of(reader: Format, unit: Unit) -> int:
+    return sum(len(one.step) for run in reader.read(unit, Layout()) for one in run.metrics.values())
+
+
+def measure(name: str) -> dict[str, float]:
+    """Read in two processes; seconds of the clock and of the processors."""
+    write, reader = FORMATS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        megabytes = sum(path.stat().st_size for path in files) / 1e6
+        start = time.perf_counter()
+        units = reader.units(Path(folder), files)
+        with ProcessPoolExecutor(2) as pool:
+            rows = sum(pool.map(partial(rows_of, reader), units, chunksize=8))
+        seconds = time.perf_counter() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "runs": len(units), "values": rows, "megabytes": megabytes, "seconds": seconds,
+        "processor_seconds": used.ru_utime + used.ru_stime, "peak_megabytes": used.ru_maxrss / 1000,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    results = {name: measure(name) for name in sys.argv[2:] or FORMATS}
+    Path(sys.argv[1]).write_text(json.dumps(results, indent=1))
+    print(json.dumps(results, indent=1))

@@ -1,0 +1,41 @@
+"""Read a folder with one reader, and compare with the twenty runs that every tool writes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bathymetry.runs.run import Layout
+from runs import fixture
+
+FILES = Path(__file__).parent / "files"
+
+
+def read(reader, folder, layout=None):
+    """Every run that a reader finds below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [run for unit in reader.units(folder, files) for run in reader.read(unit, layout or Layout())]
+
+
+def expect_fixture(runs, names=None, more=frozenset()):
+    """The runs have exactly the settings and metrics of the fixture, but for other metrics that a tool adds."""
+    expected = {name: (config, metrics) for name, config, metrics in fixture.runs() if names is None or name in names}
+    by_name = {f"{run.config['optimizer']}-{run.config['seed']}": run for run in runs}
+    assert sorted(by_name) == sorted(expected)
+    assert len(runs) == len(expected)
+    for name, (config, metrics) in expected.items():
+        run = by_name[name]
+        assert {key: run.config[key] for key in config} == config
+        assert set(run.metrics) - more == set(metrics)
+        for metric, values in metrics.items():
+            np.testing.assert_array_equal(run.metrics[metric].step, list(fixture.STEPS))
+            np.testing.assert_array_equal(run.metrics[metric].value, values)
+
+
+def write_anew(tool, folder):
+    """Write the fixture with the tool in a process of its own; return the folder."""
+    script = Path(__file__).parent / "write_fixtures.py"
+    done = subprocess.run([sys.executable, script, tool, folder], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,0 +1,52 @@
+"""Folders of other tools come from clusters that kill what writes them, and from strangers."""
+
+import pytest
+from hypothesis import strategies as st
+
+from bathymetry.runs import settings
+from bathymetry.runs.readers import tensorboard
+from runs import event_files
+from runs.reading import FILES, read
+from safety.test_data_files import damaged
+
+YAML = "seed: 3\noptimizer: {name: adam, betas: [0.9, 0.999]}\nx: &a {y: !!python/tuple [1, 2]}\nz: *a\n"
+
+
+def test_event_files(fuzz, tmp_path):
+    """TensorBoard's event files with damage, or with damage under right checksums."""
+    path = tmp_path / "events.out.tfevents.1.host"
+    whole = next((FILES / "torch_tensorboard" / "adam-0").glob("*tfevents*")).read_bytes()
+    hparams = next((FILES / "torch_tensorboard" / "adam-0").glob("*/*tfevents*")).read_bytes()
+    contents = [content for file in (whole, hparams) for content in records(file)]
+    sealed = st.lists(st.sampled_from(contents).flatmap(damaged), max_size=6).map(
+        lambda many: b"".join(event_files.record(one) for one in many)
+    )
+
+    def attempt(content):
+        path.write_bytes(content)
+        for run in read(tensorboard.FORMAT, tmp_path):
+            assert all(len(one.step) == len(one.value) for one in run.metrics.values())
+
+    fuzz(damaged(whole) | damaged(hparams) | sealed, attempt, writes=tmp_path)
+
+
+def records(file):
+    """The contents of the records of a whole file."""
+    at = 0
+    while at < len(file):
+        length = int.from_bytes(file[at : at + 8], "little")
+        yield file[at + 12 : at + 12 + length]
+        at += length + 16
+
+
+@pytest.mark.parametrize("name", ["hparams.yaml", "config.json"])
+def test_settings_of_runs(fuzz, tmp_path, name):
+    """Settings of a run in YAML and JSON with damage."""
+    path = tmp_path / name
+    text = YAML if name.endswith("yaml") else '{"seed": 3, "optimizer": {"name": "adam", "betas": [0.9, 0.999]}}'
+
+    def attempt(content):
+        path.write_bytes(content)
+        settings.from_file(path)
+
+    fuzz(damaged(text.encode()) | st.text().map(str.encode), attempt, writes=tmp_path)
