@@ -4,6 +4,7 @@ from . import data as data
 from . import linalg as linalg
 from . import models as models
 from . import probes as probes
+from . import runs as runs
 from . import stats as stats
 from . import studies as studies
 from . import surface as surface

@@ -1,0 +1,116 @@
+"""A cache of what was read, by the digests of the files: the second reading parses nothing.
+
+An entry is one file in the safetensors format: all numbers in one array, and the rest as JSON. Entries are made anew
+wherever they are missing or damaged, so deleting the folder loses nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from platformdirs import user_cache_path
+
+from bathymetry.core import system
+from bathymetry.core.errors import StorageError
+from bathymetry.runs.run import Format, History, Layout, Run, Unit
+
+_MOST = 2_000_000_000  # bytes of all entries together; the oldest go first
+
+
+def cache_folder() -> Path:
+    """Where entries are stored."""
+    return user_cache_path("bathymetry") / "runs"
+
+
+def digests_of(unit: Unit) -> dict[str, str]:
+    """Compute the SHA-256 of each file of a unit."""
+    found = {}
+    for path in unit.files:
+        try:
+            with path.open("rb") as file:
+                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
+    return found
+
+
+def key_of(form: Format, unit: Unit, layout: Layout, digests: Mapping[str, str]) -> str:
+    """Name the entry of a unit by all that decides what is read."""
+    about: list[Any] = [
+        version("bathymetry"),
+        form.name,
+        unit.name,
+        [[Path(one).name, digest] for one, digest in digests.items()],
+    ]
+    if form.depends_on_layout:
+        about.append(asdict(layout))
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def store(folder: Path, key: str, runs: Sequence[Run]) -> None:
+    """Write an entry."""
+    numbers: list[np.ndarray[Any, Any]] = []
+    places: dict[int, int] = {}  # of arrays that several metrics share
+    position = 0
+
+    def placed(values: np.ndarray[Any, Any]) -> int:
+        nonlocal position
+        if id(values) not in places:
+            places[id(values)] = position
+            numbers.append(values)
+            position += len(values)
+        return places[id(values)]
+
+    words = [
+        {
+            "id": one.id,
+            "config": dict(one.config),
+            "metrics": {
+                name: [placed(logged.step), placed(logged.value), len(logged.step)]
+                for name, logged in one.metrics.items()
+            },
+            "status": one.status,
+            "notes": one.notes,
+            "texts": sorted(one.texts),
+        }
+        for one in runs
+    ]
+    whole = np.concatenate(numbers) if numbers else np.zeros(0)
+    system.put(folder / key, safetensors.numpy.save({"numbers": whole}, {"runs": json.dumps(words)}))
+
+
+def load(folder: Path, key: str) -> list[Run] | None:
+    """Read an entry; None where there is none, or it is damaged."""
+    try:
+        with safetensors.safe_open(folder / key, "numpy") as file:
+            words = json.loads(file.metadata()["runs"])
+            numbers = file.get_tensor("numbers")
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return None
+    runs = []
+    for one in words:
+        metrics = {
+            name: History(numbers[step : step + rows], numbers[value : value + rows])
+            for name, (step, value, rows) in one["metrics"].items()
+        }
+        runs.append(Run(one["id"], one["config"], metrics, one["status"], tuple(one["notes"]), frozenset(one["texts"])))
+    return runs
+
+
+def shrink(folder: Path) -> None:
+    """Delete the oldest entries where all together are too large."""
+    with suppress(OSError):
+        entries = sorted(((one.stat().st_mtime, one.stat().st_size, one) for one in folder.iterdir()), reverse=True)
+        total = 0
+        for _, size, path in entries:
+            total += size
+            if total > _MOST:
+                path.unlink(missing_ok=True)

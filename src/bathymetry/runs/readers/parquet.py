@@ -1,0 +1,35 @@
+"""Parquet files: tidy tables with a row per run, or per run and step; or one file per run."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+import pandas as pd
+
+from bathymetry.core.errors import BathymetryError, DamagedError, first_line
+from bathymetry.runs.run import Format, Layout, Run, Unit
+from bathymetry.runs.settings import from_name
+from bathymetry.runs.table import runs_of
+
+
+def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
+    return [Unit(str(one.relative_to(root)), (one,)) for one in files if one.suffix.lower() == ".parquet"]
+
+
+def _read(unit: Unit, layout: Layout) -> list[Run]:
+    (path,) = unit.files
+    return runs_of(frame_of(path), unit.name, layout, from_name(str(PurePath(unit.name).with_suffix(""))))
+
+
+def frame_of(path: Path) -> pd.DataFrame:
+    """Read a Parquet file."""
+    try:
+        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped,unused-ignore]
+    except ModuleNotFoundError as error:
+        raise BathymetryError('Parquet files are read by pyarrow: pip install "bathymetry[parquet]".') from error
+    try:
+        return parquet.ParquetFile(path).read().to_pandas()  # type: ignore[no-any-return]
+    except (ArrowException, OSError, ValueError) as error:
+        raise DamagedError(f"{path} can't be read as Parquet ({first_line(error)}).") from error
+
+
+FORMAT = Format("Parquet", _units, _read, "*.parquet", depends_on_layout=True)

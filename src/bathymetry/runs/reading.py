@@ -1,0 +1,135 @@
+"""`bm.runs.read`: runs of other tools as labelled arrays."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from bathymetry.core.errors import InputError
+from bathymetry.core.showing import kind_of
+from bathymetry.runs.at import read_at
+from bathymetry.runs.dataset import Grouping, Left, all_metrics, dataset
+from bathymetry.runs.files import Advance, Source, quietly, read_source
+from bathymetry.runs.run import Layout, Scalar
+from bathymetry.runs.settings import parsed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read(
+    path: "str | os.PathLike[str] | pd.DataFrame",
+    *,
+    members: str,
+    compare: str | None = None,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    at: str = "last",
+    higher_is_better: bool = True,
+    where: Mapping[str, Scalar | Sequence[Scalar]] | None = None,
+    ignore: Sequence[str] = (),
+    step: str | None = None,
+    run: str | None = None,
+    format: str | None = None,  # noqa: A002 - the word of the command line
+    cache: bool = True,
+) -> xr.Dataset:
+    """Read training runs that another tool recorded.
+
+    Formats: CSV, Parquet and JSON Lines (tidy, or one file per run), TensorBoard, W&B, MLflow, Trackio, Lightning,
+    Optuna, Hydra, and pandas or polars frames. Nothing is contacted, and no file is changed.
+
+    Args:
+        path: A folder, a file, or a frame.
+        members: The setting that tells members apart, such as "seed"; "run" where each run is a member.
+        compare: The setting whose values are compared, such as "optimizer".
+        by: Further settings that become axes.
+        metrics: The metrics that are read; all where None.
+        at: Which number of a history is its final value: "last", "best", "step:N" or "mean:last-10%".
+        higher_is_better: What "best" means.
+        where: Values that settings must have.
+        ignore: Settings that may differ among the members.
+        step: The column of a table that counts steps.
+        run: The column of a table that names the run.
+        format: The tool, where a folder holds files of several.
+        cache: Whether what was read is stored in the user's cache, by the digests of the files.
+
+    Returns:
+        For each metric its final values over `compare`, `by` and `member`, and `METRIC_history` over `step` as well;
+        `status` and `run` of each member; and as attributes the tool, the files' digests, and what was left out.
+
+    Raises:
+        InputError: If nothing is found, a name is unknown, or what is a member is not clear.
+
+    Example:
+        >>> import pandas as pd
+        >>> rows = pd.DataFrame({"optimizer": ["adam", "sgd"] * 2, "seed": [0, 0, 1, 1], "loss": [0.1, 0.4, 0.2, 0.3]})
+        >>> runs = read(rows, members="seed", compare="optimizer")
+        >>> runs["loss"].sel(optimizer="adam").values.tolist()
+        [0.1, 0.2]
+    """
+    results, left, _ = read_all(
+        path,
+        Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore)),
+        None if metrics is None else names("metrics", metrics),
+        at=at,
+        higher_is_better=higher_is_better,
+        step=step,
+        run=run,
+        format=format,
+        cache=cache,
+    )
+    return results.assign_attrs(left_out=list(left.sentences))
+
+
+def read_all(
+    path: object,
+    grouping: Grouping,
+    metrics: Sequence[str] | None,
+    *,
+    at: object = "last",
+    higher_is_better: bool = True,
+    step: str | None = None,
+    run: str | None = None,
+    format: str | None = None,  # noqa: A002
+    cache: bool = True,
+    workers: int | None = None,
+    advance: Advance = quietly,
+) -> tuple[xr.Dataset, Left, Source]:
+    """Read runs and lay them out; also what was left out, and the runs themselves."""
+    for field, value in (("members", grouping.members), ("compare", grouping.compare), ("step", step), ("run", run)):
+        if value is not None and (not isinstance(value, str) or not value):
+            raise InputError(field, value, "expected the name of a setting or column")
+    point = read_at(at)
+    keys = tuple(name for name in (*grouping.axes, grouping.members, *grouping.where) if name != "run")
+    layout = Layout(tuple(dict.fromkeys(keys)), tuple(metrics or ()), step, run)
+    source = read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
+    chosen = all_metrics(source.runs) if metrics is None else list(metrics)
+    if not chosen:
+        raise InputError("path", path if isinstance(path, str) else kind_of(path), "the runs have no metrics")
+    results, left = dataset(source, grouping, chosen, point, higher_is_better=higher_is_better)
+    return results, left, source
+
+
+def names(field: str, names: object) -> tuple[str, ...]:
+    listed = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, list | tuple) else None
+    if listed is None or not all(isinstance(one, str) for one in listed):
+        raise InputError(field, names, "expected names")
+    return listed
+
+
+def values(where: Mapping[str, object]) -> dict[str, tuple[Scalar, ...]]:
+    if not isinstance(where, Mapping):
+        raise InputError("where", where, 'expected values by name, such as {"optimizer": "adam"}')
+    return {name: tuple(one) if isinstance(one, list | tuple) else (one,) for name, one in where.items()}  # type: ignore[misc]
+
+
+def read_where(words: Sequence[str]) -> dict[str, list[Scalar]]:
+    """Read SETTING=VALUE; several values of one setting are alternatives."""
+    found: dict[str, list[Scalar]] = {}
+    for one in words:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip():
+            raise InputError("where", one, "expected SETTING=VALUE, such as optimizer=adam")
+        found.setdefault(name.strip(), []).append(parsed(value.strip()))
+    return found

@@ -1,0 +1,215 @@
+"""Tidy tables to runs: which rows are one run, which column counts its steps, and what is a setting of it.
+
+A run is told apart by the column that names it or, without one, by the settings that the user states as keys. Other
+columns are settings where they do not change along any run, and metrics where they hold numbers that do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.showing import joined
+from bathymetry.runs.run import History, Layout, Run, Scalar, Status, history
+
+STEPS = (
+    "step",
+    "_step",
+    "global_step",
+    "iteration",
+    "iter",
+    "timestep",
+    "timesteps",
+    "total_steps",
+    "epoch",
+    "episode",
+)
+_RUNS = ("run", "run_id", "run_name", "_run", "trial_id", "experiment_id")
+_STATES: Mapping[str, Status] = {
+    "finished": "finished", "completed": "finished", "complete": "finished", "done": "finished", "success": "finished",
+    "running": "running", "pending": "running",
+    "crashed": "crashed", "failed": "crashed", "killed": "crashed", "error": "crashed",
+}  # fmt: skip
+_STATUSES = ("status", "state")
+_SPLITTING = 30  # different values at most of a column that may tell runs apart
+
+
+def runs_of(frame: pd.DataFrame, name: str, layout: Layout, config: Mapping[str, Scalar] = {}) -> list[Run]:
+    """Take a tidy table apart into runs.
+
+    Args:
+        frame: One row per run, or per run and step.
+        name: Of the file, for ids and errors.
+        layout: What the user says of the columns.
+        config: Settings that hold for all its rows, such as from the path of the file.
+    """
+    frame = frame.rename(columns=str)
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError("column", twice, f"{name} has it twice; expected different names")
+    for field, column in (("step", layout.step), ("run", layout.run)):
+        if column is not None and column not in frame:
+            known = list(frame.columns)
+            raise InputError(
+                field, column, f"{name} has no such column; {did_you_mean(column, known)}it has {joined(known)}"
+            )
+    if not len(frame):
+        return []
+    step = layout.step or next((one for one in STEPS if one in frame and one not in layout.keys), None)
+    run = layout.run or next((one for one in _RUNS if one in frame and one not in layout.keys), None)
+    keys = [run] if run else [one for one in layout.keys if one in frame and one != step]
+    groups = _groups(frame, keys)
+    if run is None:
+        groups = _split(frame, groups, keys, step, layout, name)
+    return _Table(frame, groups, step, run, layout, name).runs(config)
+
+
+def _groups(frame: pd.DataFrame, keys: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Number the runs: one number for each row."""
+    if not keys:
+        return np.zeros(len(frame), dtype=np.int64)
+    return np.asarray(frame.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy())
+
+
+def _split(
+    frame: pd.DataFrame, groups: np.ndarray[Any, Any], keys: list[str], step: str | None, layout: Layout, name: str
+) -> np.ndarray[Any, Any]:
+    """Where rows of one run and step repeat, split by the columns that tell runs apart."""
+    at = frame[step] if step else pd.Series(0, index=frame.index)
+    repeats = pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated(keep=False).to_numpy()
+    if not repeats.any():
+        return groups
+    others = [one for one in frame.columns if one not in (*keys, step, *layout.metrics)]
+    few = [one for one in others if _is_setting(frame[one])]
+    for chosen in (*([one] for one in few), few):
+        finer = _groups(frame.assign(_group=groups)[["_group", *chosen]], ["_group", *chosen])
+        if chosen and not pd.DataFrame({"group": finer, "at": at.to_numpy()}).duplicated().any():
+            return finer
+    whole = frame.assign(_group=groups).duplicated().to_numpy()
+    pairs = pd.DataFrame({"group": groups, "at": at.to_numpy()})[~whole].duplicated()
+    if not pairs.any():  # copies of rows: the runs themselves are told apart
+        return groups
+    row = int(pairs[pairs].index[0])
+    where = ", ".join(f"{key}={frame[key].iloc[row]}" for key in keys) or name
+    when = f" at {step} {at.iloc[row]:g}" if step and pd.api.types.is_number(at.iloc[row]) else ""
+    remedy = "name the column that tells runs apart (--run COLUMN), or that counts steps (--step COLUMN)"
+    raise InputError("rows", where, f"{name} has several rows of it{when} with different numbers; {remedy}")
+
+
+def _is_setting(values: pd.Series) -> bool:
+    """Whether a column may be a setting: text, or few different numbers that repeat."""
+    count = values.nunique(dropna=False)
+    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return count > 1 and (not is_number or (count <= _SPLITTING and count <= len(values) / 2))
+
+
+class _Table:
+    """A table with the number of each row's run."""
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        groups: np.ndarray[Any, Any],
+        step: str | None,
+        run: str | None,
+        layout: Layout,
+        name: str,
+    ) -> None:
+        order = np.argsort(groups, kind="stable")
+        self._frame, self._step, self._run, self._layout, self._name = frame.iloc[order], step, run, layout, name
+        _, self._starts = np.unique(groups[order], return_index=True)
+        self._ends = np.append(self._starts[1:], len(frame))
+        self._has_rows = bool((self._ends - self._starts > 1).any())
+
+    def runs(self, config: Mapping[str, Scalar]) -> list[Run]:
+        """Make the runs, in the order of their first rows."""
+        settings, metrics, texts = self._roles()
+        steps = self._steps()
+        columns = {one: pd.to_numeric(self._frame[one]).to_numpy(np.float64, na_value=np.nan) for one in metrics}
+        fixed = {one: self._frame[one].iloc[self._starts].tolist() for one in settings}
+        names = self._frame[self._run].iloc[self._starts].tolist() if self._run else None
+        made = []
+        for place, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
+            own = {one: _scalar(values[place]) for one, values in fixed.items()}
+            status: Status = "unknown"
+            for one in _STATUSES:
+                status = _STATES.get(str(own.get(one, "")).lower(), status)
+                if status != "unknown":
+                    own.pop(one)
+                    break
+            found = {}
+            for one, values in columns.items():
+                logged = _logged(steps[start:end], values[start:end])
+                if len(logged.step):
+                    found[one] = logged
+            many = len(self._starts) > 1
+            run = str(names[place]) if names else f"{self._name}:{place + 1}" if many else self._name
+            made.append(Run(run, {**config, **own}, found, status, texts=frozenset(texts)))
+        return made
+
+    def _roles(self) -> tuple[list[str], list[str], list[str]]:
+        """Sort the columns into settings, metrics, and texts that change along a run."""
+        settings, metrics, texts = list[str](), list[str](), list[str]()
+        for one in self._frame.columns:
+            if one in (self._step, self._run):
+                continue
+            values = self._frame[one]
+            is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+            if one in self._layout.keys:
+                settings.append(one)
+            elif one in self._layout.metrics:
+                (metrics if is_number else texts).append(one)
+            elif self._is_constant(values) and (not is_number or self._has_rows or _is_setting(values)):
+                settings.append(one)
+            else:
+                (metrics if is_number else texts).append(one)
+        return settings, metrics, texts
+
+    def _is_constant(self, values: pd.Series) -> bool:
+        """Whether a column has one value in each run."""
+        codes, _ = pd.factorize(values, use_na_sentinel=True)
+        first = np.repeat(codes[self._starts], self._ends - self._starts)
+        return bool((codes == first).all())
+
+    def _steps(self) -> np.ndarray[Any, Any]:
+        """Number the rows of each run where no column counts them."""
+        if self._step is None:
+            lengths = self._ends - self._starts
+            return np.arange(len(self._frame), dtype=np.float64) - np.repeat(self._starts, lengths)
+        values = self._frame[self._step]
+        if not pd.api.types.is_numeric_dtype(values):
+            wrong = next((one for one in values if not isinstance(one, int | float)), values.iloc[0])
+            raise InputError("step", wrong, f"the column {self._step} of {self._name} counts steps; expected numbers")
+        return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
+
+
+def _logged(steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> History:
+    """Leave out rows without a step, and rows of a table in which another metric was logged.
+
+    An empty cell and NaN are the same in a table: at the end of a run they count as NaN where the metric never comes
+    back, and nothing else was logged there that could explain the gap.
+    """
+    there = np.isfinite(steps)
+    filled = there & ~np.isnan(values)
+    if not filled.any():
+        return history(steps[there], values[there])
+    gaps = there & np.isnan(values)
+    if gaps.any():
+        last = np.flatnonzero(filled)[-1]
+        every = np.diff(np.flatnonzero(filled), prepend=-1).max()
+        tail = gaps & (np.arange(len(values)) > last)
+        filled |= tail & bool(tail.sum() >= every)  # it would have been logged again
+    return history(steps[filled], values[filled])
+
+
+def _scalar(value: object) -> Scalar:
+    """Make a plain Python value of a cell; an empty one is None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # a column of whole numbers with a gap
+    return value if isinstance(value, str | int | float | bool) else str(value)
