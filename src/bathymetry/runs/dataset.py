@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import attrs
-from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
 from bathymetry.core.showing import joined, plural
 from bathymetry.runs.at import At, value_at
 from bathymetry.runs.files import Source
@@ -23,6 +23,10 @@ _NAMED = 5  # settings, runs or values that an error lists
 _TIMES = ("_timestamp", "_runtime", "timestamp", "created_at", "wall_time", "_wandb")
 
 Cell = tuple[Scalar, ...]
+
+
+class AmbiguousError(BathymetryError, ValueError):
+    """Runs of which it is not clear what tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,10 @@ def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str]
 def _known_setting(role: str, name: str, runs: Sequence[Run]) -> None:
     known = all_settings(runs)
     if name in known:
+        values = [one.config.get(name) for one in runs]
+        if role == "members" and any(isinstance(one, float) and not one.is_integer() for one in values):
+            shown = _listed(list(dict.fromkeys(values)))
+            raise InputError(role, name, f"its values are measured numbers, not names of members ({shown})")
         return
     if name in all_metrics(runs) or name in ("step", "epoch", "episode"):
         raise InputError(role, name, f"it changes along a run; expected a setting: {_listed(known)}")
@@ -204,10 +212,8 @@ def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, me
         return different[0]
     for name in _differing(different, (*grouping.axes, grouping.members, *grouping.ignore)):
         values = list(dict.fromkeys(str(one.config.get(name)) for one in different))
-        remedy = (
-            f"it differs ({_listed(values)}); add it to --by, filter it (--where {name}={values[0]}) or --ignore it"
-        )
-        raise InputError(name, _where(grouping, cell, member), remedy)
+        remedy = f"add it to --by, filter it (--where {name}={values[0]}) or --ignore it"
+        raise AmbiguousError(f"{name} differs within {_where(grouping, cell, member)} ({_listed(values)}): {remedy}.")
     whole = [one for one in different if one.status in ("finished", "unknown")]
     if len(whole) == 1:
         ids = _some([one.id for one in different if one is not whole[0]])
@@ -215,8 +221,9 @@ def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, me
         placed.note("replaced", count, f"{ids} did not finish and {whole[0].id} has the same settings")
         return whole[0]
     ids = _some([one.id for one in different])
-    remedy = f"{len(different)} runs have it, with different numbers: {ids}; remove all but one, or --members run"
-    raise InputError(grouping.members, _where(grouping, cell, member), remedy)
+    remedy = "remove all but one, or --members run"
+    where = _where(grouping, cell, member)
+    raise AmbiguousError(f"{len(different)} runs of {where} have different numbers ({ids}): {remedy}.")
 
 
 def _drop_copies(placed: _Placed, grouping: Grouping) -> None:
@@ -277,11 +284,8 @@ def _check_others(placed: _Placed, grouping: Grouping) -> None:
             if len(set(values.values())) == 1 or _follows_member(name, placed):
                 continue
             distinct = list(dict.fromkeys(str(runs[member].config.get(name)) for member in members))
-            remedy = (
-                f"it differs ({_listed(distinct)}); add it to --by, filter it (--where {name}={distinct[0]}) or "
-                "--ignore it"
-            )
-            raise InputError(name, _where(grouping, cell), remedy)
+            remedy = f"add it to --by, filter it (--where {name}={distinct[0]}) or --ignore it"
+            raise AmbiguousError(f"{name} differs within {_where(grouping, cell)} ({_listed(distinct)}): {remedy}.")
     for name in all_settings(everything):
         if name in stated or name in unique or name in _TIMES or len(placed.cells) < 2:
             continue
@@ -325,6 +329,11 @@ def _laid_out(
     for index, one in where.items():
         status[index], ids[index] = one.status, one.id
     data: dict[str, Any] = {}
+    grids = {
+        metric: _grid([one.metrics[metric].step for one in where.values() if metric in one.metrics])
+        for metric in metrics
+    }
+    is_shared = len({steps.tobytes() for steps, _ in grids.values()}) == 1
     for metric in metrics:
         final = np.full(shape, np.nan)
         last = np.full(shape, np.nan)
@@ -333,11 +342,14 @@ def _laid_out(
             value = value_at(history, at, higher_is_better=higher_is_better)
             final[index] = np.nan if value is None else value
             last[index] = history.step[-1] if len(history.step) else np.nan
-        steps, thinned = _grid([one.step for one in logged.values()])
+            if value is None and status[index] in ("finished", "unknown"):
+                status[index] = "too short"
+        _check_reached(metric, at, last)
+        steps, thinned = grids[metric]
         whole = np.full((*shape, len(steps)), np.nan)
         for index, history in logged.items():
             whole[index] = _on_grid(history, steps, thinned=thinned)
-        step = "step" if len(metrics) == 1 else f"{metric} step"
+        step = "step" if is_shared else f"{metric} step"
         scale = _scale(final)
         data[metric] = xr.Variable(dims, final, attrs(f"{metric} {at.words}", scale))
         data[f"{metric}_history"] = xr.Variable([*dims, step], whole, attrs(metric, scale))
@@ -345,7 +357,7 @@ def _laid_out(
         data[step] = xr.Variable([step], steps, attrs("step"))
         if thinned:
             data[f"{metric}_history"].attrs["thinned"] = f"to {len(steps):,} steps"
-    data["status"] = xr.Variable(dims, status, {"long_name": "finished, running, crashed, unknown or missing"})
+    data["status"] = xr.Variable(dims, status, {"long_name": "finished, running, crashed, too short or missing"})
     data["run"] = xr.Variable(dims, ids.astype(str), {"long_name": "the run's name in its tool"})
     results = xr.Dataset(data)
     results = results.set_coords(
@@ -366,6 +378,13 @@ def _laid_out(
     )
 
 
+def _check_reached(metric: str, at: At, last: np.ndarray[Any, Any]) -> None:
+    known = last[np.isfinite(last)]
+    if at.kind == "step" and not (known >= at.number).any():
+        ends = f"the longest logs {metric} up to step {known.max():,.12g}" if known.size else f"none logs {metric}"
+        raise InputError("at", str(at), f"no run reaches it; {ends}")
+
+
 def _ordered(values: Sequence[Scalar]) -> list[Scalar]:
     """Sort numbers by size and leave the rest as it comes up."""
     distinct = list({repr(one): one for one in values}.values())
@@ -377,7 +396,7 @@ def _ordered(values: Sequence[Scalar]) -> list[Scalar]:
 def _coordinate(values: Sequence[Scalar]) -> list[Any]:
     """Values of one kind stay, and mixed ones become text, as arrays and files hold one kind."""
     kinds = {type(one) for one in values}
-    if kinds <= {int, float} or len(kinds) == 1 and kinds != {type(None)}:
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds != {type(None)}):
         return list(values)
     return [str(one) for one in values]
 

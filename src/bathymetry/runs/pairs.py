@@ -14,8 +14,9 @@ from jaxtyping import Float64
 from scipy import stats as scipy_stats
 
 from bathymetry.core.errors import InputError
-from bathymetry.stats import brunner_munzel, clopper_pearson, sign_test
+from bathymetry.stats import clopper_pearson
 from bathymetry.stats.intervals import IDENTITY, LOG, NO_INTERVAL, Transform, logit_accuracy, superiority_interval
+from bathymetry.stats.rank_tests import brunner_munzel, sign_test
 from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision, agreeing, decision_of, is_clear, side_of
 
 Values = Float64[np.ndarray, " member"]
@@ -172,7 +173,11 @@ def _not_rejected(first: Values, second: Values, differences: Values) -> tuple[f
     """
     known = np.unique(differences[np.isfinite(differences)])
     if len(known) < 2:
-        return (float(known[0]), float(known[0])) if len(known) and np.isfinite(differences).all() else (-math.inf, math.inf)
+        return (
+            (float(known[0]), float(known[0]))
+            if len(known) and np.isfinite(differences).all()
+            else (-math.inf, math.inf)
+        )
     between = (known[1:] + known[:-1]) / 2
 
     def rejected(place: int) -> bool:

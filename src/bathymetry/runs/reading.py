@@ -13,6 +13,7 @@ from bathymetry.runs.dataset import Grouping, Left, all_metrics, dataset
 from bathymetry.runs.files import Advance, Source, quietly, read_source
 from bathymetry.runs.run import Layout, Scalar
 from bathymetry.runs.settings import parsed
+from bathymetry.runs.table import STEPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,9 @@ def read_all(
     for field, value in (("members", grouping.members), ("compare", grouping.compare), ("step", step), ("run", run)):
         if value is not None and (not isinstance(value, str) or not value):
             raise InputError(field, value, "expected the name of a setting or column")
+    if grouping.members in (*STEPS, step):
+        remedy = "it counts the steps of a run; expected a setting such as seed, or run"
+        raise InputError("members", grouping.members, remedy)
     point = read_at(at)
     keys = tuple(name for name in (*grouping.axes, grouping.members, *grouping.where) if name != "run")
     layout = Layout(tuple(dict.fromkeys(keys)), tuple(metrics or ()), step, run)
@@ -111,10 +115,10 @@ def read_all(
     return results, left, source
 
 
-def names(field: str, names: object) -> tuple[str, ...]:
-    listed = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, list | tuple) else None
+def names(field: str, given: object) -> tuple[str, ...]:
+    listed = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list | tuple) else None
     if listed is None or not all(isinstance(one, str) for one in listed):
-        raise InputError(field, names, "expected names")
+        raise InputError(field, given, "expected names")
     return listed
 
 

@@ -22,7 +22,7 @@ def main() -> None:
         request = json.loads(line)
         unit = Unit(request["name"], tuple(map(Path, request["files"])))
         words: dict[str, Any] = request["layout"]
-        layout = Layout(**{name: tuple(one) if isinstance(one, list) else one for name, one in words.items()})
+        layout = Layout(tuple(words["keys"]), tuple(words["metrics"]), words["step"], words["run"])
         try:
             runs = read_unit(formats[request["format"]], unit, layout)
             cache.store(Path(request["folder"]), request["key"], runs)

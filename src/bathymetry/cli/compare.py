@@ -1,0 +1,148 @@
+"""`bathymetry compare PATH`: which setting is better, decided over runs that other tools recorded."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from bathymetry.cli.parsing import UsageError, parse
+from bathymetry.cli.terminal import say, wrapped
+from bathymetry.core.errors import InputError
+from bathymetry.core.showing import joined
+
+if TYPE_CHECKING:
+    from bathymetry.runs.comparing import Comparison
+
+_EXAMPLE = "bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed"
+
+
+def _option(metavar: str, words: str) -> Any:
+    return tyro.conf.arg(metavar=metavar, help=words, help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class CompareCommand:
+    """Decide which setting is better on a metric, over runs recorded by other tools.
+
+    PATH is a folder or file of CSV, Parquet, JSON Lines, TensorBoard, W&B, MLflow, Trackio, Lightning, Optuna or Hydra.
+    For example:
+
+      bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed
+      bathymetry compare runs.csv --metric loss --lower-is-better --compare net --members seed --baseline small
+
+    Of each pair it prints the difference with its 95 % interval, how often the first is better, the verdict, and how
+    many more members would settle what is undecided. The exit status is 0 whatever the verdicts are; with --expect it
+    is 1 if some verdict is another.
+    """
+
+    path: tyro.conf.Positional[Annotated[str, _option("PATH", "the runs: a folder or a file")]]
+    metric: Annotated[str | None, _option("NAME", "the metric that is compared")] = None
+    higher_is_better: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "larger values are better")]] = False
+    lower_is_better: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "smaller values are better")]] = False
+    compare: Annotated[str | None, _option("SETTING", "the setting whose values are compared")] = None
+    members: Annotated[str | None, _option("SETTING", "what tells members apart: seed, or run if each is one")] = None
+    by: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        _option("SETTING", "a further setting that becomes an axis (repeatable)"),
+    ] = ()
+    at: Annotated[str, _option("POINT", "last, best, step:N or mean:last-10%")] = "last"
+    baseline: Annotated[str | None, _option("VALUE", "compare each other value with this one only")] = None
+    paired: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "runs of one seed form a pair")]] = False
+    unpaired: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "no pairs, although seeds are shared")]] = False
+    examples: Annotated[str | None, _option("N", "an accuracy is a share of N examples: compare odds as well")] = None
+    where: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        _option("SETTING=VALUE", "only these runs (repeatable: of one setting any, of several all)"),
+    ] = ()
+    ignore: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]],
+        _option("SETTING", "a setting that may differ among members (repeatable)"),
+    ] = ()
+    step: Annotated[str | None, _option("COLUMN", "the column of a table that counts steps")] = None
+    run: Annotated[str | None, _option("COLUMN", "the column of a table that names the run")] = None
+    format: Annotated[str | None, _option("TOOL", "the tool, where a folder holds files of several")] = None
+    expect: Annotated[
+        Literal["supported", "contradicted", "undecided"] | None,
+        _option("VERDICT", "end with status 1 unless every claim has this verdict"),
+    ] = None
+    json: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "print JSON instead")]] = False
+    no_cache: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "read every file again")]] = False
+
+
+def compare(arguments: list[str]) -> int:
+    """Compare runs; return the exit status."""
+    command = parse(CompareCommand, "compare", arguments, _EXAMPLE)
+    _check(command)
+    from bathymetry.runs.comparing import compare as compare_runs
+    from bathymetry.runs.reading import read_where
+    from bathymetry.runs.settings import parsed
+
+    found = compare_runs(
+        command.path,
+        command.metric or "",
+        compare=command.compare or "",
+        higher_is_better=command.higher_is_better,
+        members=command.members or "",
+        by=command.by,
+        at=command.at,
+        baseline=None if command.baseline is None else parsed(command.baseline),
+        paired=True if command.paired else False if command.unpaired else None,
+        examples=_whole("examples", command.examples),
+        where=read_where(command.where),
+        ignore=command.ignore,
+        step=command.step,
+        run=command.run,
+        format=command.format,
+        cache=not command.no_cache,
+    )
+    if command.json:
+        from bathymetry.report.page_json import plain as plain_json
+
+        say(json.dumps(plain_json(found.to_dict()), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(found)
+    verdicts = {one.verdict.decision for one in found.claims}
+    return int(command.expect is not None and verdicts != {command.expect})
+
+
+def _check(command: CompareCommand) -> None:
+    """Ask for what must be stated, and refuse what excludes each other."""
+    for name in ("metric", "compare", "members"):
+        if getattr(command, name) is None:
+            raise UsageError(f"--{name}: missing; for example {_EXAMPLE}.")
+    if command.higher_is_better == command.lower_is_better:
+        both = "only one of them" if command.higher_is_better else "one of them"
+        raise UsageError(f"--higher-is-better, --lower-is-better: expected {both}, the direction of the metric.")
+    if command.paired and command.unpaired:
+        raise UsageError("--paired, --unpaired: expected at most one of them.")
+
+
+def _whole(field: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0 or len(text) > 18:
+        raise InputError(field, text, "expected a whole number, at least 1")
+    return int(text)
+
+
+def _print(found: "Comparison") -> None:
+    from bathymetry.runs.comparing import pair_lines
+
+    say(f"{found.title}; {joined_runs(found)}.")
+    for one in found.pairs:
+        first, *others = pair_lines(one, found)
+        say("\n" + wrapped(first, "", "  "))
+        for words in others:
+            say(wrapped(words.strip(), "  ", "    "))
+    if found.left_out:
+        say("")
+    for words in found.left_out:
+        say(wrapped(f"{words[:1].upper()}{words[1:]}.", "", "  "))
+
+
+def joined_runs(found: "Comparison") -> str:
+    """How many runs of which tool are compared: "20 runs of CSV"."""
+    count = int((found.results["status"] != "missing").sum())
+    values = [str(one) for one in found.results[found.compare].values.tolist()]
+    return f"{count:,} runs read from {found.source}, {found.compare} {joined(values)}"
