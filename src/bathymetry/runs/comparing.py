@@ -21,8 +21,8 @@ from bathymetry.runs.pairs import Needed, Pair, Scale, Values, pair, transform_o
 from bathymetry.runs.reading import names, read_all, values
 from bathymetry.runs.run import History, Scalar
 from bathymetry.stats import Part, holm
-from bathymetry.stats.verdict import MINIMUM_MEMBERS, combine, not_run
-from bathymetry.stats.wording import count_of_members, percent, percent_range, with_interval, with_p
+from bathymetry.stats.verdict import MINIMUM_MEMBERS, combine, not_run, significance_level
+from bathymetry.stats.wording import count_of_members, number, percent, percent_range, with_interval, with_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,15 +365,20 @@ def ratio_words(one: Pair, scale: Scale) -> str:
     """The ratio with its interval; nothing on a linear scale."""
     if one.ratio is None or one.ratio_interval is None or not np.isfinite(one.ratio):
         return ""
-    value, ends = with_interval(one.ratio, one.ratio_interval, (1.0,))
-    return f"{'odds ratio' if scale == 'logit' else 'ratio'} {value} ({ends})"
+    low, high = map(number, one.ratio_interval)
+    name = "odds ratio" if scale == "logit" else "ratio"
+    return (
+        f"{name} {number(one.ratio)} ({'no 95 % interval' if low == 'unknown' else f'95 % interval {low} to {high}'})"
+    )
 
 
 def verdict_words(one: Pair) -> str:
-    """The verdict as readers say it: "adam is better", with p and p after Holm's correction."""
+    """The verdict as readers say it: "adam is better"."""
     if one.decision == "undecided":
         return "undecided"
-    return f"{one.first if one.decision == 'supported' else one.second} is better"
+    lost = one.p_holm is not None and one.p_holm > significance_level()
+    better = one.first if one.decision == "supported" else one.second
+    return f"{better} is better{', but not after Holm correction' if lost else ''}"
 
 
 def needed_words(one: Pair) -> str:
@@ -399,11 +404,28 @@ def _needed(needed: Needed, what: str, have: int) -> str:
     )
 
 
+def turned(one: Pair) -> Pair:
+    """The same pair from the other side, as far as how often the first is better."""
+    low, high = one.superiority_interval
+    return replace(
+        one,
+        first=one.second,
+        second=one.first,
+        superiority=1 - one.superiority,
+        superiority_interval=(1 - high, 1 - low),
+    )
+
+
 def pair_lines(one: Pair, whole: Comparison) -> list[str]:
     """A pair for the terminal, within 100 columns."""
     count = f"{one.members[0]} pairs" if one.paired else f"{one.members[0]} and {one.members[1]} members"
     words = [f"{pair_name(one)}: {verdict_words(one)} ({count}{with_p(one.p)}{_holm(one)})"]
-    details = [difference_words(one), ratio_words(one, whole.scale), f"{one.first} better in {superiority_words(one)}"]
+    ahead = one if one.superiority >= 0.5 else turned(one)
+    details = [
+        difference_words(one),
+        ratio_words(one, whole.scale),
+        f"{ahead.first} better in {superiority_words(ahead)}",
+    ]
     if any(one.diverged):
         details.append(f"diverged: {one.diverged[0]} and {one.diverged[1]}")
     return [*words, *(f"  {detail}" for detail in [*details, needed_words(one)] if detail)]
