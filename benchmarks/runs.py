@@ -9,13 +9,15 @@ import struct
 import sys
 import tempfile
 import time
+import zlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from bathymetry.runs.readers import tensorboard
+from bathymetry.runs.readers import tensorboard, wandb
 from bathymetry.runs.run import Format, Layout, Unit
 from bathymetry.runs.tfrecords import masked_crc
 
@@ -59,11 +61,54 @@ def events(time: float, values: np.ndarray) -> bytes:
     )
 
 
+def write_wandb(folder: Path) -> None:
+    """One folder with one log for each run, a record for each step, as W&B writes while it is offline."""
+    for run in range(RUNS):
+        place = folder / f"offline-run-20240101_000000-{run}"
+        place.mkdir()
+        settings = {"optimizer": "adam" if run % 2 else "sgd", "seed": run // 2}
+        records = [field(17, field(1, str(run)) + field(4, items(settings)))]
+        for step, row in enumerate(metrics(run).tolist()):
+            of_step = field(2, b"\x08" + varint(step))
+            records.append(field(2, items(dict(zip(METRICS, row, strict=True)), nested=True) + of_step))
+        (place / f"run-{run}.wandb").write_bytes(log([*records, field(18, b"")]))
+
+
+def field(number: int, content: bytes | str) -> bytes:
+    content = content.encode() if isinstance(content, str) else content
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def items(values: Mapping[str, object], *, nested: bool = False) -> bytes:
+    pairs = values.items()
+    return b"".join(field(1, field(2 if nested else 1, key) + field(16, json.dumps(value))) for key, value in pairs)
+
+
+def log(records: Sequence[bytes]) -> bytes:
+    """Cut records into the blocks of a LevelDB log."""
+    written = bytearray(b":W&B" + struct.pack("<HB", 0xBEE1, 0))
+    for record in records:
+        at = 0
+        while at < len(record) or not at:
+            left = 32768 - len(written) % 32768
+            if left < 7:
+                written += bytes(left)
+                left = 32768
+            part = record[at : at + left - 7]
+            ends = at + len(part) == len(record)
+            kind = bytes([(1 if ends else 2) if not at else (4 if ends else 3)])
+            written += struct.pack("<IH", zlib.crc32(part, zlib.crc32(kind)), len(part)) + kind + part
+            at += len(part)
+            if ends:
+                break
+    return bytes(written)
+
+
 def varint(number: int) -> bytes:
     return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
 
 
-FORMATS = {"tensorboard": (write_tensorboard, tensorboard.FORMAT)}
+FORMATS = {"tensorboard": (write_tensorboard, tensorboard.FORMAT), "wandb": (write_wandb, wandb.FORMAT)}
 
 
 def rows_of(reader: Format, unit: Unit) -> int:

@@ -4,6 +4,7 @@ tests/runs/files/TOOL holds what each tool wrote. The tools are those of require
 installs apart and uses to write the files anew.
 """
 
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -48,7 +49,28 @@ def torch_tensorboard(folder):
             writer.add_hparams(config, {"final/accuracy": metrics["val/accuracy"][-1]})
 
 
-TOOLS = {one.__name__: one for one in (tensorboard, torch_tensorboard)}
+def wandb(folder):
+    """Weights & Biases without a network: one folder for each run."""
+    import wandb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, config, metrics in fixture.runs():
+        settings = wandb.Settings(
+            mode="offline", console="off", disable_git=True, save_code=False, silent=True, x_disable_stats=True,
+            x_disable_meta=True, host="host", run_id=name,
+        )  # fmt: skip
+        with wandb.init(dir=folder, project="fixture", name=name, config=config, settings=settings) as run:
+            for k, step in enumerate(fixture.STEPS):
+                run.log({metric: values[k] for metric, values in metrics.items()}, step=step)
+    for path in list(folder.glob("wandb/*")):  # links, logs and a list of the installed packages
+        if path.is_symlink():
+            path.unlink()
+        else:
+            for rest in ("files", "logs", "tmp"):
+                shutil.rmtree(path / rest, ignore_errors=True)
+
+
+TOOLS = {one.__name__: one for one in (tensorboard, torch_tensorboard, wandb)}
 
 if __name__ == "__main__":
     socket.gethostname = lambda: "host"  # of which TensorBoard makes the names of its files

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import strategies as st
 
 from bathymetry.runs import settings
-from bathymetry.runs.readers import tensorboard
-from runs import event_files
+from bathymetry.runs.readers import tensorboard, wandb
+from runs import event_files, log_files
 from runs.reading import FILES, read
 from safety.test_data_files import damaged
 
@@ -50,3 +50,17 @@ def test_settings_of_runs(fuzz, tmp_path, name):
         settings.from_file(path)
 
     fuzz(damaged(text.encode()) | st.text().map(str.encode), attempt, writes=tmp_path)
+
+
+def test_logs_of_wandb(fuzz, tmp_path):
+    """Logs of W&B with damage, or with damage under right checksums."""
+    whole = next((FILES / "wandb").rglob("*adam-0.wandb")).read_bytes()
+    contents = [one for one in wandb._contents(whole) if one is not None]
+    sealed = st.lists(st.sampled_from(contents).flatmap(damaged), max_size=6).map(lambda many: log_files.log(*many))
+
+    def attempt(content):
+        (tmp_path / "run-abc.wandb").write_bytes(content)
+        for run in read(wandb.FORMAT, tmp_path):
+            assert all(len(one.step) == len(one.value) for one in run.metrics.values())
+
+    fuzz(damaged(whole) | sealed, attempt, writes=tmp_path)

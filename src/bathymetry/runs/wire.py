@@ -37,13 +37,13 @@ def fields(data: Bytes, start: int, stop: int) -> Iterator[Field]:
     """Go through the fields of a message; ValueError where the bytes are no message."""
     at = start
     while at < stop:
-        key, at = varint(data, at, stop)
+        key, at = (data[at], at + 1) if data[at] < 128 else varint(data, at, stop)
         number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            _, end = varint(data, at, stop)
-        elif kind == LENGTH:
-            length, at = varint(data, at, stop)
+        if kind == LENGTH:
+            length, at = (data[at], at + 1) if at < stop and data[at] < 128 else varint(data, at, stop)
             end = at + length
+        elif kind == VARINT:
+            _, end = varint(data, at, stop)
         elif kind in (FIXED64, FIXED32):
             end = at + (8 if kind == FIXED64 else 4)
         else:
