@@ -183,3 +183,27 @@ def test_names_in_any_script_and_whole_numbers_as_categories():
     found = bm.compare(rows, "потеря", compare="größe", members="种子", higher_is_better=False)
     assert [(one.first, one.second) for one in found.pairs] == [("16", "128")]
     assert found.pairs[0].decision == "supported"
+
+
+def test_copies_of_rows_count_once_and_are_said():
+    runs = bm.runs.read(pd.concat([tidy(), tidy().head(22)]), **ADAM)
+    assert runs.attrs["left_out"] == ["the frame:1: 22 of 242 rows of the frame are copies of others and count once"]
+    assert runs.drop_attrs().equals(bm.runs.read(tidy(), **ADAM).drop_attrs())
+
+
+def test_columns_that_people_have_are_understood():
+    rows = tidy().rename(columns={"step": "Step"}).assign(note=lambda t: t["optimizer"].where(t["Step"] == 0))
+    rows["solved"] = rows["val/accuracy"] > 0.8
+    runs = bm.runs.read(rows.reset_index(names=""), metrics=["solved"], ignore=["note"], **ADAM)
+    assert set(runs["solved"].values.ravel().tolist()) <= {0.0, 1.0}
+    assert runs.sizes["step"] == len(fixture.STEPS)
+
+
+def test_a_table_of_final_values_needs_no_steps():
+    rows = tidy().query("step == 100").drop(columns="step")
+    found = bm.compare(rows, "val/accuracy", compare="optimizer", members="seed", higher_is_better=True)
+    wins = [
+        fixture.metrics("adam", s)["val/accuracy"][-1] > fixture.metrics("sgd", s)["val/accuracy"][-1]
+        for s in range(10)
+    ]
+    assert found.pairs[0].superiority == sum(wins) / 10

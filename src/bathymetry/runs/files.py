@@ -61,7 +61,8 @@ def read_source(
     """Read all runs below a path, or in a pandas or polars frame."""
     if isinstance(path, pd.DataFrame) or type(path).__module__.partition(".")[0] == "polars":
         frame = path if isinstance(path, pd.DataFrame) else pd.DataFrame(path.to_dict(as_series=False))  # type: ignore[attr-defined]
-        return Source("a frame", "a frame", tuple(runs_of(frame, "the frame", layout)), {})
+        of_frame = runs_of(frame, "the frame", layout)
+        return Source("a frame", "a frame", tuple(of_frame), {}, tuple(_notes(of_frame)))
     root = _path(path)
     form, units = _found(root, tool)
     runs: list[Run] = []
@@ -78,7 +79,7 @@ def read_source(
                 notes.append(str(result).rstrip("."))
             else:
                 runs += result
-                notes += [f"{one.id}: {note}" for one in result for note in one.notes]
+                notes += _notes(result)
         if cached:
             cache.shrink(folder)
     if refused is not None and not runs:
@@ -86,6 +87,10 @@ def read_source(
     if not runs:
         raise InputError("path", path, f"{form.name} files are there, and no run in them")
     return Source(str(path), form.name, tuple(runs), digests, tuple(notes))
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    return [f"{one.id}: {note}" for one in runs for note in one.notes]
 
 
 def read_unit(form: Format, unit: Unit, layout: Layout) -> list[Run]:

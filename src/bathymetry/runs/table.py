@@ -4,7 +4,9 @@ A run is told apart by the column that names it or, without one, by the settings
 columns are settings where they do not change along any run, and metrics where they hold numbers that do.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,13 +59,20 @@ def runs_of(frame: pd.DataFrame, name: str, layout: Layout, config: Mapping[str,
             )
     if not len(frame):
         return []
-    step = layout.step or next((one for one in STEPS if one in frame and one not in layout.keys), None)
-    run = layout.run or next((one for one in _RUNS if one in frame and one not in layout.keys), None)
+    frame = frame.drop(columns=[one for one in map(str, frame) if re.fullmatch(r"(Unnamed: \d+)?", one)])  # an index
+    free = {one.lower(): one for one in map(str, frame) if one not in layout.keys}
+    step = layout.step or next((free[one] for one in STEPS if one in free), None)
+    run = layout.run or next((free[one] for one in _RUNS if one in free), None)
     keys = [run] if run else [one for one in layout.keys if one in frame and one != step]
     groups = _groups(frame, keys)
+    copies = 0
     if run is None:
-        groups = _split(frame, groups, keys, step, layout, name)
-    return _Table(frame, groups, step, run, layout, name).runs(config)
+        groups, copies = _split(frame, groups, keys, step, layout, name)
+    runs = _Table(frame, groups, step, run, layout, name).runs(config)
+    if copies:
+        note = f"{copies:,} of {len(frame):,} rows of {name} are copies of others and count once"
+        runs[0] = replace(runs[0], notes=(*runs[0].notes, note))
+    return runs
 
 
 def _groups(frame: pd.DataFrame, keys: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -75,22 +84,22 @@ def _groups(frame: pd.DataFrame, keys: Sequence[str]) -> np.ndarray[Any, Any]:
 
 def _split(
     frame: pd.DataFrame, groups: np.ndarray[Any, Any], keys: list[str], step: str | None, layout: Layout, name: str
-) -> np.ndarray[Any, Any]:
-    """Where rows of one run and step repeat, split by the columns that tell runs apart."""
+) -> tuple[np.ndarray[Any, Any], int]:
+    """Where rows of one run and step repeat, split by the columns that tell runs apart; also count copies of rows."""
     at = frame[step] if step else pd.Series(0, index=frame.index)
     repeats = pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated(keep=False).to_numpy()
     if not repeats.any():
-        return groups
+        return groups, 0
     others = [one for one in frame.columns if one not in (*keys, step, *layout.metrics)]
     few = [one for one in others if _is_setting(frame[one])]
     for chosen in (*([one] for one in few), few):
         finer = _groups(frame.assign(_group=groups)[["_group", *chosen]], ["_group", *chosen])
         if chosen and not pd.DataFrame({"group": finer, "at": at.to_numpy()}).duplicated().any():
-            return finer
+            return finer, 0
     whole = frame.assign(_group=groups).duplicated().to_numpy()
     pairs = pd.DataFrame({"group": groups, "at": at.to_numpy()})[~whole].duplicated()
     if not pairs.any():  # copies of rows: the runs themselves are told apart
-        return groups
+        return groups, int(whole.sum())
     row = int(pairs[pairs].index[0])
     where = ", ".join(f"{key}={frame[key].iloc[row]}" for key in keys) or name
     when = f" at {step} {at.iloc[row]:g}" if step and pd.api.types.is_number(at.iloc[row]) else ""
@@ -128,7 +137,7 @@ class _Table:
         settings, metrics, texts = self._roles()
         steps = self._steps()
         columns = {one: pd.to_numeric(self._frame[one]).to_numpy(np.float64, na_value=np.nan) for one in metrics}
-        fixed = {one: self._frame[one].iloc[self._starts].tolist() for one in settings}
+        fixed = {one: self._first(one) for one in settings}
         names = self._frame[self._run].iloc[self._starts].tolist() if self._run else None
         made = []
         for place, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
@@ -160,7 +169,7 @@ class _Table:
             if one in self._layout.keys:
                 settings.append(one)
             elif one in self._layout.metrics:
-                (metrics if is_number else texts).append(one)
+                (metrics if is_number or pd.api.types.is_bool_dtype(values) else texts).append(one)
             elif self._is_constant(values) and (not is_number or self._has_rows or _is_setting(values)):
                 settings.append(one)
             else:
@@ -168,10 +177,22 @@ class _Table:
         return settings, metrics, texts
 
     def _is_constant(self, values: pd.Series) -> bool:
-        """Whether a column has one value in each run."""
+        """Whether a column has one value in each run; text may be missing in further rows."""
         codes, _ = pd.factorize(values, use_na_sentinel=True)
+        if not pd.api.types.is_numeric_dtype(values):
+            highest = np.maximum.reduceat(codes, self._starts)
+            highest = np.repeat(highest, self._ends - self._starts)
+            return bool(((codes == highest) | (codes == -1)).all())
         first = np.repeat(codes[self._starts], self._ends - self._starts)
         return bool((codes == first).all())
+
+    def _first(self, column: str) -> list[Any]:
+        """Take a column's first value of each run, of text the first that is there."""
+        values = self._frame[column].iloc[self._starts]
+        if not pd.api.types.is_numeric_dtype(values) and values.isna().any():
+            group = np.repeat(np.arange(len(self._starts)), self._ends - self._starts)
+            values = self._frame[column].groupby(group, sort=True).first()
+        return list(values.tolist())
 
     def _steps(self) -> np.ndarray[Any, Any]:
         """Number the rows of each run where no column counts them."""
