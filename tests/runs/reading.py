@@ -1,5 +1,6 @@
 """Read a folder with one reader, and compare with the twenty runs that every tool writes."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,21 @@ from runs import fixture
 FILES = Path(__file__).parent / "files"
 
 
-def read(reader, folder, layout=None):
-    """Every run that a reader finds below a folder."""
+def snapshot(folder):
+    """Every file below a folder with its digest and the time of its last change."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [run for unit in reader.units(folder, files) for run in reader.read(unit, layout or Layout())]
+    return {path: (hashlib.sha256(path.read_bytes()).digest(), path.stat().st_mtime_ns) for path in files}
+
+
+def read(reader, path, layout=None):
+    """Every run that a reader finds below a folder or in a file, where it writes nothing."""
+    folder = path if path.is_dir() else path.parent
+    before = snapshot(folder)
+    files = list(before) if path.is_dir() else [path]
+    try:
+        return [run for unit in reader.units(folder, files) for run in reader.read(unit, layout or Layout())]
+    finally:
+        assert snapshot(folder) == before
 
 
 def expect_fixture(runs, names=None, more=frozenset()):
@@ -31,6 +43,16 @@ def expect_fixture(runs, names=None, more=frozenset()):
         for metric, values in metrics.items():
             np.testing.assert_array_equal(run.metrics[metric].step, list(fixture.STEPS))
             np.testing.assert_array_equal(run.metrics[metric].value, values)
+
+
+def expect_whole_fixture(runs, status="finished"):
+    """As above, with the types of all settings, and nothing to note."""
+    expect_fixture(runs)
+    types = {key: type(value) for key, value in fixture.config("adam", 0).items()}
+    for run in runs:
+        assert {key: type(run.config[key]) for key in types} == types
+        assert (run.status, run.notes) == (status, ())
+    assert len({run.id for run in runs}) == len(runs)
 
 
 def write_anew(tool, folder):

@@ -4,13 +4,18 @@ tests/runs/files/TOOL holds what each tool wrote. The tools are those of require
 installs apart and uses to write the files anew.
 """
 
+import os
 import shutil
 import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 from runs import fixture
+
+ARTIFACTS = "file:///artifacts"  # where MLflow's runs would put their files; otherwise below the folder
 
 
 def tensorboard(folder):
@@ -70,8 +75,132 @@ def wandb(folder):
                 shutil.rmtree(path / rest, ignore_errors=True)
 
 
-TOOLS = {one.__name__: one for one in (tensorboard, torch_tensorboard, wandb)}
+def small_pages(path):
+    """Make an empty database whose pages are small, since a tool's many empty tables take a page each."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA page_size = 512")
+        database.execute("VACUUM")
+
+
+def mlflow_runs(uri):
+    """Write the runs with MLflow's client; a deleted run, a failed one and one that still runs are there as well."""
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("optimizers", artifact_location=ARTIFACTS)
+
+    def start(name, config=()):
+        run = client.create_run(experiment, start_time=1700000000000, run_name=name, tags={"mlflow.user": "user"})
+        client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in dict(config).items()])
+        return run.info.run_id
+
+    for name, config, metrics in fixture.runs():
+        run = start(name, config)
+        for tag, values in metrics.items():
+            rows = zip(fixture.STEPS, values, strict=True)
+            client.log_batch(run, [Metric(tag, value, 1700000000000 + step, step) for step, value in rows])
+        client.set_terminated(run, "FINISHED", end_time=1700000001000)
+    experiment = client.create_experiment("others", artifact_location=ARTIFACTS)
+    running = start("running", {"größe": "2", "rate": "1e-3", "flag": True, "name": "007", "none": None, "text": "a b"})
+    values = [float("nan"), float("inf"), float("-inf"), 1.5]
+    client.log_batch(running, [Metric("Verlust/größe", one, 1700000000000 + k, k) for k, one in enumerate(values)])
+    client.log_batch(running, [Metric("without steps", k / 2, 1700000000000 + k, 0) for k in range(3)])
+    client.log_batch(running, tags=[RunTag("note", "Größe"), RunTag("fold", "3")])
+    client.set_terminated(start("failed"), "FAILED", end_time=1700000001000)
+    client.set_terminated(start("killed"), "KILLED", end_time=1700000001000)
+    client.delete_run(start("deleted"))
+
+
+def mlflow(folder):
+    """MLflow's file store."""
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    from mlflow.store.tracking.file_store import FileStore
+
+    FileStore(str(folder / "mlruns"), ARTIFACTS)
+    mlflow_runs((folder / "mlruns").resolve().as_uri())
+
+
+def mlflow_sqlite(folder):
+    """MLflow's database."""
+    small_pages(folder / "mlflow.db")
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{folder.resolve()}/mlflow.db", ARTIFACTS)
+    mlflow_runs(f"sqlite:///{folder.resolve()}/mlflow.db")
+
+
+def trackio(folder):
+    """Trackio's database, and another with NaN, infinity, text, and nested settings."""
+    os.environ["TRACKIO_DIR"] = str(folder.resolve())
+    small_pages(folder / "optimizers.db")
+    small_pages(folder / "others.db")
+    import trackio
+
+    def start(project, name, config):
+        return trackio.init(project=project, name=name, config=config, embed=False, auto_log_gpu=False)
+
+    for name, config, metrics in fixture.runs():
+        start("optimizers", name, config)
+        for k, step in enumerate(fixture.STEPS):
+            trackio.log({tag: values[k] for tag, values in metrics.items()}, step=step)
+        trackio.finish()
+    start("others", "größe", {"optimizer": {"name": "adam", "lr": 0.1}, "layers": [4, 4], "flag": True, "none": None})
+    for k, value in enumerate([float("nan"), float("inf"), float("-inf"), 1.5]):
+        trackio.log({"Verlust/größe": value, "nested": {"one": k}, "comment": "text"}, step=k)
+    trackio.log({"Verlust/größe": 2.5}, step=3)  # a step that is logged twice
+    trackio.finish()
+    for name in ("optimizers.lock", "others.lock"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def optuna_trials(storage):
+    """Write the runs as trials of a study; others were pruned, failed, still run, wait, or have two objectives."""
+    import optuna
+
+    distributions = {
+        "optimizer": optuna.distributions.CategoricalDistribution(fixture.OPTIMIZERS),
+        "seed": optuna.distributions.IntDistribution(0, 9),
+        "learning_rate": optuna.distributions.FloatDistribution(0.001, 1.0, log=True),
+        "batch_size": optuna.distributions.CategoricalDistribution([16, 32]),
+    }
+    study = optuna.create_study(storage=storage, study_name="optimizers")
+    for _, config, metrics in fixture.runs():
+        study.enqueue_trial(config)
+        trial = study.ask(distributions)
+        for step, value in zip(fixture.STEPS, metrics["train/loss"], strict=True):
+            trial.report(value, step)
+        study.tell(trial, metrics["train/loss"][-1])
+    others = optuna.create_study(storage=storage, study_name="Größe", directions=["minimize", "maximize"])
+    trial = others.ask()
+    trial.set_user_attr("fold", 3)
+    trial.suggest_categorical("kind", [None, True, "a", 0.5])
+    others.tell(trial, [float("inf"), 2.0])
+    single = optuna.create_study(storage=storage, study_name="single")
+    for state in (optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL, None):
+        trial = single.ask()
+        for step, value in enumerate([float("nan"), float("-inf"), 1.5]):
+            trial.report(value, step)
+        if state is not None:
+            single.tell(trial, state=state)
+    single.enqueue_trial({"x": 1})
+    optuna.create_study(storage=storage, study_name="deleted")
+    optuna.delete_study(study_name="deleted", storage=storage)
+
+
+def optuna(folder):
+    """Optuna's database and its journal."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    small_pages(folder / "study.db")
+    optuna_trials(f"sqlite:///{folder.resolve()}/study.db")
+    optuna_trials(optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log"))))
+
+
+TOOLS = {one.__name__: one for one in (mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)}
 
 if __name__ == "__main__":
     socket.gethostname = lambda: "host"  # of which TensorBoard makes the names of its files
+    Path(sys.argv[2]).mkdir(parents=True, exist_ok=True)
     TOOLS[sys.argv[1]](Path(sys.argv[2]))

@@ -19,12 +19,19 @@ from bathymetry.core.errors import BathymetryError, DamagedError, InputError, St
 from bathymetry.core.showing import joined, kind_of
 from bathymetry.core.system import available_cores
 from bathymetry.runs import cache
-from bathymetry.runs.readers import csv, jsonl, own, parquet, tensorboard, wandb
+from bathymetry.runs.readers import csv, jsonl, mlflow, optuna, own, parquet, tensorboard, trackio, wandb
 from bathymetry.runs.run import Format, Layout, Run, Unit
 from bathymetry.runs.table import runs_of
 
 # each takes its files before the next is asked
-_OF_TOOLS: Sequence[Format] = (own.FORMAT, wandb.FORMAT, tensorboard.FORMAT)
+_OF_TOOLS: Sequence[Format] = (
+    own.FORMAT,
+    wandb.FORMAT,
+    tensorboard.FORMAT,
+    mlflow.FORMAT,
+    optuna.FORMAT,
+    trackio.FORMAT,
+)
 _OF_TABLES: Sequence[Format] = (csv.FORMAT, parquet.FORMAT, jsonl.FORMAT)
 FORMATS: Sequence[Format] = (*_OF_TOOLS, *_OF_TABLES)
 _WORTH_A_PROCESS = 8_000_000  # bytes of files; fewer are read sooner than a process has started

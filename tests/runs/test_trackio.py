@@ -1,0 +1,84 @@
+"""Trackio's databases, as Trackio wrote them."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from bathymetry.core.errors import DamagedError
+from bathymetry.runs.readers.trackio import FORMAT
+from runs.reading import FILES, expect_whole_fixture, read
+
+
+def test_the_twenty_runs_come_back():
+    runs = read(FORMAT, FILES / "trackio" / "optimizers.db")
+    expect_whole_fixture(runs, status="unknown")
+    assert {run.id: run.config for run in runs}["adam-3"] == {
+        "project": "optimizers", "optimizer": "adam", "seed": 3, "learning_rate": 0.01, "batch_size": 32,
+    }  # fmt: skip
+
+
+def test_a_folder_holds_several_projects():
+    runs = read(FORMAT, FILES / "trackio")
+    assert {run.config["project"] for run in runs} == {"optimizers", "others"}
+
+
+def test_nested_settings_are_flat():
+    [run] = read(FORMAT, FILES / "trackio" / "others.db")
+    assert run.id == "größe"
+    assert run.config == {
+        "project": "others",
+        "optimizer.name": "adam", "optimizer.lr": 0.1, "layers": "[4, 4]", "flag": True, "none": None,
+    }  # fmt: skip
+
+
+def test_nan_infinity_text_and_nested_names_come_back_and_the_last_value_of_a_step_counts():
+    run = read(FORMAT, FILES / "trackio" / "others.db")[0]
+    assert set(run.metrics) == {"Verlust/größe", "nested.one"}
+    np.testing.assert_array_equal(run.metrics["Verlust/größe"].value, [np.nan, np.inf, -np.inf, 2.5])
+    np.testing.assert_array_equal(run.metrics["nested.one"].value, range(4))
+    assert run.texts == {"comment"}
+
+
+def project(tmp_path, *logged, config='{"seed": 1}', columns="run_id"):
+    """A database of the layout of Trackio; before it had ids for runs, `run_id` was not there."""
+    path = tmp_path / "p.db"
+    ids = "run_id, " * (columns == "run_id")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"CREATE TABLE metrics (id INTEGER PRIMARY KEY, {ids}timestamp, run_name, step, metrics)")
+        database.execute(f"CREATE TABLE configs (id INTEGER PRIMARY KEY, {ids}run_name, config)")
+        for run, step, metrics in logged:
+            key = (run,) if ids else ()
+            cells = (*key, "", "one", step, metrics)
+            database.execute(f"INSERT INTO metrics VALUES (NULL, {', '.join('?' * len(cells))})", cells)
+            if config is not None:
+                cells = (*key, "one", config)
+                database.execute(f"INSERT INTO configs VALUES (NULL, {', '.join('?' * len(cells))})", cells)
+        database.commit()
+    return path
+
+
+def test_two_runs_of_the_same_name_stay_apart(tmp_path):
+    project(tmp_path, ("a", 0, '{"loss": 1}'), ("b", 0, '{"loss": 2}'))
+    runs = read(FORMAT, tmp_path)
+    assert [(run.id, run.metrics["loss"].value.tolist()) for run in runs] == [("one (a)", [1]), ("one (b)", [2])]
+
+
+def test_a_project_from_before_there_were_ids_is_read(tmp_path):
+    project(tmp_path, (None, 0, '{"loss": 1}'), (None, 1, '{"loss": 2}'), columns="")
+    [run] = read(FORMAT, tmp_path)
+    assert (run.id, run.config["seed"], run.metrics["loss"].value.tolist()) == ("one", 1, [1, 2])
+
+
+def test_images_and_tables_are_no_metrics(tmp_path):
+    project(tmp_path, ("a", 0, '{"image": {"_type": "trackio.image", "width": 3}, "list": [1, 2], "none": null}'))
+    [run] = read(FORMAT, tmp_path)
+    assert (run.metrics, run.texts) == ({}, {"image", "list"})
+
+
+@pytest.mark.parametrize("metrics", ['{"loss": 1', "[1]", None, 3, '{"loss": ' + "1" * 400 + "}", "[" * 100_000])
+def test_damaged_metrics_are_one_sentence(tmp_path, metrics):
+    project(tmp_path, ("a", 0, metrics))
+    with pytest.raises(DamagedError, match=r"^p\.db can't be read as a database \(.*\)\.$"):
+        read(FORMAT, tmp_path)
