@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from bathymetry.cli.parsing import UsageError
 from bathymetry.core.errors import BathymetryError, InputError, StorageError
 from bathymetry.core.showing import printable
+from bathymetry.runs.dataset import AmbiguousError
 
 CASES = int(os.environ.get("BATHYMETRY_FUZZ_CASES", "25"))
 _PHASES = [one for one in Phase if one is not Phase.explain]
@@ -137,7 +138,7 @@ class Fuzz:
         assert grown < _BYTES, f"{grown:,} bytes"
         sentence = "" if refusal is None else str(refusal)
         if refusal is not None:
-            assert isinstance(refusal, InputError | StorageError | UsageError), repr(refusal)
+            assert isinstance(refusal, InputError | StorageError | UsageError | AmbiguousError), repr(refusal)
             assert not isinstance(refusal, InputError) or sentence.startswith(f"{printable(refusal.field)} = ")
             self.letters = max(self.letters, check_sentence(sentence, writes))
         self.read, self.refused = self.read + (not sentence), self.refused + bool(sentence)

@@ -76,19 +76,18 @@ def read_source(
     notes: list[str] = []
     digests: dict[str, str] = {}
     refused: BathymetryError | None = None
-    with ExitStack() as stack:
-        folder = cache.cache_folder() if cached else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for done, (own, result) in enumerate(_read(form, units, layout, folder, workers), start=1):
-            advance(done, len(units))
-            digests |= {os.path.relpath(one, root if root.is_dir() else root.parent): d for one, d in own.items()}
-            if isinstance(result, BathymetryError):
-                refused = refused or result
-                notes.append(str(result).rstrip("."))
-            else:
-                runs += result
-                notes += _notes(result)
-        if cached:
-            cache.shrink(folder)
+    folder = cache.cache_folder() if cached else None
+    for done, (files, result) in enumerate(_read(form, units, layout, folder, workers), start=1):
+        advance(done, len(units))
+        digests |= {os.path.relpath(one, root if root.is_dir() else root.parent): d for one, d in files.items()}
+        if isinstance(result, BathymetryError):
+            refused = refused or result
+            notes.append(str(result).rstrip("."))
+        else:
+            runs += result
+            notes += _notes(result)
+    if folder is not None:
+        cache.shrink(folder)
     if refused is not None and not runs:
         raise refused
     if not runs:
@@ -173,17 +172,21 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _read(
-    form: Format, units: Sequence[Unit], layout: Layout, folder: Path, workers: int | None
+    form: Format, units: Sequence[Unit], layout: Layout, folder: Path | None, workers: int | None
 ) -> Iterator[tuple[Mapping[str, str], list[Run] | BathymetryError]]:
     """Yield digests and runs of each unit, in their order; those that are not cached are read side by side."""
     large = sum(file.stat().st_size for unit in units for file in unit.files if file.exists()) > _WORTH_A_PROCESS
     count = min(workers or available_cores(), len(units)) if large else 1
-    with ThreadPoolExecutor(count, thread_name_prefix="reading") as pool, _Readers() as readers:
+    with ThreadPoolExecutor(count, thread_name_prefix="reading") as pool, _Readers() as readers, ExitStack() as stack:
+        if folder is None and count > 1:  # other processes hand their runs over in files
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         def one(unit: Unit) -> tuple[Mapping[str, str], list[Run] | BathymetryError]:
             digests: Mapping[str, str] = {}
             try:
                 digests = cache.digests_of(unit)
+                if folder is None:
+                    return digests, read_unit(form, unit, layout)
                 key = cache.key_of(form, unit, layout, digests)
                 runs = cache.load(folder, key)
                 if runs is None and count > 1:
