@@ -198,7 +198,21 @@ def optuna(folder):
     optuna_trials(optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log"))))
 
 
-TOOLS = {one.__name__: one for one in (mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)}
+def lightning(folder):
+    """Lightning's `CSVLogger`: each metric in a row of its own, as from training and validation."""
+    from pytorch_lightning.loggers import CSVLogger
+
+    for _, config, metrics in fixture.runs():
+        logger = CSVLogger(folder, name="logs")
+        logger.log_hyperparams(config)
+        for k, step in enumerate(fixture.STEPS):
+            for metric, values in metrics.items():
+                logger.log_metrics({metric: values[k]}, step=step)
+        logger.finalize("success")
+
+
+_OF_TOOLS = (lightning, mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)
+TOOLS = {one.__name__: one for one in _OF_TOOLS}
 
 if __name__ == "__main__":
     socket.gethostname = lambda: "host"  # of which TensorBoard makes the names of its files

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 
 from bathymetry.runs import settings
-from bathymetry.runs.readers import tensorboard, wandb
+from bathymetry.runs.readers import lightning, tensorboard, wandb
 from runs import event_files, log_files
 from runs.reading import FILES, read
 from safety.test_data_files import damaged
@@ -64,3 +64,16 @@ def test_logs_of_wandb(fuzz, tmp_path):
             assert all(len(one.step) == len(one.value) for one in run.metrics.values())
 
     fuzz(damaged(whole) | sealed, attempt, writes=tmp_path)
+
+
+def test_tables_of_lightning(fuzz, tmp_path):
+    """Tables of Lightning's CSVLogger with damage."""
+    whole = (FILES / "lightning" / "logs" / "version_0" / "metrics.csv").read_bytes()[:300]
+    (tmp_path / "version_0").mkdir()
+
+    def attempt(content):
+        (tmp_path / "version_0" / "metrics.csv").write_bytes(content)
+        for run in read(lightning.FORMAT, tmp_path):
+            assert all(len(one.step) == len(one.value) for one in run.metrics.values())
+
+    fuzz(damaged(whole) | st.text().map(str.encode), attempt, writes=tmp_path)
