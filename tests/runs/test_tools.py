@@ -26,7 +26,7 @@ def decided(runs):
     return [(one.pairs, one.claims) for one in both]
 
 
-@pytest.mark.parametrize("tool", ["tensorboard", "wandb", "lightning"])
+@pytest.mark.parametrize("tool", ["hydra", "lightning", "tensorboard", "wandb"])
 def test_verdicts_do_not_depend_on_the_tool(tool, expected):
     assert len(expected[0][0]) == 1  # one pair: adam and sgd
     assert decided(FILES / tool) == expected

@@ -198,6 +198,31 @@ def optuna(folder):
     optuna_trials(optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log"))))
 
 
+def hydra(folder):
+    """A multirun of Hydra's, whose program writes a table of its metrics."""
+    import hydra
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.hydra_config import HydraConfig
+
+    rest = {"learning_rate": 0.01, "batch_size": 32, "rate": "${learning_rate}"}
+    ConfigStore.instance().store("run", {"optimizer": "adam", "seed": 0, **rest})
+    every = {(config["optimizer"], config["seed"]): metrics for _, config, metrics in fixture.runs()}
+
+    @hydra.main(version_base="1.3", config_path=None, config_name="run")
+    def main(config):
+        metrics = every[config.optimizer, config.seed]
+        rows = zip(fixture.STEPS, *metrics.values(), strict=True)
+        text = "\n".join(",".join(map(str, row)) for row in [("step", *metrics), *rows])
+        Path(HydraConfig.get().runtime.output_dir, "metrics.csv").write_text(f"{text}\n")
+
+    sweep = f"hydra.sweep.dir={folder.resolve()}"
+    logs = [f"hydra/{one}_logging=disabled" for one in ("job", "hydra")]
+    sys.argv = ["main", "--multirun", "optimizer=adam,sgd", "seed=range(10)", sweep, *logs]
+    main()
+    for path in (*folder.glob("multirun.yaml"), *folder.glob("*/.hydra/hydra.yaml")):  # long, with paths and versions
+        path.unlink()
+
+
 def lightning(folder):
     """Lightning's `CSVLogger`: each metric in a row of its own, as from training and validation."""
     from pytorch_lightning.loggers import CSVLogger
@@ -211,7 +236,7 @@ def lightning(folder):
         logger.finalize("success")
 
 
-_OF_TOOLS = (lightning, mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)
+_OF_TOOLS = (hydra, lightning, mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)
 TOOLS = {one.__name__: one for one in _OF_TOOLS}
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import strategies as st
 
 from bathymetry.runs import settings
-from bathymetry.runs.readers import lightning, tensorboard, wandb
+from bathymetry.runs.files import read_unit
+from bathymetry.runs.readers import hydra, lightning, tensorboard, wandb
+from bathymetry.runs.run import Layout
 from runs import event_files, log_files
 from runs.reading import FILES, read
 from safety.test_data_files import damaged
@@ -77,3 +79,18 @@ def test_tables_of_lightning(fuzz, tmp_path):
             assert all(len(one.step) == len(one.value) for one in run.metrics.values())
 
     fuzz(damaged(whole) | st.text().map(str.encode), attempt, writes=tmp_path)
+
+
+def test_output_folders_of_hydra(fuzz, tmp_path):
+    """Settings and tables in output folders of Hydra with damage."""
+    (tmp_path / ".hydra").mkdir()
+    config, table = YAML.encode() + b"w: ${seed}\n", (FILES / "hydra" / "0" / "metrics.csv").read_bytes()[:200]
+    cases = st.tuples(damaged(config) | st.just(config), damaged(table) | st.just(table))
+
+    def attempt(case):
+        (tmp_path / ".hydra" / "config.yaml").write_bytes(case[0])
+        (tmp_path / "metrics.csv").write_bytes(case[1])
+        for unit in hydra.FORMAT.units(tmp_path, [tmp_path / ".hydra" / "config.yaml", tmp_path / "metrics.csv"]):
+            read_unit(hydra.FORMAT, unit, Layout())
+
+    fuzz(cases, attempt, writes=tmp_path)

@@ -19,13 +19,26 @@ from bathymetry.core.errors import BathymetryError, DamagedError, InputError, St
 from bathymetry.core.showing import joined, kind_of
 from bathymetry.core.system import available_cores
 from bathymetry.runs import cache
-from bathymetry.runs.readers import csv, jsonl, lightning, mlflow, optuna, own, parquet, tensorboard, trackio, wandb
+from bathymetry.runs.readers import (
+    csv,
+    hydra,
+    jsonl,
+    lightning,
+    mlflow,
+    optuna,
+    own,
+    parquet,
+    tensorboard,
+    trackio,
+    wandb,
+)
 from bathymetry.runs.run import Format, Layout, Run, Unit
 from bathymetry.runs.table import runs_of
 
 # each takes its files before the next is asked
 _OF_TOOLS: Sequence[Format] = (
     own.FORMAT,
+    hydra.FORMAT,
     wandb.FORMAT,
     tensorboard.FORMAT,
     lightning.FORMAT,
