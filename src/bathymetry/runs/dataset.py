@@ -19,6 +19,7 @@ from bathymetry.runs.run import History, Run, Scalar
 
 _MOST_NUMBERS = 20_000_000  # of a history over all runs; longer ones are thinned to _ROWS steps
 _ROWS = 1_000
+_LETTERS = 40  # of a name in a sentence
 _NAMED = 5  # settings, runs or values that an error lists
 _TIMES = ("_timestamp", "_runtime", "timestamp", "created_at", "wall_time", "_wandb")
 
@@ -155,7 +156,7 @@ def _known_setting(role: str, name: str, runs: Sequence[Run]) -> None:
 
 
 def _listed(values: Sequence[object]) -> str:
-    shown = [str(one) for one in values[: 2 * _NAMED]]
+    shown = [_short(one) for one in values[: 2 * _NAMED]]
     return joined(shown, "or") if len(values) <= 2 * _NAMED else f"{', '.join(shown)}, … ({len(values)} in all)"
 
 
@@ -191,13 +192,22 @@ def plural_of(count: int, noun: str) -> str:
     return f"{count:,} {plural(noun, count)}"
 
 
+def _short(value: object) -> str:
+    """A value of few letters as it is; a long one is cut."""
+    text = str(value)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+
+
 def _some(names: Sequence[str]) -> str:
+    names = [_short(one) for one in names]
     return joined(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])}, …"
 
 
 def _where(grouping: Grouping, cell: Cell, member: Scalar = None) -> str:
-    words = [f"{name}={value}" for name, value in zip(grouping.axes, cell, strict=True)]
-    return ", ".join(words if member is None else [*words, f"{grouping.members}={member}"]) or "all runs"
+    words = [f"{_short(name)}={_short(value)}" for name, value in zip(grouping.axes, cell, strict=True)]
+    return (
+        ", ".join(words if member is None else [*words, f"{_short(grouping.members)}={_short(member)}"]) or "all runs"
+    )
 
 
 def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, member: Scalar) -> Run:
@@ -212,8 +222,10 @@ def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, me
         return different[0]
     for name in _differing(different, (*grouping.axes, grouping.members, *grouping.ignore)):
         values = list(dict.fromkeys(str(one.config.get(name)) for one in different))
-        remedy = f"add it to --by, filter it (--where {name}={values[0]}) or --ignore it"
-        raise AmbiguousError(f"{name} differs within {_where(grouping, cell, member)} ({_listed(values)}): {remedy}.")
+        remedy = f"add it to --by, filter it (--where {_short(name)}={_short(values[0])}) or --ignore it"
+        raise AmbiguousError(
+            f"{_short(name)} differs within {_where(grouping, cell, member)} ({_listed(values)}): {remedy}."
+        )
     whole = [one for one in different if one.status in ("finished", "unknown")]
     if len(whole) == 1:
         ids = _some([one.id for one in different if one is not whole[0]])
@@ -284,8 +296,10 @@ def _check_others(placed: _Placed, grouping: Grouping) -> None:
             if len(set(values.values())) == 1 or _follows_member(name, placed):
                 continue
             distinct = list(dict.fromkeys(str(runs[member].config.get(name)) for member in members))
-            remedy = f"add it to --by, filter it (--where {name}={distinct[0]}) or --ignore it"
-            raise AmbiguousError(f"{name} differs within {_where(grouping, cell)} ({_listed(distinct)}): {remedy}.")
+            remedy = f"add it to --by, filter it (--where {_short(name)}={_short(distinct[0])}) or --ignore it"
+            raise AmbiguousError(
+                f"{_short(name)} differs within {_where(grouping, cell)} ({_listed(distinct)}): {remedy}."
+            )
     for name in all_settings(everything):
         if name in stated or name in unique or name in _TIMES or len(placed.cells) < 2:
             continue
