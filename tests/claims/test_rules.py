@@ -12,8 +12,8 @@ from bathymetry.claims import (
     correlation,
     exists,
     majority,
-    mean_in_interval,
-    mean_sign,
+    median_in_interval,
+    median_sign,
     stochastic_order,
 )
 from bathymetry.core.errors import InputError
@@ -65,21 +65,21 @@ def test_the_best_of_several_is_compared_with_the_others(relation):
 
 def test_a_mean_has_its_side_by_variable_and_its_name_from_the_attributes():
     evidence = xr.Dataset({name: array(("a",))[0].drop_vars("network").assign_attrs(long_name=name) for name in "xy"})
-    parts = mean_sign("slopes", x="below", y="above")(evidence)
+    parts = median_sign("slopes", x="below", y="above")(evidence)
     for part, name, side in zip(parts, "xy", ("below", "above"), strict=True):
-        assert same(part, group_tests.mean_sign(evidence[name].values, expected=side, quantity=name), of=name)
+        assert same(part, group_tests.median_sign(evidence[name].values, expected=side, quantity=name), of=name)
 
 
 def test_a_mean_in_an_interval():
     values = array(("a",))[0].drop_vars("network")
-    expected = group_tests.mean_in_interval(values.values, -1.0, 1.0)
-    assert same(mean_in_interval("it", -1.0, 1.0)(values)[0], expected)
+    expected = group_tests.median_in_interval(values.values, -1.0, 1.0)
+    assert same(median_in_interval("it", -1.0, 1.0)(values)[0], expected)
 
 
 def test_numbers_of_any_type_are_judged_in_double_precision():
     values = array(("a",))[0].drop_vars("network").astype(np.float32)
-    assert same(mean_sign("it")(values)[0], group_tests.mean_sign(values.values.astype(float), expected="above"))
-    assert mean_sign("it")(xr.DataArray(np.arange(1, 7), dims="member"))[0].estimate == 3.5
+    assert same(median_sign("it")(values)[0], group_tests.median_sign(values.values.astype(float), expected="above"))
+    assert median_sign("it")(xr.DataArray(np.arange(1, 7), dims="member"))[0].estimate == 3.5
 
 
 def test_a_correlation_is_of_two_variables_cell_by_cell_without_members_that_lack_one():
@@ -129,8 +129,8 @@ def test_a_claim_may_be_asked_of_networks_of_ones_own():
 def test_the_argument_that_decides_the_direction_is_that_of_the_words(side):
     assert f"A {side} B," in stochastic_order("it", "A", "B", dim="network", relation=side).how
     assert f"Supported if A is {side} B " in best_of("it", ["A"], ["B"], dim="network", relation=side).how
-    assert f"lies {side} zero" in mean_sign("it", side).how
-    assert f"lies {side} zero for loss" in mean_sign("it", loss=side).how
+    assert f"lies {side} zero" in median_sign("it", side).how
+    assert f"lies {side} zero for loss" in median_sign("it", loss=side).how
     assert f"lies {side} zero" in correlation("it", "loss", "ratio", side).how
 
 
@@ -147,20 +147,18 @@ EXISTS = {"condition": "fit", "sign": "starts", "cell": "cell", "named": "{netwo
     ("make", "words"),
     [
         (lambda odd: majority(odd), "who = .*: expected text"),
-        (lambda odd: mean_sign(odd), "what = .*: expected text"),
-        (lambda odd: mean_sign("it", odd), "expected = .*: expected 'above' or 'below'"),
-        (lambda odd: mean_sign("it", loss=odd), "loss = .*: expected 'above' or 'below'"),
-        (lambda odd: mean_sign("it", shown=odd), "shown = .*: expected a Transform"),
-        (lambda odd: mean_sign("it", unit=odd), "unit = .*: expected text"),
-        (lambda odd: mean_sign("it", bounds=(odd, odd)), "bounds = .*: expected "),
-        (lambda odd: mean_sign("it", bounds=(2.0, 1.0)), "bounds = .*: expected the least and the most"),
+        (lambda odd: median_sign(odd), "what = .*: expected text"),
+        (lambda odd: median_sign("it", odd), "expected = .*: expected 'above' or 'below'"),
+        (lambda odd: median_sign("it", loss=odd), "loss = .*: expected 'above' or 'below'"),
+        (lambda odd: median_sign("it", shown=odd), "shown = .*: expected a Transform"),
+        (lambda odd: median_sign("it", unit=odd), "unit = .*: expected text"),
         (lambda odd: stochastic_order("it", "a", "b", dim="network", relation=odd), "relation = .*: expected 'above'"),
         (lambda odd: best_of("it", ("a",), ("b",), dim="network", relation=odd), "relation = .*: expected 'above'"),
         (lambda odd: best_of("it", (), ("b",), **BEST), "candidates = none: expected at least one value"),
         (lambda odd: best_of("it", ("a",), (), **BEST), "others = none: expected at least one value"),
-        (lambda odd: mean_in_interval("it", odd, 1.0), "low = .*: expected (one|a) number"),
-        (lambda odd: mean_in_interval("it", 2.0, 1.0), r"low = 2\.0: expected at most high, 1"),
-        (lambda odd: mean_in_interval("it", 0.0, 1.0, as_percent=odd), "as_percent = .*: expected True or False"),
+        (lambda odd: median_in_interval("it", odd, 1.0), "low = .*: expected (one|a) number"),
+        (lambda odd: median_in_interval("it", 2.0, 1.0), r"low = 2\.0: expected at most high, 1"),
+        (lambda odd: median_in_interval("it", 0.0, 1.0, as_percent=odd), "as_percent = .*: expected True or False"),
         (lambda odd: correlation("it", odd, "loss", "above"), "first = .*: expected the name of a variable"),
         (lambda odd: correlation("it", "loss", "ratio", odd), "expected = .*: expected 'above' or 'below'"),
         (lambda odd: exists("it", odd, **EXISTS), "decides = .*: expected 'supported' or 'contradicted'"),
@@ -181,10 +179,10 @@ HOLDS, VALUES = array() > 0, array()
     [
         (majority("members"), VALUES, "evidence = float64 values: expected one boolean per member"),
         (majority("members"), HOLDS.astype(int), "evidence = int64 values: expected one boolean per member"),
-        (mean_sign("it"), HOLDS, "evidence = bool values: expected one number per member"),
-        (mean_sign("it"), VALUES.astype(complex), "evidence = complex128 values: expected one number per member"),
-        (mean_in_interval("it", 0, 1), VALUES.astype(str), "evidence = <U.* values: expected one number per member"),
-        (mean_sign("it"), VALUES[:, 0], r"evidence = axes \('network',\): expected the axis 'member'"),
+        (median_sign("it"), HOLDS, "evidence = bool values: expected one number per member"),
+        (median_sign("it"), VALUES.astype(complex), "evidence = complex128 values: expected one number per member"),
+        (median_in_interval("it", 0, 1), VALUES.astype(str), "evidence = <U.* values: expected one number per member"),
+        (median_sign("it"), VALUES[:, 0], r"evidence = axes \('network',\): expected the axis 'member'"),
         (best_of("it", ("a",), ("b",), dim="batch", relation="above"), VALUES, "expected the axis 'batch'"),
         (stochastic_order("it", "a", "b", dim="batch", relation="below"), VALUES, "expected the axis 'batch'"),
         (correlation("it", "loss", "ratio", "above"), VALUES, "DataArray: expected a Dataset with loss and ratio"),
@@ -200,7 +198,7 @@ def test_evidence_of_another_kind_is_named_in_one_sentence(rule, evidence, words
 
 
 def test_no_members_leave_a_claim_undecided():
-    for rule in (majority("members"), mean_sign("it"), mean_in_interval("it", 0.0, 1.0)):
+    for rule in (majority("members"), median_sign("it"), median_in_interval("it", 0.0, 1.0)):
         (part,) = rule(xr.DataArray([], dims="member"))
         assert (part.decision, part.members, part.p) == ("undecided", 0, None)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bathymetry.claims import best_of, correlation, exists, majority, mean_in_interval, mean_sign, stochastic_order
+from bathymetry.claims import best_of, correlation, exists, majority, median_in_interval, median_sign, stochastic_order
 from bathymetry.stats.intervals import FISHER, LOG
 from bathymetry.stats.verdict import combine, not_run
 
@@ -45,9 +45,9 @@ def grid(condition, sign):
 FITS = majority("members that fit")
 FASTER = stochastic_order("epochs to fit", "deep", "shallow", dim="network", relation="before")
 HIGHER = stochastic_order("accuracy", "deep", "shallow", dim="network", relation="above")
-SLOPE = mean_sign("each member's slope", loss="below", accuracy="above")
-SHARE = mean_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
-DISTANCE = mean_in_interval("distance, −1 to 1", -1.0, 1.0)
+SLOPE = median_sign("each member's slope", loss="below", accuracy="above")
+SHARE = median_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
+DISTANCE = median_in_interval("distance, −1 to 1", -1.0, 1.0)
 RELATED = correlation("the rank correlation of loss and ratio", "loss", "ratio", "above")
 FITTED = {"condition": "fit", "sign": "starts", "cell": "cell of images", "named": "{images:,} images"}
 FITTED_SOMEWHERE = exists("networks of any size", "contradicted", **FITTED)
@@ -111,18 +111,18 @@ CASES = {
         ("no members", LARGER, batches([], [])),
         ("batches that were not run", LARGEST, batches(SIX, SIX)),
     ],
-    "mean_sign": [
+    "median_sign": [
         ("by variable", SLOPE, numbers(loss=-SIX - 1, accuracy=SIX + 1)),
         ("one of two on the other side", SLOPE, numbers(loss=SIX + 1, accuracy=SIX + 1)),
-        ("on neither side", mean_sign("it"), members(*(SIX - 2.5)).assign_attrs(long_name="slope")),
-        ("a correlation", mean_sign("it", shown=FISHER), members(*(np.arctanh(0.5) + SIX / 100))),
-        ("a ratio in per cent", mean_sign("it", shown=LOG, unit=" %"), members(*np.log(SIX + 10))),
-        ("a bound near zero", mean_sign("it"), members(*(SIX - 0.5363))),
-        ("two without a number", mean_sign("it"), members(*SIX + 1, np.nan, np.inf)),
-        ("none with a number", mean_sign("it"), members(*NAN)),
-        ("five members", mean_sign("it"), members(*SIX[:5] + 1)),
+        ("on neither side", median_sign("it"), members(*(SIX - 2.5)).assign_attrs(long_name="slope")),
+        ("a correlation", median_sign("it", shown=FISHER), members(*(np.arctanh(0.5) + SIX / 100))),
+        ("a ratio in per cent", median_sign("it", shown=LOG, unit=" %"), members(*np.log(SIX + 10))),
+        ("a bound near zero", median_sign("it"), members(*(SIX - 0.5363))),
+        ("two without a number", median_sign("it"), members(*SIX + 1, np.nan, np.inf)),
+        ("none with a number", median_sign("it"), members(*NAN)),
+        ("five members", median_sign("it"), members(*SIX[:5] + 1)),
     ],
-    "mean_in_interval": [
+    "median_in_interval": [
         ("inside", SHARE, members(*(0.955 + SIX / 1000))),
         ("outside", SHARE, members(*(0.9 + SIX / 1000))),
         ("over an edge", SHARE, members(*(0.945 + (SIX - 2.5) / 1000))),

@@ -34,7 +34,7 @@ def claims(study: str) -> tuple[Judged, ...]:
         0.04,
     )
     slope = Verdict(
-        "mean_sign",
+        "median_sign",
         "undecided",
         (part("undecided", 0.12, (-0.3, 0.52), 0.6, "0.12 (95 % interval −0.30 to 0.52)"),),
         10,

@@ -116,7 +116,7 @@ def test_runs_without_a_common_claim_are_named_as_such(tmp_path, capsys):
 
 
 def test_claims_that_are_decided_by_different_rules_are_named(tmp_path, capsys):
-    renamed, other = claim("own.a", "undecided", kind="share"), claim("own.b", "undecided", kind="mean_sign")
+    renamed, other = claim("own.a", "undecided", kind="share"), claim("own.b", "undecided", kind="median_sign")
     first = written(tmp_path / "one", [claim("own.a", "undecided"), claim("own.b", "undecided")])
     assert (
         "A and B decided own.b by different rules."

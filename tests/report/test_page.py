@@ -366,7 +366,8 @@ def test_a_verdict_that_chance_could_do_among_so_many_is_said_to_be_one(html):
 
 def test_the_rule_of_a_claim_is_shown_once_as_sentences():
     below = part("supported", -0.8, (-0.9, -0.6), 0.001, "−0.8")
-    rule, verdict = "a slope. Supported if it lies below zero.", Verdict("mean_sign", "supported", (below,), 10, 0.001)
+    rule = "a slope. Supported if it lies below zero."
+    verdict = Verdict("median_sign", "supported", (below,), 10, 0.001)
     row = Judged("x.b", "It falls.", rule, verdict, "It falls.", 0.001)
     shown = page(replace(report(), studies=(replace(section("x", (loss_figure(1),)), claims=(row,)),)))
     assert shown.count("A slope. Supported if it lies below zero.") == 1

@@ -275,7 +275,9 @@ def test_kinds_and_decisions_of_earlier_versions_are_read_under_their_new_names(
     for kind, now in [
         ("share", "majority"),
         ("order", "stochastic_order"),
-        ("slope", "mean_sign"),
+        ("slope", "median_sign"),
+        ("mean_sign", "median_sign"),
+        ("mean_in_interval", "median_in_interval"),
         ("best", "best_of"),
     ]:
         claim = claim_of({"id": "x.a", "kind": kind, "verdict": "not judged", "reason": "not run"}, "x")

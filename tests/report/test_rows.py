@@ -42,14 +42,14 @@ def test_a_share_of_one_half_lies_on_the_deciding_line_with_as_much_of_its_inter
 @pytest.mark.parametrize("direction", ["for", "against"])
 def test_what_speaks_for_a_claim_is_right_of_the_line_whatever_its_sign(estimate, interval, direction):
     decision = "supported" if direction == "for" else "contradicted"
-    lane = only_lane(judged("mean_sign", part(estimate, interval, 0.001, decision, direction)))
+    lane = only_lane(judged("median_sign", part(estimate, interval, 0.001, decision, direction)))
     assert (lane.at > MIDDLE) == (lane.low > MIDDLE) == (direction == "for")
     assert abs(lane.at - MIDDLE) == pytest.approx(2 / 3 * (MIDDLE - 9), abs=0.1)
 
 
 def test_both_runs_of_a_claim_share_a_scale():
-    wide = Verdict("mean_sign", "undecided", (part(1.0, (-4.0, 6.0), 0.6, direction="for"),), 10, 0.6)
-    narrow = judged("mean_sign", part(1.0, (0.5, 1.5), 0.01, "supported", "for"))
+    wide = Verdict("median_sign", "undecided", (part(1.0, (-4.0, 6.0), 0.6, direction="for"),), 10, 0.6)
+    narrow = judged("median_sign", part(1.0, (0.5, 1.5), 0.01, "supported", "for"))
     claim = Judged("s.a", "", "", narrow.verdict, "", reference=ReferenceVerdict(wide, "", None, "1"))
     (group,) = rows_of([claim], reference_leads=True)
     there, here = group.rows[0].lanes
@@ -96,7 +96,7 @@ def test_the_part_that_is_drawn_is_the_one_that_p_is_of():
             p, direction = float(generator.uniform(0, 0.12)), str(generator.choice(["for", "against"]))
             clear = {"for": "supported", "against": "contradicted"}[direction] if p < 0.05 else "undecided"
             parts.append(part(0.1, (0.0, 0.2), p, clear, direction))
-        verdict = combine("mean_sign", parts)
+        verdict = combine("median_sign", parts)
         drawn = deciding(verdict)
         times = 1 if verdict.decision == "supported" else len(parts)
         against = [one for one in parts if one.direction == "against"]

@@ -27,7 +27,7 @@ SECTIONS = {
     "claims": "text rule variable over direction along first second candidates others above below low high with "
     "decides",
 }
-RULES = ["mean_sign", "stochastic_order", "best_of", "majority", "mean_in_interval", "correlation", "exists"]
+RULES = ["median_sign", "stochastic_order", "best_of", "majority", "median_in_interval", "correlation", "exists"]
 RANGES = [{"low": 1, "high": 10**7, "count": 10**7}, {"low": 0, "high": 1, "scale": "log", "count": 3}, {"low": 1e-3}]
 SCALARS = st.one_of(
     st.sampled_from([*HOSTILE, "mlp", "adam", "LBFGS", "../x.py:f", "x.py:f", "log test loss", "full", *RULES]),

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bathymetry.stats import Part
-from bathymetry.stats.group_tests import best_of, correlation, majority, mean_in_interval, mean_sign, stochastic_order
+from bathymetry.stats.group_tests import (
+    best_of,
+    correlation,
+    majority,
+    median_in_interval,
+    median_sign,
+    stochastic_order,
+)
 from bathymetry.stats.verdict import combine, not_run
 
 DIRECTIONS = {"supported": "for", "contradicted": "against"}
@@ -66,8 +73,8 @@ def rules(numbers, other, holds):
         "majority": majority(np.array(holds, dtype=bool)),
         "stochastic_order": stochastic_order(a, b, relation="below"),
         "best_of": best_of({"x": a, "y": b}, {"u": a[::-1] + 1, "v": b - 3, "w": b + 2}, relation="above"),
-        "mean_sign": mean_sign(a, expected="above"),
-        "mean_in_interval": mean_in_interval(a, -3.0, 3.0),
+        "median_sign": median_sign(a, expected="above"),
+        "median_in_interval": median_in_interval(a, -3.0, 3.0),
         "correlation": correlation(*few, expected="below", least=6),
     }
 
@@ -86,7 +93,7 @@ def test_every_rule_decides_exactly_where_its_p_is_below_five_per_cent(numbers, 
 
 @given(st.lists(NUMBERS, max_size=14), st.lists(NUMBERS, max_size=14), st.lists(st.booleans(), max_size=14))
 def test_no_interval_says_otherwise_than_p(numbers, other, holds):
-    lines = {"majority": 0.5, "stochastic_order": 0.5, "best_of": 0.5, "mean_sign": 0.0, "correlation": 0.0}
+    lines = {"majority": 0.5, "stochastic_order": 0.5, "best_of": 0.5, "median_sign": 0.0, "correlation": 0.0}
     for name, one in rules(numbers, other, holds).items():
         low, high = one.interval
         if name not in lines or one.p is None or np.isnan(low):
@@ -147,11 +154,11 @@ def test_parts_that_cannot_decide_have_no_p():
     assert majority(np.ones(5, dtype=bool)).p is None
     assert stochastic_order(np.arange(5.0), np.arange(9.0), relation="below").p is None
     assert best_of({"it": np.arange(6.0)}, {"a": np.arange(9.0), "b": np.arange(5.0)}, relation="above").p is None
-    assert mean_sign(np.array([1.0] * 5 + [np.nan]), expected="above").p is None
+    assert median_sign(np.array([1.0] * 5 + [np.nan]), expected="above").p is None
     assert correlation(np.arange(19.0), np.arange(19.0), expected="above").p is None
-    assert mean_in_interval(np.arange(5.0), 0.0, 9.0).p is None
-    assert mean_in_interval(np.append(np.arange(6.0), np.nan), -9.0, 9.0).p is None
-    assert mean_in_interval(np.append(np.arange(6.0), np.nan), -99.0, -90.0).p < 0.05
+    assert median_in_interval(np.arange(5.0), 0.0, 9.0).p is None
+    assert median_in_interval(np.append(np.arange(6.0), np.nan), -9.0, 9.0).p is None
+    assert median_in_interval(np.append(np.arange(6.0), np.nan), -99.0, -90.0).p < 0.05
 
 
 def test_members_are_those_of_the_smallest_part():

@@ -14,8 +14,6 @@ from bathymetry.stats.intervals import (
     logit_accuracy,
     median_interval,
     superiority_interval,
-    t_interval,
-    t_tails,
 )
 
 T_5 = 2.570581835636314  # 97.5 % point of Student's t with 5 degrees of freedom, from tables
@@ -59,39 +57,21 @@ def test_more_than_all_is_refused():
         clopper_pearson(7, 6)
 
 
-def test_t_interval_by_hand():
+def test_the_interval_of_a_mean_by_hand():
     """1 … 6: mean 3.5, s² = 17.5/5 = 3.5, standard error √(3.5/6)."""
-    half = T_5 * math.sqrt(3.5 / 6)
-    assert t_interval(np.arange(1, 7)) == pytest.approx((3.5 - half, 3.5 + half), abs=1e-12)
-
-
-def test_equal_values_have_exactly_themselves_as_interval():
-    assert t_interval(np.full(7, 0.1)) == (0.1, 0.1)
+    half, band = T_5 * math.sqrt(3.5 / 6), mean_interval(np.arange(1, 7))
+    assert (band.low, band.high) == pytest.approx((3.5 - half, 3.5 + half), abs=1e-12)
 
 
 @pytest.mark.parametrize("values", [[], [1.0]])
-def test_fewer_than_two_values_have_no_interval(values):
-    assert all(math.isnan(end) for end in t_interval(np.array(values)))
-    assert t_tails(np.array(values), 0.0) == (0.5, 0.5)
+def test_the_mean_of_fewer_than_two_values_has_no_interval(values):
+    assert math.isnan(mean_interval(np.array(values)).low)
+    assert math.isnan(mean_interval(np.array(values)).high)
 
 
-def test_tails_add_up_to_one_and_meet_the_interval_at_its_ends():
-    values = np.array([0.3, -1.0, 2.0, 0.7, 0.1, 0.9])
-    low, high = t_interval(values)
-    assert sum(t_tails(values, 0.4)) == pytest.approx(1)
-    assert t_tails(values, low)[1] == pytest.approx(0.025)
-    assert t_tails(values, high)[0] == pytest.approx(0.025)
-
-
-def test_equal_values_are_certain_unless_they_lie_on_the_line():
-    assert t_tails(np.full(6, 2.0), 1.0) == (1.0, 0.0)
-    assert t_tails(np.full(6, 2.0), 3.0) == (0.0, 1.0)
-    assert t_tails(np.full(6, 2.0), 2.0) == (0.5, 0.5)
-
-
-def test_t_interval_covers_the_mean_of_six_normal_numbers_in_95_percent():
-    draws = np.random.default_rng(1).normal(2.0, 3.0, size=(4000, 6))
-    covered = np.mean([low <= 2.0 <= high for low, high in map(t_interval, draws)])
+def test_the_interval_covers_the_mean_of_six_normal_numbers_in_95_percent():
+    band = mean_interval(np.random.default_rng(1).normal(2.0, 3.0, size=(6, 4000)))
+    covered = np.mean((band.low <= 2.0) & (band.high >= 2.0))
     assert covered == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
 
 
@@ -151,7 +131,8 @@ def test_band_agrees_with_one_interval_after_another():
     band = mean_interval(values, axis=1, transform=LOG)
     for i in range(3):
         for j in range(5):
-            low, high = t_interval(np.log(values[i, :, j]))
+            logs = np.log(values[i, :, j])
+            low, high = stats.t.interval(0.95, 6, logs.mean(), logs.std(ddof=1) / math.sqrt(7))
             assert band.centre[i, j] == pytest.approx(stats.gmean(values[i, :, j]))
             assert (band.low[i, j], band.high[i, j]) == pytest.approx((math.exp(low), math.exp(high)))
     assert band.centre.shape == (3, 5)

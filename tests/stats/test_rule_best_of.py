@@ -79,8 +79,8 @@ def test_different_others_beating_one_candidate_each_contradict_nothing():
 
 
 def test_each_of_two_candidates_is_tested_at_97_5_percent():
-    """U = 5 of 36: p = 0.041 is enough for one candidate and not for one of two."""
-    better = np.array([6.0, 7, 8, 9, 10, 12])
-    worse = np.array([1.0, 2, 3, 4, 5, 11.5])
+    """p = 34/924 = 0.037 is enough for one candidate and not for one of two."""
+    better = np.array([4.0, 6, 7, 8, 10, 11])
+    worse = np.array([0.0, 1, 2, 3, 5, 9])
     assert best_of({"it": better}, {"a": worse}, relation="above").decision == "supported"
     assert best_of({"x": better, "y": worse}, {"a": worse}, relation="above").decision == "undecided"

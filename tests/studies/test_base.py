@@ -15,7 +15,7 @@ from pydantic import Field
 
 import bathymetry as bm
 from bathymetry.charts import attrs
-from bathymetry.claims import mean_sign
+from bathymetry.claims import median_sign
 from bathymetry.core.errors import InputError, StorageError
 from bathymetry.data.datasets import read_once
 from bathymetry.execution.jobs import train_chunk
@@ -256,7 +256,7 @@ class Faulty(bm.Study):
         for _ in range(2 if self.mistake == "coordinates" else 1):
             yield self.ensemble({"net": "a"}, bm.MLPConfig((1, 2, 1)), data=(x, x), epochs=1, **wrong)
 
-    @bm.claim("It has members.", mean_sign("loss"))
+    @bm.claim("It has members.", median_sign("loss"))
     def a(self, r):
         return (
             r["loss"].sel(split="train").isel(epoch=-1, member=0) if self.mistake == "claim" else r["loss"][0, ..., -1]
@@ -296,6 +296,6 @@ def test_a_slope_says_what_it_means_for_twice_the_parameters():
         "gap": (xr.DataArray([0.1, 0.2, 0.3, 0.4], dims="network") * factors, "+0.1 per doubling"),
     }
     for name, (values, expected) in by.items():
-        (part,) = bm.claims.mean_sign("slopes")(slopes(values.assign_attrs(long_name=name), parameters))
+        (part,) = bm.claims.median_sign("slopes")(slopes(values.assign_attrs(long_name=name), parameters))
         assert part.effect.startswith(expected.partition(" per")[0])
         assert part.effect.endswith("per doubling")

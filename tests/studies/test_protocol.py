@@ -15,14 +15,14 @@ TABLE = {
         "a majority†, b majority†, c stochastic_order, d stochastic_order, e stochastic_order, "
         "f majority†, g stochastic_order, h stochastic_order"
     ),
-    "depth-classification": "a majority, b best_of†, c mean_in_interval†, d majority†, e majority†",
-    "trajectory": "a mean_sign",
-    "gradient-norm": "a mean_sign, b mean_sign, c majority†",
+    "depth-classification": "a majority, b best_of†, c median_in_interval†, d majority†, e majority†",
+    "trajectory": "a median_sign",
+    "gradient-norm": "a median_sign, b median_sign, c majority†",
     "minimal-ratio": "a majority, b correlation",
     "random-labels": "a majority, b majority, c exists†",
-    "capacity": "a mean_sign†, b mean_sign†, c mean_sign",
+    "capacity": "a median_sign†, b median_sign†, c median_sign",
     "interpolation": "a majority†, b majority",
-    "batch-size": "a best_of†, b best_of†, c best_of†, d best_of†, e best_of†, f mean_sign",
+    "batch-size": "a best_of†, b best_of†, c best_of†, d best_of†, e best_of†, f median_sign",
 }
 
 

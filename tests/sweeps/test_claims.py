@@ -48,9 +48,9 @@ def judged(axes=AXES, change=None, sample="grid", members=MEMBERS, **claim):
           "direction": "above"}, "contradicted"),
         ({"rule": "best_of", "variable": "train loss", "along": "learning_rate", "candidates": [0.1],
           "others": [0.001, 0.01], "direction": "below"}, "supported"),
-        ({"rule": "mean_sign", "variable": "log test loss", "over": "log learning_rate", "direction": "below"},
+        ({"rule": "median_sign", "variable": "log test loss", "over": "log learning_rate", "direction": "below"},
          "supported"),
-        ({"rule": "mean_in_interval", "variable": "test loss", "low": 1, "high": 1000}, "supported"),
+        ({"rule": "median_in_interval", "variable": "test loss", "low": 1, "high": 1000}, "supported"),
         ({"rule": "correlation", "variable": "train loss", "with": "sharpness", "direction": "above"}, "supported"),
         ({"rule": "exists", "variable": "test loss", "above": 100, "decides": "supported"}, "supported"),
         ({"rule": "exists", "variable": "test loss", "above": 1e6, "decides": "supported"}, "contradicted"),
@@ -61,21 +61,21 @@ def test_each_rule_decides_over_the_axes(claim, decision):
 
 
 def test_the_slope_is_that_of_the_power_law():
-    one = judged(rule="mean_sign", variable="log test loss", over="log learning_rate", direction="below")
+    one = judged(rule="median_sign", variable="log test loss", over="log learning_rate", direction="below")
     assert [part.coordinates for part in one.verdict.parts] == [{"width": "4"}, {"width": "8"}]
     for part in one.verdict.parts:
         assert part.estimate == pytest.approx(-0.5, abs=1e-12)
 
 
-@pytest.mark.parametrize("rule", ["majority", "mean_sign", "mean_in_interval"])
+@pytest.mark.parametrize("rule", ["majority", "median_sign", "median_in_interval"])
 def test_a_finding_names_the_axes_of_its_parts(rule):
     fields = {
         "majority": {"above": 100},
-        "mean_sign": {"over": "learning_rate", "direction": "below"},
-        "mean_in_interval": {"low": 1, "high": 30},
+        "median_sign": {"over": "learning_rate", "direction": "below"},
+        "median_in_interval": {"low": 1, "high": 30},
     }[rule]
     finding = judged(rule=rule, variable="test loss", **fields).finding
-    if rule == "mean_sign":
+    if rule == "median_sign":
         assert "idth 4: " in finding
         assert "width 8: " in finding
     else:

@@ -113,12 +113,12 @@ REFUSED = {
     RATES + "claims: [{rule: mean}]": "claims[1].rule = mean: expected majority",
     RATES + "claims: 3": "claims = 3: expected a list",
     CLAIM.format(
-        "mean_sign", "over: width, direction: below"
+        "median_sign", "over: width, direction: below"
     ): 'claims[1].over = width: width is not an axis of this grid; expected learning_rate (or "log learning_rate")',
-    CLAIM.format("mean_sign", "over: learning_rate, direction: down"): "claims[1].direction = down: expected below",
+    CLAIM.format("median_sign", "over: learning_rate, direction: down"): "claims[1].direction = down: expected below",
     CLAIM.format("stochastic_order", "along: learning_rate, first: 1, second: 0.1, direction: below"): "first = 1",
     CLAIM.format("majority", "above: 1, below: 2"): "claims[1].above = 1: expected above or below, one of them",
-    CLAIM.format("mean_in_interval", "lo: 1"): "mean_in_interval takes no such field; did you mean low?",
+    CLAIM.format("median_in_interval", "lo: 1"): "median_in_interval takes no such field; did you mean low?",
     RATES + "claims: [{rule: majority, text: a, variable: test los, above: 1}]": "did you mean test loss?",
     # paths
     RATES + "network: {family: ../../x.py:build}": "expected a path inside the folder of the specification",

@@ -24,7 +24,8 @@ axes:
   width: [3, 5]
 measure: [gradient_norm]
 claims:
-  - {rule: mean_sign, variable: log test loss, over: log learning_rate, direction: below, text: Larger rates end lower.}
+  - {rule: median_sign, variable: log test loss, over: log learning_rate, direction: below,
+     text: Larger rates end lower.}
 """
 
 

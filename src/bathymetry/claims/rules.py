@@ -18,7 +18,7 @@ from bathymetry.core.showing import joined, label, plural
 from bathymetry.stats import Part, Verdict, group_tests
 from bathymetry.stats.group_tests import Relation, Side
 from bathymetry.stats.intervals import IDENTITY, Transform
-from bathymetry.stats.validation import instance, number, numbers, one_of
+from bathymetry.stats.validation import instance, number, one_of
 from bathymetry.stats.verdict import CORRELATION_MEMBERS, MINIMUM_MEMBERS, Kind, not_run
 from bathymetry.stats.wording import in_units
 
@@ -221,9 +221,9 @@ def stochastic_order(
         named: How a value is called, for example "learning rate {}".
 
     Returns:
-        A rule for numbers over `member` and `dim`, by Mann and Whitney's exact test (1947). The estimate is the
-        probability of superiority, P(first is ahead) + ½ P(tie), with Newcombe's interval (2006). NaN (diverged) and
-        infinity (it never happened) rank last.
+        A rule for numbers over `member` and `dim`, by Brunner and Munzel's permuted test (2007), which allows the two
+        other spreads. The estimate is the probability of superiority, P(first is ahead) + ½ P(tie), with Newcombe's
+        interval (2006). NaN (diverged) and infinity (it never happened) rank last.
 
     Example:
         >>> loss = xr.DataArray([np.arange(6.0), np.arange(6.0) + 10], {"network": ["A", "B"]}, ("network", "member"))
@@ -239,7 +239,7 @@ def stochastic_order(
 
     names = [named.format(label(value)) for value in (first, second)]
     claimed = f"{names[0]} {relation} {names[1]}"
-    how = f"Supported if Mann and Whitney's two-sided test at 5 % finds {claimed}, contradicted if the opposite."
+    how = f"Supported if Brunner and Munzel's two-sided test at 5 % finds {claimed}, contradicted if the opposite."
     return Rule("stochastic_order", f"{quantity}, {claimed}", how, judge, {dim: (first, second)})
 
 
@@ -258,7 +258,7 @@ def best_of(
 
     Returns:
         A rule for numbers over `member` and `dim`. Of c candidates against k others it is supported if a candidate
-        beats each other in Mann and Whitney's tests at 5 %/c, contradicted if one of the others beats every candidate
+        beats each other in Brunner and Munzel's tests at 5 %/c, contradicted if one of the others beats every candidate
         at 5 %/k. The estimate is the probability of superiority of the pair that decides. NaN ranks last.
     """
     one_of("relation", relation, get_args(Side))
@@ -279,16 +279,15 @@ def best_of(
     return Rule("best_of", what, how, judge, {dim: (*candidates, *others)})
 
 
-def mean_sign(
+def median_sign(
     what: str,
     expected: Side = "above",
     *,
     shown: Transform = IDENTITY,
     unit: str = "",
-    bounds: tuple[float, float] = (-np.inf, np.inf),
     **by_variable: Side,
 ) -> Rule:
-    """The mean over members lies on one side of zero.
+    """The median over members lies on one side of zero.
 
     Args:
         what: One number per member, in words.
@@ -296,75 +295,67 @@ def mean_sign(
         shown: The scale that the numbers are on, so that the finding takes them back: with `stats.FISHER` it is about a
             correlation, with `stats.LOG` about a ratio.
         unit: The unit of the numbers taken back.
-        bounds: Between what the mean can lie, on the scale of the numbers; estimate and interval end there.
         **by_variable: The side for each variable of a Dataset.
 
     Returns:
-        A rule for numbers over `member`, by Student's t interval and test (1908, Biometrika 6:1), which covers too
-        little for a few members from a skewed distribution (centred lognormal, 6 and 10 members: 82 and 85 %). Their
-        attribute `long_name` says what they are. Members without a finite number are left out and counted.
+        A rule for numbers over `member`, by the sign test and the median's interval between two members, which hold
+        for any distribution. Their attribute `long_name` says what they are. Members at zero count for neither side;
+        those without a finite number are left out and counted.
 
     Example:
-        >>> (part,) = mean_sign("numbers")(xr.DataArray(np.arange(1.0, 7.0), dims="member"))
+        >>> (part,) = median_sign("numbers")(xr.DataArray(np.arange(1.0, 7.0), dims="member"))
         >>> part.decision, part.summary
-        ('supported', 'mean 3.5 (95 % interval 1.5 to 5.5, p = 0.0059, 6 members)')
+        ('supported', 'median 3.5 (95 % interval 1.0 to 6.0, p = 0.031, 6 members)')
     """
     for side in ({"expected": expected} | by_variable).items():
         one_of(*side, get_args(Side))
     instance(Transform, "a Transform, for example LOG", shown=shown)
     instance(str, "text", unit=unit)
-    ends = numbers("bounds", bounds)
-    if len(ends) != 2 or not ends[0] <= ends[1]:
-        raise InputError("bounds", bounds, "expected the least and the most that the mean can be")
 
     def judge(cell: xr.DataArray) -> Part:
-        side, quantity = by_variable.get(str(cell.name), expected), str(cell.attrs.get("long_name", "mean"))
-        limits = (ends[0], ends[1])
-        part = group_tests.mean_sign(
-            cell.values, expected=side, quantity=quantity, shown=shown, unit=unit, bounds=limits
-        )
+        side, quantity = by_variable.get(str(cell.name), expected), str(cell.attrs.get("long_name", "median"))
+        part = group_tests.median_sign(cell.values, expected=side, quantity=quantity, shown=shown, unit=unit)
         return replace(part, effect=in_units(str(cell.attrs.get("meaning")), part.estimate, part.interval))
 
     line = float(shown.backward(np.array(0.0)))
     zero = f"{line:g}{unit}" if line else "zero"
     sides = joined([f"{side} {zero} for {name}" for name, side in by_variable.items()]) or f"{expected} {zero}"
-    how = f"Supported if the 95 % t interval of the mean over members lies {sides}, contradicted if on the other side."
-    return Rule("mean_sign", what, how, judge)
+    how = f"Supported if the 95 % interval of the median over members lies {sides}, contradicted if on the other side."
+    return Rule("median_sign", what, how, judge)
 
 
-def mean_in_interval(what: str, low: float, high: float, *, as_percent: bool = False) -> Rule:
-    """The mean over members lies between two values.
+def median_in_interval(what: str, low: float, high: float, *, as_percent: bool = False) -> Rule:
+    """The median over members lies between two values.
 
     Args:
         what: One number per member, and the interval, in words.
         low: The lower end, included.
         high: The upper end, included.
-        as_percent: Whether the number is a share, to be written in percent; its interval ends at 0 and 1.
+        as_percent: Whether the number is a share, to be written in percent.
 
     Returns:
-        A rule for numbers over `member`: supported if the t interval of their mean lies wholly inside, contradicted if
-        wholly outside, by two one-sided t tests (Schuirmann 1987). A diverged member (NaN) keeps it from being
-        supported.
+        A rule for numbers over `member`: supported if the interval of their median lies wholly inside, contradicted if
+        wholly outside, by two one-sided sign tests. A diverged member (NaN) keeps it from being supported.
 
     Example:
-        >>> rule = mean_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
+        >>> rule = median_in_interval("test accuracy, 94.5 to 96.5 %", 0.945, 0.965, as_percent=True)
         >>> (part,) = rule(xr.DataArray([0.951, 0.952, 0.953, 0.954, 0.955, 0.956], dims="member"))
         >>> part.decision, part.summary.split(";")[0]
-        ('supported', 'mean 95.35 % (95 % interval 95.15 to 95.55 %, p = 0.0001, 6 members)')
+        ('supported', 'median 95.35 % (95 % interval 95.10 to 95.60 %, p = 0.031, 6 members)')
     """
     low, high = number("low", low), number("high", high)
     if not low <= high:
         raise InputError("low", low, f"expected at most high, {high:g}")
     instance(bool, "True or False", as_percent=as_percent)
     how = (
-        "Supported if the 95 % t interval of the mean over members lies wholly inside the region, contradicted if "
+        "Supported if the 95 % interval of the median over members lies wholly inside the region, contradicted if "
         "wholly outside."
     )
 
     def judge(cell: xr.DataArray) -> Part:
-        return group_tests.mean_in_interval(cell.values, low, high, as_percent=as_percent)
+        return group_tests.median_in_interval(cell.values, low, high, as_percent=as_percent)
 
-    return Rule("mean_in_interval", what, how, judge)
+    return Rule("median_in_interval", what, how, judge)
 
 
 def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
@@ -377,8 +368,8 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
         expected: The side that the claim expects.
 
     Returns:
-        A rule for a Dataset with both variables over `member`. The estimate is Spearman's ρ, with the bootstrap's
-        interval and p (Davison and Hinkley 1997, 4.11). Members with a NaN are left out; with fewer than 20 it is
+        A rule for a Dataset with both variables over `member`. The estimate is Spearman's ρ, tested by
+        studentised permutations (DiCiccio and Romano 2017). Members with a NaN are left out; with fewer than 20 it is
         undecided.
     """
     instance(str, "the name of a variable", first=first, second=second)
@@ -389,7 +380,7 @@ def correlation(what: str, first: str, second: str, expected: Side) -> Rule:
         return group_tests.correlation(x, y, expected=expected, first=first, second=second)
 
     how = (
-        f"Supported if the correlation's 95 % bootstrap interval over members lies {expected} zero, contradicted if on "
+        f"Supported if the correlation's 95 % interval over members lies {expected} zero, contradicted if on "
         f"the other side; undecided under {CORRELATION_MEMBERS} members."
     )
     return Rule("correlation", what, how, judge, variables=(first, second))

@@ -21,7 +21,7 @@ from torch import Tensor
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import readable
 from bathymetry.probes.points import Theta, as_points, check_surface, one_of
-from bathymetry.stats.per_member import from_left_out
+from bathymetry.stats.per_member import jackknife_error
 from bathymetry.stats.verdict import CONFIDENCE
 from bathymetry.surface import LossSurface
 from bathymetry.surface.derivatives import InputDerivative
@@ -180,7 +180,7 @@ def _inverted(inverse: float, left_out: Vector) -> tuple[float, float, float, fl
         same = 0.0 if inverse > 0 else np.nan
         return same, same, same, same
     with np.errstate(invalid="ignore"):
-        error = float(from_left_out(inverse, left_out).standard_error)
+        error = float(jackknife_error(left_out))
     if not np.isfinite(error):  # without one of them the other gradients are equal
         return 1 / inverse if inverse > 0 else np.inf, np.inf, 0.0, np.inf
     half = float(norm.ppf((1 + CONFIDENCE) / 2)) * error

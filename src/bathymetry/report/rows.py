@@ -98,10 +98,10 @@ def _axis(kind: Kind) -> Axis:
         return Axis("Share of pairs of networks", "0 %", "100 %", "50 %", middle)
     if kind == "correlation":
         return Axis("Rank correlation over networks", "", "", "0", middle)
-    if kind == "mean_sign":
-        return Axis("Mean over networks, each row on its own scale", "", "", "threshold", middle)
-    if kind == "mean_in_interval":
-        return Axis("Mean over networks, each row on its own scale", "", "", "", None)
+    if kind == "median_sign":
+        return Axis("Median over networks, each row on its own scale", "", "", "threshold", middle)
+    if kind == "median_in_interval":
+        return Axis("Median over networks, each row on its own scale", "", "", "", None)
     return Axis("Networks at one point", "", "", "", None)
 
 
@@ -129,7 +129,7 @@ def _scale(kind: Kind, parts: Sequence[Part]) -> _Scale | None:
     if not drawn:
         return None
     ends = [end for one in drawn for end in (one.estimate, *one.interval)]
-    if kind in ("mean_sign", "correlation"):
+    if kind in ("median_sign", "correlation"):
         reach = 1.0 if kind == "correlation" else max(map(abs, ends)) or 1.0
         return _Scale(-reach, reach, is_signed=True)
     low, high = min(ends), max(ends)

@@ -1,31 +1,26 @@
 """The test of each rule: arrays of one number or boolean per member, which `claims.rules` has checked, to one part.
 
-Mann and Whitney's exact test (1947, Annals of Mathematical Statistics 18:50) decides comparisons of groups, in which
-members in which it never happens (infinite) or diverged (NaN) rank last.
+In comparisons of groups members in which it never happens (infinite) or diverged (NaN) rank last.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float
 from scipy import stats
 
-from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.stats.intervals import (
     IDENTITY,
     NO_INTERVAL,
     Transform,
     clopper_pearson,
-    mean_and_error,
     superiority_interval,
-    t_interval,
-    t_tails,
 )
-from bathymetry.stats.validation import numbers
+from bathymetry.stats.rank_correlation import rank_correlation
+from bathymetry.stats.rank_tests import brunner_munzel, sign_tail, sign_test
 from bathymetry.stats.verdict import (
     CONFIDENCE,
     CORRELATION_MEMBERS,
@@ -37,15 +32,12 @@ from bathymetry.stats.verdict import (
     decision_of,
     is_clear,
     side_of,
-    significance_level,
 )
 from bathymetry.stats.wording import count_of_members, described, percent, percent_range, with_p
 
 Side = Literal["above", "below"]
 Relation = Literal["above", "after", "below", "before"]
 _LARGER: Final = ("above", "after")  # the relations for which larger numbers are better
-_EXACT_UP_TO: Final = 100  # numbers in both groups together; the count then takes well under a second
-_RESAMPLES: Final = 9999
 
 
 def majority(holds: Bool[np.ndarray, " member"]) -> Part:
@@ -64,65 +56,6 @@ def majority(holds: Bool[np.ndarray, " member"]) -> Part:
     return Part(decision_of(p, direction), share, interval, p, members, summary, direction=direction)
 
 
-@dataclass(frozen=True)
-class MannWhitney:
-    """How often A comes before B, and how surprising that is."""
-
-    superiority: float  # P(A < B) + ½ P(A = B) over all pairs; NaN if a group is empty
-    p: float  # two-sided: twice the smaller tail, at most 1; 1 if a group is empty
-    exact: bool  # whether all deals were counted, or the normal approximation with its tie correction was used
-
-
-def mann_whitney(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]) -> MannWhitney:
-    """Test whether A tends to come before B.
-
-    Args:
-        a: One number per member; infinity comes last.
-        b: The same for the other group.
-
-    Returns:
-        The probability of superiority and the two-sided p value.
-
-    Raises:
-        InputError: If a number is NaN, or they are no numbers.
-
-    Example:
-        Complete separation of six from six is one deal of C(12, 6) = 924, and its mirror another.
-
-        >>> test = mann_whitney(np.arange(6), np.arange(6, 12))
-        >>> test.superiority, round(test.p * 924, 9), test.exact
-        (1.0, 2.0, True)
-    """
-    a, b = numbers("a", a), numbers("b", b)
-    for name, group in (("a", a), ("b", b)):
-        if np.isnan(group).any():
-            raise InputError(name, "NaN", "expected numbers; put infinity for a member without one to rank it last")
-    m, n = len(a), len(b)
-    if m == 0 or n == 0:
-        return MannWhitney(float("nan"), 1.0, exact=True)
-    doubled = np.rint(2 * stats.rankdata(np.concatenate([a, b]))).astype(np.int64)
-    rank_sum = int(doubled[:m].sum())
-    superiority = 1 - (rank_sum - m * (m + 1)) / (2 * m * n)
-    if doubled.min() == doubled.max():
-        return MannWhitney(superiority, 1.0, exact=True)
-    if m + n <= _EXACT_UP_TO:
-        return MannWhitney(superiority, _exact_p(doubled, m, rank_sum), exact=True)
-    p = stats.mannwhitneyu(doubled[:m], doubled[m:], alternative="two-sided", method="asymptotic").pvalue
-    return MannWhitney(superiority, min(1.0, float(p)), exact=False)
-
-
-def _exact_p(ranks: Int[np.ndarray, " both"], size: int, observed: int) -> float:
-    """Double the smaller tail of the sum of `size` of these whole ranks, drawn without replacement."""
-    largest = int(np.sort(ranks)[-size:].sum())
-    ways = np.zeros((size + 1, largest + 1))  # ways[k, s]: in how many ways k of the ranks so far sum to s
-    ways[0, 0] = 1.0
-    for rank in ranks:
-        ways[1:, rank:] += ways[:-1, : largest + 1 - rank].copy()  # without the copy a rank could be drawn twice
-    deals = ways[size]
-    tail = min(float(deals[: observed + 1].sum()), float(deals[observed:].sum()))
-    return min(1.0, 2 * tail / float(deals.sum()))
-
-
 def stochastic_order(
     a: Float[np.ndarray, " first"],
     b: Float[np.ndarray, " second"],
@@ -134,11 +67,11 @@ def stochastic_order(
 ) -> Part:
     """Judge whether the numbers of A tend to be the better ones.
 
-    The effect is the probability of superiority, P(A first) + ½ P(tie), with Newcombe's interval. Where ties and small
-    groups make that interval and the exact test disagree about ½, its end is put at ½.
+    The effect is the probability of superiority, P(A first) + ½ P(tie), with Newcombe's interval. Where that interval
+    and the test, which allows the groups other spreads, disagree about ½, its end is put at ½.
     """
     sign, last = (-1.0, -np.inf) if relation in _LARGER else (1.0, np.inf)
-    test = mann_whitney(*(np.where(np.isnan(group), np.inf, group * sign) for group in (a, b)))
+    test = brunner_munzel(*(np.where(np.isnan(group), np.inf, group * sign) for group in (a, b)))
     members, share = min(len(a), len(b)), test.superiority
     p = test.p if members >= MINIMUM_MEMBERS else None
     direction = side_of(share, 0.5)
@@ -240,31 +173,25 @@ def _shared_word(names: Sequence[str]) -> str:
     return first.pop() if len(first) == 1 and all(" " in name for name in names) else ""
 
 
-def mean_sign(
+def median_sign(
     values: Float[np.ndarray, " member"],
     *,
     expected: Side,
-    quantity: str = "mean",
+    quantity: str = "median",
     shown: Transform = IDENTITY,
     unit: str = "",
-    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Part:
-    """Judge whether the mean over members lies on the expected side of 0, by Student's t test.
+    """Judge whether the median over members lies on the expected side of 0, by the sign test.
 
-    Equal values in all members are certain. Members without a finite number are left out and counted. Estimate and
+    A member at 0 counts for neither side. Members without a finite number are left out and counted. Estimate and
     interval stay on the scale of the values; the words give them on the scale that `shown` takes them back to.
     """
     usable = values[np.isfinite(values)]
     members, left_out = len(usable), len(values) - len(usable)
-    mean, _ = mean_and_error(usable)
-    p = min(1.0, 2 * min(t_tails(usable, 0.0))) if members >= MINIMUM_MEMBERS else None
-    direction = side_of(mean, 0.0, expect_above=expected == "above")
-    interval = t_interval(usable)
-    if p is not None:
-        interval = agreeing(interval, 0.0, mean, clear=is_clear(p))
-    ends = np.clip([mean, *interval], *bounds)
-    estimate, low, high = map(float, ends)
-    centre, bottom, top = map(float, shown.backward(ends))
+    test = sign_test(usable)
+    p = test.p if members >= MINIMUM_MEMBERS else None
+    direction = side_of(test.median, 0.0, expect_above=expected == "above")
+    centre, bottom, top = map(float, shown.backward(np.array([test.median, *test.interval])))
     line = float(shown.backward(np.array(0.0)))
     finding, summary = described(quantity, centre, (bottom, top), p, members, [line], unit)
     if left_out:
@@ -273,46 +200,45 @@ def mean_sign(
     if not members:
         finding, summary = "", "no member has a finite value"
     decision = decision_of(p, direction)
-    return Part(decision, estimate, (low, high), p, members, summary, finding=finding, direction=direction)
+    return Part(decision, test.median, test.interval, p, members, summary, finding=finding, direction=direction)
 
 
-def mean_in_interval(
+def median_in_interval(
     values: Float[np.ndarray, " member"], low: float, high: float, *, as_percent: bool = False
 ) -> Part:
-    """Judge whether the mean over members lies between two values, edges included.
+    """Judge whether the median over members lies between two values, edges included.
 
-    p comes from two one-sided t tests (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15:657), one
-    for each edge: the larger of the two when the mean is inside, that of the nearer edge when it is outside; doubled,
-    as everything here is two-sided. A diverged member (without a finite number) keeps the claim from being supported,
-    and then there is no p.
+    p comes from two one-sided sign tests, one for each edge: the larger of the two when the median is inside, that of
+    the nearer edge when it is outside; doubled, as everything here is two-sided. A diverged member (without a finite
+    number) keeps the claim from being supported, and then there is no p.
     """
     usable = values[np.isfinite(values)]
     members, lost = len(usable), len(values) - len(usable)
-    mean, _ = mean_and_error(usable)
-    inside = low <= mean <= high
+    test = sign_test(usable)
+    median = test.median
+    inside = low <= median <= high
     p = _p_of_region(usable, low, high, inside=inside) if members >= MINIMUM_MEMBERS else None
     if lost and (inside or not is_clear(p)):
         p = None
     direction: Direction = "neither" if not members else "for" if inside else "against"
-    scale, unit, widest = (100, " %", (0.0, 1.0)) if as_percent else (1, "", (-math.inf, math.inf))
-    start, end = map(float, np.clip(t_interval(usable), *widest))
+    scale, unit = (100, " %") if as_percent else (1, "")
+    start, end = test.interval
     edges = [low * scale, high * scale]
-    finding, summary = described("mean", mean * scale, (start * scale, end * scale), p, members, edges, unit)
+    finding, summary = described("median", median * scale, (start * scale, end * scale), p, members, edges, unit)
     summary += f"; the region is {edges[0]:g} to {edges[1]:g}{unit}".replace("-", "−")
     if not members:
         finding, summary = "", "no member has a finite value" if lost else "no members"
     if lost:
         finding, summary = (words and f"{words}; diverged: {lost} of {len(values)}" for words in (finding, summary))
-    decision, ends = decision_of(p, direction), (start, end)
-    return Part(decision, mean, ends, p, members, summary, finding=finding, direction=direction)
+    decision = decision_of(p, direction)
+    return Part(decision, median, test.interval, p, members, summary, finding=finding, direction=direction)
 
 
 def _p_of_region(values: Float[np.ndarray, " member"], low: float, high: float, *, inside: bool) -> float:
-    if np.ptp(values) == 0:
-        return 0.0  # equal values are certain, also on an edge, which belongs to the region
-    below_low, above_low = t_tails(values, low)
-    below_high, above_high = t_tails(values, high)
-    return min(1.0, 2 * (max(above_low, below_high) if inside else min(below_low, above_high)))
+    """A value on an edge is inside, so it counts for the region and against none of its sides."""
+    below, above = int((values < low).sum()), int((values > high).sum())
+    count = len(values) - max(below, above) if inside else max(below, above)
+    return min(1.0, 2 * sign_tail(count, len(values)))
 
 
 def correlation(
@@ -324,26 +250,17 @@ def correlation(
     second: str = "the second number",
     least: int = CORRELATION_MEMBERS,
 ) -> Part:
-    """Judge whether the rank correlation of two quantities lies on the expected side of 0.
-
-    The interval holds the middle of the correlations of resampled members; p is twice the smaller share of them on
-    either side of 0, one more counted on each side (Davison and Hinkley 1997, Bootstrap Methods and their Application,
-    4.11). p decides, and an end of the interval that says otherwise by one resample is put at 0.
-    """
+    """Judge whether the rank correlation of two quantities lies on the expected side of 0, by permutations."""
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     members = len(x)
     p = 1.0 if members >= least else None
     constant = [name for name, values in ((first, x), (second, y)) if members and np.ptp(values) == 0]
     estimate, interval = math.nan, NO_INTERVAL
-    if members >= 3 and not constant:
-        estimate = float(stats.spearmanr(x, y).statistic)
-        drawn = _resampled(x, y)
-        low, high = np.quantile(drawn, [significance_level() / 2, 1 - significance_level() / 2])
-        interval = (float(low), float(high))
-        if p is not None:
-            tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-            p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+    if members > 3 and not constant:
+        test = rank_correlation(x, y)
+        estimate, interval = test.rho, test.interval
+        p = None if p is None else test.p
     if p is not None:
         interval = agreeing(interval, 0.0, estimate, clear=is_clear(p))
     what = f"rank correlation of {first} and {second}"
@@ -355,16 +272,6 @@ def correlation(
     direction = side_of(estimate, 0.0, expect_above=expected == "above")
     decision = decision_of(p, direction)
     return Part(decision, estimate, interval, p, members, summary, finding=finding, direction=direction)
-
-
-def _resampled(x: Float[np.ndarray, " member"], y: Float[np.ndarray, " member"]) -> Float[np.ndarray, " resample"]:
-    """Correlate resampled members; a resample in which nothing varies counts as 0."""
-    chosen = np.random.default_rng(0).integers(0, len(x), (_RESAMPLES, len(x)))
-    ranks = [stats.rankdata(values[chosen], axis=1) for values in (x, y)]
-    a, b = (one - one.mean(1, keepdims=True) for one in ranks)
-    size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    product = (a * b).sum(1)
-    return np.asarray(np.divide(product, size, out=np.zeros_like(product), where=size > 0))
 
 
 def exists(

@@ -107,34 +107,6 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def mean_and_error(values: Float[np.ndarray, " member"]) -> tuple[float, float]:
-    """Compute the mean and its standard error from distances to the first value: equal values have an error of 0."""
-    members = len(values)
-    if members == 0:
-        return float("nan"), float("nan")
-    distances = values - float(values[0])
-    error = float(np.std(distances, ddof=1)) / members**0.5 if members > 1 else float("nan")
-    return float(values[0]) + float(distances.mean()), error
-
-
-def t_interval(values: Float[np.ndarray, " member"], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Compute Student's interval of the mean, x̄ ± t(n − 1) s / √n (1908, Biometrika 6:1)."""
-    mean, error = mean_and_error(values)
-    if np.isnan(error):
-        return NO_INTERVAL
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return mean - half, mean + half
-
-
-def t_tails(values: Float[np.ndarray, " member"], line: float) -> tuple[float, float]:
-    """Compute both one-sided p values of a mean against a line: P(T ≤ t) and P(T ≥ t), t = (x̄ − line) √n / s."""
-    mean, error = mean_and_error(values)
-    if len(values) < 2 or (error == 0 and mean == line):
-        return 0.5, 0.5
-    t = (mean - line) / error if error > 0 else np.copysign(np.inf, mean - line)
-    return float(stats.t.cdf(t, len(values) - 1)), float(stats.t.sf(t, len(values) - 1))
-
-
 def superiority_interval(
     estimate: float, first: int, second: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
@@ -146,9 +118,8 @@ def superiority_interval(
 
     Method 5 of Newcombe 2006, Statistics in Medicine 25:559 (doi 10.1002/sim.2324): Hanley and McNeil's variance with
     the two sizes evened out, taken at θ and not at its estimate. So it stays inside 0 to 1 and keeps a width at
-    complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of Mann and
-    Whitney's test, so that leaving out ½ and rejecting by its normal approximation are one and the same. With ties it
-    is on the wide side.
+    complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of
+    superiority where both groups have one distribution. With ties it is on the wide side.
     """
     if first < 1 or second < 1:
         return NO_INTERVAL

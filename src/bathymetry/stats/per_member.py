@@ -1,7 +1,4 @@
-"""Numbers made of several observations: rank correlations, and the jackknife, which gives any statistic an error."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Numbers made of several observations: rank correlations, and the jackknife's error of a statistic."""
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -67,65 +64,10 @@ def spearman_z(
     return np.where(usable, np.arctanh(np.clip(rho, -most, most)), np.nan)
 
 
-@dataclass(frozen=True)
-class Jackknife:
-    """A statistic with its standard error."""
+def jackknife_error(left_out: Float[np.ndarray, "observation *shape"]) -> Float[np.ndarray, "*shape"]:
+    """Compute a statistic's standard error, √((n − 1)/n Σ (θ̂₍₋ᵢ₎ − mean θ̂)²), from its n values θ̂₍₋ᵢ₎ without one.
 
-    value: Float[np.ndarray, "*shape"]  # the statistic of all observations
-    mean: Float[np.ndarray, "*shape"]  # the same with its bias of order 1/n removed: the mean of the pseudo-values
-    standard_error: Float[np.ndarray, "*shape"]
-    pseudo_values: Float[np.ndarray, "observation *shape"]  # behave like one number an observation
-
-
-def jackknife(
-    values: Real[np.ndarray, "observation *rest"],
-    statistic: Callable[[Real[np.ndarray, "some *rest"]], Float[np.ndarray, "*shape"] | float],
-) -> Jackknife:
-    """Give a statistic's standard error by leaving out one observation after another.
-
-        pseudo-value i = n θ̂ − (n − 1) θ̂₍₋ᵢ₎;  standard error² = (n − 1)/n Σ (θ̂₍₋ᵢ₎ − mean θ̂₍₋ⱼ₎)²
-
-    Quenouille 1956, Biometrika 43:353; Tukey 1958, Annals of Mathematical Statistics 29:614. For smooth statistics; it
-    fails for quantiles.
-
-    Args:
-        values: The observations along the first axis: examples or members.
-        statistic: What is computed from them, for any number of observations; a number or an array of one shape.
-
-    Returns:
-        The statistic, its bias-corrected mean, standard error and pseudo-values.
-
-    Raises:
-        InputError: If there are fewer than two observations, or they are no numbers.
-
-    Example:
-        For a mean it is the textbook's s / √n: of 1 2 3 4 5, √(2.5 / 5).
-
-        >>> result = jackknife(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.mean)
-        >>> float(result.value), round(float(result.standard_error) ** 2, 9)
-        (3.0, 0.5)
+    For smooth statistics; it fails for quantiles. Tukey 1958, Annals of Mathematical Statistics 29:614.
     """
-    observations = numbers("values", values, axes=None)
-    if observations.ndim == 0:
-        raise InputError("values", values, "expected observations along the first axis")
-    if not callable(statistic):
-        raise InputError("statistic", statistic, "expected a function of the observations")
-    if len(observations) < 2:
-        raise InputError("observations", len(observations), "expected at least 2")
-    value = numbers("statistic(values)", statistic(observations), axes=None)
-    without = [statistic(np.delete(observations, i, axis=0)) for i in range(len(observations))]
-    left_out = numbers("statistic(values)", without, axes=None)
-    if left_out.shape[1:] != value.shape:
-        raise InputError("statistic(values)", value, "expected one shape for any number of observations")
-    return from_left_out(value, left_out)
-
-
-def from_left_out(
-    value: Float[np.ndarray, "*shape"] | float, left_out: Float[np.ndarray, "observation *shape"]
-) -> Jackknife:
-    """Make the jackknife where the statistic without each observation is already known."""
-    whole = np.asarray(value, dtype=np.float64)
     n = len(left_out)
-    pseudo = n * whole - (n - 1) * left_out
-    error = np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    return Jackknife(whole, np.asarray(pseudo.mean(axis=0)), np.asarray(error), pseudo)
+    return np.asarray(np.sqrt((n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)))

@@ -19,18 +19,20 @@ from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import number
 from bathymetry.stats.wording import count_of_members, p_value
 
-Kind = Literal["majority", "stochastic_order", "mean_sign", "mean_in_interval", "best_of", "correlation", "exists"]
+Kind = Literal["majority", "stochastic_order", "median_sign", "median_in_interval", "best_of", "correlation", "exists"]
 Decision = Literal["supported", "contradicted", "undecided", "not tested"]
 Direction = Literal["for", "against", "neither"]
 
 CONFIDENCE: Final = 0.95  # two-sided, of every interval and test unless a rule says otherwise
-CORRELATION_MEMBERS: Final = 20  # with fewer, a bootstrap interval of a correlation covers too little
+CORRELATION_MEMBERS: Final = 20  # with fewer, its test errs too often where numbers depend without correlating
 MINIMUM_MEMBERS: Final = 6  # with five, even five of five leaves the share's interval reaching below one half
 RENAMED: Final[Mapping[str, str]] = {  # words of earlier versions, as stored files still have them
     "share": "majority",
     "order": "stochastic_order",
-    "slope": "mean_sign",
-    "region": "mean_in_interval",
+    "slope": "median_sign",
+    "mean_sign": "median_sign",
+    "region": "median_in_interval",
+    "mean_in_interval": "median_in_interval",
     "best": "best_of",
     "not judged": "not tested",
 }
@@ -42,11 +44,16 @@ SEVERAL: Final = (
 _OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is undecided
     "majority": "the interval of the share includes one half",
     "stochastic_order": "neither is clearly ahead of the other",
-    "mean_sign": "the interval of the mean includes 0",
-    "mean_in_interval": "the interval of the mean extends beyond the region",
+    "median_sign": "the interval of the median includes 0",
+    "median_in_interval": "the interval of the median extends beyond the region",
     "best_of": "none is clearly ahead of all those that it is compared with",
     "correlation": "the interval of the correlation includes 0",
     "exists": "no cell in which every member does",
+}
+_BY_SIGNS: Final[Mapping[Kind, str]] = {  # the rules whose smallest p is that of all members on one side
+    "majority": "a majority",
+    "median_sign": "a median",
+    "median_in_interval": "a median",
 }
 
 
@@ -172,8 +179,8 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
                 reasons.append(f"{about}: {obstacle}" if about else obstacle)
             else:
                 reasons.append(f"{outcome} for {about} ({obstacle})" if about else f"{outcome} ({obstacle})")
-    if kind == "majority" and any(part.direction == "against" for part in parts):
-        reasons += _limit_of_a_majority(parts)
+    if kind in _BY_SIGNS and any(part.direction == "against" for part in parts):
+        reasons += _limit_of_signs(_BY_SIGNS[kind], parts)
     return "; ".join(reasons)
 
 
@@ -191,21 +198,21 @@ def _obstacle(kind: Kind, part: Part, parts: int) -> str:
     needed = members_needed(kind)
     if part.members < needed:
         return f"{count_of_members(part.members)}, fewer than the {needed} that a verdict needs"
-    if kind == "mean_in_interval" and part.p is None:
+    if kind == "median_in_interval" and part.p is None:
         return "members diverged"
     if kind == "correlation" and np.isnan(part.estimate):
         return part.summary
     return _OBSTACLES[kind]
 
 
-def _limit_of_a_majority(parts: Sequence[Part]) -> list[str]:
-    """Say so where even a part in which no member meets the condition could not contradict a claim of several."""
+def _limit_of_signs(what: str, parts: Sequence[Part]) -> list[str]:
+    """Say so where even a part in which every member is on the other side could not contradict a claim of several."""
     members, count = max(part.members for part in parts), len(parts)
-    smallest = 2.0 ** (1 - members)  # the two-sided p of none of so many members
+    smallest = 2.0 ** (1 - members)  # the two-sided p of all members on one side
     if members < MINIMUM_MEMBERS or is_clear(count * smallest):
         return []
     numbers = f"{count} × {smallest:.2g} is above {significance_level():g}"
-    return [f"with {members} members a majority over {count} parts cannot be contradicted ({numbers})"]
+    return [f"with {members} members {what} over {count} parts cannot be contradicted ({numbers})"]
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

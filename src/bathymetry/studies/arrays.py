@@ -58,7 +58,7 @@ def slopes(values: xr.DataArray, over: xr.DataArray, largest: int | None = None)
     centred = logs - logs.mean()
     rows, name = values.transpose(dim, "member").values[chosen], str(values.attrs.get("long_name", values.name))
     meaning = {"log": "factor", "logit": "odds"}.get(name.partition(" ")[0], "change")
-    named = attrs(f"mean slope of {name}") | {"meaning": f"{meaning} per doubling"}
+    named = attrs(f"median slope of {name}") | {"meaning": f"{meaning} per doubling"}
     return xr.DataArray(centred @ rows / (centred @ centred), {"member": values["member"]}, attrs=named)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from bathymetry import data, models, probes, training
 from bathymetry.charts import attrs, dots, lines
 from bathymetry.charts.figure import Panel
-from bathymetry.claims import best_of, claim, mean_sign
+from bathymetry.claims import best_of, claim, median_sign
 from bathymetry.claims.rules import Rule
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
@@ -201,12 +201,12 @@ class BatchSize(ImageStudy):
 
     @claim(
         "Sensitivity falls as the batch grows.",
-        mean_sign("each member's slope of log sensitivity of the loss on log batch size; at equal epochs", "below"),
+        median_sign("each member's slope of log sensitivity of the loss on log batch size; at equal epochs", "below"),
     )
     def f(self, r: xr.Dataset) -> tuple[xr.DataArray, str]:
         logs = on_scale(r["sensitivity"].sel(of="loss")).assign_attrs(long_name="log sensitivity on log batch size")
         epochs, steps = (slopes(logs.sel(matching=matching), r["batch_size"]) for matching in MATCHINGS)
-        (part,) = mean_sign("", "below")(steps)
+        (part,) = median_sign("", "below")(steps)
         way = {"supported": "falls too", "contradicted": "rises"}.get(part.decision, "neither clearly falls nor rises")
         return epochs, f"At equal steps it {way}{f' ({part.effect})' * bool(part.effect)}."
 

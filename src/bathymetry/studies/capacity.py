@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from bathymetry import data, training
 from bathymetry.charts import Reference, lines
 from bathymetry.charts.figure import Panel
-from bathymetry.claims import claim, mean_sign
+from bathymetry.claims import claim, median_sign
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined
 from bathymetry.models.mlp import parameter_count
@@ -133,7 +133,7 @@ class Capacity(ImageStudy):
 
     @claim(
         "Training performance keeps improving with parameters.",
-        mean_sign(f"{SLOPE}; training", loss="below", accuracy="above"),
+        median_sign(f"{SLOPE}; training", loss="below", accuracy="above"),
         absolute=True,
     )
     def a(self, r: xr.Dataset) -> xr.Dataset:
@@ -141,7 +141,7 @@ class Capacity(ImageStudy):
 
     @claim(
         "Test performance keeps improving with parameters.",
-        mean_sign(f"{SLOPE}; test", loss="below", accuracy="above"),
+        median_sign(f"{SLOPE}; test", loss="below", accuracy="above"),
         absolute=True,
     )
     def b(self, r: xr.Dataset) -> xr.Dataset:
@@ -152,7 +152,7 @@ class Capacity(ImageStudy):
 
     @claim(
         "The gap between test and training loss grows.",
-        mean_sign("each member's slope of test loss minus training loss on log parameters, over all networks"),
+        median_sign("each member's slope of test loss minus training loss on log parameters, over all networks"),
     )
     def c(self, r: xr.Dataset) -> xr.DataArray:
         gap = r["loss"].sel(split="test") - r["loss"].sel(split="train")

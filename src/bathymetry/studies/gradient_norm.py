@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter, uniform_filter1d
 
 from bathymetry import probes, stats, training
 from bathymetry.charts import Reference, attrs, lines
-from bathymetry.claims import claim, majority, mean_sign
+from bathymetry.claims import claim, majority, median_sign
 from bathymetry.core.showing import joined
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
@@ -137,7 +137,7 @@ class GradientNorm(FunctionStudy):
 
     @claim(
         "Spikes of the gradient norm go with changes in the slope of the loss.",
-        mean_sign(
+        median_sign(
             "the log odds ratio between epochs within 5 of a spike (above 3 times the running median of 51 epochs) and "
             "those in the top tenth of the smoothed log loss's second differences"
         ),
@@ -147,7 +147,9 @@ class GradientNorm(FunctionStudy):
 
     @claim(
         "The loss falls faster where the gradient norm is large.",
-        mean_sign("the rank correlation of the norm and the loss's next decrease, over epochs", shown=intervals.FISHER),
+        median_sign(
+            "the rank correlation of the norm and the loss's next decrease, over epochs", shown=intervals.FISHER
+        ),
     )
     def b(self, r: xr.Dataset) -> xr.DataArray:
         return self._by_member(rank_correlation, r).assign_attrs(attrs("rank correlation"))

@@ -8,10 +8,10 @@ import torch
 import xarray as xr
 from pydantic import Field, PositiveInt, field_validator
 
-from bathymetry import probes, stats, training
+from bathymetry import probes, training
 from bathymetry.charts import attrs, dots, paths
 from bathymetry.charts.figure import Panel
-from bathymetry.claims import claim, mean_sign
+from bathymetry.claims import claim, median_sign
 from bathymetry.core.showing import joined
 from bathymetry.stats import intervals
 from bathymetry.stats.intervals import middle
@@ -150,25 +150,17 @@ class Trajectory(FunctionStudy):
 
     @claim(
         "The plane of the first two principal components shows weights being optimised.",
-        mean_sign(
-            "the share of the plane's variance that lies within members, its bias and interval by the jackknife over "
-            "members",
+        median_sign(
+            "of each member's variance in the plane about the mean of all members, the share about its own mean",
             shown=PERCENT,
             unit=" %",
-            bounds=(-LEAST, 1 - LEAST),
         ).for_each(scope=None),
     )
     def a(self, r: xr.Dataset) -> xr.DataArray:
-        weights = r["weights"].transpose("member", "snapshot", "coordinate").astype(float)
-        finite = weights[np.isfinite(weights.values).all(axis=(1, 2))]
-        scopes = self._scopes()
-        inside = {scope: np.searchsorted(scopes["network"], indices) for scope, indices in scopes.items()}
-        paths_of = {scope: finite.values[..., indices] for scope, indices in inside.items()}
-        return xr.DataArray(
-            [_pseudo_values(one) for one in paths_of.values()],
-            {"scope": list(scopes), "member": finite["member"]},
-            attrs=attrs(SHARE),
-        )
+        points, along = r["projection"], ("snapshot", "component")
+        own = ((points - points.mean("snapshot", skipna=False)) ** 2).sum(along, skipna=False)
+        whole = ((points - points.mean(("member", "snapshot"))) ** 2).sum(along, skipna=False)
+        return (own / whole - LEAST).assign_attrs(attrs(SHARE))
 
     @figure(
         "Weights of the second layer, in the plane of their first two principal components",
@@ -250,14 +242,6 @@ def _both(short: xr.Dataset, long: xr.Dataset) -> xr.Dataset:
 def _losses(surface: LossSurface, parameters: torch.Tensor) -> Values:
     losses: Values = surface.loss(parameters.flatten(0, 1)).reshape(parameters.shape[:2]).numpy()
     return losses
-
-
-def _share(weights: Values) -> float:
-    return probes.trajectory(torch.from_numpy(weights), components=COMPONENTS, walks=1).within_share - LEAST
-
-
-def _pseudo_values(weights: Values) -> Values:
-    return stats.jackknife(weights, _share).pseudo_values if len(weights) > 2 else np.full(len(weights), np.nan)
 
 
 def _epochs(r: xr.Dataset) -> str:

@@ -14,7 +14,7 @@ from bathymetry.claims.judging import Claim
 from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part
-from bathymetry.stats.verdict import not_run
+from bathymetry.stats.verdict import RENAMED, not_run
 from bathymetry.sweeps.axes import Axis, Range
 from bathymetry.sweeps.measures import title_of
 from bathymetry.sweeps.results import UNFINISHED
@@ -23,8 +23,8 @@ _FIELDS: Mapping[str, Sequence[str]] = {  # of each rule, but for rule, text and
     "majority": ("above", "below"),
     "stochastic_order": ("along", "first", "second", "direction"),
     "best_of": ("along", "candidates", "others", "direction"),
-    "mean_sign": ("over", "direction"),
-    "mean_in_interval": ("low", "high"),
+    "median_sign": ("over", "direction"),
+    "median_in_interval": ("low", "high"),
     "correlation": ("with", "direction"),
     "exists": ("above", "below", "decides"),
 }
@@ -54,7 +54,7 @@ class _Reader:
     def __init__(self, place: int, given: object, axes: Sequence[Axis], measure: Sequence[str], is_grid: bool) -> None:
         self._where = f"claims[{place + 1}]"
         if not isinstance(given, Mapping):
-            raise InputError(self._where, given, "expected fields such as {rule: mean_sign, variable: test loss, …}")
+            raise InputError(self._where, given, "expected fields such as {rule: median_sign, variable: test loss, …}")
         self._given, self._axes, self._measure, self._is_grid = given, axes, measure, is_grid
         self._letter = ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
 
@@ -65,6 +65,8 @@ class _Reader:
 
     def stated(self) -> Stated:
         """The claim and its evidence."""
+        if (now := RENAMED.get(str(self._given.get("rule")))) in _FIELDS:
+            raise InputError(f"{self._where}.rule", self._given["rule"], f"this rule is now called {now}; write that")
         rule = self._one_of("rule", _FIELDS)
         known = (*_ALWAYS, *_FIELDS[rule])
         for name, value in self._given.items():
@@ -184,7 +186,7 @@ class _Reader:
         rule = rules.best_of(name, candidates, others, dim=axis.name, relation=relation, named=named)
         return rule, variable
 
-    def _mean_sign(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+    def _median_sign(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
         name, variable = self._variable()
         side: Any = self._one_of("direction", ("below", "above"))
         words = self._text("over").split()
@@ -206,12 +208,12 @@ class _Reader:
             remedy = f"expected an axis of at least two numbers{', all above 0' if is_log else ''}"
             raise InputError(f"{self._where}.over", self._given["over"], remedy)
         over = f"{'log ' * is_log}{axis.name.replace('_', ' ')}"
-        rule = rules.mean_sign(f"each member's slope of {name} on {over}", side)
+        rule = rules.median_sign(f"each member's slope of {name} on {over}", side)
         return rule, lambda results: _slopes(variable(results), axis.name, over, is_log=is_log)
 
-    def _mean_in_interval(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
+    def _median_in_interval(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
         name, variable = self._variable()
-        return rules.mean_in_interval(name, self._number("low"), self._number("high")), variable
+        return rules.median_in_interval(name, self._number("low"), self._number("high")), variable
 
     def _correlation(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
         (first, one), (second, other) = self._variable(), self._variable("with")
@@ -273,4 +275,4 @@ def _slopes(values: xr.DataArray, dim: str, over: str, *, is_log: bool) -> xr.Da
     x = np.log(x) if is_log else x
     centred = xr.DataArray(x - x.mean(), {dim: values[dim]}, dim)
     slope = (values * centred).sum(dim, skipna=False) / float((centred**2).sum())
-    return slope.assign_attrs(long_name=f"mean slope of {values.attrs['long_name']} on {over}")
+    return slope.assign_attrs(long_name=f"median slope of {values.attrs['long_name']} on {over}")
