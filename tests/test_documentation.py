@@ -199,5 +199,11 @@ def test_the_page_on_citing_has_the_version_and_the_date_of_the_citation_file():
     assert date in PAGES["docs/how-to/citing.md"]
 
 
+def test_nothing_tells_a_reader_to_install_bathymetry_from_where_it_is_not():
+    source = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")}
+    pages = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
+    assert [name for name, text in (pages | source).items() if re.search(r"pip install \W?bathymetry", text)] == []
+
+
 def test_the_readme_is_short():
     assert len(PAGES["README.md"].splitlines()) <= 130

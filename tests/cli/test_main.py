@@ -201,7 +201,7 @@ def test_a_plan_sums_to_what_training_measuring_and_drawing_take(capsys, out):
     assert list(parts) == ["training", "measuring", "drawing"]
     assert all(parts.values())
     each = [line.partition(" to train, about ")[2] for line in words.splitlines() if " to train, about " in line]
-    training = sum(seconds(one.partition(";")[0]) for one in each)
+    training = sum(seconds(one.partition(" on one core;")[0]) for one in each)
     assert parts["training"] == pytest.approx(training, abs=30 if training >= 90 else len(each))  # each is rounded
     assert total == pytest.approx(sum(parts.values()), abs=30 if total >= 90 else 0)
     assert words.count("A chunk is up to ten members") == 1
@@ -231,7 +231,7 @@ def test_a_plan_has_the_times_of_training_and_of_measuring(capsys, out):
     short = ["run", "interpolation", "--preset", "smoke", "--members", "1", "--epochs", "1", "--out", str(out)]
     short += ["--train-examples", "200", "--test-examples", "50", "--workers", "1"]
     _, words, _ = said(capsys, *short, "--plan")
-    assert "3 chunks to train, about 1 s; 5 measurements, about 1 s; up to" in words
+    assert "3 chunks to train, about 1 s on one core; 5 measurements, about 1 s; up to" in words
     _, words, _ = said(capsys, *short)
     assert "In all about " in words
     assert "interpolation: training 3 chunks" in words

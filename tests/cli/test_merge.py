@@ -15,7 +15,7 @@ import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.execution.study_run import run_study
 from bathymetry.report import figure_files
-from bathymetry.report.sections import other_results
+from bathymetry.report.sections import other_results, reproduce
 from bathymetry.store.results import read_results, write_results
 
 OWN = str(Path(__file__).parents[1] / "execution" / "own_study.py")
@@ -120,6 +120,16 @@ def test_claims_page_provenance_and_planes_are_those_of_all_members(tmp_path, mo
     assert set(options) == whose  # and none for the random walks of a chart of trajectory
     assert "depth-function (with samples 20 and epochs 3)" in page
     assert bm.load_study("all/depth-function").study.members == 6
+
+
+def test_the_page_has_the_command_that_merges_with_the_paths_of_the_folders(folders, capsys):
+    Path("handed in").mkdir()
+    for name in PEOPLE[:2]:
+        Path(name).rename(Path("handed in") / name)
+    merged(capsys, "handed in/anna", "./handed in/ben", "cem")
+    run = bm.load_study("all/depth-function")
+    assert reproduce(run) == "bathymetry merge 'handed in/anna' 'handed in/ben' cem --out all"
+    assert [one["name"] for one in run.results.attrs["sources"]] == [*PEOPLE]
 
 
 def test_a_network_that_is_there_twice_counts_once(folders, capsys):

@@ -32,6 +32,12 @@ def test_a_card_has_the_centres_thinned_with_both_ends_and_no_member():
     assert all("member" not in row for row in rows)
 
 
+def test_the_corner_of_a_card_names_both_axes_and_where_the_horizontal_one_begins():
+    channels = [one["encoding"].get("x", {}) for one in layers(card_chart(loss_figure(1).sheet().panels[0]))]
+    words = {one["axis"]["labelExpr"].partition(" : ")[0] for one in channels if "axis" in one}
+    assert list(map(ascii, words)) == [ascii(r'(datum.value == 0 ? "\u2191 training loss \u2192 epoch "')]
+
+
 def test_every_line_has_its_name_once():
     names = [one["data"]["values"][0]["series"] for one in layers(card_chart(loss_figure(1).sheet().panels[0]))
              if one["mark"] != "rule" and one["mark"]["type"] == "text"]  # fmt: skip

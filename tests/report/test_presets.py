@@ -15,6 +15,7 @@ from bathymetry.report.sections import (
     presets_in_words,
     reproduce,
     reproduce_all,
+    setup,
 )
 from bathymetry.studies import find
 from bathymetry.studies.catalogue import SHIPPED
@@ -55,6 +56,20 @@ def test_where_presets_are_the_same_the_one_of_the_page_is_named():
     assert "--preset quick" in reproduce(quick[0], common_first(quick))
     full = [run("trajectory"), run("gradient-norm", "full"), run("depth-function", "full")]
     assert "--preset full" in reproduce(full[0], common_first(full))
+
+
+def test_the_head_of_the_page_names_the_preset_that_all_studies_may_have_been_run_with():
+    """Trajectory has the same settings with `full` and `quick`."""
+    assert meta([run("trajectory"), run("gradient-norm")]).startswith("quick run · ")
+    assert meta([run("trajectory"), run("batch-size", epochs=9)]).startswith("quick run · ")
+    assert meta([run("trajectory"), run("batch-size", "full", epochs=9)]).startswith("full run · ")
+
+
+def test_a_setting_is_named_so_that_a_reader_knows_what_it_is_of():
+    used = setup(run("capacity", hidden=(4, 9), few_epochs=40, few_members=3))
+    assert "hidden widths 4/9" in used
+    assert "40 epochs on few examples" in used
+    assert "3 members on few examples" in used
 
 
 def test_what_the_reference_run_had_more_of_follows_from_the_settings():

@@ -45,7 +45,8 @@ def stored(tmp_path_factory):
 def saved(tab, kind, figure):
     with tab.expect_download() as waiting:
         tab.locator(f"button[data-save={kind}][data-figure={figure}]").click()
-    assert waiting.value.suggested_filename == f"{figure}.{kind}"
+    name = re.sub("^(depth-function|capacity|gradient-norm)-", "", figure)
+    assert waiting.value.suggested_filename == f"figure-{name}.{kind}"  # as in the study's folder
     return waiting.value.path().read_bytes()
 
 
@@ -218,6 +219,49 @@ def test_a_filter_leaves_claims_with_their_axes_and_nothing_that_steers_what_is_
     tab.locator(".filtering button").click()
     assert len(tab.evaluate(shown)) == 4
     assert all(one.is_visible() for one in steering.all())
+
+
+@pytest.mark.slow
+def test_a_narrow_screen_has_a_button_that_clears_the_filter(stored, browser_visit):
+    tab = browser_visit(stored, width=390).tab
+    claims = tab.locator(".claim:visible").count()
+    tab.locator(".filter[data-filter=undecided]").first.click()
+    assert 0 < tab.locator(".claim:visible").count() < claims
+    assert tab.locator(".filtering").inner_text().startswith("Only undecided")
+    tab.locator(".filtering button").click()
+    assert tab.locator(".claim:visible").count() == claims
+    assert tab.locator(".filtering:visible").count() == 0
+
+
+@pytest.mark.slow
+def test_cards_are_as_wide_as_their_place_on_every_screen_and_on_paper(stored, browser_visit):
+    tab = browser_visit(stored).tab
+    widths = (
+        "[...document.querySelectorAll('.thumb')].map(one => [one.clientWidth,"
+        " one.firstElementChild.getBoundingClientRect().width])"
+    )
+    found = []
+    for width in (1280, 1000, 700):
+        tab.set_viewport_size({"width": width, "height": 900})
+        until(tab, f"{widths}.every(([place, drawn]) => Math.abs(place - drawn) < 2)")
+        found += tab.evaluate(widths)
+    assert len({round(place) for place, _ in found}) == 3
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    until(tab, "document.querySelectorAll('.thumb svg').length === 2")
+    tab.emulate_media(media="print")
+    drawn = "[...document.querySelectorAll('.thumb')].map(one => one.scrollWidth - one.clientWidth)"
+    assert tab.evaluate(drawn) == [0, 0]
+
+
+@pytest.mark.slow
+def test_lines_in_the_background_are_called_so_in_the_csv(tmp_path, browser_visit):
+    noisy = losses().isel(member=0).drop_vars("member")
+    panels = lines(losses(), "epoch", "network", behind=noisy, behind_label="last mini-batch")
+    page = stored_page(
+        tmp_path, section("depth-function", (Figure("01-loss", "Loss", tuple(panels), "It falls.", "", 1),))
+    )
+    kinds = {row["kind"] for row in table(browser_visit(page).tab, LOSS)}
+    assert kinds == {"in the background", "network", "centre"}
 
 
 @pytest.mark.slow

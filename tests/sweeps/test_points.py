@@ -90,8 +90,8 @@ def test_every_training_field_reaches_the_config():
         "optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 0.01, "momentum": 0.5, "batch_size": 5, "steps": 7,
         "schedule": "cosine", "clip_norm": 2.0, "dtype": "float64",
     }  # fmt: skip
-    (made,) = configs(training=training, network={"depth": 3}, axes={"width": [6]}, seed=4)
-    data = bm.data.function("sin", samples=24, seed=4)
+    (made,) = configs(training=training, network={"depth": 3}, axes={"width": [6]}, seed=4, data_seed=5)
+    data = bm.data.function("sin", samples=24, seed=5)
     expected = bm.TrainingConfig(
         bm.MLPConfig((1, 6, 6, 6, 1)),
         data,
@@ -105,6 +105,16 @@ def test_every_training_field_reaches_the_config():
         record_at=(),
     )
     assert made.description() == expected.description()
+
+
+def test_a_seed_starts_other_networks_on_the_same_examples_and_a_data_seed_draws_others():
+    both = configs(axes={"seed": [0, 1], "data_seed": [0, 2]})
+    assert [one.seed for one in both] == [0, 0, 1, 1]
+    inputs = [one.data.train.inputs for one in both]
+    assert torch.equal(inputs[0], bm.data.function("sin", samples=24, seed=0).train.inputs)
+    assert torch.equal(inputs[1], bm.data.function("sin", samples=24, seed=2).train.inputs)
+    assert torch.equal(inputs[0], inputs[2])
+    assert torch.equal(inputs[1], inputs[3])
 
 
 def test_networks_with_equal_parameters_are_fitted_to_the_budget():

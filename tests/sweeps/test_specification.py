@@ -45,6 +45,8 @@ REFUSED = {
     RATES + "training: {learning_rate: 0.1}": "learning_rate is both an axis and fixed under training",
     "axes: {seed: [1, 2]}\nseed: 3": "axes.seed = [1, 2]: seed is both an axis and fixed",
     "axes: {learning_rate: [0.1], training.learning_rate: [0.2]}": "they are the same field",
+    "axes: {data_seed: [1, 2]}\ndata_seed: 3": "axes.data_seed = [1, 2]: data_seed is both an axis and fixed",
+    "axes: {data_seed: [-1]}": "axes.data_seed = -1: expected",
     "axes: {width: [3]}\nnetwork: {hidden: [3, 4]}": "axes.width = 3: expected network.width or network.h",
     "axes: {batch_size: [50, 5000]}\ndata: {name: digits}": "batch_size = 5000: expected at most 1,500",
     # fields with options of their own, and options that can't be

@@ -138,7 +138,7 @@ def _is_lost(verdict: Verdict, p_holm: float | None) -> bool:
 
 def _remarks(verdict: Verdict, finding: str, p_holm: float | None) -> tuple[str, ...]:
     reason, remarks = verdict.reason.rstrip("."), list[str]()
-    if reason and reason.lower() not in finding.lower():
+    if reason and reason.lower() not in finding.lower() and not reason.startswith("0 members,"):  # as findings say
         remarks.append(f"{reason[0].upper()}{reason[1:]}.")
     if _is_lost(verdict, p_holm):
         remarks.append(f"{verdict.decision.capitalize()} at 5 %; not significant after Holm correction.")

@@ -223,7 +223,7 @@ def _words(work: "Work") -> str:
     """What a study has to do, about how long it takes and how much memory."""
     parts = ["nothing to train"]
     if work.todo:
-        parts = [f"{counted(len(work.todo), 'chunk')} to train, about {duration(work.seconds)}"]
+        parts = [f"{counted(len(work.todo), 'chunk')} to train, about {duration(work.seconds)} on one core"]
     if work.measurements:
         parts.append(f"{counted(work.measurements, 'measurement')}, {_measuring([work])}")
     return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])

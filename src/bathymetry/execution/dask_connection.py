@@ -91,7 +91,7 @@ def imported(field: str, value: object) -> Any:
     try:
         import distributed
     except ImportError as error:
-        remedy = f'{error.name or "distributed"} is not installed; pip install "bathymetry[dask]"'
+        remedy = f"{error.name or 'distributed'} is not installed; pip install distributed"
         raise InputError(field, value, remedy) from error
     return distributed
 

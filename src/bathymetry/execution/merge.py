@@ -34,7 +34,8 @@ _MAY_DIFFER = ("seed", "device", "data")  # data count by their digest
 class _Part:
     """One folder's results of a study."""
 
-    folder: str
+    folder: str  # as errors and the page call it
+    path: str  # as it was given
     study: Study
     results: xr.DataTree
     sources: tuple[Source, ...]
@@ -65,7 +66,7 @@ def merge(folders: Sequence[Place], out: Place, own: Sequence[type[Study]] = ())
             raise InputError("folder", folder, nothing_in(folder))
         for place in found:
             try:
-                part = _part(place, name, kinds)
+                part = _part(place, name, str(folder), kinds)
                 parts.setdefault(part.study.name, []).append(part)
             except StorageError as error:
                 damaged.append(str(error))
@@ -95,7 +96,7 @@ def _names(folders: Sequence[Place]) -> list[str]:
     return [one if short.count(one) == 1 else str(folder) for one, folder in zip(short, folders, strict=True)]
 
 
-def _part(place: Place, folder: str, own: Mapping[str, type[Study]]) -> _Part:
+def _part(place: Place, folder: str, path: str, own: Mapping[str, type[Study]]) -> _Part:
     results = read_results(place / RESULT)
     name = str(results.attrs.get("study"))
     kind = Sweep if is_sweep(results.attrs) else own.get(name) or (find(name) if name in SHIPPED else None)
@@ -105,8 +106,8 @@ def _part(place: Place, folder: str, own: Mapping[str, type[Study]]) -> _Part:
     study, results.attrs = understood(kind, results.attrs)
     labels = [one["member"].values for one in _groups(results).values() if "member" in one.dims]
     numbers = range(1 + max((int(one.max()) for one in labels if one.size), default=-1))
-    alone = Source(folder, folder, digest(read(place / RESULT)), _counted(study), tuple(numbers))
-    return _Part(folder, study, results, tuple(sources_of(results.attrs)) or (alone,))
+    alone = Source(path, folder, digest(read(place / RESULT)), _counted(study), tuple(numbers))
+    return _Part(folder, path, study, results, tuple(sources_of(results.attrs)) or (alone,))
 
 
 def _groups(results: xr.DataTree) -> Groups:
@@ -223,7 +224,7 @@ def _take(part: _Part, taken: _Taken) -> dict[int, int]:
                 kept.append(number)
             place += 1
         if kept:
-            taken.sources.append(replace(source, folder=part.folder, numbers=tuple(kept)))
+            taken.sources.append(replace(source, folder=part.path, numbers=tuple(kept)))
     return labels
 
 

@@ -24,6 +24,7 @@ _LETTER = 6.2  # pixels, of a name on a line
 _ROOM = 13  # pixels above or below a line that a name takes
 _SCREEN = ("tooltip", "strokeOpacity", "fillOpacity")  # channels that only a figure on the page has
 _LONGEST = 22  # letters of an axis's name
+_LONGEST_TOGETHER = 40
 Rows = list[dict[str, Any]]
 
 
@@ -35,6 +36,7 @@ def card_chart(panel: SheetPanel, only: Sequence[int] = ()) -> dict[str, Any]:
     centres = [one for one in layers if one.get("name") == CENTRE]
     if not centres:
         return _points(layers, datasets, view.get("data", {}))
+    _share_title(layers)
     kept = [_layer(one, datasets, None, True) for one in centres]
     for one in kept if only else []:
         names = [one["encoding"]["color"]["scale"]["domain"][place] for place in only]
@@ -47,6 +49,14 @@ def card_chart(panel: SheetPanel, only: Sequence[int] = ()) -> dict[str, Any]:
             one["encoding"]["x"]["axis"] = kept[0]["encoding"]["x"]["axis"]
     levels = [row["y"] for one in rules for row in one["data"]["values"] if "y" in row]
     return {**_SIZE, "layer": [*rules, *kept, *_names(kept[0], levels)]}
+
+
+def _share_title(layers: Sequence[dict[str, Any]]) -> None:
+    """Name the vertical axis in every layer, where layers share one that is named once."""
+    titles = [one["encoding"].get("y", {}).get("title") for one in layers]
+    for one in layers:
+        if "y" in one["encoding"]:
+            one["encoding"]["y"]["title"] = next(filter(None, titles), None)
 
 
 def packed(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,14 +117,15 @@ def _layer(layer: dict[str, Any], datasets: Mapping[str, Rows], shared: Any, is_
                         channel["scale"]["zero"] = False
     x = layer["encoding"].get("x", {})
     if "field" in x and rows:
-        encoding["x"]["axis"] = _ends(x, [row[x["field"]] for row in rows])
+        encoding["x"]["axis"] = _ends(x, [row[x["field"]] for row in rows], layer["encoding"].get("y", {}))
     mark = layer["mark"]
     return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
-def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
-    """An axis with both ends, the first after the name of the quantity."""
-    axis, title = x.get("axis") or {}, str(x.get("title") or "").partition(" (")[0]
+def _ends(x: Mapping[str, Any], values: Sequence[float], y: Mapping[str, Any]) -> dict[str, Any]:
+    """An axis with both ends, the first after the names of both quantities: "↑ training loss → epoch 0"."""
+    axis, (title, upright) = x.get("axis") or {}, map(_axis_name, (x, y))
+    name = f"↑ {upright} → {title}" if upright and title and len(upright + title) <= _LONGEST_TOGETHER else title
     low, high = x.get("scale", {}).get("domain") or (min(values), max(values))
     if isinstance(low, dict):
         low, high = min(values), max(values)
@@ -122,18 +133,24 @@ def _ends(x: Mapping[str, Any], values: Sequence[float]) -> dict[str, Any]:
         step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
         low, high = round(math.ceil(low / step) * step, 9) + 0.0, round(math.floor(high / step) * step, 9)
     words = axis.get("labelExpr") or f"format(datum.value, '{axis.get('format', ',~r')}')"
-    name = json.dumps(f"{title[:1].lower()}{title[1:]} ") if len(title) <= _LONGEST else "''"
-    expression = f"(datum.value == {json.dumps(low)} ? {name} : '') + ({words})"
+    expression = f"(datum.value == {json.dumps(low)} ? {json.dumps(name and f'{name} ')} : '') + ({words})"
     return {
         "values": [low, high],
         "labelExpr": expression,
         "labelAlign": {"condition": {"test": "datum.index === 0", "value": "left"}, "value": "right"},
         "labelFontSize": 11,
+        "labelLimit": 270,
         "labelPadding": 3,
         "title": None,
         "grid": False,
         "ticks": False,
     }
+
+
+def _axis_name(channel: Mapping[str, Any]) -> str:
+    """What a channel shows, without its unit; nothing where that is long."""
+    title = str(channel.get("title") or "").partition(" (")[0]
+    return f"{title[:1].lower()}{title[1:]}" if len(title) <= _LONGEST else ""
 
 
 def _short(value: Any) -> Any:

@@ -123,10 +123,10 @@ async function draw(box, dark) {
   result.view.addEventListener("click", (event, item) => press(box, event, item));
 }
 
-async function drawThumb(thumb, dark) {
-  const options = { ...safe, config: face(content.config, dark), renderer: "canvas", tooltip: false };
+async function drawThumb(thumb, dark, width = "container", renderer = "canvas") {
+  const options = { ...safe, config: face(content.config, dark), renderer, tooltip: false };
   release(thumb);
-  const flat = { ...unpacked(face(content.cards[thumb.dataset.thumb], dark)), width: thumb.clientWidth, autosize: { type: "fit", contains: "padding" } };
+  const flat = { ...unpacked(face(content.cards[thumb.dataset.thumb], dark)), width, autosize: { type: "fit", contains: "padding" } };
   views.set(thumb, (await vegaEmbed(thumb, flat, options)).view);
   thumb.removeAttribute("role");
 }
@@ -178,6 +178,7 @@ const redraw = (study) => whileBusy(() => drawMissing(round, boxes.filter((box) 
 // Paper does not wait for timers or frames, only for promises that need neither; drawn in lines that stay sharp.
 function drawForPaper() {
   round++;
+  for (const thumb of thumbs) drawThumb(thumb, false, 310, "svg");
   for (const box of boxes.filter(isShown)) {
     release(box);
     const flat = specification(box.dataset.chart, false, true);

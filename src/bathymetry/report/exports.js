@@ -17,7 +17,7 @@ function table(figure) {
       const across = layersOf(view).flatMap((one) => [(one.encoding || {}).tooltip || []].flat()).find((one) => one.field === "x");
       if (across && !columns.has("x")) columns.set("x", { title: across.title, value: (drawn) => rounded(drawn) });
       const all = rows(content.datasets[data]);
-      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : /^interval-/.test(layer.name) ? "interval at the end" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
+      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : /^interval-/.test(layer.name) ? "interval at the end" : layer.name === "behind" ? "in the background" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
       for (const row of all) {
         const line = figure.panels.length > 1 ? { panel: panel.title, kind: what } : { kind: what };
         for (const [field, { title, value }] of columns) if (row[field] !== undefined && row[field] !== null) line[title] = value(row[field]);
@@ -168,6 +168,6 @@ const made = {
 for (const button of document.querySelectorAll("button[data-save]")) {
   button.addEventListener("click", async () => {
     const { figure, save: kind } = button.dataset;
-    save(await made[kind](content.figures[figure]), `${figure}.${kind}`);
+    save(await made[kind](content.figures[figure]), `${button.closest("figure").id}.${kind}`); // as in the folder of the study
   });
 }

@@ -105,9 +105,14 @@ def nearest_preset(settings: Study, preferred: Sequence[str] = PRESETS) -> tuple
 
 
 def common_first(runs: Sequence[StudyRun]) -> list[Preset]:
-    """Order the presets by how many studies of a page were run with them."""
-    fitting = [one for run in runs if not isinstance(run.study, Sweep) for one in _exact(run.study)]
+    """Order the presets by how many studies of a page were run with them, or with few other settings."""
+    fitting = [one for run in runs if not isinstance(run.study, Sweep) for one in _nearest(run.study)]
     return sorted(PRESETS, key=lambda one: -fitting.count(one))
+
+
+def _nearest(settings: Study) -> list[Preset]:
+    counts = {one: len(differences(settings, one)) for one in PRESETS}
+    return [one for one in PRESETS if counts[one] == min(counts.values())]
 
 
 def _exact(settings: Study) -> list[Preset]:

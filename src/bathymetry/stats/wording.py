@@ -103,12 +103,16 @@ def in_units(meaning: str, estimate: float, interval: tuple[float, float]) -> st
 
     >>> in_units("factor per doubling", 0.058, (0.008, 0.109)), in_units("odds", 2.0, (1.5, 2.5))
     ('+4.1 % per doubling', 'odds × 7.4')
+    >>> in_units("odds", 1.0, (-3.2, 5.2))
+    'odds × 3'
     """
     if meaning not in _MEANINGS or not math.isfinite(estimate):
         return ""
     takes_back, before, after = _MEANINGS[meaning]
     value, low, high = (takes_back(one) for one in (estimate, *interval))
     words, _ = with_interval(value, (low, high), ())
+    if before and not words.strip("0."):  # odds of a wide interval, which are never 0
+        words = number(value, 1)
     return f"{before}{'+' if value > 0 and not before else ''}{words}{after}"
 
 

@@ -40,7 +40,7 @@ _FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.*/^+() -]*$)")  # begins a cell th
 class Source:
     """Members of a merged result that come from one folder, in the order of their labels."""
 
-    folder: str  # that was merged
+    folder: str  # path of the folder that was merged, as it was given
     name: str  # of the folder that they were trained into, another one where a merged folder was merged again
     digest: str  # of the result that they were in
     settings: Mapping[str, int]  # its seed, and its settings that say how many members there are
@@ -202,5 +202,5 @@ def _parquet(table: pd.DataFrame) -> bytes:
     try:
         table.to_parquet(buffer, index=False)
     except ImportError as error:
-        raise InputError("format", "parquet", 'install it first: pip install "bathymetry[parquet]"') from error
+        raise InputError("format", "parquet", "install what writes it first: pip install pyarrow") from error
     return buffer.getvalue()

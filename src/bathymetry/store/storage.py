@@ -20,7 +20,7 @@ from bathymetry.core.errors import InputError, StorageError, did_you_mean, first
 
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _FOLDERLESS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")  # a key needs no folder made for it
-_EXTRAS = {"s3": "s3fs", "s3a": "s3fs"}  # protocol → what `bathymetry[s3]` installs
+_EXTRAS = {"s3": "s3fs", "s3a": "s3fs"}  # protocol → what the extra s3 installs
 _EXAMPLE = "expected a folder, or an address such as s3://bucket/run1"
 
 # Tries of botocore and s3fs, few and short enough that a user who waits for a server that is not there hears so within
@@ -115,7 +115,7 @@ def place_of(field: str, value: object) -> Place:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
-        remedy = f'{extra} is not installed; pip install "bathymetry[s3]"' if extra else first_line(error)
+        remedy = f"{extra} is not installed; pip install {extra}" if extra else first_line(error)
         raise InputError(field, address, remedy) from error
     return address
 

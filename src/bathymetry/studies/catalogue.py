@@ -53,7 +53,7 @@ SHIPPED = {name: _entry(name, *known) for name, known in _QUESTIONS.items()}
 
 
 def _offered() -> dict[str, str]:
-    """Where the studies of installed packages are, by name."""
+    """Where the studies of installed packages are, by name; it takes a while to find out."""
     return {one.name: one.value for one in entry_points(group="bathymetry.studies") if one.name not in SHIPPED}
 
 
@@ -80,12 +80,10 @@ def find(name: str | Path) -> "type[Study]":
     name = str(name)
     if name.endswith(".py"):
         return _from_file(Path(name).absolute())
-    if name in SHIPPED:  # reading the entry points of all packages takes a while
-        return _found(SHIPPED[name].location)
-    offered = _offered()
-    if name in offered or ":" in name:
-        return _found(offered.get(name, name))
-    raise InputError("study", name.strip(), _instead(name, [*SHIPPED, *offered]))
+    known = {name: one.location for name, one in SHIPPED.items()} | ({} if name in SHIPPED else _offered())
+    if name in known or ":" in name:
+        return _found(known.get(name, name))
+    raise InputError("study", name.strip(), _instead(name, list(known)))
 
 
 def _instead(name: str, known: list[str]) -> str:

@@ -74,7 +74,9 @@ Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
 
 def field_name(field: str) -> str:
     """The name of a setting in words: "training examples"."""
-    return field.replace("_", " ").replace("train ", "training ")
+    if field in ("few_epochs", "few_members"):  # of capacity
+        return f"{field.removeprefix('few_')} on few examples"
+    return "hidden widths" if field == "hidden" else field.replace("_", " ").replace("train ", "training ")
 
 
 def shown(value: Any) -> str:
@@ -98,7 +100,7 @@ def setting(field: str, value: object) -> str:
     if isinstance(value, tuple) and len(value) > 4:
         return f"{len(value)} {name}"
     words = shown(value).replace(", ", "/") if isinstance(value, tuple) else shown(value)
-    return f"{words} {name}" if name.endswith("s") and not isinstance(value, tuple) else f"{name} {words}"
+    return f"{words} {name}" if field.endswith("s") and not isinstance(value, tuple) else f"{name} {words}"
 
 
 def network_name(hidden: Sequence[int]) -> str:

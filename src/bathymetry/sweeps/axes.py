@@ -27,6 +27,7 @@ _RESERVED = {"member", "split", "epoch", "point", "step", "loss", "accuracy", "s
 _NONE = {"training.batch_size": "full", "data.train_examples": "all", "data.test_examples": "all"}  # take no number
 _EXACT = 2.0**53  # below it whole numbers are exact
 _STREAMS = {"random": 0, "sobol": 1}
+SEEDS = ("seed", "data_seed")  # fields of no section that may be an axis
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def read_axes(axes: object, sections: Mapping[str, Section], folder: str = "") -
 def _path(name: object, network: Network, values: object) -> str:
     """The whole name of a field: learning_rate is training.learning_rate."""
     known = [f"{title}.{field}" for title, section in SECTIONS.items() for field in section.model_fields]
-    known.append("seed")
+    known += SEEDS
     section, _, field = str(name).partition(".")
     if name in known or (section == "network" and field and not network.is_mlp):
         return str(name)
@@ -142,7 +143,7 @@ def _path(name: object, network: Network, values: object) -> str:
     similar = did_you_mean(name, [*known, *(path.partition(".")[2] for path in known)])
     if name in ("device", "members", "name"):
         raise InputError(f"axes.{name}", values, "it is the same for the whole sweep; write it outside of axes")
-    remedy = f"there is no such field; {similar}expected a field of network, data or training, or seed"
+    remedy = f"there is no such field; {similar}expected a field of network, data or training, seed or data_seed"
     raise InputError(f"axes.{name}", values, remedy)
 
 
@@ -217,7 +218,7 @@ def replace_values(axis: Axis, sections: Mapping[str, Section]) -> Axis:
 
 def checked_value(name: str, path: str, value: Any, sections: Mapping[str, Section]) -> Any:
     """A field's value as its section reads it."""
-    if path == "seed":
+    if path in SEEDS:
         return _counted(f"axes.{name}", value, 0, 2**63 - 1)
     if value is None and path not in _NONE:
         raise InputError(f"axes.{name}", value, "expected a value")
@@ -311,7 +312,7 @@ def _of_range(axis: Axis, values: Range, share: float, sections: Mapping[str, Se
 
 
 def _is_whole_field(axis: Axis, sections: Mapping[str, Section]) -> bool:
-    if axis.path == "seed":
+    if axis.path in SEEDS:
         return True
     info = type(sections[axis.section]).model_fields.get(axis.field)
     if info is None:  # an argument of a function that makes networks: whole where both ends are

@@ -34,6 +34,7 @@ _PATHS: Mapping[str, str] = {  # of what others name in their own way
     "activation": "network.activation",
     "lr": "training.learning_rate",
     "seed": "seed",
+    "data_seed": "data_seed",
     "record_at": "record",
     "data": "data.name",
     "functions": "data.function",
@@ -47,6 +48,7 @@ class Configs:
 
     sections: Mapping[str, Section]
     seed: int
+    data_seed: int
     measure: tuple[str, ...]
     record: str
     written: Mapping[str, str]  # how the specification calls each axis, by its path
@@ -63,7 +65,8 @@ class Configs:
         with self.naming(values):
             network, data, training = self.at_point(values)
             try:
-                return self._config(network, data, training, values.get("seed", self.seed))
+                seeds = values.get("seed", self.seed), values.get("data_seed", self.data_seed)
+                return self._config(network, data, training, *seeds)
             except InputError as error:
                 if error.field == "optimizer":
                     raise refused(training, error) from error
@@ -88,8 +91,8 @@ class Configs:
             field = path if axis is None else f"axes.{self.written[axis]}{path.removeprefix(axis)}"
             raise InputError(field, error.value, error.remedy) from error
 
-    def _config(self, network: Network, data: DataSet, training: Training, seed: int) -> TrainingConfig:
-        examples = self._examples(data, seed)
+    def _config(self, network: Network, data: DataSet, training: Training, seed: int, data_seed: int) -> TrainingConfig:
+        examples = self._examples(data, data_seed)
         config = TrainingConfig(
             network=factory(network, examples),
             data=examples,
@@ -100,7 +103,7 @@ class Configs:
             steps=training.steps,
             batch_size=training.batch_size,
             schedule=Cosine() if training.schedule == "cosine" else None,
-            targets=_targets(training, examples, seed),
+            targets=_targets(training, examples, data_seed),
             record_at=None if self.record == "all" else (),
             dtype=torch.float32 if training.dtype == "float32" else torch.float64,
             clip_norm=training.clip_norm,

@@ -14,13 +14,13 @@ import yaml
 from bathymetry.core.errors import InputError, did_you_mean, first_line
 from bathymetry.core.showing import kind_of
 from bathymetry.store.storage import read
-from bathymetry.sweeps.axes import PATHS, Range
+from bathymetry.sweeps.axes import PATHS, SEEDS, Range
 from bathymetry.sweeps.sections import FUNCTION_FILE, SECTIONS
 from bathymetry.sweeps.specification import LETTERS, Specification
 from bathymetry.sweeps.sweep import Sweep
 
 SPECIFICATION = "specification.yaml"  # next to the results of a sweep
-_OUTSIDE = ("members", "seed", "device")  # fields of the sweep next to its specification
+_OUTSIDE = ("members", "seed", "data_seed", "device")  # fields of the sweep next to its specification
 _MOST_BYTES = 1_000_000
 _DATA_SUFFIX = ".npz"
 
@@ -130,7 +130,7 @@ def _is_path(value: object) -> bool:
 
 
 def sweep_of(given: object) -> Sweep:
-    """Make a sweep from the fields of its specification, with members, seed and device among them."""
+    """Make a sweep from the fields of its specification, with members, seeds and device among them."""
     if not isinstance(given, Mapping):
         raise InputError("spec", given, "expected the path of a YAML file, or fields by name")
     known = [*Specification.model_fields, *_OUTSIDE]
@@ -139,8 +139,9 @@ def sweep_of(given: object) -> Sweep:
             remedy = f"there is no such field; {did_you_mean(name, known)}expected one of {', '.join(known)}"
             raise InputError(str(name), value, remedy)
     axes = given.get("axes")
-    if "seed" in given and isinstance(axes, Mapping) and "seed" in axes:
-        raise InputError("axes.seed", axes["seed"], "seed is both an axis and fixed; remove one")
+    for name in SEEDS:
+        if name in given and isinstance(axes, Mapping) and name in axes:
+            raise InputError(f"axes.{name}", axes[name], f"{name} is both an axis and fixed; remove one")
     own = {name: given[name] for name in _OUTSIDE if name in given}
     rest = {name: value for name, value in given.items() if name not in own}
     return Sweep(**{"specification": rest, **own})

@@ -17,6 +17,7 @@ from bathymetry.core.system import check_memory
 from bathymetry.stats.verdict import members_needed
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
+from bathymetry.studies.settings import DataSeed
 from bathymetry.sweeps import figures
 from bathymetry.sweeps.axes import Point, points
 from bathymetry.sweeps.configs import Configs
@@ -25,6 +26,7 @@ from bathymetry.sweeps.specification import Specification
 from bathymetry.sweeps.trials import has_single, untrainable
 
 _MOST_TRIED = 100  # networks, each of which may take a while
+_USUAL = (("device", "cpu"), ("seed", 0), ("data_seed", 0))
 _HISTORY_BYTES = 32  # of a member and epoch: loss and accuracy of two sets
 
 
@@ -34,6 +36,7 @@ class Sweep(Study):
     chapter: ClassVar[str] = "Sweeps"
 
     specification: Annotated[Specification, BeforeValidator(Specification.of)] = Field(description="what is swept")
+    data_seed: DataSeed = 0
 
     _is_stored: bool = PrivateAttr(default=False)  # read from stored results, which must not lead to code
 
@@ -66,7 +69,7 @@ class Sweep(Study):
         """What was given: the specification, and what stands next to it."""
         given = self.model_dump(mode="json")
         whole = {"name": self.name, **given.pop("specification"), **given}
-        return {name: value for name, value in whole.items() if (name, value) not in (("device", "cpu"), ("seed", 0))}
+        return {name: value for name, value in whole.items() if (name, value) not in _USUAL}
 
     @cached_property
     def points(self) -> list[Point]:
@@ -79,7 +82,7 @@ class Sweep(Study):
         """What makes the config of a point."""
         spec = self.specification
         written = {one.path: one.written for one in spec.axis_list}
-        return Configs(spec.sections, self.seed, spec.measure, spec.record, written)
+        return Configs(spec.sections, self.seed, self.data_seed, spec.measure, spec.record, written)
 
     def check(self) -> None:
         """Try up to a hundred networks that functions make, and refuse a sweep of which none can be trained.

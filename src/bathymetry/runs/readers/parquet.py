@@ -25,7 +25,7 @@ def frame_of(path: Path) -> pd.DataFrame:
     try:
         from pyarrow import ArrowException, parquet  # type: ignore[import-untyped,unused-ignore]
     except ModuleNotFoundError as error:
-        raise BathymetryError('Parquet files are read by pyarrow: pip install "bathymetry[parquet]".') from error
+        raise BathymetryError("Parquet files are read by pyarrow: pip install pyarrow.") from error
     try:
         return parquet.ParquetFile(path).read().to_pandas()  # type: ignore[no-any-return]
     except (ArrowException, OSError, ValueError) as error:
