@@ -174,3 +174,18 @@ def test_one_setting_or_one_seed_is_refused():
         compared(A=[1, 2, 3])
     with pytest.raises(BathymetryError, match="each setting has one member"):
         compared(A=[1], B=[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("members", [6, 12])
+@pytest.mark.parametrize("kind", ["normal", "exponential", "standard_cauchy"])
+def test_the_interval_of_the_difference_covers_a_true_shift(paired, members, kind):
+    from bathymetry.runs.pairs import pair
+
+    draw, hits, trials = getattr(np.random.default_rng(members), kind), 0, 400
+    for _ in range(trials):
+        a, b = draw(size=members) + 1, draw(size=members)
+        low, high = pair(a, b, names=("A", "B"), at={}, paired=paired, higher_is_better=True).interval
+        hits += low <= 1 <= high
+    assert stats.binomtest(hits, trials, 0.95, alternative="less").pvalue > 1e-4
