@@ -400,11 +400,11 @@ def _check_reached(metric: str, at: At, last: np.ndarray[Any, Any]) -> None:
 
 
 def _ordered(values: Sequence[Scalar]) -> list[Scalar]:
-    """Sort numbers by size and leave the rest as it comes up."""
+    """Sort numbers by size, and anything else as text."""
     distinct = list({repr(one): one for one in values}.values())
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in distinct):
         return sorted(distinct)  # type: ignore[type-var]
-    return distinct
+    return sorted(distinct, key=str)
 
 
 def _coordinate(values: Sequence[Scalar]) -> list[Any]:
