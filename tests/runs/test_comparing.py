@@ -169,6 +169,16 @@ def test_what_must_be_stated_is_asked_for(tmp_path, capsys, left_out, words):
     assert words in capsys.readouterr().err
 
 
+def test_runs_that_end_at_different_steps_are_said():
+    rows = pd.concat([table(A=A, B=B).assign(step=step) for step in (1, 2, 3)])
+    rows = rows[(rows["seed"] > 0) | (rows["step"] < 3)]
+    options = {"compare": "net", "higher_is_better": True}
+    assert bm.compare(rows, "score", **options).left_out == (
+        "the runs end between step 2 and step 3; --at step:2 compares them at one step",
+    )
+    assert bm.compare(rows, "score", at="step:2", **options).left_out == ()
+
+
 def test_one_setting_or_one_seed_is_refused():
     with pytest.raises(BathymetryError, match="all runs have A"):
         compared(A=[1, 2, 3])

@@ -221,7 +221,7 @@ def compared(
         tuple(pairs),
         judged,
         results,
-        (*_statuses(results), *left_out),
+        (*_statuses(results), *_lengths(results, metric), *left_out),
         source,
     )
 
@@ -288,6 +288,17 @@ def _statuses(results: xr.Dataset) -> list[str]:
         if count and not (name == "missing" and results.attrs["members"] == "run"):
             found.append(f"{count} {plural('run', count)} {words}")
     return found
+
+
+def _lengths(results: xr.Dataset, metric: str) -> list[str]:
+    """Say so where the last values were logged at different steps."""
+    point = read_at(results.attrs["at"])
+    last = results[f"{metric}_last_step"].values[~results["status"].isin(LEFT_OUT).values]
+    last = last[np.isfinite(last)]
+    if point.kind == "step" or not last.size or last.min() == last.max():
+        return []
+    least, most = (f"{one:,.12g}" for one in (last.min(), last.max()))
+    return [f"the runs end between step {least} and step {most}; --at step:{last.min():.12g} compares them at one step"]
 
 
 def _scale(values: Any, *, higher_is_better: bool, examples: int | None) -> Scale:
