@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bathymetry.runs import settings
 from bathymetry.runs.files import read_unit
-from bathymetry.runs.readers import hydra, lightning, tensorboard, wandb
+from bathymetry.runs.readers import hydra, lightning, tensorboard, wandb, wandb_csv
 from bathymetry.runs.run import Layout
 from runs import event_files, log_files
 from runs.reading import FILES, read
@@ -92,5 +92,22 @@ def test_output_folders_of_hydra(fuzz, tmp_path):
         (tmp_path / "metrics.csv").write_bytes(case[1])
         for unit in hydra.FORMAT.units(tmp_path, [tmp_path / ".hydra" / "config.yaml", tmp_path / "metrics.csv"]):
             read_unit(hydra.FORMAT, unit, Layout())
+
+    fuzz(cases, attempt, writes=tmp_path)
+
+
+def test_exports_of_wandb(fuzz, tmp_path):
+    """Exported charts and tables of W&B with damage."""
+    chart = b'"Step","a - loss","a - loss__MIN","a - loss__MAX"\n"0","1.5","1.5","1.5"\n"10","NaN","",""\n'
+    table = (
+        b'"Name","State","User","Created","seed","loss"\n"a","finished","u","1","1","0.5"\n"b","killed","","","2",""\n'
+    )
+    cases = st.tuples(damaged(chart) | st.just(chart), damaged(table) | st.just(table))
+
+    def attempt(case):
+        for name, content in zip(("chart.csv", "table.csv"), case, strict=True):
+            (tmp_path / name).write_bytes(content)
+        for unit in wandb_csv.FORMAT.units(tmp_path, [tmp_path / "chart.csv", tmp_path / "table.csv"]):
+            read_unit(wandb_csv.FORMAT, unit, Layout())
 
     fuzz(cases, attempt, writes=tmp_path)

@@ -31,6 +31,7 @@ from bathymetry.runs.readers import (
     tensorboard,
     trackio,
     wandb,
+    wandb_csv,
 )
 from bathymetry.runs.run import Format, Layout, Run, Unit
 from bathymetry.runs.table import runs_of
@@ -40,6 +41,7 @@ _OF_TOOLS: Sequence[Format] = (
     own.FORMAT,
     hydra.FORMAT,
     wandb.FORMAT,
+    wandb_csv.FORMAT,
     tensorboard.FORMAT,
     lightning.FORMAT,
     mlflow.FORMAT,

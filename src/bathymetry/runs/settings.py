@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from bathymetry.core import system
 from bathymetry.core.errors import StorageError
 from bathymetry.runs.run import Scalar, flat
 
@@ -34,7 +35,7 @@ def from_file(path: Path) -> dict[str, Scalar]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise StorageError(f"{path} is larger than {_MOST_BYTES // 1000} kB, too large for settings.")
-        text = path.read_text(encoding="utf-8")
+        text = system.get(path).decode()
         content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
         return flat(content or {})
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt32
 
+from bathymetry.core.errors import DamagedError
 from bathymetry.runs.wire import Bytes
 
 HEAD, TAIL = 12, 4  # bytes before and after a record
@@ -34,6 +35,8 @@ class Records:
 
 def find_records(path: Path) -> Records:
     """Go from length to length without reading the records."""
+    if path.exists() and not path.is_file():
+        raise DamagedError(f"{path} can't be read (it is no ordinary file).")  # a pipe would be waited for
     with path.open("rb") as file:
         size = file.seek(0, 2)
         data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""

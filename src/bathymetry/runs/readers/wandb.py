@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bathymetry.core import system
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.runs import settings, wire
 from bathymetry.runs.run import Format, Layout, Run, Scalar, Status, Unit, flat, history
@@ -100,10 +101,7 @@ def _is_own(name: str) -> bool:
 
 def _read_file(path: Path, logged: _Logged) -> list[str]:
     """Add what a file holds; return what is to be said of it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror}.") from error
+    data = system.get(path)
     if not data.startswith(_MAGIC[: len(data)]):
         raise DamagedError(f"{path} is no file of W&B, or its beginning is damaged: expected it to begin with :W&B.")
     damaged, notes = 0, list[str]()
