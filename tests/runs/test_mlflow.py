@@ -11,13 +11,13 @@ import pytest
 
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.runs.readers.mlflow import FORMAT
-from runs.reading import FILES, expect_whole_fixture, read
+from runs.reading import FILES, expect_whole_fixture, read, write_anew
 
 STORES = pytest.mark.parametrize("store", ["mlflow", "mlflow_sqlite"])
 
 
-def both(store):
-    runs = read(FORMAT, FILES / store)
+def both(store, folder=FILES):
+    runs = read(FORMAT, folder / store)
     return [one for one in runs if one.config["experiment"] == "optimizers"], [
         one for one in runs if one.config["experiment"] == "others"
     ]
@@ -26,6 +26,16 @@ def both(store):
 @STORES
 def test_the_twenty_runs_come_back(store):
     expect_whole_fixture(both(store)[0])
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+@STORES
+def test_what_mlflow_writes_now_comes_back(store, tmp_path):
+    write_anew(store, tmp_path / store)
+    first, second = both(store, tmp_path)
+    expect_whole_fixture(first)
+    assert sorted(run.status for run in second) == ["crashed", "crashed", "running"]
 
 
 @STORES

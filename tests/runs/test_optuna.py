@@ -11,19 +11,30 @@ import pytest
 from bathymetry.core.errors import DamagedError
 from bathymetry.runs.readers.optuna import FORMAT
 from runs import fixture
-from runs.reading import FILES, read
+from runs.reading import FILES, read, write_anew
 
 STORES = pytest.mark.parametrize("store", ["study.db", "study.log"])
 
 
-def runs_of(store, study):
-    return [run for run in read(FORMAT, FILES / "optuna" / store) if run.config["study"] == study]
+def runs_of(store, study, folder=FILES / "optuna"):
+    return [run for run in read(FORMAT, folder / store) if run.config["study"] == study]
 
 
 @STORES
 def test_the_twenty_runs_come_back(store):
+    expect_trials(runs_of(store, "optimizers"))
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_what_optuna_writes_now_comes_back(tmp_path):
+    folder = write_anew("optuna", tmp_path / "optuna")
+    for store in ("study.db", "study.log"):
+        expect_trials(runs_of(store, "optimizers", folder))
+
+
+def expect_trials(runs):
     """A trial reports its loss; the objective is the last."""
-    runs = runs_of(store, "optimizers")
     assert [run.id for run in runs] == [f"optimizers/{k}" for k in range(20)]
     for run, (_, config, metrics) in zip(runs, fixture.runs(), strict=True):
         assert run.config == {"study": "optimizers"} | config

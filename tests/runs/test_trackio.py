@@ -8,7 +8,7 @@ import pytest
 
 from bathymetry.core.errors import DamagedError
 from bathymetry.runs.readers.trackio import FORMAT
-from runs.reading import FILES, expect_whole_fixture, read
+from runs.reading import FILES, expect_whole_fixture, read, write_anew
 
 
 def test_the_twenty_runs_come_back():
@@ -17,6 +17,12 @@ def test_the_twenty_runs_come_back():
     assert {run.id: run.config for run in runs}["adam-3"] == {
         "project": "optimizers", "optimizer": "adam", "seed": 3, "learning_rate": 0.01, "batch_size": 32,
     }  # fmt: skip
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_what_trackio_writes_now_comes_back(tmp_path):
+    expect_whole_fixture(read(FORMAT, write_anew("trackio", tmp_path / "trackio") / "optimizers.db"), status="unknown")
 
 
 def test_a_folder_holds_several_projects():
