@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bathymetry as bm
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.runs.readers.mlflow import FORMAT
 from runs.reading import FILES, expect_whole_fixture, read, write_anew
@@ -148,3 +149,10 @@ def test_a_database_without_the_column_for_nan_is_read(tmp_path):
     assert run.config == {"experiment": "old", "seed": 7}
     np.testing.assert_array_equal(run.metrics["loss"].step, [1, 2])
     np.testing.assert_array_equal(run.metrics["loss"].value, [0.25, 0.75])  # the later of two at step 2
+
+
+def test_all_metrics_are_those_of_the_runs_that_are_chosen():
+    where = {"experiment": "optimizers"}
+    runs = bm.runs.read(FILES / "mlflow", members="seed", compare="optimizer", where=where, cache=False)
+    assert {name for name in runs if f"{name}_history" in runs} == {"train/loss", "val/accuracy"}
+    assert runs.optimizer.values.tolist() == ["adam", "sgd"]  # the order in which they ran

@@ -4,6 +4,7 @@ tests/runs/files/TOOL holds what each tool wrote. The tools are those of require
 installs apart and uses to write the files anew.
 """
 
+import itertools
 import os
 import shutil
 import socket
@@ -87,11 +88,12 @@ def mlflow_runs(uri):
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(uri)
+    client, order = MlflowClient(uri), itertools.count()
     experiment = client.create_experiment("optimizers", artifact_location=ARTIFACTS)
 
     def start(name, config=()):
-        run = client.create_run(experiment, start_time=1700000000000, run_name=name, tags={"mlflow.user": "user"})
+        time = 1700000000000 + next(order)
+        run = client.create_run(experiment, start_time=time, run_name=name, tags={"mlflow.user": "user"})
         client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in dict(config).items()])
         return run.info.run_id
 

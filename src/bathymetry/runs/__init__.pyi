@@ -1,1 +1,2 @@
+from .aggregate import aggregate as aggregate
 from .reading import read as read

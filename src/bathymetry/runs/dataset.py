@@ -68,18 +68,21 @@ class _Placed:
 
 
 def dataset(
-    source: Source, grouping: Grouping, metrics: Sequence[str], at: At, *, higher_is_better: bool = True
+    source: Source, grouping: Grouping, metrics: Sequence[str] | None, at: At, *, higher_is_better: bool = True
 ) -> tuple[xr.Dataset, Left]:
     """Lay runs out along their settings and members.
 
     Args:
         source: The runs.
         grouping: What tells members apart, what is compared.
-        metrics: The metrics that are laid out.
+        metrics: The metrics that are laid out; all of the chosen runs where None.
         at: Which number of a history is its final value.
         higher_is_better: What "best" means.
     """
-    runs = _chosen(source, grouping)
+    runs = _chosen(source, grouping) if source.runs else []
+    metrics = all_metrics(runs) if metrics is None else metrics
+    if not metrics:
+        raise InputError("path", source.path, "the runs have no metrics")
     _check_names(runs, grouping, metrics)
     placed = _placed(runs, grouping)
     _check_others(placed, grouping)

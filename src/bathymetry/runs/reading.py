@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import kind_of
 from bathymetry.runs.at import read_at
-from bathymetry.runs.dataset import Grouping, Left, all_metrics, dataset
+from bathymetry.runs.dataset import Grouping, Left, dataset
 from bathymetry.runs.files import Advance, Source, quietly, read_source
 from bathymetry.runs.run import Layout, Scalar
 from bathymetry.runs.settings import parsed
@@ -108,10 +107,7 @@ def read_all(
     keys = tuple(name for name in (*grouping.axes, grouping.members, *grouping.where) if name != "run")
     layout = Layout(tuple(dict.fromkeys(keys)), tuple(metrics or ()), step, run)
     source = read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
-    chosen = all_metrics(source.runs) if metrics is None else list(metrics)
-    if not chosen:
-        raise InputError("path", path if isinstance(path, str) else kind_of(path), "the runs have no metrics")
-    results, left = dataset(source, grouping, chosen, point, higher_is_better=higher_is_better)
+    results, left = dataset(source, grouping, metrics, point, higher_is_better=higher_is_better)
     return results, left, source
 
 

@@ -26,6 +26,7 @@ _TABLES = {
     "metrics": ("run_uuid", "key", "value", "timestamp", "step"),
 }
 _RUNS = re.compile(rb"^run_(id|uuid):", re.MULTILINE)
+_START = re.compile(rb"^start_time: ([0-9]{1,20})\b", re.MULTILINE)
 _IN_TABLES = {".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson"}  # artifacts that look like other runs
 _STATUS: Mapping[str, Status] = {
     "1": "running", "2": "running", "3": "finished", "4": "crashed", "5": "crashed",
@@ -36,7 +37,8 @@ _LARGEST = np.finfo(np.float64).max  # what MLflow stores for infinity in a data
 
 
 def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
-    folders = {file.parent for file in files if file.name == _META and _describes_a_run(file)}
+    began = {file.parent: _began(file) for file in files if file.name == _META}
+    folders = {folder: time for folder, time in began.items() if time is not None}
     owned: defaultdict[Path, list[Path]] = defaultdict(list)
     for file in files if folders else ():
         folder = next((one for one in file.parents if one in folders), None)
@@ -45,15 +47,17 @@ def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
             if inside == (_META,) or inside[0] in ("metrics", "params", "tags") or file.suffix.lower() in _IN_TABLES:
                 owned[folder].append(file)
     names = {folder: root.name if folder == root else os.path.relpath(folder, root) for folder in owned}
-    return [Unit(names[folder], tuple(own)) for folder, own in owned.items()] + sqlite.units_with(root, files, _TABLES)
+    in_order = sorted(owned, key=lambda folder: folders[folder])  # the folders' own names are random
+    return [Unit(names[folder], tuple(owned[folder])) for folder in in_order] + sqlite.units_with(root, files, _TABLES)
 
 
-def _describes_a_run(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return bool(_RUNS.search(opened.read(_MOST)))
-    except OSError:
-        return False
+def _began(meta: Path) -> int | None:
+    """When a run began; None where the file describes no run, but an experiment or something of another program."""
+    text = sqlite.start(meta, _MOST)
+    if not _RUNS.search(text):
+        return None
+    time = _START.search(text)
+    return int(time[1]) if time else 0
 
 
 def _read(unit: Unit, _: Layout) -> list[Run]:
