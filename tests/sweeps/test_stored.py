@@ -1,6 +1,7 @@
 """What is stored of a sweep next to what it plans: fewer members, nothing yet, failures, another network."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.store.results import read_results, write_results
 
 NET = Path(__file__).with_name("net.py")
 SINE = {"function": "sin", "samples": 24}
@@ -40,6 +42,16 @@ def test_a_sweep_with_fewer_members_than_are_stored_has_the_first_of_them(tmp_pa
             assert (few["status"] == "done").all()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
     np.testing.assert_array_equal(bm.sweep(SMALL, members=12, out=tmp_path, run=False).dataset["loss"], whole["loss"])
+
+
+def test_a_sweep_from_before_there_was_a_data_seed_is_opened_without_its_chunks(tmp_path):
+    whole = bm.sweep(SMALL, members=3, out=tmp_path).dataset
+    path = tmp_path / "small" / "result.nc"
+    results = read_results(path)
+    assert results.attrs["settings"].pop("data_seed") == 0
+    write_results(path, results)
+    shutil.rmtree(tmp_path / "units")
+    np.testing.assert_array_equal(bm.sweep(SMALL, members=3, out=tmp_path, run=False).dataset["loss"], whole["loss"])
 
 
 def test_the_command_line_takes_fewer_members_too(tmp_path, capsys):

@@ -66,7 +66,7 @@ def is_sweep(attributes: Mapping[Any, Any]) -> bool:
 def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Place) -> StudyRun:
     """Put a study's results together again from its stored chunks, without training; the caller holds the folder."""
     try:
-        one = study(**_with_data_seed(study, settings))
+        one = study(**with_data_seed(study, settings))
     except InputError as error:
         raise StorageError(f"The settings of {study.name} can't be read again: run the study again.") from error
     work = compare(out, one.planned, read=True)
@@ -78,7 +78,7 @@ def rebuild_study(study: type[Study], settings: Mapping[str, Any], out: Place) -
 def understood(study: type[Study], attributes: Mapping[Any, Any]) -> tuple[Study, dict[str, Any]]:
     """Read a study's settings and the attributes of its results, with a note for each setting unknown or missing."""
     stored = {**attributes}
-    given = _with_data_seed(study, _mapping(stored.get("settings")))
+    given = with_data_seed(study, _mapping(stored.get("settings")))
     fields = study.model_fields
     try:
         own = {name: given[name] for name in fields if name in given}
@@ -108,7 +108,7 @@ def understood(study: type[Study], attributes: Mapping[Any, Any]) -> tuple[Study
     }
 
 
-def _with_data_seed(study: type[Study], settings: Mapping[str, Any]) -> dict[str, Any]:
+def with_data_seed(study: type[Study], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that were stored before there was a data seed, when the seed drew the data as well."""
     is_earlier = "data_seed" in study.model_fields and "seed" in settings
     return ({"data_seed": settings["seed"]} if is_earlier else {}) | dict(settings)

@@ -16,6 +16,7 @@ from bathymetry.core.errors import InputError, StorageError, did_you_mean, whole
 from bathymetry.core.system import one_thread
 from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
+from bathymetry.execution.load_study import with_data_seed
 from bathymetry.execution.study_run import OUT, StudyRun, checked_progress, run_studies
 from bathymetry.execution.work import compare
 from bathymetry.models import MLPConfig
@@ -150,7 +151,9 @@ def _put_together(made: Sweep, out: Place) -> xr.DataTree | None:
         results = read_results(path) if exists(path) else None
     except StorageError:  # what can be read is in the chunks
         return None
-    return results if results and results.attrs.get("settings") == made.model_dump(mode="json") else None
+    settings = results.attrs.get("settings") if results else None
+    is_same = isinstance(settings, dict) and with_data_seed(Sweep, settings) == made.model_dump(mode="json")
+    return results if is_same else None
 
 
 def _descriptions(made: Sweep) -> list[Any]:
