@@ -299,7 +299,28 @@ def test_folders_that_hparams_names_by_the_time_are_runs_where_there_are_several
     ev.write(tmp_path / "sweep")
     for k in range(2):
         ev.write(tmp_path / "sweep" / f"170000000{k}.5", session(seed=ev.field(2, float(k))))
-    assert [run.config for run in read(FORMAT, tmp_path)] == [{"seed": 0}, {"seed": 1}, {}]
+    runs = read(FORMAT, tmp_path)
+    assert [(run.id, run.config) for run in runs] == [(f"sweep/170000000{k}.5", {"seed": k}) for k in range(2)]
+
+
+def test_folders_of_add_scalars_are_parts_of_one_run(tmp_path):
+    ev.write(tmp_path / "seed=1", ev.event(ev.scalar("lr", 0.5)))
+    for name in ("loss/all_train", "loss/all_val"):
+        ev.write(tmp_path / "seed=1" / name.replace("/", "_"), ev.event(ev.scalar("loss/all", len(name))))
+    run = one(tmp_path)
+    assert run.config == {"seed": 1}
+    assert {name: rows(run, name) for name in run.metrics} == {
+        "lr": {0: 0.5}, "loss/all/train": {0: 14}, "loss/all/val": {0: 12}
+    }  # fmt: skip
+
+
+def test_a_file_in_the_folder_of_all_runs_makes_them_no_parts_of_one(tmp_path):
+    ev.write(tmp_path)
+    for k in range(3):
+        ev.write(tmp_path / f"seed_{k}", ev.event(ev.scalar("loss", k)))
+    assert [(run.id, run.config) for run in read(FORMAT, tmp_path)] == [(f"seed_{k}", {"seed": k}) for k in range(3)]
+    ev.write(tmp_path, ev.event(ev.scalar("loss", 9.0)), name="events.out.tfevents.2.host")
+    assert len(read(FORMAT, tmp_path)) == 4
 
 
 def test_hostile_protobuf_is_counted_as_damaged(tmp_path):

@@ -2,12 +2,12 @@
 
 Settings come from the hparams plugin and from a file in the folder, otherwise from the folder's name. Keras and
 estimators write a run's files into its folders "train", "validation" and "eval", whose names go before those of the
-metrics; PyTorch's `add_hparams` writes into a folder named by the time.
+metrics; PyTorch's `add_hparams` and `add_scalars` write into folders inside the run's.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,29 +36,27 @@ class _Logged:
     ends: list[tuple[float, int]] = field(default_factory=list)  # when the hparams plugin's session ended, and how
     restarts: list[tuple[float, float]] = field(default_factory=list)  # time and step
     texts: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
 
 def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
     """Group event files by the folder of their run, with the files of its settings."""
-    events = sorted(path for path in files if _is_event_file(path))
-    folders = {path.parent for path in events}
-    timed = [folder.parent for folder in folders if _TIME.fullmatch(folder.name)]
-    runs: dict[Path, list[Path]] = {}
-    for path in events:
-        folder = path.parent
-        of_parent = _TIME.fullmatch(folder.name) and folder.parent in folders and timed.count(folder.parent) == 1
-        if folder.is_relative_to(root) and folder != root and (folder.name in _PARTS or of_parent):
-            folder = folder.parent
-        runs.setdefault(folder, []).append(path)
     said: dict[Path, list[Path]] = {}
     for path in sorted(files):
         if path.name in settings.FILES:
             said.setdefault(path.parent, []).append(path)
+    events = sorted(path for path in files if _is_event_file(path))
+    folders = {path.parent for path in events}
+    runs: dict[Path, list[Path]] = {}
+    for path in events:
+        folder = path.parent
+        is_named = "_" in folder.name or _TIME.fullmatch(folder.name)
+        may_be_part = is_named and folder.parent in folders and folder not in said
+        if folder != root and (folder.name in _PARTS or may_be_part):
+            folder = folder.parent
+        runs.setdefault(folder, []).append(path)
     return [
-        Unit(
-            folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ".", (*paths, *said.get(folder, ()))
-        )
-        for folder, paths in runs.items()
+        Unit(folder.relative_to(root).as_posix(), (*paths, *said.get(folder, ()))) for folder, paths in runs.items()
     ]
 
 
@@ -67,38 +65,70 @@ def _is_event_file(path: Path) -> bool:
 
 
 def _read(unit: Unit, _: Layout) -> list[Run]:
-    """Read the files of one run; of a damaged file what is whole, and the others."""
+    """Read the files of a run, and of folders in it that turn out to be other runs; of a damaged file what is whole."""
     paths = [path for path in unit.files if _is_event_file(path)]
+    folder = min((path.parent for path in paths), key=lambda one: len(one.parts))
     parts: dict[str, _Logged] = {}
     refusals: list[StorageError] = []
-    config, notes = settings.from_files(unit.files)
-    folder = min((path.parent for path in paths), key=lambda one: len(one.parts))
     for path in paths:
         name = path.parent.name
-        part = name if name in _PARTS or path.parent != folder else ""
+        logged = parts.setdefault(name if path.parent != folder or name in _PARTS else "", _Logged())
         try:
-            notes += _read_file(path, parts.setdefault(part, _Logged()))
+            logged.notes += _read_file(path, logged)
         except StorageError as error:
             refusals.append(error)
     if len(refusals) == len(paths):
         raise refusals[0]
-    for logged in parts.values():
-        config |= logged.config
+    config, notes = settings.from_files(unit.files)
+    own, others = _sorted_out(parts)
+    inside = "" if unit.name == "." else unit.name
+    runs = [_run(inside or folder.resolve().name, inside, own, config)] if own else []
+    runs += [_run(f"{inside}/{name}".lstrip("/"), f"{inside}/{name}", {"": one}, {}) for name, one in others.items()]
+    return [replace(runs[0], notes=(*notes, *runs[0].notes, *map(str, refusals))), *runs[1:]]
+
+
+def _sorted_out(parts: dict[str, _Logged]) -> tuple[dict[str, _Logged], dict[str, _Logged]]:
+    """Tell the parts of a run from other runs that are in folders inside its own.
+
+    PyTorch's `add_hparams` writes into a folder that is named by the time: settings of one run, or all that there is
+    of each of many. `add_scalars` writes each of its scalars into a folder that is named by the tag and the scalar.
+    """
+    main = parts.get("", _Logged())
+    timed = [name for name in parts if _TIME.fullmatch(name)]
+    of_main = timed if len(timed) == 1 and main.scalars else []
+    own = {
+        name: one
+        for name, one in parts.items()
+        if name in ("", *_PARTS, *of_main) or (one.scalars and all(_is_of(tag, name) for tag in one.scalars))
+    }
+    others = {name: one for name, one in parts.items() if name not in own}
+    if others and own.keys() <= {""} and main == _Logged():
+        own = {}  # the folder's own file is empty
+    return own, others
+
+
+def _is_of(tag: str, folder: str) -> bool:
+    """Whether `add_scalars` names a folder so for a scalar of this tag."""
+    return folder.startswith(tag.replace("/", "_") + "_")
+
+
+def _run(name: str, path: str, parts: dict[str, _Logged], config: dict[str, Scalar]) -> Run:
+    """Make one run of its parts."""
     metrics: dict[str, History] = {}
     for part, logged in sorted(parts.items(), key=lambda each: each[0] not in ("", *_PARTS)):
-        prefix = f"{part}/" if part in _PARTS else ""
+        config = config | logged.config
         for tag, tables in logged.scalars.items():
-            metrics.setdefault(prefix + tag, _history(np.concatenate(tables), logged.restarts))
-    return [
-        Run(
-            id=folder.resolve().name if unit.name == "." else unit.name,
-            config=config or settings.from_name(unit.name),
-            metrics=metrics,
-            status=_status(parts),
-            notes=(*notes, *map(str, refusals)),
-            texts=frozenset(name for logged in parts.values() for name in logged.texts if name not in metrics),
-        )
-    ]
+            is_scalar_of = part and not _TIME.fullmatch(part) and part not in _PARTS
+            metric = f"{part}/{tag}" if part in _PARTS else f"{tag}/{part[len(tag) + 1 :]}" if is_scalar_of else tag
+            metrics.setdefault(metric, _history(np.concatenate(tables), logged.restarts))
+    return Run(
+        id=name,
+        config=config or settings.from_name(path),
+        metrics=metrics,
+        status=_status(parts),
+        notes=tuple(note for logged in parts.values() for note in logged.notes),
+        texts=frozenset(text for logged in parts.values() for text in logged.texts if text not in metrics),
+    )
 
 
 def _history(table: Float64[np.ndarray, "record time_step_value"], restarts: list[tuple[float, float]]) -> History:
