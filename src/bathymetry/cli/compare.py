@@ -8,10 +8,11 @@ import tyro
 
 from bathymetry.cli.parsing import UsageError, parse
 from bathymetry.cli.terminal import say, wrapped
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, path_of
 from bathymetry.core.showing import joined
 
 if TYPE_CHECKING:
+    from bathymetry.claims.judging import Judged
     from bathymetry.runs.comparing import Comparison
 
 _EXAMPLE = "bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed"
@@ -30,6 +31,7 @@ class CompareCommand:
 
       bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed
       bathymetry compare runs.csv --metric loss --lower-is-better --compare net --members seed --baseline small
+      bathymetry compare runs --members seed --claims claims.yaml --expect supported
 
     Of each pair it prints the difference with its 95 % interval, how often the first is better, the verdict, and how
     many more members would settle what is undecided. The exit status is 0 whatever the verdicts are; with --expect it
@@ -38,6 +40,7 @@ class CompareCommand:
 
     path: tyro.conf.Positional[Annotated[str, _option("PATH", "the runs: a folder or a file")]]
     metric: Annotated[str | None, _option("NAME", "the metric that is compared")] = None
+    claims: Annotated[str | None, _option("FILE", "a YAML file of claims; --metric and --compare are optional")] = None
     higher_is_better: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "larger values are better")]] = False
     lower_is_better: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "smaller values are better")]] = False
     compare: Annotated[str | None, _option("SETTING", "the setting whose values are compared")] = None
@@ -78,14 +81,16 @@ def compare(arguments: list[str]) -> int:
     from bathymetry.runs.reading import read_where
     from bathymetry.runs.settings import parsed
 
+    higher = command.higher_is_better if command.higher_is_better or command.lower_is_better else None
     found = compare_runs(
         command.path,
-        command.metric or "",
-        compare=command.compare or "",
-        higher_is_better=command.higher_is_better,
+        command.metric,
+        compare=command.compare,
+        higher_is_better=higher,
         members=command.members or "",
         by=command.by,
         at=command.at,
+        claims=_claims(command.claims),
         baseline=None if command.baseline is None else parsed(command.baseline),
         paired=True if command.paired else False if command.unpaired else None,
         examples=_whole("examples", command.examples),
@@ -108,14 +113,27 @@ def compare(arguments: list[str]) -> int:
 
 def _check(command: CompareCommand) -> None:
     """Ask for what must be stated, and refuse what excludes each other."""
-    for name in ("metric", "compare", "members"):
+    claims_alone = command.claims is not None and command.metric is None and command.compare is None
+    for name in ("members",) if claims_alone else ("metric", "compare", "members"):
         if getattr(command, name) is None:
             raise UsageError(f"--{name}: missing; for example {_EXAMPLE}.")
-    if command.higher_is_better == command.lower_is_better:
+    if command.higher_is_better == command.lower_is_better and (command.higher_is_better or not claims_alone):
         both = "only one of them" if command.higher_is_better else "one of them"
         raise UsageError(f"--higher-is-better, --lower-is-better: expected {both}, the direction of the metric.")
     if command.paired and command.unpaired:
         raise UsageError("--paired, --unpaired: expected at most one of them.")
+
+
+def _claims(file: str | None) -> Any:
+    """Read claims from a YAML file; they are checked by those who use them."""
+    if file is None:
+        return ()
+    from bathymetry.sweeps.reading import read_yaml
+
+    found = read_yaml(path_of("claims", file), "claims")
+    if not found:
+        raise InputError("claims", file, "it holds no claims; expected a list of sentences or fields")
+    return found
 
 
 def _whole(field: str, text: str | None) -> int | None:
@@ -127,14 +145,18 @@ def _whole(field: str, text: str | None) -> int | None:
 
 
 def _print(found: "Comparison") -> None:
-    from bathymetry.runs.comparing import pair_lines
+    from bathymetry.runs.wording import pair_lines
 
     say(f"{found.title}; {joined_runs(found)}.")
     for one in found.pairs:
-        first, *others = pair_lines(one, found)
+        first, *others = pair_lines(one, found.scale)
         say("\n" + wrapped(first, "", "  "))
         for words in others:
             say(wrapped(words.strip(), "  ", "    "))
+    for claim in found.stated:
+        say("\n" + wrapped(f"{claim.text} {claim.verdict.decision.capitalize()}{_p(claim)}.", "", "  "))
+        for words in (claim.finding, *claim.remarks):
+            say(wrapped(words, "  ", "    "))
     if found.left_out:
         say("")
     for words in found.left_out:
@@ -144,5 +166,16 @@ def _print(found: "Comparison") -> None:
 def joined_runs(found: "Comparison") -> str:
     """How many runs of which tool are compared: "20 runs of CSV"."""
     count = int((found.results["status"] != "missing").sum())
+    words = f"{count:,} runs read from {found.source}"
+    if found.compare is None:
+        return words
     values = [str(one) for one in found.results[found.compare].values.tolist()]
-    return f"{count:,} runs read from {found.source}, {found.compare} {joined(values)}"
+    return f"{words}, {found.compare} {joined(values)}"
+
+
+def _p(claim: "Judged") -> str:
+    """The p of a claim, and after Holm's correction where that is another."""
+    from bathymetry.stats.wording import with_p
+
+    p, adjusted = claim.verdict.p, claim.p_holm
+    return with_p(p) + (f", {with_p(adjusted)[2:]} after Holm" if adjusted != p else "")

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import combinations, product
-from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,14 +14,32 @@ from bathymetry.claims.judging import Judged, Judgements
 from bathymetry.claims.rules import Rule
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined, label, plural
-from bathymetry.runs.at import read_at, value_at
-from bathymetry.runs.dataset import Grouping
-from bathymetry.runs.pairs import Needed, Pair, Scale, Values, pair, transform_of
-from bathymetry.runs.reading import names, read_all, values
-from bathymetry.runs.run import History, Scalar
+from bathymetry.runs.at import At, read_at, value_at
+from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolved
+from bathymetry.runs.dataset import Grouping, Runs, dataset
+from bathymetry.runs.deciding import CLAIMS, Laid, histories, letter
+from bathymetry.runs.deciding import judged as judge_claims
+from bathymetry.runs.pairs import (
+    Pair,
+    Scale,
+    Values,
+    matched,
+    pair,
+    transform_of,
+)
+from bathymetry.runs.reading import names, read_runs, values
+from bathymetry.runs.run import Scalar
+from bathymetry.runs.wording import (
+    difference_words,
+    order_words,
+    pair_lines,
+    pair_name,
+    part_of,
+    superiority_words,
+    verdict_words,
+)
 from bathymetry.stats import Part, holm
-from bathymetry.stats.verdict import MINIMUM_MEMBERS, combine, not_run, significance_level
-from bathymetry.stats.wording import count_of_members, number, percent, percent_range, with_interval, with_p
+from bathymetry.stats.verdict import combine, not_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +52,10 @@ _MOST_PAIRS = 1_000
 class Comparison:
     """Settings compared on a metric: the pairs, the claims with their verdicts, and the runs that they rest on."""
 
-    metric: str
-    higher_is_better: bool
+    metric: str | None  # None of claims alone
+    higher_is_better: bool | None  # None where it is not stated
     at: str  # the point of the histories, in words
-    compare: str
+    compare: str | None
     scale: Scale
     pairs: tuple[Pair, ...]
     claims: Judgements
@@ -48,7 +65,13 @@ class Comparison:
 
     def __str__(self) -> str:
         return "\n".join(
-            [self.title, "", *(line for one in self.pairs for line in pair_lines(one, self)), *self.left_out]
+            [
+                self.title,
+                "",
+                *(line for one in self.pairs for line in pair_lines(one, self.scale)),
+                *map(str, self.stated),
+                *self.left_out,
+            ]
         )
 
     def _repr_html_(self) -> str:
@@ -58,12 +81,24 @@ class Comparison:
             f"<td><b>{escape(verdict_words(one))}</b></td></tr>"
             for one in self.pairs
         )
-        return f"<p>{escape(self.title)}</p><table>{rows}</table>"
+        return f"<p>{escape(self.title)}</p><table>{rows}</table>{Judgements(self.stated)._repr_html_()}"
+
+    @property
+    def stated(self) -> tuple[Judged, ...]:
+        """The claims that the user states, without those of the pairs."""
+        return tuple(one for one in self.claims if one.id.startswith(CLAIMS))
 
     @property
     def title(self) -> str:
         """What is compared: "val/accuracy at the last step, higher is better"."""
+        if self.metric is None:
+            return f"Claims on {joined(self.metrics)}"
         return f"{self.metric} {self.at}, {'higher' if self.higher_is_better else 'lower'} is better"
+
+    @property
+    def metrics(self) -> list[str]:
+        """All metrics that are compared or claimed of."""
+        return [str(name).removesuffix("_history") for name in self.results if str(name).endswith("_history")]
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers and verdicts in plain values, for JSON."""
@@ -74,18 +109,7 @@ class Comparison:
             "compare": self.compare,
             "scale": self.scale,
             "pairs": [_fields(one) for one in self.pairs],
-            "claims": [
-                {
-                    "id": one.id,
-                    "text": one.text,
-                    "verdict": one.verdict.decision,
-                    "finding": one.finding,
-                    "p": one.verdict.p,
-                    "p_holm": one.p_holm,
-                    "members": one.verdict.members,
-                }
-                for one in self.claims
-            ],
+            "claims": [_claim_fields(one) for one in self.claims],
             "left_out": list(self.left_out),
             "source": self.source,
         }
@@ -93,13 +117,14 @@ class Comparison:
 
 def compare(
     runs: "str | os.PathLike[str] | pd.DataFrame | xr.Dataset",
-    metric: str,
+    metric: str | None = None,
     *,
-    compare: str,
-    higher_is_better: bool,
+    compare: str | None = None,
+    higher_is_better: bool | None = None,
     members: str = "seed",
     by: Sequence[str] = (),
     at: str = "last",
+    claims: Sequence[str | Mapping[str, Any]] = (),
     baseline: Scalar = None,
     paired: bool | None = None,
     examples: int | None = None,
@@ -110,7 +135,7 @@ def compare(
     format: str | None = None,  # noqa: A002 - the word of the command line
     cache: bool = True,
 ) -> Comparison:
-    """Decide which settings are better on a metric.
+    """Decide which settings are better on a metric, and what else is claimed of the runs.
 
     The verdict is about the probability of superiority, P(a run of the first is better) + ½ P(they are level): by the
     permuted test of Brunner and Munzel (Neubert and Brunner 2007), or of pairs, which share a seed, by the sign test. A
@@ -118,12 +143,13 @@ def compare(
 
     Args:
         runs: A folder, file or frame with runs (see `bm.runs.read`), or what that returned.
-        metric: Its name.
+        metric: Its name; with claims it may be left out together with `compare`, and then no pairs are made.
         compare: The setting whose values are compared.
         higher_is_better: The metric's direction.
         members: The setting that tells members apart; "run" where each run is a member.
         by: Settings that become axes; a claim must hold for each of their values.
         at: Which number of a history counts: "last", "best", "step:N" or "mean:last-10%".
+        claims: Sentences such as "adam above sgd on val/accuracy", or fields (docs/how-to/claims-over-runs.md).
         baseline: A value of `compare`; the others are each compared with it, and not with each other.
         paired: Whether runs with one seed form a pair; None: where at least half of the seeds are shared.
         examples: Of how many examples an accuracy is a share; it is then compared by odds as well.
@@ -147,16 +173,76 @@ def compare(
         >>> found.pairs[0].decision, found.pairs[0].difference, found.pairs[0].p
         ('supported', -6.0, 0.03125)
     """
-    if not isinstance(higher_is_better, bool | np.bool_):
-        raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
+    stated = read_claims(claims)
+    _check(metric, compare, higher_is_better, stated)
+    higher, needed = bool(higher_is_better), [metric] if metric is not None else []
+    where_laid: Runs | None = None
     if isinstance(runs, xr.Dataset):
-        results, left_out = _retaken(runs, metric, at, higher_is_better), tuple(runs.attrs.get("left_out", ()))
+        results = runs if metric is None else _retaken(runs, metric, at, higher)
+        left_out, known = tuple(runs.attrs.get("left_out", ())), _known(runs)
+        own = resolved(stated, known, str(runs.attrs["members"]), compare)
     else:
         grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
-        options: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
-        results, left, _ = read_all(runs, grouping, (metric,), at=at, higher_is_better=higher_is_better, **options)
+        grouping = _with(grouping, [name for one in stated for name in one.settings])
+        every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
+        source = read_runs(runs, grouping, [*every], step=step, run=run, format=format, cache=cache)
+        own = resolved(stated, Known.of(source.runs), members, compare)
+        grouping = _with(grouping, [name for one in own for name in one.settings])
+        options: dict[str, Any] = {"higher_is_better": higher, "also": [*every]}
+        results, left, where_laid = dataset(source, grouping, needed, read_at(at), **options)
         left_out = left.sentences
-    return compared(results, metric, compare, higher_is_better, baseline, paired, examples, left_out)
+    laid = Laid(results, where_laid, directions(metric, higher_is_better, own), read_at(at), paired)
+    judged, notes = judge_claims(own, laid)
+    if metric is None or compare is None:
+        return _without_pairs(own, judged, results, read_at(at), higher_is_better, [*left_out, *notes])
+    left_out = (*left_out, *notes)
+    return compared(results, metric, compare, higher, baseline, paired, examples, left_out, judged)
+
+
+def _check(metric: object, compare: object, higher_is_better: object, claims: Sequence[Claim]) -> None:
+    """Refuse what does not go together."""
+    for field, value in (("metric", metric), ("compare", compare)):
+        if value is None and not (claims and metric is None and compare is None):
+            raise InputError(field, None, "expected a name, or claims that name what they are about")
+    if not isinstance(higher_is_better, bool | np.bool_) and not (metric is None and higher_is_better is None):
+        raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
+
+
+def _known(results: xr.Dataset) -> Known:
+    """What runs that are laid out have."""
+    axes = [str(name) for name in results["status"].dims if name != "member"]
+    metrics = [str(name).removesuffix("_history") for name in results if str(name).endswith("_history")]
+    return Known({name: results[name].values.tolist() for name in axes}, metrics)
+
+
+def _with(grouping: Grouping, settings: Sequence[str]) -> Grouping:
+    """Settings that claims name become axes."""
+    more = [one for one in dict.fromkeys(settings) if one not in grouping.axes]
+    return replace(grouping, by=(*grouping.by, *more))
+
+
+def _without_pairs(
+    claims: Sequence[Claim],
+    judged: Sequence[Judged],
+    results: xr.Dataset,
+    at: At,
+    higher_is_better: bool | None,
+    left_out: Sequence[str],
+) -> Comparison:
+    """Claims alone."""
+    along = next((one.along for one in claims if one.along is not None), None)
+    return Comparison(
+        None,
+        higher_is_better,
+        at.words,
+        along,
+        "linear",
+        (),
+        _adjusted(judged),
+        results,
+        (*_statuses(results), *left_out),
+        str(results.attrs.get("source", "")),
+    )
 
 
 def compared(
@@ -168,8 +254,9 @@ def compared(
     paired: bool | None = None,
     examples: int | None = None,
     left_out: Sequence[str] = (),
+    more: Sequence[Judged] = (),
 ) -> Comparison:
-    """Compare runs that are laid out."""
+    """Compare runs that are laid out; `more` are claims that have been judged already."""
     if compare not in results[metric].dims:
         raise InputError("compare", compare, f"expected an axis of the runs: {joined(_axes(results, metric), 'or')}")
     settings = results[compare].values.tolist()
@@ -206,8 +293,6 @@ def compared(
         claims.append(_claim(place, label(one), label(other), metric, found, higher_is_better=higher_is_better))
     adjusted = holm([one.p for one in pairs])
     pairs = [replace(one, p_holm=p) for one, p in zip(pairs, adjusted, strict=True)]
-    of_claims = holm([one.verdict.p for one in claims])
-    judged = Judgements(replace(one, p_holm=p) for one, p in zip(claims, of_claims, strict=True))
     if pairs and all(max(one.members) < 2 for one in pairs):
         raise InputError("members", results.attrs["members"], "each setting has one member; a verdict needs six")
     point = read_at(results.attrs["at"]).words
@@ -219,11 +304,17 @@ def compared(
         compare,
         scale,
         tuple(pairs),
-        judged,
+        _adjusted([*claims, *more]),
         results,
         (*_statuses(results), *_lengths(results, metric), *left_out),
         source,
     )
+
+
+def _adjusted(claims: Sequence[Judged]) -> Judgements:
+    """Adjust p by Holm's method over all claims."""
+    adjusted = holm([one.verdict.p for one in claims])
+    return Judgements(replace(one, p_holm=p) for one, p in zip(claims, adjusted, strict=True))
 
 
 def _axes(results: xr.Dataset, metric: str) -> list[str]:
@@ -255,23 +346,12 @@ def _chosen_pairs(values: Sequence[Any], compare: str, baseline: Scalar) -> list
 def _members(
     results: xr.Dataset, metric: str, compare: str, one: Any, other: Any, paired: bool | None
 ) -> tuple[Values, Values, bool, str]:
-    """The values of both settings' members that are whole; paired, of those that both have."""
+    """The values of both settings' members that are whole; those that never logged the metric are not."""
     sides = [results.sel({compare: value}) for value in (one, other)]
-    whole = [~side["status"].isin(LEFT_OUT).values for side in sides]
-    values = [side[metric].values for side in sides]
-    shared = whole[0] & whole[1]
-    fewest = min(int(some.sum()) for some in whole)
-    can_pair = results.attrs["members"] != "run"
-    if paired and not can_pair:
-        raise InputError("paired", True, "each run is a member by itself; expected a setting as members, such as seed")
-    is_paired = can_pair and 2 * int(shared.sum()) >= fewest > 0 if paired is None else paired
-    if not is_paired:
-        return values[0][whole[0]], values[1][whole[1]], False, ""
-    alone = int((whole[0] ^ whole[1]).sum())
-    members = results.attrs["members"]
-    name = f"{label(one)} and {label(other)}"
-    note = f"{alone} {plural('run', alone)} of {name} left out: the other has no run of that {members}" if alone else ""
-    return values[0][shared], values[1][shared], True, note
+    first, second = ((~side["status"].isin(LEFT_OUT) & side[f"{metric}_last_step"].notnull()).values for side in sides)
+    values = (sides[0][metric].values, sides[1][metric].values)
+    called = (label(one), label(other))
+    return matched(values, (first, second), names=called, members=str(results.attrs["members"]), paired=paired)
 
 
 def _statuses(results: xr.Dataset) -> list[str]:
@@ -318,132 +398,37 @@ def _claim(
     relation = "above" if higher_is_better else "below"
     text = f"{one} is {relation} {other} on {metric}."
     is_paired = any(isinstance(some, Pair) and some.paired for some in found)
-    test = "the sign test of the pairs" if is_paired else "the permuted test of Brunner and Munzel"
-    how = (
-        f"Supported if {test}, two-sided at 5 %, finds {one} {relation} {other} more often than not, "
-        "contradicted if the opposite."
-    )
+    how = order_words(one, relation, other, is_paired=is_paired)
     parts = [some if isinstance(some, Part) else part_of(some, relation) for some in found]
     verdict = combine("stochastic_order", parts)
     rule = Rule("stochastic_order", metric, how, lambda _: parts[0])
-    letter = ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
-    return Judged(
-        f"compare.{letter}", text, f"{metric}, {one} {relation} {other}. {how}", verdict, rule.finding(verdict)
-    )
+    words = f"{metric}, {one} {relation} {other}. {how}"
+    return Judged(f"compare.{letter(place)}", text, words, verdict, rule.finding(verdict))
 
 
-def part_of(one: Pair, relation: str) -> Part:
-    """The pair as a part of a claim."""
-    members = min(one.members)
-    shown = f"{one.first} {relation} {one.second} in {superiority_words(one)}"
-    direction: Literal["for", "against", "neither"] = (
-        "for" if one.superiority > 0.5 else "against" if one.superiority < 0.5 else "neither"
-    )
-    finding = f"{shown}, {difference_words(one)}"
-    return Part(
-        one.decision,
-        one.superiority,
-        one.superiority_interval,
-        one.p,
-        members,
-        f"{shown[:-1]}{with_p(one.p)}, {count_of_members(members)})" if shown.endswith(")") else shown,
-        dict(one.at),
-        finding,
-        direction,
-    )
-
-
-def pair_name(one: Pair) -> str:
-    """The pair, with the values of the other axes."""
-    at = ", ".join(f"{name}={value}" for name, value in one.at.items())
-    return f"{one.first} and {one.second}{f' at {at}' if at else ''}"
-
-
-def difference_words(one: Pair) -> str:
-    """The difference with its interval: "difference +0.07 (95 % interval 0.05 to 0.09)"."""
-    value, ends = with_interval(one.difference, one.interval)
-    sign = "+" if one.difference > 0 else ""
-    return f"difference {sign}{value} ({ends})"
-
-
-def superiority_words(one: Pair) -> str:
-    """How often the first is better: "90 % of pairs (95 % interval 55–100 %)"."""
-    what = "pairs" if one.paired else "all pairs of runs"
-    return f"{percent(one.superiority)} % of {what} (95 % interval {percent_range(*one.superiority_interval)})"
-
-
-def ratio_words(one: Pair, scale: Scale) -> str:
-    """The ratio with its interval; nothing on a linear scale."""
-    if one.ratio is None or one.ratio_interval is None or not np.isfinite(one.ratio):
-        return ""
-    low, high = map(number, one.ratio_interval)
-    name = "odds ratio" if scale == "logit" else "ratio"
-    return (
-        f"{name} {number(one.ratio)} ({'no 95 % interval' if low == 'unknown' else f'95 % interval {low} to {high}'})"
-    )
-
-
-def verdict_words(one: Pair) -> str:
-    """The verdict as readers say it: "adam is better"."""
-    if one.decision == "undecided":
-        return "undecided"
-    lost = one.p_holm is not None and one.p_holm > significance_level()
-    better = one.first if one.decision == "supported" else one.second
-    return f"{better} is better{', but not after Holm correction' if lost else ''}"
-
-
-def needed_words(one: Pair) -> str:
-    """How many members would settle an undecided pair."""
-    if one.needed is None:
-        return ""
-    what = "pairs" if one.paired else "members each"
-    have = min(one.members)
-    if have < MINIMUM_MEMBERS:
-        return f"a verdict needs at least {MINIMUM_MEMBERS} {what}, and there are {have}"
-    return _needed(one.needed, what, have)
-
-
-def _needed(needed: Needed, what: str, have: int) -> str:
-    if needed.members is None:
-        return f"neither is ahead, so no number of {what} is likely to settle it"
-    least = f"{needed.least:,}" if needed.least is not None else "very many"
-    most = "no limit" if needed.most is None else f"{needed.most:,}"
-    more = max(needed.members - have, 0)
-    return (
-        f"about {needed.members:,} {what} ({more:,} more) would decide with 80 % power if the truth is as observed; "
-        f"from {least} to {most} within its interval"
-    )
-
-
-def turned(one: Pair) -> Pair:
-    """The same pair from the other side, as far as how often the first is better."""
-    low, high = one.superiority_interval
-    return replace(
-        one,
-        first=one.second,
-        second=one.first,
-        superiority=1 - one.superiority,
-        superiority_interval=(1 - high, 1 - low),
-    )
-
-
-def pair_lines(one: Pair, whole: Comparison) -> list[str]:
-    """A pair for the terminal, within 100 columns."""
-    count = f"{one.members[0]} pairs" if one.paired else f"{one.members[0]} and {one.members[1]} members"
-    words = [f"{pair_name(one)}: {verdict_words(one)} ({count}{with_p(one.p)}{_holm(one)})"]
-    ahead = one if one.superiority >= 0.5 else turned(one)
-    details = [
-        difference_words(one),
-        ratio_words(one, whole.scale),
-        f"{ahead.first} better in {superiority_words(ahead)}",
-    ]
-    if any(one.diverged):
-        details.append(f"diverged: {one.diverged[0]} and {one.diverged[1]}")
-    return [*words, *(f"  {detail}" for detail in [*details, needed_words(one)] if detail)]
-
-
-def _holm(one: Pair) -> str:
-    return "" if one.p_holm is None or one.p_holm == one.p else f", {with_p(one.p_holm)[2:]} after Holm"
+def _claim_fields(one: Judged) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "rule": one.verdict.kind,
+        "text": one.text,
+        "verdict": one.verdict.decision,
+        "finding": one.finding,
+        "reason": one.verdict.reason,
+        "p": one.verdict.p,
+        "p_holm": one.p_holm,
+        "members": one.verdict.members,
+        "parts": [
+            {
+                "at": dict(part.coordinates),
+                "verdict": part.decision,
+                "estimate": part.estimate,
+                "interval": part.interval,
+                "p": part.p,
+                "members": part.members,
+            }
+            for part in one.verdict.parts
+        ],
+    }
 
 
 def _fields(one: Pair) -> dict[str, Any]:
@@ -456,19 +441,14 @@ def _fields(one: Pair) -> dict[str, Any]:
 def _retaken(runs: xr.Dataset, metric: str, at: object, higher_is_better: bool) -> xr.Dataset:
     """The runs with the values at another point of their histories than they were read with."""
     if metric not in runs or f"{metric}_history" not in runs:
-        known = [str(name).removesuffix("_history") for name in runs if str(name).endswith("_history")]
+        known = _known(runs).metrics
         raise InputError("metric", metric, f"{did_you_mean(metric, known)}expected one of {joined(known, 'or')}")
     point = read_at(at)
     if runs.attrs.get("at") == str(point) and point.kind != "best":
         return runs
-    whole = runs[f"{metric}_history"]
-    (dim,) = [str(name) for name in whole.dims if name not in runs[metric].dims]
-    steps, rows = whole[dim].values, whole.transpose(..., dim).values
-    last = runs[f"{metric}_last_step"].transpose(*[name for name in whole.dims if name != dim]).values
-    found = np.full(last.shape, np.nan)
-    for index in np.ndindex(*last.shape):
-        there = np.isfinite(rows[index]) | (steps == last[index])
-        value = value_at(History(steps[there], rows[index][there]), point, higher_is_better=higher_is_better)
+    found = np.full(runs[metric].shape, np.nan)
+    for index, logged in histories(runs, metric):
+        value = value_at(logged, point, higher_is_better=higher_is_better)
         found[index] = np.nan if value is None else value
     changed = runs[metric].copy(data=found)
     return runs.assign({metric: changed}).assign_attrs(at=str(point))

@@ -16,6 +16,7 @@ from bathymetry.core.showing import joined, plural
 from bathymetry.runs.at import At, value_at
 from bathymetry.runs.files import Source
 from bathymetry.runs.run import History, Run, Scalar
+from bathymetry.runs.settings import is_same
 
 _MOST_NUMBERS = 20_000_000  # of a history over all runs; longer ones are thinned to _ROWS steps
 _ROWS = 1_000
@@ -24,6 +25,7 @@ _NAMED = 5  # settings, runs or values that an error lists
 _TIMES = ("_timestamp", "_runtime", "timestamp", "created_at", "wall_time", "_wandb")
 
 Cell = tuple[Scalar, ...]
+Runs = Mapping[tuple[int, ...], Run]  # by their place along the axes and `member`
 
 
 class AmbiguousError(BathymetryError, ValueError):
@@ -68,27 +70,30 @@ class _Placed:
 
 
 def dataset(
-    source: Source, grouping: Grouping, metrics: Sequence[str] | None, at: At, *, higher_is_better: bool = True
-) -> tuple[xr.Dataset, Left]:
-    """Lay runs out along their settings and members.
+    source: Source,
+    grouping: Grouping,
+    metrics: Sequence[str] | None,
+    at: At,
+    *,
+    higher_is_better: bool = True,
+    also: Sequence[str] = (),
+) -> tuple[xr.Dataset, Left, Runs]:
+    """Lay metrics of runs (None: all) out along their settings; also say what was left out, and where each run lies.
 
-    Args:
-        source: The runs.
-        grouping: What tells members apart, what is compared.
-        metrics: The metrics that are laid out; all of the chosen runs where None.
-        at: Which number of a history is its final value.
-        higher_is_better: What "best" means.
+    A run without a final value of `metrics` is too short; `also` are further metrics that it may lack.
     """
     runs = _chosen(source, grouping) if source.runs else []
     metrics = all_metrics(runs) if metrics is None else metrics
-    if not metrics:
+    every = list(dict.fromkeys([*metrics, *also]))
+    if not every:
         raise InputError("path", source.path, "the runs have no metrics")
-    _check_names(runs, grouping, metrics)
+    _check_names(runs, grouping, every)
     placed = _placed(runs, grouping)
     _check_others(placed, grouping)
-    return _laid_out(placed, grouping, metrics, at, source, higher_is_better), Left(
-        placed.counts, tuple(placed.sentences) + source.notes
-    )
+    results, where = _laid_out(placed, grouping, metrics, every, at, higher_is_better)
+    digests = [f"{name} {digest}" for name, digest in source.digests.items()]
+    results = results.assign_attrs(source=source.tool, path=source.path, digests=digests)
+    return results, Left(placed.counts, tuple(placed.sentences) + source.notes), where
 
 
 def all_settings(runs: Sequence[Run]) -> list[str]:
@@ -108,18 +113,13 @@ def _chosen(source: Source, grouping: Grouping) -> list[Run]:
         _known_setting("where", name, runs)
         values = list(dict.fromkeys(one.config.get(name) for one in runs))
         for value in wanted:
-            if not any(_same(value, one) for one in values):
+            if not any(is_same(value, one) for one in values):
                 raise InputError("where", f"{name}={value}", f"expected a value that a run has: {_listed(values)}")
-        runs = [one for one in runs if any(_same(value, one.config.get(name)) for value in wanted)]
+        runs = [one for one in runs if any(is_same(value, one.config.get(name)) for value in wanted)]
     if not runs:
         words = joined([f"{name}={value}" for name, values in grouping.where.items() for value in values])
         raise InputError("where", words, "no run has all of it")
     return runs
-
-
-def _same(value: Scalar, other: Scalar) -> bool:
-    """Whether a value that was typed is that of a run: 3 is "3", 0.10 is 0.1."""
-    return value == other or str(value) == str(other)
 
 
 def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str]) -> None:
@@ -208,9 +208,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _where(grouping: Grouping, cell: Cell, member: Scalar = None) -> str:
     words = [f"{_short(name)}={_short(value)}" for name, value in zip(grouping.axes, cell, strict=True)]
-    return (
-        ", ".join(words if member is None else [*words, f"{_short(grouping.members)}={_short(member)}"]) or "all runs"
-    )
+    words += [] if member is None else [f"{_short(grouping.members)}={_short(member)}"]
+    return ", ".join(words) or "all runs"
 
 
 def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, member: Scalar) -> Run:
@@ -328,8 +327,8 @@ def _follows_member(name: str, placed: _Placed) -> bool:
 
 
 def _laid_out(
-    placed: _Placed, grouping: Grouping, metrics: Sequence[str], at: At, source: Source, higher_is_better: bool
-) -> xr.Dataset:
+    placed: _Placed, grouping: Grouping, needed: Sequence[str], metrics: Sequence[str], at: At, higher_is_better: bool
+) -> tuple[xr.Dataset, Runs]:
     axes = {name: _ordered([cell[place] for cell in placed.cells]) for place, name in enumerate(grouping.axes)}
     members = _ordered([member for runs in placed.cells.values() for member in runs])
     shape = (*map(len, axes.values()), len(members))
@@ -359,9 +358,10 @@ def _laid_out(
             value = value_at(history, at, higher_is_better=higher_is_better)
             final[index] = np.nan if value is None else value
             last[index] = history.step[-1] if len(history.step) else np.nan
-            if value is None and status[index] in ("finished", "unknown"):
+            if value is None and metric in needed and status[index] in ("finished", "unknown"):
                 status[index] = "too short"
-        _check_reached(metric, at, last)
+        if metric in needed:
+            _check_reached(metric, at, last)
         steps, thinned = grids[metric]
         whole = np.full((*shape, len(steps)), np.nan)
         for index, history in logged.items():
@@ -385,14 +385,7 @@ def _laid_out(
     for name in axes:
         results[name].attrs |= attrs(name)
     results["member"].attrs |= {"long_name": "run" if grouping.members == "run" else grouping.members}
-    return results.assign_attrs(
-        Conventions="CF-1.11",
-        source=source.tool,
-        path=source.path,
-        members=grouping.members,
-        at=str(at),
-        digests=[f"{name} {digest}" for name, digest in source.digests.items()],
-    )
+    return results.assign_attrs(Conventions="CF-1.11", members=grouping.members, at=str(at)), where
 
 
 def _check_reached(metric: str, at: At, last: np.ndarray[Any, Any]) -> None:

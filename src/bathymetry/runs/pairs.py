@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy import stats as scipy_stats
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.showing import plural
 from bathymetry.stats import clopper_pearson
 from bathymetry.stats.intervals import IDENTITY, LOG, NO_INTERVAL, Transform, logit_accuracy, superiority_interval
 from bathymetry.stats.rank_tests import brunner_munzel, sign_test
-from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision, agreeing, decision_of, is_clear, side_of
+from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, agreeing, decision_of, is_clear, side_of
 
 Values = Float64[np.ndarray, " member"]
+Mask = Bool[np.ndarray, " member"]
 Scale = Literal["linear", "log", "logit"]
 POWER = 0.8  # with which the members that are needed would decide
 _MOST_NEEDED = 100_000
@@ -75,14 +77,18 @@ def pair(
     paired: bool,
     higher_is_better: bool,
     transform: Transform = IDENTITY,
+    confidence: float = CONFIDENCE,
 ) -> Pair:
-    """Compare the members of two settings; NaN is a member that diverged; paired ones are in the same order."""
+    """Compare the members of two settings; NaN is a member that diverged; paired ones are in the same order.
+
+    The confidence is that of the decision and of the superiority's interval.
+    """
     test = _paired if paired else _unpaired
     worst = -np.inf if higher_is_better else np.inf
     diverged = tuple(int((~np.isfinite(one)).sum()) for one in (first, second))
     ends = [np.where(np.isfinite(one), one, worst) for one in (first, second)]
     sign = 1.0 if higher_is_better else -1.0
-    outcome = test(ends[0] * sign, ends[1] * sign)
+    outcome = test(ends[0] * sign, ends[1] * sign, confidence)
     enough = min(len(first), len(second)) >= MINIMUM_MEMBERS
     p = outcome.p if enough else None
     difference, interval = _shift(ends[0], ends[1], paired=paired, p=p)
@@ -92,8 +98,8 @@ def pair(
         on_scale, limits = _shift(scaled[0], scaled[1], paired=paired, p=p)
         ratio, ratio_interval = _exp(on_scale), (_exp(limits[0]), _exp(limits[1]))
     direction = side_of(outcome.superiority, 0.5)
-    decision = decision_of(p, direction)
-    ends_of = agreeing(outcome.interval, 0.5, outcome.superiority, clear=is_clear(p))
+    decision = decision_of(p, direction, confidence)
+    ends_of = agreeing(outcome.interval, 0.5, outcome.superiority, clear=is_clear(p, confidence))
     return Pair(
         *names,
         at,
@@ -120,17 +126,18 @@ class _Outcome:
     p: float
 
 
-def _unpaired(first: Values, second: Values) -> _Outcome:
+def _unpaired(first: Values, second: Values, confidence: float) -> _Outcome:
     found = brunner_munzel(-first, -second)  # which counts how often the first is smaller
-    return _Outcome(found.superiority, superiority_interval(found.superiority, len(first), len(second)), found.p)
+    interval = superiority_interval(found.superiority, len(first), len(second), confidence)
+    return _Outcome(found.superiority, interval, found.p)
 
 
-def _paired(first: Values, second: Values) -> _Outcome:
+def _paired(first: Values, second: Values, confidence: float) -> _Outcome:
     found = sign_test(_difference(first, second))
     level = len(first) - found.above - found.below
     share = (found.above + level / 2) / len(first) if len(first) else math.nan
-    low, _ = clopper_pearson(found.above, len(first))
-    _, high = clopper_pearson(found.above + level, len(first))
+    low, _ = clopper_pearson(found.above, len(first), confidence)
+    _, high = clopper_pearson(found.above + level, len(first), confidence)
     return _Outcome(share, (low, high), found.p)
 
 
@@ -231,3 +238,26 @@ def needed(superiority: float, interval: tuple[float, float], *, paired: bool) -
     far, near = sorted(interval, key=lambda end: -abs(end - 0.5))
     same_side = (far - 0.5) * (near - 0.5) > 0
     return Needed(members(superiority), members(far), members(near) if same_side else None)
+
+
+def matched(
+    values: tuple[Values, Values],
+    whole: tuple[Mask, Mask],
+    *,
+    names: tuple[str, str],
+    members: str,
+    paired: bool | None,
+) -> tuple[Values, Values, bool, str]:
+    """The values of both settings' members that are whole; paired, of those that both have; and who was left out."""
+    shared = whole[0] & whole[1]
+    fewest = min(int(some.sum()) for some in whole)
+    can_pair = members != "run"
+    if paired and not can_pair:
+        raise InputError("paired", True, "each run is a member by itself; expected a setting as members, such as seed")
+    is_paired = can_pair and 2 * int(shared.sum()) >= fewest > 0 if paired is None else paired
+    if not is_paired:
+        return values[0][whole[0]], values[1][whole[1]], False, ""
+    alone = int((whole[0] ^ whole[1]).sum())
+    name = f"{names[0]} and {names[1]}"
+    note = f"{alone} {plural('run', alone)} of {name} left out: the other has no run of that {members}" if alone else ""
+    return values[0][shared], values[1][shared], True, note

@@ -8,7 +8,7 @@ import xarray as xr
 
 from bathymetry.core.errors import InputError
 from bathymetry.runs.at import read_at
-from bathymetry.runs.dataset import Grouping, Left, dataset
+from bathymetry.runs.dataset import Grouping, dataset
 from bathymetry.runs.files import Advance, Source, quietly, read_source
 from bathymetry.runs.run import Layout, Scalar
 from bathymetry.runs.settings import parsed
@@ -68,47 +68,36 @@ def read(
         >>> runs["loss"].sel(optimizer="adam").values.tolist()
         [0.1, 0.2]
     """
-    results, left, _ = read_all(
-        path,
-        Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore)),
-        None if metrics is None else names("metrics", metrics),
-        at=at,
-        higher_is_better=higher_is_better,
-        step=step,
-        run=run,
-        format=format,
-        cache=cache,
-    )
+    grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
+    wanted = None if metrics is None else names("metrics", metrics)
+    point = read_at(at)
+    source = read_runs(path, grouping, wanted, step=step, run=run, format=format, cache=cache)
+    results, left, _ = dataset(source, grouping, wanted, point, higher_is_better=higher_is_better)
     return results.assign_attrs(left_out=list(left.sentences))
 
 
-def read_all(
+def read_runs(
     path: object,
     grouping: Grouping,
     metrics: Sequence[str] | None,
     *,
-    at: object = "last",
-    higher_is_better: bool = True,
     step: str | None = None,
     run: str | None = None,
     format: str | None = None,  # noqa: A002
     cache: bool = True,
     workers: int | None = None,
     advance: Advance = quietly,
-) -> tuple[xr.Dataset, Left, Source]:
-    """Read runs and lay them out; also what was left out, and the runs themselves."""
+) -> Source:
+    """Read runs, as far as they are needed for a grouping and some metrics; all where None."""
     for field, value in (("members", grouping.members), ("compare", grouping.compare), ("step", step), ("run", run)):
         if value is not None and (not isinstance(value, str) or not value):
             raise InputError(field, value, "expected the name of a setting or column")
     if grouping.members in (*STEPS, step):
         remedy = "it counts the steps of a run; expected a setting such as seed, or run"
         raise InputError("members", grouping.members, remedy)
-    point = read_at(at)
     keys = tuple(name for name in (*grouping.axes, grouping.members, *grouping.where) if name != "run")
     layout = Layout(tuple(dict.fromkeys(keys)), tuple(metrics or ()), step, run)
-    source = read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
-    results, left = dataset(source, grouping, metrics, point, higher_is_better=higher_is_better)
-    return results, left, source
+    return read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
 
 
 def names(field: str, given: object) -> tuple[str, ...]:

@@ -96,3 +96,8 @@ def parsed(text: str) -> Scalar:
         except ValueError:
             continue
     return text
+
+
+def is_same(value: Scalar, other: Scalar) -> bool:
+    """Whether a value that was typed is that of a run: 3 is "3" and 0.10 is 0.1, and true is not 1."""
+    return (value == other and isinstance(value, bool) == isinstance(other, bool)) or str(value) == str(other)

@@ -4,7 +4,7 @@ In comparisons of groups members in which it never happens (infinite) or diverge
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -112,12 +112,27 @@ def best_of(
     counts as 1. Estimate and interval are those of the pair that p is of, or where no group is ahead of all of those it
     is compared with, of the leading candidate's hardest pair.
     """
+
+    def order(name: str, rival: str, confidence: float) -> Part:
+        a, b = candidates[name], others[rival]
+        return stochastic_order(a, b, relation=relation, first=name, second=rival, confidence=confidence)
+
+    return best_of_pairs([*candidates], [*others], order, relation=relation)
+
+
+def best_of_pairs(
+    candidates: Sequence[str],
+    others: Sequence[str],
+    order: Callable[[str, str, float], Part],
+    *,
+    relation: Literal["above", "below"],
+) -> Part:
+    """Judge the same by any order test of a candidate against one of the others, at a confidence."""
     levels = 1 - (1 - CONFIDENCE) / len(candidates), 1 - (1 - CONFIDENCE) / len(others)
 
     def pair(name: str, rival: str) -> Part:
-        a, b = candidates[name], others[rival]
         for each in levels:  # the second, where the rival is ahead
-            part = stochastic_order(a, b, relation=relation, first=name, second=rival, confidence=each)
+            part = order(name, rival, each)
             if not part.estimate < 0.5:
                 break
         return part
