@@ -68,8 +68,8 @@ def test_the_head_of_the_page_names_the_preset_that_all_studies_may_have_been_ru
 def test_a_setting_is_named_so_that_a_reader_knows_what_it_is_of():
     used = setup(run("capacity", hidden=(4, 9), few_epochs=40, few_members=3))
     assert "hidden widths 4/9" in used
-    assert "40 epochs on few examples" in used
-    assert "3 members on few examples" in used
+    assert "40 small-sample epochs" in used
+    assert "3 small-sample members" in used
 
 
 def test_what_the_reference_run_had_more_of_follows_from_the_settings():

@@ -74,9 +74,9 @@ Steps = Annotated[PositiveInt, Field(description="steps on the full batch")]
 
 def field_name(field: str) -> str:
     """The name of a setting in words: "training examples"."""
-    if field in ("few_epochs", "few_members"):  # of capacity
-        return f"{field.removeprefix('few_')} on few examples"
-    return "hidden widths" if field == "hidden" else field.replace("_", " ").replace("train ", "training ")
+    if field == "hidden":
+        return "hidden widths"
+    return re.sub("^few_", "small-sample ", field).replace("_", " ").replace("train ", "training ")
 
 
 def shown(value: Any) -> str:
