@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,15 @@ def test_files_of_output_folders_are_no_runs_of_another_format(tmp_path):
     source = read_source(tmp_path, Layout(), cached=False)
     assert (source.tool, len(source.runs)) == ("Hydra", 1)
     assert rows(source.runs[0], "loss") == {0: 1.0}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_among_the_files_are_not_waited_for(tmp_path):
+    folder = write(tmp_path / "x", metrics_csv=TABLE)
+    for name in ("config.yaml", "events.out.tfevents.1.host", "other.csv", "run-1.wandb", "x.jsonl"):
+        os.mkfifo(folder / name)
+    source = read_source(tmp_path, Layout(), cached=False)
+    assert rows(source.runs[0], "loss") == {0: 1.5, 10: 0.5}
 
 
 def test_a_hundred_thousand_rows(tmp_path):

@@ -176,7 +176,7 @@ def _short(name: str) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """All files below a folder, sorted; links to folders are not followed."""
+    """All ordinary files below a folder, sorted; links to folders are not followed."""
     count = 0
     for folder, names, files in os.walk(root):
         names.sort()
@@ -184,7 +184,9 @@ def _files(root: Path) -> Iterator[Path]:
             count += 1
             if count > _MOST_FILES:
                 raise InputError("path", root, f"more than {_MOST_FILES:,} files are below it; name a smaller folder")
-            yield Path(folder, name)
+            path = Path(folder, name)
+            if path.is_file() or path.is_symlink():  # a pipe would be waited for
+                yield path
 
 
 def _read(
