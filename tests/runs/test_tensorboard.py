@@ -148,7 +148,7 @@ def test_a_damaged_record_is_left_out_and_counted(tmp_path):
     records[2] = records[2][:-6] + bytes([records[2][-6] ^ 1]) + records[2][-5:]
     run = one(ev.write(tmp_path, *records))
     assert rows(run, "loss") == {1: 1, 2: 2, 4: 4, 5: 5}
-    assert run.notes == ("events.out.tfevents.1.host has 1 damaged records, which are left out.",)
+    assert run.notes == ("events.out.tfevents.1.host has 1 damaged record, left out",)
 
 
 def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path):
@@ -158,8 +158,7 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path):
     run = one(tmp_path)
     assert rows(run, "loss") == {1: 1, 2: 2}
     assert run.notes == (
-        f"{tmp_path / 'events.out.tfevents.3.host'} is damaged or no event file: "
-        "its first record has a wrong checksum.",
+        f"{tmp_path / 'events.out.tfevents.3.host'} is damaged or no event file: its first record has a wrong checksum",
     )
 
 
@@ -328,7 +327,7 @@ def test_hostile_protobuf_is_counted_as_damaged(tmp_path):
     for content in (b"\xff" * 20, b"\x0a\xff\xff\xff\xff\x0f", b"\x2a\x05\x0a\x7f", b"\x0b", ev.field(5, b"\x80" * 30)):
         run = one(ev.write(tmp_path, good, ev.record(content)))
         assert rows(run, "loss") == {0: 1}
-        assert "1 damaged records" in run.notes[0]
+        assert "1 damaged record," in run.notes[0]
 
 
 def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path):

@@ -28,7 +28,7 @@ def read_columns(path: Path, step: str, tool: str) -> tuple[dict[str, History], 
         raise DamagedError(f"{path} is no table of {tool}: it has no column {step}.")
     if not content.endswith(b"\n") and len(table):
         table = table.iloc[:-1]
-        notes.append(f"{path.name} ends within a row, which is left out.")
+        notes.append(f"{path.name} ends within a row, which is left out")
     steps = _numbers(table[step].to_numpy())
     if steps is None:
         raise DamagedError(f"{path} is damaged: its column {step} has what is no number.")

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from bathymetry.core.errors import BathymetryError
+
 Scalar = str | int | float | bool | None
 Status = Literal["finished", "running", "crashed", "unknown"]  # unknown: the tool does not record it
 
@@ -81,3 +83,8 @@ def flat(config: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
         else:
             found[f"{prefix}{name}"] = value if isinstance(value, Scalar) else str(value)
     return found
+
+
+def note_of(error: BathymetryError) -> str:
+    """Say as a note of a run why some of its files were not read."""
+    return str(error).rstrip(".")

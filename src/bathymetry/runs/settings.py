@@ -9,7 +9,7 @@ import yaml
 
 from bathymetry.core import system
 from bathymetry.core.errors import StorageError
-from bathymetry.runs.run import Scalar, flat
+from bathymetry.runs.run import Scalar, flat, note_of
 
 FILES = ("hparams.yaml", "config.yaml", "config.json", "params.json")
 _MOST_BYTES = 500_000
@@ -26,7 +26,7 @@ def from_files(files: Iterable[Path]) -> tuple[dict[str, Scalar], list[str]]:
             try:
                 config |= from_file(path)
             except StorageError as error:
-                notes.append(str(error))
+                notes.append(note_of(error))
     return config, notes
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from bathymetry.core.errors import BathymetryError
 from bathymetry.runs import settings
 from bathymetry.runs.readers import csv, jsonl, lightning, parquet, tensorboard, wandb
-from bathymetry.runs.run import Format, History, Layout, Run, Scalar, Status, Unit
+from bathymetry.runs.run import Format, History, Layout, Run, Scalar, Status, Unit, note_of
 
 _FOLDER, _CONFIG = ".hydra", "config.yaml"
 _TOOLS = (wandb.FORMAT, tensorboard.FORMAT, lightning.FORMAT)
@@ -63,7 +63,7 @@ def _read(unit: Unit, layout: Layout) -> list[Run]:
             refused.append(error)
     if refused and not parts:
         raise refused[0]
-    notes = tuple(map(str, refused))
+    notes = tuple(map(note_of, refused))
     if all(len(runs) == 1 for _, runs in parts):
         return [_one_run(name, config, [(part, run) for part, (run,) in parts], notes)]
     return [

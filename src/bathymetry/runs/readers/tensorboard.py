@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.showing import plural
 from bathymetry.runs import settings, wire
 from bathymetry.runs.events import Event, agree, decode, parse, session_end, session_settings
-from bathymetry.runs.run import Format, History, Layout, Run, Scalar, Status, Unit, history
+from bathymetry.runs.run import Format, History, Layout, Run, Scalar, Status, Unit, history, note_of
 from bathymetry.runs.tfrecords import LONGEST, are_whole, find_records, rows
 from bathymetry.runs.wire import Bytes
 
@@ -84,7 +85,7 @@ def _read(unit: Unit, _: Layout) -> list[Run]:
     inside = "" if unit.name == "." else unit.name
     runs = [_run(inside or folder.resolve().name, inside, own, config)] if own else []
     runs += [_run(f"{inside}/{name}".lstrip("/"), f"{inside}/{name}", {"": one}, {}) for name, one in others.items()]
-    return [replace(runs[0], notes=(*notes, *runs[0].notes, *map(str, refusals))), *runs[1:]]
+    return [replace(runs[0], notes=(*notes, *runs[0].notes, *map(note_of, refusals))), *runs[1:]]
 
 
 def _sorted_out(parts: dict[str, _Logged]) -> tuple[dict[str, _Logged], dict[str, _Logged]]:
@@ -172,12 +173,12 @@ def _read_file(path: Path, logged: _Logged) -> list[str]:
         raise DamagedError(f"{path} is damaged or no event file: its first record has a wrong checksum.")
     notes = []
     if damaged:
-        notes.append(f"{path.name} has {damaged:,} damaged records, which are left out.")
+        notes.append(f"{path.name} has {damaged:,} {plural('damaged record', damaged)}, left out")
     if records.damaged:
         at = len(records.data) - records.rest
-        notes.append(f"{path.name} is damaged from byte {at:,} of {len(records.data):,} on; the rest is left out.")
+        notes.append(f"{path.name} is damaged from byte {at:,} of {len(records.data):,} on; the rest is left out")
     elif records.rest:
-        notes.append(f"{path.name} ends within a record; its last {records.rest:,} bytes are left out.")
+        notes.append(f"{path.name} ends within a record; its last {records.rest:,} bytes are left out")
     return notes
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from bathymetry.core import system
 from bathymetry.core.errors import DamagedError, StorageError
+from bathymetry.core.showing import plural
 from bathymetry.runs import settings, wire
-from bathymetry.runs.run import Format, Layout, Run, Scalar, Status, Unit, flat, history
+from bathymetry.runs.run import Format, Layout, Run, Scalar, Status, Unit, flat, history, note_of
 from bathymetry.runs.wire import Field
 
 _FILE = re.compile(r"run-(.+)\.wandb")
@@ -74,7 +75,7 @@ def _read(unit: Unit, _: Layout) -> list[Run]:
                 found = settings.from_file(path)
                 logged.summary = {key: json.dumps(one).encode() for key, one in found.items()} | logged.summary
         except StorageError as error:
-            notes.append(str(error))
+            notes.append(note_of(error))
     metrics = {name: history(logged.steps[name], values) for name, values in logged.values.items()}
     for name, text in logged.summary.items():
         number = _number(text)
@@ -113,7 +114,7 @@ def _read_file(path: Path, logged: _Logged) -> list[str]:
         except (ValueError, RecursionError):
             damaged += 1
     if damaged:
-        notes.append(f"{path.name} has {damaged:,} damaged or unfinished records, which are left out.")
+        notes.append(f"{path.name} has {damaged:,} {plural('damaged or unfinished record', damaged)}, left out")
     return notes
 
 

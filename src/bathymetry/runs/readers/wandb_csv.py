@@ -14,7 +14,7 @@ from pathlib import Path
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError
 from bathymetry.runs.columns import read_columns
 from bathymetry.runs.readers.csv import frame_of
-from bathymetry.runs.run import Format, History, Layout, Run, Unit
+from bathymetry.runs.run import Format, History, Layout, Run, Unit, note_of
 from bathymetry.runs.settings import from_name
 from bathymetry.runs.table import runs_of
 
@@ -75,7 +75,7 @@ def _read(unit: Unit, layout: Layout) -> list[Run]:
     for name, metrics in lines.items():
         known = runs.get(name, Run(name, from_name(name), {}))
         runs[name] = replace(known, metrics={**known.metrics, **metrics})
-    said = (*notes, *map(str, refused))
+    said = (*notes, *map(note_of, refused))
     return [replace(run, notes=(*run.notes, *said)) if place == 0 else run for place, run in enumerate(runs.values())]
 
 
