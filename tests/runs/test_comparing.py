@@ -142,6 +142,7 @@ def test_the_command_prints_pairs_and_ends_with_what_was_expected(tmp_path, caps
     path = tmp_path / "runs.csv"
     table(A=range(10, 20), B=range(10)).to_csv(path, index=False)
     words = ["compare", str(path), "--metric", "score", "--higher-is-better", "--compare", "net", "--members", "seed"]
+    words.append("--no-page")
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "A and B: A is better (10 pairs, p = 0.002)" in printed

@@ -87,8 +87,20 @@ class Axis:
         """Turn what is drawn back into values."""
         return accuracy(drawn, self.num_examples or _MANY) if self.scale == "accuracy" else np.asarray(drawn)
 
-    def centre(self, drawn: Float[np.ndarray, "member point"], kind: CentreKind = "mean") -> Centre:
-        """Average members point by point on the axis's own scale; one with a gap anywhere is left out everywhere."""
+    def centre(
+        self, drawn: Float[np.ndarray, "member point"], kind: CentreKind = "mean", *, ends: bool = False
+    ) -> Centre:
+        """Average members point by point on the axis's own scale; one with a gap anywhere is left out everywhere.
+
+        With `ends` that is, anywhere where at least half of the members with any value have one.
+        """
+        if ends:
+            there = np.isfinite(drawn)
+            reached = 2 * there.sum(axis=0) >= max(int(there.any(axis=1).sum()), 1)
+            part = self.centre(drawn[:, reached], kind)
+            middle, low, high = np.full((3, drawn.shape[1]), np.nan)
+            middle[reached], low[reached], high[reached] = part.middle, part.low, part.high
+            return Centre(middle, low, high, part.diverged & there.any(axis=1))
         diverged = ~np.isfinite(drawn).all(axis=1)
         if diverged.all():
             nothing = np.full(drawn.shape[1], np.nan)

@@ -46,7 +46,8 @@ def title(values: xr.DataArray) -> str:
     words = f"{label(split.item())} " if split is not None and split.ndim == 0 else ""
     unit = values.attrs.get("units", "1")
     words += long_name(values) + (f" ({unit})" if unit != "1" else "")
-    is_symbol = words[1:2] in ("", ",", " ")  # x and α stay as they are
+    # x and α stay as they are, and so do names such as val/loss
+    is_symbol = words[1:2] in ("", ",", " ") or not {"/", "_"}.isdisjoint(words.partition(" ")[0])
     return words if is_symbol else words[:1].upper() + words[1:]
 
 

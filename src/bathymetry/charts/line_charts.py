@@ -65,6 +65,7 @@ def lines(
     members: Literal["lines", "dots"] = "lines",
     centre: CentreKind = "mean",
     interval: Literal["band", "end"] = "band",
+    ends: bool = False,
     span: tuple[float, float] | None = None,
     muted: xr.DataArray | None = None,
     muted_label: str = "muted",
@@ -94,6 +95,7 @@ def lines(
         members: "dots" where a line from one x to the next would mean nothing.
         centre: "median" where a mean would lie where no member is.
         interval: "end" for intervals at the end alone, where bands would cover each other.
+        ends: Whether lines may end before the axis does: a centre goes as far as half of its members do.
         span: Part of the horizontal axis that a pale band sets off.
         muted: Which points are grey: true or false, with the dims x and, if it has it, series.
         muted_label: What these are, for example "hardly trained".
@@ -118,7 +120,7 @@ def lines(
         axis = axis_of(one, scale, domain)
         names = [axis.title] if series is None else series_names(one, series)
         drawn = axis.drawn(one.values[..., across.indices]).reshape(len(names), -1, len(across.indices))
-        centres = [axis.centre(line, centre) for line in drawn]
+        centres = [axis.centre(line, centre, ends=ends) for line in drawn]
         reach += [drawn.ravel(), *(end for line in centres for end in (line.low, line.high))]
         reach.append(np.array([line.place(axis) for line in references if line.axis == "y"]))
         noise = None if noisy is None else axis.drawn(noisy.values[..., across.indices]).reshape(-1, drawn.shape[-1])
@@ -161,7 +163,10 @@ def lines(
             faded = shown(alt.StrokeOpacityValue, 0.3)
             layers.append(faint.mark_line(strokeWidth=1, clip=True).encode(strokeOpacity=faded))
             area = spread.mark_area(clip=True).encode(fillOpacity=shown(alt.FillOpacityValue, 0.2), **band)
-            layers += [area] if interval == "band" else _whiskers(names, centres, colour, band)
+            if interval == "end":
+                layers += _whiskers(names, centres, colour, band)
+            elif any(np.isfinite(one.low).any() for one in centres):  # Vega warns of a layer without a number
+                layers.append(area)
             strong = alt.Chart(data, name=CENTRE).mark_line(strokeWidth=2.5, clip=True)
             layers.append(strong.encode(color=colour, strokeDash=dash, strokeOpacity=opaque, **at))
             if grey.any():
@@ -195,7 +200,7 @@ def lines(
         if len(lined) < count:
             key = [*key, *spread_entries(count, len(lined), tint)]
             marks = marks[1:]
-        words = _in_words(axis, across, names if several else [], centres, centre)
+        words = _in_words(axis, across, names if several else [], centres, centre, ends=ends)
         if grey.any():
             words += f" {int(grey.sum())} of {grey.size} points are grey: {muted_label}."
         clipped = noisy is not None or axis.clips(every)
@@ -324,23 +329,24 @@ def hover_layer(data: alt.InlineData, names: Sequence[str], across: Horizontal, 
 
 
 def _in_words(
-    axis: Axis, across: Horizontal, names: Sequence[str], centres: Sequence[Centre], centre: CentreKind
+    axis: Axis, across: Horizontal, names: Sequence[str], centres: Sequence[Centre], centre: CentreKind, *, ends: bool
 ) -> str:
     """Say what is drawn, where each centre starts and ends, and who diverged."""
     count = len(centres[0].diverged)
     subject = f" for {', '.join(names)}" if names else ""
     members = f"{count} member{'s' * (count != 1)}"
-    starts, ends = [f"{axis.title} against {across.title}{subject}, {members} with their {centre}"], []
-    first, last = across.positions[0], across.positions[-1]
+    starts, gone = [f"{axis.title} against {across.title}{subject}, {members} with their {centre}"], []
     for place, line in enumerate(centres):
         name = names[place] if names else ""
-        if np.isfinite(line.middle).any():
-            start, end = axis.words(line.middle[0]), axis.words(line.middle[-1])
+        known = np.flatnonzero(np.isfinite(line.middle))
+        if len(known):
+            first, last = across.positions[known[[0, -1]]]
+            start, end = (axis.words(line.middle[one]) for one in known[[0, -1]])
             starts.append(f"{name and f'{name}: '}from {start} at {first:,.6g} to {end} at {last:,.6g}")
-        ends.append(left_out(line, centre, name and f" of {name}"))
-    return " ".join([f"{'; '.join(starts)}.", *filter(None, ends)])
+        gone.append(left_out(line, centre, name and f" of {name}", "ended before others or diverged" if ends else ""))
+    return " ".join([f"{'; '.join(starts)}.", *filter(None, gone)])
 
 
-def left_out(line: Centre, centre: CentreKind, of: str = "") -> str:
-    gone = line.diverged
-    return f"{gone.sum()} of {len(gone)} members{of} diverged and are left out of the {centre}." if gone.any() else ""
+def left_out(line: Centre, centre: CentreKind, of: str = "", why: str = "") -> str:
+    gone, why = line.diverged, why or "diverged"
+    return f"{gone.sum()} of {len(gone)} members{of} {why} and are left out of the {centre}." if gone.any() else ""

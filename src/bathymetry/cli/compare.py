@@ -1,20 +1,25 @@
 """`bathymetry compare PATH`: which setting is better, decided over runs that other tools recorded."""
 
 import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from bathymetry.cli.parsing import UsageError, parse
-from bathymetry.cli.terminal import say, wrapped
-from bathymetry.core.errors import InputError, path_of
+from bathymetry.cli.terminal import OpenFlag, open_page, reading, say, wrapped
+from bathymetry.core.errors import BathymetryError, InputError, path_of
 from bathymetry.core.showing import joined
 
 if TYPE_CHECKING:
     from bathymetry.claims.judging import Judged
     from bathymetry.runs.comparing import Comparison
+    from bathymetry.store.storage import Place
 
+_OUT = "bathymetry-comparison"
 _EXAMPLE = "bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed"
 
 
@@ -70,6 +75,10 @@ class CompareCommand:
         _option("VERDICT", "end with status 1 unless every claim has this verdict"),
     ] = None
     json: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "print JSON instead")]] = False
+    out: Annotated[str | None, _option("DIR", f"the folder of the page; by default {_OUT}")] = None
+    no_page: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "write no page")]] = False
+    open: OpenFlag = False
+    watch: Annotated[str | None, _option("SECONDS", "read again so often, for example every 30 s, until Ctrl-C")] = None
     no_cache: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "read every file again")]] = False
 
 
@@ -77,38 +86,75 @@ def compare(arguments: list[str]) -> int:
     """Compare runs; return the exit status."""
     command = parse(CompareCommand, "compare", arguments, _EXAMPLE)
     _check(command)
-    from bathymetry.runs.comparing import compare as compare_runs
-    from bathymetry.runs.reading import read_where
-    from bathymetry.runs.settings import parsed
-
-    higher = command.higher_is_better if command.higher_is_better or command.lower_is_better else None
-    found = compare_runs(
-        command.path,
-        command.metric,
-        compare=command.compare,
-        higher_is_better=higher,
-        members=command.members or "",
-        by=command.by,
-        at=command.at,
-        claims=_claims(command.claims),
-        baseline=None if command.baseline is None else parsed(command.baseline),
-        paired=True if command.paired else False if command.unpaired else None,
-        examples=_whole("examples", command.examples),
-        where=read_where(command.where),
-        ignore=command.ignore,
-        step=command.step,
-        run=command.run,
-        format=command.format,
-        cache=not command.no_cache,
-    )
+    call = _call(command)
+    seconds = None if command.watch is None else _seconds(command.watch)
+    page = _page(command, arguments, call)
+    found = _compared(call)
     if command.json:
         from bathymetry.report.page_json import plain as plain_json
 
         say(json.dumps(plain_json(found.to_dict()), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         _print(found)
+    if page is not None:
+        place = page(found)
+        if not command.json:
+            say(f"\nPage: {place}")
+        if command.open:
+            open_page(place)
+    if seconds is not None:
+        found = _watched(found, call, page, seconds)
     verdicts = {one.verdict.decision for one in found.claims}
     return int(command.expect is not None and verdicts != {command.expect})
+
+
+def _call(command: CompareCommand) -> dict[str, Any]:
+    """The arguments of `bm.compare`, without those that are as they would be."""
+    from bathymetry.runs.reading import read_where
+    from bathymetry.runs.settings import parsed
+
+    has_direction = command.higher_is_better or command.lower_is_better
+    stated = {"runs": command.path, "metric": command.metric, "compare": command.compare}
+    options = stated | {
+        "higher_is_better": command.higher_is_better if has_direction else None,
+        "members": command.members,
+        "claims": _claims(command.claims),
+        "by": list(command.by),
+        "at": command.at,
+        "baseline": None if command.baseline is None else parsed(command.baseline),
+        "paired": True if command.paired else False if command.unpaired else None,
+        "examples": _whole("examples", command.examples),
+        "where": read_where(command.where),
+        "ignore": list(command.ignore),
+        "step": command.step,
+        "run": command.run,
+        "format": command.format,
+        "cache": not command.no_cache,
+    }
+    usual = {"claims": (), "by": [], "at": "last", "where": {}, "ignore": [], "cache": True}
+    return {name: value for name, value in options.items() if value != usual.get(name)}
+
+
+def _compared(call: Mapping[str, Any]) -> "Comparison":
+    from bathymetry.runs.comparing import compare as compare_runs
+
+    with reading() as progress:
+        return compare_runs(**call, progress=progress)
+
+
+def _page(
+    command: CompareCommand, arguments: Sequence[str], call: Mapping[str, Any]
+) -> "Callable[[Comparison], Place] | None":
+    """What writes the page; None where none is wanted. A folder that is not ours is refused before runs are read."""
+    if command.no_page or (command.json and command.out is None):
+        return None
+    from bathymetry.report.comparison import publish
+    from bathymetry.store.folder import check_folder
+    from bathymetry.store.storage import place_of
+
+    out = place_of("out", _OUT if command.out is None else command.out)
+    check_folder(out, "comparison")
+    return lambda found: publish(found, out, arguments, call)
 
 
 def _check(command: CompareCommand) -> None:
@@ -122,6 +168,11 @@ def _check(command: CompareCommand) -> None:
         raise UsageError(f"--higher-is-better, --lower-is-better: expected {both}, the direction of the metric.")
     if command.paired and command.unpaired:
         raise UsageError("--paired, --unpaired: expected at most one of them.")
+    for given, name in ((command.out is not None, "out"), (command.open, "open")):
+        if given and command.no_page:
+            raise UsageError(f"--{name}, --no-page: expected at most one of them.")
+    if command.json and (command.watch is not None or (command.open and command.out is None)):
+        raise UsageError("--json: it can't be combined with --watch, nor with --open without --out.")
 
 
 def _claims(file: str | None) -> Any:
@@ -142,6 +193,38 @@ def _whole(field: str, text: str | None) -> int | None:
     if not text.isascii() or not text.isdigit() or not int(text[:18]) > 0 or len(text) > 18:
         raise InputError(field, text, "expected a whole number, at least 1")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 86_400:
+        raise InputError("watch", text, "expected seconds between two readings, from 1 to 86400")
+    return seconds
+
+
+def _watched(
+    found: "Comparison", call: Mapping[str, Any], page: "Callable[[Comparison], Place] | None", seconds: float
+) -> "Comparison":
+    """Read again until Ctrl-C, and say in one line what changed; unchanged files come from the cache."""
+    from bathymetry.runs.watching import changes
+
+    say(f"\nReading again every {seconds:g} s, until Ctrl-C.")
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(seconds)
+            try:
+                now = _compared(call)
+                words = changes(found, now)
+                if page is not None and words:
+                    page(now)
+                found = now
+            except BathymetryError as error:  # such as a file that is being written
+                words = str(error).rstrip(".")
+            say(f"{time.strftime('%H:%M:%S')}  {words or 'nothing changed'}.")
+    return found
 
 
 def _print(found: "Comparison") -> None:

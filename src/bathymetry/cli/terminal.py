@@ -5,7 +5,7 @@ import sys
 import textwrap
 import time
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -149,6 +149,27 @@ def open_page(page: "Place") -> None:
         if webbrowser.open(page.resolve().as_uri()):
             return
     say("No browser could be opened here; open the page from where it is.")
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int, int], None]]:
+    """Show how many files are read: a bar on a screen, a line every few seconds elsewhere."""
+    console = _LastingConsole(highlight=False, stderr=True)
+    columns = (TextColumn("reading"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"))
+    bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task("reading", total=1)
+    last = time.perf_counter()
+
+    def advance(done: int, of: int) -> None:
+        nonlocal last
+        bar.update(task, completed=done, total=of)
+        if bar.disable and time.perf_counter() - last >= _EVERY and done < of:
+            last = time.perf_counter()
+            with goes_on():
+                console.print(f"reading: {done:,} of {of:,}")
+
+    with bar:
+        yield advance
 
 
 class TerminalProgress(Progress):

@@ -130,7 +130,7 @@ def read_verdicts(field: str, value: str) -> Verdicts:
     place = place_of(field, value)
     path = place if place.suffix == ".json" else place / CLAIMS_FILE
     if is_output_folder(place):
-        check_folder(place)
+        check_folder(place, None)
     if not storage.exists(path):
         if path is place:
             raise InputError(field, value, "there is no such file")

@@ -53,9 +53,9 @@ function tooltipOf(box, isDark) {
   box.addEventListener("pointermove", (event) => (last = event), { capture: true, passive: true });
   const formatTooltip = (value, clean) => {
     if (typeof value !== "object") return clean(String(value));
-    const told = Object.entries(value).map(([name, one]) => [name === "member" ? "network" : name, one]);
+    const told = Object.entries(value).map(([name, one]) => [name === "member" ? content.each : name, one]);
     const near = last && views.has(box) ? nearest(box, ...placeIn(box, last)) : null;
-    if (near) told.push([`network ${near.member}${told.length > 2 ? `, ${near.series}` : ""}`, inWords(near.channel)(near.y)]);
+    if (near) told.push([`${content.each} ${near.member}${told.length > 2 ? `, ${near.series}` : ""}`, inWords(near.channel)(near.y)]);
     return `<table><tbody>${told.map(([name, one]) => `<tr><td class="key">${clean(name)}</td><td class="value">${clean(String(one))}</td></tr>`).join("")}</tbody></table>`;
   };
   return { theme: isDark ? "dark" : "light", disableDefaultStyle: true, formatTooltip };

@@ -17,7 +17,7 @@ function table(figure) {
       const across = layersOf(view).flatMap((one) => [(one.encoding || {}).tooltip || []].flat()).find((one) => one.field === "x");
       if (across && !columns.has("x")) columns.set("x", { title: across.title, value: (drawn) => rounded(drawn) });
       const all = rows(content.datasets[data]);
-      const what = layer.name === "members" ? "network" : layer.name === "spread" ? "90 % of networks" : /^interval-/.test(layer.name) ? "interval at the end" : layer.name === "behind" ? "in the background" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
+      const what = layer.name === "members" ? content.each : layer.name === "spread" ? `90 % of ${content.each}s` : /^interval-/.test(layer.name) ? "interval at the end" : layer.name === "behind" ? "in the background" : all[0] && "low" in all[0] ? "centre" : all[0] && "label" in all[0] ? "line" : layer.name || "";
       for (const row of all) {
         const line = figure.panels.length > 1 ? { panel: panel.title, kind: what } : { kind: what };
         for (const [field, { title, value }] of columns) if (row[field] !== undefined && row[field] !== null) line[title] = value(row[field]);
@@ -33,7 +33,7 @@ const rounded = (value) => (Number.isInteger(value) ? value : Number(value.toPre
 
 // What the fields of a layer's data are called, and how each is turned into what a reader expects.
 function columnsOf(layers) {
-  const columns = new Map([["series", "series"], ["member", "network"], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"], ["rank", "rank"]].map(([field, title]) => [field, { title, value: (one) => one }]));
+  const columns = new Map([["series", "series"], ["member", content.each], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"], ["rank", "rank"]].map(([field, title]) => [field, { title, value: (one) => one }]));
   for (const layer of layers) {
     const { x = {}, y = {} } = layer.encoding || {};
     for (const one of [...[layer.encoding.tooltip || []].flat(), x, y]) {

@@ -1,6 +1,7 @@
 """What a reader can do with the figures of the page: the menu of networks, a slider, and what exported files hold."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,8 @@ def _data(view: Mapping[str, Any], layer: Mapping[str, Any]) -> str:
 
 def lines_of_code(code: str, name: str) -> str:
     """The Python that gives one figure: the lines that give the study's run, and those that pick and store it."""
-    begin = code.partition("\nrun.")[0].rstrip()
-    pick = f"figure = next(one for one in run.figures if one.name == {json.dumps(name)})"
+    found = re.search(r"^(\w+) = bm\.", code, re.MULTILINE)
+    run = found[1] if found else "run"
+    begin = code.partition(f"\n{run}.")[0].rstrip()
+    pick = f"figure = next(one for one in {run}.figures if one.name == {json.dumps(name)})"
     return f'{begin}\n{pick}\nbm.charts.save(figure, "figures")   # SVG and PNG' if begin else ""

@@ -58,6 +58,9 @@ class Report:
     reference_leads: bool = False  # whether the reference run is the evidence, and this run a demonstration
     folders: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a study's networks, where it was merged
     names: tuple[tuple[str, str], tuple[str, str]] = (("Reference run", "full, MNIST"), ("This run", ""))  # of both
+    noun: str = "network"  # what a member is
+    each: str = "network"  # by what members are told apart
+    opens_all: bool = False  # whether all figures are shown at once
 
 
 def page(report: Report, library: str | None = None, template: str = "page.html.j2") -> str:
@@ -70,21 +73,21 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
     }
     claims = [claim for study in report.studies for claim in study.claims]
     cards = {study.name: _card(study, report) for study in report.studies}
+    open_figures = list if report.opens_all else _open_figures
     style = _style({chart["height"] for some in drawn.values() for one in some for chart in one["charts"]})
     library = _inside_script(charting_library() if library is None else library)
     scripts = [
         f"(() => {{\n{library}\n}})();",
         _inside_script(f'(() => {{\n"use strict";\n{"".join(_read(f"{name}.js") for name in _SCRIPTS)}}})();'),
     ]
-    sliders = {
-        name: figure_tools.slider_of(name, _open_figures(some), charts, datasets) for name, some in drawn.items()
-    }
+    sliders = {name: figure_tools.slider_of(name, open_figures(some), charts, datasets) for name, some in drawn.items()}
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,
         "cards": {name: card.chart for name, card in cards.items() if card.chart is not None},
         "figures": {one["id"]: figure_tools.exported(one) for some in drawn.values() for one in some},
         "sliders": {name: one for name, one in sliders.items() if one},
+        "each": report.each,
         "config": configuration(),
         "twins": twins(),
     }
@@ -104,9 +107,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
     def lead(claim: Judged) -> Decision:
         return claim.reference.decision if leads and claim.reference is not None else claim.verdict.decision
 
-    environment.globals.update(
-        in_key=_in_key, lead=lead, open_figures=_open_figures, two_runs=_has_reference, hits=hits
-    )
+    environment.globals.update(in_key=_in_key, lead=lead, open_figures=open_figures, two_runs=_has_reference, hits=hits)
     whole = environment.get_template(template).render(
         report=report,
         drawn=drawn,
@@ -115,7 +116,7 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         sliders=sliders,
         members={name: figure_tools.members_of(some, charts, datasets) for name, some in drawn.items()},
         epochs={name for name, some in drawn.items() if figure_tools.has_epochs(some, charts)},
-        rows={study.name: rows_of(study.claims, reference_leads=leads) for study in report.studies},
+        rows={study.name: rows_of(study.claims, reference_leads=leads, noun=report.noun) for study in report.studies},
         cards=cards,
         tally=_tally(claims, report),
         differing=sum(claim.differs for claim in claims),

@@ -67,13 +67,17 @@ class Rows:
     rows: tuple[Row, ...]
 
 
-def rows_of(claims: Sequence[Judged], *, reference_leads: bool) -> tuple[Rows, ...]:
-    """Lay out claims, those with one statistic together, in the order in which the statistics first occur."""
+def rows_of(claims: Sequence[Judged], *, reference_leads: bool, noun: str = "network") -> tuple[Rows, ...]:
+    """Lay out claims, those with one statistic together, in the order in which the statistics first occur.
+
+    `noun` is what a member is.
+    """
     groups: dict[str, list[Judged]] = {}
     for claim in claims:
         groups.setdefault("share" if claim.verdict.kind in _SHARES[1:] else claim.verdict.kind, []).append(claim)
     return tuple(
-        Rows(_axis(some[0].verdict.kind), tuple(_row(one, reference_leads) for one in some)) for some in groups.values()
+        Rows(_axis(some[0].verdict.kind, f"{noun}s"), tuple(_row(one, reference_leads) for one in some))
+        for some in groups.values()
     )
 
 
@@ -90,19 +94,19 @@ def deciding(verdict: Verdict) -> Part | None:
     return (unknown or [max(with_p, key=lambda one: one.p or 0.0)])[0]
 
 
-def _axis(kind: Kind) -> Axis:
+def _axis(kind: Kind, members: str = "networks") -> Axis:
     middle = WIDTH / 2
     if kind == "majority":
-        return Axis("Share of networks", "0 %", "100 %", "50 %", middle)
+        return Axis(f"Share of {members}", "0 %", "100 %", "50 %", middle)
     if kind in _SHARES:
-        return Axis("Share of pairs of networks", "0 %", "100 %", "50 %", middle)
+        return Axis(f"Share of pairs of {members}", "0 %", "100 %", "50 %", middle)
     if kind == "correlation":
-        return Axis("Rank correlation over networks", "", "", "0", middle)
+        return Axis(f"Rank correlation over {members}", "", "", "0", middle)
     if kind == "median_sign":
-        return Axis("Median over networks, each row on its own scale", "", "", "threshold", middle)
+        return Axis(f"Median over {members}, each row on its own scale", "", "", "threshold", middle)
     if kind == "median_in_interval":
-        return Axis("Median over networks, each row on its own scale", "", "", "", None)
-    return Axis("Networks at one point", "", "", "", None)
+        return Axis(f"Median over {members}, each row on its own scale", "", "", "", None)
+    return Axis(f"{members.capitalize()} at one point", "", "", "", None)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`bm.compare`: which of several settings is better on a metric, decided over the members of each."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import combinations, product
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judged, Judgements
 from bathymetry.claims.rules import Rule
 from bathymetry.core.errors import InputError, did_you_mean
@@ -19,6 +20,7 @@ from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolv
 from bathymetry.runs.dataset import Grouping, Runs, dataset
 from bathymetry.runs.deciding import CLAIMS, Laid, histories, letter
 from bathymetry.runs.deciding import judged as judge_claims
+from bathymetry.runs.files import quietly
 from bathymetry.runs.pairs import (
     Pair,
     Scale,
@@ -96,6 +98,13 @@ class Comparison:
         return f"{self.metric} {self.at}, {'higher' if self.higher_is_better else 'lower'} is better"
 
     @property
+    def figures(self) -> Figures:
+        """Learning curves, final values, and differences with their intervals."""
+        from bathymetry.runs.figures import figures_of
+
+        return Figures(figures_of(self))
+
+    @property
     def metrics(self) -> list[str]:
         """All metrics that are compared or claimed of."""
         return [str(name).removesuffix("_history") for name in self.results if str(name).endswith("_history")]
@@ -134,6 +143,7 @@ def compare(
     run: str | None = None,
     format: str | None = None,  # noqa: A002 - the word of the command line
     cache: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Decide which settings are better on a metric, and what else is claimed of the runs.
 
@@ -159,6 +169,7 @@ def compare(
         run: The column of a table that names the run.
         format: The tool, where a folder holds files of several.
         cache: Whether what was read is stored in the user's cache.
+        progress: Called with how many files or folders are read, and of how many.
 
     Returns:
         The comparison: pairs, claims with verdicts, and the runs.
@@ -185,7 +196,8 @@ def compare(
         grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
         grouping = _with(grouping, [name for one in stated for name in one.settings])
         every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
-        source = read_runs(runs, grouping, [*every], step=step, run=run, format=format, cache=cache)
+        told: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
+        source = read_runs(runs, grouping, [*every], **told, advance=progress or quietly)
         own = resolved(stated, Known.of(source.runs), members, compare)
         grouping = _with(grouping, [name for one in own for name in one.settings])
         options: dict[str, Any] = {"higher_is_better": higher, "also": [*every]}

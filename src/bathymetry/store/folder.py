@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -23,28 +23,29 @@ from bathymetry.store.chunks import CHUNKS
 from bathymetry.store.storage import Address, Place
 
 MARKER = "bathymetry.json"
+Holds = Literal["studies", "comparison"]
 _LOCK = ".bathymetry.lock"
 _FORMAT = 1
 WAITING = 300.0  # seconds for another process that writes a page: longer than any takes
 
 
 @contextmanager
-def output_folder(path: Place) -> Iterator[Place]:
+def output_folder(path: Place, holds: Holds = "studies") -> Iterator[Place]:
     """Open a place to work in, made if it does not exist."""
-    check_folder(path)
+    check_folder(path, holds)
     if isinstance(path, Path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             cause = error.strerror or error
             raise StorageError(f"{path} can't be written ({cause}): choose another folder.") from error
-    _mark(path)
+    _mark(path, holds)
     try:
         yield path
     finally:
         if isinstance(path, Path) and path.is_dir():
             with suppress(StorageError):  # it was deleted meanwhile, and made again by what was stored
-                _mark(path)
+                _mark(path, holds)
 
 
 @contextmanager
@@ -72,8 +73,8 @@ def writing(path: Place) -> Iterator[None]:
         lock.release()
 
 
-def check_folder(path: Place) -> None:
-    """Refuse a place that is not ours to write into."""
+def check_folder(path: Place, holds: Holds | None = "studies") -> None:
+    """Refuse a place that is not ours to write into, or that holds something else of ours; None: it is only read."""
     entries = _entries(path)
     if not entries:
         return
@@ -81,12 +82,16 @@ def check_folder(path: Place) -> None:
         remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)
     try:
-        written = json.loads(storage.read(path / MARKER)).get("format")
+        marker = json.loads(storage.read(path / MARKER))
+        written, there = marker.get("format"), marker.get("holds", "studies")
     except (StorageError, ValueError, AttributeError):
         return  # a marker that can't be read is written again; what matters is in the other files
     if isinstance(written, int) and written > _FORMAT:
         remedy = "a later version of Bathymetry made it; choose another folder, or install that version"
         raise InputError("out", path, remedy)
+    if holds is not None and there != holds:
+        what = "a comparison of runs" if there == "comparison" else "results of studies"
+        raise InputError("out", path, f"it holds {what}, which would be replaced; choose another folder")
 
 
 def _entries(path: Place) -> list[str]:
@@ -120,7 +125,7 @@ def is_output_folder(path: Place) -> bool:
 def check_output_folder(path: Place) -> None:
     """Refuse a folder that no run has written, or that a later version wrote."""
     if is_output_folder(path):
-        check_folder(path)
+        check_folder(path, None)
         return
     if not storage.exists(path):
         raise InputError("folder", path, "there is no such folder")
@@ -133,9 +138,10 @@ def nothing_in(path: Place) -> str:
     return f"it holds {trained}no results yet; run a study or sweep into it first"
 
 
-def _mark(path: Place) -> None:
+def _mark(path: Place, holds: Holds) -> None:
     if not storage.exists(path / MARKER):
-        storage.write(path / MARKER, json.dumps({"made by": "bathymetry", "format": _FORMAT}).encode())
+        about = {"made by": "bathymetry", "format": _FORMAT} | ({} if holds == "studies" else {"holds": holds})
+        storage.write(path / MARKER, json.dumps(about).encode())
 
 
 _PACKAGES = ("bathymetry", "torch", "numpy", "scipy", "xarray", "pydantic", "altair")

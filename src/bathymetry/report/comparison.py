@@ -1,0 +1,344 @@
+"""The page of a comparison of runs, and the files next to it: the report's page, with a table of pairs."""
+
+import json
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bathymetry.charts.drawing import DrawingError, DrawingPool
+from bathymetry.charts.sheet import Sheet
+from bathymetry.core.errors import StorageError
+from bathymetry.core.identity import digest
+from bathymetry.core.showing import joined, label, plural
+from bathymetry.report import figure_files, page_json
+from bathymetry.report.page import Report, page
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields, plain
+from bathymetry.report.publishing import PAGE
+from bathymetry.report.sections import StudySection
+from bathymetry.runs.comparing import Comparison
+from bathymetry.runs.figures import count_diverged, figures_of
+from bathymetry.runs.pairs import Pair
+from bathymetry.runs.wording import verdict_words
+from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision
+from bathymetry.stats.wording import number, percent, percent_range, with_interval
+from bathymetry.store import storage
+from bathymetry.store.folder import output_folder, writing
+from bathymetry.store.storage import Place, place_of
+
+COMPARISON_FILE = "comparison.json"
+_NAME = "compare"  # of the claims: compare.a
+_NAMED = 200  # runs that the page names, and files
+_FILES = 20  # whose digests the page shows
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A pair in the page's table."""
+
+    names: str
+    at: tuple[str, ...]
+    members: str
+    difference: str
+    ratio: str
+    superiority: str
+    verdict: str
+    glyph: Decision
+    p: float | None
+    p_holm: float | None
+    needed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonReport(Report):
+    """The page of a comparison."""
+
+    axes: tuple[str, ...]  # besides the setting that is compared
+    ratio: str  # the head of the column of ratios; empty where there is none
+    pairs: tuple[PairRow, ...]
+    left_out: tuple[str, ...]
+
+
+def publish(found: Comparison, out: str | Place, command: Sequence[str], call: Mapping[str, Any]) -> Place:
+    """Write the page, `claims.json`, `comparison.json`, `provenance.json` and the figures into a folder.
+
+    `command` are the words of the command line, and `call` the arguments of `bm.compare` that are no defaults; both
+    reproduce the comparison. Returns the page's path.
+    """
+    out = place_of("out", out)
+    with output_folder(out, "comparison"), writing(out), DrawingPool() as pool:
+        library = pool.charting_library()
+        sheets = tuple(one.sheet() for one in figures_of(found))
+        drawings = figure_files.begin(out, sheets, pool)
+        report = comparison_report(found, sheets, command, call)
+        if isinstance(out, Path) and (out / FIGURES).is_symlink():
+            raise StorageError(f"{out / FIGURES} is a link, and nothing is written through it: put a folder there.")
+        storage.write(out / CLAIMS_FILE, _json([claim_fields(one) for one in found.claims]))
+        storage.write(out / COMPARISON_FILE, _json(found.to_dict() | {"runs": _runs(found), "files": _files(found)}))
+        settings = {name: value for name, value in call.items() if name not in ("runs", "cache")}
+        provenance = {"settings": settings, "data": {found.source: f"runs, digest {_digest(found)}"}}
+        storage.write(out / PROVENANCE_FILE, _json({_NAME: provenance | {"versions": _versions()}}))
+        try:
+            page_json.write_section(out, report.studies[0], settings, figure_files.store(out, drawings))
+        except DrawingError as error:
+            note = f"The figures could not be drawn into files ({str(error).rstrip('.')})."
+            report = replace(report, notes=(*report.notes, note))
+        text = page(report, library.result(), template="comparison.html.j2")
+        storage.write(out / PAGE, text.encode(errors="replace"))
+    return out / PAGE
+
+
+def comparison_report(
+    found: Comparison, sheets: tuple[Sheet, ...], command: Sequence[str], call: Mapping[str, Any]
+) -> ComparisonReport:
+    """Put into words all that the page says."""
+    values = [] if found.compare is None else [label(one) for one in found.results[found.compare].values.tolist()]
+    diverged = {name: count for name, count in count_diverged(found).items() if count} if found.metric else {}
+    of, total = joined([f"{count:,} of {name}" for name, count in diverged.items()]), sum(diverged.values())
+    gone = [f"{total:,} {plural('run', total)} diverged ({of}) and {'counts' if total == 1 else 'count'} as worst"]
+    section = StudySection(
+        "comparison",
+        question=_question(found, values),
+        answer=answer(found),
+        figures=sheets,
+        claims=tuple(found.claims),
+        code=python_of(call),
+    )
+    members = found.results.attrs["members"]
+    axes = tuple(found.pairs[0].at) if found.pairs else ()
+    return ComparisonReport(
+        title=section.question,
+        meta=_meta(found, values),
+        opening=(f"Read from {found.results.attrs.get('path', '')} ({found.source}) on {_today()}.",),
+        studies=(section,),
+        provenance=_provenance(found),
+        reproduce=shlex.join(["bathymetry", "compare", *command]),
+        names=(("", ""), ("Claims", "")),
+        noun="run",
+        each=members,
+        opens_all=len(sheets) > 1 and all(len(one.panels) == 1 for one in sheets),
+        axes=axes,
+        ratio={"linear": "", "log": "Ratio", "logit": "Odds ratio"}[found.scale],
+        pairs=tuple(_row(one) for one in found.pairs),
+        left_out=(*(gone if diverged else ()), *found.left_out),
+    )
+
+
+def _question(found: Comparison, values: Sequence[str]) -> str:
+    if found.metric is None:
+        return f"What holds of {joined(found.metrics)}?"
+    if len(values) == 2:
+        return f"Is {values[0]} better than {values[1]} on {found.metric}?"
+    return f"Which {found.compare} is best on {found.metric}?"
+
+
+def answer(found: Comparison) -> str:
+    """The outcome in one sentence."""
+    if not found.pairs:
+        verdicts = Counter(one.verdict.decision for one in found.claims)
+        counts = joined([f"{count} {decision}" for decision, count in verdicts.items()])
+        return f"Of {len(found.claims)} {plural('claim', len(found.claims))} {counts}."
+    if len(found.pairs) == 1:
+        return _of_one(found.pairs[0])
+    scores = _wins(found)
+    best = max(scores, key=lambda name: scores[name][0] - scores[name][1])
+    won, lost, of = scores[best]
+    decided = sum(one.decision != "undecided" for one in found.pairs)
+    most = max(min(one.members) for one in found.pairs)
+    if most < MINIMUM_MEMBERS:
+        return (
+            f"No pair can be decided: a verdict needs {MINIMUM_MEMBERS} runs on each side, and no pair has over {most}."
+        )
+    if not decided:
+        return f"None of the {len(found.pairs):,} pairs is decided: no {found.compare} is clearly better than another."
+    if won == of:
+        return f"{best} is better than every other {found.compare} (all {of} of its pairs); {_decided(found, decided)}."
+    wins = f"{best} wins {won} of its {of} pairs and loses {lost or 'none'}"
+    return f"No {found.compare} is better than all others: {wins}; {_decided(found, decided)}."
+
+
+def _decided(found: Comparison, decided: int) -> str:
+    return f"{decided:,} of {len(found.pairs):,} pairs are decided"
+
+
+def _of_one(one: Pair) -> str:
+    if min(one.members) < MINIMUM_MEMBERS:
+        have = f"there are {min(one.members)}; the difference is {_signed(one)}"
+        return f"Undecided: a verdict needs {MINIMUM_MEMBERS} runs on each side, and {have}."
+    value, ends = with_ends(abs(one.difference), _turned(one))
+    if one.decision == "undecided":
+        more = "" if one.needed is None or one.needed.members is None else f"; {_needed(one)} would settle it"
+        return f"Undecided: the difference is {_signed(one)}{more}."
+    best = one.superiority if one.decision == "supported" else 1 - one.superiority
+    pairs = "pairs" if one.paired else "pairs of runs"
+    return f"{_verdict(one)}: by {value} ({ends}), and ahead in {percent(best)} % of {pairs}."
+
+
+def with_ends(value: float, interval: tuple[float, float]) -> tuple[str, str]:
+    """A number and its interval in words, also where a run that diverged leaves the interval without an end."""
+    if any(map(math.isnan, interval)) or all(map(math.isfinite, interval)):
+        return with_interval(value, interval)
+    known = [end if math.isfinite(end) else value for end in interval]
+    words, ends = with_interval(value, (known[0], known[1]))
+    if not math.isfinite(value):
+        return words, ends
+    shown = ends.removeprefix("95 % interval ").split(" to ")
+    low, high = (one if math.isfinite(end) else "no limit" for one, end in zip(shown, interval, strict=True))
+    return words, f"95 % interval {low} to {high}"
+
+
+def _turned(one: Pair) -> tuple[float, float]:
+    return one.interval if one.difference >= 0 else (-one.interval[1], -one.interval[0])
+
+
+def _signed(one: Pair) -> str:
+    value, ends = with_ends(one.difference, one.interval)
+    return f"{'+' if one.difference > 0 else ''}{value} ({ends})"
+
+
+def _wins(found: Comparison) -> dict[str, tuple[int, int, int]]:
+    """How many pairs each setting wins and loses, and in how many it is."""
+    counts: dict[str, tuple[int, int, int]] = {}
+    for one in found.pairs:
+        for name, side in ((one.first, "supported"), (one.second, "contradicted")):
+            won, lost, of = counts.get(name, (0, 0, 0))
+            is_lost = one.decision not in (side, "undecided")
+            counts[name] = (won + (one.decision == side), lost + is_lost, of + 1)
+    return counts
+
+
+def _row(one: Pair) -> PairRow:
+    ratio = ""
+    if one.ratio is not None and one.ratio_interval is not None:
+        low, high = ("no limit" if math.isinf(end) else number(end) for end in one.ratio_interval)
+        ratio = f"{number(one.ratio)} ({low} to {high})" if not math.isnan(one.ratio_interval[0]) else number(one.ratio)
+    value, ends = with_ends(one.difference, one.interval)
+    members = f"{one.members[0]} pairs" if one.paired else " and ".join(map(str, dict.fromkeys(one.members)))
+    return PairRow(
+        f"{one.first}, {one.second}",
+        tuple(one.at.values()),
+        members if one.paired or one.members[0] != one.members[1] else f"{one.members[0]} each",
+        f"{'+' if one.difference > 0 else ''}{value} ({_short(ends)})",
+        ratio,
+        f"{percent(one.superiority)} % ({percent_range(*one.superiority_interval)})",
+        _verdict(one),
+        "undecided" if one.decision == "undecided" else "supported",
+        one.p,
+        one.p_holm,
+        _needed(one),
+    )
+
+
+def _verdict(one: Pair) -> str:
+    return verdict_words(one).replace(", but not after Holm correction", " (not after Holm)")
+
+
+def _short(ends: str) -> str:
+    return ends.removeprefix("95 % interval ")
+
+
+def _needed(one: Pair) -> str:
+    """How many members would settle it: "about 32 each (12 to no limit)"."""
+    if one.needed is None:
+        return ""
+    what = "pairs" if one.paired else "runs each"
+    if min(one.members) < MINIMUM_MEMBERS:
+        return f"at least {MINIMUM_MEMBERS} {what}"
+    if one.needed.members is None:
+        return "no number is likely to"
+    ends = ["any number" if end is None else f"{end:,}" for end in (one.needed.least, one.needed.most)]
+    return f"about {one.needed.members:,} {what} ({ends[0]} to {ends[1]})"
+
+
+def _meta(found: Comparison, values: Sequence[str]) -> str:
+    status = found.results["status"].values
+    count = int((status != "missing").sum())
+    members = found.results.sizes["member"]
+    each = found.results.attrs["members"]
+    return " · ".join(
+        [
+            f"{found.title}",
+            f"{count:,} {plural('run', count)} of {found.source}",
+            *([f"{len(values)} values of {found.compare}"] if values else []),
+            *([f"{members:,} {each}s"] if each != "run" else []),
+            _today(),
+        ]
+    )
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def python_of(call: Mapping[str, Any]) -> str:
+    """Write the Python that reproduces a comparison."""
+    first = ", ".join(_literal(call[name]) for name in ("runs", "metric") if name in call)
+    options = "".join(
+        f"    {name}={_literal(value)},\n" for name, value in call.items() if name not in ("runs", "metric")
+    )
+    return (
+        f"import bathymetry as bm\n\nfound = bm.compare(\n    {first},\n{options})\n"
+        "found.claims    # the verdicts\nfound.pairs    # differences, intervals, p\nfound.figures   # the charts"
+    )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_literal(name)}: {_literal(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return repr(value)
+
+
+def _runs(found: Comparison) -> list[dict[str, Any]]:
+    """Every run with its settings, status and values."""
+    results, metrics = found.results, found.metrics
+    dims = [str(one) for one in results["status"].dims]
+    columns = ["run", "status", *metrics, *(f"{one}_last_step" for one in metrics)]
+    frame = results[columns].to_dataframe(dim_order=dims)
+    frame = frame[frame["status"] != "missing"].reset_index()
+    return [
+        {"run": one["run"], "status": one["status"]}
+        | {results.attrs["members"] if name == "member" else name: one[name] for name in dims if name != "run"}
+        | {"values": {name: one[name] for name in metrics}}
+        | {"last_steps": {name: one[f"{name}_last_step"] for name in metrics}}
+        for one in frame.to_dict("records")
+    ]
+
+
+def _files(found: Comparison) -> dict[str, str]:
+    listed = found.results.attrs.get("digests", [])
+    listed = [listed] if isinstance(listed, str) else listed
+    return dict(one.rpartition(" ")[::2] for one in listed)
+
+
+def _digest(found: Comparison) -> str:
+    return digest(json.dumps(sorted(_files(found).items())).encode())
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("bathymetry", "numpy", "scipy", "xarray")}
+
+
+def _provenance(found: Comparison) -> dict[str, str]:
+    """Name the runs and the files with their digests, as far as a page has room for."""
+    names = [one["run"] for one in _runs(found)]
+    files = _files(found)
+    listed = dict(_versions()) | {"Tool": found.source, "Folder or file": str(found.results.attrs.get("path", ""))}
+    more = f" and {len(names) - _NAMED:,} more, which {COMPARISON_FILE} lists" if len(names) > _NAMED else ""
+    listed[f"Runs ({len(names):,})"] = ", ".join(names[:_NAMED]) + more
+    if len(files) <= _FILES:
+        return listed | {f"SHA-256 of {name}": value for name, value in files.items()}
+    words = f"BLAKE2b of the list {_digest(found)}; {COMPARISON_FILE} has the SHA-256 of each"
+    return listed | {f"{len(files):,} files": words}
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="replace")

@@ -1,0 +1,312 @@
+"""The charts of a comparison: learning curves, final values, and differences with their intervals.
+
+Each compared setting has one colour. Further axes are panels. What would make a page too large is thinned, and said.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bathymetry.charts import Figure, Reference, attrs, dots, lines
+from bathymetry.charts.axes import thin
+from bathymetry.charts.forest import Estimate, forest
+from bathymetry.core.showing import joined, label, plural
+from bathymetry.runs.at import read_at
+from bathymetry.runs.comparing import LEFT_OUT, Comparison
+from bathymetry.runs.pairs import Pair
+from bathymetry.stats.wording import number, p_value
+
+_MOST_COLOURS, _MOST_PANELS, _MOST_ROWS, _MOST_PAIRS = 8, 12, 40, 40
+_MOST_POINTS, _FEWEST_POINTS, _POINTS = 60_000, 40, 200  # of all lines together; of one
+_LINED = 50  # members that each have a line; of more, charts draw ten
+_NAMED = 3  # runs that a finding names
+_EARLY = 0.95  # of the last step: runs that end before it are said
+_FAR = 3.0  # values so many times beyond what 99 % of them cover leave the axis
+Array = np.ndarray[Any, Any]
+
+
+def figures_of(found: Comparison) -> tuple[Figure, ...]:
+    """Draw a comparison, and the runs of further metrics that its claims are about."""
+    figures: list[Figure] = []
+    metrics = [*([found.metric] if found.metric else []), *(one for one in found.metrics if one != found.metric)]
+    for place, metric in enumerate(metrics):
+        about = _about(found, metric)
+        shown, notes = _shown(about)
+        own = [*_learning(about, shown, notes), _final(about, shown, notes)]
+        figures += [replace(one, name=f"{one.name}-{place + 1}") if place else one for one in own]
+        figures += _differences(about) if metric == found.metric else []
+    return tuple(figures)
+
+
+def _about(found: Comparison, metric: str) -> Comparison:
+    """The comparison as if it were on one metric and along one setting, as charts need it."""
+    results, compare = found.results, found.compare
+    axes = [str(dim) for dim in results[metric].dims if dim != "member"]
+    if compare not in axes:
+        compare = axes[0] if axes else "runs"
+    if not axes:
+        results = results.expand_dims({compare: ["all runs"]})
+    finite = results[metric].values[np.isfinite(results[metric].values)]
+    scale = found.scale if metric == found.metric else "log" if finite.size and finite.min() > 0 else "linear"
+    is_high = found.higher_is_better if metric == found.metric else True
+    return replace(found, metric=metric, compare=compare, results=results, scale=scale, higher_is_better=is_high)
+
+
+def _shown(found: Comparison) -> tuple[xr.Dataset, list[str]]:
+    """The settings and panels that are drawn: those with the best medians first where there are too many."""
+    results, notes = found.results, list[str]()
+    count = results.sizes[found.compare]
+    if count > _MOST_COLOURS:
+        values = _counted(found, results).transpose(found.compare, ...).values.reshape(count, -1)
+        values = np.where(np.isfinite(values), values, -np.inf if found.higher_is_better else np.inf)
+        middle = np.median(values, axis=1)
+        order = np.argsort(-middle if found.higher_is_better else middle, kind="stable")
+        results = results.isel({found.compare: order})
+    axes = _others(found)
+    if axes:
+        names = [[f"{name}={label(one)}" for one in results[name].values.tolist()] for name in axes]
+        heads = [", ".join(some) for some in _product(names)]
+        plain = results.drop_vars([*axes], errors="ignore")
+        results = plain.stack(panel=axes, create_index=False).assign_coords(panel=heads)
+        if len(heads) > _MOST_PANELS:
+            notes.append(f"{_MOST_PANELS} of {len(heads)} panels")
+            results = results.isel(panel=np.linspace(0, len(heads) - 1, _MOST_PANELS).round().astype(int))
+    return results, notes
+
+
+def _product(names: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [()]
+    for some in names:
+        found = [(*before, one) for before in found for one in some]
+    return found
+
+
+def _others(found: Comparison) -> list[str]:
+    return [str(dim) for dim in found.results[found.metric].dims if dim not in (found.compare, "member")]
+
+
+def _counted(found: Comparison, results: xr.Dataset) -> xr.DataArray:
+    """Final values of the runs that count; NaN also where one diverged."""
+    values = results[found.metric].where(~results["status"].isin(LEFT_OUT))
+    return values.where(np.isfinite(values))
+
+
+def _learning(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Iterator[Figure]:
+    """Draw the histories of all runs, up to where each ends."""
+    name = f"{found.metric}_history"
+    (step,) = [str(dim) for dim in shown[name].dims if dim not in shown[found.metric].dims]
+    if shown.sizes[step] < 2:
+        return
+    said = list(notes)
+    facet = "panel" if "panel" in shown.dims else None
+    if shown.sizes[found.compare] > _MOST_COLOURS:
+        said.append(f"the {_MOST_COLOURS} best of {shown.sizes[found.compare]} values of {found.compare}")
+        shown = shown.isel({found.compare: slice(_MOST_COLOURS)})
+    lined = min(shown.sizes["member"], _LINED) if shown.sizes["member"] <= _LINED else 10
+    each = shown.sizes[found.compare] * (lined + 4)
+    if facet and each * shown.sizes["panel"] * _FEWEST_POINTS > _MOST_POINTS:
+        most = max(1, _MOST_POINTS // (each * _FEWEST_POINTS))
+        said.append(f"{most} of {shown.sizes['panel']} panels")
+        shown = shown.isel(panel=np.linspace(0, shown.sizes["panel"] - 1, most).round().astype(int))
+    points = min(_POINTS, max(_FEWEST_POINTS, _MOST_POINTS // (each * shown.sizes.get("panel", 1))))
+    kept = thin(shown.sizes[step], points, logarithmic=False)
+    thinned = shown[name].attrs.get("thinned") or len(kept) < shown.sizes[step]
+    said += [f"{len(kept)} of {shown.sizes[step]:,} steps"] if thinned else []
+    values = _carried(found, shown, name, step).isel({step: kept})
+    finite = values.values[np.isfinite(values.values)]
+    is_log = found.scale == "log" and finite.size > 0 and finite.min() > 0 and finite.max() > 10 * finite.min()
+    values = values.assign_attrs(attrs(str(found.metric), "log" if is_log else "linear"))
+    steps = shown[step].values
+    panels = lines(
+        values.rename({step: "steps"}).assign_coords(steps=xr.Variable("steps", steps[kept], attrs("step"))),
+        "steps",
+        found.compare,
+        facet=facet,
+        x_scale="linear",
+        centre="median",
+        ends=True,
+        domain=_domain(finite, is_log=is_log),
+        height=260,
+        **_compared_at(found, steps),
+    )
+    reading = (
+        "Each faint line is one run, up to where it ends; the strong line is the median with its pointwise 95 % "
+        "interval, of the runs that reach its end. Between logged steps a run has the value logged last."
+    )
+    title = f"{found.metric} along the {'steps' if step == 'step' else step}"
+    shown_words = f" Shown: {joined(said)}." if said else ""
+    yield Figure("learning", title, tuple(panels), _ends(found), reading + shown_words)
+
+
+def _carried(found: Comparison, shown: xr.Dataset, name: str, step: str) -> xr.DataArray:
+    """Histories without the gaps between logged steps; NaN from where a run diverged for good, or ends."""
+    dims = [one for one in shown[name].dims if one != step]
+    whole = shown[name].transpose(*dims, step).drop_vars([str(one) for one in shown.coords if one not in dims])
+    values = np.array(whole.values, dtype=float)
+    rows, steps = values.reshape(-1, values.shape[-1]), shown[step].values
+    there = np.isfinite(rows)
+    last_finite = np.where(there.any(axis=1), rows.shape[1] - 1 - there[:, ::-1].argmax(axis=1), -1)
+    before = np.maximum.accumulate(np.where(there, np.arange(rows.shape[1]), -1), axis=1)
+    filled = np.where(before >= 0, np.take_along_axis(rows, np.maximum(before, 0), axis=1), np.nan)
+    last = shown[f"{found.metric}_last_step"].transpose(*dims).values.reshape(-1)
+    filled[np.arange(rows.shape[1]) > last_finite[:, None]] = np.nan
+    status = shown["status"].transpose(*dims).values.reshape(-1)
+    filled[np.isin(status, ("running", "crashed")) & (last == steps[-1]), -1] = np.nan  # no part of the median
+    return whole.copy(data=filled.reshape(values.shape)).assign_coords({step: steps})
+
+
+def _domain(finite: Array, *, is_log: bool) -> tuple[float, float] | None:
+    """An axis without rare values that would leave all others no room."""
+    if not finite.size:
+        return None
+    values = np.log(finite) if is_log else finite
+    low, high = np.quantile(values, [0.005, 0.995])
+    reach = _FAR * (high - low)
+    if not reach or (values.min() >= low - reach and values.max() <= high + reach):
+        return None
+    ends = max(values.min(), low - 0.1 * reach), min(values.max(), high + 0.1 * reach)
+    first, last = map(float, np.exp(ends) if is_log else ends)
+    return (first, last) if first < last else None
+
+
+def _compared_at(found: Comparison, steps: Array) -> dict[str, Any]:
+    """Mark which part of the histories is compared."""
+    at = read_at(found.results.attrs["at"])
+    if at.kind == "step":
+        return {"references": [Reference(at.number, "compared here", axis="x")]}
+    first, last = float(steps[0]), float(steps[-1])
+    ends = found.results[f"{found.metric}_last_step"].values
+    is_shared = bool((ends[np.isfinite(ends)] == last).all())  # or each run has a part of its own
+    is_mean = at.kind == "mean" and first < last and is_shared
+    return {"span": (last - at.number * (last - first), last)} if is_mean else {}
+
+
+def _ends(found: Comparison) -> str:
+    """Say which runs do not reach the end."""
+    results, words = found.results, list[str]()
+    status, last = results["status"], results[f"{found.metric}_last_step"].transpose(*results["status"].dims).values
+    axes = [results[dim].values.tolist() for dim in status.dims]
+    for name, verb in (("crashed", "crashed"), ("running", "still running")):
+        places = np.argwhere(status.values == name)
+        if 0 < len(places) <= _NAMED:
+            for place in places:
+                who = " ".join(label(values[k]) for values, k in zip(axes, place, strict=True))
+                end = last[tuple(place)]
+                words.append(f"{who} {verb}" + (f" at step {end:,.12g}" if np.isfinite(end) else ""))
+        elif len(places):
+            words.append(f"{len(places):,} {verb}")
+    diverged = sum(count_diverged(found).values())
+    words += [f"{diverged:,} diverged"] if diverged else []
+    ends = last[np.isin(status.values, ("finished", "unknown")) & np.isfinite(last)]
+    if ends.size and ends.min() < _EARLY * ends.max():
+        which = "the others end" if words else "some end early,"
+        words.append(f"{which} between steps {ends.min():,.12g} and {ends.max():,.12g}")
+    count = int((status != "missing").sum())
+    return f"Of {count:,} runs {joined(words)}." if words else f"All {count:,} runs reach the end."
+
+
+def count_diverged(found: Comparison) -> dict[str, int]:
+    """Count the runs of each setting whose value is NaN or infinite."""
+    counts = ~found.results["status"].isin(LEFT_OUT)
+    logged = found.results[f"{found.metric}_last_step"].notnull()
+    gone = counts & logged & ~np.isfinite(found.results[found.metric])
+    values = found.results[found.compare].values.tolist()
+    return {label(one): int(gone.sel({found.compare: one}).sum()) for one in values}
+
+
+def _final(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Figure:
+    """Draw the value of every run that counts."""
+    values = _counted(found, shown)
+    said = list(notes)
+    if shown.sizes[found.compare] > _MOST_ROWS:
+        said.append(f"the {_MOST_ROWS} best of {shown.sizes[found.compare]} values of {found.compare}")
+        values = values.isel({found.compare: slice(_MOST_ROWS)})
+    facet = "panel" if "panel" in values.dims else None
+    scale = "log" if found.results[found.metric].attrs.get("scale") == "log" else "linear"
+    finite = values.values[np.isfinite(values.values)]
+    values = values.drop_vars([str(one) for one in values.coords if one not in values.dims])
+    panels = dots(
+        values.assign_attrs(attrs(f"{found.metric} {found.at}", scale)),
+        str(found.compare),
+        facet=facet,
+        domain=_domain(finite, is_log=scale == "log"),
+        missing="without a value",
+        each="run",
+        centre="median",
+    )
+    diverged = {name: count for name, count in count_diverged(found).items() if count}
+    words = joined([f"{count:,} {plural('run', count)} of {name}" for name, count in diverged.items()])
+    finding = f"{words} diverged and {'counts' if sum(diverged.values()) == 1 else 'count'} as worst." if words else ""
+    reading = (
+        "Each dot is one run; the diamond is the median with its 95 % interval, of the runs that have a value. Runs "
+        "without one diverged, crashed, still run or are missing."
+    )
+    shown_words = f" Shown: {joined(said)}." if said else ""
+    middle = _medians(found)
+    return Figure("final", f"{found.metric} {found.at}", tuple(panels), finding or middle, reading + shown_words)
+
+
+def _medians(found: Comparison) -> str:
+    """The medians of few settings, over all else."""
+    values = _counted(found, found.results).transpose(found.compare, ...)
+    names = [label(one) for one in values[found.compare].values.tolist()]
+    if len(names) > 4 or _others(found):
+        return f"Each run of {len(names)} values of {found.compare}."
+    middle = [number(np.nanmedian(own), 3) if np.isfinite(own).any() else "none" for own in values.values]
+    return f"Medians: {joined([f'{name} {value}' for name, value in zip(names, middle, strict=True)])}."
+
+
+def _differences(found: Comparison) -> Iterator[Figure]:
+    """Draw each pair's difference and, on a scale of ratios, its ratio."""
+    if not found.pairs:
+        return
+    decided = sum(one.decision != "undecided" for one in found.pairs)
+    pairs = f"{len(found.pairs):,} {plural('pair', len(found.pairs))}"
+    finding = f"{decided:,} of {pairs} {'is' if decided == 1 else 'are'} decided."
+    if len(found.pairs) == 1:
+        finding = "The pair is decided." if decided else "The pair is undecided."
+    better = "right" if found.higher_is_better else "left"
+    reading = f"Each dot is the first minus the second, the bar its 95 % interval; the first is better to the {better}."
+    panels = _in_panels(found, "−", [(one.difference, one.interval) for one in found.pairs])
+    said = f" Shown: the first {_MOST_PAIRS} pairs of a panel." if _has_more(found) else ""
+    title = f"Difference in {found.metric}"
+    yield Figure("differences", title, tuple(forest(panels, title, "linear", 0.0)), finding, reading + said)
+    ratios = [(one.ratio, one.ratio_interval) for one in found.pairs]
+    if found.scale == "linear" or any(value is None for value, _ in ratios):
+        return
+    title = f"{'Odds ratio' if found.scale == 'logit' else 'Ratio'} of {found.metric}"
+    reading = reading.replace("minus", "divided by")
+    panels = _in_panels(found, "/", ratios)
+    yield Figure("ratios", title, tuple(forest(panels, title, "log", 1.0)), finding, reading + said)
+
+
+def _in_panels(found: Comparison, sign: str, values: Sequence[Any]) -> dict[str, list[Estimate]]:
+    """The rows of each panel, in the order of the pairs."""
+    panels: dict[str, list[Estimate]] = {}
+    for one, (value, interval) in zip(found.pairs, values, strict=True):
+        head = ", ".join(f"{name}={at}" for name, at in one.at.items()) or "All pairs"
+        rows = panels.setdefault(head, [])
+        if len(rows) < _MOST_PAIRS and len(panels) <= _MOST_PANELS:
+            name = f"{one.first} {sign} {one.second}"
+            low, high = interval
+            rows.append(Estimate(name, value, low, high, _outcome(one), one.decision != "undecided"))
+    return {head: rows for head, rows in panels.items() if rows}
+
+
+def _has_more(found: Comparison) -> bool:
+    panels: dict[str, int] = {}
+    for one in found.pairs:
+        head = str(dict(one.at))
+        panels[head] = panels.get(head, 0) + 1
+    return max(panels.values()) > _MOST_PAIRS
+
+
+def _outcome(one: Pair) -> str:
+    """Who is better, and p."""
+    p = "" if one.p is None else f", {p_value(one.p)}"
+    if one.decision == "undecided":
+        return f"undecided{p}"
+    return f"{one.first if one.decision == 'supported' else one.second} is better{p}"

@@ -1,0 +1,171 @@
+"""The page of a comparison, through the command line: its files, what it says, and how it behaves in a browser."""
+
+import json
+import re
+import time
+
+import pytest
+
+import bathymetry as bm
+from bathymetry.cli.main import main
+from report.browsing import until
+from runs import realistic
+
+OPTIONS = ["--metric", "val/accuracy", "--higher-is-better", "--compare", "optimizer", "--members", "seed"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two comparisons of the same runs, at two points."""
+    place = tmp_path_factory.mktemp("compared")
+    realistic.two(steps=40).to_csv(place / "runs.csv", index=False)
+    for name, at in (("last", "last"), ("early", "step:5")):
+        words = ["compare", str(place / "runs.csv"), *OPTIONS, "--at", at, "--out", str(place / name), "--no-cache"]
+        assert main(words) == 0
+    return place
+
+
+def text_of(page):
+    content = re.sub(r"<(script|style).*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", content).split())
+
+
+def test_the_page_says_the_question_the_verdict_and_what_was_left_out(folder):
+    words = text_of(folder / "last" / "report.html")
+    assert "Is adam better than sgd on val/accuracy?" in words
+    for said in (
+        "1 run diverged (1 of adam) and counts as worst.",
+        "1 run crashed and left out.",
+        "1 run missing of the seeds that others have.",
+        "adam, sgd 8 pairs",
+        "SHA-256 of runs.csv",
+        "found = bm.compare(",
+    ):
+        assert said in words.replace("\N{NO-BREAK SPACE}", " "), said
+    assert "reference run" not in words.lower()
+    assert "preset" not in words
+    assert "network" not in words.lower()
+
+
+def test_the_answer_has_at_most_25_words(folder):
+    page = (folder / "last" / "report.html").read_text(encoding="utf-8")
+    answer = re.search(r'<div class="answer">\s*<p>(.*?)</p>', page, re.DOTALL)[1]
+    assert 5 < len(answer.replace("\N{NO-BREAK SPACE}", " ").split()) <= 25
+
+
+def test_the_files_have_the_verdicts_and_every_run(folder):
+    found = bm.compare(folder / "runs.csv", "val/accuracy", compare="optimizer", higher_is_better=True, cache=False)
+    (claim,) = json.loads((folder / "last" / "claims.json").read_text())
+    assert (claim["id"], claim["verdict"]) == ("compare.a", found.claims[0].verdict.decision)
+    assert claim["p"] == found.pairs[0].p
+    stored = json.loads((folder / "last" / "comparison.json").read_text())
+    assert stored["pairs"][0]["superiority"] == found.pairs[0].superiority
+    assert len(stored["runs"]) == 19
+    assert {one["status"] for one in stored["runs"]} == {"finished", "crashed"}
+    assert [
+        one["values"]["val/accuracy"] for one in stored["runs"] if (one["optimizer"], one["seed"]) == ("adam", 4)
+    ] == [None]
+    assert sorted(one.name for one in (folder / "last" / "figures").iterdir()) == [
+        f"figure-{name}.{kind}" for name in ("differences", "final", "learning") for kind in ("png", "svg")
+    ]
+
+
+def test_diff_says_what_two_comparisons_decided_and_in_what_they_differ(folder, capsys):
+    assert main(["diff", str(folder / "last"), str(folder / "early")]) == 0
+    printed = capsys.readouterr().out
+    assert "of 1 verdict changed" in printed
+    assert "at last → step:5" in printed.replace("–", "last")
+
+
+def test_the_python_of_the_page_gives_the_same_verdict(folder):
+    page = (folder / "last" / "report.html").read_text(encoding="utf-8")
+    code = re.search(r'<pre tabindex="0" data-code="comparison"><code>(.*?)</code>', page, re.DOTALL)[1]
+    names = {}
+    exec(code.replace("&#34;", '"'), names)
+    assert [one.verdict.decision for one in names["found"].claims] == ["undecided"]
+
+
+def test_a_folder_of_studies_is_left_alone_and_so_is_that_of_a_comparison(folder, tmp_path, capsys):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / "bathymetry.json").write_text('{"made by": "bathymetry", "format": 1}')
+    (studies / "report.html").write_text("a page")
+    assert main(["compare", str(folder / "runs.csv"), *OPTIONS, "--out", str(studies)]) == 2
+    assert "it holds results of studies, which would be replaced" in capsys.readouterr().err
+    assert (studies / "report.html").read_text() == "a page"
+    assert main(["run", "gradient-norm", "--preset", "smoke", "--out", str(folder / "last")]) == 2
+    assert "it holds a comparison of runs, which would be replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--json"], ["--no-page"]])
+def test_no_page_is_written_for_json_or_where_none_is_wanted(folder, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", str(folder / "runs.csv"), *OPTIONS, "--no-cache", *words]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--no-page", "--open"], "--open, --no-page: expected at most one of them"),
+        (["--no-page", "--out", "x"], "--out, --no-page: expected at most one of them"),
+        (["--json", "--watch", "5"], "--json: it can't be combined"),
+        (["--watch", "0", "--no-page"], "expected seconds between two readings"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(folder, capsys, words, said):
+    assert main(["compare", str(folder / "runs.csv"), *OPTIONS, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
+    frame = realistic.two(steps=40)
+    path = tmp_path / "runs.csv"
+    frame[frame["step"] < 30].to_csv(path, index=False)
+    readings = [lambda: None, lambda: frame.to_csv(path, index=False), lambda: path.write_text("seed\n")]
+
+    def sleep(_):
+        if not readings:
+            raise KeyboardInterrupt
+        readings.pop(0)()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert main(["compare", str(path), *OPTIONS, "--no-page", "--no-cache", "--watch", "9"]) == 0
+    first, second, third = capsys.readouterr().out.partition("until Ctrl-C.")[2].split("\n")[1:4]
+    assert first.endswith("nothing changed.")
+    assert "18 runs went on" in second
+    assert "runs.csv" in third  # it can't be read, and watching goes on
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A page for each kind of runs that people have."""
+    place = tmp_path_factory.mktemp("pages")
+    for name in ("two", "tasks", "lengths", "many"):
+        runs = place / f"{name}.parquet"
+        realistic.write(name, runs)
+        more = ["--by", "task"] if name == "tasks" else []
+        assert main(["compare", str(runs), *OPTIONS, *more, "--out", str(place / name), "--no-cache"]) == 0
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["two", "tasks", "lengths", "many"])
+def test_a_page_loads_nothing_says_nothing_and_is_as_wide_as_the_window(pages, browser_visit, name, width, scheme):
+    page = pages / name / "report.html"
+    assert page.stat().st_size < 3_000_000
+    seen = browser_visit(page, width=width, scheme=scheme)
+    assert seen.said == []
+    assert [one for one in seen.asked_for if not one.startswith(("file:", "data:"))] == []
+    assert seen.tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
+def test_a_seed_is_highlighted_in_all_charts_and_named(pages, browser_visit):
+    seen = browser_visit(pages / "two" / "report.html")
+    seen.tab.select_option("select[data-network]", "3")
+    until(seen.tab, "location.hash.includes('network=comparison:3')")
+    assert "seed 3" in seen.tab.inner_text("select[data-network] option:checked")
+    assert seen.said == []
