@@ -187,7 +187,9 @@ def test_names_in_any_script_and_whole_numbers_as_categories():
 
 def test_copies_of_rows_count_once_and_are_said():
     runs = bm.runs.read(pd.concat([tidy(), tidy().head(22)]), **ADAM)
-    assert runs.attrs["left_out"] == ["the frame:1: 22 of 242 rows of the frame are copies of others and count once"]
+    assert runs.attrs["left_out"] == [
+        "run the frame:1: 22 of 242 rows of the frame are copies of others and count once"
+    ]
     assert runs.drop_attrs().equals(bm.runs.read(tidy(), **ADAM).drop_attrs())
 
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from bathymetry.core.errors import BathymetryError, DamagedError
+from bathymetry.runs.files import read_source
 from bathymetry.runs.readers.tensorboard import FORMAT
+from bathymetry.runs.run import Layout
 from runs import event_files as ev
 from runs.reading import FILES, expect_fixture, read, write_anew
 from safety.fuzzing import peak_bytes
@@ -336,3 +338,12 @@ def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path):
     unit.files[0].unlink()
     with pytest.raises(BathymetryError, match="can't be read"):
         FORMAT.read(unit, None)
+
+
+def test_a_folder_with_another_name_is_read_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ev.write(tmp_path / "runs" / "a" / "train", ev.event(ev.scalar("loss", 1.0)))
+    names = [set(read_source(tmp_path / "runs", Layout()).runs[0].metrics)]
+    (tmp_path / "runs" / "a" / "train").rename(tmp_path / "runs" / "a" / "eval")
+    names.append(set(read_source(tmp_path / "runs", Layout()).runs[0].metrics))
+    assert names == [{"train/loss"}, {"eval/loss"}]

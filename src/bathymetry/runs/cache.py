@@ -6,6 +6,7 @@ wherever they are missing or damaged, so deleting the folder loses nothing.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -44,11 +45,13 @@ def digests_of(unit: Unit) -> dict[str, str]:
 
 def key_of(form: Format, unit: Unit, layout: Layout, digests: Mapping[str, str]) -> str:
     """Name the entry of a unit by all that decides what is read."""
+    paths = [os.path.abspath(one) for one in digests]
+    above = os.path.dirname(os.path.commonpath(map(os.path.dirname, paths))) if paths else ""
     about: list[Any] = [
         version("bathymetry"),
         form.name,
         unit.name,
-        [[Path(one).name, digest] for one, digest in digests.items()],
+        [[os.path.relpath(path, above), digest] for path, digest in zip(paths, digests.values(), strict=True)],
     ]
     if form.depends_on_layout:
         about.append(asdict(layout))

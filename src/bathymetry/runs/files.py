@@ -112,7 +112,7 @@ def read_source(
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    return [f"{one.id}: {note}" for one in runs for note in one.notes]
+    return [f"run {one.id}: {note}" for one in runs for note in one.notes]
 
 
 def read_unit(form: Format, unit: Unit, layout: Layout) -> list[Run]:
