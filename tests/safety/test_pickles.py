@@ -19,9 +19,11 @@ import yaml
 import bathymetry as bm
 from bathymetry.core.errors import BathymetryError
 from bathymetry.report.publishing import publish
+from bathymetry.runs import settings
+from bathymetry.store import yaml_files
 from bathymetry.store.chunks import checkpoint_path, chunk_path, read_checkpoint, read_chunk
 from bathymetry.store.results import read_results
-from bathymetry.sweeps.reading import _Loader, read_file
+from bathymetry.sweeps.reading import read_file
 from bathymetry.training import load_trained
 from data import files
 from safety.conftest import SMALL
@@ -153,4 +155,4 @@ def test_no_line_of_the_program_unpickles_or_evaluates_text():
         if forbidden.search(line)
     ]
     assert found == []
-    assert issubclass(_Loader, yaml.SafeLoader)
+    assert all(issubclass(one._Loader, yaml.SafeLoader) for one in (settings, yaml_files))

@@ -179,7 +179,7 @@ def _claims(file: str | None) -> Any:
     """Read claims from a YAML file; they are checked by those who use them."""
     if file is None:
         return ()
-    from bathymetry.sweeps.reading import read_yaml
+    from bathymetry.store.yaml_files import read_yaml
 
     found = read_yaml(path_of("claims", file), "claims")
     if not found:

@@ -71,7 +71,7 @@ def template(kinds: "Sequence[type[Study]]") -> str:
 
 def read_predictions(file: str, own: "Sequence[type[Study]]", present: Collection[str]) -> "dict[str, Decision]":
     """Read the verdicts that a file predicts, by claim; `present` are the studies that there are verdicts of."""
-    from bathymetry.sweeps.reading import read_yaml
+    from bathymetry.store.yaml_files import read_yaml
 
     given = read_yaml(Path(file), "predict")
     if not given or not isinstance(given, Mapping):

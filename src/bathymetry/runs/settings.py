@@ -35,9 +35,8 @@ def from_file(path: Path) -> dict[str, Scalar]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise StorageError(f"{path} is larger than {_MOST_BYTES // 1000} kB, too large for settings.")
-        text = system.get(path).decode()
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_Loader)
-        return flat(content or {})
+        content = system.get(path).decode()
+        return flat((json.loads(content) if path.suffix == ".json" else yaml.load(content, _Loader)) or {})
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:

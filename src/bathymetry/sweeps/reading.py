@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from bathymetry.core.errors import InputError, did_you_mean, first_line
+from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import kind_of
-from bathymetry.store.storage import read
+from bathymetry.store.yaml_files import read_yaml
 from bathymetry.sweeps.axes import PATHS, SEEDS, Range
 from bathymetry.sweeps.sections import FUNCTION_FILE, SECTIONS
 from bathymetry.sweeps.specification import LETTERS, Specification
@@ -21,30 +21,7 @@ from bathymetry.sweeps.sweep import Sweep
 
 SPECIFICATION = "specification.yaml"  # next to the results of a sweep
 _OUTSIDE = ("members", "seed", "data_seed", "device")  # fields of the sweep next to its specification
-_MOST_BYTES = 1_000_000
 _DATA_SUFFIX = ".npz"
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads 1e-3 as a number, and refuses what a specification has no use for."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise InputError("specification", f"*{self.peek_event().anchor}", "expected values written out, no aliases")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [one.value for one, _ in node.value if isinstance(one, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError("specification", key, "this field is there twice; expected each once")
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def read_file(path: Path) -> Sweep:
@@ -59,34 +36,6 @@ def read_file(path: Path) -> Sweep:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._")[:LETTERS] or "sweep"
     fields: dict[str, Any] = {"name": name, **given}
     return sweep_of(_inside(fields, path.resolve().parent))
-
-
-def read_yaml(path: Path, field: str) -> Any:
-    """Read a file of plain texts, numbers and lists."""
-    if not os.path.isfile(path):
-        raise InputError(field, path, "it is not a file" if os.path.exists(path) else "there is no such file")
-    content = read(path)
-    if len(content) > _MOST_BYTES:
-        raise InputError(field, path, f"it has {len(content):,} bytes; expected at most {_MOST_BYTES:,}")
-    try:
-        return yaml.load(content, _Loader)
-    except InputError as error:
-        raise InputError(error.field if field == "spec" else field, error.value, error.remedy) from error
-    except yaml.constructor.ConstructorError as error:
-        tag = re.search(r"tag '([^']*)'", str(error))
-        what = f"it has the tag {tag[1].replace('tag:yaml.org,2002:', '!!')}" if tag else f"it has a {error.problem}"
-        remedy = "expected plain texts, numbers and lists"
-        raise InputError(field, path, f"{what.replace('a found', 'an')}; {remedy}") from error
-    except RecursionError as error:
-        raise InputError(field, path, "it is nested too deeply; expected lists of lists at most") from error
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise InputError(field, path, f"it is not valid YAML ({line}{error.problem})") from error
-    except (AttributeError, KeyError) as error:  # of PyYAML, for a value that its tag does not fit
-        remedy = "a value does not fit its tag; expected plain texts, numbers and lists"
-        raise InputError(field, path, remedy) from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise InputError(field, path, f"it can't be read ({first_line(error)})") from error
 
 
 def _inside(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
