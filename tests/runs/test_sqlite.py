@@ -91,6 +91,34 @@ def test_a_journal_that_a_killed_writer_left_is_said_and_stays(tmp_path):
         read(trackio.FORMAT, tmp_path / "left")
 
 
+def test_a_database_that_a_writer_does_not_let_go_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_WAIT", 0.1)
+    with closing(sqlite3.connect(tmp_path / "p.db", isolation_level=None)) as writer:
+        writer.execute(PROJECT)
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match=r"^p\.db can't be read as a database \(database is locked\)\.$"):
+            read(trackio.FORMAT, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "what?#&.db", "größe.db"])
+def test_any_name_of_a_file_will_do(tmp_path, name):
+    with closing(sqlite3.connect(tmp_path / name, isolation_level=None)) as writer:
+        writer.execute(PROJECT)
+        insert(writer, 0)
+    assert steps_in(tmp_path) == [0]
+
+
+def test_a_link_to_a_database_in_use_is_read_with_its_log(tmp_path):
+    (tmp_path / "use").mkdir()
+    (tmp_path / "links").mkdir()
+    with closing(sqlite3.connect(tmp_path / "use" / "p.db", isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute(PROJECT)
+        insert(writer, 0)
+        (tmp_path / "links" / "link.db").symlink_to(tmp_path / "use" / "p.db")
+        assert steps_in(tmp_path / "links") == [0]
+
+
 def test_the_tool_is_known_by_tables_and_not_by_name(tmp_path):
     shutil.copy(FILES / "optuna" / "study.db", tmp_path / "mlflow.db")
     shutil.copy(FILES / "mlflow_sqlite" / "mlflow.db", tmp_path / "study.sqlite")

@@ -1,7 +1,9 @@
 """Databases and folders of other tools come from anyone: what is in them is read as runs or refused."""
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 
 import pytest
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ def copies(tmp_path, monkeypatch):
     """Databases that others may write are copied before they are read: into the test's folder."""
     (tmp_path / "copies").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
+    monkeypatch.setattr(shutil, "_use_fd_functions", False)  # so that what is removed is named with its folder
 
 
 KINDS = st.sampled_from(["bytes", "header", "copy", "empty", "cut"])
@@ -72,6 +75,26 @@ def test_databases_of_trackio(fuzz, tmp_path):
     """Databases of Trackio with damaged pages."""
     content = (FILES / "trackio" / "others.db").read_bytes()
     fuzz(CHANGES, attempt_with(trackio.FORMAT, tmp_path, content), writes=tmp_path)
+
+
+def test_logs_of_databases(fuzz, tmp_path):
+    """Write-ahead logs of databases with damaged pages."""
+    path, log = tmp_path / "x.db", tmp_path / "x.db-wal"
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute(f"PRAGMA page_size = {PAGE}")
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE metrics (run_name, step, metrics)")
+        for step in range(30):
+            writer.execute("INSERT INTO metrics VALUES ('a', ?, '{\"loss\": 1}')", (step,))
+        whole, logged = path.read_bytes(), log.read_bytes()
+
+    def attempt(case):
+        path.write_bytes(changed(whole, case[0]))
+        log.write_bytes(changed(logged, case[1]))
+        for unit in trackio.FORMAT.units(tmp_path, [path]):
+            trackio.FORMAT.read(unit, Layout())
+
+    fuzz(st.tuples(CHANGES, CHANGES), attempt, writes=tmp_path)
 
 
 def test_journals_of_optuna(fuzz, tmp_path):

@@ -87,7 +87,7 @@ def units_with(root: Path, files: Sequence[Path], wanted: Mapping[str, Sequence[
 def _has(unit: Unit, wanted: Mapping[str, Sequence[str]]) -> bool:
     """Look for tables; where a database is damaged, for their names in its beginning, so that its reader says so."""
     try:
-        with _one_sentence(unit.name), closing(_in_place(unit.files[0].resolve())) as connection:
+        with _one_sentence(unit.name), closing(_in_place(unit.files[0].resolve(), locked=False)) as connection:
             database = Database(connection, _MOST_BYTES)
             if all(set(columns) <= database.columns(table) for table, columns in wanted.items()):
                 return True
@@ -112,9 +112,9 @@ def _one_sentence(name: str) -> Iterator[None]:
         raise DamagedError(f"{name} can't be read as a database ({first_line(error)}).") from error
 
 
-def _in_place(path: Path) -> sqlite3.Connection:
-    """Open a database as it lies; immutable, so that SQLite makes no file next to one with a write-ahead log."""
-    address = f"{path.as_uri()}?mode=ro" + "&immutable=1" * (_is_logged(path) or _size(_log(path)) > 0)
+def _in_place(path: Path, *, locked: bool = True) -> sqlite3.Connection:
+    """Open a database as it lies; without a lock, SQLite makes no file next to one with a write-ahead log."""
+    address = f"{path.as_uri()}?mode=ro" + "&immutable=1" * (not locked)
     return sqlite3.connect(address, uri=True, timeout=_WAIT, isolation_level=None)
 
 
@@ -125,11 +125,17 @@ def _copy(path: Path, stack: ExitStack) -> sqlite3.Connection:
         _copy_with_log(path, copy)
         return sqlite3.connect(copy, isolation_level=None)
     if _is_logged(path):
-        return _in_place(path)  # which nobody has open
+        return _in_place(path, locked=False)  # nobody has it open
     target = sqlite3.connect("", isolation_level=None)  # SQLite keeps it in a file that has no name
     with closing(_in_place(path)) as source:
-        source.backup(target)
+        source.backup(target, progress=_no_longer)
     return target
+
+
+def _no_longer(status: int, *_: int) -> None:
+    """End a copy for which another's lock was waited for; Python would try again for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
 
 
 def _copy_with_log(path: Path, copy: Path) -> None:
