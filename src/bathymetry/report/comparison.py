@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bathymetry.charts.drawing import DrawingError, DrawingPool
 from bathymetry.charts.sheet import Sheet
+from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.showing import joined, label, plural
@@ -105,6 +106,7 @@ def comparison_report(
         "comparison",
         question=_question(found, values),
         answer=answer(found),
+        main_findings=(_counted("stated ", found.stated),) if found.pairs and found.stated else (),
         figures=sheets,
         claims=tuple(found.claims),
         code=python_of(call),
@@ -140,9 +142,7 @@ def _question(found: Comparison, values: Sequence[str]) -> str:
 def answer(found: Comparison) -> str:
     """The outcome in one sentence."""
     if not found.pairs:
-        verdicts = Counter(one.verdict.decision for one in found.claims)
-        counts = joined([f"{count} {decision}" for decision, count in verdicts.items()])
-        return f"Of {len(found.claims)} {plural('claim', len(found.claims))} {counts}."
+        return _counted("", found.claims)
     if len(found.pairs) == 1:
         return _of_one(found.pairs[0])
     scores = _wins(found)
@@ -160,6 +160,13 @@ def answer(found: Comparison) -> str:
         return f"{best} is better than every other {found.compare} (all {of} of its pairs); {_decided(found, decided)}."
     wins = f"{best} wins {won} of its {of} pairs and loses {lost or 'none'}"
     return f"No {found.compare} is better than all others: {wins}; {_decided(found, decided)}."
+
+
+def _counted(which: str, claims: Sequence[Judged]) -> str:
+    """How many claims are supported, contradicted and undecided."""
+    verdicts = Counter(one.verdict.decision for one in claims)
+    counts = joined([f"{verdicts[one]} {one}" for one in get_args(Decision) if verdicts[one]])
+    return f"Of {len(claims)} {which}{plural('claim', len(claims))}, {counts}."
 
 
 def _decided(found: Comparison, decided: int) -> str:

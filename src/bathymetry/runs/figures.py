@@ -49,10 +49,17 @@ def _about(found: Comparison, metric: str) -> Comparison:
         compare = axes[0] if axes else "runs"
     if not axes:
         results = results.expand_dims({compare: ["all runs"]})
-    finite = results[metric].values[np.isfinite(results[metric].values)]
-    scale = found.scale if metric == found.metric else "log" if finite.size and finite.min() > 0 else "linear"
+    scale = found.scale if metric == found.metric else "log" if _is_falling(results, metric) else "linear"
     is_high = found.higher_is_better if metric == found.metric else True
     return replace(found, metric=metric, compare=compare, results=results, scale=scale, higher_is_better=is_high)
+
+
+def _is_falling(results: xr.Dataset, metric: str) -> bool:
+    """Whether a metric whose direction nobody states goes down along the runs, as a loss does."""
+    whole = results[f"{metric}_history"].transpose(..., "member").values
+    rows = np.moveaxis(whole, -2, -1).reshape(-1, whole.shape[-2])
+    ends = [own[np.isfinite(own)][[0, -1]] for own in rows if np.isfinite(own).any()]
+    return bool(ends) and bool(np.median([last - first for first, last in ends]) < 0)
 
 
 def _shown(found: Comparison) -> tuple[xr.Dataset, list[str]]:
