@@ -1,11 +1,13 @@
 """Trackio's databases, as Trackio wrote them."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 
 import numpy as np
 import pytest
 
+import bathymetry as bm
 from bathymetry.core.errors import DamagedError
 from bathymetry.runs.readers.trackio import FORMAT
 from runs.reading import FILES, expect_whole_fixture, read, write_anew
@@ -45,6 +47,47 @@ def test_nan_infinity_text_and_nested_names_come_back_and_the_last_value_of_a_st
     np.testing.assert_array_equal(run.metrics["Verlust/größe"].value, [np.nan, np.inf, -np.inf, 2.5])
     np.testing.assert_array_equal(run.metrics["nested.one"].value, range(4))
     assert run.texts == {"comment"}
+
+
+@pytest.mark.parametrize(
+    "names", [("others.parquet", "others_configs.parquet"), ("metrics.parquet", "aux/configs.parquet")]
+)
+def test_parquet_files_have_the_same_as_the_database(tmp_path, names):
+    """The second pair are the names in a static Space."""
+    (tmp_path / "aux").mkdir()
+    for name, source in zip(names, ("others.parquet", "others_configs.parquet"), strict=True):
+        shutil.copy(FILES / "trackio_parquet" / source, tmp_path / name)
+    [run] = read(FORMAT, FILES / "trackio" / "others.db")
+    [one] = read(FORMAT, tmp_path)
+    assert {key: value for key, value in run.config.items() if value is not None and key != "project"} == {
+        key: value for key, value in one.config.items() if key != "project"
+    }
+    assert (one.id, one.texts) == (run.id, run.texts)
+    assert one.metrics.keys() == run.metrics.keys()
+    for metric, curve in run.metrics.items():
+        np.testing.assert_array_equal(one.metrics[metric].value, curve.value)
+        np.testing.assert_array_equal(one.metrics[metric].step, curve.step)
+
+
+def test_the_twenty_runs_come_back_from_parquet_files():
+    runs = [one for one in read(FORMAT, FILES / "trackio_parquet") if one.config["project"] == "optimizers"]
+    expect_whole_fixture(runs, status="unknown")
+
+
+def test_parquet_files_next_to_their_database_are_not_read_twice(tmp_path):
+    for path in (FILES / "trackio" / "others.db", *(FILES / "trackio_parquet").glob("others*.parquet")):
+        shutil.copy(path, tmp_path)
+    assert len(read(FORMAT, tmp_path)) == 1
+    runs = bm.runs.read(tmp_path, members="run", cache=False)
+    assert runs.attrs["source"] == "Trackio"
+
+
+def test_damaged_parquet_files_are_one_sentence(tmp_path):
+    for path in (FILES / "trackio_parquet").glob("others*.parquet"):
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[:100] + bytes(50) + content[150:])
+    with pytest.raises(DamagedError, match=r"can't be read as Parquet"):
+        read(FORMAT, tmp_path)
 
 
 def project(tmp_path, *logged, config='{"seed": 1}', columns="run_id"):

@@ -156,6 +156,17 @@ def trackio(folder):
         (folder / name).unlink(missing_ok=True)
 
 
+def trackio_parquet(folder):
+    """What Trackio exports for the data set of a Space."""
+    trackio(folder)
+    from trackio.sqlite_storage import SQLiteStorage
+
+    SQLiteStorage._dataset_import_attempted = True
+    SQLiteStorage.export_to_parquet()
+    for path in folder.glob("*.db*"):
+        path.unlink()
+
+
 def optuna_trials(storage):
     """Write the runs as trials of a study; others were pruned, failed, still run, wait, or have two objectives."""
     import optuna
@@ -238,7 +249,18 @@ def lightning(folder):
         logger.finalize("success")
 
 
-_OF_TOOLS = (hydra, lightning, mlflow, mlflow_sqlite, optuna, tensorboard, torch_tensorboard, trackio, wandb)
+_OF_TOOLS = (
+    hydra,
+    lightning,
+    mlflow,
+    mlflow_sqlite,
+    optuna,
+    tensorboard,
+    torch_tensorboard,
+    trackio,
+    trackio_parquet,
+    wandb,
+)
 TOOLS = {one.__name__: one for one in _OF_TOOLS}
 
 if __name__ == "__main__":
