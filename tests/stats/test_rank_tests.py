@@ -59,6 +59,8 @@ def test_ties_and_infinities_agree_with_every_deal(a, b):
     assert test.exact
     assert test.superiority == pytest.approx(float(np.mean([float(wins(x, y)) for x in a for y in b])))
     assert test.statistic == pytest.approx(math.copysign(math.sqrt(abs(squared)), squared), abs=1e-12)
+    if squared and math.isfinite(squared):
+        assert test.error == pytest.approx((test.superiority - 0.5) / test.statistic)
     by_deals = p_by_every_deal(a, b)
     assert test.p >= by_deals - 1e-9
     if math.isinf(test.statistic) or squared == 0:
@@ -128,10 +130,10 @@ def test_random_deals_agree_with_all_deals(monkeypatch):
     pairs = [(rng.normal(size=9).round(1), rng.normal(0.8, size=9).round(1)) for _ in range(5)]
     every = [brunner_munzel(a, b).p for a, b in pairs]
     monkeypatch.setattr(rank_tests, "_EVERY_DEAL_UP_TO", 1)
-    for cached in (rank_tests._dealt, rank_tests._deals):
+    for cached in (rank_tests._dealt, rank_tests._random_deals):
         cached.cache_clear()
     random = [brunner_munzel(a, b) for a, b in pairs]
-    for cached in (rank_tests._dealt, rank_tests._deals):
+    for cached in (rank_tests._dealt, rank_tests._random_deals):
         cached.cache_clear()
     assert not any(test.exact for test in random)
     for exact, test in zip(every, random, strict=True):
@@ -160,6 +162,16 @@ def test_two_of_ten_against_none_is_clear_to_no_deal_that_shows_less():
 def test_a_member_without_a_number_has_no_place_in_an_order():
     with pytest.raises(InputError, match="b = NaN: expected numbers; put infinity"):
         brunner_munzel(np.arange(6.0), np.array([np.nan, 1.0]))
+
+
+def test_many_ties_make_all_deals_few():
+    a, b = np.repeat([1.0, 2, 3], [10, 5, 5]), np.repeat([1.0, 2, 3], [3, 7, 10])
+    test = brunner_munzel(a, b)
+    assert test.exact
+    pool = np.concatenate([a, b])
+    chance = np.random.default_rng(4)
+    drawn = [abs(stats.brunnermunzel(*np.split(chance.permutation(pool), 2)).statistic) for _ in range(1000)]
+    assert test.p == pytest.approx(np.mean(np.array(drawn) >= abs(test.statistic) - 1e-9), abs=0.02)
 
 
 def test_a_test_of_twenty_against_twenty_takes_well_under_a_second():

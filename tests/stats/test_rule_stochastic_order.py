@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from bathymetry.stats.group_tests import stochastic_order
 
@@ -117,3 +118,14 @@ def test_under_no_difference_at_most_five_percent_are_decided():
     rng = np.random.default_rng(5)
     decided = [before(rng.normal(size=6), rng.normal(size=6)).decision != "undecided" for _ in range(1000)]
     assert np.mean(decided) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.parametrize("members", [6, 20])
+@pytest.mark.parametrize(("spread", "shift"), [(1, 0.74), (5, 0.0), (5, 2.67), (5, 5.28), (50, 0.0)])
+def test_the_interval_of_superiority_covers_it_also_where_one_group_spreads_more_widely(members, spread, shift):
+    """P(A < B) of normal numbers is Φ(shift / √(1 + spread²)): here 50 to 85 %. Newcombe's alone covers 88 to 96 %."""
+    truth = stats.norm.cdf(shift / math.hypot(1, spread))
+    chance = np.random.default_rng([members, spread])
+    pairs = ((chance.normal(size=members), chance.normal(shift, spread, members)) for _ in range(300))
+    intervals = np.array([stochastic_order(*pair, relation="below").interval for pair in pairs])
+    assert np.mean((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])) > 0.91  # 3 standard errors below 95 %

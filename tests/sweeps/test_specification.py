@@ -113,6 +113,9 @@ REFUSED = {
     "axes: {optimizer: {low: 1, high: 3}}\nsample: {random: 3}": "axes.optimizer = 1: expected text",
     # claims
     RATES + "claims: [{rule: mean}]": "claims[1].rule = mean: expected majority",
+    CLAIM.format("mean_sign", "over: learning_rate, direction: below"): "claims[1].rule = mean_sign: this rule is now "
+    "called median_sign; write that",
+    CLAIM.format("order", "along: learning_rate"): "claims[1].rule = order: this rule is now called stochastic_order",
     RATES + "claims: 3": "claims = 3: expected a list",
     CLAIM.format(
         "median_sign", "over: width, direction: below"

@@ -128,7 +128,7 @@ class _Outcome:
 
 def _unpaired(first: Values, second: Values, confidence: float) -> _Outcome:
     found = brunner_munzel(-first, -second)  # which counts how often the first is smaller
-    interval = superiority_interval(found.superiority, len(first), len(second), confidence)
+    interval = superiority_interval(found.superiority, len(first), len(second), confidence, error=found.error)
     return _Outcome(found.superiority, interval, found.p)
 
 

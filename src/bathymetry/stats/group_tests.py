@@ -76,7 +76,7 @@ def stochastic_order(
     p = test.p if members >= MINIMUM_MEMBERS else None
     direction = side_of(share, 0.5)
     decision = decision_of(p, direction, confidence)
-    interval = superiority_interval(share, len(a), len(b), confidence)
+    interval = superiority_interval(share, len(a), len(b), confidence, error=test.error)
     interval = agreeing(interval, 0.5, share, clear=is_clear(test.p, confidence))
     if not members:
         finding = summary = "no members"

@@ -108,7 +108,7 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
 
 
 def superiority_interval(
-    estimate: float, first: int, second: int, confidence: float = CONFIDENCE
+    estimate: float, first: int, second: int, confidence: float = CONFIDENCE, *, error: float = 0.0
 ) -> tuple[float, float]:
     """Compute the interval of the probability of superiority θ = P(A < B) + ½ P(A = B).
 
@@ -119,16 +119,23 @@ def superiority_interval(
     Method 5 of Newcombe 2006, Statistics in Medicine 25:559 (doi 10.1002/sim.2324): Hanley and McNeil's variance with
     the two sizes evened out, taken at θ and not at its estimate. So it stays inside 0 to 1 and keeps a width at
     complete separation, where the estimated variance is 0; and V(½) = (m + n + 1)/(12 m n) is the variance of
-    superiority where both groups have one distribution. With ties it is on the wide side.
+    superiority where both groups have one distribution. With ties it is on the wide side. Where the standard error that
+    the data have, `error`, is larger than √V(θ̂), as where one group spreads more widely, z is larger by their ratio.
     """
     if first < 1 or second < 1:
         return NO_INTERVAL
     z2 = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
     n_star = (first + second) / 2 - 1
 
-    def excess(theta: float) -> float:
+    def variance(theta: float) -> float:
         spread = 1 + n_star * (1 - theta) / (2 - theta) + n_star * theta / (1 + theta)
-        return (estimate - theta) ** 2 - z2 * theta * (1 - theta) * spread / (first * second)
+        return theta * (1 - theta) * spread / (first * second)
+
+    if 0 < estimate < 1:
+        z2 *= max(1.0, error**2 / variance(estimate))
+
+    def excess(theta: float) -> float:
+        return (estimate - theta) ** 2 - z2 * variance(theta)
 
     inside = 1e-12  # at an estimate of 0 or 1 the estimate is itself a root; the other one is sought
     low = 0.0 if estimate == 0 else float(optimize.brentq(excess, 0.0, min(estimate, 1 - inside)))

@@ -19,11 +19,12 @@ from jaxtyping import Float
 
 from bathymetry.stats.verdict import significance_level
 
-_RANDOM_NUMBERS: Final = 800_000  # in all permutations together
-_FEWEST, _MOST = 10_000, 40_000  # permutations
+_RANDOM_NUMBERS: Final = 400_000  # in all permutations together, so that a test takes well under 50 ms
+_FEWEST, _MOST = 10_000, 20_000  # permutations
 _CHUNK: Final = 500_000
 
 Pattern = tuple[int, ...]  # how many members have each of the sorted values
+Orders = np.ndarray[tuple[int, int], np.dtype[np.int64]]  # (pair, member)
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,31 @@ def rank_correlation(x: Float[np.ndarray, " member"], y: Float[np.ndarray, " mem
     (x_order, x_pattern), (y_order, y_pattern) = _ranked(x), _ranked(y)
     y_of_x = np.empty(members, dtype=np.int64)  # where in the order of y the members lie, in the order of x
     y_of_x[np.argsort(x_order)[y_order]] = np.arange(members)
-    ((rho,), (error,)) = _statistics(x_pattern, y_pattern, y_of_x[None])
-    statistic = abs(float(_studentised(rho, error)))
-    first, second = sorted(min(one, one[::-1]) for one in (x_pattern, y_pattern))  # |T| is the same turned round
-    studentised, plain = _permuted(first, second)
-    p = max(_share_beyond(studentised, statistic), _share_beyond(plain, abs(float(rho))))
-    largest = float(np.quantile(studentised, 1 - significance_level(), method="higher"))
+    (rho,), (error,), (p,) = correlated(x_pattern, y_pattern, y_of_x[None])
+    largest = float(np.quantile(_permuted(x_pattern, y_pattern)[0], 1 - significance_level(), method="higher"))
     most = 1 - 6 / (members**3 - members)  # ρ of ±1 is brought halfway to the value next to it, with Fieller's error
     inside = float(np.clip(rho, -most, most))
     scale = float(error) / (1 - inside**2) if abs(rho) <= most and error > 0 else 1.03 / (members - 3) ** 0.5
     low, high = np.tanh(np.arctanh(inside) + np.array([-1, 1]) * largest * scale)
-    return RankCorrelation(float(rho), (float(min(low, rho)), float(max(high, rho))), p)
+    return RankCorrelation(float(rho), (float(min(low, rho)), float(max(high, rho))), float(p))
+
+
+def correlated(
+    x_pattern: Pattern, y_pattern: Pattern, y_of_x: Orders
+) -> tuple[Float[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+    """Compute ρ, its error and p of pairs of numbers: where members lie by y, in the order of x."""
+    rho, error = _statistics(x_pattern, y_pattern, y_of_x)
+    drawn = _permuted(x_pattern, y_pattern)
+    observed = np.abs(_studentised(rho, error)), np.abs(rho)
+    # equal permutations may differ in the last bit
+    beyond = [len(one) - np.searchsorted(one, at * (1 - 1e-9)) for one, at in zip(drawn, observed, strict=True)]
+    return rho, error, (np.maximum(*beyond) + 1) / (len(drawn[0]) + 1)
 
 
 def _ranked(values: Float[np.ndarray, " member"]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Pattern]:
     """Sort members by their values, and count how many have each."""
     counts = np.unique(values, return_counts=True)[1]
     return np.argsort(values, kind="stable"), tuple(counts.tolist())
-
-
-def _share_beyond(drawn: Float[np.ndarray, " permutation"], observed: float) -> float:
-    beyond = len(drawn) - int(np.searchsorted(drawn, observed * (1 - 1e-9)))  # equal ones may differ in the last bit
-    return (beyond + 1) / (len(drawn) + 1)
 
 
 def _studentised(rho: Float[np.ndarray, "*_"], error: Float[np.ndarray, "*_"]) -> Float[np.ndarray, "*_"]:
@@ -79,7 +83,7 @@ def _studentised(rho: Float[np.ndarray, "*_"], error: Float[np.ndarray, "*_"]) -
 
 
 def _statistics(
-    x_pattern: Pattern, y_pattern: Pattern, y_of_x: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    x_pattern: Pattern, y_pattern: Pattern, y_of_x: Orders
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
     """Compute ρ and its standard error of members in the order of x, given where each lies in the order of y."""
     members = y_of_x.shape[1]
@@ -113,11 +117,19 @@ def _mean_after(
     return np.asarray(-(sums[:, ends[0]] + sums[:, ends[1]]) / (2 * centred.shape[1]))
 
 
-@lru_cache(maxsize=64)
 def _permuted(
     x_pattern: Pattern, y_pattern: Pattern
 ) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
-    """Sort |T| and |ρ| over random permutations: they depend on nothing but how many values are tied."""
+    """Sort |T| and |ρ| over random permutations; |T| is the same of numbers that are swapped or turned round."""
+    first, second = sorted(min(one, one[::-1]) for one in (x_pattern, y_pattern))
+    return _drawn(first, second)
+
+
+@lru_cache(maxsize=64)
+def _drawn(
+    x_pattern: Pattern, y_pattern: Pattern
+) -> tuple[Float[np.ndarray, " permutation"], Float[np.ndarray, " permutation"]]:
+    """They depend on nothing but how many values are tied."""
     members = sum(x_pattern)
     number = min(max(_RANDOM_NUMBERS // members, _FEWEST), _MOST)
     generator = np.random.default_rng(0)

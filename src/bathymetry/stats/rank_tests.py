@@ -12,20 +12,19 @@ tested by their signs alone.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, combinations
-from math import comb, isinf
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, Int, Real
 from scipy import stats
+from scipy.special import comb
 
 from bathymetry.core.errors import InputError
 from bathymetry.stats.intervals import NO_INTERVAL, median_interval
 from bathymetry.stats.validation import confidence_level, numbers
 from bathymetry.stats.verdict import CONFIDENCE
 
-_EVERY_DEAL_UP_TO: Final = 200_000  # ten members against ten have 184,756
+_EVERY_DEAL_UP_TO: Final = 200_000  # ten members against ten have 184,756 without ties
 _RANDOM_NUMBERS: Final = 1_600_000  # in all random deals together, so that a test takes well under 50 ms
 _FEWEST_DEALS, _MOST_DEALS = 10_000, 40_000
 _MANY: Final = 50  # members in the smaller group, from which on the t distribution is as good as the deals
@@ -37,7 +36,8 @@ class BrunnerMunzel:
     """How often A comes before B, and how surprising that is."""
 
     superiority: float  # P(A < B) + ½ P(A = B) over all pairs; NaN if a group is empty
-    statistic: float  # of superiority − ½ over its standard error; ±∞ at complete separation
+    error: float  # the standard error of superiority; 0 at complete separation
+    statistic: float  # superiority − ½ over its error; ±∞ at complete separation
     p: float  # two-sided; 1 if a group has fewer than two members
     exact: bool  # whether every deal was counted, or random ones or the t distribution were used
 
@@ -74,29 +74,40 @@ def brunner_munzel(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]
             raise InputError(name, "NaN", "expected numbers; put infinity for a member without one to rank it last")
     m, n = len(a), len(b)
     if m == 0 or n == 0:
-        return BrunnerMunzel(float("nan"), 0.0, 1.0, exact=True)
+        return BrunnerMunzel(float("nan"), 0.0, 0.0, 1.0, exact=True)
     _, level = np.unique(np.concatenate([a, b]), return_inverse=True)
     counts = np.bincount(level)
     first = np.bincount(level[:m], minlength=len(counts))
     superiority = float(((counts - first) * (2 * np.cumsum(first) - first)).sum() / (2 * m * n))
     if min(m, n) < 2:
-        return BrunnerMunzel(superiority, 0.0, 1.0, exact=True)
-    ((observed,), (freedom,)) = _statistics(first[None].astype(np.float64), counts)
-    statistic, t = float(observed), abs(float(observed))
-    p = 0.0 if isinf(t) else float(2 * stats.t.sf(t, freedom))
-    every = comb(m + n, m) <= _EVERY_DEAL_UP_TO
-    if min(m, n) < _MANY:
+        return BrunnerMunzel(superiority, 0.0, 0.0, 1.0, exact=True)
+    (statistic,), (error,), (p,), exact = compared(first[None], counts)
+    return BrunnerMunzel(superiority, float(error), float(statistic), float(p), exact=exact)
+
+
+def compared(
+    first: Real[np.ndarray, "pair level"], counts: Int[np.ndarray, " level"]
+) -> tuple[Float[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"], bool]:
+    """Test pairs of groups, given how many members of A, and of both, have each of the sorted values."""
+    statistics, errors, freedom = _statistics(first.astype(np.float64), counts)
+    size = int(first[0].sum())
+    smaller, exact = min(size, int(counts.sum()) - size), False
+    p = 2 * stats.t.sf(np.abs(statistics), freedom)
+    if smaller < _MANY:
         pattern = tuple(counts.tolist())
-        dealt = _dealt(min(m, n), min(pattern, pattern[::-1]))  # |T| is the same of groups swapped or turned round
-        beyond = len(dealt) - int(np.searchsorted(dealt, t * (1 - 1e-9)))  # equal deals may differ in the last bit
-        p = max(p, beyond / len(dealt) if every else (beyond + 1) / (len(dealt) + 1))
-    return BrunnerMunzel(superiority, statistic, min(1.0, p), exact=every and min(m, n) < _MANY)
+        # |T| is the same of groups swapped or turned round
+        dealt, shares, exact = _dealt(smaller, min(pattern, pattern[::-1]))
+        beyond = np.searchsorted(dealt, np.abs(statistics) * (1 - 1e-9))  # equal deals may differ in the last bit
+        p = np.maximum(p, shares[beyond])
+    return statistics, errors, np.minimum(p, 1.0), exact
 
 
 def _statistics(
     first: Float[np.ndarray, "deal level"], counts: Real[np.ndarray, " level"]
-) -> tuple[Float[np.ndarray, " deal"], Float[np.ndarray, " deal"]]:
-    """Compute T and Satterthwaite's degrees of freedom, given how many members of A have each of the sorted values.
+) -> tuple[Float[np.ndarray, " deal"], Float[np.ndarray, " deal"], Float[np.ndarray, " deal"]]:
+    """Compute T, the error of superiority and the degrees of freedom by Satterthwaite.
+
+    `first` is how many members of A have each of the sorted values.
 
     Sums of whole numbers, so that deals which are equal or mirrored have the same |T|.
     """
@@ -112,30 +123,58 @@ def _statistics(
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(ahead == 0, 0.0, ahead / np.sqrt(of_a + of_b))
         freedom = (of_a + of_b) ** 2 / (of_a**2 / (m - 1) + of_b**2 / (n - 1))
-    return t, np.where(np.isnan(freedom), m + n - 2, freedom)
+    return t, np.sqrt(of_a + of_b) / (2 * m * n), np.where(np.isnan(freedom), m + n - 2, freedom)
 
 
 @lru_cache(maxsize=64)
-def _dealt(size: int, counts: tuple[int, ...]) -> Float[np.ndarray, " deal"]:
-    """Sort |T| over the deals: it depends on nothing but the sizes and how many values are tied."""
-    deals = _deals(size, sum(counts))
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    rows = max(1, _CHUNK // deals.shape[1])
-    parts = []
-    for start in range(0, len(deals), rows):
-        first = np.add.reduceat(deals[start : start + rows], starts, axis=1, dtype=np.float64)
-        parts.append(np.abs(_statistics(first, np.array(counts))[0]))
-    return np.sort(np.concatenate(parts))
+def _dealt(
+    size: int, counts: tuple[int, ...]
+) -> tuple[Float[np.ndarray, " deal"], Float[np.ndarray, " one_more"], bool]:
+    """Sort |T| over the deals, with the share of deals from each on, and say whether these are all deals.
+
+    They depend on nothing but the sizes and how many values are tied. Deals that differ in members with equal values
+    are one, counted as often as there are.
+    """
+    ways = np.array([1.0])  # how many different deals have so many members in the first group
+    for count in counts:
+        ways = np.convolve(ways, np.ones(count + 1))
+    if exact := bool(ways[size] <= _EVERY_DEAL_UP_TO):
+        deals = _every_deal(size, counts)
+        often = np.ones(len(deals))
+        for k, count in enumerate(counts):
+            if count > 1:
+                often *= comb(count, np.arange(count + 1))[deals[:, k]]
+    else:
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        deals = np.add.reduceat(_random_deals(size, sum(counts)), starts, axis=1, dtype=np.int32)
+        often = np.ones(len(deals))
+    rows = max(1, _CHUNK // len(counts))
+    chunks = [deals[start : start + rows].astype(np.float64) for start in range(0, len(deals), rows)]
+    statistics = np.abs(np.concatenate([_statistics(chunk, np.array(counts))[0] for chunk in chunks]))
+    order = np.argsort(statistics)
+    beyond = np.append(np.cumsum(often[order][::-1])[::-1], 0.0)
+    if not exact:
+        beyond += 1  # the deal that was observed
+    return statistics[order], beyond / beyond[0], exact
+
+
+def _every_deal(size: int, counts: tuple[int, ...]) -> Int[np.ndarray, "deal level"]:
+    """List in all ways how many of so many equal members the first group has."""
+    levels: list[Int[np.ndarray, " deal"]] = []
+    left, after = np.array([size], dtype=np.int16), sum(counts)
+    for count in counts:
+        after -= count
+        chosen = np.tile(np.arange(count + 1, dtype=np.int16), len(left))
+        rest = np.repeat(left, count + 1) - chosen
+        possible = (rest >= 0) & (rest <= after)
+        levels = [np.repeat(one, count + 1)[possible] for one in levels] + [chosen[possible]]
+        left = rest[possible]
+    return np.stack(levels, axis=1)
 
 
 @lru_cache(maxsize=8)
-def _deals(size: int, total: int) -> Bool[np.ndarray, "deal both"]:
-    """List the ways of dealing `size` of so many to the first group: all, or random ones that are always the same."""
-    if (every := comb(total, size)) <= _EVERY_DEAL_UP_TO:
-        chosen = np.fromiter(chain.from_iterable(combinations(range(total), size)), np.int64, every * size)
-        deals = np.zeros((every, total), dtype=bool)
-        np.put_along_axis(deals, chosen.reshape(every, size), values=True, axis=1)
-        return deals
+def _random_deals(size: int, total: int) -> Bool[np.ndarray, "deal member"]:
+    """Deal `size` of so many to the first group at random, always in the same ways."""
     number = min(max(_RANDOM_NUMBERS // total, _FEWEST_DEALS), _MOST_DEALS)
     first = np.tile(np.arange(total) < size, (number, 1))
     return np.asarray(np.random.default_rng(0).permuted(first, axis=1))
