@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bathymetry.claims.stating import rule_of
 from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, label
 from bathymetry.runs.at import At, read_at
@@ -14,17 +15,24 @@ from bathymetry.runs.run import Run, Scalar
 from bathymetry.runs.sentences import read_sentence, short_number, written
 from bathymetry.runs.settings import is_same
 
+Rule = Literal["majority", "stochastic_order", "best_of", "median_sign", "median_in_interval", "correlation", "exists"]
 _MOST_CLAIMS = 100
 _ALWAYS = ("rule", "metric", "text", "where", "at", "higher_is_better")
-_FIELDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {  # of each rule: those it needs, and those it may have
-    "majority": ((), ("above", "below", "by_step")),
-    "stochastic_order": (("first", "second", "direction"), ("along",)),
-    "best_of": (("candidates", "others", "direction"), ("along",)),
-    "median_sign": (("over", "direction"), ()),
-    "median_in_interval": (("low", "high"), ()),
-    "correlation": (("with", "direction"), ()),
-    "exists": (("along",), ("above", "below", "by_step")),
+_NEEDED: Mapping[str, Sequence[str]] = {  # fields that a rule must have
+    "stochastic_order": ("first", "second", "direction"),
+    "best_of": ("candidates", "others", "direction"),
+    "median_sign": ("over", "direction"),
+    "median_in_interval": ("low", "high"),
+    "correlation": ("with", "direction"),
+    "exists": ("along",),
 }
+_MORE: Mapping[str, Sequence[str]] = {  # and those that it may have
+    "majority": ("above", "below", "by_step"),
+    "stochastic_order": ("along",),
+    "best_of": ("along",),
+    "exists": ("above", "below", "by_step"),
+}
+_FIELDS = {rule: (*_ALWAYS, *_NEEDED.get(rule, ()), *_MORE.get(rule, ())) for rule in get_args(Rule)}
 _EXPECTED = {
     "literal_error": "expected {expected}",
     "string_type": "expected text",
@@ -36,8 +44,6 @@ _EXPECTED = {
     "string_too_short": "expected text",
     "dict_type": "expected values by name, such as {{optimizer: adam}}",
 }
-
-Rule = Literal["majority", "stochastic_order", "best_of", "median_sign", "median_in_interval", "correlation", "exists"]
 
 
 class Claim(BaseModel):
@@ -115,16 +121,8 @@ def _read(given: object, where: str) -> Claim:
 
 def _checked(given: Mapping[Any, Any], where: str) -> Claim:
     """Check the fields of a claim, by pydantic and by what its rule takes."""
-    rule = given.get("rule")
-    if not isinstance(rule, str) or rule not in _FIELDS:
-        raise InputError(f"{where}.rule", rule, f"{did_you_mean(rule, _FIELDS)}expected {joined([*_FIELDS], 'or')}")
-    needed, more = _FIELDS[rule]
-    known = (*_ALWAYS, *needed, *more)
-    for name, value in given.items():
-        if name not in known:
-            remedy = f"{rule} takes no such field; {did_you_mean(name, known)}expected {joined(known, 'or')}"
-            raise InputError(f"{where}.{name}", value, remedy)
-    for name in ("metric", *needed):
+    rule = rule_of(given, where, _FIELDS)
+    for name in ("metric", *_NEEDED.get(rule, ())):
         if given.get(name) is None:
             raise InputError(f"{where}.{name}", None, "this rule needs it")
     try:

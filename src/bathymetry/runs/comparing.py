@@ -13,12 +13,13 @@ import xarray as xr
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judged, Judgements
 from bathymetry.claims.rules import Rule
+from bathymetry.claims.stating import letter
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import At, read_at, value_at
 from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolved
 from bathymetry.runs.dataset import Grouping, Runs, dataset
-from bathymetry.runs.deciding import CLAIMS, Laid, histories, letter
+from bathymetry.runs.deciding import CLAIMS, Laid, histories
 from bathymetry.runs.deciding import judged as judge_claims
 from bathymetry.runs.files import quietly
 from bathymetry.runs.pairs import (

@@ -5,11 +5,9 @@ crashed or still run are left out and counted; where crashed ones would change t
 finding says so. A metric that is NaN or infinite has diverged: it never reaches a threshold and ranks last.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from string import ascii_lowercase
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +15,7 @@ import xarray as xr
 
 from bathymetry.claims import rules
 from bathymetry.claims.judging import Judged
+from bathymetry.claims.stating import letter
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import At, value_at
@@ -33,7 +32,7 @@ from bathymetry.stats.wording import percent, percent_range
 
 _WHOLE = ("finished", "unknown", "too short")  # too short for what is compared, not for every claim
 CLAIMS = "claims."  # the start of their names
-_MOST_WORDS = 25  # of a sentence
+_MOST_WORDS, _MOST_SENTENCES = 25, 3  # of a sentence, and of a finding that says each part's outcome
 Values = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Side = Literal["above", "below"]
@@ -72,11 +71,6 @@ def histories(results: xr.Dataset, metric: str) -> Iterator[tuple[tuple[int, ...
         there = np.isfinite(rows[index]) | (steps == last[index])
         if there.any():
             yield index, History(steps[there], rows[index][there])
-
-
-def letter(place: int) -> str:
-    """The letter of a claim on a page."""
-    return ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
 
 
 def judged(claims: Sequence[Claim], laid: Laid) -> tuple[list[Judged], list[str]]:
@@ -119,7 +113,7 @@ class _Deciding:
         crashed = sum(int((self._own(self._status, one) == "crashed").sum()) for one in self._cells)
         rule = self._rule()
         finding = _finding(rule, verdict, self._condition if self._claim.rule == "majority" else "")
-        if self._claim.rule == "best_of" and len(verdict.parts) == 1 and verdict.members:
+        if self._claim.compared[2:] and len(verdict.parts) == 1 and verdict.members:
             finding += f" {self._closest(verdict.parts[0])}"
         if crashed and (other := self._verdict(crashed_are_worst=True).decision) != verdict.decision:
             runs = "the crashed run" if crashed == 1 else f"the {crashed} crashed runs"
@@ -374,15 +368,19 @@ def _finding(rule: rules.Rule, verdict: Verdict, condition: str) -> str:
         (part,) = tested
         if condition:
             return f"{part.summary} {condition}."
-        if rule.kind == "stochastic_order":
+        if rule.kind in ("stochastic_order", "best_of"):
             return f"{part.finding}."
     whole = rule.finding(verdict)
-    if all(len(one.split()) <= _MOST_WORDS for one in re.split(r"(?<=[.;])\s", whole)) or not tested:
+    if len(whole.split()) <= _MOST_WORDS or not tested:
         return whole
+    sentences = [f"{one[:1].upper()}{one[1:].rstrip('.')}." for one in whole.split("; ")]
+    if len(sentences) <= _MOST_SENTENCES and all(len(one.split()) <= _MOST_WORDS for one in sentences):
+        return " ".join(sentences)
     counts = {one: sum(part.decision == one for part in verdict.parts) for one in ("supported", "contradicted")}
     open_ = len(verdict.parts) - sum(counts.values())
     words = [f"{one} in {count}" for one, count in counts.items() if count] + [f"undecided in {open_}"] * bool(open_)
     part = max(tested, key=lambda one: -1.0 if one.p is None else one.p)
-    place = ", ".join(f"{axis} {value}" for axis, value in part.coordinates.items())
+    place = ", ".join(f"{axis.replace('_', ' ')} {value}" for axis, value in part.coordinates.items())
     start = f"{joined(words)} of {len(verdict.parts)} parts"
-    return f"{start[:1].upper()}{start[1:]}. Least clear for {place}: {part.finding or part.summary}."
+    least = f"{part.finding or part.summary} {condition}".strip()
+    return f"{start[:1].upper()}{start[1:]}. Least clear for {place}: {least}."

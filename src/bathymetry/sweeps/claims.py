@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,25 @@ import xarray as xr
 
 from bathymetry.claims import rules
 from bathymetry.claims.judging import Claim
+from bathymetry.claims.stating import letter, rule_of
 from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part
-from bathymetry.stats.verdict import RENAMED, not_run
+from bathymetry.stats.verdict import not_run
 from bathymetry.sweeps.axes import Axis, Range
 from bathymetry.sweeps.measures import title_of
 from bathymetry.sweeps.results import UNFINISHED
 
-_FIELDS: Mapping[str, Sequence[str]] = {  # of each rule, but for rule, text and variable
-    "majority": ("above", "below"),
-    "stochastic_order": ("along", "first", "second", "direction"),
-    "best_of": ("along", "candidates", "others", "direction"),
-    "median_sign": ("over", "direction"),
-    "median_in_interval": ("low", "high"),
-    "correlation": ("with", "direction"),
-    "exists": ("above", "below", "decides"),
-}
 _ALWAYS = ("rule", "text", "variable")
+_FIELDS: Mapping[str, Sequence[str]] = {
+    "majority": (*_ALWAYS, "above", "below"),
+    "stochastic_order": (*_ALWAYS, "along", "first", "second", "direction"),
+    "best_of": (*_ALWAYS, "along", "candidates", "others", "direction"),
+    "median_sign": (*_ALWAYS, "over", "direction"),
+    "median_in_interval": (*_ALWAYS, "low", "high"),
+    "correlation": (*_ALWAYS, "with", "direction"),
+    "exists": (*_ALWAYS, "above", "below", "decides"),
+}
 _SCALES: Mapping[str, Callable[[xr.DataArray], xr.DataArray]] = {"log": np.log}
 _MOST_CLAIMS = 100
 
@@ -56,7 +56,7 @@ class _Reader:
         if not isinstance(given, Mapping):
             raise InputError(self._where, given, "expected fields such as {rule: median_sign, variable: test loss, …}")
         self._given, self._axes, self._measure, self._is_grid = given, axes, measure, is_grid
-        self._letter = ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
+        self._letter = letter(place)
 
     @property
     def _dims(self) -> list[str]:
@@ -65,14 +65,7 @@ class _Reader:
 
     def stated(self) -> Stated:
         """The claim and its evidence."""
-        if (now := RENAMED.get(str(self._given.get("rule")))) in _FIELDS:
-            raise InputError(f"{self._where}.rule", self._given["rule"], f"this rule is now called {now}; write that")
-        rule = self._one_of("rule", _FIELDS)
-        known = (*_ALWAYS, *_FIELDS[rule])
-        for name, value in self._given.items():
-            if name not in known:
-                remedy = f"{rule} takes no such field; {did_you_mean(name, known)}expected {', '.join(known)}"
-                raise InputError(f"{self._where}.{name}", value, remedy)
+        rule = rule_of(self._given, self._where, _FIELDS)
         text = self._text("text")
         made, evidence = getattr(self, f"_{rule}")()
         made = replace(made, names_axes=True)
