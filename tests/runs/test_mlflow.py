@@ -12,6 +12,7 @@ import pytest
 import bathymetry as bm
 from bathymetry.core.errors import DamagedError, StorageError
 from bathymetry.runs.readers.mlflow import FORMAT
+from runs import fixture
 from runs.reading import FILES, expect_whole_fixture, read, write_anew
 
 STORES = pytest.mark.parametrize("store", ["mlflow", "mlflow_sqlite"])
@@ -27,6 +28,13 @@ def both(store, folder=FILES):
 @STORES
 def test_the_twenty_runs_come_back(store):
     expect_whole_fixture(both(store)[0])
+
+
+@STORES
+def test_runs_are_in_the_order_in_which_they_began(store):
+    """Their names, by which folders are sorted, are random."""
+    order = [(run.config["optimizer"], run.config["seed"]) for run in both(store)[0]]
+    assert order == [(config["optimizer"], config["seed"]) for _, config, _ in fixture.runs()]
 
 
 @pytest.mark.tool
@@ -155,4 +163,3 @@ def test_all_metrics_are_those_of_the_runs_that_are_chosen():
     where = {"experiment": "optimizers"}
     runs = bm.runs.read(FILES / "mlflow", members="seed", compare="optimizer", where=where, cache=False)
     assert {name for name in runs if f"{name}_history" in runs} == {"train/loss", "val/accuracy"}
-    assert runs.optimizer.values.tolist() == ["adam", "sgd"]  # the order in which they ran
