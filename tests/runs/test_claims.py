@@ -81,6 +81,12 @@ def test_a_majority_counts_the_runs_that_reach_a_number(claim, count):
     assert one.finding.startswith(f"{count} of 10 members (")
 
 
+@pytest.mark.parametrize("claim", ["most runs reach loss > 5", "most runs reach loss > 5 at last"])
+def test_a_run_at_infinity_has_diverged_and_reaches_nothing(claim):
+    one = only(curves({"adam": [[1, np.inf]] * 3 + [[1, 6.0]] * 7}, steps=(1, 2)), claim)
+    assert one.finding.startswith("7 of 10 members")
+
+
 def test_an_order_of_shared_seeds_is_decided_by_the_sign_test():
     one = only(rows(), "adam above sgd on acc")
     wins = int((SCORES["adam"] > SCORES["sgd"]).sum())
@@ -248,6 +254,25 @@ def test_runs_laid_out_before_give_the_same_verdicts():
     assert [one.verdict for one in again.claims] == [
         one.verdict for one in judged(grid(), *claims, by=["optimizer", "lr"])
     ]
+
+
+def test_runs_too_short_for_another_point_are_left_out_and_have_not_diverged():
+    values = {"A": [[1.0, 2.0, 3.0]] * 8 + [[1.0]] * 2, "B": [[0.0, 0.5, 1.0]] * 10}
+    laid = bm.runs.read(curves(values, metric="acc", name="net"), members="seed", compare="net")
+    for runs in (laid, curves(values, metric="acc", name="net")):
+        options = {"compare": "net", "higher_is_better": True, "at": "step:3", "paired": False}
+        found = bm.compare(runs, "acc", claims=["A above B on acc"], **options)
+        assert (found.pairs[0].members, found.pairs[0].diverged) == ((8, 10), (0, 0))
+        assert found.stated[0].verdict.parts[0].p == found.pairs[0].p
+        assert any("2 runs too short" in words for words in found.left_out)
+    at_last = bm.runs.read(curves(values, metric="acc", name="net"), members="seed", compare="net", at="step:3")
+    again = bm.compare(at_last, "acc", compare="net", higher_is_better=True, paired=False)
+    assert again.pairs[0].members == (10, 10)
+
+
+def test_arrays_that_are_no_runs_are_refused():
+    with pytest.raises(BathymetryError, match="runs = a Dataset: expected what"):
+        bm.compare(rows().set_index(["optimizer", "seed"]).to_xarray(), claims=[SENTENCE])
 
 
 @pytest.mark.parametrize("direction", [True, False])

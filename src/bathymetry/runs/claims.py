@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
+import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bathymetry.claims.stating import rule_of
 from bathymetry.core.errors import InputError, did_you_mean, is_real
-from bathymetry.core.showing import joined, label
+from bathymetry.core.showing import joined, kind_of, label
 from bathymetry.runs.at import At, read_at
 from bathymetry.runs.run import Run, Scalar
 from bathymetry.runs.sentences import read_sentence, short_number, written
@@ -183,6 +184,15 @@ class Known:
         metrics = dict.fromkeys(name for run in runs for name in run.metrics)
         texts = frozenset(name for run in runs for name in run.texts)
         return cls({name: [*values.values()] for name, values in found.items()}, [*metrics], texts)
+
+    @classmethod
+    def laid(cls, results: xr.Dataset) -> Self:
+        """What runs have that are laid out."""
+        if "status" not in results or "members" not in results.attrs:
+            raise InputError("runs", kind_of(results), "expected what bm.runs.read returns")
+        axes = [str(name) for name in results["status"].dims if name != "member"]
+        metrics = [str(name).removesuffix("_history") for name in results if str(name).endswith("_history")]
+        return cls({name: results[name].values.tolist() for name in axes}, metrics)
 
     def metric(self, name: str, where: str) -> None:
         """Refuse a metric that no run has."""

@@ -16,10 +16,10 @@ from bathymetry.claims.rules import Rule
 from bathymetry.claims.stating import letter
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined, label, plural
-from bathymetry.runs.at import At, read_at, value_at
+from bathymetry.runs.at import At, read_at
 from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolved
 from bathymetry.runs.dataset import Grouping, Runs, dataset
-from bathymetry.runs.deciding import CLAIMS, Laid, histories
+from bathymetry.runs.deciding import CLAIMS, Laid, retaken
 from bathymetry.runs.deciding import judged as judge_claims
 from bathymetry.runs.files import quietly
 from bathymetry.runs.pairs import (
@@ -190,8 +190,11 @@ def compare(
     higher, needed = bool(higher_is_better), [metric] if metric is not None else []
     where_laid: Runs | None = None
     if isinstance(runs, xr.Dataset):
-        results = runs if metric is None else _retaken(runs, metric, at, higher)
-        left_out, known = tuple(runs.attrs.get("left_out", ())), _known(runs)
+        known = Known.laid(runs)
+        if metric is not None:
+            known.metric(metric, "metric")
+        results = runs if metric is None else retaken(runs, metric, read_at(at), higher_is_better=higher)
+        left_out = tuple(runs.attrs.get("left_out", ()))
         own = resolved(stated, known, str(runs.attrs["members"]), compare)
     else:
         grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
@@ -219,13 +222,6 @@ def _check(metric: object, compare: object, higher_is_better: object, claims: Se
             raise InputError(field, None, "expected a name, or claims that name what they are about")
     if not isinstance(higher_is_better, bool | np.bool_) and not (metric is None and higher_is_better is None):
         raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
-
-
-def _known(results: xr.Dataset) -> Known:
-    """What runs that are laid out have."""
-    axes = [str(name) for name in results["status"].dims if name != "member"]
-    metrics = [str(name).removesuffix("_history") for name in results if str(name).endswith("_history")]
-    return Known({name: results[name].values.tolist() for name in axes}, metrics)
 
 
 def _with(grouping: Grouping, settings: Sequence[str]) -> Grouping:
@@ -449,19 +445,3 @@ def _fields(one: Pair) -> dict[str, Any]:
     if one.needed is not None:
         fields["needed"] = {"members": one.needed.members, "least": one.needed.least, "most": one.needed.most}
     return fields | {"at": dict(one.at)}
-
-
-def _retaken(runs: xr.Dataset, metric: str, at: object, higher_is_better: bool) -> xr.Dataset:
-    """The runs with the values at another point of their histories than they were read with."""
-    if metric not in runs or f"{metric}_history" not in runs:
-        known = _known(runs).metrics
-        raise InputError("metric", metric, f"{did_you_mean(metric, known)}expected one of {joined(known, 'or')}")
-    point = read_at(at)
-    if runs.attrs.get("at") == str(point) and point.kind != "best":
-        return runs
-    found = np.full(runs[metric].shape, np.nan)
-    for index, logged in histories(runs, metric):
-        value = value_at(logged, point, higher_is_better=higher_is_better)
-        found[index] = np.nan if value is None else value
-    changed = runs[metric].copy(data=found)
-    return runs.assign({metric: changed}).assign_attrs(at=str(point))

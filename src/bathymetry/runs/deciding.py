@@ -59,6 +59,10 @@ class Laid:
             return
         yield from histories(self.results, metric)
 
+    def thinned(self, metric: str) -> bool:
+        """Whether only some steps of what was logged are there."""
+        return self.runs is None and "thinned" in self.results[f"{metric}_history"].attrs
+
 
 def histories(results: xr.Dataset, metric: str) -> Iterator[tuple[tuple[int, ...], History]]:
     """What each run logged of a metric, as the arrays hold it, along the axes of the runs and `member`."""
@@ -71,6 +75,22 @@ def histories(results: xr.Dataset, metric: str) -> Iterator[tuple[tuple[int, ...
         there = np.isfinite(rows[index]) | (steps == last[index])
         if there.any():
             yield index, History(steps[there], rows[index][there])
+
+
+def retaken(results: xr.Dataset, metric: str, point: At, *, higher_is_better: bool) -> xr.Dataset:
+    """Take a metric's values at another point of the histories than they were read with."""
+    if results.attrs.get("at") == str(point) and point.kind != "best":
+        return results
+    found, status = np.full(results[metric].shape, np.nan), results["status"].values.copy()
+    for index, logged in histories(results, metric):
+        value = value_at(logged, point, higher_is_better=higher_is_better)
+        if value is not None:
+            found[index] = value
+            status[index] = "unknown" if status[index] == "too short" else status[index]
+        elif status[index] in _WHOLE:
+            status[index] = "too short"
+    changed = {metric: results[metric].copy(data=found), "status": results["status"].copy(data=status)}
+    return results.assign(changed).assign_attrs(at=str(point))
 
 
 def judged(claims: Sequence[Claim], laid: Laid) -> tuple[list[Judged], list[str]]:
@@ -167,6 +187,8 @@ class _Deciding:
             number = measure(logged)
             if number is not None:
                 values[index], there[index] = number if np.isfinite(number) else np.nan, True
+        if self._laid.thinned(metric):
+            self.notes.append(f"claims see {self._laid.results[f'{metric}_history'].attrs['thinned']} of {metric} only")
         whole = np.isin(self._status, _WHOLE)
         lacking = sum(int((self._own(whole & ~there, one)).sum()) for one in self._cells)
         if lacking:
