@@ -4,10 +4,13 @@ import json
 import re
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bathymetry as bm
 from bathymetry.cli.main import main
+from bathymetry.report.comparison import answer
 from report.browsing import until
 from runs import realistic
 
@@ -169,3 +172,28 @@ def test_a_seed_is_highlighted_in_all_charts_and_named(pages, browser_visit):
     until(seen.tab, "location.hash.includes('network=comparison:3')")
     assert "seed 3" in seen.tab.inner_text("select[data-network] option:checked")
     assert seen.said == []
+
+
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [
+        (0.1, "a is better than every other optimizer; 3 of 3 pairs are decided."),
+        (2.2, "No optimizer beats all others: a wins 1 of its 2 pairs, loses none; 1 of 3 pairs are decided."),
+        (1e3, "None of the 3 pairs is decided: no optimizer is clearly better than another."),
+    ],
+)
+def test_the_answer_says_which_of_several_is_best(spread, words):
+    noise = np.random.default_rng(4).permuted(np.tile(np.linspace(-1, 1, 10), (3, 1)), axis=1)
+    rows = [
+        {"optimizer": name, "seed": seed, "score": 2 - k + spread * noise[k, seed]}
+        for k, name in enumerate("abc")
+        for seed in range(10)
+    ]
+    found = bm.compare(pd.DataFrame(rows), "score", compare="optimizer", higher_is_better=True, paired=False)
+    assert answer(found).startswith(words)
+
+
+def test_the_answer_for_few_runs_says_how_many_a_verdict_needs():
+    frame = realistic.tasks().query("seed < 4 and step == 199")
+    found = bm.compare(frame, "val/accuracy", compare="optimizer", by="task", higher_is_better=True)
+    assert answer(found) == ("No pair can be decided: a verdict needs 6 runs on each side, and no pair has over 4.")

@@ -121,3 +121,23 @@ def test_a_verdict_that_changed_is_said():
     frame = realistic.lengths()
     before, now = compared(frame[frame["seed"] < 5]), compared(frame)
     assert changes(before, now).endswith("adam and sgd: undecided → adam is better")
+
+
+def test_values_far_away_leave_the_axis_to_the_others_and_are_counted():
+    frame = realistic.two(steps=40).fillna({"val/accuracy": 1e30})
+    found = compared(frame)
+    for name in ("learning", "final"):
+        shown = figure(found, name)
+        (panel,) = shown.panels
+        scales = [
+            encoding["scale"]["domain"]
+            for layer in layers(panel.chart)
+            for channel, encoding in layer["encoding"].items()
+            if channel == ("y" if name == "learning" else "x") and isinstance(encoding, dict) and "scale" in encoding
+        ]
+        assert all(ends[1] < 2 for ends in scales if len(ends) == 2)
+        count = 16 if name == "learning" else 1
+        assert (
+            f"{count} {'values are' if count > 1 else 'value is'} beyond the axis, as far as 1.00 × 10³⁰."
+            in shown.finding
+        )

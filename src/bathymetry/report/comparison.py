@@ -26,7 +26,7 @@ from bathymetry.runs.comparing import Comparison
 from bathymetry.runs.figures import count_diverged, figures_of
 from bathymetry.runs.pairs import Pair
 from bathymetry.runs.wording import verdict_words
-from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision
+from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision, is_clear
 from bathymetry.stats.wording import number, percent, percent_range, with_interval
 from bathymetry.store import storage
 from bathymetry.store.folder import output_folder, writing
@@ -157,9 +157,9 @@ def answer(found: Comparison) -> str:
     if not decided:
         return f"None of the {len(found.pairs):,} pairs is decided: no {found.compare} is clearly better than another."
     if won == of:
-        return f"{best} is better than every other {found.compare} (all {of} of its pairs); {_decided(found, decided)}."
-    wins = f"{best} wins {won} of its {of} pairs and loses {lost or 'none'}"
-    return f"No {found.compare} is better than all others: {wins}; {_decided(found, decided)}."
+        return f"{best} is better than every other {found.compare}; {_decided(found, decided)}."
+    wins = f"{best} wins {won} of its {of} pairs, loses {lost or 'none'}"
+    return f"No {found.compare} beats all others: {wins}; {_decided(found, decided)}."
 
 
 def _counted(which: str, claims: Sequence[Judged]) -> str:
@@ -170,7 +170,9 @@ def _counted(which: str, claims: Sequence[Judged]) -> str:
 
 
 def _decided(found: Comparison, decided: int) -> str:
-    return f"{decided:,} of {len(found.pairs):,} pairs are decided"
+    clear = sum(one.decision != "undecided" and is_clear(one.p_holm) for one in found.pairs)
+    after = "" if clear == decided else f" ({clear:,} after Holm)"
+    return f"{decided:,} of {len(found.pairs):,} pairs are decided{after}"
 
 
 def _of_one(one: Pair) -> str:

@@ -24,7 +24,9 @@ _MOST_POINTS, _FEWEST_POINTS, _POINTS = 60_000, 40, 200  # of all lines together
 _LINED = 50  # members that each have a line; of more, charts draw ten
 _NAMED = 3  # runs that a finding names
 _EARLY = 0.95  # of the last step: runs that end before it are said
-_FAR = 3.0  # values so many times beyond what 99 % of them cover leave the axis
+_FAR, _FAR_ALONG = 30.0, 1000.0  # values so many times beyond the range of nine in ten leave an axis; along a run
+_LETTERS, _NARROW = 60, 36  # that have room on a row of a single panel, and of one of several
+_NAME = 24  # letters of a name
 Array = np.ndarray[Any, Any]
 
 
@@ -127,6 +129,7 @@ def _learning(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Iterato
     is_log = found.scale == "log" and finite.size > 0 and finite.min() > 0 and finite.max() > 10 * finite.min()
     values = values.assign_attrs(attrs(str(found.metric), "log" if is_log else "linear"))
     steps = shown[step].values
+    domain = _domain(finite, _FAR_ALONG, is_log=is_log)
     panels = lines(
         values.rename({step: "steps"}).assign_coords(steps=xr.Variable("steps", steps[kept], attrs("step"))),
         "steps",
@@ -135,7 +138,7 @@ def _learning(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Iterato
         x_scale="linear",
         centre="median",
         ends=True,
-        domain=_domain(finite, is_log=is_log),
+        domain=domain,
         height=260,
         **_compared_at(found, steps),
     )
@@ -145,7 +148,7 @@ def _learning(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Iterato
     )
     title = f"{found.metric} along the {'steps' if step == 'step' else step}"
     shown_words = f" Shown: {joined(said)}." if said else ""
-    yield Figure("learning", title, tuple(panels), _ends(found), reading + shown_words)
+    yield Figure("learning", title, tuple(panels), _ends(found) + _beyond(finite, domain), reading + shown_words)
 
 
 def _carried(found: Comparison, shown: xr.Dataset, name: str, step: str) -> xr.DataArray:
@@ -165,18 +168,30 @@ def _carried(found: Comparison, shown: xr.Dataset, name: str, step: str) -> xr.D
     return whole.copy(data=filled.reshape(values.shape)).assign_coords({step: steps})
 
 
-def _domain(finite: Array, *, is_log: bool) -> tuple[float, float] | None:
-    """An axis without rare values that would leave all others no room."""
-    if not finite.size:
+def _domain(finite: Array, far: float, *, is_log: bool) -> tuple[float, float] | None:
+    """An axis without the few values so far away that all others would be one line; None where there are none."""
+    values = np.sort(np.log(finite[finite > 0]) if is_log else finite)
+    few = max(1, len(values) // 20)
+    inner = values[few:-few]
+    if len(inner) < 2 or inner[0] == inner[-1]:
         return None
-    values = np.log(finite) if is_log else finite
-    low, high = np.quantile(values, [0.005, 0.995])
-    reach = _FAR * (high - low)
-    if not reach or (values.min() >= low - reach and values.max() <= high + reach):
+    reach = far * (inner[-1] - inner[0])
+    inside = values[(values >= inner[0] - reach) & (values <= inner[-1] + reach)]
+    if len(inside) == len(values):
         return None
-    ends = max(values.min(), low - 0.1 * reach), min(values.max(), high + 0.1 * reach)
-    first, last = map(float, np.exp(ends) if is_log else ends)
-    return (first, last) if first < last else None
+    air = 0.05 * (inside[-1] - inside[0])
+    first, last = (float(np.exp(end)) if is_log else float(end) for end in (inside[0] - air, inside[-1] + air))
+    return first, last
+
+
+def _beyond(finite: Array, domain: tuple[float, float] | None) -> str:
+    """Say how many values are beyond an axis."""
+    if domain is None:
+        return ""
+    gone = finite[(finite < domain[0]) | (finite > domain[1])]
+    verb = "is" if len(gone) == 1 else "are"
+    far = gone[np.argmax(np.abs(gone))]
+    return f" {len(gone):,} {plural('value', len(gone))} {verb} beyond the axis, as far as {number(far, 3)}."
 
 
 def _compared_at(found: Comparison, steps: Array) -> dict[str, Any]:
@@ -235,11 +250,12 @@ def _final(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Figure:
     scale = "log" if found.results[found.metric].attrs.get("scale") == "log" else "linear"
     finite = values.values[np.isfinite(values.values)]
     values = values.drop_vars([str(one) for one in values.coords if one not in values.dims])
+    domain = _domain(finite, _FAR, is_log=scale == "log")
     panels = dots(
         values.assign_attrs(attrs(f"{found.metric} {found.at}", scale)),
         str(found.compare),
         facet=facet,
-        domain=_domain(finite, is_log=scale == "log"),
+        domain=domain,
         missing="without a value",
         each="run",
         centre="median",
@@ -252,8 +268,8 @@ def _final(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Figure:
         "without one diverged, crashed, still run or are missing."
     )
     shown_words = f" Shown: {joined(said)}." if said else ""
-    middle = _medians(found)
-    return Figure("final", f"{found.metric} {found.at}", tuple(panels), finding or middle, reading + shown_words)
+    finding = (finding or _medians(found)) + _beyond(finite, domain)
+    return Figure("final", f"{found.metric} {found.at}", tuple(panels), finding, reading + shown_words)
 
 
 def _medians(found: Comparison) -> str:
@@ -297,10 +313,15 @@ def _in_panels(found: Comparison, sign: str, values: Sequence[Any]) -> dict[str,
         head = ", ".join(f"{name}={at}" for name, at in one.at.items()) or "All pairs"
         rows = panels.setdefault(head, [])
         if len(rows) < _MOST_PAIRS and len(panels) <= _MOST_PANELS:
-            name = f"{one.first} {sign} {one.second}"
+            name = f"{_short(one.first)} {sign} {_short(one.second)}"
             low, high = interval
-            rows.append(Estimate(name, value, low, high, _outcome(one), one.decision != "undecided"))
+            note = _outcome(one, (_NARROW if one.at else _LETTERS) - len(name))
+            rows.append(Estimate(name, value, low, high, note, one.decision != "undecided"))
     return {head: rows for head, rows in panels.items() if rows}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 10]}…{name[-9:]}"
 
 
 def _has_more(found: Comparison) -> bool:
@@ -311,9 +332,11 @@ def _has_more(found: Comparison) -> bool:
     return max(panels.values()) > _MOST_PAIRS
 
 
-def _outcome(one: Pair) -> str:
-    """Who is better, and p."""
-    p = "" if one.p is None else f", {p_value(one.p)}"
-    if one.decision == "undecided":
-        return f"undecided{p}"
-    return f"{one.first if one.decision == 'supported' else one.second} is better{p}"
+def _outcome(one: Pair, room: int) -> str:
+    """Who is better, as far as there is room for it, and p."""
+    p = "" if one.p is None else p_value(one.p)
+    who = "undecided"
+    if one.decision != "undecided":
+        who = f"{_short(one.first if one.decision == 'supported' else one.second)} is better"
+    words = ", ".join(filter(None, (who, p)))
+    return words if len(words) <= room else p
