@@ -77,7 +77,7 @@ def test_diff_says_what_two_comparisons_decided_and_in_what_they_differ(folder, 
     assert main(["diff", str(folder / "last"), str(folder / "early")]) == 0
     printed = capsys.readouterr().out
     assert "of 1 verdict changed" in printed
-    assert "at last → step:5" in printed.replace("–", "last")
+    assert "at last → step:5" in printed
 
 
 def test_the_python_of_the_page_gives_the_same_verdict(folder):
@@ -98,6 +98,12 @@ def test_a_folder_of_studies_is_left_alone_and_so_is_that_of_a_comparison(folder
     assert (studies / "report.html").read_text() == "a page"
     assert main(["run", "gradient-norm", "--preset", "smoke", "--out", str(folder / "last")]) == 2
     assert "it holds a comparison of runs, which would be replaced" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report", "verify", "export"])
+def test_what_reads_studies_says_that_a_folder_holds_a_comparison(folder, capsys, command):
+    assert main([command, str(folder / "last")]) == 2
+    assert "it holds a comparison, which `bathymetry compare` writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--json"], ["--no-page"]])

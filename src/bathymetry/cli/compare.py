@@ -78,7 +78,7 @@ class CompareCommand:
     out: Annotated[str | None, _option("DIR", f"the folder of the page; by default {_OUT}")] = None
     no_page: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "write no page")]] = False
     open: OpenFlag = False
-    watch: Annotated[str | None, _option("SECONDS", "read again so often, for example every 30 s, until Ctrl-C")] = None
+    watch: Annotated[str | None, _option("SECONDS", "read again every so many seconds, until Ctrl-C")] = None
     no_cache: tyro.conf.FlagCreatePairsOff[Annotated[bool, _option("", "read every file again")]] = False
 
 

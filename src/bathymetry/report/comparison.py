@@ -81,7 +81,8 @@ def publish(found: Comparison, out: str | Place, command: Sequence[str], call: M
             raise StorageError(f"{out / FIGURES} is a link, and nothing is written through it: put a folder there.")
         storage.write(out / CLAIMS_FILE, _json([claim_fields(one) for one in found.claims]))
         storage.write(out / COMPARISON_FILE, _json(found.to_dict() | {"runs": _runs(found), "files": _files(found)}))
-        settings = {name: value for name, value in call.items() if name not in ("runs", "cache")}
+        settings = {"at": found.results.attrs["at"], "paired": None} | dict(call)
+        settings = {name: value for name, value in settings.items() if name not in ("runs", "cache")}
         provenance = {"settings": settings, "data": {found.source: f"runs, digest {_digest(found)}"}}
         storage.write(out / PROVENANCE_FILE, _json({_NAME: provenance | {"versions": _versions()}}))
         try:

@@ -81,17 +81,22 @@ def check_folder(path: Place, holds: Holds | None = "studies") -> None:
     if MARKER not in entries:
         remedy = f"it holds files that are not Bathymetry's ({entries[0]}); expected a new or an empty folder"
         raise InputError("out", path, remedy)
-    try:
-        marker = json.loads(storage.read(path / MARKER))
-        written, there = marker.get("format"), marker.get("holds", "studies")
-    except (StorageError, ValueError, AttributeError):
-        return  # a marker that can't be read is written again; what matters is in the other files
+    marker = _marker(path)
+    written, there = marker.get("format"), marker.get("holds", "studies")
     if isinstance(written, int) and written > _FORMAT:
         remedy = "a later version of Bathymetry made it; choose another folder, or install that version"
         raise InputError("out", path, remedy)
-    if holds is not None and there != holds:
+    if marker and holds is not None and there != holds:
         what = "a comparison of runs" if there == "comparison" else "results of studies"
         raise InputError("out", path, f"it holds {what}, which would be replaced; choose another folder")
+
+
+def _marker(path: Place) -> dict[str, Any]:
+    """Read the marker; empty where it can't be read: it is written again, and what matters is in the other files."""
+    with suppress(StorageError, ValueError):
+        found = json.loads(storage.read(path / MARKER))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _entries(path: Place) -> list[str]:
@@ -126,6 +131,9 @@ def check_output_folder(path: Place) -> None:
     """Refuse a folder that no run has written, or that a later version wrote."""
     if is_output_folder(path):
         check_folder(path, None)
+        if _marker(path).get("holds") == "comparison":
+            remedy = "it holds a comparison, which `bathymetry compare` writes; expected the results of studies"
+            raise InputError("folder", path, remedy)
         return
     if not storage.exists(path):
         raise InputError("folder", path, "there is no such folder")
