@@ -520,3 +520,21 @@ def test_a_file_of_claims_that_is_not_there_ends_with_status_2(files, capsys):
     assert "claims = claim.yaml: there is no such file" in capsys.readouterr().err
     assert main(["compare", "runs.csv", "--members", "seed", "--metric", "acc", "--claims", "c.yaml"]) == 2
     assert "--compare: missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("better", "words"),
+    [
+        ("first", "One of 12 is clearly above each of 12 others."),
+        ("last", "One of the 12 others is clearly above each of 12."),
+        ("none", "None of 12 is clearly above each of 12 others."),
+    ],
+)
+def test_a_finding_about_many_candidates_counts_them(better, words):
+    names = [f"n{k}" for k in range(24)]
+    values = {name: RANDOM.normal(0, 1, SEEDS) for name in names}
+    if better != "none":
+        values[names[0] if better == "first" else names[-1]] = np.arange(100.0, 110.0)
+    claim = f"one of {', '.join(names[:12])} above each of {', '.join(names[12:])} on acc"
+    one = only(rows(values), claim, paired=False)
+    assert one.finding.startswith(f"{words} The pair that decides has ")

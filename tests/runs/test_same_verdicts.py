@@ -20,6 +20,7 @@ CLAIMS = [
     "train/loss and val/accuracy correlate positively in optimizer=adam",
     "some optimizer reaches train/loss < 0.55 in all runs",
 ]
+TOOLS = sorted({path.name for path in FILES.iterdir()} - {"optuna", "torch_tensorboard"})  # which have tests below
 ON_LOSS = ["adam below sgd on train/loss at step:50", "optimizer=sgd reaches train/loss < 0.5 in most runs", CLAIMS[-1]]
 
 
@@ -69,7 +70,7 @@ def test_the_verdicts_are_those_of_the_runs_counted_by_hand(expected):
     assert (part["estimate"], part["p"]) == pytest.approx((reached / 10, stats.binomtest(reached, 10).pvalue))
 
 
-@pytest.mark.parametrize("tool", ["hydra", "lightning", "mlflow", "mlflow_sqlite", "tensorboard", "trackio", "wandb"])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_verdicts_do_not_depend_on_the_tool(tool, expected):
     assert differences(verdicts(FILES / tool, "val/accuracy", "train/loss"), expected) == []
 

@@ -133,8 +133,8 @@ class _Deciding:
         crashed = sum(int((self._own(self._status, one) == "crashed").sum()) for one in self._cells)
         rule = self._rule()
         finding = _finding(rule, verdict, self._condition if self._claim.rule == "majority" else "")
-        if self._claim.compared[2:] and len(verdict.parts) == 1 and verdict.members:
-            finding += f" {self._closest(verdict.parts[0])}"
+        if self._claim.rule == "best_of" and len(verdict.parts) == 1 and verdict.members:
+            finding = self._outcome(verdict.parts[0], finding)
         if crashed and (other := self._verdict(crashed_are_worst=True).decision) != verdict.decision:
             runs = "the crashed run" if crashed == 1 else f"the {crashed} crashed runs"
             finding += f" If {runs} counted as worst, it would be {other}."
@@ -362,11 +362,19 @@ class _Deciding:
             return replace(part, p=p, decision="undecided", direction="neither")
         return part
 
-    def _closest(self, part: Part) -> str:
-        """The pair that decides between candidates and others, with the interval that its test has."""
+    def _outcome(self, part: Part, finding: str) -> str:
+        """What becomes of candidates and others, and the pair that decides, with the interval that its test has."""
+        candidates, others = len(self._claim.candidates), len(self._claim.others)
+        if candidates == others == 1:
+            return finding
+        if len(finding.split()) > _MOST_WORDS:
+            one = f"one of {candidates} is clearly {self._side} each of {others} others"
+            other = f"one of the {others} others is clearly {self._side} each of {candidates}"
+            finding = {"supported": one, "contradicted": other}.get(part.decision, one.replace("one of", "none of", 1))
+            finding = f"{finding[:1].upper()}{finding[1:]}."
         tests = self._claim.candidates if part.estimate >= 0.5 else self._claim.others
         share, ends = percent(part.estimate), percent_range(*part.interval)
-        return f"The pair that decides has {share} % ({100 - 5 / len(tests):.4g} % interval {ends})."
+        return f"{finding} The pair that decides has {share} % ({100 - 5 / len(tests):.4g} % interval {ends})."
 
     @property
     def _ranked(self) -> str:
