@@ -237,6 +237,17 @@ def test_a_claim_over_several_cells_has_a_part_for_each():
     assert both[0].verdict.p == max(part.p for part in both[0].verdict.parts)
 
 
+def test_a_combination_that_no_run_has_is_no_part_of_a_claim():
+    adam, sgd = rows({"adam": range(5, 15)}, lr=0.1), rows({"sgd": range(10)}, lr=0.2)
+    table = pd.concat([adam, sgd])
+    one = only(table, "optimizer=adam reaches acc > 4 in most runs", by="lr")
+    assert [part.coordinates for part in one.verdict.parts] == [{"lr": "0.1"}]
+    assert one.verdict.decision == "supported"
+    none = only(table, "adam above sgd on acc", by="lr")
+    assert none.verdict.decision == "not tested"
+    assert {part.summary for part in none.verdict.parts} == {"no run of sgd is whole", "no run of adam is whole"}
+
+
 def test_p_is_adjusted_over_all_claims_of_the_page():
     claims = ["adam above sgd on acc", "most runs reach acc > 0"]
     found = bm.compare(rows(), "acc", compare="optimizer", higher_is_better=True, claims=claims)
@@ -311,6 +322,27 @@ def test_a_run_that_never_logged_the_metric_is_left_out_and_has_not_diverged(tmp
     assert found.claims[0].verdict.parts[0].estimate == 1
     assert found.claims[0].verdict.members == 9
     assert "1 run without a value of acc at the last step left out of “adam above sgd on acc”" in found.left_out
+
+
+def test_where_each_run_is_a_member_nothing_is_paired():
+    one = only(rows(), "adam above sgd on acc", members="run")
+    assert one.verdict.p == brunner_munzel(-SCORES["adam"], -SCORES["sgd"]).p
+    with pytest.raises(BathymetryError, match=r"claims\[1\].over = lr: each run is a member by itself"):
+        judged(rows({0.1: [1] * 8, 0.2: [2] * 8}, name="lr"), "acc rises with lr", members="run")
+
+
+def test_a_value_that_was_filtered_out_is_refused():
+    with pytest.raises(BathymetryError, match="optimizer=nag: none of the runs that are compared has it"):
+        judged(rows(), "adam above nag on acc", where={"optimizer": ["adam", "sgd"]})
+
+
+def test_truth_values_and_values_of_several_kinds_are_compared():
+    both = {"first": [*range(10, 18)], "second": [*range(8)]}
+    for first, second in ((True, False), (1, "x"), (1.5, True)):
+        named = {first: both["first"], second: both["second"]}
+        assert (
+            only(rows(named, name="flag"), f"flag={first} above flag={second} on acc").verdict.decision == "supported"
+        )
 
 
 def test_crashed_and_unfinished_runs_are_left_out_and_the_verdict_with_them_as_worst_is_said():
@@ -532,7 +564,8 @@ def test_a_file_of_claims_that_is_not_there_ends_with_status_2(files, capsys):
 )
 def test_a_finding_about_many_candidates_counts_them(better, words):
     names = [f"n{k}" for k in range(24)]
-    values = {name: RANDOM.normal(0, 1, SEEDS) for name in names}
+    random = np.random.default_rng(11)
+    values = {name: random.normal(0, 1, SEEDS) for name in names}
     if better != "none":
         values[names[0] if better == "first" else names[-1]] = np.arange(100.0, 110.0)
     claim = f"one of {', '.join(names[:12])} above each of {', '.join(names[12:])} on acc"

@@ -180,13 +180,13 @@ class _Deciding:
         return own[self._places[self._claim.along]] if self._claim.along is not None else own
 
     def _numbers(self, metric: str, *, crashed_are_worst: bool) -> tuple[Values, Mask]:
-        """One number of each run, NaN where it diverged, and which runs count."""
+        """One number of each run, NaN or infinite where it diverged, and which runs count."""
         values, there = np.full(self._status.shape, np.nan), np.zeros(self._status.shape, dtype=bool)
         measure = self._measure()
         for index, logged in self._laid.histories(metric):
             number = measure(logged)
             if number is not None:
-                values[index], there[index] = number if np.isfinite(number) else np.nan, True
+                values[index], there[index] = number, True
         if self._laid.thinned(metric):
             self.notes.append(f"claims see {self._laid.results[f'{metric}_history'].attrs['thinned']} of {metric} only")
         whole = np.isin(self._status, _WHOLE)
