@@ -127,23 +127,40 @@ def test_options_that_exclude_each_other_are_refused(folder, capsys, words, said
     assert said in capsys.readouterr().err
 
 
-def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
-    frame = realistic.two(steps=40)
-    path = tmp_path / "runs.csv"
+def watched(tmp_path, monkeypatch, *options, meanwhile=lambda: None):
+    """Watch runs that stay, go on and are damaged, until Ctrl-C."""
+    frame, path = realistic.two(steps=40), tmp_path / "runs.csv"
     frame[frame["step"] < 30].to_csv(path, index=False)
     readings = [lambda: None, lambda: frame.to_csv(path, index=False), lambda: path.write_text("seed\n")]
 
     def sleep(_):
+        meanwhile()
         if not readings:
             raise KeyboardInterrupt
         readings.pop(0)()
 
     monkeypatch.setattr(time, "sleep", sleep)
-    assert main(["compare", str(path), *OPTIONS, "--no-page", "--no-cache", "--watch", "9"]) == 0
+    assert main(["compare", str(path), *OPTIONS, "--no-cache", "--watch", "9", *options]) == 0
+
+
+def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
+    watched(tmp_path, monkeypatch, "--no-page")
     first, second, third = capsys.readouterr().out.partition("until Ctrl-C.")[2].split("\n")[1:4]
     assert first.endswith("nothing changed.")
     assert "18 runs went on" in second
     assert "runs.csv" in third  # it can't be read, and watching goes on
+
+
+@pytest.mark.slow
+def test_watching_refreshes_the_page_which_loads_itself_again_until_then(tmp_path, monkeypatch):
+    page, before = tmp_path / "out" / "report.html", []
+    meanwhile = lambda: before.append(page.read_text(encoding="utf-8"))  # noqa: E731
+    watched(tmp_path, monkeypatch, "--out", str(page.parent), meanwhile=meanwhile)
+    assert before[0] == before[1] != before[2] == before[3]
+    assert [page.count('http-equiv="refresh" content="9"') for page in before] == [1, 1, 1, 1]
+    last = page.read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' not in last
+    assert "--watch" not in last
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def compare(arguments: list[str]) -> int:
     else:
         _print(found)
     if page is not None:
-        place = page(found)
+        place = page(found, seconds or 0)
         if not command.json:
             say(f"\nPage: {place}")
         if command.open:
@@ -144,7 +144,7 @@ def _compared(call: Mapping[str, Any]) -> "Comparison":
 
 def _page(
     command: CompareCommand, arguments: Sequence[str], call: Mapping[str, Any]
-) -> "Callable[[Comparison], Place] | None":
+) -> "Callable[[Comparison, float], Place] | None":
     """What writes the page; None where none is wanted. A folder that is not ours is refused before runs are read."""
     if command.no_page or (command.json and command.out is None):
         return None
@@ -154,7 +154,11 @@ def _page(
 
     out = place_of("out", _OUT if command.out is None else command.out)
     check_folder(out, "comparison")
-    return lambda found: publish(found, out, arguments, call)
+    words = [one for one in arguments if one != "--open"]
+    if command.watch is not None:
+        place = next(k for k, one in enumerate(words) if one.partition("=")[0] == "--watch")
+        del words[place : place + 1 + ("=" not in words[place])]
+    return lambda found, refresh: publish(found, out, words, call, refresh)
 
 
 def _check(command: CompareCommand) -> None:
@@ -206,7 +210,7 @@ def _seconds(text: str) -> float:
 
 
 def _watched(
-    found: "Comparison", call: Mapping[str, Any], page: "Callable[[Comparison], Place] | None", seconds: float
+    found: "Comparison", call: Mapping[str, Any], page: "Callable[[Comparison, float], Place] | None", seconds: float
 ) -> "Comparison":
     """Read again until Ctrl-C, and say in one line what changed; unchanged files come from the cache."""
     from bathymetry.runs.watching import changes
@@ -219,11 +223,13 @@ def _watched(
                 now = _compared(call)
                 words = changes(found, now)
                 if page is not None and words:
-                    page(now)
+                    page(now, seconds)
                 found = now
             except BathymetryError as error:  # such as a file that is being written
                 words = str(error).rstrip(".")
             say(f"{time.strftime('%H:%M:%S')}  {words or 'nothing changed'}.")
+    if page is not None:
+        page(found, 0)
     return found
 
 

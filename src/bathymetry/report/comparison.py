@@ -63,20 +63,23 @@ class ComparisonReport(Report):
     ratio: str  # the head of the column of ratios; empty where there is none
     pairs: tuple[PairRow, ...]
     left_out: tuple[str, ...]
+    refresh: int  # seconds after which a browser loads it again, while runs go on; 0: never
 
 
-def publish(found: Comparison, out: str | Place, command: Sequence[str], call: Mapping[str, Any]) -> Place:
+def publish(
+    found: Comparison, out: str | Place, command: Sequence[str], call: Mapping[str, Any], refresh: float = 0
+) -> Place:
     """Write the page, `claims.json`, `comparison.json`, `provenance.json` and the figures into a folder.
 
     `command` are the words of the command line, and `call` the arguments of `bm.compare` that are no defaults; both
-    reproduce the comparison. Returns the page's path.
+    reproduce the comparison. With `refresh`, a browser loads the page again after so many seconds. Returns its path.
     """
     out = place_of("out", out)
     with output_folder(out, "comparison"), writing(out), DrawingPool() as pool:
         library = pool.charting_library()
         sheets = tuple(one.sheet() for one in figures_of(found))
         drawings = figure_files.begin(out, sheets, pool)
-        report = comparison_report(found, sheets, command, call)
+        report = comparison_report(found, sheets, command, call, math.ceil(refresh))
         if isinstance(out, Path) and (out / FIGURES).is_symlink():
             raise StorageError(f"{out / FIGURES} is a link, and nothing is written through it: put a folder there.")
         storage.write(out / CLAIMS_FILE, _json([claim_fields(one) for one in found.claims]))
@@ -96,7 +99,7 @@ def publish(found: Comparison, out: str | Place, command: Sequence[str], call: M
 
 
 def comparison_report(
-    found: Comparison, sheets: tuple[Sheet, ...], command: Sequence[str], call: Mapping[str, Any]
+    found: Comparison, sheets: tuple[Sheet, ...], command: Sequence[str], call: Mapping[str, Any], refresh: int
 ) -> ComparisonReport:
     """Put into words all that the page says."""
     values = [] if found.compare is None else [label(one) for one in found.results[found.compare].values.tolist()]
@@ -120,6 +123,8 @@ def comparison_report(
         opening=(f"Read from {found.results.attrs.get('path', '')} ({found.source}) on {_today()}.",),
         studies=(section,),
         provenance=_provenance(found),
+        notes=(f"Runs are read again every {refresh:,} s, and so is this page.",) if refresh else (),
+        refresh=refresh,
         reproduce=shlex.join(["bathymetry", "compare", *command]),
         names=(("", ""), ("Claims", "")),
         noun="run",
