@@ -11,8 +11,13 @@ from scipy import stats
 import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import BathymetryError
+from bathymetry.runs.at import read_at
 from bathymetry.runs.claims import Claim, read_claims
+from bathymetry.runs.dataset import Grouping, dataset
+from bathymetry.runs.files import Source
+from bathymetry.runs.run import Run, history
 from bathymetry.runs.sentences import read_sentence, written
+from bathymetry.runs.settings import is_same
 from bathymetry.stats.rank_tests import brunner_munzel, sign_test
 
 RANDOM = np.random.default_rng(7)
@@ -113,6 +118,10 @@ def test_one_of_several_is_tested_at_a_share_of_five_percent(paired):
     clearest = min(max(p_of(SCORES[a], SCORES[b]) for b in ("sgd", "nag")) for a in ("adam", "adamw"))
     assert one.verdict.p == pytest.approx(min(1, 2 * clearest))
     assert "97.5 % interval" in one.finding
+    if paired:
+        share = one.verdict.parts[0].estimate
+        interval = stats.binomtest(round(share * SEEDS), SEEDS).proportion_ci(0.975, method="exact")
+        assert one.verdict.parts[0].interval == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +290,16 @@ def test_runs_too_short_for_another_point_are_left_out_and_have_not_diverged():
     assert again.pairs[0].members == (10, 10)
 
 
+def test_a_metric_of_claims_alone_leaves_no_run_out_of_the_pairs():
+    logged = {"acc": history([1, 3], [0.1, 0.2]), "loss": history([1, 2], [0.5, 0.5])}
+    runs = [Run(f"{net}-{seed}", {"net": net, "seed": seed}, logged) for net in "AB" for seed in range(3)]
+    source = Source("runs", "a tool", tuple(runs), {})
+    needed, *_ = dataset(source, Grouping("seed", "net"), ["acc", "loss"], read_at("step:2"))
+    results, *_ = dataset(source, Grouping("seed", "net"), ["acc"], read_at("step:3"), also=["loss"])
+    assert set(results["status"].values.ravel()) == set(needed["status"].values.ravel()) == {"unknown"}
+    assert set(results["acc"].values.ravel()) == {0.2}
+
+
 def test_arrays_that_are_no_runs_are_refused():
     with pytest.raises(BathymetryError, match="runs = a Dataset: expected what"):
         bm.compare(rows().set_index(["optimizer", "seed"]).to_xarray(), claims=[SENTENCE])
@@ -343,6 +362,13 @@ def test_truth_values_and_values_of_several_kinds_are_compared():
         assert (
             only(rows(named, name="flag"), f"flag={first} above flag={second} on acc").verdict.decision == "supported"
         )
+
+
+def test_true_is_not_one_and_three_is_written_in_several_ways():
+    assert not is_same(True, 1)
+    assert is_same("3", 3)
+    assert is_same(0.10, "0.1")
+    assert is_same(3, 3.0)
 
 
 def test_crashed_and_unfinished_runs_are_left_out_and_the_verdict_with_them_as_worst_is_said():

@@ -161,7 +161,8 @@ def _check_values(claim: Claim, where: str) -> None:
             _ = claim.point
         except InputError as error:
             raise InputError(f"{where}.at", claim.at, error.remedy) from error
-    twice = [str(one) for one in claim.compared if claim.compared.count(one) > 1 and one is not None]
+    values = claim.compared
+    twice = [one for place, one in enumerate(values) if any(is_same(one, other) for other in values[:place])]
     if claim.rule in ("stochastic_order", "best_of") and twice:
         raise InputError(where, twice[0], "it is compared with itself; expected different values")
 
