@@ -536,7 +536,7 @@ def test_the_command_decides_the_claims_of_a_file(files, capsys):
     (files / "claims.yaml").write_text(
         "- adam above sgd on acc\n- {rule: majority, metric: acc, above: -9, where: {optimizer: sgd}, text: It runs.}\n"
     )
-    words = ["compare", "runs.csv", "--members", "seed", "--claims", "claims.yaml"]
+    words = ["compare", "runs.csv", "--members", "seed", "--claims", "claims.yaml", "--no-page"]
     assert main([*words, "--expect", "supported"]) == 0
     printed = capsys.readouterr().out
     assert "adam above sgd on acc. Supported" in printed
