@@ -9,6 +9,7 @@ import numpy as np
 from bathymetry.core.errors import InputError
 from bathymetry.runs.run import History
 
+_ROUNDING = 1e-12  # so that a step on the edge of a window counts, however 70 % is rounded
 _EXPECTED = "expected last, best, step:N or mean:last-10%"
 
 
@@ -46,7 +47,7 @@ def read_at(text: object) -> At:
         return At("last")
     if text == "best":
         return At("best")
-    if found := re.fullmatch(r"step:(\d[\d_]*(?:\.\d+)?(?:e\d+)?)", str(text)):
+    if found := re.fullmatch(r"step:(\d+(?:_\d+)*(?:\.\d+)?(?:e\d{1,3})?)", str(text)):
         return At("step", float(found[1]))
     if (found := re.fullmatch(r"mean:last-(\d+(?:\.\d+)?)%", str(text))) and 0 < float(found[1]) <= 100:
         return At("mean", float(found[1]) / 100)
@@ -57,7 +58,8 @@ def value_at(logged: History, at: At, *, higher_is_better: bool) -> float | None
     """Take a number from a history; None where it does not reach the step, NaN where the run diverged.
 
     At a step that was not logged it is the value logged last before it, as long as the run reaches that step. NaN and
-    infinity within a mean make it NaN; the best is that of the finite values.
+    infinity within a mean make it NaN; the best is that of the finite values. A mean over the last 10 % is over the
+    steps from last − 0.1 (last − first) on, that one included.
     """
     step, value = logged.step, logged.value
     if not len(step):
@@ -66,7 +68,8 @@ def value_at(logged: History, at: At, *, higher_is_better: bool) -> float | None
         place = int(np.searchsorted(step, at.number, side="right")) - 1
         return float(value[place]) if place >= 0 and step[-1] >= at.number else None
     if at.kind == "mean":
-        window = value[step >= step[-1] - at.number * (step[-1] - step[0])]
+        width = step[-1] - step[0]
+        window = value[step >= step[-1] - (at.number + _ROUNDING) * width]
         return float(window.mean()) if np.isfinite(window).all() else float("nan")
     if at.kind == "best":
         finite = value[np.isfinite(value)]

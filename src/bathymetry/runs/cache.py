@@ -1,7 +1,7 @@
 """A cache of what was read, by the digests of the files: the second reading parses nothing.
 
-An entry is one file in the safetensors format: all numbers in one array, and the rest as JSON. Entries are made anew
-wherever they are missing or damaged, so deleting the folder loses nothing.
+An entry is one file: a digest, the words as JSON, and all numbers. One that is missing or damaged is made again, so
+deleting the folder loses nothing.
 """
 
 import hashlib
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from platformdirs import user_cache_path
 
 from bathymetry.core import system
 from bathymetry.core.errors import StorageError
 from bathymetry.runs.run import Format, History, Layout, Run, Unit
 
+_DIGEST = 32  # bytes of a SHA-256
 _MOST = 2_000_000_000  # bytes of all entries together; the oldest go first
 
 
@@ -58,8 +57,10 @@ def key_of(form: Format, unit: Unit, layout: Layout, digests: Mapping[str, str])
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
-def store(folder: Path, key: str, runs: Sequence[Run]) -> None:
-    """Write an entry."""
+def store(folder: Path, key: str, runs: Sequence[Run], unit: Unit, digests: Mapping[str, str]) -> None:
+    """Write an entry, unless the files changed after their digests were computed, while they were read."""
+    if digests_of(unit) != dict(digests):
+        return
     numbers: list[np.ndarray[Any, Any]] = []
     places: dict[int, int] = {}  # of arrays that several metrics share
     position = 0
@@ -86,26 +87,33 @@ def store(folder: Path, key: str, runs: Sequence[Run]) -> None:
         }
         for one in runs
     ]
-    whole = np.concatenate(numbers) if numbers else np.zeros(0)
-    system.put(folder / key, safetensors.numpy.save({"numbers": whole}, {"runs": json.dumps(words)}))
+    head = json.dumps(words).encode()
+    content = len(head).to_bytes(8, "little") + head + b"".join(one.tobytes() for one in numbers)
+    system.put(folder / key, hashlib.sha256(content).digest() + content)
 
 
 def load(folder: Path, key: str) -> list[Run] | None:
     """Read an entry; None where there is none, or it is damaged."""
     try:
-        with safetensors.safe_open(folder / key, "numpy") as file:
-            words = json.loads(file.metadata()["runs"])
-            numbers = file.get_tensor("numbers")
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        content = memoryview(system.get(folder / key))
+        digest, rest = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(rest).digest() != digest:
+            return None
+        start = 8 + int.from_bytes(rest[:8], "little")
+        words = json.loads(bytes(rest[8:start]))
+        numbers = np.frombuffer(rest, np.float64, offset=start)
+        return [_run(one, numbers) for one in words]
+    except (StorageError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
         return None
-    runs = []
-    for one in words:
-        metrics = {
-            name: History(numbers[step : step + rows], numbers[value : value + rows])
-            for name, (step, value, rows) in one["metrics"].items()
-        }
-        runs.append(Run(one["id"], one["config"], metrics, one["status"], tuple(one["notes"]), frozenset(one["texts"])))
-    return runs
+
+
+def _run(words: dict[str, Any], numbers: np.ndarray[Any, Any]) -> Run:
+    metrics = {
+        name: History(numbers[step : step + rows], numbers[value : value + rows])
+        for name, (step, value, rows) in words["metrics"].items()
+    }
+    rest = {name: words[name] for name in ("id", "config", "status")}
+    return Run(**rest, metrics=metrics, notes=tuple(words["notes"]), texts=frozenset(words["texts"]))
 
 
 def shrink(folder: Path) -> None:

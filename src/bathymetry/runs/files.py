@@ -208,12 +208,12 @@ def _read(
                 key = cache.key_of(form, unit, layout, digests)
                 runs = cache.load(folder, key)
                 if runs is None and count > 1:
-                    readers.read(form, unit, layout, folder, key)
+                    readers.read(form, unit, layout, folder, key, digests)
                     runs = cache.load(folder, key)
                 if runs is None:
                     runs = read_unit(form, unit, layout)
                     with suppress(StorageError):  # what can't be cached is read again
-                        cache.store(folder, key, runs)
+                        cache.store(folder, key, runs, unit, digests)
             except BathymetryError as error:
                 return digests, error
             return digests, runs
@@ -235,10 +235,12 @@ class _Readers:
             process.kill()
             process.communicate()
 
-    def read(self, form: Format, unit: Unit, layout: Layout, folder: Path, key: str) -> None:
+    def read(
+        self, form: Format, unit: Unit, layout: Layout, folder: Path, key: str, digests: Mapping[str, str]
+    ) -> None:
         """Have a unit read into the cache; nothing happens where the process dies, so that the caller reads it."""
         request: dict[str, Any] = {"format": form.name, "name": unit.name, "files": [str(one) for one in unit.files]}
-        request |= {"layout": asdict(layout), "folder": str(folder), "key": key}
+        request |= {"layout": asdict(layout), "folder": str(folder), "key": key, "digests": dict(digests)}
         process = self._process()
         source, target = process.stdout, process.stdin
         assert source is not None

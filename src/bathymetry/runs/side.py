@@ -25,7 +25,7 @@ def main() -> None:
         layout = Layout(tuple(words["keys"]), tuple(words["metrics"]), words["step"], words["run"])
         try:
             runs = read_unit(formats[request["format"]], unit, layout)
-            cache.store(Path(request["folder"]), request["key"], runs)
+            cache.store(Path(request["folder"]), request["key"], runs, unit, request["digests"])
             error = ""
         except BathymetryError as refused:
             error = str(refused)
