@@ -124,8 +124,8 @@ def test_copies_of_a_run_count_once_and_a_finished_run_replaces_a_crashed_one():
     crashed = table[(table["run"] == "sgd4") & (table["step"] < 50)].assign(run="first try", state="crashed")
     runs = bm.runs.read(pd.concat([table, copy, crashed]), **ADAM)
     assert runs.attrs["left_out"] == [
-        "copy is a copy of another run of optimizer=adam, seed=3",
         "first try did not finish and sgd4 has the same settings",
+        "copy is a copy of adam3",
     ]
     assert (runs["status"] == "finished").all()
 

@@ -1,5 +1,6 @@
 """Errors, each one sentence with the field, the value and the remedy, and the checks that raise them."""
 
+import re
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -81,12 +82,14 @@ def first_line(error: BaseException) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Suggest the most similar name, as the start of a remedy.
+    """Suggest the most similar name, or one whose last part it is, as the start of a remedy.
 
     >>> did_you_mean("--learningrate", ["--epochs", "--learning-rate"])
     'did you mean --learning-rate? '
     """
-    similar = get_close_matches(str(name), list(known), n=1, cutoff=0.7)
+    names = list(known)
+    inner = [one for one in names if re.split(r"[./]", one)[-1] == str(name)]
+    similar = inner or get_close_matches(str(name), names, n=1, cutoff=0.7)
     return f"did you mean {similar[0]}? " if similar else ""
 
 

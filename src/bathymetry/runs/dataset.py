@@ -3,28 +3,26 @@
 Variables lie over the compared setting, the settings named by `by`, and `member`; histories over `step` as well.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bathymetry.charts import attrs
 from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
 from bathymetry.core.showing import joined, plural
-from bathymetry.runs.at import At, value_at
+from bathymetry.runs.at import At
 from bathymetry.runs.files import Source
-from bathymetry.runs.run import History, Run, Scalar
-from bathymetry.runs.settings import is_same
+from bathymetry.runs.laying import Cell, laid_out
+from bathymetry.runs.run import Run, Scalar
+from bathymetry.runs.settings import NAMES, is_same
 
-_MOST_NUMBERS = 20_000_000  # of a history over all runs; longer ones are thinned to _ROWS steps
-_ROWS = 1_000
 _LETTERS = 40  # of a name in a sentence
 _NAMED = 5  # settings, runs or values that an error lists
+_SEED = re.compile(r"(seed|random_state)\d*$", re.IGNORECASE)  # where each run is a member, its seed needs no role
 _TIMES = ("_timestamp", "_runtime", "timestamp", "created_at", "wall_time", "_wandb")
 
-Cell = tuple[Scalar, ...]
 Runs = Mapping[tuple[int, ...], Run]  # by their place along the axes and `member`
 
 
@@ -61,6 +59,8 @@ class _Placed:
 
     axes: Sequence[str]
     cells: dict[Cell, dict[Scalar, Run]]
+    free: frozenset[str]  # settings that may differ among the members of a cell
+    copies: list[tuple[str, str]] = field(default_factory=list)  # and the runs whose copies they are
     counts: dict[str, int] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
 
@@ -87,13 +87,29 @@ def dataset(
     every = list(dict.fromkeys([*metrics, *also]))
     if not every:
         raise InputError("path", source.path, "the runs have no metrics")
-    _check_names(runs, grouping, every)
-    placed = _placed(runs, grouping)
+    _check_names(runs, grouping, every, source)
+    placed = _placed(runs, grouping, source.runs)
     _check_others(placed, grouping)
-    results, where = _laid_out(placed, grouping, metrics, every, at, higher_is_better)
+    having = {name for of_cell in placed.cells.values() for one in of_cell.values() for name in one.metrics}
+    if metrics and not having.intersection(metrics):
+        stated = [name for name in (*grouping.axes, grouping.members) if name != "run"]
+        raise InputError("metric", joined(metrics), f"no run has it together with the settings {joined(stated)}")
+    results, where = laid_out(
+        placed.cells, grouping.axes, grouping.members, metrics, every, at, higher_is_better=higher_is_better
+    )
     digests = [f"{name} {digest}" for name, digest in source.digests.items()]
     results = results.assign_attrs(source=source.tool, path=source.path, digests=digests)
-    return results, Left(placed.counts, tuple(placed.sentences) + source.notes), where
+    whole = [one for index, one in where.items() if results["status"].values[index] in ("finished", "unknown")]
+    return results, Left(placed.counts, (*placed.sentences, *source.notes, *_notes(whole))), where
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """What is to be known of runs that are compared; what holds for several is said once."""
+    noted: dict[str, list[str]] = {}
+    for one in runs:
+        for note in one.notes:
+            noted.setdefault(note, []).append(one.id)
+    return [f"{f'run {ids[0]}' if len(ids) == 1 else _runs_named(ids)}: {note}" for note, ids in noted.items()]
 
 
 def all_settings(runs: Sequence[Run]) -> list[str]:
@@ -110,7 +126,7 @@ def _chosen(source: Source, grouping: Grouping) -> list[Run]:
     """Choose the runs that the user asks for."""
     runs = list(source.runs)
     for name, wanted in grouping.where.items():
-        _known_setting("where", name, runs)
+        _known_setting("where", name, runs, source)
         values = list(dict.fromkeys(one.config.get(name) for one in runs))
         for value in wanted:
             if not any(is_same(value, one) for one in values):
@@ -122,11 +138,11 @@ def _chosen(source: Source, grouping: Grouping) -> list[Run]:
     return runs
 
 
-def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str]) -> None:
+def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str], source: Source) -> None:
     for role, names in (("members", (grouping.members,)), ("compare", (grouping.compare,)), ("by", grouping.by)):
         for name in names:
             if name is not None and not (role == "members" and name == "run"):
-                _known_setting(role, name, runs)
+                _known_setting(role, name, runs, source)
     stated = [grouping.members, *grouping.axes]
     twice = next((name for name in stated if stated.count(name) > 1), None)
     if twice is not None:
@@ -142,7 +158,7 @@ def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str]
             )
 
 
-def _known_setting(role: str, name: str, runs: Sequence[Run]) -> None:
+def _known_setting(role: str, name: str, runs: Sequence[Run], source: Source) -> None:
     known = all_settings(runs)
     if name in known:
         values = [one.config.get(name) for one in runs]
@@ -155,7 +171,13 @@ def _known_setting(role: str, name: str, runs: Sequence[Run]) -> None:
     remedy = f"no run has this setting; {did_you_mean(name, known)}expected one of {_listed(known)}"
     if role == "members":
         remedy += ", or run where each run is a member"
-    raise InputError(role, name, remedy if known else "the runs have no settings; put them into names such as lr=0.1")
+    if not known:
+        remedy = f"the runs have no settings, and none is in a name such as {_short(runs[0].id)}; "
+        if source.tool == "W&B export":
+            remedy += "export the table of runs as CSV, too, into the folder of the chart"
+        else:
+            remedy += f"expected {NAMES}"
+    raise InputError(role, name, remedy)
 
 
 def _listed(values: Sequence[object]) -> str:
@@ -163,9 +185,13 @@ def _listed(values: Sequence[object]) -> str:
     return joined(shown, "or") if len(values) <= 2 * _NAMED else f"{', '.join(shown)}, … ({len(values)} in all)"
 
 
-def _placed(runs: Sequence[Run], grouping: Grouping) -> _Placed:
+def _placed(runs: Sequence[Run], grouping: Grouping, everything: Sequence[Run]) -> _Placed:
     """Give each run its cell and its member, and settle which one counts where several have the same."""
-    placed = _Placed(grouping.axes, {})
+    stated = {*grouping.axes, grouping.members, *grouping.ignore}
+    identifying = _identifying(everything) - stated
+    placed = _Placed(grouping.axes, {}, frozenset({*identifying, *stated, *_TIMES}))
+    if identifying & set(all_settings(runs)):
+        placed.sentences.append(f"{joined(sorted(identifying))} differs in every run and counts as its name")
     together: dict[tuple[Cell, Scalar], list[Run]] = {}
     lacking: dict[str, list[str]] = {}
     order: dict[Cell, int] = {}
@@ -187,8 +213,22 @@ def _placed(runs: Sequence[Run], grouping: Grouping) -> _Placed:
     if not placed.cells:
         raise InputError("members", grouping.members, f"no run has it together with {joined(grouping.axes)}")
     if grouping.members == "run":
-        _drop_copies(placed, grouping)
+        _drop_copies(placed)
+    if placed.copies:
+        copies = [copy for copy, _ in placed.copies]
+        originals = list(dict.fromkeys(original for _, original in placed.copies))
+        verb = "is a copy" if len(copies) == 1 else "are copies"
+        placed.note("identical copies", len(copies), f"{_runs_named(copies)} {verb} of {_runs_named(originals)}")
     return placed
+
+
+def _runs_named(ids: Sequence[str]) -> str:
+    """Runs by their folder where there are several in one, and some of them by name."""
+    if len(ids) == 1:
+        return ids[0]
+    folders = {one.rpartition("/")[0] for one in ids}
+    inside = f" in {_short(folders.pop())}" if len(folders) == 1 and "" not in folders else ""
+    return f"{plural_of(len(ids), 'run')}{inside} ({_some(ids)})"
 
 
 def plural_of(count: int, noun: str) -> str:
@@ -216,18 +256,12 @@ def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, me
     """Of several runs with one seed: one of identical copies, or the one that finished; otherwise refuse."""
     different: list[Run] = []
     for one in same:
-        if any(_is_copy(one, other) for other in different):
-            placed.note("identical copies", 1, f"{one.id} is a copy of another run of {_where(grouping, cell, member)}")
-        else:
-            different.append(one)
+        _add(one, different, placed)
     if len(different) == 1:
         return different[0]
-    for name in _differing(different, (*grouping.axes, grouping.members, *grouping.ignore)):
-        values = list(dict.fromkeys(str(one.config.get(name)) for one in different))
-        remedy = f"add it to --by, filter it (--where {_short(name)}={_short(values[0])}) or --ignore it"
-        raise AmbiguousError(
-            f"{_short(name)} differs within {_where(grouping, cell, member)} ({_listed(values)}): {remedy}."
-        )
+    for name in all_settings(different):
+        if name not in placed.free:
+            _check_same(name, different, _where(grouping, cell, member))
     whole = [one for one in different if one.status in ("finished", "unknown")]
     if len(whole) == 1:
         ids = _some([one.id for one in different if one is not whole[0]])
@@ -240,15 +274,21 @@ def _one_of(same: list[Run], placed: _Placed, grouping: Grouping, cell: Cell, me
     raise AmbiguousError(f"{len(different)} runs of {where} have different numbers ({ids}): {remedy}.")
 
 
-def _drop_copies(placed: _Placed, grouping: Grouping) -> None:
+def _add(one: Run, to: list[Run], placed: _Placed) -> None:
+    """Add a run to others unless it is a copy of one of them."""
+    original = next((other for other in to if _is_copy(one, other)), None)
+    if original is None:
+        to.append(one)
+    else:
+        placed.copies.append((one.id, original.id))
+
+
+def _drop_copies(placed: _Placed) -> None:
     """Where each run is a member, copies of one run are still one member."""
     for cell, runs in placed.cells.items():
         kept: list[Run] = []
         for one in runs.values():
-            if any(_is_copy(one, other) for other in kept):
-                placed.note("identical copies", 1, f"{one.id} is a copy of another run of {_where(grouping, cell)}")
-            else:
-                kept.append(one)
+            _add(one, kept, placed)
         placed.cells[cell] = dict(enumerate(kept))
 
 
@@ -263,55 +303,44 @@ def _is_copy(one: Run, other: Run) -> bool:
     )
 
 
-def _differing(runs: Sequence[Run], known: Sequence[str]) -> list[str]:
-    """Settings in which some runs differ, but for those that are text of its own in every run, such as a folder."""
-    found = []
-    for name in all_settings(runs):
-        values = [one.config.get(name) for one in runs]
-        if name in known or name in _TIMES or len(set(map(repr, values))) == 1:
-            continue
-        if len(set(map(repr, values))) == len(runs) and all(isinstance(one, str) for one in values):
-            continue
-        found.append(name)
-    return found
+def _identifying(runs: Sequence[Run]) -> frozenset[str]:
+    """Settings that are text of its own in every run, such as a folder; copies and unfinished runs do not count."""
+    whole = [one for one in runs if one.status in ("finished", "unknown")] or runs
+    alike: dict[str, list[Run]] = {}
+    for one in whole:
+        others = alike.setdefault(repr(sorted(one.config.items(), key=repr)), [])
+        if not any(_is_copy(one, other) for other in others):
+            others.append(one)
+    distinct = [one for some in alike.values() for one in some]
+    values = {name: [one.config.get(name) for one in distinct] for name in all_settings(distinct)}
+    return frozenset(
+        name
+        for name, own in values.items()
+        if len(own) > 2 and len(set(own)) == len(own) and all(isinstance(one, str) for one in own)
+    )
+
+
+def _check_same(name: str, runs: Sequence[Run], where: str) -> None:
+    """Refuse a setting in which runs differ that nothing tells apart."""
+    if len({repr(one.config.get(name)) for one in runs}) > 1:
+        values = list(dict.fromkeys(str(one.config.get(name)) for one in runs))
+        remedy = f"add it to --by, filter it (--where {_short(name)}={_short(values[0])}) or --ignore it"
+        raise AmbiguousError(f"{_short(name)} differs within {where} ({_listed(values)}): {remedy}.")
 
 
 def _check_others(placed: _Placed, grouping: Grouping) -> None:
     """Refuse a setting that differs among the members of one cell, unless the member decides it."""
-    stated = (*grouping.axes, grouping.members, *grouping.ignore)
     everything = [one for runs in placed.cells.values() for one in runs.values()]
-    unique = {
-        name
-        for name in all_settings(everything)
-        if len(everything) > 2
-        and len({repr(one.config.get(name)) for one in everything}) == len(everything)
-        and all(isinstance(one.config.get(name), str) for one in everything)
-    }
-    if unique:
-        placed.sentences.append(f"{joined(sorted(unique))} differs in every run and counts as its name")
-    for cell, runs in placed.cells.items():
-        members = list(runs)
-        for name in all_settings(list(runs.values())):
-            if name in stated or name in unique or name in _TIMES:
-                continue
-            values = {member: repr(runs[member].config.get(name)) for member in members}
-            if len(set(values.values())) == 1 or _follows_member(name, placed):
-                continue
-            distinct = list(dict.fromkeys(str(runs[member].config.get(name)) for member in members))
-            remedy = f"add it to --by, filter it (--where {_short(name)}={_short(distinct[0])}) or --ignore it"
-            raise AmbiguousError(
-                f"{_short(name)} differs within {_where(grouping, cell)} ({_listed(distinct)}): {remedy}."
-            )
+    each = grouping.members == "run"
     for name in all_settings(everything):
-        if name in stated or name in unique or name in _TIMES or len(placed.cells) < 2:
+        if name in placed.free:
             continue
-        values_by_cell = {
-            cell: {str(one.config.get(name)) for one in runs.values()} for cell, runs in placed.cells.items()
-        }
-        if len(set(map(frozenset, values_by_cell.values()))) > 1 and all(
-            len(one) == 1 for one in values_by_cell.values()
-        ):
-            words = "; ".join(f"{_where(grouping, cell)}: {next(iter(one))}" for cell, one in values_by_cell.items())
+        if not (_SEED.search(name) if each else _follows_member(name, placed)):
+            for cell, runs in placed.cells.items():
+                _check_same(name, list(runs.values()), _where(grouping, cell))
+        values = {cell: {str(one.config.get(name)) for one in runs.values()} for cell, runs in placed.cells.items()}
+        if len(set(map(frozenset, values.values()))) > 1 and all(len(one) == 1 for one in values.values()):
+            words = "; ".join(f"{_where(grouping, cell)}: {next(iter(one))}" for cell, one in values.items())
             placed.sentences.append(f"{name} differs as well ({words})")
 
 
@@ -324,124 +353,3 @@ def _follows_member(name: str, placed: _Placed) -> bool:
             shared += member in found
             found.setdefault(member, set()).add(repr(one.config.get(name)))
     return shared > 0 and all(len(one) == 1 for one in found.values())
-
-
-def _laid_out(
-    placed: _Placed, grouping: Grouping, needed: Sequence[str], metrics: Sequence[str], at: At, higher_is_better: bool
-) -> tuple[xr.Dataset, Runs]:
-    axes = {name: _ordered([cell[place] for cell in placed.cells]) for place, name in enumerate(grouping.axes)}
-    members = _ordered([member for runs in placed.cells.values() for member in runs])
-    shape = (*map(len, axes.values()), len(members))
-    place_of = {name: {repr(value): i for i, value in enumerate(values)} for name, values in axes.items()}
-    member_of = {repr(member): i for i, member in enumerate(members)}
-    dims = [*axes, "member"]
-    where = {
-        (*(place_of[name][repr(value)] for name, value in zip(axes, cell, strict=True)), member_of[repr(member)]): one
-        for cell, runs in placed.cells.items()
-        for member, one in runs.items()
-    }
-    status = np.full(shape, "missing", dtype="<U10")
-    ids = np.full(shape, "", dtype=object)
-    for index, one in where.items():
-        status[index], ids[index] = one.status, one.id
-    data: dict[str, Any] = {}
-    grids = {
-        metric: _grid([one.metrics[metric].step for one in where.values() if metric in one.metrics])
-        for metric in metrics
-    }
-    is_shared = len({steps.tobytes() for steps, _ in grids.values()}) == 1
-    for metric in metrics:
-        final = np.full(shape, np.nan)
-        last = np.full(shape, np.nan)
-        logged = {index: one.metrics[metric] for index, one in where.items() if metric in one.metrics}
-        for index, history in logged.items():
-            value = value_at(history, at, higher_is_better=higher_is_better)
-            final[index] = np.nan if value is None else value
-            last[index] = history.step[-1] if len(history.step) else np.nan
-            if value is None and metric in needed and status[index] in ("finished", "unknown"):
-                status[index] = "too short"
-        if metric in needed:
-            _check_reached(metric, at, last)
-        steps, thinned = grids[metric]
-        whole = np.full((*shape, len(steps)), np.nan)
-        for index, history in logged.items():
-            whole[index] = _on_grid(history, steps, thinned=thinned)
-        step = "step" if is_shared else f"{metric} step"
-        scale = _scale(final)
-        data[metric] = xr.Variable(dims, final, attrs(f"{metric} {at.words}", scale))
-        data[f"{metric}_history"] = xr.Variable([*dims, step], whole, attrs(metric, scale))
-        data[f"{metric}_last_step"] = xr.Variable(dims, last, {"long_name": f"last step at which {metric} was logged"})
-        data[step] = xr.Variable([step], steps, attrs("step"))
-        if thinned:
-            data[f"{metric}_history"].attrs["thinned"] = f"to {len(steps):,} steps"
-    data["status"] = xr.Variable(dims, status, {"long_name": "finished, running, crashed, too short or missing"})
-    data["run"] = xr.Variable(dims, ids.astype(str), {"long_name": "the run's name in its tool"})
-    results = xr.Dataset(data)
-    results = results.set_coords(
-        [name for name in results.data_vars if str(name).endswith("step") and name in results.dims]
-    )
-    coordinates = {name: _coordinate(values) for name, values in {**axes, "member": members}.items()}
-    results = results.assign_coords(coordinates)
-    for name in axes:
-        results[name].attrs |= attrs(name)
-    results["member"].attrs |= {"long_name": "run" if grouping.members == "run" else grouping.members}
-    return results.assign_attrs(Conventions="CF-1.11", members=grouping.members, at=str(at)), where
-
-
-def _check_reached(metric: str, at: At, last: np.ndarray[Any, Any]) -> None:
-    known = last[np.isfinite(last)]
-    if at.kind == "step" and not (known >= at.number).any():
-        ends = f"the longest logs {metric} up to step {known.max():,.12g}" if known.size else f"none logs {metric}"
-        raise InputError("at", str(at), f"no run reaches it; {ends}")
-
-
-def _ordered(values: Sequence[Scalar]) -> list[Scalar]:
-    """Sort numbers by size, and anything else as text."""
-    distinct = list({repr(one): one for one in values}.values())
-    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in distinct):
-        return sorted(distinct)  # type: ignore[type-var]
-    return sorted(distinct, key=str)
-
-
-def _coordinate(values: Sequence[Scalar]) -> list[Any]:
-    """Values of one kind stay, and mixed ones become text, as arrays and files hold one kind."""
-    kinds = {type(one) for one in values}
-    if kinds <= {int, float} or (len(kinds) == 1 and kinds != {type(None)}):
-        return list(values)
-    return [str(one) for one in values]
-
-
-def _grid(steps: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], bool]:
-    """All steps at which any run logged, or fewer where that would be too many numbers."""
-    if not steps:
-        return np.zeros(0), False
-    first = steps[0]
-    if all(one is first or np.array_equal(one, first) for one in steps):
-        union = first
-    else:
-        union = np.unique(np.concatenate(steps))
-    if len(union) * len(steps) <= _MOST_NUMBERS:
-        return union, False
-    return union[np.unique(np.linspace(0, len(union) - 1, _ROWS).round().astype(int))], True
-
-
-def _on_grid(logged: History, steps: np.ndarray[Any, Any], *, thinned: bool) -> np.ndarray[Any, Any]:
-    """A run's values at the steps of all; NaN where it logged nothing."""
-    if len(logged.step) == len(steps) and np.array_equal(logged.step, steps):
-        return logged.value
-    values = np.full(len(steps), np.nan)
-    if not len(logged.step):
-        return values
-    if thinned:
-        before = np.searchsorted(logged.step, steps, side="right") - 1
-        there = (before >= 0) & (steps <= logged.step[-1])
-        values[there] = logged.value[before[there]]
-        return values
-    values[np.searchsorted(steps, logged.step)] = logged.value
-    return values
-
-
-def _scale(final: np.ndarray[Any, Any]) -> str:
-    """A logarithmic axis where positive values span more than a factor of ten."""
-    finite = final[np.isfinite(final)]
-    return "log" if len(finite) and finite.min() > 0 and finite.max() > 10 * finite.min() else "linear"

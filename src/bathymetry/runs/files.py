@@ -69,7 +69,7 @@ class Source:
     tool: str
     runs: tuple[Run, ...]
     digests: Mapping[str, str]  # SHA-256 of each file
-    notes: tuple[str, ...] = ()  # what could not be read, and why
+    notes: tuple[str, ...] = ()  # which files could not be read, and why
 
 
 def read_source(
@@ -85,7 +85,7 @@ def read_source(
     if isinstance(path, pd.DataFrame) or type(path).__module__.partition(".")[0] == "polars":
         frame = path if isinstance(path, pd.DataFrame) else pd.DataFrame(path.to_dict(as_series=False))  # type: ignore[attr-defined]
         of_frame = runs_of(frame, "the frame", layout)
-        return Source("a frame", "a frame", tuple(of_frame), {}, tuple(_notes(of_frame)))
+        return Source("a frame", "a frame", tuple(of_frame), {})
     root = _path(path)
     form, units = _found(root, tool)
     runs: list[Run] = []
@@ -101,7 +101,6 @@ def read_source(
             notes.append(str(result).rstrip("."))
         else:
             runs += result
-            notes += _notes(result)
     if folder is not None:
         cache.shrink(folder)
     if refused is not None and not runs:
@@ -109,10 +108,6 @@ def read_source(
     if not runs:
         raise InputError("path", path, f"{form.name} files are there, and no run in them")
     return Source(str(path), form.name, tuple(runs), digests, tuple(notes))
-
-
-def _notes(runs: Sequence[Run]) -> list[str]:
-    return [f"run {one.id}: {note}" for one in runs for note in one.notes]
 
 
 def read_unit(form: Format, unit: Unit, layout: Layout) -> list[Run]:

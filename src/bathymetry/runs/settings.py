@@ -14,7 +14,23 @@ from bathymetry.runs.run import Scalar, flat, note_of
 FILES = ("hparams.yaml", "config.yaml", "config.json", "params.json")
 _MOST_BYTES = 500_000
 _MOST_ALIASES = 20  # a few more and a short text stands for a mapping of any size
-_COUNTERS = ("version", "run", "trial", "job", "exp", "experiment")  # "version_3" is the third run, not a setting
+# "name_3" may be the third run of anything, so that only these are settings
+_COUNTED = re.compile(
+    r"(?P<key>(?:[A-Za-z]+[_-])?(?:seed|lr|rate|decay|momentum|dropout|size|dim|width|depth|layers|fold|split))"
+    r"[_-]?(?P<value>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)",
+    re.IGNORECASE,
+)
+# what is between two equals signs, as in "lr=0.1_batch_size=32"
+_NEXT_AFTER_NUMBER = re.compile(r"(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[-_+ ;&]+(?P<key>[A-Za-z][\w.]*)")
+# after text the key is the last word, with the word before it where that is usual
+_NEXT = re.compile(
+    r"(?P<value>.+?)[-_+ ;&]+(?P<key>(?:[A-Za-z]+_(?=(?:size|rate|decay|state|dim)$)"
+    r"|(?:num|n|max|min|random|data)_(?=[A-Za-z0-9]+$))?[A-Za-z][A-Za-z0-9.]*)"
+)
+NAMES = (
+    "columns, files such as config.yaml, or names of files or folders such as optimizer=adam,lr=0.1,seed=3 "
+    "(also with _, - or + between the pairs) or seed_3"
+)
 
 
 def from_files(files: Iterable[Path]) -> tuple[dict[str, Scalar], list[str]]:
@@ -70,18 +86,25 @@ _Loader.add_constructor(None, _Loader.as_written)
 
 
 def from_name(name: str) -> dict[str, Scalar]:
-    """Read settings from the levels of a path, as in "optimizer=adam,seed=3" or "seed_3/lr_0.1".
+    """Read settings from the levels of a path, as in "optimizer=adam,seed=3", "net=cnn_lr=0.1" or "seed_3".
 
-    >>> from_name("optimizer=adam/seed_3")
-    {'optimizer': 'adam', 'seed': 3}
+    >>> from_name("optimizer=adam_batch_size=32/seed_3")
+    {'optimizer': 'adam', 'batch_size': 32, 'seed': 3}
     """
     config: dict[str, Scalar] = {}
     for part in re.split(r"[/,]", PurePosixPath(name).as_posix()):
-        key, equals, value = part.partition("=")
-        if equals and key:
-            config[key] = parsed(value)
-        elif (match := re.fullmatch(r"([A-Za-z]+)_(-?\d[\d.e-]*)", part)) and match[1].lower() not in _COUNTERS:
-            config[match[1]] = parsed(match[2])
+        key, *rest = part.lstrip("+").split("=")
+        if rest and key:
+            key = re.split(r"[-+ ;&]", key)[-1] if len(rest) > 1 else key  # "adam-lr=0.1-seed=3"
+            for between in rest[:-1]:
+                match = _NEXT_AFTER_NUMBER.fullmatch(between) or _NEXT.fullmatch(between)
+                if match is None:  # "a=b=c"
+                    break
+                config[key], key = parsed(match["value"]), match["key"]
+                rest = rest[1:]
+            config[key] = parsed("=".join(rest))
+        elif match := _COUNTED.fullmatch(part):
+            config[match["key"]] = parsed(match["value"])
     return config
 
 
