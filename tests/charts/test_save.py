@@ -143,6 +143,7 @@ def test_nothing_that_a_stored_figure_refers_to_is_shared_by_two_panels(every_ki
         assert meant <= set(names)
 
 
+@pytest.mark.slow
 def test_however_long_its_words_are_nothing_runs_out_of_a_stored_figure():
     long = "Whether networks that are deeper, wider and trained for longer WILL MEMORISE more of it. " * 3
     words = "https://example.org/" + 120 * "unbroken"

@@ -58,6 +58,7 @@ def words_of(svg):
     return " ".join(element.text for element in ElementTree.fromstring(svg).iter() if element.text)
 
 
+@pytest.mark.slow
 def test_a_figure_is_saved_as_numbers_and_pictures_with_its_title_key_and_caption(stored, browser_visit):
     visit = browser_visit(stored)
     rows = table(visit.tab, LOSS)
@@ -154,6 +155,7 @@ def test_charts_that_share_an_axis_are_saved_with_its_numbers_each(tmp_path, bro
     assert {row["panel"] for row in rows if row["Epoch"]} == {"upper", "lower"}
 
 
+@pytest.mark.slow
 def test_the_address_holds_all_that_a_reader_chose_and_a_link_restores_it(stored, browser_visit):
     tab = browser_visit(stored).tab
     tab.locator("button[data-log=depth-function]").click()
@@ -319,6 +321,7 @@ def test_a_study_without_code_offers_no_python_and_one_with_it_names_the_figure(
     assert '<details class="python">' not in page(report(replace(own, code="")))
 
 
+@pytest.mark.slow
 def test_where_the_reference_run_leads_a_study_begins_with_its_answer_and_then_says_what_this_run_used():
     own = replace(section("capacity", (loss_figure(1),)), setup="6 members and 4 epochs")
     head = page(replace(report(own), reference_leads=True)).partition('<div class="answer">')[2].partition("</div>")[0]

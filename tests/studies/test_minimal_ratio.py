@@ -51,6 +51,7 @@ def test_the_gradient_after_training_is_compared_with_that_before(norm, decision
     assert made(1.0, 0.5, CRITICAL, (1.0, norm, 0.0))["a"].decision == decision
 
 
+@pytest.mark.slow
 def test_a_small_run_counts_every_eigenvalue_once(tmp_path):
     run = bm.run_study(MinimalRatio, preset="smoke", out=tmp_path, descent=20)
     results = run.results["main"].to_dataset()
