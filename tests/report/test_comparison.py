@@ -59,7 +59,7 @@ def test_the_answer_has_at_most_25_words(folder):
 def test_the_files_have_the_verdicts_and_every_run(folder):
     found = bm.compare(folder / "runs.csv", "val/accuracy", compare="optimizer", higher_is_better=True, cache=False)
     (claim,) = json.loads((folder / "last" / "claims.json").read_text())
-    assert (claim["id"], claim["verdict"]) == ("compare.a", found.claims[0].verdict.decision)
+    assert (claim["id"], claim["verdict"]) == ("compare.adam-sgd", found.claims[0].verdict.decision)
     assert claim["p"] == found.pairs[0].p
     stored = json.loads((folder / "last" / "comparison.json").read_text())
     assert stored["pairs"][0]["superiority"] == found.pairs[0].superiority

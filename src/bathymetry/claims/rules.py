@@ -142,6 +142,9 @@ class Rule:
             together.setdefault(part.finding or part.summary, []).append(self._place(part))
         outcomes = dict(zip(together, _shortened([*together]), strict=True))
         words = [f"{joined(names)}: {outcomes[one]}" if any(names) else one for one, names in together.items()]
+        begins_with_a_name = self.kind in ("stochastic_order", "best_of") or any(map(any, together.values()))
+        if self.names_axes and begins_with_a_name:
+            return f"{'; '.join(words)}."  # which stays as its user spells it
         return _sentence("; ".join(words))
 
     def _place(self, part: Part, between: str = " ") -> str:

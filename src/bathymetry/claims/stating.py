@@ -1,5 +1,7 @@
 """Claims as fields, in a specification of a sweep or over runs: the rule and its fields, checked by name."""
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
@@ -7,10 +9,29 @@ from typing import Any
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.stats.verdict import RENAMED
 
+_MOST_LETTERS = 60  # of a name made of words
+
 
 def letter(place: int) -> str:
     """The letter of a claim on a page."""
     return ascii_lowercase[place] if place < len(ascii_lowercase) else f"claim{place + 1}"
+
+
+def slugs(texts: Sequence[str]) -> list[str]:
+    """Name texts by their words, all differently: "adam above sgd on acc." is adam-above-sgd-on-acc."""
+    found: list[str] = []
+    for text in texts:
+        words = re.sub(r"(?<![\w.])[-−](?=\d)", "minus ", text.strip().rstrip("."))
+        words = words.replace("<", " below ").replace(">", " above ").replace(".", "_")
+        name = "-".join(re.findall(r"\w+", words)) or "claim"
+        if len(name) > _MOST_LETTERS:
+            name = f"{name[:_MOST_LETTERS].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        again, once = 1, name
+        while name in found:
+            again += 1
+            name = f"{once}-again{again}"
+        found.append(name)
+    return found
 
 
 def rule_of(given: Mapping[Any, Any], where: str, fields: Mapping[str, Sequence[str]]) -> str:

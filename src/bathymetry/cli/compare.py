@@ -1,6 +1,7 @@
 """`bathymetry compare PATH`: which setting is better, decided over runs that other tools recorded."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +41,8 @@ class CompareCommand:
 
     Of each pair it prints the difference with its 95 % interval, how often the first is better, the verdict, and how
     many more members would settle what is undecided. The exit status is 0 whatever the verdicts are; with --expect it
-    is 1 if some verdict is another.
+    is 1 if some verdict is another. Without --baseline the claim of a pair is that the two differ, so that --expect
+    supported asks whether every pair is decided; with it, whether each other value is better than the baseline.
     """
 
     path: tyro.conf.Positional[Annotated[str, _option("PATH", "the runs: a folder or a file")]]
@@ -95,7 +97,7 @@ def compare(arguments: list[str]) -> int:
 
         say(json.dumps(plain_json(found.to_dict()), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        _print(found)
+        _print(found, judges_all=command.expect is not None)
     if page is not None:
         place = page(found, seconds or 0)
         if not command.json:
@@ -104,8 +106,15 @@ def compare(arguments: list[str]) -> int:
             open_page(place)
     if seconds is not None:
         found = _watched(found, call, page, seconds)
-    verdicts = {one.verdict.decision for one in found.claims}
-    return int(command.expect is not None and verdicts != {command.expect})
+    return 0 if command.expect is None else _expected(found, command.expect)
+
+
+def _expected(found: "Comparison", verdict: str) -> int:
+    """The exit status; where some verdict is another, a line says which."""
+    others = [f"{one.id} is {one.verdict.decision}" for one in found.claims if one.verdict.decision != verdict]
+    if others:
+        print(f"--expect {verdict}: {', '.join(others)}.", file=sys.stderr)
+    return int(bool(others) or not found.claims)
 
 
 def _call(command: CompareCommand) -> dict[str, Any]:
@@ -233,17 +242,24 @@ def _watched(
     return found
 
 
-def _print(found: "Comparison") -> None:
+def _print(found: "Comparison", *, judges_all: bool) -> None:
+    """Print the answer, the claims with several parts or all that are judged, and then each pair."""
+    from bathymetry.runs.answer import answer, remarks
     from bathymetry.runs.wording import pair_lines
 
-    say(f"{found.title}; {joined_runs(found)}.")
+    say(f"{found.title}; {joined_runs(found)}.\n")
+    for words in (answer(found), *remarks(found)) if found.pairs else ():
+        say(wrapped(words, "", "  "))
+    for claim in found.claims:
+        if claim not in found.stated and (judges_all or len(claim.verdict.parts) > 1):
+            say(wrapped(_outcome(claim), "", "  "))
     for one in found.pairs:
         first, *others = pair_lines(one, found.scale)
         say("\n" + wrapped(first, "", "  "))
         for words in others:
             say(wrapped(words.strip(), "  ", "    "))
     for claim in found.stated:
-        say("\n" + wrapped(f"{claim.text} {claim.verdict.decision.capitalize()}{_p(claim)}.", "", "  "))
+        say("\n" + wrapped(_outcome(claim), "", "  "))
         for words in (claim.finding, *claim.remarks):
             say(wrapped(words, "  ", "    "))
     if found.left_out:
@@ -260,6 +276,11 @@ def joined_runs(found: "Comparison") -> str:
         return words
     values = [str(one) for one in found.results[found.compare].values.tolist()]
     return f"{words}, {found.compare} {joined(values)}"
+
+
+def _outcome(claim: "Judged") -> str:
+    text = claim.text.strip()
+    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'} {claim.verdict.decision.capitalize()}{_p(claim)}."
 
 
 def _p(claim: "Judged") -> str:

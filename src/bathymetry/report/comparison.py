@@ -3,17 +3,15 @@
 import json
 import math
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from bathymetry.charts.drawing import DrawingError, DrawingPool
 from bathymetry.charts.sheet import Sheet
-from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
 from bathymetry.core.showing import joined, label, plural
@@ -22,18 +20,19 @@ from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields, plain
 from bathymetry.report.publishing import PAGE
 from bathymetry.report.sections import StudySection
+from bathymetry.runs.answer import answer, counted, remarks
 from bathymetry.runs.comparing import Comparison
 from bathymetry.runs.figures import count_diverged, figures_of
 from bathymetry.runs.pairs import Pair
-from bathymetry.runs.wording import verdict_words
-from bathymetry.stats.verdict import MINIMUM_MEMBERS, Decision, is_clear
-from bathymetry.stats.wording import number, percent, percent_range, with_interval
+from bathymetry.runs.wording import settled_by, signed, verdict_words, with_ends
+from bathymetry.stats.verdict import Decision
+from bathymetry.stats.wording import percent, percent_range
 from bathymetry.store import storage
 from bathymetry.store.folder import output_folder, writing
 from bathymetry.store.storage import Place, place_of
 
 COMPARISON_FILE = "comparison.json"
-_NAME = "compare"  # of the claims: compare.a
+_NAME = "compare"  # of the claims: compare.adam-sgd
 _NAMED = 200  # runs that the page names, and files
 _FILES = 20  # whose digests the page shows
 
@@ -110,7 +109,7 @@ def comparison_report(
         "comparison",
         question=_question(found, values),
         answer=answer(found),
-        main_findings=(_counted("stated ", found.stated),) if found.pairs and found.stated else (),
+        main_findings=(*([counted("stated ", found.stated)] if found.pairs and found.stated else []), *remarks(found)),
         figures=sheets,
         claims=tuple(found.claims),
         code=python_of(call),
@@ -145,129 +144,29 @@ def _question(found: Comparison, values: Sequence[str]) -> str:
     return f"Which {found.compare} is best on {found.metric}?"
 
 
-def answer(found: Comparison) -> str:
-    """The outcome in one sentence."""
-    if not found.pairs:
-        return _counted("", found.claims)
-    if len(found.pairs) == 1:
-        return _of_one(found.pairs[0])
-    scores = _wins(found)
-    best = max(scores, key=lambda name: scores[name][0] - scores[name][1])
-    won, lost, of = scores[best]
-    decided = sum(one.decision != "undecided" for one in found.pairs)
-    most = max(min(one.members) for one in found.pairs)
-    if most < MINIMUM_MEMBERS:
-        return (
-            f"No pair can be decided: a verdict needs {MINIMUM_MEMBERS} runs on each side, and no pair has over {most}."
-        )
-    if not decided:
-        return f"None of the {len(found.pairs):,} pairs is decided: no {found.compare} is clearly better than another."
-    if won == of:
-        return f"{best} is better than every other {found.compare}; {_decided(found, decided)}."
-    wins = f"{best} wins {won} of its {of} pairs, loses {lost or 'none'}"
-    return f"No {found.compare} beats all others: {wins}; {_decided(found, decided)}."
-
-
-def _counted(which: str, claims: Sequence[Judged]) -> str:
-    """How many claims are supported, contradicted and undecided."""
-    verdicts = Counter(one.verdict.decision for one in claims)
-    counts = joined([f"{verdicts[one]} {one}" for one in get_args(Decision) if verdicts[one]])
-    return f"Of {len(claims)} {which}{plural('claim', len(claims))}, {counts}."
-
-
-def _decided(found: Comparison, decided: int) -> str:
-    clear = sum(one.decision != "undecided" and is_clear(one.p_holm) for one in found.pairs)
-    after = "" if clear == decided else f" ({clear:,} after Holm)"
-    return f"{decided:,} of {len(found.pairs):,} pairs are decided{after}"
-
-
-def _of_one(one: Pair) -> str:
-    if min(one.members) < MINIMUM_MEMBERS:
-        have = f"there are {min(one.members)}; the difference is {_signed(one)}"
-        return f"Undecided: a verdict needs {MINIMUM_MEMBERS} runs on each side, and {have}."
-    value, ends = with_ends(abs(one.difference), _turned(one))
-    if one.decision == "undecided":
-        more = "" if one.needed is None or one.needed.members is None else f"; {_needed(one)} would settle it"
-        return f"Undecided: the difference is {_signed(one)}{more}."
-    best = one.superiority if one.decision == "supported" else 1 - one.superiority
-    pairs = "pairs" if one.paired else "pairs of runs"
-    return f"{_verdict(one)}: by {value} ({ends}), and ahead in {percent(best)} % of {pairs}."
-
-
-def with_ends(value: float, interval: tuple[float, float]) -> tuple[str, str]:
-    """A number and its interval in words, also where a run that diverged leaves the interval without an end."""
-    if any(map(math.isnan, interval)) or all(map(math.isfinite, interval)):
-        return with_interval(value, interval)
-    known = [end if math.isfinite(end) else value for end in interval]
-    words, ends = with_interval(value, (known[0], known[1]))
-    if not math.isfinite(value):
-        return words, ends
-    shown = ends.removeprefix("95 % interval ").split(" to ")
-    low, high = (one if math.isfinite(end) else "no limit" for one, end in zip(shown, interval, strict=True))
-    return words, f"95 % interval {low} to {high}"
-
-
-def _turned(one: Pair) -> tuple[float, float]:
-    return one.interval if one.difference >= 0 else (-one.interval[1], -one.interval[0])
-
-
-def _signed(one: Pair) -> str:
-    value, ends = with_ends(one.difference, one.interval)
-    return f"{'+' if one.difference > 0 else ''}{value} ({ends})"
-
-
-def _wins(found: Comparison) -> dict[str, tuple[int, int, int]]:
-    """How many pairs each setting wins and loses, and in how many it is."""
-    counts: dict[str, tuple[int, int, int]] = {}
-    for one in found.pairs:
-        for name, side in ((one.first, "supported"), (one.second, "contradicted")):
-            won, lost, of = counts.get(name, (0, 0, 0))
-            is_lost = one.decision not in (side, "undecided")
-            counts[name] = (won + (one.decision == side), lost + is_lost, of + 1)
-    return counts
-
-
 def _row(one: Pair) -> PairRow:
     ratio = ""
     if one.ratio is not None and one.ratio_interval is not None:
-        low, high = ("no limit" if math.isinf(end) else number(end) for end in one.ratio_interval)
-        ratio = f"{number(one.ratio)} ({low} to {high})" if not math.isnan(one.ratio_interval[0]) else number(one.ratio)
-    value, ends = with_ends(one.difference, one.interval)
+        value, ends = with_ends(one.ratio, one.ratio_interval, 1.0)
+        ratio = f"{value} ({_short(ends)})"
     members = f"{one.members[0]} pairs" if one.paired else " and ".join(map(str, dict.fromkeys(one.members)))
     return PairRow(
         f"{one.first}, {one.second}",
         tuple(one.at.values()),
         members if one.paired or one.members[0] != one.members[1] else f"{one.members[0]} each",
-        f"{'+' if one.difference > 0 else ''}{value} ({_short(ends)})",
+        signed(one).replace("95 % interval ", ""),
         ratio,
         f"{percent(one.superiority)} % ({percent_range(*one.superiority_interval)})",
-        _verdict(one),
+        verdict_words(one, short=True),
         "undecided" if one.decision == "undecided" else "supported",
         one.p,
         one.p_holm,
-        _needed(one),
+        settled_by(one),
     )
-
-
-def _verdict(one: Pair) -> str:
-    return verdict_words(one).replace(", but not after Holm correction", " (not after Holm)")
 
 
 def _short(ends: str) -> str:
     return ends.removeprefix("95 % interval ")
-
-
-def _needed(one: Pair) -> str:
-    """How many members would settle it: "about 32 each (12 to no limit)"."""
-    if one.needed is None:
-        return ""
-    what = "pairs" if one.paired else "runs each"
-    if min(one.members) < MINIMUM_MEMBERS:
-        return f"at least {MINIMUM_MEMBERS} {what}"
-    if one.needed.members is None:
-        return "no number is likely to"
-    ends = ["any number" if end is None else f"{end:,}" for end in (one.needed.least, one.needed.most)]
-    return f"about {one.needed.members:,} {what} ({ends[0]} to {ends[1]})"
 
 
 def _meta(found: Comparison, values: Sequence[str]) -> str:

@@ -155,7 +155,8 @@ def _row(claim: Judged, reference_leads: bool) -> Row:
     neutral = _axis(kind).neutral
     if reference_leads:
         lanes.reverse()
-    return Row(claim, claim.id.rpartition(".")[2], tuple(lanes), parts, neutral)
+    name = claim.id.rpartition(".")[2]
+    return Row(claim, "" if "-" in name else name, tuple(lanes), parts, neutral)  # words of its text say no more
 
 
 def _lane(run: str, verdict: Verdict, scale: _Scale | None) -> Lane:

@@ -18,7 +18,7 @@ from bathymetry.runs.settings import is_same
 
 Rule = Literal["majority", "stochastic_order", "best_of", "median_sign", "median_in_interval", "correlation", "exists"]
 _MOST_CLAIMS = 100
-_ALWAYS = ("rule", "metric", "text", "where", "at", "higher_is_better")
+_ALWAYS = ("rule", "metric", "name", "text", "where", "at", "higher_is_better")
 _NEEDED: Mapping[str, Sequence[str]] = {  # fields that a rule must have
     "stochastic_order": ("first", "second", "direction"),
     "best_of": ("candidates", "others", "direction"),
@@ -43,6 +43,7 @@ _EXPECTED = {
     "list_type": "expected a list of values",
     "too_short": "expected at least one",
     "string_too_short": "expected text",
+    "string_pattern_mismatch": "expected at most 60 letters, digits, - and _",
     "dict_type": "expected values by name, such as {{optimizer: adam}}",
 }
 
@@ -54,6 +55,7 @@ class Claim(BaseModel):
 
     rule: Rule
     metric: str = Field(min_length=1)
+    name: str = Field("", pattern=r"^[\w-]{0,60}$")  # by which `diff` finds it again; made from the text where empty
     text: str = ""  # how the page says it; written from the fields where it is empty
     where: dict[str, Scalar] = {}  # the claim is about runs with these settings
     at: str | None = None  # which number of a history counts; that of the comparison where None

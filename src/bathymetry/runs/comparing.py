@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from itertools import combinations, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import xarray as xr
 
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judged, Judgements
-from bathymetry.claims.rules import Rule
-from bathymetry.claims.stating import letter
-from bathymetry.core.errors import InputError, did_you_mean
+from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined, label, plural
+from bathymetry.runs import automatic
+from bathymetry.runs.answer import answer, remarks
 from bathymetry.runs.at import At, read_at
 from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolved
 from bathymetry.runs.dataset import Grouping, Runs, dataset
@@ -34,21 +34,18 @@ from bathymetry.runs.reading import names, read_runs, values
 from bathymetry.runs.run import Scalar
 from bathymetry.runs.wording import (
     difference_words,
-    order_words,
     pair_lines,
     pair_name,
-    part_of,
     superiority_words,
     verdict_words,
 )
-from bathymetry.stats import Part, holm
-from bathymetry.stats.verdict import combine, not_run
+from bathymetry.stats import Part
+from bathymetry.stats.verdict import not_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEFT_OUT = ("running", "crashed", "too short", "missing")
-_MOST_PAIRS = 1_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,8 @@ class Comparison:
         return "\n".join(
             [
                 self.title,
+                answer(self),
+                *remarks(self),
                 "",
                 *(line for one in self.pairs for line in pair_lines(one, self.scale)),
                 *map(str, self.stated),
@@ -247,7 +246,7 @@ def _without_pairs(
         along,
         "linear",
         (),
-        _adjusted(judged),
+        Judgements(automatic.adjusted([], [], judged, has_baseline=False)[1]),
         results,
         (*_statuses(results), *left_out),
         str(results.attrs.get("source", "")),
@@ -274,34 +273,29 @@ def compared(
         raise InputError("compare", compare, remedy)
     scale = _scale(results[metric].values, higher_is_better=higher_is_better, examples=examples)
     transform = transform_of(scale, examples)
-    pairs: list[Pair] = []
-    claims: list[Judged] = []
-    for place, (one, other) in enumerate(_chosen_pairs(settings, compare, baseline)):
+    chosen = automatic.chosen_pairs(settings, compare, baseline)
+    called = [(label(one), label(other)) for one, other in chosen]
+    groups: list[list[Pair | Part]] = []
+    for (one, other), both in zip(chosen, called, strict=True):
         found: list[Pair | Part] = []
         for cell in _cells(results, metric, compare):
             at = {name: label(value) for name, value in cell.items()}
             own = results.sel(cell)
             a, b, is_paired, note = _members(own, metric, compare, one, other, paired)
             if min(len(a), len(b)) == 0:
-                empty = label(one if not len(a) else other)
-                found.append(not_run(f"no run of {empty} is whole", at))
+                found.append(not_run(f"no run of {both[bool(len(a))]} is whole", at))
                 continue
-            found.append(
-                pair(
-                    a,
-                    b,
-                    names=(label(one), label(other)),
-                    at=at,
-                    paired=is_paired,
-                    higher_is_better=higher_is_better,
-                    transform=transform,
-                )
-            )
+            options: dict[str, Any] = {"higher_is_better": higher_is_better, "transform": transform}
+            found.append(pair(a, b, names=both, at=at, paired=is_paired, **options))
             left_out = [*left_out, *([note] if note and note not in left_out else [])]
-        pairs += [one_pair for one_pair in found if isinstance(one_pair, Pair)]
-        claims.append(_claim(place, label(one), label(other), metric, found, higher_is_better=higher_is_better))
-    adjusted = holm([one.p for one in pairs])
-    pairs = [replace(one, p_holm=p) for one, p in zip(pairs, adjusted, strict=True)]
+        groups.append(found)
+    has_baseline = baseline is not None
+    ids = automatic.ids(called, has_baseline=has_baseline)
+    made = [
+        automatic.claim(name, both, metric, some, has_baseline=has_baseline)
+        for name, both, some in zip(ids, called, groups, strict=True)
+    ]
+    pairs, claims = automatic.adjusted(groups, made, more, has_baseline=has_baseline)
     if pairs and all(max(one.members) < 2 for one in pairs):
         raise InputError("members", results.attrs["members"], "each setting has one member; a verdict needs six")
     point = read_at(results.attrs["at"]).words
@@ -313,17 +307,11 @@ def compared(
         compare,
         scale,
         tuple(pairs),
-        _adjusted([*claims, *more]),
+        Judgements(claims),
         results,
         (*_statuses(results), *_lengths(results, metric), *left_out),
         source,
     )
-
-
-def _adjusted(claims: Sequence[Judged]) -> Judgements:
-    """Adjust p by Holm's method over all claims."""
-    adjusted = holm([one.verdict.p for one in claims])
-    return Judgements(replace(one, p_holm=p) for one, p in zip(claims, adjusted, strict=True))
 
 
 def _axes(results: xr.Dataset, metric: str) -> list[str]:
@@ -333,23 +321,6 @@ def _axes(results: xr.Dataset, metric: str) -> list[str]:
 def _cells(results: xr.Dataset, metric: str, compare: str) -> list[dict[str, Any]]:
     axes = {name: results[name].values.tolist() for name in _axes(results, metric) if name != compare}
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-
-
-def _chosen_pairs(values: Sequence[Any], compare: str, baseline: Scalar) -> list[tuple[Any, Any]]:
-    """All pairs, or each other value with the baseline."""
-    if baseline is None:
-        found = list(combinations(values, 2))
-    else:
-        same = [one for one in values if str(one) == str(baseline)]
-        if not same:
-            known = [str(one) for one in values]
-            remedy = f"{did_you_mean(baseline, known)}expected a value of {compare}: {joined(known, 'or')}"
-            raise InputError("baseline", baseline, remedy)
-        found = [(one, same[0]) for one in values if one != same[0]]
-    if len(found) > _MOST_PAIRS:
-        remedy = f"{len(values)} values make {len(found):,} pairs; choose a baseline, or fewer with where"
-        raise InputError("compare", compare, remedy)
-    return found
 
 
 def _members(
@@ -398,21 +369,6 @@ def _scale(values: Any, *, higher_is_better: bool, examples: int | None) -> Scal
             raise InputError("examples", examples, "the metric is no share; expected values from 0 to 1")
         return "logit"
     return "log" if len(finite) and not higher_is_better and finite.min() > 0 else "linear"
-
-
-def _claim(
-    place: int, one: str, other: str, metric: str, found: Sequence[Pair | Part], *, higher_is_better: bool
-) -> Judged:
-    """State "one above other", with one part for each cell of the other axes."""
-    relation = "above" if higher_is_better else "below"
-    text = f"{one} is {relation} {other} on {metric}."
-    is_paired = any(isinstance(some, Pair) and some.paired for some in found)
-    how = order_words(one, relation, other, is_paired=is_paired)
-    parts = [some if isinstance(some, Part) else part_of(some, relation) for some in found]
-    verdict = combine("stochastic_order", parts)
-    rule = Rule("stochastic_order", metric, how, lambda _: parts[0])
-    words = f"{metric}, {one} {relation} {other}. {how}"
-    return Judged(f"compare.{letter(place)}", text, words, verdict, rule.finding(verdict))
 
 
 def _claim_fields(one: Judged) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from bathymetry.claims import rules
 from bathymetry.claims.judging import Judged
-from bathymetry.claims.stating import letter
+from bathymetry.claims.stating import slugs
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import At, value_at
@@ -96,9 +96,9 @@ def retaken(results: xr.Dataset, metric: str, point: At, *, higher_is_better: bo
 def judged(claims: Sequence[Claim], laid: Laid) -> tuple[list[Judged], list[str]]:
     """Decide claims; also say which runs were left out of them."""
     found, notes = list[Judged](), list[str]()
-    for place, claim in enumerate(claims):
+    for place, (claim, name) in enumerate(zip(claims, slugs([one.name or one.text for one in claims]), strict=True)):
         one = _Deciding(claim, laid, f"claims[{place + 1}]")
-        found.append(one.judged(f"{CLAIMS}{letter(place)}"))
+        found.append(one.judged(f"{CLAIMS}{name}"))
         notes += [note for note in one.notes if note not in notes]
     return found, notes
 
@@ -403,7 +403,7 @@ def _finding(rule: rules.Rule, verdict: Verdict, condition: str) -> str:
     whole = rule.finding(verdict)
     if len(whole.split()) <= _MOST_WORDS or not tested:
         return whole
-    sentences = [f"{one[:1].upper()}{one[1:].rstrip('.')}." for one in whole.split("; ")]
+    sentences = [f"{one.rstrip('.')}." for one in whole.split("; ")]  # that begin with names, as they are spelled
     if len(sentences) <= _MOST_SENTENCES and all(len(one.split()) <= _MOST_WORDS for one in sentences):
         return " ".join(sentences)
     counts = {one: sum(part.decision == one for part in verdict.parts) for one in ("supported", "contradicted")}

@@ -1,5 +1,6 @@
 """A pair of settings in words, and as a part of a claim."""
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -7,8 +8,8 @@ import numpy as np
 
 from bathymetry.runs.pairs import Needed, Pair, Scale
 from bathymetry.stats import Part
-from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, significance_level
-from bathymetry.stats.wording import count_of_members, number, percent, percent_range, with_interval, with_p
+from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, significance_level
+from bathymetry.stats.wording import count_of_members, percent, percent_range, with_interval, with_p
 
 
 def part_of(one: Pair, relation: str, confidence: float = CONFIDENCE) -> Part:
@@ -18,7 +19,7 @@ def part_of(one: Pair, relation: str, confidence: float = CONFIDENCE) -> Part:
     direction: Literal["for", "against", "neither"] = (
         "for" if one.superiority > 0.5 else "against" if one.superiority < 0.5 else "neither"
     )
-    finding = f"{shown}, {difference_words(one)}"
+    finding = f"{shown}, median difference {signed(one)}"
     return Part(
         one.decision,
         one.superiority,
@@ -33,10 +34,27 @@ def part_of(one: Pair, relation: str, confidence: float = CONFIDENCE) -> Part:
 
 
 def difference_words(one: Pair) -> str:
-    """The difference with its interval: "difference +0.07 (95 % interval 0.05 to 0.09)"."""
-    value, ends = with_interval(one.difference, one.interval)
-    sign = "+" if one.difference > 0 else ""
-    return f"difference {sign}{value} ({ends})"
+    """The difference with its interval: "median difference, adam − sgd: +0.07 (95 % interval 0.05 to 0.09)"."""
+    return f"median difference, {one.first} − {one.second}: {signed(one)}"
+
+
+def signed(one: Pair) -> str:
+    """The difference with its sign and its interval."""
+    value, ends = with_ends(one.difference, one.interval)
+    return f"{'+' if one.difference > 0 else ''}{value} ({ends})"
+
+
+def with_ends(value: float, interval: tuple[float, float], line: float = 0.0) -> tuple[str, str]:
+    """A number and its interval in words, also where a run that diverged leaves the interval without an end."""
+    if any(map(math.isnan, interval)) or all(map(math.isfinite, interval)):
+        return with_interval(value, interval, (line,))
+    known = [end if math.isfinite(end) else value for end in interval]
+    words, ends = with_interval(value, (known[0], known[1]), (line,))
+    if not math.isfinite(value):
+        return words, ends
+    shown = ends.removeprefix("95 % interval ").split(" to ")
+    low, high = (one if math.isfinite(end) else "no limit" for one, end in zip(shown, interval, strict=True))
+    return words, f"95 % interval {low} to {high}"
 
 
 def superiority_words(one: Pair, confidence: float = CONFIDENCE) -> str:
@@ -46,11 +64,16 @@ def superiority_words(one: Pair, confidence: float = CONFIDENCE) -> str:
     return f"{percent(one.superiority)} % of {what} ({ends})"
 
 
+def test_words(*, is_paired: bool) -> str:
+    """The test that decides."""
+    test = "the sign test of the pairs" if is_paired else "the permuted test of Brunner and Munzel"
+    return f"{test}, two-sided at 5 %,"
+
+
 def order_words(one: str, relation: str, other: str, *, is_paired: bool) -> str:
     """How a claim is decided that one setting is above or below another."""
-    test = "the sign test of the pairs" if is_paired else "the permuted test of Brunner and Munzel"
     return (
-        f"Supported if {test}, two-sided at 5 %, finds {one} {relation} {other} more often than not, "
+        f"Supported if {test_words(is_paired=is_paired)} finds {one} {relation} {other} more often than not, "
         "contradicted if the opposite."
     )
 
@@ -65,20 +88,18 @@ def ratio_words(one: Pair, scale: Scale) -> str:
     """The ratio with its interval; nothing on a linear scale."""
     if one.ratio is None or one.ratio_interval is None or not np.isfinite(one.ratio):
         return ""
-    low, high = map(number, one.ratio_interval)
-    name = "odds ratio" if scale == "logit" else "ratio"
-    return (
-        f"{name} {number(one.ratio)} ({'no 95 % interval' if low == 'unknown' else f'95 % interval {low} to {high}'})"
-    )
+    value, ends = with_ends(one.ratio, one.ratio_interval, 1.0)
+    return f"{'odds ratio' if scale == 'logit' else 'ratio'}, {one.first} / {one.second}: {value} ({ends})"
 
 
-def verdict_words(one: Pair) -> str:
+def verdict_words(one: Pair, *, short: bool = False) -> str:
     """The verdict as readers say it: "adam is better"."""
     if one.decision == "undecided":
         return "undecided"
     lost = one.p_holm is not None and one.p_holm > significance_level()
     better = one.first if one.decision == "supported" else one.second
-    return f"{better} is better{', but not after Holm correction' if lost else ''}"
+    but = " (not after Holm)" if short else ", but not after Holm correction"
+    return f"{better} is better{but if lost else ''}"
 
 
 def needed_words(one: Pair) -> str:
@@ -105,30 +126,64 @@ def _needed(needed: Needed, what: str, have: int) -> str:
 
 
 def turned(one: Pair) -> Pair:
-    """The same pair from the other side, as far as how often the first is better."""
+    """The same pair with its second as first."""
     low, high = one.superiority_interval
+    sides: dict[Decision, Decision] = {"supported": "contradicted", "contradicted": "supported"}
     return replace(
         one,
         first=one.second,
         second=one.first,
+        members=one.members[::-1],
+        diverged=one.diverged[::-1],
+        centre=one.centre[::-1],
+        difference=-one.difference,
+        interval=(-one.interval[1], -one.interval[0]),
+        ratio=None if one.ratio is None else _inverse(one.ratio),
+        ratio_interval=None
+        if one.ratio_interval is None
+        else (_inverse(one.ratio_interval[1]), _inverse(one.ratio_interval[0])),
         superiority=1 - one.superiority,
         superiority_interval=(1 - high, 1 - low),
+        decision=sides.get(one.decision, one.decision),
     )
 
 
+def _inverse(ratio: float) -> float:
+    return math.inf if ratio == 0 else 1 / ratio
+
+
+def settled_by(one: Pair) -> str:
+    """How many members would settle it, in few words: "about 32 runs each (12 to any number)"."""
+    if one.needed is None:
+        return ""
+    what = "pairs" if one.paired else "runs each"
+    if min(one.members) < MINIMUM_MEMBERS:
+        return f"at least {MINIMUM_MEMBERS} {what}"
+    if one.needed.members is None:
+        return "no number is likely to"
+    ends = ["any number" if end is None else f"{end:,}" for end in (one.needed.least, one.needed.most)]
+    return f"about {one.needed.members:,} {what} ({ends[0]} to {ends[1]})"
+
+
+def leading(one: Pair) -> Pair:
+    """The pair from the side of the one that is ahead."""
+    return one if one.superiority >= 0.5 else turned(one)
+
+
 def pair_lines(one: Pair, scale: Scale) -> list[str]:
-    """A pair for the terminal, within 100 columns."""
+    """A pair for the terminal, within 100 columns, its numbers from the side of the one that is ahead."""
     count = f"{one.members[0]} pairs" if one.paired else f"{one.members[0]} and {one.members[1]} members"
     words = [f"{pair_name(one)}: {verdict_words(one)} ({count}{with_p(one.p)}{_holm(one)})"]
-    ahead = one if one.superiority >= 0.5 else turned(one)
+    ahead = leading(one)
     details = [
-        difference_words(one),
-        ratio_words(one, scale),
+        difference_words(ahead),
+        ratio_words(ahead, scale),
         f"{ahead.first} better in {superiority_words(ahead)}",
     ]
     if any(one.diverged):
         details.append(f"diverged: {one.diverged[0]} and {one.diverged[1]}")
-    return [*words, *(f"  {detail}" for detail in [*details, needed_words(one)] if detail)]
+    more = "" if min(one.members) < MINIMUM_MEMBERS else needed_words(one)
+    return [*words, *(f"  {detail}" for detail in [*details, more] if detail)]
 
 
 def _holm(one: Pair) -> str:
