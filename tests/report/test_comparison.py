@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 
 import numpy as np
@@ -149,6 +150,13 @@ def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
     assert first.endswith("nothing changed.")
     assert "18 runs went on" in second
     assert "runs.csv" in third  # it can't be read, and watching goes on
+
+
+def test_a_page_that_is_gone_is_written_again(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "out" / "report.html"
+    watched(tmp_path, monkeypatch, "--out", str(page.parent), meanwhile=lambda: shutil.rmtree(page.parent, True))
+    assert "the page was gone and is written again" in capsys.readouterr().out
+    assert page.exists()
 
 
 @pytest.mark.slow

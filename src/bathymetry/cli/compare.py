@@ -98,14 +98,14 @@ def compare(arguments: list[str]) -> int:
         say(json.dumps(plain_json(found.to_dict()), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         _print(found, judges_all=command.expect is not None)
-    if page is not None:
-        place = page(found, seconds or 0)
+    place = None if page is None else page(found, seconds or 0)
+    if place is not None:
         if not command.json:
             say(f"\nPage: {place}")
         if command.open:
             open_page(place)
     if seconds is not None:
-        found = _watched(found, call, page, seconds)
+        found = _watched(found, call, page, seconds, place)
     return 0 if command.expect is None else _expected(found, command.expect)
 
 
@@ -219,10 +219,15 @@ def _seconds(text: str) -> float:
 
 
 def _watched(
-    found: "Comparison", call: Mapping[str, Any], page: "Callable[[Comparison, float], Place] | None", seconds: float
+    found: "Comparison",
+    call: Mapping[str, Any],
+    page: "Callable[[Comparison, float], Place] | None",
+    seconds: float,
+    place: "Place | None",
 ) -> "Comparison":
     """Read again until Ctrl-C, and say in one line what changed; unchanged files come from the cache."""
     from bathymetry.runs.watching import changes
+    from bathymetry.store.storage import exists
 
     say(f"\nReading again every {seconds:g} s, until Ctrl-C.")
     with suppress(KeyboardInterrupt):
@@ -231,7 +236,8 @@ def _watched(
             try:
                 now = _compared(call)
                 words = changes(found, now)
-                if page is not None and words:
+                if page is not None and (words or (place is not None and not exists(place))):
+                    words = words or "the page was gone and is written again"
                     page(now, seconds)
                 found = now
             except BathymetryError as error:  # such as a file that is being written

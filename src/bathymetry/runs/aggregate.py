@@ -9,6 +9,8 @@ import xarray as xr
 from bathymetry.charts import attrs
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
+from bathymetry.runs.at import read_at
+from bathymetry.runs.laid import logs, retaken, statuses
 from bathymetry.stats.aggregate import (
     RESAMPLES,
     Aggregate,
@@ -20,7 +22,7 @@ from bathymetry.stats.aggregate import (
     probability_of_improvement,
 )
 
-_COUNTED = ("finished", "unknown")  # runs that are whole
+_COUNTED = ("finished", "unknown")  # runs that are whole, and not too short for the point
 _THRESHOLDS = 101
 
 
@@ -38,7 +40,8 @@ def aggregate(
     """Aggregate a metric over tasks and runs, with 95 % intervals by the stratified bootstrap.
 
     Each task has the same weight, so the metric has to be on one scale in all of them, such as a normalised return. A
-    run that diverged (NaN) ranks last; one that crashed or still runs is left out. Agarwal et al. 2021, "Deep
+    run that diverged (NaN) ranks last; one that crashed, still runs, is too short or never logged the metric is left
+    out; `runs` says how many count, and the attribute `left_out` how many do not. Agarwal et al. 2021, "Deep
     Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS, arXiv:2108.13264.
 
     Args:
@@ -100,7 +103,7 @@ def aggregate(
     )
     coordinates = {axis: settings, "other": settings, "threshold": tau, "bound": ["low", "high"]}
     made = xr.Dataset(found, coordinates).assign_attrs(
-        metric=metric, tasks=tasks, resamples=resamples, seed=seed, confidence=0.95
+        metric=metric, tasks=tasks, resamples=resamples, seed=seed, confidence=0.95, left_out=statuses(results, metric)
     )
     for name in made.data_vars:
         made[name].attrs |= attrs(f"{str(name).replace('_', ' ')} of {metric}")
@@ -127,12 +130,15 @@ def _scores(
     if len(others) != 1:
         remedy = f"expected one axis besides {tasks}, found {joined(others) or 'none'}; choose values with .sel"
         raise InputError("results", f"axes {joined(axes)}", remedy)
+    results = retaken(results, metric, read_at(results.attrs["at"]), higher_is_better=higher_is_better)
     values = results[metric].transpose(others[0], tasks, "member").values
-    status = results["status"].transpose(others[0], tasks, "member").values
+    is_whole = results["status"].isin(_COUNTED) & logs(results, metric)
     sign = 1 if higher_is_better else -1
     settings = results[others[0]].values.tolist()
     scores = []
-    for setting, own, whole in zip(settings, values, np.isin(status, _COUNTED), strict=True):
+    for setting, own, whole in zip(
+        settings, values, is_whole.transpose(others[0], tasks, "member").values, strict=True
+    ):
         each = [sign * row[keep] for row, keep in zip(own, whole, strict=True)]
         empty = next((str(name) for name, row in zip(results[tasks].values, each, strict=True) if not len(row)), None)
         if empty is not None:

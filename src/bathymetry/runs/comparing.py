@@ -13,15 +13,16 @@ import xarray as xr
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judged, Judgements
 from bathymetry.core.errors import InputError
-from bathymetry.core.showing import joined, label, plural
+from bathymetry.core.showing import joined, label
 from bathymetry.runs import automatic
 from bathymetry.runs.answer import answer, remarks
 from bathymetry.runs.at import At, read_at
 from bathymetry.runs.claims import Claim, Known, directions, read_claims, resolved
 from bathymetry.runs.dataset import Grouping, Runs, dataset
-from bathymetry.runs.deciding import CLAIMS, Laid, retaken
+from bathymetry.runs.deciding import CLAIMS, Laid
 from bathymetry.runs.deciding import judged as judge_claims
 from bathymetry.runs.files import quietly
+from bathymetry.runs.laid import LEFT_OUT, lengths, logs, part_of_runs, retaken, statuses
 from bathymetry.runs.pairs import (
     Pair,
     Scale,
@@ -44,8 +45,6 @@ from bathymetry.stats.verdict import not_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEFT_OUT = ("running", "crashed", "too short", "missing")
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,9 @@ def compare(
     higher, needed = bool(higher_is_better), [metric] if metric is not None else []
     where_laid: Runs | None = None
     if isinstance(runs, xr.Dataset):
+        others = {"ignore": names("ignore", ignore), "step": step, "run": run, "format": format}
         known = Known.laid(runs)
+        runs = part_of_runs(runs, members, names("by", by), values(where or {}), others)
         if metric is not None:
             known.metric(metric, "metric")
         results = runs if metric is None else retaken(runs, metric, read_at(at), higher_is_better=higher)
@@ -248,7 +249,7 @@ def _without_pairs(
         (),
         Judgements(automatic.adjusted([], [], judged, has_baseline=False)[1]),
         results,
-        (*_statuses(results), *left_out),
+        (*statuses(results), *left_out),
         str(results.attrs.get("source", "")),
     )
 
@@ -309,7 +310,7 @@ def compared(
         tuple(pairs),
         Judgements(claims),
         results,
-        (*_statuses(results), *_lengths(results, metric), *left_out),
+        (*statuses(results, metric), *lengths(results, metric), *left_out),
         source,
     )
 
@@ -328,37 +329,10 @@ def _members(
 ) -> tuple[Values, Values, bool, str]:
     """The values of both settings' members that are whole; those that never logged the metric are not."""
     sides = [results.sel({compare: value}) for value in (one, other)]
-    first, second = ((~side["status"].isin(LEFT_OUT) & side[f"{metric}_last_step"].notnull()).values for side in sides)
+    first, second = ((~side["status"].isin(LEFT_OUT) & logs(side, metric)).values for side in sides)
     values = (sides[0][metric].values, sides[1][metric].values)
     called = (label(one), label(other))
     return matched(values, (first, second), names=called, members=str(results.attrs["members"]), paired=paired)
-
-
-def _statuses(results: xr.Dataset) -> list[str]:
-    """How many runs are left out by their status."""
-    status = results["status"].values
-    found = []
-    for name, words in (
-        ("crashed", "crashed and left out"),
-        ("running", "unfinished and left out"),
-        ("too short", "too short for the step that is compared and left out"),
-        ("missing", f"missing of the {results.attrs['members']}s that others have"),
-    ):
-        count = int((status == name).sum())
-        if count and not (name == "missing" and results.attrs["members"] == "run"):
-            found.append(f"{count} {plural('run', count)} {words}")
-    return found
-
-
-def _lengths(results: xr.Dataset, metric: str) -> list[str]:
-    """Say so where the last values were logged at different steps."""
-    point = read_at(results.attrs["at"])
-    last = results[f"{metric}_last_step"].values[~results["status"].isin(LEFT_OUT).values]
-    last = last[np.isfinite(last)]
-    if point.kind == "step" or not last.size or last.min() == last.max():
-        return []
-    least, most = (f"{one:,.12g}" for one in (last.min(), last.max()))
-    return [f"the runs end between step {least} and step {most}; --at step:{last.min():.12g} compares them at one step"]
 
 
 def _scale(values: Any, *, higher_is_better: bool, examples: int | None) -> Scale:

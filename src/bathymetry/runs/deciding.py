@@ -21,6 +21,7 @@ from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import At, value_at
 from bathymetry.runs.claims import Claim
 from bathymetry.runs.dataset import Runs
+from bathymetry.runs.laid import WHOLE, histories
 from bathymetry.runs.pairs import matched, pair
 from bathymetry.runs.run import History, Scalar
 from bathymetry.runs.settings import is_same
@@ -30,7 +31,6 @@ from bathymetry.stats.per_member import regression_slope
 from bathymetry.stats.verdict import CONFIDENCE, Verdict, combine, not_run
 from bathymetry.stats.wording import percent, percent_range
 
-_WHOLE = ("finished", "unknown", "too short")  # too short for what is compared, not for every claim
 CLAIMS = "claims."  # the start of their names
 _MOST_WORDS, _MOST_SENTENCES = 25, 3  # of a sentence, and of a finding that says each part's outcome
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -62,35 +62,6 @@ class Laid:
     def thinned(self, metric: str) -> bool:
         """Whether only some steps of what was logged are there."""
         return self.runs is None and "thinned" in self.results[f"{metric}_history"].attrs
-
-
-def histories(results: xr.Dataset, metric: str) -> Iterator[tuple[tuple[int, ...], History]]:
-    """What each run logged of a metric, as the arrays hold it, along the axes of the runs and `member`."""
-    whole = results[f"{metric}_history"]
-    outer = results["status"].dims
-    (dim,) = [str(name) for name in whole.dims if name not in outer]
-    steps, rows = whole[dim].values, whole.transpose(*outer, dim).values
-    last = results[f"{metric}_last_step"].transpose(*outer).values
-    for index in np.ndindex(*last.shape):
-        there = np.isfinite(rows[index]) | (steps == last[index])
-        if there.any():
-            yield index, History(steps[there], rows[index][there])
-
-
-def retaken(results: xr.Dataset, metric: str, point: At, *, higher_is_better: bool) -> xr.Dataset:
-    """Take a metric's values at another point of the histories than they were read with."""
-    if results.attrs.get("at") == str(point) and point.kind != "best":
-        return results
-    found, status = np.full(results[metric].shape, np.nan), results["status"].values.copy()
-    for index, logged in histories(results, metric):
-        value = value_at(logged, point, higher_is_better=higher_is_better)
-        if value is not None:
-            found[index] = value
-            status[index] = "unknown" if status[index] == "too short" else status[index]
-        elif status[index] in _WHOLE:
-            status[index] = "too short"
-    changed = {metric: results[metric].copy(data=found), "status": results["status"].copy(data=status)}
-    return results.assign(changed).assign_attrs(at=str(point))
 
 
 def judged(claims: Sequence[Claim], laid: Laid) -> tuple[list[Judged], list[str]]:
@@ -189,7 +160,7 @@ class _Deciding:
                 values[index], there[index] = number, True
         if self._laid.thinned(metric):
             self.notes.append(f"claims see {self._laid.results[f'{metric}_history'].attrs['thinned']} of {metric} only")
-        whole = np.isin(self._status, _WHOLE)
+        whole = np.isin(self._status, WHOLE)
         lacking = sum(int((self._own(whole & ~there, one)).sum()) for one in self._cells)
         if lacking:
             words = f"{lacking} {plural('run', lacking)} without a value of {metric} {self._point.words}"

@@ -15,7 +15,8 @@ from bathymetry.charts.axes import thin
 from bathymetry.charts.forest import Estimate, forest
 from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import read_at
-from bathymetry.runs.comparing import LEFT_OUT, Comparison
+from bathymetry.runs.comparing import Comparison
+from bathymetry.runs.laid import LEFT_OUT
 from bathymetry.runs.pairs import Pair
 from bathymetry.stats.wording import number, p_value
 

@@ -65,14 +65,20 @@ def laid_out(
             _check_reached(metric, at, last)
         steps, thinned = grids[metric]
         whole = np.full((*shape, len(steps)), np.nan)
+        nan = np.zeros(whole.shape, dtype=bool)
         for index, history in logged.items():
             whole[index] = _on_grid(history, steps, thinned=thinned)
+            marks = _on_grid(History(history.step, np.isnan(history.value) * 1.0), steps, thinned=thinned)
+            nan[index] = marks == 1
         step = "step" if is_shared else f"{metric} step"
         scale = _scale(final)
         data[metric] = xr.Variable(dims, final, attrs(f"{metric} {at.words}", scale))
         data[f"{metric}_history"] = xr.Variable([*dims, step], whole, attrs(metric, scale))
         data[f"{metric}_last_step"] = xr.Variable(dims, last, {"long_name": f"last step at which {metric} was logged"})
         data[step] = xr.Variable([step], steps, attrs("step"))
+        if nan.any():
+            words = {"long_name": f"where {metric} was logged as NaN, and not missing"}
+            data[f"{metric}_diverged"] = xr.Variable([*dims, step], nan, words)
         if thinned:
             data[f"{metric}_history"].attrs["thinned"] = f"to {len(steps):,} steps"
     data["status"] = xr.Variable(dims, status, {"long_name": "finished, running, crashed, too short or missing"})
