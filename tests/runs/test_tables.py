@@ -99,7 +99,7 @@ ADAM = {"members": "seed", "compare": "optimizer"}
         (
             lambda t: pd.concat([t, t.assign(**{"val/accuracy": 0.5})]),
             ADAM,
-            "several rows of it at step 0",
+            "are both of it at step 0 with different numbers",
         ),
         (lambda t: t.iloc[:0], ADAM, "the runs have no metrics"),
     ],

@@ -99,7 +99,7 @@ def dataset(
     )
     digests = [f"{name} {digest}" for name, digest in source.digests.items()]
     results = results.assign_attrs(source=source.tool, path=source.path, digests=digests)
-    whole = [one for index, one in where.items() if results["status"].values[index] in ("finished", "unknown")]
+    whole = [one for index, one in where.items() if results["status"].values[index] not in ("running", "crashed")]
     return results, Left(placed.counts, (*placed.sentences, *source.notes, *_notes(whole))), where
 
 

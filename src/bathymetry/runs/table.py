@@ -14,7 +14,7 @@ import pandas as pd
 
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
-from bathymetry.runs.run import History, Layout, Run, Scalar, Status, history
+from bathymetry.runs.run import Layout, Run, Scalar, Status, history
 
 STEPS = (
     "step",
@@ -35,10 +35,19 @@ _STATES: Mapping[str, Status] = {
     "crashed": "crashed", "failed": "crashed", "killed": "crashed", "error": "crashed",
 }  # fmt: skip
 _STATUSES = ("status", "state")
+Flags = np.ndarray[Any, np.dtype[np.bool_]]  # one for each row
 _SPLITTING = 30  # different values at most of a column that may tell runs apart
 
 
-def runs_of(frame: pd.DataFrame, name: str, layout: Layout, config: Mapping[str, Scalar] = {}) -> list[Run]:
+def runs_of(
+    frame: pd.DataFrame,
+    name: str,
+    layout: Layout,
+    config: Mapping[str, Scalar] = {},
+    spelled: Mapping[str, Flags] | None = None,
+    *,
+    has_empty: bool = False,
+) -> list[Run]:
     """Take a tidy table apart into runs.
 
     Args:
@@ -46,8 +55,10 @@ def runs_of(frame: pd.DataFrame, name: str, layout: Layout, config: Mapping[str,
         name: Of the file, for ids and errors.
         layout: What the user says of the columns.
         config: Settings that hold for all its rows, such as from the path of the file.
+        spelled: By column, the rows in which NaN is written out; None where that can't be told from an empty cell.
+        has_empty: Whether it is noted where a metric's last cells are empty, as some programs write NaN so.
     """
-    frame = frame.rename(columns=str)
+    frame = frame.rename(columns=str).reset_index(drop=True)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise InputError("column", twice, f"{name} has it twice; expected different names")
@@ -68,7 +79,7 @@ def runs_of(frame: pd.DataFrame, name: str, layout: Layout, config: Mapping[str,
     copies = 0
     if run is None:
         groups, copies = _split(frame, groups, keys, step, layout, name)
-    runs = _Table(frame, groups, step, run, layout, name).runs(config)
+    runs = _Table(frame, groups, step, run, layout, name, spelled, has_empty=has_empty).runs(config)
     if copies:
         note = f"{copies:,} of {len(frame):,} rows of {name} are copies of others and count once"
         runs[0] = replace(runs[0], notes=(*runs[0].notes, note))
@@ -92,19 +103,19 @@ def _split(
         return groups, 0
     others = [one for one in frame.columns if one not in (*keys, step, *layout.metrics)]
     few = [one for one in others if _is_setting(frame[one])]
-    for chosen in (*([one] for one in few), few):
+    copies = frame.assign(_group=groups).duplicated().to_numpy()
+    for chosen in ([], *([one] for one in few), few):
         finer = _groups(frame.assign(_group=groups)[["_group", *chosen]], ["_group", *chosen])
-        if chosen and not pd.DataFrame({"group": finer, "at": at.to_numpy()}).duplicated().any():
-            return finer, 0
-    whole = frame.assign(_group=groups).duplicated().to_numpy()
-    pairs = pd.DataFrame({"group": groups, "at": at.to_numpy()})[~whole].duplicated()
-    if not pairs.any():  # copies of rows: the runs themselves are told apart
-        return groups, int(whole.sum())
+        pairs = pd.DataFrame({"group": finer, "at": at.to_numpy()})[~copies].duplicated()
+        if not pairs.any():
+            return finer, int(copies.sum())
     row = int(pairs[pairs].index[0])
-    where = ", ".join(f"{key}={frame[key].iloc[row]}" for key in keys) or name
+    first = int(np.flatnonzero((finer == finer[row]) & (at == at.iloc[row]).to_numpy())[0])
+    where = ", ".join(f"{one}={frame[one].iloc[row]}" for one in (*keys, *few)) or name
     when = f" at {step} {at.iloc[row]:g}" if step and pd.api.types.is_number(at.iloc[row]) else ""
-    remedy = "name the column that tells runs apart (--run COLUMN), or that counts steps (--step COLUMN)"
-    raise InputError("rows", where, f"{name} has several rows of it{when} with different numbers; {remedy}")
+    what = f"rows {first + 1:,} and {row + 1:,} of {name} are both of it{when} with different numbers, and no column"
+    remedy = "remove one, or add a column that names the run or counts steps (--run COLUMN, --step COLUMN)"
+    raise InputError("rows", where, f"{what} tells runs apart: {remedy}")
 
 
 def _is_setting(values: pd.Series) -> bool:
@@ -125,8 +136,13 @@ class _Table:
         run: str | None,
         layout: Layout,
         name: str,
+        spelled: Mapping[str, Flags] | None,
+        *,
+        has_empty: bool,
     ) -> None:
+        self._has_empty = has_empty
         order = np.argsort(groups, kind="stable")
+        self._spelled = None if spelled is None else {one: rows[order] for one, rows in spelled.items()}
         self._frame, self._step, self._run, self._layout, self._name = frame.iloc[order], step, run, layout, name
         _, self._starts = np.unique(groups[order], return_index=True)
         self._ends = np.append(self._starts[1:], len(frame))
@@ -148,14 +164,24 @@ class _Table:
                 if status != "unknown":
                     own.pop(one)
                     break
-            found = {}
+            found, notes = {}, []
             for one, values in columns.items():
-                logged = _logged(steps[start:end], values[start:end])
-                if len(logged.step):
-                    found[one] = logged
+                own_steps, own_values = steps[start:end], values[start:end]
+                there = np.isfinite(own_steps)
+                filled = there & ~np.isnan(own_values)
+                as_nan = filled | _gaps_as_nan(there, filled)
+                if self._spelled is not None:
+                    if one in self._spelled:
+                        filled |= there & self._spelled[one][start:end]
+                    is_asked = self._has_empty and one in (self._layout.metrics or columns)
+                    if is_asked and as_nan.any() and not filled[np.flatnonzero(as_nan)[-1]]:
+                        notes.append(f"the last cells of {one} are empty, so not logged; a run that diverged has nan")
+                    as_nan = filled
+                if as_nan.any():
+                    found[one] = history(own_steps[as_nan], own_values[as_nan])
             many = len(self._starts) > 1
             run = str(names[place]) if names else f"{self._name}:{place + 1}" if many else self._name
-            made.append(Run(run, {**config, **own}, found, status, texts=frozenset(texts)))
+            made.append(Run(run, {**config, **own}, found, status, tuple(notes), frozenset(texts)))
         return made
 
     def _roles(self) -> tuple[list[str], list[str], list[str]]:
@@ -206,23 +232,18 @@ class _Table:
         return np.asarray(values.to_numpy(np.float64, na_value=np.nan))
 
 
-def _logged(steps: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> History:
-    """Leave out rows without a step, and rows of a table in which another metric was logged.
+def _gaps_as_nan(there: Flags, filled: Flags) -> Flags:
+    """Choose the empty cells that count as NaN where a table can't tell.
 
-    An empty cell and NaN are the same in a table: at the end of a run they count as NaN where the metric never comes
-    back, and nothing else was logged there that could explain the gap.
+    At the end of a run these are all where the metric would have been logged again, and otherwise none: other metrics
+    were logged in those rows.
     """
-    there = np.isfinite(steps)
-    filled = there & ~np.isnan(values)
     if not filled.any():
-        return history(steps[there], values[there])
-    gaps = there & np.isnan(values)
-    if gaps.any():
-        last = np.flatnonzero(filled)[-1]
-        every = np.diff(np.flatnonzero(filled), prepend=-1).max()
-        tail = gaps & (np.arange(len(values)) > last)
-        filled |= tail & bool(tail.sum() >= every)  # it would have been logged again
-    return history(steps[filled], values[filled])
+        return there
+    last = np.flatnonzero(filled)[-1]
+    every = np.diff(np.flatnonzero(filled), prepend=-1).max()
+    tail = there & ~filled & (np.arange(len(filled)) > last)
+    return tail if tail.sum() >= every else np.zeros_like(tail)
 
 
 def _scalar(value: object) -> Scalar:

@@ -9,8 +9,9 @@ import pandas as pd
 from bathymetry.core.errors import DamagedError, StorageError, first_line
 from bathymetry.runs.run import Format, Layout, Run, Unit
 from bathymetry.runs.settings import from_name
-from bathymetry.runs.table import runs_of
+from bathymetry.runs.table import Flags, runs_of
 
+_NAN = ("nan", "1.#ind", "1.#qnan")  # anything else that pandas reads as NaN is a cell in which nothing was logged
 _SEPARATORS = {".csv": None, ".tsv": "\t"}
 
 
@@ -20,11 +21,14 @@ def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
 
 def _read(unit: Unit, layout: Layout) -> list[Run]:
     (path,) = unit.files
-    return runs_of(frame_of(path), unit.name, layout, from_name(str(PurePath(unit.name).with_suffix(""))))
+    frame, spelled = frame_of(path)
+    return runs_of(
+        frame, unit.name, layout, from_name(str(PurePath(unit.name).with_suffix(""))), spelled, has_empty=True
+    )
 
 
-def frame_of(path: Path) -> pd.DataFrame:
-    """Read a CSV or TSV file; of a CSV the separator may be a comma or a semicolon."""
+def frame_of(path: Path) -> tuple[pd.DataFrame, dict[str, Flags]]:
+    """Read a CSV or TSV file, and say where NaN is written out; a CSV may have commas or semicolons."""
     separator = _SEPARATORS[path.suffix.lower()]
     try:
         with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
@@ -32,9 +36,19 @@ def frame_of(path: Path) -> pd.DataFrame:
                 head = file.readline()
                 separator = ";" if head.count(";") > head.count(",") else ","
                 file.seek(0)
-            return pd.read_csv(file, sep=separator, low_memory=False)
+            frame = pd.read_csv(file, sep=separator, low_memory=False)
+            gaps = [k for k, one in enumerate(frame.dtypes) if one.kind == "f" and frame.iloc[:, k].isna().any()]
+            if not gaps or not isinstance(frame.index, pd.RangeIndex):
+                return frame, {}
+            file.seek(0)
+            written = pd.read_csv(file, sep=separator, usecols=gaps, dtype=str, keep_default_na=False, na_filter=False)
+            spelled = {
+                str(frame.columns[k]): written.iloc[:, place].str.strip(" +-").str.lower().isin(_NAN).to_numpy()
+                for place, k in enumerate(gaps)
+            }
+            return frame, spelled
     except pd.errors.EmptyDataError:
-        return pd.DataFrame()
+        return pd.DataFrame(), {}
     except OSError as error:
         raise StorageError(f"{path} can't be read ({error.strerror or error}).") from error
     except (ValueError, csv.Error, OverflowError, pd.errors.ParserError) as error:

@@ -1,17 +1,25 @@
 """JSON Lines: an object on each line, a row of a tidy table; or one file per run."""
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 
 from bathymetry.core import system
 from bathymetry.core.errors import DamagedError, first_line
-from bathymetry.runs.run import Format, Layout, Run, Unit, flat
+from bathymetry.runs.run import Format, Layout, Run, Scalar, Unit, flat
 from bathymetry.runs.settings import from_name
 from bathymetry.runs.table import runs_of
 
+_NUMBERS: dict[str, Scalar] = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+}  # in quotes, as JSON has none
 _SUFFIXES = (".jsonl", ".ndjson")
 
 
@@ -22,15 +30,25 @@ def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
 def _read(unit: Unit, layout: Layout) -> list[Run]:
     (path,) = unit.files
     rows, broken = rows_of(path)
-    runs = runs_of(pd.DataFrame(rows), unit.name, layout, from_name(str(PurePath(unit.name).with_suffix(""))))
+    config = from_name(str(PurePath(unit.name).with_suffix("")))
+    if len(rows) > 1 and not any(rows[0].keys() & row.keys() for row in rows[1:]):
+        config |= rows.pop(0)  # a first line of settings
+    names = dict.fromkeys(name for row in rows for name in row)
+    spelled = {name: np.array([_is_nan(row.get(name)) for row in rows]) for name in names}
+    has_null = any(value is None for row in rows for value in row.values())
+    runs = runs_of(pd.DataFrame(rows), unit.name, layout, config, spelled, has_empty=has_null)
     note = (f"the last line of {unit.name} is incomplete",) if broken else ()
-    return [Run(one.id, one.config, one.metrics, one.status, note, one.texts) for one in runs]
+    return [replace(one, notes=(*one.notes, *note)) for one in runs]
 
 
-def rows_of(path: Path) -> tuple[list[dict[str, object]], bool]:
+def _is_nan(value: Scalar) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def rows_of(path: Path) -> tuple[list[dict[str, Scalar]], bool]:
     """Read the objects of a file, nested ones as dotted names, and whether its last line is incomplete."""
     lines = system.get(path).split(b"\n")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Scalar]] = []
     for place, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -42,7 +60,9 @@ def rows_of(path: Path) -> tuple[list[dict[str, object]], bool]:
             raise DamagedError(f"{path}, line {place}, is no JSON ({first_line(error)}).") from error
         if not isinstance(row, dict):
             raise DamagedError(f"{path}, line {place}, is {type(row).__name__}; expected an object with names.")
-        rows.append(dict(flat(row)))
+        rows.append(
+            {name: _NUMBERS.get(value, value) if isinstance(value, str) else value for name, value in flat(row).items()}
+        )
     return rows, False
 
 

@@ -81,7 +81,7 @@ def _read(unit: Unit, layout: Layout) -> list[Run]:
 
 def _of_table(path: Path, layout: Layout) -> list[Run]:
     """Read the settings, states and final values of runs; of runs with one name the later are numbered."""
-    frame = frame_of(path)
+    frame, spelled = frame_of(path)
     names = frame[_NAME].astype(str)
     again = names.groupby(names).cumcount()
     frame[_NAME] = [name if not place else f"{name} ({place + 1})" for name, place in zip(names, again, strict=True)]
@@ -92,7 +92,7 @@ def _of_table(path: Path, layout: Layout) -> list[Run]:
     ]
     config = {str(one): frame[one].dropna().tolist()[0] for one in alike}  # what all runs share is hardly a result
     frame = frame.drop(columns=alike).rename(columns={_STATE: "state"})
-    return runs_of(frame, path.name, replace(layout, run=_NAME, step=None), config)
+    return runs_of(frame, path.name, replace(layout, run=_NAME, step=None), config, spelled)
 
 
 def _add_chart(path: Path, names: Sequence[str], lines: dict[str, dict[str, History]], notes: list[str]) -> None:
