@@ -20,13 +20,18 @@ OPTIONS = ["--metric", "val/accuracy", "--higher-is-better", "--compare", "optim
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two comparisons of the same runs, at two points."""
+    """The page of a comparison, next to its runs."""
     place = tmp_path_factory.mktemp("compared")
     realistic.two(steps=40).to_csv(place / "runs.csv", index=False)
-    for name, at in (("last", "last"), ("early", "step:5")):
-        words = ["compare", str(place / "runs.csv"), *OPTIONS, "--at", at, "--out", str(place / name), "--no-cache"]
-        assert main(words) == 0
+    assert main(["compare", str(place / "runs.csv"), *OPTIONS, "--out", str(place / "last"), "--no-cache"]) == 0
     return place
+
+
+def slider_of(page):
+    """Where the rule along the learning curves starts, and where they end."""
+    content = json.loads(re.search(r'id="bathymetry-content">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)[1])
+    reading = content["sliders"]["comparison"]
+    return reading["positions"][reading["start"]], reading["positions"][-1]
 
 
 def text_of(page):
@@ -74,7 +79,16 @@ def test_the_files_have_the_verdicts_and_every_run(folder):
     ]
 
 
+def test_the_rule_along_the_curves_starts_at_the_end_where_that_is_compared(folder):
+    assert slider_of(folder / "last" / "report.html") == (39, 39)
+
+
+@pytest.mark.slow
 def test_diff_says_what_two_comparisons_decided_and_in_what_they_differ(folder, capsys):
+    words = [str(folder / "runs.csv"), *OPTIONS, "--at", "step:5", "--out", str(folder / "early"), "--no-cache"]
+    assert main(["compare", *words]) == 0
+    assert slider_of(folder / "early" / "report.html") == (5, 39)  # where it is compared
+    capsys.readouterr()
     assert main(["diff", str(folder / "last"), str(folder / "early")]) == 0
     printed = capsys.readouterr().out
     assert "of 1 verdict changed" in printed

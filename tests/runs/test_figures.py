@@ -6,7 +6,7 @@ import pytest
 
 import bathymetry as bm
 from bathymetry.runs.watching import changes
-from charts.specification import centre_rows, chart_of, layers, lines, member_rows, rows_of
+from charts.specification import axis_titles, centre_rows, chart_of, layers, lines, member_rows, rows_of
 from runs import realistic
 
 
@@ -65,7 +65,14 @@ def test_final_values_are_those_that_are_compared_and_say_who_has_none():
     x = {(row["series"], row["one"]): row["x"] for row in member_rows(panel.chart)}
     assert x["adam", 0] == pytest.approx(series(frame, "adam", 0)[-1], rel=1e-4)
     assert [key for key, value in x.items() if value is None] == [("adam", 4), ("sgd", 2), ("sgd", 7)]
-    assert shown.finding == "1 run of adam diverged and counts as worst."
+    assert shown.finding.startswith("1 run of adam diverged and counts as worst. Medians of what is compared: adam ")
+
+
+def test_the_medians_that_are_named_rank_a_run_that_diverged_as_worst():
+    scores = {"a": [5.0, 6.0, 7.0, 8.0, 9.0, np.nan, np.nan], "b": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]}
+    rows = [(name, seed, score) for name, some in scores.items() for seed, score in enumerate(some)]
+    found = compared(pd.DataFrame(rows, columns=["optimizer", "seed", "score"]), "score")
+    assert figure(found, "final").finding.endswith("Medians of what is compared: a 6.00 and b 4.00.")
 
 
 def test_differences_and_ratios_are_drawn_with_the_intervals_of_the_pairs():
@@ -84,11 +91,58 @@ def test_differences_and_ratios_are_drawn_with_the_intervals_of_the_pairs():
         assert np.allclose(drawn, [getattr(one, ends) for one in own], rtol=1e-4)
 
 
-def test_an_interval_without_an_end_is_drawn_to_the_edge_and_said():
+def tips_of(panel):
+    """The arrows of a chart, by their shape, and the ends of its axis."""
+    marks = {layer["mark"]["shape"]: layer for layer in layers(panel.chart) if "shape" in layer["mark"]}
+    tips = {shape: [row["x"] for row in rows_of(panel.chart, layer)] for shape, layer in marks.items()}
+    return tips, ends_of(panel, "x")
+
+
+def ends_of(panel, channel):
+    """The ends of an axis."""
+    found = [layer["encoding"].get(channel, {}) for layer in layers(panel.chart)]
+    return next(one["scale"]["domain"] for one in found if "domain" in one.get("scale", {}))
+
+
+def test_an_interval_without_an_end_is_drawn_to_the_edge_with_an_arrow_and_said():
     found = compared(realistic.two(steps=40))
     (panel,) = figure(found, "differences").panels
     assert found.pairs[0].interval[0] == -np.inf
     assert "no limit to" in panel.description
+    tips, (first, last) = tips_of(panel)
+    assert tips == {"triangle-left": [pytest.approx(first, rel=1e-4)]}
+    assert found.pairs[0].interval[1] < last
+
+
+def test_finite_intervals_lie_on_the_axis_also_around_a_difference_of_almost_nothing():
+    rows = [("a", seed, seed + 0.001) for seed in range(10)] + [("b", seed, seed) for seed in range(10)]
+    found = compared(pd.DataFrame(rows, columns=["optimizer", "seed", "score"]), "score", paired=False)
+    (panel,) = figure(found, "differences").panels
+    tips, (first, last) = tips_of(panel)
+    assert tips == {}
+    assert first < found.pairs[0].interval[0] < -1
+    assert 1 < found.pairs[0].interval[1] < last
+
+
+@pytest.mark.parametrize(("times", "is_shared"), [(50.0, False), (1.1, True)])
+def test_panels_of_unlike_scale_have_axes_of_their_own_and_say_so(times, is_shared):
+    whole = [realistic.tasks().query("step < 40 and optimizer in ['adam', 'sgd'] and task == 'svhn'")] * 2
+    frame = pd.concat([one.assign(task=k, score=one["val/accuracy"] * times**k) for k, one in enumerate(whole)])
+    found = compared(frame, "score", by="task")
+    for name, channel in (("learning", "y"), ("final", "x"), ("differences", "x")):
+        shown = figure(found, name)
+        low, high = (ends_of(panel, channel) for panel in shown.panels)
+        assert (low == high) == is_shared
+        assert is_shared or high[1] == pytest.approx(times * low[1], rel=0.05)
+        assert shown.finding.endswith("Each panel has an axis of its own, for their ranges differ.") != is_shared
+
+
+def test_a_metric_stays_as_it_is_spelled_and_a_logarithmic_axis_says_that_it_is_one():
+    frame = realistic.two(steps=200).rename(columns={"train/loss": "loss"}).dropna()
+    found = bm.compare(frame, "loss", compare="optimizer", higher_is_better=False)
+    assert ("y", "loss (log scale)") in axis_titles(chart_of(figure(found, "learning").panels))
+    assert ("x", "loss at the last step (log scale)") in axis_titles(chart_of(figure(found, "final").panels))
+    assert ("x", "Ratio of loss (log scale)") in axis_titles(chart_of(figure(found, "ratios").panels))
 
 
 def test_many_runs_and_settings_are_thinned_and_the_figure_says_so():

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import bathymetry as bm
-from bathymetry.report.page_json import plain
+from bathymetry.core.showing import plain
 from runs import fixture
 from runs.reading import FILES
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bathymetry.core.showing import plain
 from bathymetry.execution.load_study import load_study
-from bathymetry.report.page_json import claim_fields, plain
+from bathymetry.report.page_json import claim_fields
 from bathymetry.report.reference import reference_answers, reference_verdicts
 from bathymetry.report.sections import card_of
 from bathymetry.studies import find

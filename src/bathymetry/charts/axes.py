@@ -40,6 +40,7 @@ _EPOCH_TICKS = 8  # at most, on a linear axis
 _LEAST = 1e-300  # what is smaller counts as 0, for Vega has no ticks there
 _MANY = 500_000  # stands in for the number of examples where that isn't known
 _MOST_POINTS = 200  # of a line
+_SQUEEZED = 0.2  # of an axis that panels share; one with less has an axis of its own
 # Neither 1e+1 for ten nor 0.0000001.
 _FAR = "datum.value != 0 && (abs(datum.value) < 1e-4 || abs(datum.value) >= 1e10)"
 _PLAIN = f"{_FAR} ? format(datum.value, '~e') : format(datum.value, ',.6~r')"
@@ -275,6 +276,13 @@ class Horizontal:
         spaced = forward(self.positions)
         halves = backward((spaced[1:] + spaced[:-1]) / 2)
         return np.concatenate([self.positions[:1], halves]), np.concatenate([halves, self.positions[-1:]])
+
+
+def are_unlike(parts: Sequence[Float[np.ndarray, "*shape"]]) -> bool:
+    """Whether some of these, which lie on one axis, would have less than a fifth of it."""
+    known = [ends for ends in map(ends_of, parts) if ends is not None]
+    whole = max((high for _, high in known), default=0.0) - min((low for low, _ in known), default=0.0)
+    return any(high - low < _SQUEEZED * whole for low, high in known)
 
 
 def thin(length: int, most: int = _MOST_POINTS, logarithmic: bool = True) -> Int[np.ndarray, " kept"]:

@@ -47,6 +47,8 @@ def title(values: xr.DataArray) -> str:
     unit = values.attrs.get("units", "1")
     words += long_name(values) + (f" ({unit})" if unit != "1" else "")
     # x and α stay as they are, and so do names such as val/loss
+    if values.attrs.get("spelled"):  # as its user spells it
+        return words
     is_symbol = words[1:2] in ("", ",", " ") or not {"/", "_"}.isdisjoint(words.partition(" ")[0])
     return words if is_symbol else words[:1].upper() + words[1:]
 

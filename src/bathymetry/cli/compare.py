@@ -93,7 +93,7 @@ def compare(arguments: list[str]) -> int:
     page = _page(command, arguments, call)
     found = _compared(call)
     if command.json:
-        from bathymetry.report.page_json import plain as plain_json
+        from bathymetry.core.showing import plain as plain_json
 
         say(json.dumps(plain_json(found.to_dict()), indent=1, ensure_ascii=False, allow_nan=False))
     else:

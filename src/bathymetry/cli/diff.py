@@ -105,7 +105,8 @@ def _outcome(verdict: "Verdict") -> str:
 
 def _fields(found: "Comparison") -> dict[str, Any]:
     """Write a comparison as plain fields, the claims as `claims.json` has them."""
-    from bathymetry.report.page_json import claim_fields, plain
+    from bathymetry.core.showing import plain
+    from bathymetry.report.page_json import claim_fields
 
     changed, tested_in_one = ({one.id for one in some} for some in (found.changed, found.tested_in_one))
     claims = {

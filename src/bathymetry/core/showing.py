@@ -130,3 +130,12 @@ def _number(value: Any) -> str:
     if value == round(value, 0) and abs(value) < 1e7:
         return str(int(value))
     return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def plain(content: Any) -> Any:
+    """Write what has no number as null, which is all that JSON has for it."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {str(name): plain(value) for name, value in content.items()}
+    return [plain(value) for value in content] if isinstance(content, list | tuple) else content

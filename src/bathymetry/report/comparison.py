@@ -14,13 +14,14 @@ from bathymetry.charts.drawing import DrawingError, DrawingPool
 from bathymetry.charts.sheet import Sheet
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
-from bathymetry.core.showing import joined, label, plural
+from bathymetry.core.showing import joined, label, plain, plural
 from bathymetry.report import figure_files, page_json
 from bathymetry.report.page import Report, page
-from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields, plain
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields
 from bathymetry.report.publishing import PAGE
 from bathymetry.report.sections import StudySection
 from bathymetry.runs.answer import answer, counted, remarks
+from bathymetry.runs.at import read_at
 from bathymetry.runs.comparing import Comparison
 from bathymetry.runs.figures import count_diverged, figures_of
 from bathymetry.runs.pairs import Pair
@@ -128,12 +129,20 @@ def comparison_report(
         names=(("", ""), ("Claims", "")),
         noun="run",
         each=members,
+        most_narrow=4,
+        read_at=_compared_at(found),
         opens_all=len(sheets) > 1 and all(len(one.panels) == 1 for one in sheets),
         axes=axes,
         ratio={"linear": "", "log": "Ratio", "logit": "Odds ratio"}[found.scale],
         pairs=tuple(_row(one) for one in found.pairs),
         left_out=(*(gone if diverged else ()), *found.left_out),
     )
+
+
+def _compared_at(found: Comparison) -> float:
+    """The step that is compared, or where lines end."""
+    point = read_at(found.results.attrs["at"])
+    return point.number if point.kind == "step" else math.inf
 
 
 def _question(found: Comparison, values: Sequence[str]) -> str:

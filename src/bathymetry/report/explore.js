@@ -11,7 +11,7 @@ function natural(channel) {
 function inWords(channel) {
   const value = natural(channel);
   const isShare = LOGIT.test((channel.axis || {}).labelExpr || "");
-  const digits = (number) => (Math.abs(number) >= 1e5 || (number !== 0 && Math.abs(number) < 1e-4) ? number.toExponential(2) : number.toPrecision(3));
+  const digits = (number) => (Math.abs(number) >= 1000 && Math.abs(number) < 1e5 ? Math.round(number).toLocaleString("en") : Math.abs(number) >= 1e5 || (number !== 0 && Math.abs(number) < 1e-4) ? number.toExponential(2) : number.toPrecision(3));
   return (drawn) => (isShare ? `${(100 * value(drawn)).toPrecision(4)} %` : digits(drawn).replace("-", "−"));
 }
 
@@ -77,7 +77,7 @@ function addRule(view, reading, dark) {
 }
 
 function placeOf(reading) {
-  const given = Number(listed("at").get(reading.study) || Math.floor(reading.positions.length / 2));
+  const given = Number(listed("at").get(reading.study) || reading.start);
   return Math.min(reading.positions.length - 1, Math.max(0, Math.round(given) || 0));
 }
 

@@ -1,6 +1,7 @@
 """What a reader can do with the figures of the page: the menu of networks, a slider, and what exported files hold."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,9 +46,12 @@ def has_epochs(figures: Sequence[Drawn], charts: Mapping[str, Any]) -> bool:
 
 
 def slider_of(
-    study: str, figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets
+    study: str, figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets, start: float | None = None
 ) -> dict[str, Any] | None:
-    """The charts of figures that have their lines over the same few positions, which a slider reads off."""
+    """The charts of figures that have their lines over the same few positions, which a slider reads off.
+
+    It starts nearest to a position, by default in the middle; of what has no value there, where the first line ends.
+    """
     over = dict[str, tuple[str, list[float]]]()
     for drawn in figures:
         found = {chart["id"]: _centres(charts[chart["id"]], datasets) for chart in drawn["charts"]}
@@ -61,8 +65,25 @@ def slider_of(
                 for chart in drawn["charts"]
                 if over[chart["id"]] == (title, positions)
             }
-            return {"study": study, "title": title, "positions": positions, "charts": same}
+            ends = [_last(charts[name], datasets) for name in same]
+            begin = len(positions) // 2 if start is None else _nearest(positions, min(start, *ends, positions[-1]))
+            return {"study": study, "title": title, "positions": positions, "charts": same, "start": begin}
     return None
+
+
+def _nearest(positions: Sequence[float], wanted: float) -> int:
+    return min(range(len(positions)), key=lambda place: abs(positions[place] - wanted))
+
+
+def _last(view: Mapping[str, Any], datasets: Datasets) -> float:
+    """Where the first of a chart's lines ends."""
+    ends = dict[str, float]()
+    for layer in view.get("layer", [view]):
+        if layer.get("name") == CENTRE:
+            for row in datasets.get(_data(view, layer), ()):
+                if row["y"] is not None:
+                    ends[str(row["series"])] = max(row["x"], ends.get(str(row["series"]), row["x"]))
+    return min(ends.values(), default=math.inf)
 
 
 def _centres(view: Mapping[str, Any], datasets: Datasets) -> tuple[str, list[float]]:

@@ -61,6 +61,8 @@ class Report:
     noun: str = "network"  # what a member is
     each: str = "network"  # by what members are told apart
     opens_all: bool = False  # whether all figures are shown at once
+    most_narrow: int = 100  # series that a chart of half the page's width has at most
+    read_at: float | None = None  # where a slider along lines starts; by default in the middle
 
 
 def page(report: Report, library: str | None = None, template: str = "page.html.j2") -> str:
@@ -80,7 +82,10 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         f"(() => {{\n{library}\n}})();",
         _inside_script(f'(() => {{\n"use strict";\n{"".join(_read(f"{name}.js") for name in _SCRIPTS)}}})();'),
     ]
-    sliders = {name: figure_tools.slider_of(name, open_figures(some), charts, datasets) for name, some in drawn.items()}
+    sliders = {
+        name: figure_tools.slider_of(name, open_figures(some), charts, datasets, report.read_at)
+        for name, some in drawn.items()
+    }
     content = {
         "datasets": {name: columns(rows) for name, rows in datasets.items()},
         "charts": charts,

@@ -18,6 +18,7 @@ from bathymetry.charts.sheet import cited_as
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import DamagedError, StorageError, abridged
 from bathymetry.core.identity import canonical, digest
+from bathymetry.core.showing import plain
 from bathymetry.report.sections import Picture, StudySection
 from bathymetry.stats import Part, Verdict
 from bathymetry.stats.verdict import RENAMED, Decision, Direction
@@ -74,15 +75,6 @@ def claim_fields(claim: Judged) -> dict[str, Any]:
     outcome = {"finding": claim.finding, "reason": verdict.reason, "members": verdict.members, "p": verdict.p}
     parts = [{"verdict": part.decision} | {name: getattr(part, name) for name in _OF_A_PART} for part in verdict.parts]
     return words | outcome | {"p_holm": claim.p_holm, "parts": parts}
-
-
-def plain(content: Any) -> Any:
-    """Write what has no number as null, which is all that JSON has for it."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {str(name): plain(value) for name, value in content.items()}
-    return [plain(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def read_section(folder: Place) -> StudySection:

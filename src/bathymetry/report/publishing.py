@@ -16,12 +16,13 @@ from bathymetry.charts.drawing import DrawingError, DrawingPool
 from bathymetry.charts.sheet import check_addresses
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
+from bathymetry.core.showing import plain
 from bathymetry.execution.load_study import is_sweep, rebuild_study, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import figure_files, page_json, sections
 from bathymetry.report.figure_files import Drawing
 from bathymetry.report.page import Report, page
-from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE, plain
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, PROVENANCE_FILE
 from bathymetry.report.reference import reference_verdicts
 from bathymetry.report.sections import StudySection
 from bathymetry.stats import holm

@@ -17,11 +17,11 @@ import xarray as xr
 from bathymetry.claims.judging import Judged
 from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, first_line
 from bathymetry.core.identity import digest
-from bathymetry.core.showing import joined, plural
+from bathymetry.core.showing import joined, plain, plural
 from bathymetry.execution.load_study import is_sweep, understood
 from bathymetry.execution.study_run import StudyRun
 from bathymetry.report import page_json
-from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, claim_fields, claim_of, misfit, plain
+from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PAGE_FILE, claim_fields, claim_of, misfit
 from bathymetry.report.publishing import check_named, known_study, named_studies, study_folders
 from bathymetry.stats import holm
 from bathymetry.store import chunks, storage

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bathymetry.charts import Figure, Reference, attrs, dots, lines
-from bathymetry.charts.axes import thin
+from bathymetry.charts.axes import are_unlike, thin
 from bathymetry.charts.forest import Estimate, forest
 from bathymetry.core.showing import joined, label, plural
 from bathymetry.runs.at import read_at
@@ -28,6 +28,9 @@ _EARLY = 0.95  # of the last step: runs that end before it are said
 _FAR, _FAR_ALONG = 30.0, 1000.0  # values so many times beyond the range of nine in ten leave an axis; along a run
 _LETTERS, _NARROW = 60, 36  # that have room on a row of a single panel, and of one of several
 _NAME = 24  # letters of a name
+_FEW = 4  # settings whose bands can be told apart in a small chart
+_NINE_IN_TEN = (0.05, 0.95)
+_OWN_AXES = " Each panel has an axis of its own, for their ranges differ."
 Array = np.ndarray[Any, Any]
 
 
@@ -54,7 +57,10 @@ def _about(found: Comparison, metric: str) -> Comparison:
         results = results.expand_dims({compare: ["all runs"]})
     scale = found.scale if metric == found.metric else "log" if _is_falling(results, metric) else "linear"
     is_high = found.higher_is_better if metric == found.metric else True
-    return replace(found, metric=metric, compare=compare, results=results, scale=scale, higher_is_better=is_high)
+    pairs = found.pairs if metric == found.metric else ()
+    return replace(
+        found, metric=metric, pairs=pairs, compare=compare, results=results, scale=scale, higher_is_better=is_high
+    )
 
 
 def _is_falling(results: xr.Dataset, metric: str) -> bool:
@@ -127,29 +133,62 @@ def _learning(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Iterato
     said += [f"{len(kept)} of {shown.sizes[step]:,} steps"] if thinned else []
     values = _carried(found, shown, name, step).isel({step: kept})
     finite = values.values[np.isfinite(values.values)]
-    is_log = found.scale == "log" and finite.size > 0 and finite.min() > 0 and finite.max() > 10 * finite.min()
-    values = values.assign_attrs(attrs(str(found.metric), "log" if is_log else "linear"))
+    is_log = found.scale == "log" and finite.size > 0 and finite.min() > 0 and _most_times(values, facet) > 10
     steps = shown[step].values
-    domain = _domain(finite, _FAR_ALONG, is_log=is_log)
-    panels = lines(
-        values.rename({step: "steps"}).assign_coords(steps=xr.Variable("steps", steps[kept], attrs("step"))),
-        "steps",
-        found.compare,
-        facet=facet,
-        x_scale="linear",
-        centre="median",
-        ends=True,
-        domain=domain,
-        height=260,
-        **_compared_at(found, steps),
-    )
+    values = values.rename({step: "steps"}).assign_coords(steps=xr.Variable("steps", steps[kept], attrs("step")))
+    values = values.assign_attrs(_named(str(found.metric), "log" if is_log else "linear"))
+    parts = _parts(values, facet, is_log=is_log)
+    domains = [_domain(_finite(part), _FAR_ALONG, is_log=is_log) for part in parts]
+    panels = [
+        panel
+        for part, domain in zip(parts, domains, strict=True)
+        for panel in lines(
+            part,
+            "steps",
+            found.compare,
+            facet=facet,
+            x_scale="linear",
+            centre="median",
+            ends=True,
+            domain=domain,
+            height=260 if facet or shown.sizes[found.compare] <= _FEW else 340,
+            **_compared_at(found, steps),
+        )
+    ]
     reading = (
         "Each faint line is one run, up to where it ends; the strong line is the median with its pointwise 95 % "
         "interval, of the runs that reach its end. Between logged steps a run has the value logged last."
     )
     title = f"{found.metric} along the {'steps' if step == 'step' else step}"
-    shown_words = f" Shown: {joined(said)}." if said else ""
-    yield Figure("learning", title, tuple(panels), _ends(found) + _beyond(finite, domain), reading + shown_words)
+    reading += f" Shown: {joined(said)}." if said else ""
+    axes = _OWN_AXES if len(parts) > 1 else ""
+    yield Figure("learning", title, tuple(panels), _ends(found) + axes + _beyond(parts, domains), reading)
+
+
+def _named(metric: str, scale: str) -> dict[str, Any]:
+    """The attributes of a user's metric, whose name stays as it is spelled."""
+    words = f"{metric} (log scale)" if scale == "log" else metric
+    return attrs(words, scale) | {"spelled": 1}
+
+
+def _finite(values: xr.DataArray) -> Array:
+    return np.asarray(values.values[np.isfinite(values.values)])
+
+
+def _parts(values: xr.DataArray, facet: str | None, *, is_log: bool) -> list[xr.DataArray]:
+    """What shares an axis: all, or each panel by itself where one would be squeezed on an axis of all."""
+    panels = _panels(values, facet)
+    spaced = [np.quantile(np.log(own) if is_log else own, _NINE_IN_TEN) for own in map(_finite, panels) if own.size]
+    return panels if are_unlike(spaced) else [values]
+
+
+def _panels(values: xr.DataArray, facet: str | None) -> list[xr.DataArray]:
+    return [values] if facet is None else [values.isel({facet: [k]}) for k in range(values.sizes[facet])]
+
+
+def _most_times(values: xr.DataArray, facet: str | None) -> float:
+    """How many times its least value a panel's greatest is, at most."""
+    return float(max(own.max() / own.min() for own in map(_finite, _panels(values, facet)) if own.size))
 
 
 def _carried(found: Comparison, shown: xr.Dataset, name: str, step: str) -> xr.DataArray:
@@ -185,11 +224,12 @@ def _domain(finite: Array, far: float, *, is_log: bool) -> tuple[float, float] |
     return first, last
 
 
-def _beyond(finite: Array, domain: tuple[float, float] | None) -> str:
-    """Say how many values are beyond an axis."""
-    if domain is None:
+def _beyond(parts: Sequence[xr.DataArray], domains: Sequence[tuple[float, float] | None]) -> str:
+    """Say how many values are beyond their axes."""
+    pairs = [(_finite(part), ends) for part, ends in zip(parts, domains, strict=True) if ends is not None]
+    gone = np.concatenate([[], *(own[(own < low) | (own > high)] for own, (low, high) in pairs)])
+    if not gone.size:
         return ""
-    gone = finite[(finite < domain[0]) | (finite > domain[1])]
     verb = "is" if len(gone) == 1 else "are"
     far = gone[np.argmax(np.abs(gone))]
     return f" {len(gone):,} {plural('value', len(gone))} {verb} beyond the axis, as far as {number(far, 3)}."
@@ -249,18 +289,22 @@ def _final(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Figure:
         values = values.isel({found.compare: slice(_MOST_ROWS)})
     facet = "panel" if "panel" in values.dims else None
     scale = "log" if found.results[found.metric].attrs.get("scale") == "log" else "linear"
-    finite = values.values[np.isfinite(values.values)]
     values = values.drop_vars([str(one) for one in values.coords if one not in values.dims])
-    domain = _domain(finite, _FAR, is_log=scale == "log")
-    panels = dots(
-        values.assign_attrs(attrs(f"{found.metric} {found.at}", scale)),
-        str(found.compare),
-        facet=facet,
-        domain=domain,
-        missing="without a value",
-        each="run",
-        centre="median",
-    )
+    parts = _parts(values, facet, is_log=scale == "log")
+    domains = [_domain(_finite(part), _FAR, is_log=scale == "log") for part in parts]
+    panels = [
+        panel
+        for part, domain in zip(parts, domains, strict=True)
+        for panel in dots(
+            part.assign_attrs(_named(f"{found.metric} {found.at}", scale)),
+            str(found.compare),
+            facet=facet,
+            domain=domain,
+            missing="without a value",
+            each="run",
+            centre="median",
+        )
+    ]
     diverged = {name: count for name, count in count_diverged(found).items() if count}
     words = joined([f"{count:,} {plural('run', count)} of {name}" for name, count in diverged.items()])
     finding = f"{words} diverged and {'counts' if sum(diverged.values()) == 1 else 'count'} as worst." if words else ""
@@ -268,19 +312,24 @@ def _final(found: Comparison, shown: xr.Dataset, notes: list[str]) -> Figure:
         "Each dot is one run; the diamond is the median with its 95 % interval, of the runs that have a value. Runs "
         "without one diverged, crashed, still run or are missing."
     )
-    shown_words = f" Shown: {joined(said)}." if said else ""
-    finding = (finding or _medians(found)) + _beyond(finite, domain)
-    return Figure("final", f"{found.metric} {found.at}", tuple(panels), finding, reading + shown_words)
+    reading += f" Shown: {joined(said)}." if said else ""
+    axes = _OWN_AXES if len(parts) > 1 else ""
+    finding = " ".join(filter(None, (finding, _medians(found))))
+    finding = finding or f"Each run of {found.results.sizes[found.compare]} values of {found.compare}."
+    finding += axes + _beyond(parts, domains)
+    return Figure("final", f"{found.metric} {found.at}", tuple(panels), finding, reading)
 
 
 def _medians(found: Comparison) -> str:
-    """The medians of few settings, over all else."""
-    values = _counted(found, found.results).transpose(found.compare, ...)
-    names = [label(one) for one in values[found.compare].values.tolist()]
-    if len(names) > 4 or _others(found):
-        return f"Each run of {len(names)} values of {found.compare}."
-    middle = [number(np.nanmedian(own), 3) if np.isfinite(own).any() else "none" for own in values.values]
-    return f"Medians: {joined([f'{name} {value}' for name, value in zip(names, middle, strict=True)])}."
+    """The medians of few settings, as their pairs have them, in which a run that diverged is the worst."""
+    middle: dict[str, set[float]] = {}
+    for pair in found.pairs:
+        for name, value in zip((pair.first, pair.second), pair.centre, strict=True):
+            middle.setdefault(name, set()).add(value)
+    if not middle or len(middle) > _FEW or _others(found) or any(len(some) > 1 for some in middle.values()):
+        return ""
+    known = [f"{name} {number(min(some), 3) if np.isfinite(min(some)) else 'none'}" for name, some in middle.items()]
+    return f"Medians of what is compared: {joined(known)}."
 
 
 def _differences(found: Comparison) -> Iterator[Figure]:
@@ -294,17 +343,18 @@ def _differences(found: Comparison) -> Iterator[Figure]:
         finding = "The pair is decided." if decided else "The pair is undecided."
     better = "right" if found.higher_is_better else "left"
     reading = f"Each dot is the first minus the second, the bar its 95 % interval; the first is better to the {better}."
-    panels = _in_panels(found, "−", [(one.difference, one.interval) for one in found.pairs])
     said = f" Shown: the first {_MOST_PAIRS} pairs of a panel." if _has_more(found) else ""
+    rows = _in_panels(found, "−", [(one.difference, one.interval) for one in found.pairs])
     title = f"Difference in {found.metric}"
-    yield Figure("differences", title, tuple(forest(panels, title, "linear", 0.0)), finding, reading + said)
+    panels, is_shared = forest(rows, title, "linear", 0.0)
+    yield Figure("differences", title, tuple(panels), finding + ("" if is_shared else _OWN_AXES), reading + said)
     ratios = [(one.ratio, one.ratio_interval) for one in found.pairs]
     if found.scale == "linear" or any(value is None for value, _ in ratios):
         return
     title = f"{'Odds ratio' if found.scale == 'logit' else 'Ratio'} of {found.metric}"
     reading = reading.replace("minus", "divided by")
-    panels = _in_panels(found, "/", ratios)
-    yield Figure("ratios", title, tuple(forest(panels, title, "log", 1.0)), finding, reading + said)
+    panels, is_shared = forest(_in_panels(found, "/", ratios), f"{title} (log scale)", "log", 1.0)
+    yield Figure("ratios", title, tuple(panels), finding + ("" if is_shared else _OWN_AXES), reading + said)
 
 
 def _in_panels(found: Comparison, sign: str, values: Sequence[Any]) -> dict[str, list[Estimate]]:
