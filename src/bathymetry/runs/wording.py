@@ -153,7 +153,7 @@ def _inverse(ratio: float) -> float:
 
 
 def settled_by(one: Pair) -> str:
-    """How many members would settle it, in few words: "about 32 runs each (12 to any number)"."""
+    """How many members would settle it, in few words: "about 32 runs each (from 12, no upper limit)"."""
     if one.needed is None:
         return ""
     what = "pairs" if one.paired else "runs each"
@@ -161,8 +161,9 @@ def settled_by(one: Pair) -> str:
         return f"at least {MINIMUM_MEMBERS} {what}"
     if one.needed.members is None:
         return "no number is likely to"
-    ends = ["any number" if end is None else f"{end:,}" for end in (one.needed.least, one.needed.most)]
-    return f"about {one.needed.members:,} {what} ({ends[0]} to {ends[1]})"
+    least, most = (None if end is None else f"{end:,}" for end in (one.needed.least, one.needed.most))
+    ends = f"from {least or 'any number'}, no upper limit" if most is None else f"{least} to {most}"
+    return f"about {one.needed.members:,} {what} ({ends})"
 
 
 def leading(one: Pair) -> Pair:
