@@ -316,7 +316,7 @@ def test_findings_and_verdicts_come_before_the_studies_and_the_provenance_last(h
     text = html[html.index("<main") :]
     order = ['class="tally"', 'class="cards"', "Do deep networks fit better?", 'id="study-depth-function"']
     order += ["Figure 1</b> How fast", "Finding of figure 1.", "all networks converge", "1 of 10 shallow ones fit."]
-    order += ["What it measures", "Settings</h3>", "Glossary", "bathymetry run all --preset", "The same in Python"]
+    order += ["What it measures", "Settings</h3>", "Glossary", "bathymetry run all ", "The same in Python"]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
 
