@@ -156,7 +156,7 @@ def _question(found: Comparison, values: Sequence[str]) -> str:
 def _row(one: Pair) -> PairRow:
     ratio = ""
     if one.ratio is not None and one.ratio_interval is not None:
-        value, ends = with_ends(one.ratio, one.ratio_interval, 1.0)
+        value, ends = with_ends(one.ratio, one.ratio_interval, 1.0, is_decided=one.decision != "undecided")
         ratio = f"{value} ({_short(ends)})"
     members = f"{one.members[0]} pairs" if one.paired else " and ".join(map(str, dict.fromkeys(one.members)))
     return PairRow(

@@ -90,7 +90,7 @@ def _of_one(one: Pair) -> str:
         return f"Undecided: the difference is {signed(one)}{more}."
     ahead = leading(one)
     turns = ahead.interval if ahead.difference >= 0 else (-ahead.interval[1], -ahead.interval[0])
-    value, ends = with_ends(abs(ahead.difference), turns)
+    value, ends = with_ends(abs(ahead.difference), turns, is_decided=True)
     pairs = "pairs" if one.paired else "pairs of runs"
     share = f"{percent(ahead.superiority)} % of {pairs}"
     return f"{verdict_words(one, short=True)}: by {value} ({ends}), and ahead in {share}."

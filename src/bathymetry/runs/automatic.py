@@ -19,6 +19,7 @@ from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
 from bathymetry.runs.pairs import Pair
 from bathymetry.runs.run import Scalar
+from bathymetry.runs.settings import is_same
 from bathymetry.runs.wording import part_of, test_words, turned
 from bathymetry.stats import Part, holm
 from bathymetry.stats.verdict import Verdict, combine
@@ -31,7 +32,7 @@ def chosen_pairs(values: Sequence[Any], compare: str, baseline: Scalar) -> list[
     if baseline is None:
         found = list(combinations(values, 2))
     else:
-        same = [one for one in values if str(one) == str(baseline)]
+        same = [one for one in values if is_same(baseline, one)]
         if not same:
             known = [str(one) for one in values]
             remedy = f"{did_you_mean(baseline, known)}expected a value of {compare}: {joined(known, 'or')}"

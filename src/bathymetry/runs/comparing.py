@@ -272,7 +272,8 @@ def compared(
     if len(settings) < 2:
         remedy = f"all runs have {label(settings[0])}; expected a setting with several values"
         raise InputError("compare", compare, remedy)
-    scale = _scale(results[metric].values, higher_is_better=higher_is_better, examples=examples)
+    counts = ~results["status"].isin(LEFT_OUT) & logs(results, metric)
+    scale = _scale(results[metric].where(counts).values, higher_is_better=higher_is_better, examples=examples)
     transform = transform_of(scale, examples)
     chosen = automatic.chosen_pairs(settings, compare, baseline)
     called = [(label(one), label(other)) for one, other in chosen]
@@ -339,7 +340,7 @@ def _scale(values: Any, *, higher_is_better: bool, examples: int | None) -> Scal
     """Losses are compared by ratios as well, accuracies by odds where it is known out of how many."""
     finite = values[np.isfinite(values)]
     if examples is not None:
-        if not len(finite) or finite.min() < 0 or finite.max() > 1:
+        if len(finite) and (finite.min() < 0 or finite.max() > 1):
             raise InputError("examples", examples, "the metric is no share; expected values from 0 to 1")
         return "logit"
     return "log" if len(finite) and not higher_is_better and finite.min() > 0 else "linear"

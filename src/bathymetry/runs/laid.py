@@ -8,6 +8,7 @@ import xarray as xr
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import joined, plural
 from bathymetry.runs.at import At, read_at, value_at
+from bathymetry.runs.laying import check_reached
 from bathymetry.runs.run import History, Scalar
 from bathymetry.runs.settings import is_same
 
@@ -36,7 +37,9 @@ def retaken(results: xr.Dataset, metric: str, point: At, *, higher_is_better: bo
     outer = results["status"].dims
     before = results[metric].transpose(*outer).values
     found, status = np.full(before.shape, np.nan), results["status"].values.copy()
-    for index, logged in histories(results, metric):
+    known = list(histories(results, metric))
+    check_reached(metric, point, results[f"{metric}_last_step"].values, [logged.step[0] for _, logged in known])
+    for index, logged in known:
         value = value_at(logged, point, higher_is_better=higher_is_better)
         found[index] = np.nan if value is None else value
         if status[index] in WHOLE:

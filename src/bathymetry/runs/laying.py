@@ -62,7 +62,7 @@ def laid_out(
             if value is None and metric in needed and status[index] in ("finished", "unknown"):
                 status[index] = "too short"
         if metric in needed:
-            _check_reached(metric, at, last)
+            check_reached(metric, at, last, [one.step[0] for one in logged.values() if len(one.step)])
         steps, thinned = grids[metric]
         whole = np.full((*shape, len(steps)), np.nan)
         nan = np.zeros(whole.shape, dtype=bool)
@@ -95,8 +95,12 @@ def laid_out(
     return results.assign_attrs(Conventions="CF-1.11", members=member, at=str(at)), where
 
 
-def _check_reached(metric: str, at: At, last: np.ndarray[Any, Any]) -> None:
+def check_reached(metric: str, at: At, last: np.ndarray[Any, Any], first: Sequence[float]) -> None:
+    """Refuse a step at which no run has a value."""
     known = last[np.isfinite(last)]
+    if at.kind == "step" and len(first) and min(first) > at.number:
+        remedy = f"no run has logged {metric} by then; the first logs it at step {min(first):,.12g}"
+        raise InputError("at", str(at), remedy)
     if at.kind == "step" and not (known >= at.number).any():
         ends = f"the longest logs {metric} up to step {known.max():,.12g}" if known.size else f"none logs {metric}"
         raise InputError("at", str(at), f"no run reaches it; {ends}")

@@ -9,7 +9,7 @@ import numpy as np
 from bathymetry.runs.pairs import Needed, Pair, Scale
 from bathymetry.stats import Part
 from bathymetry.stats.verdict import CONFIDENCE, MINIMUM_MEMBERS, Decision, significance_level
-from bathymetry.stats.wording import count_of_members, percent, percent_range, with_interval, with_p
+from bathymetry.stats.wording import count_of_members, number, percent, percent_range, with_interval, with_p
 
 
 def part_of(one: Pair, relation: str, confidence: float = CONFIDENCE) -> Part:
@@ -40,21 +40,27 @@ def difference_words(one: Pair) -> str:
 
 def signed(one: Pair) -> str:
     """The difference with its sign and its interval."""
-    value, ends = with_ends(one.difference, one.interval)
+    value, ends = with_ends(one.difference, one.interval, is_decided=one.decision != "undecided")
     return f"{'+' if one.difference > 0 else ''}{value} ({ends})"
 
 
-def with_ends(value: float, interval: tuple[float, float], line: float = 0.0) -> tuple[str, str]:
-    """A number and its interval in words, also where a run that diverged leaves the interval without an end."""
-    if any(map(math.isnan, interval)) or all(map(math.isfinite, interval)):
-        return with_interval(value, interval, (line,))
-    known = [end if math.isfinite(end) else value for end in interval]
-    words, ends = with_interval(value, (known[0], known[1]), (line,))
-    if not math.isfinite(value):
-        return words, ends
+def with_ends(
+    value: float, interval: tuple[float, float], line: float = 0.0, *, is_decided: bool = False
+) -> tuple[str, str]:
+    """A number and its interval in words, also where a run that diverged leaves the interval without an end.
+
+    The end of what is decided may lie on the line, which the interval then leaves out: "95 % interval above 0 to 5".
+    """
+    if any(map(math.isnan, interval)) or not any(map(math.isfinite, (value, *interval))):
+        return (number(value) if math.isinf(value) else with_interval(value, interval, (line,))[0]), "no 95 % interval"
+    middle = value if math.isfinite(value) else next(one for one in interval if math.isfinite(one))
+    known = [end if math.isfinite(end) else middle for end in interval]
+    words, ends = with_interval(middle, (known[0], known[1]), (line,))
     shown = ends.removeprefix("95 % interval ").split(" to ")
     low, high = (one if math.isfinite(end) else "no limit" for one, end in zip(shown, interval, strict=True))
-    return words, f"95 % interval {low} to {high}"
+    if is_decided:
+        low, high = f"{'above ' * (interval[0] == line)}{low}", f"{'below ' * (interval[1] == line)}{high}"
+    return (words if math.isfinite(value) else number(value)), f"95 % interval {low} to {high}"
 
 
 def superiority_words(one: Pair, confidence: float = CONFIDENCE) -> str:
@@ -88,7 +94,7 @@ def ratio_words(one: Pair, scale: Scale) -> str:
     """The ratio with its interval; nothing on a linear scale."""
     if one.ratio is None or one.ratio_interval is None or not np.isfinite(one.ratio):
         return ""
-    value, ends = with_ends(one.ratio, one.ratio_interval, 1.0)
+    value, ends = with_ends(one.ratio, one.ratio_interval, 1.0, is_decided=one.decision != "undecided")
     return f"{'odds ratio' if scale == 'logit' else 'ratio'}, {one.first} / {one.second}: {value} ({ends})"
 
 
