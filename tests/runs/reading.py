@@ -61,3 +61,13 @@ def write_anew(tool, folder):
     done = subprocess.run([sys.executable, script, tool, folder], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def one_run(reader, folder):
+    (run,) = read(reader, folder)
+    return run
+
+
+def rows(run, metric):
+    """The values of a metric by their steps."""
+    return dict(zip(run.metrics[metric].step, run.metrics[metric].value, strict=True))

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import bathymetry as bm
-from bathymetry.runs import files
+from bathymetry.runs import cache, files
 from bathymetry.runs.readers import csv
+from bathymetry.runs.run import Layout, Unit
 
 
 def table(shift=0.0):
@@ -86,3 +87,18 @@ def test_many_files_are_read_by_several_processes_to_the_same_runs(tmp_path, ent
     monkeypatch.setattr(files, "_WORTH_A_PROCESS", 0)
     assert len(os.listdir(tmp_path)) == 12
     assert bm.runs.read(tmp_path, members="seed", compare="net", cache=False).identical(alone)
+
+
+def test_an_entry_of_other_readers_is_not_used(tmp_path, monkeypatch):
+    (tmp_path / "readers").mkdir()
+    own = cache.key_of(csv.FORMAT, Unit("a.csv", ()), Layout(), {})
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    found = []
+    for text in ("one", "other"):
+        (tmp_path / "readers" / "csv.py").write_text(text)
+        cache._readers.cache_clear()
+        found.append(cache.key_of(csv.FORMAT, Unit("a.csv", ()), Layout(), {}))
+    monkeypatch.undo()
+    cache._readers.cache_clear()
+    assert len({own, *found}) == 3
+    assert cache.key_of(csv.FORMAT, Unit("a.csv", ()), Layout(), {}) == own

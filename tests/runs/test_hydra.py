@@ -8,7 +8,7 @@ from bathymetry.runs.files import read_source
 from bathymetry.runs.readers.hydra import FORMAT
 from bathymetry.runs.run import Layout
 from runs import event_files, log_files
-from runs.reading import FILES, expect_fixture, read, write_anew
+from runs.reading import FILES, expect_fixture, one_run, read, rows, write_anew
 
 TABLE = "step,loss\n0,1.5\n10,0.5\n"
 
@@ -21,15 +21,6 @@ def write(folder, config="seed: 3\noptimizer: {name: adam, lr: 0.1}\n", **files)
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)
     return folder
-
-
-def one(folder):
-    (run,) = read(FORMAT, folder)
-    return run
-
-
-def rows(run, metric):
-    return dict(zip(run.metrics[metric].step, run.metrics[metric].value, strict=True))
 
 
 def test_a_multirun_comes_back_exactly():
@@ -47,7 +38,7 @@ def test_a_multirun_that_hydra_writes_now_comes_back_exactly(tmp_path):
 
 def test_settings_are_flat_and_references_are_put_in(tmp_path):
     text = "a: {b: 1, c: '${a.b}'}\nd: ${a.c}\ne: x${a.b}\nf: ${now:%H}\ng: ${none}\nh: ${h}\n"
-    assert one(write(tmp_path / "x", text)).config == {
+    assert one_run(FORMAT, write(tmp_path / "x", text)).config == {
         "a.b": 1, "a.c": 1, "d": 1, "e": "x${a.b}", "f": "${now:%H}", "g": "${none}", "h": "${h}",
     }  # fmt: skip
 
@@ -73,7 +64,7 @@ def test_metrics_of_every_kind_of_file(tmp_path, kind):
     else:
         records = [log_files.logged(s, {"loss": v}) for s, v in ((0, 1.5), (10, 0.5))]
         log_files.write(folder / "wandb" / "offline-run-1-abc", log_files.run(), *records, log_files.ended())
-    run = one(tmp_path)
+    run = one_run(FORMAT, tmp_path)
     assert run.id == "outputs/2024-01-01/12-00-00"
     assert run.config == {"seed": 3, "optimizer.name": "adam", "optimizer.lr": 0.1} | (
         {"width": 8} if kind == "lightning" else {}
@@ -83,9 +74,9 @@ def test_metrics_of_every_kind_of_file(tmp_path, kind):
 
 
 def test_the_folder_may_be_one_output_folder(tmp_path):
-    run = one(write(tmp_path / "only", metrics_csv=TABLE))
+    run = one_run(FORMAT, write(tmp_path / "only", metrics_csv=TABLE))
     assert run.id == "only"
-    assert one(tmp_path / "only").id == "only"
+    assert one_run(FORMAT, tmp_path / "only").id == "only"
 
 
 def test_output_folders_inside_others_keep_their_files(tmp_path):
@@ -96,8 +87,9 @@ def test_output_folders_inside_others_keep_their_files(tmp_path):
 
 
 def test_metrics_of_several_tables_are_named_by_them_where_they_have_one_name(tmp_path):
-    run = one(
-        write(tmp_path / "x", train_csv=TABLE, val_csv=TABLE.replace("1.5", "2.5"), more_csv="step,rate\n0,7\n1,8\n")
+    run = one_run(
+        FORMAT,
+        write(tmp_path / "x", train_csv=TABLE, val_csv=TABLE.replace("1.5", "2.5"), more_csv="step,rate\n0,7\n1,8\n"),
     )
     assert rows(run, "train/loss") == {0: 1.5, 10: 0.5}
     assert rows(run, "val/loss") == {0: 2.5, 10: 0.5}
@@ -105,13 +97,13 @@ def test_metrics_of_several_tables_are_named_by_them_where_they_have_one_name(tm
 
 
 def test_a_run_without_metrics_is_there(tmp_path):
-    assert one(write(tmp_path / "x")).metrics == {}
+    assert one_run(FORMAT, write(tmp_path / "x")).metrics == {}
 
 
 def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path):
     folder = write(tmp_path / "x", metrics_csv=TABLE)
     (folder / "other.csv").write_bytes(b"\xff\xfe\x00,\n")
-    run = one(tmp_path)
+    run = one_run(FORMAT, tmp_path)
     assert rows(run, "loss") == {0: 1.5, 10: 0.5}
     assert "other.csv" in run.notes[0]
 
@@ -141,7 +133,7 @@ def test_pipes_among_the_files_are_not_waited_for(tmp_path):
 
 def test_a_hundred_thousand_rows(tmp_path):
     text = "step,loss\n" + "".join(f"{step},{step / 2}\n" for step in range(100_000))
-    run = one(write(tmp_path / "x", metrics_csv=text))
+    run = one_run(FORMAT, write(tmp_path / "x", metrics_csv=text))
     np.testing.assert_array_equal(run.metrics["loss"].value, np.arange(100_000) / 2)
 
 

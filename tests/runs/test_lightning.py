@@ -5,7 +5,7 @@ import pytest
 
 from bathymetry.core.errors import BathymetryError, DamagedError
 from bathymetry.runs.readers.lightning import FORMAT
-from runs.reading import FILES, expect_fixture, read, write_anew
+from runs.reading import FILES, expect_fixture, one_run, read, rows, write_anew
 
 HEAD = "epoch,step,train/loss,val/acc\n"
 
@@ -15,15 +15,6 @@ def write(folder, text, settings=""):
     (folder / "metrics.csv").write_text(text, encoding="utf-8")
     (folder / "hparams.yaml").write_text(settings)
     return folder
-
-
-def one(folder):
-    (run,) = read(FORMAT, folder)
-    return run
-
-
-def rows(run, metric):
-    return dict(zip(run.metrics[metric].step, run.metrics[metric].value, strict=True))
 
 
 def test_folders_of_csv_logger_come_back_exactly():
@@ -41,7 +32,7 @@ def test_folders_that_lightning_writes_now_come_back_exactly(tmp_path):
 
 
 def test_an_empty_cell_is_nothing_and_nan_is_nan(tmp_path):
-    run = one(write(tmp_path, HEAD + "0,0,0.5,\n0,10,nan,\n0,10,,0.25\n1,20,inf,\n1,20,,-inf\n"))
+    run = one_run(FORMAT, write(tmp_path, HEAD + "0,0,0.5,\n0,10,nan,\n0,10,,0.25\n1,20,inf,\n1,20,,-inf\n"))
     np.testing.assert_array_equal(run.metrics["train/loss"].step, [0, 10, 20])
     np.testing.assert_array_equal(run.metrics["train/loss"].value, [0.5, math.nan, math.inf])
     assert rows(run, "val/acc") == {10: 0.25, 20: -math.inf}
@@ -57,7 +48,7 @@ def test_a_table_cut_anywhere_has_the_rows_before_the_cut(tmp_path):
             with pytest.raises(DamagedError, match="no column step"):
                 read(FORMAT, tmp_path)
             continue
-        run = one(tmp_path)
+        run = one_run(FORMAT, tmp_path)
         assert (rows(run, "loss") if run.metrics else {}) == {10 * k: float(f"0.{k}25") for k in range(1, whole + 1)}
 
 
@@ -74,7 +65,7 @@ def test_a_table_without_settings_is_lightnings_only_in_a_folder_of_its_name(tmp
     for name in ("version_0", "other"):
         write(tmp_path / name, HEAD + "0,0,1,\n")
         (tmp_path / name / "hparams.yaml").unlink()
-    assert one(tmp_path).id == "version_0"
+    assert one_run(FORMAT, tmp_path).id == "version_0"
 
 
 @pytest.mark.parametrize(
@@ -95,19 +86,19 @@ def test_what_is_no_table_is_one_sentence(tmp_path, text, found):
 
 
 def test_text_is_no_metric_and_names_are_as_written(tmp_path):
-    run = one(write(tmp_path, "step,λ/größe,phase\n1,0.5,warm-up\n2,0.25,main\n"))
+    run = one_run(FORMAT, write(tmp_path, "step,λ/größe,phase\n1,0.5,warm-up\n2,0.25,main\n"))
     assert rows(run, "λ/größe") == {1: 0.5, 2: 0.25}
     assert run.texts == {"phase"}
 
 
 def test_an_empty_table_is_a_run_without_metrics(tmp_path):
-    assert one(write(tmp_path, "")).metrics == {}
-    assert one(write(tmp_path, HEAD)).metrics == {}
+    assert one_run(FORMAT, write(tmp_path, "")).metrics == {}
+    assert one_run(FORMAT, write(tmp_path, HEAD)).metrics == {}
 
 
 def test_steps_in_any_order_and_a_hundred_thousand_rows(tmp_path):
     steps = np.random.default_rng(0).permutation(100_000)
-    run = one(write(tmp_path, "step,loss\n" + "".join(f"{step},{step / 2}\n" for step in steps)))
+    run = one_run(FORMAT, write(tmp_path, "step,loss\n" + "".join(f"{step},{step / 2}\n" for step in steps)))
     np.testing.assert_array_equal(run.metrics["loss"].step, np.arange(100_000))
     np.testing.assert_array_equal(run.metrics["loss"].value, np.arange(100_000) / 2)
 

@@ -5,7 +5,7 @@ import pytest
 
 import bathymetry as bm
 from bathymetry.core.errors import BathymetryError
-from bathymetry.runs.settings import from_name
+from bathymetry.runs.settings import from_file, from_name
 from runs import fixture
 
 
@@ -69,3 +69,8 @@ def test_a_nested_setting_is_suggested_by_its_last_part():
     rows = pd.DataFrame({"config.seed": [0, 0, 1, 1], "config.net": [*"ABAB"], "loss": [1.0, 2.0, 3.0, 4.0]})
     with pytest.raises(BathymetryError, match=r"no run has this setting; did you mean config\.seed\?"):
         bm.runs.read(rows, members="seed", compare="config.net")
+
+
+def test_a_number_in_yaml_is_one_in_each_way_to_write_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: 1e-3\nb: 0.001\nc: 1.0e-3\nd: 1e3\ne: 1e-3x\n")
+    assert from_file(tmp_path / "config.yaml") == {"a": 0.001, "b": 0.001, "c": 0.001, "d": 1000.0, "e": "1e-3x"}

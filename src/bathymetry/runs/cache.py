@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def key_of(form: Format, unit: Unit, layout: Layout, digests: Mapping[str, str])
     paths = [os.path.abspath(one) for one in digests]
     above = os.path.dirname(os.path.commonpath(map(os.path.dirname, paths))) if paths else ""
     about: list[Any] = [
-        version("bathymetry"),
+        _readers(),
         form.name,
         unit.name,
         [[os.path.relpath(path, above), digest] for path, digest in zip(paths, digests.values(), strict=True)],
@@ -55,6 +55,13 @@ def key_of(form: Format, unit: Unit, layout: Layout, digests: Mapping[str, str])
     if form.depends_on_layout:
         about.append(asdict(layout))
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+@cache
+def _readers() -> str:
+    """Digest the code that reads, so that entries of other versions are not used."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()
 
 
 def store(folder: Path, key: str, runs: Sequence[Run], unit: Unit, digests: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from bathymetry.core import system
 from bathymetry.core.errors import StorageError
 from bathymetry.runs.run import Scalar, flat, note_of
+from bathymetry.store.yaml_files import PlainLoader
 
 FILES = ("hparams.yaml", "config.yaml", "config.json", "params.json")
 _MOST_BYTES = 500_000
@@ -60,7 +61,7 @@ def from_file(path: Path) -> dict[str, Scalar]:
         raise StorageError(f"{path} holds no settings: expected one mapping in {kind}.") from error
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(PlainLoader):
     """Reads objects of Python or of other programs as the mapping, list or text that they are written as."""
 
     aliases = 0

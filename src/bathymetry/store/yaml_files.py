@@ -13,8 +13,17 @@ from bathymetry.store.storage import read
 _MOST_BYTES = 1_000_000
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads 1e-3 as a number, and refuses what a specification has no use for."""
+class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads 1e-3 as a number."""
+
+
+PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+class _Loader(PlainLoader):
+    """Refuses what a specification has no use for."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -28,11 +37,6 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
                 raise InputError("specification", key, "this field is there twice; expected each once")
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def read_yaml(path: Path, field: str) -> Any:
