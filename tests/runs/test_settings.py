@@ -21,7 +21,7 @@ from runs import fixture
         ("optimizer=adam_w_lr=0.1", {"optimizer": "adam_w", "lr": 0.1}),
         ("env=half-cheetah_seed=3", {"env": "half-cheetah", "seed": 3}),
         ("date=2024-01-01_seed=1", {"date": "2024-01-01", "seed": 1}),
-        ("adam-lr=0.01-seed=0", {"lr": 0.01, "seed": 0}),
+        ("adam-lr=0.01-seed=0", {"name": "adam", "lr": 0.01, "seed": 0}),
         ("optimizer=adam_w", {"optimizer": "adam_w"}),
         ("learning-rate=0.1", {"learning-rate": 0.1}),
         ("a=b=c", {"a": "b=c"}),

@@ -21,6 +21,7 @@ _COUNTED = re.compile(
     r"[_-]?(?P<value>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)",
     re.IGNORECASE,
 )
+_NAMED = re.compile(r"(?P<name>.+?)[-+ ;&]+(?P<key>[A-Za-z][\w.]*)")  # "adam-lr=0.1-seed=3"
 # what is between two equals signs, as in "lr=0.1_batch_size=32"
 _NEXT_AFTER_NUMBER = re.compile(r"(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[-_+ ;&]+(?P<key>[A-Za-z][\w.]*)")
 # after text the key is the last word, with the word before it where that is usual
@@ -96,7 +97,8 @@ def from_name(name: str) -> dict[str, Scalar]:
     for part in re.split(r"[/,]", PurePosixPath(name).as_posix()):
         key, *rest = part.lstrip("+").split("=")
         if rest and key:
-            key = re.split(r"[-+ ;&]", key)[-1] if len(rest) > 1 else key  # "adam-lr=0.1-seed=3"
+            if len(rest) > 1 and (match := _NAMED.fullmatch(key)):
+                config["name"], key = match["name"], match["key"]
             for between in rest[:-1]:
                 match = _NEXT_AFTER_NUMBER.fullmatch(between) or _NEXT.fullmatch(between)
                 if match is None:  # "a=b=c"
