@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from bathymetry.stats.rank_correlation import correlated
-from bathymetry.stats.rank_tests import compared
+from bathymetry.stats.rank_tests import brunner_munzel, compared
 
 ROOT = Path(__file__).parents[1]
 STORED, PAGE = ROOT / "docs" / "nulls.json", ROOT / "docs" / "statistics.md"
@@ -213,7 +213,46 @@ def simulated(simulations: int) -> dict[str, object]:
             rng = np.random.default_rng(crc32(f"power {rule} {members}".encode()))
             found = decide(shift(rng, simulations, groups, members))
             power.setdefault(rule, {})[str(members)] = int((found == right).sum())
-    return {"simulations": simulations, "nulls": nulls, "power": power}
+    return {"simulations": simulations, "nulls": nulls, "power": power, "limits": limits(simulations)}
+
+
+AROUND = ((6, 6), (7, 6), (7, 20), (8, 6), (10, 10), (20, 20), (30, 30), (50, 50))  # members of A and B
+THRICE = ((6, 6), (6, 10), (6, 12), (10, 20), (20, 60))
+
+
+def around(first: int, second: int) -> float:
+    """The share of decisions, exactly, where A has half of its members below all of B and half above: θ = ½."""
+    b = np.arange(second)
+    shares = stats.binom.pmf(np.arange(first + 1), first, 0.5)
+    groups = [
+        np.where(np.arange(first) < above, second + 1, -1) + np.arange(first) * 1e-3 for above in range(first + 1)
+    ]
+    return float(sum(share for share, a in zip(shares, groups, strict=True) if brunner_munzel(a, b).p < 0.05))
+
+
+def thrice(first: int, second: int, simulations: int) -> float:
+    """The share of decisions between normal groups of which A spreads three times as widely."""
+    rng = np.random.default_rng(crc32(f"thrice {first} {second}".encode()))
+    a, b = 3 * rng.normal(size=(simulations, first)), rng.normal(size=(simulations, second))
+    return float((order(a, b)[0] < 0.05).mean())
+
+
+def limits(simulations: int) -> dict[str, dict[str, float]]:
+    """Nulls at which a stochastic order is decided in more than 5 %."""
+    return {
+        "half of A below all of B, half above (exact)": {f"{m} and {n}": round(around(m, n), 4) for m, n in AROUND},
+        "normal, A spreads three times as widely": {
+            f"{m} and {n}": round(thrice(m, n, 4 * simulations), 4) for m, n in THRICE
+        },
+    }
+
+
+def of_limits(stored: Mapping[str, object]) -> list[str]:
+    lines = ["", "Limits of stochastic order: neither tends to come first, and so many of 100 are decided.", ""]
+    lines += ["| null | members of A and B | decided |", "|---|---|---|"]
+    for null, shares in stored["limits"].items():
+        lines += [f"| {null} | {members} | {100 * share:.1f} |" for members, share in shares.items()]
+    return lines
 
 
 def tables(stored: Mapping[str, object]) -> str:
@@ -230,6 +269,7 @@ def tables(stored: Mapping[str, object]) -> str:
     for rule, counts in power.items():
         words = [f"{100 * counts[str(n)] / total:.0f}" if str(n) in counts else "" for n in MEMBERS]
         lines.append(f"| {rule} | {' | '.join(words)} |")
+    lines += of_limits(stored)
     return "\n".join(lines) + "\n"
 
 

@@ -1,10 +1,11 @@
-"""No rule decides more than 5 % of cases in which the claim and its opposite are equally true.
+"""No rule decides more than 5 % of the simulated cases in which the claim and its opposite are equally true.
 
 `benchmarks/nulls.py` simulates them 10,000 times and docs/statistics.md shows the result; here the same simulations are
 judged by the public rules.
 """
 
 import json
+import math
 import runpy
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import xarray as xr
 from scipy import stats
 
 from bathymetry import claims
+from bathymetry.stats.group_tests import stochastic_order
 
 ROOT = Path(__file__).parents[2]
 NULLS = runpy.run_path(str(ROOT / "benchmarks" / "nulls.py"))
@@ -78,6 +80,19 @@ def test_the_simulations_decide_as_the_rules_do(rule, kind, members):
     values, decide = simulated(rule, kind, members, 12, seed=1)
     values[:, 0] += np.rint(np.linspace(-3, 3, 12))[:, None]  # so that some are decided
     assert [public(rule, one) for one in values] == decide(values).tolist()
+
+
+@pytest.mark.parametrize(("first", "second"), [(7, 6), (8, 6), (10, 10)])
+def test_the_stored_limits_of_stochastic_order_are_those_of_every_split(first, second):
+    """A has two values, below and above all of B: every one of the 2ᵐ equally likely splits is decided."""
+    decided = 0
+    for above in range(first + 1):
+        a = [second + 1.0] * above + [-1.0] * (first - above)
+        part = stochastic_order(np.array(a), np.arange(float(second)), relation="above")
+        decided += math.comb(first, above) * (part.decision != "undecided")
+    stored = json.loads((ROOT / "docs" / "nulls.json").read_text(encoding="utf-8"))["limits"]
+    (exact,) = [shares for null, shares in stored.items() if "exact" in null]
+    assert exact[f"{first} and {second}"] == pytest.approx(decided / 2**first, abs=5e-5)
 
 
 @pytest.mark.slow

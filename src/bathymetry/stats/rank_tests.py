@@ -1,4 +1,4 @@
-"""Tests of two groups and of paired differences that hold their level whatever the distributions.
+"""Tests of two groups, which may spread differently, and of paired differences, which may have any distribution.
 
 Two groups are compared by Brunner and Munzel's statistic (2000, Biometrical Journal 42:17) of the probability of
 superiority θ = P(A < B) + ½ P(A = B),
@@ -50,6 +50,10 @@ def brunner_munzel(a: Real[np.ndarray, " first"], b: Real[np.ndarray, " second"]
     and that of Brunner and Munzel's t distribution. With ten members and spreads of 1 to 50 the first alone errs in
     9 %, with six members the second in 6 %. Where there are more than 200,000 deals, 10,000 to 40,000 random ones stand
     for them, always the same; with 50 members in each group the t distribution does alone.
+
+    The level of 5 % holds where both groups have one distribution, and nearly where they differ and θ = ½. It fails if
+    A has two values around all of B: seven members in A then err in 12.5 %, eight in 7 %, fifty against fifty in 6.5 %.
+    Six that spread three times as widely as twelve others err in 6 % (docs/statistics.md).
 
     Args:
         a: One number per member, at least two; infinity comes last.
