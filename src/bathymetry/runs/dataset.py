@@ -17,8 +17,11 @@ from bathymetry.runs.files import Source
 from bathymetry.runs.laying import Cell, laid_out
 from bathymetry.runs.run import Run, Scalar
 from bathymetry.runs.settings import NAMES, is_same
+from bathymetry.runs.table import STEPS
 
 _LETTERS = 40  # of a name in a sentence
+_WHOLE = ("finished", "unknown", "running", "crashed")  # the most complete first
+_DIFFERENT = 5  # numbers; with fewer, equal runs may be so by chance
 _NAMED = 5  # settings, runs or values that an error lists
 _SEED = re.compile(r"(seed|random_state)\d*$", re.IGNORECASE)  # where each run is a member, its seed needs no role
 _TIMES = ("_timestamp", "_runtime", "timestamp", "created_at", "wall_time", "_wandb")
@@ -151,11 +154,10 @@ def _check_names(runs: Sequence[Run], grouping: Grouping, metrics: Sequence[str]
     texts = {name for one in runs for name in one.texts}
     for name in metrics:
         if name in texts and name not in known:
-            raise InputError("metric", name, f"it holds text; expected a metric with numbers: {_listed(known)}")
+            raise InputError("metric", name, f"it holds text; {_expected('metric with numbers', known)}")
         if name not in known:
-            raise InputError(
-                "metric", name, f"no run has it; {did_you_mean(name, known)}expected one of {_listed(known)}"
-            )
+            remedy = f"no run has it; {did_you_mean(name, known)}{_expected('metric with numbers', known)}"
+            raise InputError("metric", name, remedy)
 
 
 def _known_setting(role: str, name: str, runs: Sequence[Run], source: Source) -> None:
@@ -167,7 +169,7 @@ def _known_setting(role: str, name: str, runs: Sequence[Run], source: Source) ->
             raise InputError(role, name, f"its values are measured numbers, not names of members ({shown})")
         return
     if name in all_metrics(runs) or name in ("step", "epoch", "episode"):
-        raise InputError(role, name, f"it changes along a run; expected a setting: {_listed(known)}")
+        raise InputError(role, name, f"it changes along a run; {_expected('setting', known)}")
     remedy = f"no run has this setting; {did_you_mean(name, known)}expected one of {_listed(known)}"
     if role == "members":
         remedy += ", or run where each run is a member"
@@ -180,6 +182,10 @@ def _known_setting(role: str, name: str, runs: Sequence[Run], source: Source) ->
     raise InputError(role, name, remedy)
 
 
+def _expected(what: str, known: Sequence[object]) -> str:
+    return f"expected a {what}: {_listed(known)}" if known else f"the runs have no {what}"
+
+
 def _listed(values: Sequence[object]) -> str:
     shown = [_short(one) for one in values[: 2 * _NAMED]]
     return joined(shown, "or") if len(values) <= 2 * _NAMED else f"{', '.join(shown)}, … ({len(values)} in all)"
@@ -187,6 +193,7 @@ def _listed(values: Sequence[object]) -> str:
 
 def _placed(runs: Sequence[Run], grouping: Grouping, everything: Sequence[Run]) -> _Placed:
     """Give each run its cell and its member, and settle which one counts where several have the same."""
+    runs = sorted(runs, key=lambda one: _WHOLE.index(one.status))  # of copies the one that finished counts
     stated = {*grouping.axes, grouping.members, *grouping.ignore}
     identifying = _identifying(everything) - stated
     placed = _Placed(grouping.axes, {}, frozenset({*identifying, *stated, *_TIMES}))
@@ -288,8 +295,20 @@ def _drop_copies(placed: _Placed) -> None:
     for cell, runs in placed.cells.items():
         kept: list[Run] = []
         for one in runs.values():
-            _add(one, kept, placed)
+            if _has_evidence(one):
+                _add(one, kept, placed)
+            else:
+                kept.append(one)
         placed.cells[cell] = dict(enumerate(kept))
+
+
+def _has_evidence(run: Run) -> bool:
+    """Whether a run logged so many different numbers along its steps that another with the same is a copy.
+
+    The numbers of steps and epochs are those of every run.
+    """
+    numbers = [logged.value for name, logged in run.metrics.items() if name not in STEPS and len(logged.value) > 1]
+    return sum(len(np.unique(one[np.isfinite(one)])) for one in numbers) >= _DIFFERENT
 
 
 def _is_copy(one: Run, other: Run) -> bool:

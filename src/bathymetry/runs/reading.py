@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -11,7 +12,7 @@ from bathymetry.runs.at import read_at
 from bathymetry.runs.dataset import Grouping, dataset
 from bathymetry.runs.files import Advance, Source, quietly, read_source
 from bathymetry.runs.run import Layout, Scalar
-from bathymetry.runs.settings import parsed
+from bathymetry.runs.settings import parsed, with_one_spelling
 from bathymetry.runs.table import STEPS
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def read_runs(
         raise InputError("members", grouping.members, remedy)
     keys = tuple(name for name in (*grouping.axes, grouping.members, *grouping.where) if name != "run")
     layout = Layout(tuple(dict.fromkeys(keys)), tuple(metrics or ()), step, run)
-    return read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
+    source = read_source(path, layout, tool=format, cached=cache, workers=workers, advance=advance)
+    return replace(source, runs=with_one_spelling(source.runs))
 
 
 def names(field: str, given: object) -> tuple[str, ...]:

@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import yaml
 
 from bathymetry.core import system
 from bathymetry.core.errors import StorageError
-from bathymetry.runs.run import Scalar, flat, note_of
+from bathymetry.runs.run import Run, Scalar, flat, note_of
 from bathymetry.store.yaml_files import PlainLoader
 
 FILES = ("hparams.yaml", "config.yaml", "config.json", "params.json")
@@ -125,4 +126,59 @@ def parsed(text: str) -> Scalar:
 
 def is_same(value: Scalar, other: Scalar) -> bool:
     """Whether a value that was typed is that of a run: 3 is "3" and 0.10 is 0.1, and true is not 1."""
-    return (value == other and isinstance(value, bool) == isinstance(other, bool)) or str(value) == str(other)
+    one, another = unified([value, other])
+    return one == another
+
+
+def unified(values: Sequence[Scalar]) -> list[Scalar]:
+    """Spell values of one setting that are equal in one way, so that different ones are different as text, too.
+
+    Next to a number the text of a number is that number, as YAML and JSON disagree on which is which; what is still of
+    several kinds becomes text.
+
+    >>> unified([1.0, "1", 0.5]), unified([1, "1", True]), unified(["1", "01"])
+    ([1, 1, 0.5], ['1', '1', 'True'], ['1', '01'])
+    """
+    kinds = {type(one) for one in values}
+    if kinds in ({int}, {str}, {bool}):
+        return list(values)
+    found = [_plain(_read_next_to(kinds, one) if isinstance(one, str) else one) for one in values]
+    left = {float if isinstance(one, int) and not isinstance(one, bool) else type(one) for one in found}
+    if len(left - {type(None)}) < 2:
+        return found
+    return [None if one is None else str(one) for one in found]
+
+
+def _read_next_to(kinds: Set[type], text: str) -> Scalar:
+    """Read a text as a value of one of these kinds if it is one; a number with leading zeros is a name."""
+    value = parsed(text)
+    is_name = re.fullmatch(r"\s*[-+]?0\d+\s*", text)
+    is_number = type(value) in (int, float) and not is_name and not kinds.isdisjoint({int, float})
+    if is_number or (isinstance(value, bool) and bool in kinds):
+        return value
+    return None if text == "None" and type(None) in kinds else text
+
+
+def _plain(value: Scalar) -> Scalar:
+    """Spell whole numbers without a point; NaN is equal to nothing, not even to itself, but its text is."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return "nan" if value != value else value
+
+
+def with_one_spelling(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Spell equal values of a setting alike in all runs."""
+    having: dict[str, list[int]] = {}
+    for place, one in enumerate(runs):
+        for name in one.config:
+            having.setdefault(name, []).append(place)
+    changed: dict[int, dict[str, Scalar]] = {}
+    for name, places in having.items():
+        before = [runs[place].config[name] for place in places]
+        for place, old, new in zip(places, before, unified(before), strict=True):
+            if type(old) is not type(new) or old != new:
+                changed.setdefault(place, {})[name] = new
+    return tuple(
+        replace(one, config={**one.config, **changed[place]}) if place in changed else one
+        for place, one in enumerate(runs)
+    )

@@ -4,9 +4,12 @@ A run is told apart by the column that names it or, without one, by the settings
 columns are settings where they do not change along any run, and metrics where they hold numbers that do.
 """
 
+import numbers
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import pandas as pd
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
 from bathymetry.runs.run import Layout, Run, Scalar, Status, history
+from bathymetry.runs.settings import unified
 
 STEPS = (
     "step",
@@ -58,6 +62,11 @@ def runs_of(
         spelled: By column, the rows in which NaN is written out; None where that can't be told from an empty cell.
         has_empty: Whether it is noted where a metric's last cells are empty, as some programs write NaN so.
     """
+    if frame.columns.nlevels > 1:
+        remedy = "expected one name each, as from frame.set_axis(frame.columns.map('/'.join), axis=1)"
+        raise InputError(
+            "columns", frame.columns[0], f"{name} names its columns on {frame.columns.nlevels} levels; {remedy}"
+        )
     frame = frame.rename(columns=str).reset_index(drop=True)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
@@ -71,6 +80,8 @@ def runs_of(
     if not len(frame):
         return []
     frame = frame.drop(columns=[one for one in map(str, frame) if re.fullmatch(r"(Unnamed: \d+)?", one)])  # an index
+    objects = [str(one) for one in frame if frame[one].dtype == object]
+    frame = frame.assign(**{one: _of_one_kind(frame[one]) for one in objects})
     free = {one.lower(): one for one in map(str, frame) if one not in layout.keys}
     step = layout.step or next((free[one] for one in STEPS if one in free), None)
     run = layout.run or next((free[one] for one in _RUNS if one in free), None)
@@ -86,6 +97,30 @@ def runs_of(
     return runs
 
 
+def _of_one_kind(values: pd.Series) -> pd.Series:
+    """Make numbers of a column of objects, such as decimals, and text of lists; of mixed kinds as settings are."""
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind in ("string", "boolean", "empty", "datetime", "datetime64", "date", "time"):
+        return values
+    there = values.notna().to_numpy()
+    plain = [_plain(one) for one in values[there]]
+    spelled = values.copy()
+    spelled[there] = pd.Series(unified(plain), index=values.index[there], dtype=object)
+    if pd.api.types.infer_dtype(spelled, skipna=True) in ("integer", "floating", "mixed-integer-float"):
+        with suppress(ValueError, TypeError, OverflowError):
+            return pd.to_numeric(spelled)
+    return spelled
+
+
+def _plain(value: object) -> Scalar:
+    """Make a Scalar of a cell."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | int | float | bool):
+        return value
+    return float(value) if isinstance(value, numbers.Real | Decimal) else str(value)
+
+
 def _groups(frame: pd.DataFrame, keys: Sequence[str]) -> np.ndarray[Any, Any]:
     """Number the runs: one number for each row."""
     if not keys:
@@ -98,17 +133,21 @@ def _split(
 ) -> tuple[np.ndarray[Any, Any], int]:
     """Where rows of one run and step repeat, split by the columns that tell runs apart; also count copies of rows."""
     at = frame[step] if step else pd.Series(0, index=frame.index)
-    repeats = pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated(keep=False).to_numpy()
-    if not repeats.any():
+    if not pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated().any():
         return groups, 0
     others = [one for one in frame.columns if one not in (*keys, step, *layout.metrics)]
-    few = [one for one in others if _is_setting(frame[one])]
+    # what differs in every row, such as the time, is no run's name
+    few = [one for one in others if _is_setting(frame[one]) and 2 * frame[one].nunique(dropna=False) <= len(frame)]
+    has_rows = int(at.groupby(groups).nunique().max()) > 1 and 2 * (groups.max() + 1) <= len(frame)
     copies = frame.assign(_group=groups).duplicated().to_numpy()
+    finer, pairs = groups, pd.Series(dtype=bool)
     for chosen in ([], *([one] for one in few), few):
-        finer = _groups(frame.assign(_group=groups)[["_group", *chosen]], ["_group", *chosen])
-        pairs = pd.DataFrame({"group": finer, "at": at.to_numpy()})[~copies].duplicated()
-        if not pairs.any():
-            return finer, int(copies.sum())
+        split = _groups(frame.assign(_group=groups)[["_group", *chosen]], ["_group", *chosen])
+        repeats = pd.DataFrame({"group": split, "at": at.to_numpy()})[~copies].duplicated()
+        if repeats.any():
+            finer, pairs = split, repeats
+        elif not (chosen and has_rows and 2 * (split.max() + 1) > len(frame)):
+            return split, int(copies.sum())
     row = int(pairs[pairs].index[0])
     first = int(np.flatnonzero((finer == finer[row]) & (at == at.iloc[row]).to_numpy())[0])
     where = ", ".join(f"{one}={frame[one].iloc[row]}" for one in (*keys, *few)) or name
