@@ -160,7 +160,9 @@ def watched(tmp_path, monkeypatch, *options, meanwhile=lambda: None):
 
 def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
     watched(tmp_path, monkeypatch, "--no-page")
-    first, second, third = capsys.readouterr().out.partition("until Ctrl-C.")[2].split("\n")[1:4]
+    before, _, after = capsys.readouterr().out.partition("until Ctrl-C.")
+    assert "looked at after every run errs more often" in before
+    first, second, third = after.split("\n")[1:4]
     assert first.endswith("nothing changed.")
     assert "18 runs went on" in second
     assert "runs.csv" in third  # it can't be read, and watching goes on
@@ -182,6 +184,8 @@ def test_watching_refreshes_the_page_which_loads_itself_again_until_then(tmp_pat
     assert [page.count('http-equiv="refresh" content="9"') for page in before] == [1, 1, 1, 1]
     last = page.read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' not in last
+    assert "errs more often" in before[0]
+    assert "errs more often" not in last
     assert "--watch" not in last
 
 

@@ -506,6 +506,44 @@ def test_a_value_of_two_settings_is_ambiguous_and_compare_decides():
     assert found.stated[0].verdict.decision == "supported"
 
 
+@pytest.mark.parametrize(
+    ("bare", "whole"),
+    [
+        ("adam reaches acc > 0.5 in most runs", "optimizer=adam reaches acc > 0.5 in most runs"),
+        ("adam, 3 reaches acc > 0.5 in most runs", "optimizer=adam, lr=3 reaches acc > 0.5 in most runs"),
+        ("acc of adam lies between 0 and 1", "acc of optimizer=adam lies between 0 and 1"),
+        ("most runs in adam reach acc > 0.5", "most runs in optimizer=adam reach acc > 0.5"),
+        ("some lr reaches acc > 0 in all runs in adam", "some lr reaches acc > 0 in all runs in optimizer=adam"),
+    ],
+)
+def test_a_value_alone_stands_for_its_setting(bare, whole):
+    both = bm.compare(rows(lr=3), claims=[bare, whole]).claims
+    assert both[0].verdict == both[1].verdict
+    assert both[0].finding == both[1].finding
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ("acc of adan lies between 0 and 1", "no setting has this value; did you mean adam?"),
+        ("acc of low lies between 0 and 1", "several settings have it; expected lr=low or w=low"),
+        ("acc of adam, sgd lies between 0 and 1", "optimizer: it has two values"),
+    ],
+)
+def test_a_value_alone_that_none_or_several_settings_have_is_refused(claim, words):
+    with pytest.raises(BathymetryError) as refused:
+        bm.compare(rows(lr="low", w="low"), claims=[claim])
+    assert words in str(refused.value)
+
+
+def test_a_claim_of_a_slope_says_that_it_is_of_a_straight_line_and_one_of_parts_when_it_is_contradicted():
+    table = pd.concat([rows(lr=k) for k in (1, 2)])
+    claims = ["acc rises with log lr", "some lr reaches acc > 0 in all runs"]
+    slope, some = bm.compare(table, by=["optimizer"], claims=claims).claims
+    assert "the slope of a straight line of acc at the last step against log lr" in slope.rule
+    assert "All parts have to support it, and one that contradicts is enough." in some.rule
+
+
 def test_a_direction_for_two_metrics_is_refused():
     table = rows().assign(loss=1.0)
     with pytest.raises(BathymetryError, match="the claims are about acc and loss; state it as a field"):
@@ -579,7 +617,7 @@ def test_a_file_of_claims_that_is_not_there_ends_with_status_2(files, capsys):
     assert main(["compare", "runs.csv", "--members", "seed", "--claims", "claim.yaml"]) == 2
     assert "claims = claim.yaml: there is no such file" in capsys.readouterr().err
     assert main(["compare", "runs.csv", "--members", "seed", "--metric", "acc", "--claims", "c.yaml"]) == 2
-    assert "--compare: missing" in capsys.readouterr().err
+    assert "--metric, --compare: expected both of them or neither, next to --claims" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Comparisons against scipy, closed forms and slow obvious searches; and the command."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from scipy import stats
 import bathymetry as bm
 from bathymetry.cli.main import main
 from bathymetry.core.errors import BathymetryError
+from bathymetry.runs.answer import LOOKS
+from bathymetry.runs.pairs import needed
 from bathymetry.stats.rank_tests import brunner_munzel
 
 
@@ -108,8 +111,6 @@ def test_p_is_adjusted_over_all_pairs_and_a_baseline_has_fewer():
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("superiority", [0.65, 0.75])
 def test_so_many_members_as_are_said_to_be_needed_decide_in_about_four_of_five_cases(paired, superiority):
-    from bathymetry.runs.pairs import needed
-
     count = needed(superiority, (superiority, superiority), paired=paired).members
     shift = np.sqrt(2) * stats.norm.ppf(superiority)
     random = np.random.default_rng(0)
@@ -121,12 +122,27 @@ def test_so_many_members_as_are_said_to_be_needed_decide_in_about_four_of_five_c
     assert 0.70 < decided / 200 < 0.90
 
 
-def test_what_undecided_pairs_need_follows_noether():
-    pair = compared(A=[1, 2, 3, 4, 5, 6.0, 0], B=[2, 1, 2, 5, 4, 5.0, 1]).pairs[0]
+def test_what_undecided_settings_need_follows_noether():
+    pair = compared(A=[1, 2, 3, 4, 5, 6.0, 0], B=[2, 1, 2, 5, 4, 5.0, 1], paired=False).pairs[0]
     assert pair.decision == "undecided"
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    assert pair.needed.members == np.ceil(z**2 / (4 * (pair.superiority - 0.5) ** 2))
+    assert pair.needed.members == np.ceil(z**2 / (6 * (pair.superiority - 0.5) ** 2))
     assert pair.needed.most is None
+
+
+@pytest.mark.parametrize("wins", [7, 8, 9])
+def test_what_undecided_pairs_need_is_the_smallest_number_from_which_on_the_sign_test_has_the_power(wins):
+    pair = compared(A=[1] * wins + [0] * (10 - wins), B=[0] * wins + [1] * (10 - wins)).pairs[0]
+    share = wins / 10
+
+    def power(count):
+        clear = [k for k in range(count + 1) if stats.binomtest(k, count).pvalue < 0.05]
+        return stats.binom.pmf(clear, count, share).sum()
+
+    enough = [power(count) >= 0.8 for count in range(6, 90)]
+    expected = 6 + next(k for k in range(84) if all(enough[k:]))
+    found = pair.needed or needed(share, (share, share), paired=True)  # nine of ten are decided
+    assert found.members == expected
 
 
 def test_a_claim_over_several_tasks_holds_only_if_it_holds_for_each():
@@ -168,6 +184,47 @@ def test_what_must_be_stated_is_asked_for(tmp_path, capsys, left_out, words):
     given = [word for name, value in options.items() if name != left_out for word in (name, value) if word]
     assert main(["compare", str(tmp_path), *given]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_all_that_is_missing_is_asked_for_at_once_with_what_the_runs_have(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    table(A=A, B=B).to_csv(path, index=False)
+    assert main(["compare", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "--metric, --compare, --members, --higher-is-better or --lower-is-better: missing" in said
+    assert f"{path} has the metrics score and the settings net and seed" in said
+    assert main(["compare", str(tmp_path / "none.csv")]) == 2
+    assert "--members, --higher-is-better or --lower-is-better: missing; for example" in capsys.readouterr().err
+
+
+def test_an_expected_verdict_that_there_is_not_is_answered_with_the_choices(tmp_path, capsys):
+    assert main(["compare", str(tmp_path), "--expect", "better"]) == 2
+    assert "expect = better: expected supported, contradicted or undecided" in capsys.readouterr().err
+
+
+def test_a_ratio_is_never_rounded_over_one_and_an_end_that_is_not_there_is_no_limit():
+    logs = np.array([0.004, 0.01, 0.02, 0.3, 0.35, 0.4, 0.45, 0.5])
+    found = compared(A=np.exp(logs), B=np.ones(8), higher_is_better=False)
+    (pair,) = found.pairs
+    assert pair.decision == "contradicted"
+    (low,) = re.findall(r"ratio, B / A: .*interval \S+ to (\S+)\)", str(found))
+    assert float(low) < 1  # exp(−0.004), by the side of the one that is better
+    gone = compared(A=[*np.exp(logs[:6]), np.nan, np.nan], B=np.ones(8), higher_is_better=False)
+    assert "no limit" in str(gone)
+    assert "no 95 % interval" not in str(gone)
+
+
+def test_an_error_of_one_look_after_every_run_is_what_the_docs_say():
+    """The chance that the sign test is clear at some number of pairs from six on, where each is a coin toss."""
+    tails = {}
+    for last in (20, 50):
+        paths, tails[last] = {0: 1.0}, 0.0
+        for count in range(1, last + 1):
+            paths = {k: (paths.get(k, 0) + paths.get(k - 1, 0)) / 2 for k in range(count + 1)}
+            if count >= 6:
+                clear = [k for k in paths if stats.binomtest(k, count).pvalue < 0.05]
+                tails[last] += sum(paths.pop(k) for k in clear)
+    assert f"in {tails[20]:.0%} of cases up to 20 pairs, and in {tails[50]:.0%} up to 50".replace("%", " %") in LOOKS
 
 
 def test_runs_that_end_at_different_steps_are_said():

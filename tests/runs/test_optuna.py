@@ -8,7 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from bathymetry.core.errors import DamagedError
+import bathymetry as bm
+from bathymetry.core.errors import DamagedError, InputError
 from bathymetry.runs.readers.optuna import FORMAT
 from runs import fixture
 from runs.reading import FILES, read, write_anew
@@ -65,6 +66,20 @@ def test_pruned_failed_and_running_trials_are_told_and_those_that_wait_are_left_
     assert (failed.status, running.status) == ("crashed", "running")
     for run in (pruned, failed, running):
         np.testing.assert_array_equal(run.metrics["intermediate_value"].value, [np.nan, -np.inf, 1.5])
+
+
+@STORES
+@pytest.mark.parametrize("metric", ["value", "intermediate_value"])
+def test_a_direction_other_than_that_of_the_study_is_refused(store, metric, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = {"compare": "optimizer", "where": {"study": "optimizers"}}
+    path = FILES / "optuna" / store
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(InputError, match="has stored that lower values"):
+            bm.compare(path, metric, higher_is_better=True, **options)
+    assert bm.compare(path, metric, higher_is_better=False, **options).pairs
+    several = next(run for run in runs_of(store, "Größe"))
+    assert several.directions == {"value_0": "lower", "value_1": "higher"}
 
 
 @STORES

@@ -173,9 +173,14 @@ def _page(
 def _check(command: CompareCommand) -> None:
     """Ask for what must be stated, and refuse what excludes each other."""
     claims_alone = command.claims is not None and command.metric is None and command.compare is None
-    for name in ("members",) if claims_alone else ("metric", "compare", "members"):
-        if getattr(command, name) is None:
-            raise UsageError(f"--{name}: missing; for example {_EXAMPLE}.")
+    if command.claims is not None and (command.metric is None) != (command.compare is None):
+        raise UsageError("--metric, --compare: expected both of them or neither, next to --claims.")
+    asked = [one for one in ("metric", "compare", "members") if getattr(command, one) is None]
+    missing = [f"--{one}" for one in asked if one == "members" or not claims_alone]
+    has_direction = command.higher_is_better or command.lower_is_better
+    if missing:
+        missing += [] if has_direction or claims_alone else ["--higher-is-better or --lower-is-better"]
+        raise UsageError(f"{', '.join(missing)}: missing; {_what_is_there(command)}for example {_EXAMPLE}.")
     if command.higher_is_better == command.lower_is_better and (command.higher_is_better or not claims_alone):
         both = "only one of them" if command.higher_is_better else "one of them"
         raise UsageError(f"--higher-is-better, --lower-is-better: expected {both}, the direction of the metric.")
@@ -186,6 +191,25 @@ def _check(command: CompareCommand) -> None:
             raise UsageError(f"--{name}, --no-page: expected at most one of them.")
     if command.json and (command.watch is not None or (command.open and command.out is None)):
         raise UsageError("--json: it can't be combined with --watch, nor with --open without --out.")
+
+
+def _what_is_there(command: CompareCommand) -> str:
+    """Name the metrics and settings of runs that can be read."""
+    from bathymetry.runs.claims import Known, few
+    from bathymetry.runs.dataset import Grouping
+    from bathymetry.runs.reading import read_runs
+
+    told: dict[str, Any] = {"step": command.step, "run": command.run, "format": command.format}
+    members = command.members or "run"
+    by = tuple(one for one in (command.compare, *command.by) if one is not None)
+    try:
+        with reading() as progress:
+            source = read_runs(command.path, Grouping(members, None, by), None, **told, advance=progress)
+    except BathymetryError:
+        return ""
+    known = Known.of(source.runs)
+    metrics, settings = few(known.metrics, last="and"), few([*known.settings], last="and")
+    return f"{command.path} has the metrics {metrics} and the settings {settings}; "
 
 
 def _claims(file: str | None) -> Any:
@@ -226,10 +250,11 @@ def _watched(
     place: "Place | None",
 ) -> "Comparison":
     """Read again until Ctrl-C, and say in one line what changed; unchanged files come from the cache."""
+    from bathymetry.runs.answer import LOOKS
     from bathymetry.runs.watching import changes
     from bathymetry.store.storage import exists
 
-    say(f"\nReading again every {seconds:g} s, until Ctrl-C.")
+    say(f"\n{wrapped(LOOKS)}\nReading again every {seconds:g} s, until Ctrl-C.")
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(seconds)

@@ -75,7 +75,7 @@ def _known(command: Callable[..., Any]) -> list[_Argument]:
         kind, *marks = get_args(hints[one.name])
         several = "repeated" if tyro.conf.UseAppendAction in marks else "several"
         arity: Any = "none" if kind is bool else several if "tuple" in str(kind) else "one"
-        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        choices = next((get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal), ())
         metavar = next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), one.name.upper())
         known.append(
             _Argument(one.name, metavar, tyro.conf.Positional in marks, one.default is MISSING, arity, choices)

@@ -20,7 +20,7 @@ from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields
 from bathymetry.report.publishing import PAGE
 from bathymetry.report.sections import StudySection
-from bathymetry.runs.answer import answer, counted, remarks
+from bathymetry.runs.answer import LOOKS, answer, counted, remarks
 from bathymetry.runs.at import read_at
 from bathymetry.runs.comparing import Comparison
 from bathymetry.runs.figures import count_diverged, figures_of
@@ -123,7 +123,7 @@ def comparison_report(
         opening=(f"Read from {found.results.attrs.get('path', '')} ({found.source}) on {_today()}.",),
         studies=(section,),
         provenance=_provenance(found),
-        notes=(f"Runs are read again every {refresh:,} s, and so is this page.",) if refresh else (),
+        notes=(f"Runs are read again every {refresh:,} s, and so is this page. {LOOKS}",) if refresh else (),
         refresh=refresh,
         reproduce=shlex.join(["bathymetry", "compare", *command]),
         names=(("", ""), ("Claims", "")),

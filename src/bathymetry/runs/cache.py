@@ -91,6 +91,7 @@ def store(folder: Path, key: str, runs: Sequence[Run], unit: Unit, digests: Mapp
             "status": one.status,
             "notes": one.notes,
             "texts": sorted(one.texts),
+            "directions": dict(one.directions),
         }
         for one in runs
     ]
@@ -120,7 +121,8 @@ def _run(words: dict[str, Any], numbers: np.ndarray[Any, Any]) -> Run:
         for name, (step, value, rows) in words["metrics"].items()
     }
     rest = {name: words[name] for name in ("id", "config", "status")}
-    return Run(**rest, metrics=metrics, notes=tuple(words["notes"]), texts=frozenset(words["texts"]))
+    more = {"notes": tuple(words["notes"]), "texts": frozenset(words["texts"]), "directions": words["directions"]}
+    return Run(**rest, metrics=metrics, **more)
 
 
 def shrink(folder: Path) -> None:

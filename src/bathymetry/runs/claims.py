@@ -13,7 +13,7 @@ from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, kind_of, label
 from bathymetry.runs.at import At, read_at
 from bathymetry.runs.run import Run, Scalar
-from bathymetry.runs.sentences import read_sentence, short_number, written
+from bathymetry.runs.sentences import UNNAMED, read_sentence, short_number, written
 from bathymetry.runs.settings import is_same
 
 Rule = Literal["majority", "stochastic_order", "best_of", "median_sign", "median_in_interval", "correlation", "exists"]
@@ -99,7 +99,10 @@ class Claim(BaseModel):
 
     @property
     def settings(self) -> list[str]:
-        return [*self.where, *([self.along] if self.along is not None else [])]
+        return [
+            *(one for one in self.where if not one.startswith(UNNAMED)),
+            *([self.along] if self.along is not None else []),
+        ]
 
 
 def read_claims(given: object) -> tuple[Claim, ...]:
@@ -223,11 +226,11 @@ class Known:
         raise InputError(where, value, f"no run has it; {did_you_mean(value, shown)}{name} is {few(shown)}")
 
 
-def few(names: Sequence[str], most: int = 6) -> str:
+def few(names: Sequence[str], most: int = 6, last: str = "or") -> str:
     """List names, of many the first."""
     if len(names) > most:
         return f"{', '.join(names[:most])}, … ({len(names):,} in all)"
-    return joined(names, "or") if names else "a name, and the runs have none"
+    return joined(names, last) if names else "a name, and the runs have none"
 
 
 def resolved(claims: Sequence[Claim], known: Known, members: str, compare: str | None) -> tuple[Claim, ...]:
@@ -243,11 +246,7 @@ def _resolved(claim: Claim, known: Known, members: str, compare: str | None, whe
             known.metric(name, f"{where}.{field}")
     change: dict[str, Any] = {}
     if claim.where:
-        for name in claim.where:
-            known.setting(name, f"{where}.where")
-        change["where"] = {
-            name: known.value(name, value, f"{where}.where.{name}") for name, value in claim.where.items()
-        }
+        change["where"] = _found_where(claim.where, known, members, compare, where)
     if claim.rule == "median_sign":
         change["along"] = _axis_of_numbers(claim, known, members, where)
     elif claim.along is not None:
@@ -267,6 +266,21 @@ def _resolved(claim: Claim, known: Known, members: str, compare: str | None, whe
     if made.along is not None and made.along in made.where:
         raise InputError(f"{where}.where", made.along, "the claim compares its values; expected another setting")
     return made
+
+
+def _found_where(
+    given: Mapping[str, Scalar], known: Known, members: str, compare: str | None, where: str
+) -> dict[str, Scalar]:
+    """Check settings and their values, and find the settings of values that are named alone."""
+    found: dict[str, Scalar] = {}
+    for name, value in given.items():
+        if name.startswith(UNNAMED):
+            name = _setting_of([value], known, members, compare, f"{where}.where")
+        known.setting(name, f"{where}.where")
+        if name in found:
+            raise InputError(f"{where}.where", name, "it has two values; expected one")
+        found[name] = known.value(name, value, f"{where}.where.{name}")
+    return found
 
 
 def _axis_of_numbers(claim: Claim, known: Known, members: str, where: str) -> str:

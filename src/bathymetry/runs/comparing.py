@@ -32,7 +32,8 @@ from bathymetry.runs.pairs import (
     transform_of,
 )
 from bathymetry.runs.reading import names, read_runs, values
-from bathymetry.runs.run import Scalar
+from bathymetry.runs.run import Run, Scalar
+from bathymetry.runs.settings import is_same
 from bathymetry.runs.wording import (
     difference_words,
     pair_lines,
@@ -202,6 +203,7 @@ def compare(
         every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
         told: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
         source = read_runs(runs, grouping, [*every], **told, advance=progress or quietly)
+        _check_direction(source.runs, grouping, metric, higher=higher)
         own = resolved(stated, Known.of(source.runs), members, compare)
         grouping = _with(grouping, [name for one in own for name in one.settings])
         options: dict[str, Any] = {"higher_is_better": higher, "also": [*every]}
@@ -222,6 +224,18 @@ def _check(metric: object, compare: object, higher_is_better: object, claims: Se
             raise InputError(field, None, "expected a name, or claims that name what they are about")
     if not isinstance(higher_is_better, bool | np.bool_) and not (metric is None and higher_is_better is None):
         raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
+
+
+def _check_direction(runs: Sequence[Run], grouping: Grouping, metric: str | None, *, higher: bool) -> None:
+    """Refuse a direction other than that which the tool has stored."""
+    for one in runs:
+        counts = all(
+            any(is_same(one.config.get(name), value) for value in some) for name, some in grouping.where.items()
+        )
+        better = one.directions.get(str(metric)) if counts else None
+        if better is not None and (better == "higher") != higher:
+            remedy = f"{one.id} has stored that {better} values of {metric} are better; state that direction"
+            raise InputError("higher_is_better", higher, remedy)
 
 
 def _with(grouping: Grouping, settings: Sequence[str]) -> Grouping:

@@ -234,9 +234,11 @@ class _Deciding:
     def _rule_of_exists(self) -> rules.Rule:
         along, what = str(self._claim.along), self._condition
         sign = what.replace("reach", "reaches", 1)
-        return rules.exists(
+        made = rules.exists(
             f"runs that {what}", "supported", condition=what, sign=sign, cell=f"value of {along}", named="{}"
         )
+        parts = " All parts have to support it, and one that contradicts is enough." if self._several else ""
+        return replace(made, how=f"{made.how}{parts}")
 
     def _part_of_exists(self, own: tuple[Values, Mask]) -> Part:
         along, what = str(self._claim.along), self._condition
@@ -265,7 +267,8 @@ class _Deciding:
         return group_tests.correlation(one[0][both], other[0][both], expected=self._side, first=first, second=second)
 
     def _rule_of_median_sign(self) -> rules.Rule:
-        return rules.median_sign(f"each member's slope of {self._quantity} on {self._claim.over}", self._side)
+        line = f"a straight line of {self._quantity} against {self._claim.over}"
+        return rules.median_sign(f"the slope of {line}, fitted to each member by least squares", self._side)
 
     def _part_of_median_sign(self, own: tuple[Values, Mask]) -> Part:
         values, whole = own

@@ -7,6 +7,7 @@ that diverged is behind every other, and two that diverged are level.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -228,16 +229,19 @@ def _exp(value: float) -> float:
 
 
 def needed(superiority: float, interval: tuple[float, float], *, paired: bool) -> Needed:
-    """Compute how many members a test at 5 % needs to decide in 80 % of cases.
+    """Compute how many members a test at 5 % needs to decide in 80 % of cases; at least six.
 
-        n = (z₀.₉₇₅ + z₀.₈)² / (6 (θ − ½)²)  in each of two settings,   (z₀.₉₇₅ + z₀.₈)² / (4 (θ − ½)²)  pairs
+    θ is the probability of superiority. Of two settings each needs
 
-    θ is the probability of superiority. Noether 1987, Journal of the American Statistical Association 82:645. At least
-    six; about right for θ between 0.2 and 0.8.
+        n = (z₀.₉₇₅ + z₀.₈)² / (6 (θ − ½)²),
+
+    which is about right for θ between 0.2 and 0.8 (Noether 1987, Journal of the American Statistical Association
+    82:645). Of pairs, none of them level, n is exact: the sign test's power falls each time that one more pair does
+    not make its bound easier, and n is the smallest number from which on it stays at or above 80 %.
 
     Example:
         >>> needed(0.7, (0.45, 0.9), paired=True)
-        Needed(members=50, least=13, most=None)
+        Needed(members=54, least=12, most=None)
     """
 
     def members(theta: float) -> int | None:
@@ -245,11 +249,26 @@ def needed(superiority: float, interval: tuple[float, float], *, paired: bool) -
             return None
         z = float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(POWER))
         count = math.ceil(z**2 / ((4 if paired else 6) * (theta - 0.5) ** 2))
-        return max(count, MINIMUM_MEMBERS) if count <= _MOST_NEEDED else None
+        if count > _MOST_NEEDED:
+            return None
+        return _pairs_needed(theta, count) if paired else max(count, MINIMUM_MEMBERS)
 
     far, near = sorted(interval, key=lambda end: -abs(end - 0.5))
     same_side = (far - 0.5) * (near - 0.5) > 0
     return Needed(members(superiority), members(far), members(near) if same_side else None)
+
+
+@lru_cache(maxsize=1024)
+def _pairs_needed(theta: float, about: int) -> int:
+    """The smallest number of pairs from which on the sign test has the power, near the normal approximation."""
+    spread = 30 + 4 * math.isqrt(about)
+    first = max(MINIMUM_MEMBERS, about - spread)
+    counts = np.arange(first, about + spread)
+    bound = counts - scipy_stats.binom.ppf(0.025, counts, 0.5)  # the fewest on one side that may be clear
+    bound += 2 * scipy_stats.binom.sf(bound - 1, counts, 0.5) >= 0.05
+    power = scipy_stats.binom.sf(bound - 1, counts, theta) + scipy_stats.binom.cdf(counts - bound, counts, theta)
+    weak = np.flatnonzero(power < POWER)
+    return int(counts[weak[-1]]) + 1 if len(weak) else first
 
 
 def matched(

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from bathymetry.core.errors import BathymetryError
 
 Scalar = str | int | float | bool | None
+Direction = Literal["higher", "lower"]
 Status = Literal["finished", "running", "crashed", "unknown"]  # unknown: the tool does not record it
 
 
@@ -32,6 +33,7 @@ class Run:
     status: Status = "unknown"
     notes: tuple[str, ...] = ()  # such as that the end of its file is damaged
     texts: frozenset[str] = frozenset()  # names that were logged along the run and hold no numbers
+    directions: Mapping[str, Direction] = field(default_factory=dict)  # which values of a metric the tool calls better
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@
     METRIC and METRIC correlate positively                  correlation; also negatively
     some SETTING reaches METRIC < NUMBER in all runs        exists
 
-A, B, C and D are SETTING=VALUE; on either side of above and below VALUE alone will do where it is that of one setting.
-A METRIC may be followed by "of SETTING=VALUE", and a sentence by "in SETTING=VALUE", "at last" (or best, step:N,
+A, B, C and D are SETTING=VALUE; VALUE alone will do where it is that of one setting. A METRIC may be followed by
+"of A", and a sentence by "in A", "at last" (or best, step:N,
 mean:last-10%) and, where something is reached, "by step N". Several SETTING=VALUE are joined by commas, and all hold.
 Names with spaces, commas or signs, and names that are words of a sentence, are quoted: "val loss".
 """
@@ -27,6 +27,7 @@ from bathymetry.runs.settings import parsed
 
 Fields = dict[str, Any]
 _MOST_LETTERS = 1_000
+UNNAMED = "="  # the start of what stands for the setting of a value that is named alone
 _TOKEN = re.compile(r'\s*(?:"([^"]+)"|([^\s",<>=]+)|([,<>=]))')
 _SIDES = {"<": "below", ">": "above", "below": "below", "above": "above"}
 _FORMS = (
@@ -220,12 +221,11 @@ class _Sentence:
         return self._metric()
 
     def _settings(self) -> dict[str, Scalar]:
-        """Read SETTING=VALUE, several joined by commas."""
+        """Read SETTING=VALUE or VALUE, several joined by commas; of the latter the setting is found later."""
         found: dict[str, Scalar] = {}
         while True:
-            name = self._name("SETTING=VALUE")
-            self._take("=")
-            found[name] = self._value()
+            name, value = self._operand()
+            found[f"{UNNAMED}{len(found) + 1}" if name is None else name] = value
             if not self._accept(","):
                 return found
 
@@ -337,7 +337,8 @@ def _operand(along: str | None, value: object) -> str:
 
 
 def _settings(where: Mapping[str, Any]) -> str:
-    return ", ".join(f"{_quoted(name)}={_valued(value)}" for name, value in where.items())
+    named = {name: "" if name.startswith(UNNAMED) else f"{_quoted(name)}=" for name in where}
+    return ", ".join(f"{named[name]}{_valued(value)}" for name, value in where.items())
 
 
 def _valued(value: object) -> str:

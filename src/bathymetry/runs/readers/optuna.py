@@ -14,7 +14,7 @@ from typing import Any
 
 from bathymetry.core.errors import DamagedError, first_line
 from bathymetry.runs import sqlite
-from bathymetry.runs.run import Format, History, Layout, Run, Status, Unit, flat, history
+from bathymetry.runs.run import Direction, Format, History, Layout, Run, Status, Unit, flat, history
 
 _TABLES = {"studies": ("study_id", "study_name"), "trials": ("trial_id", "study_id", "state"), "trial_params": ()}
 _JOURNAL = b'{"op_code":'
@@ -23,6 +23,7 @@ _STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")  # by their numbe
 _STATUS: Mapping[str, Status] = {
     "RUNNING": "running", "COMPLETE": "finished", "PRUNED": "crashed", "FAIL": "crashed",
 }  # fmt: skip
+_DIRECTIONS: Mapping[Any, Direction] = {"MINIMIZE": "lower", "MAXIMIZE": "higher", 1: "lower", 2: "higher"}
 _VALUES = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # which SQL can't say
 
 
@@ -36,6 +37,7 @@ class _Trial:
     values: dict[int, float] = field(default_factory=dict)  # by objective
     reported: dict[float, float] = field(default_factory=dict)  # by step
     notes: list[str] = field(default_factory=list)
+    directions: Mapping[int, Any] = field(default_factory=dict)  # of the study, by objective
 
 
 def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
@@ -67,7 +69,13 @@ def _run(trial: _Trial) -> Run:
     attributes = {f"user_attrs.{name}": value for name, value in trial.attributes.items()}
     config = flat({"study": trial.study} | attributes | trial.params)
     notes = (*(["pruned"] if trial.state == "PRUNED" else []), *trial.notes)
-    return Run(f"{trial.study}/{trial.number}", config, metrics, _STATUS.get(trial.state, "unknown"), notes)
+    better = {}
+    for objective, stored in trial.directions.items():
+        if stored in _DIRECTIONS:
+            names = [f"value_{objective}"] if len(trial.directions) > 1 else ["value", "intermediate_value"]
+            better.update(dict.fromkeys(names, _DIRECTIONS[stored]))
+    status = _STATUS.get(trial.state, "unknown")
+    return Run(f"{trial.study}/{trial.number}", config, metrics, status, notes, directions=better)
 
 
 def _number(value: object) -> float:
@@ -96,8 +104,16 @@ def _outside(value: object, distribution: object) -> Any:
 def _read_database(unit: Unit) -> list[_Trial]:
     with sqlite.opened(unit) as database:
         studies = dict(database.rows("studies", "study_id", "study_name"))
+        directions: dict[Any, dict[int, Any]] = {}
+        for study, objective, direction in database.rows("study_directions", "study_id", "objective", "direction"):
+            directions.setdefault(study, {})[objective] = direction
         trials = {
-            key: _Trial(studies.get(study, study), number if number is not None else key, str(state))
+            key: _Trial(
+                studies.get(study, study),
+                number if number is not None else key,
+                str(state),
+                directions=directions.get(study, {}),
+            )
             for key, number, study, state in database.rows("trials", "trial_id", "number", "study_id", "state")
         }
         for key, name, value, distribution in database.rows(
@@ -147,6 +163,7 @@ class _Journal:
 
     def __init__(self) -> None:
         self.studies: list[str] = []
+        self.directions: list[dict[int, Any]] = []
         self.trials: list[_Trial] = []
         self.trials_of: dict[int, list[_Trial]] = {}
 
@@ -155,6 +172,7 @@ class _Journal:
         if entry["study_name"] not in existing:  # two processes may both create it
             self.trials_of[len(self.studies)] = []
             self.studies.append(entry["study_name"])
+        self.directions.append(dict(enumerate(entry.get("directions") or [])))
 
     def delete_study(self, entry: Mapping[str, Any]) -> None:
         self.trials_of.pop(entry["study_id"], None)
@@ -164,7 +182,7 @@ class _Journal:
         if study not in self.trials_of:
             return
         own = self.trials_of[study]
-        trial = _Trial(self.studies[study], len(own), _STATES[entry.get("state", 0)])
+        trial = _Trial(self.studies[study], len(own), _STATES[entry.get("state", 0)], directions=self.directions[study])
         distributions = entry.get("distributions") or {}
         trial.params = {
             name: _outside(value, distributions[name]) for name, value in (entry.get("params") or {}).items()
