@@ -22,7 +22,7 @@ OPTIONS = ["--metric", "val/accuracy", "--higher-is-better", "--compare", "optim
 def folder(tmp_path_factory):
     """The page of a comparison, next to its runs."""
     place = tmp_path_factory.mktemp("compared")
-    realistic.two(steps=40).to_csv(place / "runs.csv", index=False)
+    realistic.two(steps=40).to_csv(place / "runs.csv", index=False, na_rep="nan")
     assert main(["compare", str(place / "runs.csv"), *OPTIONS, "--out", str(place / "last"), "--no-cache"]) == 0
     return place
 
@@ -145,8 +145,8 @@ def test_options_that_exclude_each_other_are_refused(folder, capsys, words, said
 def watched(tmp_path, monkeypatch, *options, meanwhile=lambda: None):
     """Watch runs that stay, go on and are damaged, until Ctrl-C."""
     frame, path = realistic.two(steps=40), tmp_path / "runs.csv"
-    frame[frame["step"] < 30].to_csv(path, index=False)
-    readings = [lambda: None, lambda: frame.to_csv(path, index=False), lambda: path.write_text("seed\n")]
+    frame[frame["step"] < 30].to_csv(path, index=False, na_rep="nan")
+    readings = [lambda: None, lambda: frame.to_csv(path, index=False, na_rep="nan"), lambda: path.write_text("seed\n")]
 
     def sleep(_):
         meanwhile()
