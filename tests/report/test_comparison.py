@@ -168,6 +168,7 @@ def test_watching_says_what_changed_until_ctrl_c(tmp_path, monkeypatch, capsys):
     assert "runs.csv" in third  # it can't be read, and watching goes on
 
 
+@pytest.mark.slow
 def test_a_page_that_is_gone_is_written_again(tmp_path, monkeypatch, capsys):
     page = tmp_path / "out" / "report.html"
     watched(tmp_path, monkeypatch, "--out", str(page.parent), meanwhile=lambda: shutil.rmtree(page.parent, True))

@@ -68,7 +68,7 @@ def write(name, path):
     if Path(path).suffix == ".parquet":
         frame.to_parquet(path, index=False)
     else:
-        frame.to_csv(path, index=False)
+        frame.to_csv(path, index=False, na_rep="nan")  # an empty cell would be no value
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from bathymetry.charts.theme import (
 from bathymetry.core.errors import InputError
 from bathymetry.stats.validation import one_of
 
-_CROWD = 4  # of more series the members are thinner and the bands lighter
+_CROWD = 4  # of more series, members are thinner and bands lighter
 _SPIKES = 40  # points beyond the axis that are marked, at most
 _MEMBER = {"lines": "line", "dots": "dot"}  # what a key shows for one member
 
@@ -161,12 +161,13 @@ def lines(
             wide = spread_layer(across.positions, drawn, series=by_name).encode(color=colour, **band)
             layers.append(wide.encode(fillOpacity=shown(alt.FillOpacityValue, 0.1)))
         if members == "lines":  # faint enough that ten lie under the centre without becoming its rival
-            crowd_of = min(1.0, _CROWD / len(names))
-            faded = shown(alt.StrokeOpacityValue, round(0.3 * crowd_of**1.5, 3))
-            layers.append(faint.mark_line(strokeWidth=round(crowd_of, 2), clip=True).encode(strokeOpacity=faded))
-            area = spread.mark_area(clip=True).encode(
-                fillOpacity=shown(alt.FillOpacityValue, round(0.2 * crowd_of, 3)), **band
+            strength = 1.0 if len(names) <= _CROWD else 0.6 * _CROWD / len(names)
+            faded = shown(alt.StrokeOpacityValue, round(0.3 * strength, 3))
+            layers.append(
+                faint.mark_line(strokeWidth=1 if strength == 1 else 0.6, clip=True).encode(strokeOpacity=faded)
             )
+            pale = shown(alt.FillOpacityValue, round(0.2 * strength, 3))
+            area = spread.mark_area(clip=True).encode(fillOpacity=pale, **band)
             if interval == "end":
                 layers += _whiskers(names, centres, colour, band)
             elif any(np.isfinite(one.low).any() for one in centres):  # Vega warns of a layer without a number
