@@ -325,17 +325,17 @@ def _is_copy(one: Run, other: Run) -> bool:
 def _identifying(runs: Sequence[Run]) -> frozenset[str]:
     """Settings that are text of its own in every run, such as a folder; copies and unfinished runs do not count."""
     whole = [one for one in runs if one.status in ("finished", "unknown")] or runs
+    texts = [name for name in all_settings(whole) if all(isinstance(one.config.get(name), str) for one in whole)]
+    if not texts:
+        return frozenset()
     alike: dict[str, list[Run]] = {}
     for one in whole:
         others = alike.setdefault(repr(sorted(one.config.items(), key=repr)), [])
         if not any(_is_copy(one, other) for other in others):
             others.append(one)
     distinct = [one for some in alike.values() for one in some]
-    values = {name: [one.config.get(name) for one in distinct] for name in all_settings(distinct)}
     return frozenset(
-        name
-        for name, own in values.items()
-        if len(own) > 2 and len(set(own)) == len(own) and all(isinstance(one, str) for one in own)
+        name for name in texts if len(distinct) > 2 and len({one.config[name] for one in distinct}) == len(distinct)
     )
 
 
