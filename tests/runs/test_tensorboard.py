@@ -1,4 +1,5 @@
 import math
+import os
 import struct
 
 import numpy as np
@@ -198,7 +199,7 @@ def test_names_steps_and_values_of_all_kinds(tmp_path):
 def test_of_several_files_the_value_logged_last_counts(tmp_path):
     late = [ev.event(ev.scalar("loss", 10.0 + k), time=100.0 + k, step=k) for k in range(3, 6)]
     early = [ev.event(ev.scalar("loss", 1.0 * k), time=1.0 + k, step=k) for k in range(5)]
-    ev.write(tmp_path, *late, name="events.out.tfevents.1.host")
+    ev.write(tmp_path, *late, name="events.out.tfevents.3.host")
     ev.write(tmp_path, *early, name="events.out.tfevents.2.host")
     assert rows(one(tmp_path), "loss") == {0: 0, 1: 1, 2: 2, 3: 13, 4: 14, 5: 15}
 
@@ -347,3 +348,21 @@ def test_a_folder_with_another_name_is_read_anew(tmp_path, monkeypatch):
     (tmp_path / "runs" / "a" / "train").rename(tmp_path / "runs" / "a" / "eval")
     names.append(set(read_source(tmp_path / "runs", Layout()).runs[0].metrics))
     assert names == [{"train/loss"}, {"eval/loss"}]
+
+
+def test_a_later_file_counts_although_its_clock_is_behind(tmp_path):
+    first = [ev.event(ev.scalar("loss", 10.0 - i), time=500.0 + i, step=i) for i in range(6)]
+    again = [ev.event(ev.scalar("loss", 20.0 - i), time=200.0 + i, step=i) for i in (3, 4)]
+    restart = ev.event(time=200.0, step=3, more=ev.field(7, ev.field(1, 1)))
+    for name, more in (("restart", [restart]), ("plain", [])):
+        folder = ev.write(tmp_path / name, *first, name="events.out.tfevents.9.host")
+        ev.write(folder, *more, *again, name="events.out.tfevents.10.host")  # later, and before 9 as text
+        expected = {0: 10, 1: 9, 2: 8, 3: 17, 4: 16} | ({} if more else {5: 5})
+        assert rows(one(folder), "loss") == expected
+
+
+def test_files_of_one_second_are_in_the_order_of_their_last_change(tmp_path):
+    for place, name in enumerate(("events.out.tfevents.5.b", "events.out.tfevents.5.a")):
+        ev.write(tmp_path, ev.event(ev.scalar("loss", float(place)), time=9.0 - place), name=name)
+        os.utime(tmp_path / name, (place + 1, place + 1))
+    assert rows(one(tmp_path), "loss") == {0: 1}

@@ -25,6 +25,7 @@ _BLOCK = 1 << 16  # records that are decoded together
 _KINDS = 32  # of one length in a block, after which records are read one by one
 _PARTS = ("train", "validation", "eval")
 _TIME = re.compile(r"\d{9,11}\.\d+")
+_WRITTEN = re.compile(r"\.tfevents\.(\d{1,15})")
 _STATUS: dict[int, Status] = {1: "finished", 2: "crashed", 3: "running"}
 
 
@@ -32,10 +33,11 @@ _STATUS: dict[int, Status] = {1: "finished", 2: "crashed", 3: "running"}
 class _Logged:
     """What the event files of a run hold, in the order of the files."""
 
-    scalars: dict[str, list[Float64[np.ndarray, "record time_step_value"]]] = field(default_factory=dict)
+    scalars: dict[str, list[Float64[np.ndarray, "record time_place_step_value"]]] = field(default_factory=dict)
     config: dict[str, Scalar] = field(default_factory=dict)
     ends: list[tuple[float, int]] = field(default_factory=list)  # when the hparams plugin's session ended, and how
-    restarts: list[tuple[float, float]] = field(default_factory=list)  # time and step
+    restarts: list[tuple[float, float]] = field(default_factory=list)  # place and step
+    before: int = field(default=0, compare=False)  # bytes of files that were read; places are counted from there
     texts: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -61,13 +63,19 @@ def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
     ]
 
 
+def _written(path: Path) -> tuple[int, int, str]:
+    """Order files as they were written: by the time in their names, as clocks of machines differ, then by change."""
+    match = _WRITTEN.search(path.name)
+    return int(match[1]) if match else 0, path.stat().st_mtime_ns if path.exists() else 0, str(path)
+
+
 def _is_event_file(path: Path) -> bool:
     return ".tfevents." in path.name
 
 
 def _read(unit: Unit, _: Layout) -> list[Run]:
     """Read the files of a run, and of folders in it that turn out to be other runs; of a damaged file what is whole."""
-    paths = [path for path in unit.files if _is_event_file(path)]
+    paths = sorted((path for path in unit.files if _is_event_file(path)), key=_written)
     folder = min((path.parent for path in paths), key=lambda one: len(one.parts))
     parts: dict[str, _Logged] = {}
     refusals: list[StorageError] = []
@@ -132,16 +140,18 @@ def _run(name: str, path: str, parts: dict[str, _Logged], config: dict[str, Scal
     )
 
 
-def _history(table: Float64[np.ndarray, "record time_step_value"], restarts: list[tuple[float, float]]) -> History:
-    """Order by time, without what a restart takes back, so that the last value of a step counts."""
-    time, step, value = table.T
+def _history(
+    table: Float64[np.ndarray, "record time_place_step_value"], restarts: list[tuple[float, float]]
+) -> History:
+    """Order as written, without what a restart takes back, so that the last value of a step counts."""
+    _, place, step, value = table.T
     if restarts:
         when, since = np.array(sorted(restarts)).T
         lowest = np.append(np.minimum.accumulate(since[::-1])[::-1], np.inf)  # of this restart and all after it
-        stays = step < lowest[np.searchsorted(when, time, side="right")]
-        time, step, value = time[stays], step[stays], value[stays]
-    if not (np.diff(time) >= 0).all():
-        order = np.argsort(time, kind="stable")
+        stays = step < lowest[np.searchsorted(when, place, side="right")]
+        place, step, value = place[stays], step[stays], value[stays]
+    if not (np.diff(place) >= 0).all():
+        order = np.argsort(place, kind="stable")
         step, value = step[order], value[order]
     return history(step, value)
 
@@ -171,6 +181,7 @@ def _read_file(path: Path, logged: _Logged) -> list[str]:
             damaged += _read_group(records.data, start[group], int(length[group[0]]), logged)
     if (records.damaged and not len(records.start)) or (damaged and damaged == len(records.start)):
         raise DamagedError(f"{path} is damaged or no event file: its first record has a wrong checksum.")
+    logged.before += len(records.data)
     notes = []
     if damaged:
         notes.append(f"{path.name} has {damaged:,} {plural('damaged record', damaged)}, left out")
@@ -197,28 +208,36 @@ def _read_group(data: Bytes, start: Int64[np.ndarray, " record"], length: int, l
             continue
         kinds += 1
         many = bool(event.scalars) and length <= LONGEST and kinds <= _KINDS
-        content = rows(data, start if many else start[:1], length)
+        places = start if many else start[:1]
+        content = rows(data, places, length)
         same = agree(content, event, length)
         start = start[~same] if many else start[1:]
-        content = content[same]
+        content, places = content[same], places[same]
         whole = are_whole(content, length)
         damaged += int((~whole).sum())
         if whole.any():
             try:
-                _add(data, event, content[whole], logged)
+                _add(data, event, content[whole], places[whole], logged)
             except ValueError:  # what the hparams plugin wrote is no message
                 damaged += 1
     return damaged
 
 
-def _add(data: Bytes, event: Event, content: UInt8[np.ndarray, "record byte"], logged: _Logged) -> None:
+def _add(
+    data: Bytes,
+    event: Event,
+    content: UInt8[np.ndarray, "record byte"],
+    places: Int64[np.ndarray, " record"],
+    logged: _Logged,
+) -> None:
     """Add records that agree with an event but for its numbers."""
     time, step = decode(content, event.wall_time), decode(content, event.step)
+    place = places.astype(np.float64) + logged.before
     for tag, number in event.scalars:
-        logged.scalars.setdefault(tag, []).append(np.column_stack([time, step, decode(content, number)]))
+        logged.scalars.setdefault(tag, []).append(np.column_stack([time, place, step, decode(content, number)]))
     logged.texts.update(event.texts)
     if event.restarts:
-        logged.restarts += zip(time.tolist(), step.tolist(), strict=True)
+        logged.restarts += zip(place.tolist(), step.tolist(), strict=True)
     for start, stop in event.hparams:
         for one in wire.fields(data, start, stop):
             if (one.number, one.type) == (3, wire.LENGTH):
