@@ -1,7 +1,9 @@
 """Comparisons against scipy, closed forms and slow obvious searches; and the command."""
 
 import json
+import math
 import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -257,3 +259,26 @@ def test_the_interval_of_the_difference_covers_a_true_shift(paired, members, kin
         low, high = pair(a, b, names=("A", "B"), at={}, paired=paired, higher_is_better=True).interval
         hits += low <= 1 <= high
     assert stats.binomtest(hits, trials, 0.95, alternative="less").pvalue > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("digits", [9, 2])  # without ties and with many
+def test_six_members_against_twenty_thousand_take_seconds(digits):
+    random = np.random.default_rng(0)
+    values = {"A": random.normal(0.9, 0.02, 6).round(digits), "B": random.normal(0.91, 0.02, 20_000).round(digits)}
+    start = time.process_time()
+    (pair,) = compared(**values, paired=False).pairs
+    assert time.process_time() - start < 15
+    assert pair.superiority == pytest.approx(
+        np.mean([(a > b) + (a == b) / 2 for a in values["A"] for b in values["B"]])
+    )
+
+
+def test_of_many_members_the_difference_is_that_of_random_pairs_the_same_from_both_sides():
+    base = np.random.default_rng(1).normal(size=1_600)
+    found = [compared(A=a, B=b, paired=False).pairs[0] for a, b in ((base + 1, base), (base, base + 1))]
+    assert found[0].difference == pytest.approx(1, abs=0.01)  # of all pairs it is 1
+    assert found[0].difference == -found[1].difference
+    assert found[0].interval == pytest.approx([-end for end in found[1].interval[::-1]], abs=1e-9)
+    effect = stats.norm.ppf(0.975) * math.sqrt(2 / 1_600 * math.pi / 3)  # the estimator's asymptotic error
+    assert found[0].interval == pytest.approx((1 - effect, 1 + effect), abs=0.02)

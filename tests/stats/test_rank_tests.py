@@ -123,13 +123,15 @@ def test_the_same_numbers_have_the_same_p_again_where_deals_are_random():
     assert brunner_munzel(a, b) == brunner_munzel(rng.permutation(a), rng.permutation(b))
 
 
-def test_random_deals_agree_with_all_deals(monkeypatch):
+@pytest.mark.parametrize("large", [2_000, 1])  # members from which on deals are lists of members
+def test_random_deals_agree_with_all_deals(monkeypatch, large):
     from bathymetry.stats import rank_tests
 
     rng = np.random.default_rng(3)
     pairs = [(rng.normal(size=9).round(1), rng.normal(0.8, size=9).round(1)) for _ in range(5)]
     every = [brunner_munzel(a, b).p for a, b in pairs]
     monkeypatch.setattr(rank_tests, "_EVERY_DEAL_UP_TO", 1)
+    monkeypatch.setattr(rank_tests, "_LARGE", large)
     for cached in (rank_tests._dealt, rank_tests._random_deals):
         cached.cache_clear()
     random = [brunner_munzel(a, b) for a, b in pairs]
@@ -137,7 +139,9 @@ def test_random_deals_agree_with_all_deals(monkeypatch):
         cached.cache_clear()
     assert not any(test.exact for test in random)
     for exact, test in zip(every, random, strict=True):
-        assert test.p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 40_000) + 1e-4)
+        assert test.p == pytest.approx(
+            exact, abs=4 * math.sqrt(exact * (1 - exact) / (40_000 if large > 1 else 10_000)) + 1e-4
+        )
 
 
 @pytest.mark.parametrize(("a", "b"), [(1, 1), (1, 30), (30, 1), (0, 6), (6, 0), (0, 0)])

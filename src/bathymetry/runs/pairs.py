@@ -26,6 +26,7 @@ Mask = Bool[np.ndarray, " member"]
 Scale = Literal["linear", "log", "logit"]
 POWER = 0.8  # with which the members that are needed would decide
 _MOST_NEEDED = 100_000
+_MOST_DIFFERENCES = 2_000_000  # of 1,414 members each
 _FEW = 32  # places at which each shift is tested
 
 
@@ -153,6 +154,18 @@ def _difference(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> np
     return np.where(first == second, 0.0, found)
 
 
+def _differences(first: Values, second: Values) -> Values:
+    """Sort the differences of all pairs, or where there are too many, those of random pairs, always the same."""
+    if len(first) * len(second) <= _MOST_DIFFERENCES:
+        return np.sort(_difference(first[:, None], second[None, :]).ravel())
+    first, second = np.sort(first), np.sort(second)
+    if (len(first), first.tobytes()) > (len(second), second.tobytes()):  # the same from both sides
+        return 0.0 - _differences(second, first)[::-1]
+    random = np.random.default_rng(0)
+    places, others = (random.integers(0, len(one), _MOST_DIFFERENCES) for one in (first, second))
+    return np.sort(_difference(first[places], second[others]))
+
+
 def _median(values: Values) -> float:
     """The median; of an even number with an infinite middle, infinite."""
     ordered, count = np.sort(values), len(values)
@@ -170,7 +183,7 @@ def _shift(first: Values, second: Values, *, paired: bool, p: float | None) -> t
         differences = _difference(first, second)
         estimate, interval = _median(differences), sign_test(differences).interval
     else:
-        differences = np.sort(_difference(first[:, None], second[None, :]).ravel())
+        differences = _differences(first, second)
         estimate = _median(differences)
         interval = NO_INTERVAL if p is None else _not_rejected(first, second, differences)
     if p is None:

@@ -29,6 +29,7 @@ _RANDOM_NUMBERS: Final = 1_600_000  # in all random deals together, so that a te
 _FEWEST_DEALS, _MOST_DEALS = 10_000, 40_000
 _MANY: Final = 50  # members in the smaller group, from which on the t distribution is as good as the deals
 _CHUNK: Final = 500_000
+_LARGE: Final = 2_000  # members in all, from which on deals are lists of the smaller group's members
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,17 @@ def _dealt(
     """
     ways = np.array([1.0])  # how many different deals have so many members in the first group
     for count in counts:
-        ways = np.convolve(ways, np.ones(count + 1))
+        ways = np.convolve(ways, np.ones(min(count, size) + 1))[: size + 1]
     if exact := bool(ways[size] <= _EVERY_DEAL_UP_TO):
         deals = _every_deal(size, counts)
         often = np.ones(len(deals))
         for k, count in enumerate(counts):
             if count > 1:
                 often *= comb(count, np.arange(count + 1))[deals[:, k]]
+    elif sum(counts) > _LARGE:
+        statistics = np.abs(_statistics_of_few(_few_at_random(size, sum(counts)), np.array(counts)))
+        often = np.ones(len(statistics))
+        return _shares(statistics, often, exact=False)
     else:
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         deals = np.add.reduceat(_random_deals(size, sum(counts)), starts, axis=1, dtype=np.int32)
@@ -155,6 +160,13 @@ def _dealt(
     rows = max(1, _CHUNK // len(counts))
     chunks = [deals[start : start + rows].astype(np.float64) for start in range(0, len(deals), rows)]
     statistics = np.abs(np.concatenate([_statistics(chunk, np.array(counts))[0] for chunk in chunks]))
+    return _shares(statistics, often, exact=exact)
+
+
+def _shares(
+    statistics: Float[np.ndarray, " deal"], often: Float[np.ndarray, " deal"], *, exact: bool
+) -> tuple[Float[np.ndarray, " deal"], Float[np.ndarray, " one_more"], bool]:
+    """Sort |T|, with the share of deals from each on."""
     order = np.argsort(statistics)
     beyond = np.append(np.cumsum(often[order][::-1])[::-1], 0.0)
     if not exact:
@@ -168,10 +180,11 @@ def _every_deal(size: int, counts: tuple[int, ...]) -> Int[np.ndarray, "deal lev
     left, after = np.array([size], dtype=np.int16), sum(counts)
     for count in counts:
         after -= count
-        chosen = np.tile(np.arange(count + 1, dtype=np.int16), len(left))
-        rest = np.repeat(left, count + 1) - chosen
+        most = min(count, size) + 1
+        chosen = np.tile(np.arange(most, dtype=np.int16), len(left))
+        rest = np.repeat(left, most) - chosen
         possible = (rest >= 0) & (rest <= after)
-        levels = [np.repeat(one, count + 1)[possible] for one in levels] + [chosen[possible]]
+        levels = [np.repeat(one, most)[possible] for one in levels] + [chosen[possible]]
         left = rest[possible]
     return np.stack(levels, axis=1)
 
@@ -182,6 +195,40 @@ def _random_deals(size: int, total: int) -> Bool[np.ndarray, "deal member"]:
     number = min(max(_RANDOM_NUMBERS // total, _FEWEST_DEALS), _MOST_DEALS)
     first = np.tile(np.arange(total) < size, (number, 1))
     return np.asarray(np.random.default_rng(0).permuted(first, axis=1))
+
+
+def _few_at_random(size: int, total: int) -> Int[np.ndarray, "deal member"]:
+    """List the members that the first group gets in random deals, always the same."""
+    random = np.random.default_rng(0)
+    dealt = np.sort(random.integers(0, total, (_FEWEST_DEALS, size)), axis=1)
+    while (again := (np.diff(dealt, axis=1) == 0).any(axis=1)).any():  # nobody is dealt twice
+        dealt[again] = np.sort(random.integers(0, total, (int(again.sum()), size)), axis=1)
+    return dealt
+
+
+def _statistics_of_few(
+    dealt: Int[np.ndarray, "deal member"], counts: Int[np.ndarray, " level"]
+) -> Float[np.ndarray, " deal"]:
+    """Compute T as `_statistics` does, in time that depends on the smaller group alone."""
+    m, n = float(dealt.shape[1]), float(counts.sum() - dealt.shape[1])
+    until = np.cumsum(counts)
+    level = np.searchsorted(until, dealt, side="right")  # in rising order
+    earlier = (level[:, None, :] < level[:, :, None]).sum(axis=2)
+    level_with = (level[:, None, :] == level[:, :, None]).sum(axis=2)
+    before_b = (2 * earlier + level_with).astype(np.float64)  # twice the members of A below each of them
+    before_a = (2 * until - counts)[level] - before_b
+    edges = np.concatenate([np.zeros((len(level), 1)), until[level], np.full((len(level), 1), until[-1])], axis=1)
+    edges[:, 1:-1] -= counts[level]  # members below the level of each, of which none is of A
+    after = np.concatenate([np.zeros((len(level), 1)), until[level]], axis=1)
+    between = np.maximum(edges[:, 1:] - after, 0.0)  # members of B between neighbours of A
+    twice = 2 * np.arange(dealt.shape[1] + 1, dtype=np.float64)
+    tied = (counts[level] - level_with) / level_with  # members of B on the level of each, shared among its ties
+    shared = between @ twice + (tied * before_b).sum(axis=1)
+    squares_b = n * (between @ twice**2 + (tied * before_b**2).sum(axis=1)) - shared**2
+    squares_a = m * (before_a**2).sum(axis=1) - before_a.sum(axis=1) ** 2
+    ahead = shared - m * n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(ahead == 0, 0.0, ahead / np.sqrt(squares_a / (m - 1) + squares_b / (n - 1))))
 
 
 @dataclass(frozen=True)
