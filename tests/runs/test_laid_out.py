@@ -131,3 +131,12 @@ def test_numbers_that_change_are_a_change():
     assert changes(before, compared(other)) == f"{2 * SEEDS} runs have other numbers"
     middle = table(lambda rows: rows.assign(loss=rows.loss + ((rows.seed == 0) & (rows.step == 3))))
     assert changes(before, compared(middle)) == "2 runs have other numbers"
+
+
+def test_a_run_that_never_logged_the_metric_is_counted_so_by_its_files_and_as_read(tmp_path):
+    never_logged(tmp_path)
+    options = {"compare": "agent", "higher_is_better": True, "paired": False}
+    direct = bm.compare(tmp_path, "score", by=["game"], cache=False, **options)
+    assert "6 runs without a value of score left out" in direct.left_out
+    runs = bm.runs.read(tmp_path, members="seed", compare="agent", by=["game"], cache=False)
+    assert bm.compare(runs, "score", **options).left_out == direct.left_out

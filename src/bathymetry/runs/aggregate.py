@@ -21,6 +21,7 @@ from bathymetry.stats.aggregate import (
     performance_profile,
     probability_of_improvement,
 )
+from bathymetry.stats.validation import numbers
 
 _COUNTED = ("finished", "unknown")  # runs that are whole, and not too short for the point
 _THRESHOLDS = 101
@@ -71,6 +72,8 @@ def aggregate(
         >>> float(aggregate(runs, "score", tasks="game").interquartile_mean.sel(agent="a"))
         2.0
     """
+    if not isinstance(higher_is_better, bool | np.bool_):
+        raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
     scores, settings, axis = _scores(results, metric, tasks, higher_is_better)
     sign = 1 if higher_is_better else -1
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
@@ -88,7 +91,7 @@ def aggregate(
     enter("mean", [mean_score(one, **draws) for one in scores], sign)
     if target is not None:
         enter("optimality_gap", [optimality_gap(one, sign * target, **draws) for one in scores])
-    tau = _thresholds(scores, sign) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    tau = _thresholds(scores, sign) if thresholds is None else numbers("thresholds", thresholds)
     profiles = [performance_profile(one, sign * tau, **draws) for one in scores]
     found["profile"] = ([axis, "threshold"], np.array([one.share for one in profiles]))
     found["profile_interval"] = (
@@ -118,7 +121,7 @@ def _scores(
     """Take for each setting and task the whole runs, larger being better, and name the axis of the settings."""
     if not isinstance(results, xr.Dataset) or "status" not in results:
         raise InputError("results", type(results).__name__, "expected what bm.runs.read returned")
-    if metric not in results or "member" not in results[metric].dims:
+    if not isinstance(metric, str) or f"{metric}_history" not in results:
         known = [str(name) for name in results.data_vars if f"{name}_history" in results]
         raise InputError("metric", metric, f"{did_you_mean(metric, known)}expected one of {joined(known, 'or')}")
     axes = [str(name) for name in results[metric].dims if name != "member"]

@@ -12,7 +12,7 @@ import xarray as xr
 
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judged, Judgements
-from bathymetry.core.errors import InputError
+from bathymetry.core.errors import InputError, whole_number
 from bathymetry.core.showing import joined, label
 from bathymetry.runs import automatic
 from bathymetry.runs.answer import answer, remarks
@@ -186,19 +186,24 @@ def compare(
     """
     stated = read_claims(claims)
     _check(metric, compare, higher_is_better, stated)
+    examples = None if examples is None else whole_number("examples", examples, 1, 2**53)
+    if paired is not None and not isinstance(paired, bool | np.bool_):
+        raise InputError("paired", paired, "expected True, False or None")
     higher, needed = bool(higher_is_better), [metric] if metric is not None else []
     where_laid: Runs | None = None
     if isinstance(runs, xr.Dataset):
         others = {"ignore": names("ignore", ignore), "step": step, "run": run, "format": format}
         known = Known.laid(runs)
-        runs = part_of_runs(runs, members, names("by", by), values(where or {}), others)
+        runs = part_of_runs(runs, members, names("by", by), values({} if where is None else where), others)
         if metric is not None:
             known.metric(metric, "metric")
         results = runs if metric is None else retaken(runs, metric, read_at(at), higher_is_better=higher)
         left_out = tuple(runs.attrs.get("left_out", ()))
         own = resolved(stated, known, str(runs.attrs["members"]), compare)
     else:
-        grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
+        grouping = Grouping(
+            members, compare, names("by", by), values({} if where is None else where), names("ignore", ignore)
+        )
         grouping = _with(grouping, [name for one in stated for name in one.settings])
         every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
         told: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
@@ -220,8 +225,9 @@ def compare(
 def _check(metric: object, compare: object, higher_is_better: object, claims: Sequence[Claim]) -> None:
     """Refuse what does not go together."""
     for field, value in (("metric", metric), ("compare", compare)):
-        if value is None and not (claims and metric is None and compare is None):
-            raise InputError(field, None, "expected a name, or claims that name what they are about")
+        is_left_out = value is None and claims and metric is None and compare is None
+        if not is_left_out and (not isinstance(value, str) or not value):
+            raise InputError(field, value, "expected a name, or claims that name what they are about")
     if not isinstance(higher_is_better, bool | np.bool_) and not (metric is None and higher_is_better is None):
         raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
 

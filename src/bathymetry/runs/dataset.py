@@ -14,7 +14,7 @@ from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
 from bathymetry.core.showing import joined, plural
 from bathymetry.runs.at import At
 from bathymetry.runs.files import Source
-from bathymetry.runs.laying import Cell, laid_out
+from bathymetry.runs.laying import Cell, check_free, free_of, laid_out
 from bathymetry.runs.run import Run, Scalar
 from bathymetry.runs.settings import NAMES, is_same
 from bathymetry.runs.table import STEPS
@@ -86,11 +86,16 @@ def dataset(
     A run without a final value of `metrics` is too short; `also` are further metrics that it may lack.
     """
     runs = _chosen(source, grouping) if source.runs else []
-    metrics = all_metrics(runs) if metrics is None else metrics
+    metrics = free_of(all_metrics(runs)) if metrics is None else metrics
     every = list(dict.fromkeys([*metrics, *also]))
     if not every:
         raise InputError("path", source.path, "the runs have no metrics")
     _check_names(runs, grouping, every, source)
+    check_free(grouping.compare, grouping.by, every)
+    for name in grouping.ignore:
+        if name not in (known := all_settings(source.runs)):
+            remedy = f"no run has this setting; {did_you_mean(name, known)}expected one of {_listed(known)}"
+            raise InputError("ignore", name, remedy)
     placed = _placed(runs, grouping, source.runs)
     _check_others(placed, grouping)
     having = {name for of_cell in placed.cells.values() for one in of_cell.values() for name in one.metrics}

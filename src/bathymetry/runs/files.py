@@ -84,6 +84,9 @@ def read_source(
     """Read all runs below a path, or in a pandas or polars frame."""
     if isinstance(path, pd.DataFrame) or type(path).__module__.partition(".")[0] == "polars":
         frame = path if isinstance(path, pd.DataFrame) else pd.DataFrame(path.to_dict(as_series=False))  # type: ignore[attr-defined]
+        for one in layout.metrics:
+            if one in frame and getattr(frame[one].dtype, "kind", "") == "c":
+                raise InputError("metric", one, "its numbers are complex; expected real ones")
         of_frame = runs_of(frame, "the frame", layout)
         return Source("a frame", "a frame", tuple(of_frame), {})
     root = _path(path)

@@ -92,7 +92,8 @@ def statuses(results: xr.Dataset, metric: str | None = None) -> list[str]:
         ("too short", "too short for the step that is compared and left out"),
         ("missing", f"missing of the {results.attrs['members']}s that others have"),
     ):
-        count = int((status == name).sum())
+        is_there = logs(results, metric).values if metric is not None and name == "too short" else True
+        count = int(((status == name) & is_there).sum())
         if count and not (name == "missing" and results.attrs["members"] == "run"):
             found.append(f"{count} {plural('run', count)} {words}")
     if metric is not None and (count := int((results["status"].isin(WHOLE) & ~logs(results, metric)).sum())):

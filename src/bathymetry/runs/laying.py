@@ -95,6 +95,30 @@ def laid_out(
     return results.assign_attrs(Conventions="CF-1.11", members=member, at=str(at)), where
 
 
+_OWN = ("member", "step", "status", "run")  # names of the arrays themselves
+
+
+def check_free(compare: str | None, by: Sequence[str], metrics: Sequence[str]) -> None:
+    """Refuse settings and metrics of a name that the arrays have for something else."""
+    axes = [*by, *([] if compare is None else [compare])]
+    every = [*axes, *(name for one in metrics for name in names_of(one))]
+    for field, names in (("by", by), ("compare", axes), ("metric", metrics)):
+        for name in names:
+            if name in _OWN or every.count(name) > 1:
+                raise InputError(field, name, "the arrays have this name for something else; rename it in the runs")
+
+
+def names_of(metric: str) -> list[str]:
+    """The names of the arrays of a metric."""
+    return [metric, f"{metric}_history", f"{metric}_last_step", f"{metric}_diverged", f"{metric} step"]
+
+
+def free_of(metrics: Sequence[str]) -> list[str]:
+    """The metrics that have a name of their own, where all are read."""
+    more = {name for one in metrics for name in names_of(one)[1:]}
+    return [one for one in metrics if one not in _OWN and one not in more]
+
+
 def check_reached(metric: str, at: At, last: np.ndarray[Any, Any], first: Sequence[float]) -> None:
     """Refuse a step at which no run has a value."""
     known = last[np.isfinite(last)]

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from bathymetry.core.errors import InputError
@@ -69,7 +70,11 @@ def read(
         >>> runs["loss"].sel(optimizer="adam").values.tolist()
         [0.1, 0.2]
     """
-    grouping = Grouping(members, compare, names("by", by), values(where or {}), names("ignore", ignore))
+    if not isinstance(higher_is_better, bool | np.bool_):
+        raise InputError("higher_is_better", higher_is_better, "expected True or False, what best means")
+    grouping = Grouping(
+        members, compare, names("by", by), values({} if where is None else where), names("ignore", ignore)
+    )
     wanted = None if metrics is None else names("metrics", metrics)
     point = read_at(at)
     source = read_runs(path, grouping, wanted, step=step, run=run, format=format, cache=cache)
@@ -91,8 +96,10 @@ def read_runs(
 ) -> Source:
     """Read runs, as far as they are needed for a grouping and some metrics; all where None."""
     for field, value in (("members", grouping.members), ("compare", grouping.compare), ("step", step), ("run", run)):
-        if value is not None and (not isinstance(value, str) or not value):
+        if (value is not None or field == "members") and (not isinstance(value, str) or not value):
             raise InputError(field, value, "expected the name of a setting or column")
+    if format is not None and not isinstance(path, str | os.PathLike):
+        raise InputError("format", format, "only files have a format; leave it out")
     if grouping.members in (*STEPS, step):
         remedy = "it counts the steps of a run; expected a setting such as seed, or run"
         raise InputError("members", grouping.members, remedy)
@@ -112,7 +119,14 @@ def names(field: str, given: object) -> tuple[str, ...]:
 def values(where: Mapping[str, object]) -> dict[str, tuple[Scalar, ...]]:
     if not isinstance(where, Mapping):
         raise InputError("where", where, 'expected values by name, such as {"optimizer": "adam"}')
-    return {name: tuple(one) if isinstance(one, list | tuple) else (one,) for name, one in where.items()}  # type: ignore[misc]
+    found: dict[str, tuple[Scalar, ...]] = {}
+    for name, one in where.items():
+        plain: Any = one.tolist() if hasattr(one, "tolist") else one
+        listed = tuple(plain) if isinstance(plain, list | tuple | set) else (plain,)
+        if not listed or not all(isinstance(value, Scalar) for value in listed):
+            raise InputError("where", f"{name}={one}", "expected a value, or several in a list")
+        found[name] = listed
+    return found
 
 
 def read_where(words: Sequence[str]) -> dict[str, list[Scalar]]:
