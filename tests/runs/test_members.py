@@ -69,6 +69,14 @@ def test_balanced_learning_rates_are_not_pooled_where_each_run_is_a_member(tmp_p
     assert bm.runs.read(frame, where={"lr": 0.1}, **options).sizes["member"] == 3
 
 
+def test_a_setting_that_several_seeds_share_is_pooled_and_said():
+    rows = final_rows(envs=("any",)).assign(env=lambda t: np.where(t["seed"] < 3, "hopper", "walker"))
+    runs = bm.runs.read(rows, members="seed", compare="algo", metrics=["reward"])
+    assert runs.attrs["left_out"] == ["env goes with seed and is pooled (hopper or walker)"]
+    runs = bm.runs.read(rows, members="seed", compare="algo", metrics=["reward"], ignore=["env"])
+    assert runs.attrs["left_out"] == []
+
+
 def test_text_that_is_different_in_every_run_is_its_name():
     rows = final_rows(envs=("hopper",)).drop(columns="env")
     rows["folder"] = [f"out/{place}" for place in range(len(rows))]

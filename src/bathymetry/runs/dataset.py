@@ -363,6 +363,10 @@ def _check_others(placed: _Placed, grouping: Grouping) -> None:
             for cell, runs in placed.cells.items():
                 _check_same(name, list(runs.values()), _where(grouping, cell))
         values = {cell: {str(one.config.get(name)) for one in runs.values()} for cell, runs in placed.cells.items()}
+        every = list(dict.fromkeys(str(one.config.get(name)) for one in everything))
+        is_pooled = not each and any(len(one) > 1 for one in values.values())
+        if is_pooled and len(every) < len({member for runs in placed.cells.values() for member in runs}):
+            placed.sentences.append(f"{name} goes with {grouping.members} and is pooled ({_listed(every)})")
         if len(set(map(frozenset, values.values()))) > 1 and all(len(one) == 1 for one in values.values()):
             words = "; ".join(f"{_where(grouping, cell)}: {next(iter(one))}" for cell, one in values.items())
             placed.sentences.append(f"{name} differs as well ({words})")
