@@ -84,6 +84,16 @@ def test_the_rule_along_the_curves_starts_at_the_end_where_that_is_compared(fold
 
 
 @pytest.mark.slow
+def test_the_glossary_counts_what_holms_correction_is_over(tmp_path):
+    path = tmp_path / "runs.csv"
+    realistic.tasks().query("step == 199").to_csv(path, index=False, na_rep="nan")
+    assert main(["compare", str(path), *OPTIONS, "--by", "task", "--out", str(tmp_path / "out"), "--no-cache"]) == 0
+    words = text_of(tmp_path / "out" / "report.html").replace("\N{NO-BREAK SPACE}", " ")
+    pairs = len(json.loads((tmp_path / "out" / "comparison.json").read_text())["pairs"])
+    assert f"Holm Holm's correction is over all {pairs} pairs together. It adjusts each p" in words
+    assert "claims on this page have a p" not in words
+
+
 def test_diff_says_what_two_comparisons_decided_and_in_what_they_differ(folder, capsys):
     words = [str(folder / "runs.csv"), *OPTIONS, "--at", "step:5", "--out", str(folder / "early"), "--no-cache"]
     assert main(["compare", *words]) == 0

@@ -20,7 +20,7 @@ from bathymetry.report.page import Report, page
 from bathymetry.report.page_json import CLAIMS_FILE, FIGURES, PROVENANCE_FILE, claim_fields
 from bathymetry.report.publishing import PAGE
 from bathymetry.report.sections import StudySection
-from bathymetry.runs.answer import LOOKS, answer, counted, remarks
+from bathymetry.runs.answer import LOOKS, answer, correction, counted, remarks
 from bathymetry.runs.at import read_at
 from bathymetry.runs.comparing import Comparison
 from bathymetry.runs.figures import count_diverged, figures_of
@@ -59,6 +59,7 @@ class PairRow:
 class ComparisonReport(Report):
     """The page of a comparison."""
 
+    correction: str  # over how many tests p is adjusted
     axes: tuple[str, ...]  # besides the setting that is compared
     ratio: str  # the head of the column of ratios; empty where there is none
     pairs: tuple[PairRow, ...]
@@ -132,6 +133,7 @@ def comparison_report(
         most_narrow=4,
         read_at=_compared_at(found),
         opens_all=len(sheets) > 1 and all(len(one.panels) == 1 for one in sheets),
+        correction=correction(found),
         axes=axes,
         ratio={"linear": "", "log": "Ratio", "logit": "Odds ratio"}[found.scale],
         pairs=tuple(_row(one) for one in found.pairs),
