@@ -65,8 +65,10 @@ def slider_of(
                 for chart in drawn["charts"]
                 if over[chart["id"]] == (title, positions)
             }
-            ends = [_last(charts[name], datasets) for name in same]
-            begin = len(positions) // 2 if start is None else _nearest(positions, min(start, *ends, positions[-1]))
+            begin = len(positions) // 2
+            if start is not None:
+                ends = [_last(charts[name], datasets) for name in same]
+                begin = _nearest(positions, min(start, *ends, positions[-1]))
             return {"study": study, "title": title, "positions": positions, "charts": same, "start": begin}
     return None
 
