@@ -75,9 +75,12 @@ def test_a_direction_other_than_that_of_the_study_is_refused(store, metric, tmp_
     options = {"compare": "optimizer", "where": {"study": "optimizers"}}
     path = FILES / "optuna" / store
     for _ in range(2):  # the second time from the cache
-        with pytest.raises(InputError, match="has stored that lower values"):
+        with pytest.raises(InputError, match="have stored that lower values"):
             bm.compare(path, metric, higher_is_better=True, **options)
     assert bm.compare(path, metric, higher_is_better=False, **options).pairs
+    read_before = bm.runs.read(path, members="seed", **options)
+    with pytest.raises(InputError, match="have stored that lower values"):
+        bm.compare(read_before, metric, compare="optimizer", higher_is_better=True)
     several = next(run for run in runs_of(store, "Größe"))
     assert several.directions == {"value_0": "lower", "value_1": "higher"}
 

@@ -31,9 +31,8 @@ from bathymetry.runs.pairs import (
     pair,
     transform_of,
 )
-from bathymetry.runs.reading import names, read_runs, values
-from bathymetry.runs.run import Run, Scalar
-from bathymetry.runs.settings import is_same
+from bathymetry.runs.reading import names, read_runs, stored_directions, values
+from bathymetry.runs.run import Scalar
 from bathymetry.runs.wording import (
     difference_words,
     pair_lines,
@@ -198,6 +197,7 @@ def compare(
         if metric is not None:
             known.metric(metric, "metric")
         results = runs if metric is None else retaken(runs, metric, read_at(at), higher_is_better=higher)
+        _check_direction(runs.attrs.get("directions", ()), metric, higher=higher)
         left_out = tuple(runs.attrs.get("left_out", ()))
         own = resolved(stated, known, str(runs.attrs["members"]), compare)
     else:
@@ -208,7 +208,7 @@ def compare(
         every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
         told: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
         source = read_runs(runs, grouping, [*every], **told, advance=progress or quietly)
-        _check_direction(source.runs, grouping, metric, higher=higher)
+        _check_direction(stored_directions(source.runs, grouping), metric, higher=higher)
         own = resolved(stated, Known.of(source.runs), members, compare)
         grouping = _with(grouping, [name for one in own for name in one.settings])
         options: dict[str, Any] = {"higher_is_better": higher, "also": [*every]}
@@ -232,15 +232,13 @@ def _check(metric: object, compare: object, higher_is_better: object, claims: Se
         raise InputError("higher_is_better", higher_is_better, "expected True or False, the metric's direction")
 
 
-def _check_direction(runs: Sequence[Run], grouping: Grouping, metric: str | None, *, higher: bool) -> None:
+def _check_direction(stored: Sequence[str] | str, metric: str | None, *, higher: bool) -> None:
     """Refuse a direction other than that which the tool has stored."""
-    for one in runs:
-        counts = all(
-            any(is_same(one.config.get(name), value) for value in some) for name, some in grouping.where.items()
-        )
-        better = one.directions.get(str(metric)) if counts else None
-        if better is not None and (better == "higher") != higher:
-            remedy = f"{one.id} has stored that {better} values of {metric} are better; state that direction"
+    stated = "higher" if higher else "lower"
+    for one in [stored] if isinstance(stored, str) else stored:  # a file of arrays makes a text of a list of one
+        better, _, name = one.partition(" ")
+        if name == metric and better != stated:
+            remedy = f"the runs have stored that {better} values of {metric} are better; state that direction"
             raise InputError("higher_is_better", higher, remedy)
 
 

@@ -12,8 +12,8 @@ from bathymetry.core.errors import InputError
 from bathymetry.runs.at import read_at
 from bathymetry.runs.dataset import Grouping, dataset
 from bathymetry.runs.files import Advance, Source, quietly, read_source
-from bathymetry.runs.run import Layout, Scalar
-from bathymetry.runs.settings import parsed, with_one_spelling
+from bathymetry.runs.run import Layout, Run, Scalar
+from bathymetry.runs.settings import is_same, parsed, with_one_spelling
 from bathymetry.runs.table import STEPS
 
 if TYPE_CHECKING:
@@ -79,7 +79,17 @@ def read(
     point = read_at(at)
     source = read_runs(path, grouping, wanted, step=step, run=run, format=format, cache=cache)
     results, left, _ = dataset(source, grouping, wanted, point, higher_is_better=higher_is_better)
-    return results.assign_attrs(left_out=list(left.sentences))
+    return results.assign_attrs(left_out=list(left.sentences), directions=stored_directions(source.runs, grouping))
+
+
+def stored_directions(runs: Sequence[Run], grouping: Grouping) -> list[str]:
+    """What the runs' tool has stored of metrics: "lower loss"."""
+    kept = [
+        one
+        for one in runs
+        if all(any(is_same(one.config.get(name), value) for value in some) for name, some in grouping.where.items())
+    ]
+    return list(dict.fromkeys(f"{better} {metric}" for one in kept for metric, better in one.directions.items()))
 
 
 def read_runs(
