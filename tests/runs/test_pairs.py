@@ -95,8 +95,10 @@ def test_an_infinite_difference_is_called_so():
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_numbers_of_any_size_are_compared(paired):
-    result = compared([1.7e308] * 6, [-1.7e308] * 6, paired=paired)
+    result = compared([1.7e308, *range(5)], [-1.7e308] * 6, paired=paired)
     assert result.pairs[0].decision == "contradicted"
+    assert result.figures
+    assert compared([1e308, 5e-324, 1, 2, 3, 4], range(1, 7), paired=paired).figures
     tiny = compared([5e-324 * k for k in range(1, 7)], range(1, 7), paired=paired)
     assert tiny.pairs[0].decision == "supported"
 

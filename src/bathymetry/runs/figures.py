@@ -34,6 +34,7 @@ _OWN_AXES = " Each panel has an axis of its own, for their ranges differ."
 Array = np.ndarray[Any, Any]
 
 
+@np.errstate(over="ignore")  # of numbers near the largest there are, a range is infinite
 def figures_of(found: Comparison) -> tuple[Figure, ...]:
     """Draw a comparison, and the runs of further metrics that its claims are about."""
     figures: list[Figure] = []
