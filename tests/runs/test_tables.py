@@ -209,3 +209,11 @@ def test_a_table_of_final_values_needs_no_steps():
         for s in range(10)
     ]
     assert found.pairs[0].superiority == sum(wins) / 10
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/" * 2500, "a" * 201])
+def test_a_path_of_thousands_of_letters_is_short_in_its_error(path):
+    with pytest.raises(BathymetryError, match="path = ") as refused:
+        bm.runs.read(path, members="seed")
+    assert len(str(refused.value)) < 400
+    assert "letters)" in str(refused.value)

@@ -52,6 +52,7 @@ _OF_TABLES: Sequence[Format] = (csv.FORMAT, parquet.FORMAT, jsonl.FORMAT)
 FORMATS: Sequence[Format] = (*_OF_TOOLS, *_OF_TABLES)
 _WORTH_A_PROCESS = 8_000_000  # bytes of files; fewer are read sooner than a process has started
 _MOST_FILES = 1_000_000
+_LETTERS = 200  # of a path in an error
 _COMMAND = (sys.executable, "-P", "-c", "from bathymetry.runs.side import main; main()")
 
 Advance = Callable[[int, int], None]  # units that are read, of how many
@@ -132,14 +133,19 @@ def _path(path: object) -> Path:
     text = os.fspath(path)
     if not isinstance(text, str) or "\0" in text or not text.strip():
         raise InputError("path", text, "expected a folder or a file")
+    shown = text if len(text) <= _LETTERS else f"{text[:_LETTERS]}… ({len(text):,} letters)"
     text = text.removeprefix("sqlite:///").removeprefix("file://")
     if "://" in text:
         raise InputError("path", text, "only files of this machine are read; copy them here first")
     root = Path(text).expanduser()
-    if not root.exists():
+    try:
+        exists = root.exists()
+    except OSError as error:  # such as a name that no system allows
+        raise InputError("path", shown, f"it can't be looked for ({error.strerror})") from error
+    if not exists:
         parent = root.parent
         similar = did_you_mean(root.name, os.listdir(parent)) if parent.is_dir() else ""
-        raise InputError("path", text, f"there is no such file or folder; {similar}expected one with runs")
+        raise InputError("path", shown, f"there is no such file or folder; {similar}expected one with runs")
     return root
 
 

@@ -67,7 +67,10 @@ def runs_of(
         raise InputError(
             "columns", frame.columns[0], f"{name} names its columns on {frame.columns.nlevels} levels; {remedy}"
         )
-    frame = frame.rename(columns=str).reset_index(drop=True)
+    if not all(isinstance(one, str) for one in frame.columns):  # what is not needed is half of the time of a small file
+        frame = frame.rename(columns=str)
+    if not isinstance(frame.index, pd.RangeIndex) or frame.index.start or frame.index.step != 1:
+        frame = frame.reset_index(drop=True)
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise InputError("column", twice, f"{name} has it twice; expected different names")
@@ -79,9 +82,10 @@ def runs_of(
             )
     if not len(frame):
         return []
-    frame = frame.drop(columns=[one for one in map(str, frame) if re.fullmatch(r"(Unnamed: \d+)?", one)])  # an index
-    objects = [str(one) for one in frame if frame[one].dtype == object]
-    frame = frame.assign(**{one: _of_one_kind(frame[one]) for one in objects})
+    if index := [one for one in map(str, frame) if re.fullmatch(r"(Unnamed: \d+)?", one)]:
+        frame = frame.drop(columns=index)
+    if objects := [str(one) for one, kind in frame.dtypes.items() if pd.api.types.is_object_dtype(kind)]:
+        frame = frame.assign(**{one: _of_one_kind(frame[one]) for one in objects})
     free = {one.lower(): one for one in map(str, frame) if one not in layout.keys}
     step = layout.step or next((free[one] for one in STEPS if one in free), None)
     run = layout.run or next((free[one] for one in _RUNS if one in free), None)
@@ -133,7 +137,8 @@ def _split(
 ) -> tuple[np.ndarray[Any, Any], int]:
     """Where rows of one run and step repeat, split by the columns that tell runs apart; also count copies of rows."""
     at = frame[step] if step else pd.Series(0, index=frame.index)
-    if not pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated().any():
+    is_one = not keys and step is not None and at.is_unique
+    if is_one or not pd.DataFrame({"group": groups, "at": at.to_numpy()}).duplicated().any():
         return groups, 0
     others = [one for one in frame.columns if one not in (*keys, step, *layout.metrics)]
     # what differs in every row, such as the time, is no run's name

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 
 from bathymetry.core.errors import DamagedError, StorageError, first_line
@@ -37,7 +38,8 @@ def frame_of(path: Path) -> tuple[pd.DataFrame, dict[str, Flags]]:
                 separator = ";" if head.count(";") > head.count(",") else ","
                 file.seek(0)
             frame = pd.read_csv(file, sep=separator, low_memory=False)
-            gaps = [k for k, one in enumerate(frame.dtypes) if one.kind == "f" and frame.iloc[:, k].isna().any()]
+            gaps = [k for k, one in enumerate(frame.dtypes) if one.kind == "f"]
+            gaps = [k for k in gaps if np.isnan(frame.iloc[:, k].to_numpy()).any()]
             if not gaps or not isinstance(frame.index, pd.RangeIndex):
                 return frame, {}
             file.seek(0)
