@@ -113,3 +113,10 @@ def test_copies_of_rows_are_no_obstacle_where_each_run_is_a_member():
     rows = pd.DataFrame([{"algo": algo, "seed": seed, "reward": seed + 0.5} for algo in "AB" for seed in range(6)])
     runs = bm.runs.read(pd.concat([rows, rows.tail(2)]), members="run", compare="algo", metrics=["reward"])
     assert runs["reward"].values.tolist() == [[seed + 0.5 for seed in range(6)]] * 2
+
+
+def test_rows_without_a_step_that_no_column_tells_apart_are_named(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"net": null, "seed": null, "step": null}\n{"net": null, "seed": {"a": [1]}}\n')
+    with pytest.raises(BathymetryError, match=r"rows 1 and 2 of runs\.jsonl are both of it"):
+        bm.runs.read(path, members="seed", compare="net", metrics=["loss"])

@@ -154,7 +154,8 @@ def _split(
         elif not (chosen and has_rows and 2 * (split.max() + 1) > len(frame)):
             return split, int(copies.sum())
     row = int(pairs[pairs].index[0])
-    first = int(np.flatnonzero((finer == finer[row]) & (at == at.iloc[row]).to_numpy())[0])
+    same = at.isna() if pd.isna(at.iloc[row]) else at == at.iloc[row]
+    first = int(np.flatnonzero((finer == finer[row]) & same.to_numpy())[0])
     where = ", ".join(f"{one}={frame[one].iloc[row]}" for one in (*keys, *few)) or name
     when = f" at {step} {at.iloc[row]:g}" if step and pd.api.types.is_number(at.iloc[row]) else ""
     what = f"rows {first + 1:,} and {row + 1:,} of {name} are both of it{when} with different numbers, and no column"
