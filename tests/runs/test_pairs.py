@@ -91,6 +91,7 @@ def test_an_infinite_difference_is_called_so():
     assert result.pairs[0].difference == math.inf
     assert "median difference, A − B: +infinite (95 % interval" in str(result) or "−infinite" in str(result)
     assert "no number" not in str(result)
+    assert "ratio" not in str(result)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -141,3 +142,13 @@ def test_a_baseline_is_matched_as_a_number(baseline):
     ])  # fmt: skip
     made = bm.compare(rows, "loss", compare="lr", higher_is_better=False, baseline=baseline)
     assert [(one.first, one.second) for one in made.pairs] == [("0.1", "1.0"), ("0.5", "1.0")]
+
+
+def test_a_mean_of_numbers_near_the_largest_is_a_number():
+    values = {"A": 1.7e308, "B": 1.6e308}
+    rows = pd.DataFrame([
+        {"net": net, "seed": seed, "step": step, "loss": value}
+        for net, value in values.items() for seed in range(6) for step in range(4)
+    ])  # fmt: skip
+    found = bm.compare(rows, "loss", compare="net", higher_is_better=False, at="mean:last-100%")
+    assert (found.pairs[0].centre, found.pairs[0].diverged) == ((1.7e308, 1.6e308), (0, 0))

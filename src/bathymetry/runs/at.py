@@ -70,7 +70,9 @@ def value_at(logged: History, at: At, *, higher_is_better: bool) -> float | None
     if at.kind == "mean":
         width = step[-1] - step[0]
         window = value[step >= step[-1] - (at.number + _ROUNDING) * width]
-        return float(window.mean()) if np.isfinite(window).all() else float("nan")
+        with np.errstate(over="ignore"):
+            mean = float(window.mean()) if np.isfinite(window).all() else float("nan")
+        return mean if np.isfinite(mean) else float((window / len(window)).sum())
     if at.kind == "best":
         finite = value[np.isfinite(value)]
         if not len(finite):

@@ -151,7 +151,8 @@ def compare(
     run whose metric is NaN or infinite diverged and counts as worst; runs that crashed or still run are left out.
 
     Args:
-        runs: A folder, file or frame with runs (see `bm.runs.read`), or what that returned.
+        runs: A folder, file or frame with runs (see `bm.runs.read`), or what that returned; of that, `where` and `at`
+            choose anew, and `ignore`, `step`, `run` and `format` are refused.
         metric: Its name; with claims it may be left out together with `compare`, and then no pairs are made.
         compare: The setting whose values are compared.
         higher_is_better: The metric's direction.

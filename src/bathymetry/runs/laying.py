@@ -179,4 +179,4 @@ def _on_grid(logged: History, steps: np.ndarray[Any, Any], *, thinned: bool) -> 
 def _scale(final: np.ndarray[Any, Any]) -> str:
     """A logarithmic axis where positive values span more than a factor of ten."""
     finite = final[np.isfinite(final)]
-    return "log" if len(finite) and finite.min() > 0 and finite.max() > 10 * finite.min() else "linear"
+    return "log" if len(finite) and finite.min() > 0 and finite.max() / 10 > finite.min() else "linear"

@@ -92,7 +92,7 @@ def pair_name(one: Pair) -> str:
 
 def ratio_words(one: Pair, scale: Scale) -> str:
     """The ratio with its interval; nothing on a linear scale."""
-    if one.ratio is None or one.ratio_interval is None or not np.isfinite(one.ratio):
+    if one.ratio is None or one.ratio_interval is None or not 0 < one.ratio < np.inf:
         return ""
     value, ends = with_ends(one.ratio, one.ratio_interval, 1.0, is_decided=one.decision != "undecided")
     return f"{'odds ratio' if scale == 'logit' else 'ratio'}, {one.first} / {one.second}: {value} ({ends})"
