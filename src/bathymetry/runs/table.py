@@ -67,7 +67,7 @@ def runs_of(
         raise InputError(
             "columns", frame.columns[0], f"{name} names its columns on {frame.columns.nlevels} levels; {remedy}"
         )
-    if not all(isinstance(one, str) for one in frame.columns):  # what is not needed is half of the time of a small file
+    if not all(isinstance(one, str) for one in frame.columns):  # of a small file, copies take most of the time
         frame = frame.rename(columns=str)
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.start or frame.index.step != 1:
         frame = frame.reset_index(drop=True)
