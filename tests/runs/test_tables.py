@@ -26,7 +26,8 @@ def written(tmp_path, form):
     elif form == "parquet":
         table.to_parquet(path)
     else:
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in table.to_dict("records")))
+        rows = [json.dumps(row) for row in table.to_dict("records")]
+        path.write_text("".join(f"{row}\n" for row in rows) if form == "jsonl" else f"[{', '.join(rows)}]")
     return path
 
 
@@ -35,7 +36,7 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl", "frame"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl", "json", "frame"])
 def test_every_table_gives_the_runs_that_were_written(tmp_path, form):
     source = tidy() if form == "frame" else written(tmp_path, form)
     for _ in range(2):  # once from the file and once from the cache

@@ -1,8 +1,9 @@
-"""JSON Lines: an object on each line, a row of a tidy table; or one file per run."""
+"""JSON Lines, an object on each line, and JSON files that are one list of objects: tidy tables, or one file per run."""
 
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -20,11 +21,22 @@ _NUMBERS: dict[str, Scalar] = {
     "Infinity": math.inf,
     "-Infinity": -math.inf,
 }  # in quotes, as JSON has none
+_HEAD = 64  # bytes, in which a list begins
 _SUFFIXES = (".jsonl", ".ndjson")
 
 
 def _units(root: Path, files: Sequence[Path]) -> list[Unit]:
-    return [Unit(str(one.relative_to(root)), (one,)) for one in files if one.suffix.lower() in _SUFFIXES]
+    found = [one for one in files if one.suffix.lower() in _SUFFIXES or _is_list(one)]
+    return [Unit(str(one.relative_to(root)), (one,)) for one in found]
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a JSON file holds a list, as a table that was exported does and a file of settings does not."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(_HEAD).lstrip().startswith(b"[")
+    return False
 
 
 def _read(unit: Unit, layout: Layout) -> list[Run]:
@@ -47,8 +59,19 @@ def _is_nan(value: Scalar) -> bool:
 
 def rows_of(path: Path) -> tuple[list[dict[str, Scalar]], bool]:
     """Read the objects of a file, nested ones as dotted names, and whether its last line is incomplete."""
-    lines = system.get(path).split(b"\n")
+    content = system.get(path)
     rows: list[dict[str, Scalar]] = []
+    if path.suffix.lower() == ".json":
+        try:
+            whole = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{path} is no JSON ({first_line(error)}).") from error
+        for row in whole:
+            if not isinstance(row, dict):
+                raise DamagedError(f"{path} lists {type(row).__name__}; expected objects with names.")
+            rows.append(_row(row))
+        return rows, False
+    lines = content.split(b"\n")
     for place, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -60,10 +83,12 @@ def rows_of(path: Path) -> tuple[list[dict[str, Scalar]], bool]:
             raise DamagedError(f"{path}, line {place}, is no JSON ({first_line(error)}).") from error
         if not isinstance(row, dict):
             raise DamagedError(f"{path}, line {place}, is {type(row).__name__}; expected an object with names.")
-        rows.append(
-            {name: _NUMBERS.get(value, value) if isinstance(value, str) else value for name, value in flat(row).items()}
-        )
+        rows.append(_row(row))
     return rows, False
 
 
-FORMAT = Format("JSON Lines", _units, _read, "*.jsonl", depends_on_layout=True)
+def _row(fields: dict[str, object]) -> dict[str, Scalar]:
+    return {name: _NUMBERS.get(one, one) if isinstance(one, str) else one for name, one in flat(fields).items()}
+
+
+FORMAT = Format("JSON Lines", _units, _read, "*.jsonl, *.json with a list", depends_on_layout=True)
