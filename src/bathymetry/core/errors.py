@@ -82,14 +82,14 @@ def first_line(error: BaseException) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Suggest the most similar name, or one whose last part it is, as the start of a remedy.
+    """Suggest the most similar name, or the only one whose last part it is, as the start of a remedy.
 
     >>> did_you_mean("--learningrate", ["--epochs", "--learning-rate"])
     'did you mean --learning-rate? '
     """
     names = list(known)
     inner = [one for one in names if re.split(r"[./]", one)[-1] == str(name)]
-    similar = inner or get_close_matches(str(name), names, n=1, cutoff=0.7)
+    similar = inner if len(inner) == 1 else get_close_matches(str(name), names, n=1, cutoff=0.7)
     return f"did you mean {similar[0]}? " if similar else ""
 
 
