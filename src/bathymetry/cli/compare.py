@@ -199,12 +199,12 @@ def _what_is_there(command: CompareCommand) -> str:
     from bathymetry.runs.dataset import Grouping
     from bathymetry.runs.reading import read_runs
 
-    told: dict[str, Any] = {"step": command.step, "run": command.run, "format": command.format}
+    columns: dict[str, Any] = {"step": command.step, "run": command.run, "format": command.format}
     members = command.members or "run"
     by = tuple(one for one in (command.compare, *command.by) if one is not None)
     try:
         with reading() as progress:
-            source = read_runs(command.path, Grouping(members, None, by), None, **told, advance=progress)
+            source = read_runs(command.path, Grouping(members, None, by), None, **columns, advance=progress)
     except BathymetryError:
         return ""
     known = Known.of(source.runs)

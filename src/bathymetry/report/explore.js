@@ -53,10 +53,10 @@ function tooltipOf(box, isDark) {
   box.addEventListener("pointermove", (event) => (last = event), { capture: true, passive: true });
   const formatTooltip = (value, clean) => {
     if (typeof value !== "object") return clean(String(value));
-    const told = Object.entries(value).map(([name, one]) => [name === "member" ? content.each : name, one]);
+    const readings = Object.entries(value).map(([name, one]) => [name === "member" ? content.each : name, one]);
     const near = last && views.has(box) ? nearest(box, ...placeIn(box, last)) : null;
-    if (near) told.push([`${content.each} ${near.member}${told.length > 2 ? `, ${near.series}` : ""}`, inWords(near.channel)(near.y)]);
-    return `<table><tbody>${told.map(([name, one]) => `<tr><td class="key">${clean(name)}</td><td class="value">${clean(String(one))}</td></tr>`).join("")}</tbody></table>`;
+    if (near) readings.push([`${content.each} ${near.member}${readings.length > 2 ? `, ${near.series}` : ""}`, inWords(near.channel)(near.y)]);
+    return `<table><tbody>${readings.map(([name, one]) => `<tr><td class="key">${clean(name)}</td><td class="value">${clean(String(one))}</td></tr>`).join("")}</tbody></table>`;
   };
   return { theme: isDark ? "dark" : "light", disableDefaultStyle: true, formatTooltip };
 }
@@ -85,7 +85,7 @@ function readOff(reading) {
   const input = document.querySelector(`input[data-slider="${reading.study}"]`);
   const position = reading.positions[placeOf(reading)];
   const where = `${reading.title}: ${position.toLocaleString("en")}`.replace("-", "−");
-  const told = Object.entries(reading.charts).map(([chart, title]) => {
+  const readings = Object.entries(reading.charts).map(([chart, title]) => {
     const view = content.charts[chart];
     const layer = layersOf(view).find((one) => one.name === "centre");
     const say = inWords(layer.encoding.y);
@@ -95,8 +95,8 @@ function readOff(reading) {
   });
   input.value = placeOf(reading);
   input.setAttribute("aria-valuetext", where);
-  const hasIntervals = told.some((one) => one.includes("("));
-  const lines = [hasIntervals ? `${where}, with 95 % intervals` : where, ...told].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
+  const hasIntervals = readings.some((one) => one.includes("("));
+  const lines = [hasIntervals ? `${where}, with 95 % intervals` : where, ...readings].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
   input.closest(".slider").querySelector("output").replaceChildren(...lines);
   for (const box of boxes) {
     const view = box.dataset.chart in reading.charts && views.get(box);

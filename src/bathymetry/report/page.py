@@ -59,7 +59,7 @@ class Report:
     folders: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a study's networks, where it was merged
     names: tuple[tuple[str, str], tuple[str, str]] = (("Reference run", "full, MNIST"), ("This run", ""))  # of both
     noun: str = "network"  # what a member is
-    each: str = "network"  # by what members are told apart
+    each: str = "network"  # the setting in which members differ
     opens_all: bool = False  # whether all figures are shown at once
     most_narrow: int = 100  # series that a chart of half the page's width has at most
     read_at: float | None = None  # where a slider along lines starts; by default in the middle

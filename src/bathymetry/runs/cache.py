@@ -69,16 +69,16 @@ def store(folder: Path, key: str, runs: Sequence[Run], unit: Unit, digests: Mapp
     if digests_of(unit) != dict(digests):
         return
     numbers: list[np.ndarray[Any, Any]] = []
-    places: dict[int, int] = {}  # of arrays that several metrics share
+    offsets: dict[int, int] = {}  # of arrays that several metrics share
     position = 0
 
     def placed(values: np.ndarray[Any, Any]) -> int:
         nonlocal position
-        if id(values) not in places:
-            places[id(values)] = position
+        if id(values) not in offsets:
+            offsets[id(values)] = position
             numbers.append(values)
             position += len(values)
-        return places[id(values)]
+        return offsets[id(values)]
 
     words = [
         {

@@ -152,7 +152,7 @@ def compare(
 
     Args:
         runs: A folder, file or frame with runs (see `bm.runs.read`), or what that returned; of that, `where` and `at`
-            choose anew, and `ignore`, `step`, `run` and `format` are refused.
+            choose again, and `ignore`, `step`, `run` and `format` are refused.
         metric: Its name; with claims it may be left out together with `compare`, and then no pairs are made.
         compare: The setting whose values are compared.
         higher_is_better: The metric's direction.
@@ -207,8 +207,8 @@ def compare(
         )
         grouping = _with(grouping, [name for one in stated for name in one.settings])
         every = dict.fromkeys([*needed, *(name for one in stated for name in one.metrics)])
-        told: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
-        source = read_runs(runs, grouping, [*every], **told, advance=progress or quietly)
+        source_options: dict[str, Any] = {"step": step, "run": run, "format": format, "cache": cache}
+        source = read_runs(runs, grouping, [*every], **source_options, advance=progress or quietly)
         _check_direction(stored_directions(source.runs, grouping), metric, higher=higher)
         own = resolved(stated, Known.of(source.runs), members, compare)
         grouping = _with(grouping, [name for one in own for name in one.settings])

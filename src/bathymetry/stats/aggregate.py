@@ -1,7 +1,7 @@
 """One number for many tasks with a few runs each, and its interval by the stratified bootstrap.
 
 Each task has the same weight, 1/T, and each of its n runs 1/(T n). An interval has the percentiles of the number over
-tables in which each task's runs are drawn anew with replacement, so it is about other runs on the same tasks. It is too
+tables in which each task's runs are resampled with replacement, so it is about other runs on the same tasks. It is too
 narrow with few runs: of a mean √((n − 1)/n) as wide as it should be, so that with three runs of each of many tasks 95 %
 are 89 %, and with ten 94 %.
 
@@ -264,7 +264,7 @@ def _average(weights: Weights, scores: Float[np.ndarray, " run"]) -> Float[np.nd
 
 
 def _drawn(table: _Table, generator: np.random.Generator, resamples: int, width: int) -> Iterator[Weights]:
-    """Draw each task's runs anew, in blocks of tables: how often each run is drawn, as weights."""
+    """Resample each task's runs, in blocks of tables: how often each run is drawn, as weights."""
     step = max(1, _BLOCK // width)
     places = [np.flatnonzero(table.task == task) for task in range(table.tasks)]
     for start in range(0, resamples, step):

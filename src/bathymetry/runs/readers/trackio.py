@@ -57,11 +57,11 @@ def _read(unit: Unit, _: Layout) -> list[Run]:
 
 
 def _decoded(row: tuple[Any, ...]) -> _Row:
-    *told, text = row
+    *columns, text = row
     value = json.loads(text) if isinstance(text, str | bytes) else None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {str(value)[:20]!r}")
-    return (*told, value)
+    return (*columns, value)
 
 
 def _columns(row: dict[str, Any]) -> _Row:
@@ -71,7 +71,7 @@ def _columns(row: dict[str, Any]) -> _Row:
 
 
 def _runs(unit: Unit, configs: Iterable[_Row], logs: Iterable[_Row]) -> list[Run]:
-    """Collect the rows of each run, told by its id, and from before Trackio had ids by its name."""
+    """Collect the rows of each run by its id, and from before Trackio had ids by its name."""
     names: dict[str, str] = {}
     logged: dict[str, dict[str, tuple[array[float], array[float]]]] = {}
     texts: defaultdict[str, set[str]] = defaultdict(set)
