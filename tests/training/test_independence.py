@@ -108,3 +108,15 @@ def test_a_member_of_image_networks(hidden, batch_size):
         network, examples(784, None, 1000), steps=20, batch_size=batch_size, loss="cross_entropy", record_at=[]
     )
     assert_independent(config)
+
+
+LARGE = ([784, 110, 10], [300, 200, 100, 3])  # with products that are large enough for a way of their own
+
+
+@pytest.mark.parametrize("widths", LARGE, ids=str)
+def test_a_member_of_a_large_network(widths):
+    data = examples(widths[0], None if widths[-1] == 10 else widths[-1], 123)
+    loss = "cross_entropy" if widths[-1] == 10 else "mse"
+    for batch_size in (50, 60, None):
+        config = bm.TrainingConfig(bm.MLPConfig(tuple(widths)), data, steps=7, batch_size=batch_size, loss=loss)
+        assert_independent(config, COMPANY[:5])

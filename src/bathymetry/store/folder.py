@@ -18,6 +18,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from bathymetry.core.errors import InputError, StorageError, first_line
+from bathymetry.core.system import processor
 from bathymetry.store import storage
 from bathymetry.store.chunks import CHUNKS
 from bathymetry.store.storage import Address, Place
@@ -163,7 +164,7 @@ def provenance(device: str) -> Mapping[str, Any]:
         "versions": dict(_versions()),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
@@ -174,11 +175,3 @@ def provenance(device: str) -> Mapping[str, Any]:
 @cache
 def _versions() -> Mapping[str, str]:
     return {name: version(name) for name in _PACKAGES}  # reading one takes 0.5 ms, a chunk of small networks 20
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -115,7 +115,7 @@ class TrainingConfig:
     same_start: bool = field(default=False, metadata=_NEWER)
     clip_norm: float | None = field(default=None, metadata=_NEWER)
 
-    version: ClassVar[int] = 2  # of the algorithm: raised when the same config would give other numbers
+    version: ClassVar[int] = 3  # of the algorithm: raised when the same config would give other numbers
 
     def __post_init__(self) -> None:
         for name, (fits, expected) in _KINDS.items():

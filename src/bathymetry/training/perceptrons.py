@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bathymetry.training.backends import Backend, Batch
 from bathymetry.training.ensemble import StackedTensors, flush_denormals, whole_vectors
+from bathymetry.training.products import multiply, uses_onednn
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
     one: one.__name__.lower() for one in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity)
@@ -97,20 +98,20 @@ class MLPBackend(Backend):
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
         buffers = self._buffers_for(batch.inputs.shape[-2])
         inputs = self._inputs(batch.inputs, batch.shared)
-        self._forward(inputs, batch.shared, [activation for activation, _ in buffers])
+        self._forward(inputs, [activation for activation, _ in buffers])
         losses = self._output_error(buffers[-1][0].values, batch.targets, buffers[-1][1].values)
         for layer in reversed(range(len(self._weights))):
             error = buffers[layer][1]
             torch.sum(error.values, 2, out=self._bias_gradients[layer])
             if layer == 0:
-                if batch.shared and self._joint:
+                if inputs.ndim == 2:
                     torch.mm(error.rows, inputs, out=self._first[1])
                 else:
-                    _bmm(error.values, inputs, self._weight_gradients[0])
+                    multiply(error.values, inputs, self._weight_gradients[0])
                 break
             below, error_below = buffers[layer - 1]
-            _bmm(error.values, below.values.transpose(1, 2), self._weight_gradients[layer])
-            _bmm(self._weights[layer].transpose(1, 2), error.values, error_below.values)
+            multiply(error.values, below.values.transpose(1, 2), self._weight_gradients[layer])
+            multiply(self._weights[layer].transpose(1, 2), error.values, error_below.values)
             _DIFFERENTIATE[self._activations[layer - 1]](error_below.flat, below.flat)
         return losses
 
@@ -119,7 +120,7 @@ class MLPBackend(Backend):
         width = self.padded(examples)
         inputs = nn.functional.pad(inputs, (0, 0, 0, width - examples)) if width > examples else inputs
         buffers = self._buffers_for(width)
-        self._forward(self._inputs(inputs, True), True, [activation for activation, _ in buffers])
+        self._forward(self._inputs(inputs, True), [activation for activation, _ in buffers])
         return buffers[-1][0].values[..., :examples].transpose(1, 2)
 
     def _buffers_for(self, width: int) -> list[tuple["_Activations", "_Activations"]]:
@@ -134,21 +135,24 @@ class MLPBackend(Backend):
         return self._buffers[width]
 
     def _inputs(self, inputs: Tensor, shared: bool) -> Tensor:
-        """The inputs as the first layer's products take them: (example, feature), or with members before."""
+        """The inputs as the first layer's products take them: (example, feature) for all members at once, or with members."""
+        units, features = self._weights[0].shape[1:]
+        if uses_onednn(inputs, units, features, inputs.shape[-2]):
+            return inputs.expand(self._members, *inputs.shape[-2:])
         if shared and self._joint:
             return inputs
         if shared:
             return inputs.T.contiguous().T.expand(self._members, *inputs.shape)
         return inputs if self._rows_aligned else inputs.transpose(1, 2).contiguous().transpose(1, 2)
 
-    def _forward(self, inputs: Tensor, shared: bool, into: Sequence["_Activations"]) -> None:
-        if shared and self._joint:
+    def _forward(self, inputs: Tensor, into: Sequence["_Activations"]) -> None:
+        if inputs.ndim == 2:
             torch.addmm(self._first_bias, self._first[0], inputs.T, out=into[0].rows)
         else:
-            _bmm(self._weights[0], inputs.transpose(1, 2), into[0].values, self._biases[0])
+            multiply(self._weights[0], inputs.transpose(1, 2), into[0].values, self._biases[0])
         _ACTIVATE[self._activations[0]](into[0].flat)
         for layer, (below, here) in enumerate(pairwise(into), start=1):
-            _bmm(self._weights[layer], below.values, here.values, self._biases[layer])
+            multiply(self._weights[layer], below.values, here.values, self._biases[layer])
             _ACTIVATE[self._activations[layer]](here.flat)
 
     def _output_error(
@@ -205,14 +209,3 @@ class _Activations:
             flat, flat[: rows * examples].view(rows, examples), flat[: members * units * examples].view(shape)
         )
 
-
-def _bmm(one: Tensor, other: Tensor, out: Tensor, bias: Tensor | None = None) -> None:
-    """The products of all members; a single product with one row or column is computed twice, as one of two."""
-    if len(out) == 1 and 1 in out.shape[1:]:
-        one, other = one.expand(2, *one.shape[1:]), other.expand(2, *other.shape[1:])
-        both = torch.bmm(one, other) if bias is None else torch.baddbmm(bias.expand(2, -1, -1), one, other)
-        out.copy_(both[:1])
-    elif bias is None:
-        torch.bmm(one, other, out=out)
-    else:
-        torch.baddbmm(bias, one, other, out=out)
