@@ -120,3 +120,19 @@ def test_a_member_of_a_large_network(widths):
     for batch_size in (50, 60, None):
         config = bm.TrainingConfig(bm.MLPConfig(tuple(widths)), data, steps=7, batch_size=batch_size, loss=loss)
         assert_independent(config, COMPANY[:5])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("widths", LARGE, ids=str)
+def test_a_large_network_trains_as_in_a_loop_and_in_float64(widths, activation):
+    data = examples(widths[0], widths[-1], 123)
+    network = bm.MLPConfig(tuple(widths), activation)
+    for batch_size in (50, None):
+        common = {"steps": 5, "batch_size": batch_size, "optimizer": bm.SGD(0.05, momentum=0.9), "members": 3}
+        stacked = bm.train(network, data, **common)
+        assert stacked.backend == "stacked"
+        for other in ({"backend": "loop"}, {"dtype": torch.float64}):
+            trained = bm.train(network, data, **common, **other)
+            for name, tensor in stacked.parameters.items():
+                torch.testing.assert_close(tensor.double(), trained.parameters[name].double(), rtol=1e-4, atol=1e-6)
+            assert float(abs(stacked.record["loss"] - trained.record["loss"]).max()) < 1e-5
