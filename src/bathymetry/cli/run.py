@@ -197,7 +197,8 @@ def _run(
     if options["shard"] is not None:
         if incomplete is not None:
             raise incomplete
-        say("The share is stored; the command without --shard puts the results together and writes the page.")
+        written = "the page" if predictions is None else "the page with your predictions"
+        say(f"The share is stored; the same command without --shard puts the results together and writes {written}.")
         return
     say("Drawing the figures and writing the page.")
     problem: StudyCodeError | None = None

@@ -135,7 +135,7 @@ class MLPBackend(Backend):
         return self._buffers[width]
 
     def _inputs(self, inputs: Tensor, shared: bool) -> Tensor:
-        """The inputs as the first layer's products take them: (example, feature) for all members at once, or with members."""
+        """The inputs as the first layer's products take them: of all members at once, or (member, example, feature)."""
         units, features = self._weights[0].shape[1:]
         if uses_onednn(inputs, units, features, inputs.shape[-2]):
             return inputs.expand(self._members, *inputs.shape[-2:])
@@ -208,4 +208,3 @@ class _Activations:
         return _Activations(
             flat, flat[: rows * examples].view(rows, examples), flat[: members * units * examples].view(shape)
         )
-
