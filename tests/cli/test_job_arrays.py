@@ -20,6 +20,14 @@ axes:
   width: [3, 5]
 """
 
+NET = """
+from torch import nn
+
+
+def build(inputs, outputs, depth, width):
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, outputs))
+"""
+
 
 @pytest.fixture
 def spec(tmp_path, monkeypatch):
@@ -66,9 +74,9 @@ def test_a_slurm_script_runs_from_any_folder_and_names_its_results(spec, capsys)
     assert script.index("set -e") < script.index("\ncd ") < script.index("\nbathymetry ")
     whole = ["sweep", str(spec), "--out", str(out)]
     assert called(script, 2, "SLURM_ARRAY_TASK_ID") == [*whole, "--workers", "1", "--shard", "2/3"]
-    (line,) = [line for line in script.splitlines() if "afterok" in line]
+    (line,) = [line for line in script.splitlines() if "dependency" in line]
     then = shlex.split(line.removeprefix("#"))
-    assert then[:2] == ["sbatch", "--dependency=afterok:JOB"]
+    assert then[:2] == ["sbatch", "--dependency=afterany:JOB"]  # also where a share has failures
     assert called(then[-1].removeprefix("--wrap="), 0, "NONE") == whole
     assert not out.exists()
 
@@ -76,7 +84,7 @@ def test_a_slurm_script_runs_from_any_folder_and_names_its_results(spec, capsys)
 def test_there_are_at_most_as_many_workers_as_chunks(spec, capsys):
     many = printed(capsys, "sweep", spec.name, "--print", "slurm", "--workers", "40")
     assert options(many)["array"] == "1-4"
-    assert "its share of 4 chunks" in many
+    assert "# 4 tasks train 4 chunks, each a fixed share; " in many
     assert options(printed(capsys, "sweep", spec.name, "--print", "slurm"))["array"] == "1-4"
     some = printed(capsys, "sweep", spec.name, "--print", "slurm", "--where", "width=3")
     assert options(some)["array"] == "1-2"
@@ -91,7 +99,9 @@ def job_of(text):
     assert job["spec"]["completionMode"] == "Indexed"
     assert job["spec"]["completions"] == job["spec"]["parallelism"] == 4
     pod = job["spec"]["template"]["spec"]
-    assert pod["restartPolicy"] == "Never"  # which backoffLimitPerIndex needs
+    assert pod["restartPolicy"] == "Never"  # which backoffLimitPerIndex and podFailurePolicy need
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailIndex", [1, 2])  # no retry of what failed
     (worker,) = pod["containers"]
     assert worker["resources"]["limits"]["memory"] == worker["resources"]["requests"]["memory"] == "1Gi"
     volumes = {one["name"]: one for one in pod["volumes"]}
@@ -120,7 +130,22 @@ def test_kubernetes_pods_write_to_an_address_with_a_secret_that_printing_does_no
     assert list(volumes) == ["files"]
     assert worker["envFrom"] == [{"secretRef": {"name": "width-and-rate-credentials"}}]
     assert "create secret generic width-and-rate-credentials --from-literal=AWS_ACCESS_KEY_ID=" in text
-    assert f"on any machine: bathymetry sweep {shlex.quote(str(spec))} --out s3://bucket/run1" in text
+    assert f"#   bathymetry sweep {shlex.quote(str(spec))} --out s3://bucket/run1  # on any machine\n" in text
+
+
+def test_files_that_a_specification_names_are_in_the_config_map_or_are_to_be_mounted(spec, capsys):
+    spec.with_name("net.py").write_text(NET, encoding="utf-8")
+    (spec.parent / "sub").mkdir()
+    (spec.parent / "sub" / "other.py").write_text(NET, encoding="utf-8")
+    for family in ("net.py:build", "sub/other.py:build"):
+        network = f"{{family: '{family}', depth: 1}}"
+        spec.write_text(SPEC.replace("{depth: 1}", network).replace("width: [3, 5]", "width: [3]"), encoding="utf-8")
+        text = printed(capsys, "sweep", spec.name, "--print", "kubernetes", "--out", "/data/run1")
+        (line,) = [one for one in text.splitlines() if "create configmap" in one]
+        files = [str(spec), str(spec.with_name("net.py"))][: 2 if family.startswith("net") else 1]
+        assert shlex.split(line.removeprefix("#"))[4:] == [f"--from-file={one}" for one in files]
+        mounted = f"mount {spec.parent}/sub/other.py, which the specification names, as /files/sub/other.py"
+        assert (mounted in text) == family.startswith("sub")
 
 
 def test_a_study_has_a_job_array_too_with_its_settings(spec, capsys):

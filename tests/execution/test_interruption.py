@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+import bathymetry as bm
 from bathymetry.execution.study_run import run_study
+from bathymetry.store import storage
 
 WAITING = str(Path(__file__).with_name("waiting_study.py"))
 COMMAND = [sys.executable, "-m", "bathymetry.cli.main", "run", WAITING, "--preset", "smoke", "--out"]
@@ -58,3 +60,16 @@ def test_a_script_ends_as_it_would_have_after_its_checkpoint(tmp_path):
     ended, said = interrupted([*command[:-1], str(tmp_path / "other")], tmp_path / "waiting-2", signal.SIGINT)
     assert "KeyboardInterrupt" in said
     assert len(list((tmp_path / "other").rglob("*.checkpoint"))) == 1
+
+
+def test_a_chunk_that_is_stored_when_a_signal_comes_counts(tmp_path, monkeypatch):
+    write = storage.write
+
+    def signalled(place, content):
+        write(place, content)
+        if place.suffix == ".safetensors":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(storage, "write", signalled)
+    with pytest.raises(KeyboardInterrupt, match='1 of 2 chunks of "two" are stored'):
+        bm.sweep(name="two", axes={"depth": [1, 2]}, data={"samples": 16}, members=2, out=tmp_path / "out")

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import tempfile
 import uuid
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -186,3 +187,9 @@ def test_a_folder_among_the_chunks_with_another_name_is_passed_over(tmp_path):
 def test_no_address_leads_out_of_where_it_seems_to(name):
     with pytest.raises(InputError, match="expected a folder"):
         place_of("out", f"memory://{name}")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_address_with_one_slash_is_no_folder(kind):
+    with pytest.raises(InputError, match='"s3://bucket/run1"'):
+        place_of("out", kind("s3:/bucket/run1"))

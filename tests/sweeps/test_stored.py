@@ -190,7 +190,7 @@ def test_a_share_says_what_it_has_to_do_and_that_another_command_writes_the_page
     assert main([*command, "--shard", "4/4"]) == 0
     printed = capsys.readouterr().out
     assert f"36 networks: {shares[3][0]} done, {36 - shares[3][0]} pending." in printed
-    assert "The share is stored; the command without --shard writes the page." in printed
+    assert "The share is stored; when all shares have ended, the same command without --shard writes" in printed
     assert main([*command, "--shard", "4/4", "--plan"]) == 0
     assert "Share 4/4: nothing to train." in capsys.readouterr().out
 
@@ -213,3 +213,39 @@ def test_a_time_that_no_trial_measured_is_not_estimated(tmp_path, capsys):
     (tmp_path / "own.yaml").write_text(spec.replace("[3, 5]", "[9]"), encoding="utf-8")
     assert main([*command, "--plan"]) == 0
     assert "2 networks to train in 1 chunk, the time is not estimated" in capsys.readouterr().out
+
+
+def test_networks_that_failed_or_are_pending_are_named_with_the_reason(tmp_path, capsys):
+    command = own(tmp_path)
+    path = tmp_path / "own.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace(":build", ":broken_above_4"), encoding="utf-8")
+    assert main([*command, "--shard", "1/1", "--where", "width=5"]) == 1
+    assert "What was trained of the share is stored; when all shares have ended, the same" in capsys.readouterr().out
+    run = bm.sweep(path, out=tmp_path / "out", run=False)
+    with pytest.raises(InputError, match=r"networks = width=5: training failed \(.*\)"):
+        run.networks(width=5)
+    with pytest.raises(InputError, match="networks = width=3: not all of these networks are trained yet; run the"):
+        run.networks(width=3)
+    assert main(["report", str(tmp_path / "out")]) == 2
+    assert "no results yet; run the study or sweep into it again, without --shard" in capsys.readouterr().err
+    with pytest.raises(InputError, match="there is no such folder"):
+        bm.sweep(path, out=tmp_path / "nowhere", run=False)
+
+
+def test_rerun_failed_after_a_change_of_the_network_says_that_all_are_pending(tmp_path, capsys):
+    command = own(tmp_path)
+    assert main(command) == 0
+    net = tmp_path / "net.py"
+    net.write_text(net.read_text(encoding="utf-8").replace("0.1", "0.25"), encoding="utf-8")
+    capsys.readouterr()
+    assert main([*command, "--rerun", "failed"]) == 2
+    assert "rerun = failed: their network changed, so that all are pending; run the sweep" in capsys.readouterr().err
+
+
+def test_points_that_are_drawn_twice_share_their_networks_and_the_plan_says_so(tmp_path, capsys):
+    path = tmp_path / "drawn.yaml"
+    path.write_text("sample: {random: 20}\naxes: {width: [2, 3]}\ndata: {samples: 16}\nmembers: 2\n", encoding="utf-8")
+    assert main(["sweep", str(path), "--plan", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "18 of 20 points have the values of another, and its networks." in printed
+    assert "4 networks to train in 2 chunks" in printed

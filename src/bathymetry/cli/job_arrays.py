@@ -4,6 +4,7 @@ Slurm: https://slurm.schedmd.com/sbatch.html. Kubernetes: an Indexed Job of batc
 """
 
 import math
+import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ _ALONE = ("plan", "shard", "scheduler", "local_cluster")  # options that go with
 _PASSED_ON = ("max_memory", "rerun")
 _LEAST_MINUTES = 10
 _FILES = "/files"  # where pods see the specification
+_FINAL = {"containerName": "worker", "operator": "In", "values": [1, 2]}  # something failed three times, or was refused
 
 _SLURM = """\
 #!/bin/bash
@@ -38,9 +40,10 @@ _SLURM = """\
 #SBATCH --mem={gigabytes}G
 #SBATCH --time={time}
 #SBATCH --output={name}-%A_%a.log
-# Each task trains its share of {chunks}, at least one; {out} must be the same for all of them.
-# The time is three times the estimate, at least {least} minutes. When the array, JOB, has ended:
-#   sbatch --dependency=afterok:JOB --mem={gigabytes}G --time={time} --wrap={wrapped}
+# {shares}; {out} must be the same for all of them.
+# The time is three times the estimate, at least {least} minutes. A share in which something failed ends with status 1.
+# When the array, JOB, has ended, whatever failed:
+#   sbatch --dependency=afterany:JOB --mem={gigabytes}G --time={time} --wrap={wrapped}
 set -e
 # Tasks have the environment that sbatch is called in; for another: source /path/to/venv/bin/activate
 cd {folder}
@@ -72,8 +75,12 @@ def print_array(
     words: Sequence[str | Path],
     workers: int,
     where: "Callable[[PlannedEnsemble], bool] | None" = None,
+    named: Sequence[Path] = (),
 ) -> None:
-    """Print the job array of a command; its output folder, whose credentials may be elsewhere, is not opened."""
+    """Print the job array of a command; its output folder, whose credentials may be elsewhere, is not opened.
+
+    `words` are the command, files among them as paths; `named` are files that those files name.
+    """
     from bathymetry.execution.work import compare
 
     given = {f"--{name.replace('_', '-')}": getattr(command, name) for name in _PASSED_ON}
@@ -86,7 +93,7 @@ def print_array(
     num_bytes = max(work.bytes for work in works)
     seconds = _seconds_of_a_share(works, workers)
     shares, out = (workers, chunks), command.out.strip().removeprefix("file://")
-    print(script(command.print, name, [*words, *passed_on], out, shares, seconds, num_bytes), end="")
+    print(script(command.print, name, [*words, *passed_on], out, shares, seconds, num_bytes, named), end="")
 
 
 def _seconds_of_a_share(works: "Sequence[Work]", workers: int) -> float:
@@ -99,7 +106,14 @@ def _seconds_of_a_share(works: "Sequence[Work]", workers: int) -> float:
 
 
 def script(
-    kind: str, name: str, words: Sequence[str | Path], out: str, shares: tuple[int, int], seconds: float, num_bytes: int
+    kind: str,
+    name: str,
+    words: Sequence[str | Path],
+    out: str,
+    shares: tuple[int, int],
+    seconds: float,
+    num_bytes: int,
+    named: Sequence[Path] = (),
 ) -> str:
     """Write the script of an array of workers.
 
@@ -108,8 +122,10 @@ def script(
     """
     out = printable(out if "://" in out else str(Path(out).expanduser().absolute()), allowed="")
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "bathymetry"
-    write = _slurm if kind == "slurm" else _kubernetes
-    return write(name, words, out, shares, max(1, math.ceil(1.5 * num_bytes / 1e9)), seconds)
+    gigabytes = max(1, math.ceil(1.5 * num_bytes / 1e9))
+    if kind == "slurm":
+        return _slurm(name, words, out, shares, gigabytes, seconds)
+    return _kubernetes(name, words, out, shares, gigabytes, seconds, named)
 
 
 def _slurm(
@@ -121,7 +137,7 @@ def _slurm(
     return _SLURM.format(
         name=name,
         workers=shares[0],
-        chunks=counted(shares[1], "chunk"),
+        shares=_shared("task", shares),
         gigabytes=gigabytes,
         time=f"{minutes // 60:02}:{minutes % 60:02}:00",
         least=_LEAST_MINUTES,
@@ -133,9 +149,15 @@ def _slurm(
 
 
 def _kubernetes(
-    name: str, words: Sequence[str | Path], out: str, shares: tuple[int, int], gigabytes: int, seconds: float
+    name: str,
+    words: Sequence[str | Path],
+    out: str,
+    shares: tuple[int, int],
+    gigabytes: int,
+    seconds: float,
+    named: Sequence[Path],
 ) -> str:
-    files = [one for one in words if isinstance(one, Path)]
+    files = [one.absolute() for one in words if isinstance(one, Path)]
     inside = [f"{_FILES}/{one.name}" if isinstance(one, Path) else one for one in words]
     share = f'{_command(inside, out)} --workers 1 --shard "$((JOB_COMPLETION_INDEX + 1))/{shares[0]}"'
     memory = f"{gigabytes}Gi"
@@ -150,8 +172,13 @@ def _kubernetes(
     todo = ["IMAGE: one with Bathymetry, and with the data unless they come with it"]
     mounts, volumes = [], []
     if files:
-        given = " ".join(f"--from-file={shlex.quote(printable(str(one.absolute()), allowed=''))}" for one in files)
-        todo.append(f"kubectl create configmap {name}-files {given}  # and one for each file that it names")
+        code = [one for one in dict.fromkeys(named) if one.parent == files[0].parent and one.suffix == ".py"]
+        from_files = " ".join(f"--from-file={shlex.quote(printable(str(one), allowed=''))}" for one in [*files, *code])
+        todo.append(f"kubectl create configmap {name}-files {from_files}")
+        for one in dict.fromkeys(named):
+            if one not in code:
+                inside_pod = PurePath(_FILES, os.path.relpath(one, files[0].parent))
+                todo.append(f"mount {printable(str(one), allowed='')}, which the specification names, as {inside_pod}")
         mounts.append({"name": "files", "mountPath": _FILES, "readOnly": True})
         volumes.append({"name": "files", "configMap": {"name": f"{name}-files"}})
     if "://" in out:
@@ -159,7 +186,7 @@ def _kubernetes(
         keys = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"
         literals = " ".join(f"--from-literal={one}=…" for one in (keys if out.startswith("s3:") else ("VARIABLE",)))
         todo.append(f"kubectl create secret generic {name}-credentials {literals}")
-        after = f"on any machine: {_command(words, out)}"
+        after = f"{_command(words, out)}  # on any machine"
     else:
         todo.append(f"CLAIM: a persistent volume claim with access mode ReadWriteMany, which pods see as {out}")
         mounts.append({"name": "results", "mountPath": out, "subPath": PurePath(out).name or name})
@@ -176,18 +203,26 @@ def _kubernetes(
             "completions": shares[0],
             "parallelism": shares[0],
             "backoffLimitPerIndex": 2,
+            "podFailurePolicy": {"rules": [{"action": "FailIndex", "onExitCodes": _FINAL}]},
             "template": {"spec": pod},
         },
     }
-    of = counted(shares[1], "chunk")
     head = [
-        f"Each pod trains its share of {of}, at least one, for about {duration(seconds)}.",
+        f"{_shared('pod', shares)}, for about {duration(seconds)}. Failed networks, status 1, are not tried again.",
         "Before:",
         *(f"  {one}" for one in todo),
-        f"When all have ended, the results and the page: {after}.",
+        "When all have ended, for the results and the page:",
+        f"  {after}",
     ]
     text: str = yaml.safe_dump(job, sort_keys=False, allow_unicode=True, width=10_000)
     return "".join(f"# {one}\n" for one in head) + text
+
+
+def _shared(worker: str, shares: tuple[int, int]) -> str:
+    """How many workers there are, and for how many chunks."""
+    workers, chunks = shares
+    each = "" if workers == 1 else ", each a fixed share"
+    return f"{counted(workers, worker)} train{'s' if workers == 1 else ''} {counted(chunks, 'chunk')}{each}"
 
 
 def _command(words: Sequence[str | Path], out: str) -> str:

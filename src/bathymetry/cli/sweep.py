@@ -69,14 +69,15 @@ def sweep(arguments: list[str]) -> None:
     from bathymetry.execution.work import compare, share_of
     from bathymetry.store.folder import check_folder
     from bathymetry.store.storage import place_of
-    from bathymetry.sweeps.reading import read_file
+    from bathymetry.sweeps.reading import files_of, read_file
 
     made = read_file(command.spec)
     made.check()
     options["where"] = points_where(made, where)
     if command.print is not None:
         points = [word for name, value in where.items() for word in ("--where", f"{name}={value}")]
-        print_array(command, [made], ["sweep", command.spec, *points], options["workers"], options["where"])
+        words = ["sweep", command.spec, *points]
+        print_array(command, [made], words, options["workers"], options["where"], files_of(made))
         return
     out = place_of("out", command.out.strip())
     check_folder(out)
@@ -88,11 +89,17 @@ def sweep(arguments: list[str]) -> None:
     work = compare(out, made.planned).only(options["where"])
     part = work.part(share_of([work], options["shard"]), out if options["only_failed"] else None)
     if options["only_failed"] and not part.todo:
+        if changed and work.todo:
+            remedy = f"their {joined(changed)} changed, so that all are pending; run the sweep without --rerun"
+            raise InputError("rerun", "failed", remedy)
         say("No point has failed.")
         return
     if work.todo:
         say("A chunk is up to ten members of one point, which are trained together.")
     say(_plan(part, options["workers"], command.shard))
+    if repeated := len(work.ensembles) - len({one.config_hash for one in work.ensembles}):
+        have = "has" if repeated == 1 else "have"
+        say(f"{repeated:,} of {counted(len(work.ensembles), 'point')} {have} the values of another, and its networks.")
     if made.few_members:
         say(made.few_members)
     if not command.plan:
@@ -146,9 +153,10 @@ def _run(made: "Sweep", out: "Place", options: dict[str, Any], *, opens: bool) -
     say(_table(run))
     say(f"\n{_counts(run.dataset)}")
     if options["shard"] is not None:  # one of many workers; the command without --shard writes the page
+        stored = "The share is stored" if incomplete is None else "What was trained of the share is stored"
+        say(f"{stored}; when all shares have ended, the same command without --shard writes the page.")
         if incomplete is not None:
             raise incomplete
-        say("The share is stored; the command without --shard writes the page.")
         return
     say("Drawing the figures and writing the page.")
     page, claims = publish(out, workers=options["workers"])

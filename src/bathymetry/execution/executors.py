@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -45,20 +46,23 @@ class Executor:
         if not schedule.left:
             return
         name = studies[0].name if len(studies) == 1 else f"{len(studies)} studies"
-        done = 0
+        done: set[str] = set()
         planned = sum(schedule.chunks.values())
         progress.begin(name, planned, schedule.total)
         try:
             with self._opened(schedule, studies, out, progress) as receipts:
                 for receipt in receipts:
-                    done += schedule.chunks.get(receipt.id, 0) if receipt.status == "done" else 0
+                    done |= {receipt.id} if receipt.status == "done" else set()
                     yield receipt
         except KeyboardInterrupt as stopped:
-            first = (chunks.path_of_id(out, one.partition("+")[0]) for one in schedule.chunks)
-            begun = any(storage.exists(checkpoint_path(one)) for one in first)
+            first = {one: chunks.path_of_id(out, one.partition("+")[0]) for one in schedule.chunks}
+            begun = any(storage.exists(checkpoint_path(one)) for one in first.values())
+            if isinstance(out, Path):  # the last chunk may be stored and have no receipt
+                done |= {job for job, path in first.items() if storage.exists(path)}
+            count = sum(schedule.chunks.get(job, 0) for job in done)
             checkpoint = "; what was being trained continues from its checkpoint" if begun else ""
             of = f' of "{name}"' if len(studies) == 1 else ""
-            stored = f"{done} of {planned} {plural('chunk', planned)}{of} are stored in {out}{checkpoint}"
+            stored = f"{count} of {planned} {plural('chunk', planned)}{of} are stored in {out}{checkpoint}"
             stopped.args = (f"{stored}. Run the same command to go on",)
             raise
         finally:

@@ -96,10 +96,15 @@ class StudyRun:
 
         Returns:
             A network for each member as it was at the end, in evaluation mode.
+
+        Raises:
+            InputError: If no ensemble or several have these coordinates, or if not all of its networks are stored.
         """
         planned = self._ensemble(group, coordinates)
-        config = planned.config
-        chunk = chunks.load(self.out, config_hash(config.description()), planned.members)
+        config, identity = planned.config, config_hash(planned.config.description())
+        if chunks.missing(chunks.stored(self.out, identity), planned.members):
+            raise InputError("networks", _words(group, coordinates), self._why_missing(identity))
+        chunk = chunks.load(self.out, identity, planned.members)
         modules = build_members(config.network, planned.members, config.seed, same_start=config.same_start)
         kept = running_statistics(modules[0])
         if kept:
@@ -114,6 +119,13 @@ class StudyRun:
                     own[name].copy_(torch.from_numpy(values[member]))
             module.eval()
         return modules
+
+    def _why_missing(self, identity: str) -> str:
+        failed = [*chunks.failures(self.out, identity).values()]
+        kind = "sweep" if isinstance(self.study, Sweep) else "study"
+        if failed:
+            return f"training failed ({failed[0]})"
+        return f"not all of these networks are trained yet; run the {kind}, which trains only what is missing"
 
     def _ensemble(self, group: str, coordinates: Mapping[str, Coordinate]) -> PlannedEnsemble:
         """Find the one ensemble that has these coordinates."""

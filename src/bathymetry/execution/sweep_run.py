@@ -102,7 +102,10 @@ def sweep(
     made.check()
     chosen = points_where(made, where or {})
     if not run:
-        return open_sweep(made, place_of("out", out))
+        place = place_of("out", out)
+        if not exists(place):
+            raise InputError("out", place, "there is no such folder; expected one that the sweep was run into")
+        return open_sweep(made, place)
     options: dict[str, Any] = {"workers": workers, "max_memory": max_memory, "where": chosen}
     options |= {"scheduler": scheduler, "local_cluster": local_cluster}
     (found,) = run_studies([made], out=place_of("out", out), progress=checked_progress(progress), **options)

@@ -52,7 +52,8 @@ def rank_correlation(x: Float[np.ndarray, " member"], y: Float[np.ndarray, " mem
     most = 1 - 6 / (members**3 - members)  # ρ of ±1 is brought halfway to the value next to it, with Fieller's error
     inside = float(np.clip(rho, -most, most))
     scale = float(error) / (1 - inside**2) if abs(rho) <= most and error > 0 else 1.03 / (members - 3) ** 0.5
-    low, high = np.tanh(np.arctanh(inside) + np.array([-1, 1]) * largest * scale)
+    ends = np.tanh(np.arctanh(inside) + np.array([-1, 1]) * largest * scale)
+    low, high = np.where(np.abs(ends) < 1e-12, 0.0, ends)  # where T is its own 95 % point
     return RankCorrelation(float(rho), (float(min(low, rho)), float(max(high, rho))), float(p))
 
 

@@ -143,8 +143,10 @@ def check_output_folder(path: Place) -> None:
 
 def nothing_in(path: Place) -> str:
     """Say that an output folder has no results, and whether it has networks."""
-    trained = "networks, perhaps of bm.objective, but " if storage.names(path / CHUNKS) else ""
-    return f"it holds {trained}no results yet; run a study or sweep into it first"
+    if storage.names(path / CHUNKS):
+        remedy = "run the study or sweep into it again, without --shard: what is stored is not trained again"
+        return f"it holds networks, of a share, an interrupted run or bm.objective, but no results yet; {remedy}"
+    return "it holds no results yet; run a study or sweep into it first"
 
 
 def _mark(path: Place, holds: Holds) -> None:

@@ -93,13 +93,11 @@ def place_of(field: str, value: object) -> Place:
     found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         path = path_of(field, value)
-        if (
-            isinstance(value, Path)
-            and path.parts
-            and _is_known(path.parts[0].removesuffix(":"))
-            and ":" in path.parts[0]
-        ):
-            raise InputError(field, value, f'a path can\'t hold an address; expected text, "{path.parts[0]}//…"')
+        first = path.parts[0] if path.parts else ""
+        if first.endswith(":") and _is_known(first.removesuffix(":")):
+            meant = f'"{first}//{"/".join(path.parts[1:])}"'
+            remedy = f"a path can't hold an address; expected text, {meant}"
+            raise InputError(field, value, remedy if isinstance(value, Path) else f"expected two slashes, {meant}")
         return path
     protocol, rest = found[1].lower(), found[2].rstrip("/")
     if protocol in ("file", "local"):

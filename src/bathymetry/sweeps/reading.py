@@ -104,12 +104,24 @@ def field_names() -> list[str]:
 
 def portable(made: Sweep) -> bool:
     """Whether a specification names no file, so that it can be read from any folder."""
+    return not any(callable(one) or _is_path(one) for one in _names(made))
+
+
+def files_of(made: Sweep) -> list[Path]:
+    """The files that a specification names, as whole paths."""
+    folder = Path(made.fields.get("folder", ""))
+    texts = [one for one in _names(made) if isinstance(one, str) and _is_path(one)]
+    return [folder / (one.rpartition(":")[0] if FUNCTION_FILE.fullmatch(one) else one) for one in texts]
+
+
+def _names(made: Sweep) -> list[Any]:
+    """The data sets and families of a specification, fixed or along its axes."""
     spec = made.specification
     names: list[Any] = [spec.data.name, spec.network.family]
     for axis in spec.axis_list:
         if axis.path in PATHS and not isinstance(axis.values, Range):
             names += axis.values
-    return not any(callable(one) or _is_path(one) for one in names)
+    return names
 
 
 def as_yaml(made: Sweep) -> bytes:

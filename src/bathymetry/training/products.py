@@ -24,8 +24,8 @@ def multiply(
 ) -> None:
     """Write the product of every member, plus `bias`, into `out`.
 
-    A member's numbers do not depend on the other members: MKL rounds a single product with one row or column otherwise,
-    so that is computed twice, as one of two.
+    With one thread a member's numbers do not depend on the other members: MKL rounds a single product with one row or
+    column otherwise, so that is computed twice, as one of two. With several threads it rounds more of them otherwise.
     """
     members, rows, columns = out.shape
     if uses_onednn(out, rows, one.shape[2], columns):
