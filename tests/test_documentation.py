@@ -11,6 +11,7 @@ import shlex
 import sys
 import tomllib
 from contextlib import suppress
+from dataclasses import fields
 from itertools import zip_longest
 from math import isclose
 from pathlib import Path
@@ -21,6 +22,9 @@ import yaml
 
 import bathymetry as bm
 from bathymetry.cli.main import main
+from bathymetry.cli.run import OPTIONS
+from bathymetry.cli.sweep import _command as sweep_command
+from bathymetry.studies import find
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -207,3 +211,16 @@ def test_nothing_tells_a_reader_to_install_bathymetry_from_where_it_is_not():
 
 def test_the_readme_is_short():
     assert len(PAGES["README.md"].splitlines()) <= 130
+
+
+def test_the_table_of_options_says_which_only_run_or_only_sweep_has():
+    text = PAGES["docs/reference/command-line.md"]
+    table = text[text.index("## Options of `run` and `sweep`") : text.index("## Options of `compare`")]
+    shared = {name for name, _, _ in OPTIONS} | {"out", "plan", "open"}
+    of_run = {"preset", "predict", *find("capacity").model_fields}
+    options = {"run": shared | of_run, "sweep": {one.name for one in fields(sweep_command())}}
+    for row in re.findall(r"^\| (`--.*?) \| (.*) \|$", table, re.MULTILINE):
+        named = {one.replace("-", "_") for one in re.findall(r"--([a-z-]+)", row[0])}
+        only = re.match(r"`(run|sweep)` only", row[1])
+        for command, own in options.items():
+            assert (named <= own) == (only is None or only[1] == command), row

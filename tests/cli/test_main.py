@@ -14,7 +14,7 @@ import xarray as xr
 
 from bathymetry.charts import Figure
 from bathymetry.charts.sheet import check_addresses
-from bathymetry.cli.main import main
+from bathymetry.cli.main import _COMMANDS, main
 from bathymetry.cli.terminal import TerminalProgress, say
 from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import digest
@@ -22,6 +22,7 @@ from bathymetry.core.system import put
 from bathymetry.execution.study_run import run_study
 from bathymetry.store.folder import output_folder, writing
 from bathymetry.store.results import write_results
+from bathymetry.studies.catalogue import SHIPPED
 
 SMOKE = ["run", "depth-function", "--preset", "smoke", "--samples", "20", "--epochs", "3"]
 
@@ -69,12 +70,18 @@ def test_help_is_given_without_an_error(capsys, arguments):
     assert "usage: bathymetry" in out
 
 
-@pytest.mark.parametrize("command", ["list", "show", "report", "diff", "verify", "export", "data"])
+@pytest.mark.parametrize("command", [*(one for one in _COMMANDS if one != "run"), *(f"run {one}" for one in SHIPPED)])
 def test_every_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert end.value.code == 0
-    assert f"bathymetry {command}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"bathymetry {command}" in out
+    assert "\n\n\n" not in out
+    words = " ".join(out.replace("│", " ").split())
+    assert "(default: )" not in words
+    assert "(default: None)" not in words
+    assert [*re.findall(r"--[a-z-]+ (?:TEXT|INT|FLOAT|STR)\b", words)] == []  # which say little of what is expected
 
 
 def test_the_help_of_a_study_lists_its_settings_with_the_defaults_of_the_preset(capsys):
@@ -82,7 +89,7 @@ def test_the_help_of_a_study_lists_its_settings_with_the_defaults_of_the_preset(
         with pytest.raises(SystemExit):
             main(["run", "depth-function", "--preset", preset, "--help"])
         words = " ".join(capsys.readouterr().out.replace("│", " ").split())
-        assert "--learning-rate FLOAT" in words
+        assert "--learning-rate NUMBER" in words
         assert f"claims need at least 6 (default: {members})" in words
 
 

@@ -112,7 +112,9 @@ def test_a_cluster_of_this_machine_gives_the_results_of_one_process(tmp_path, di
 def test_without_distributed_one_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     for where in ({"scheduler": "tcp://127.0.0.1:8786"}, {"local_cluster": 2}):
-        with pytest.raises(InputError, match=r"is not installed; pip install distributed\."):
+        with pytest.raises(
+            InputError, match=r"is not installed; in a copy of the repository: pip install \"\.\[dask\]\"\."
+        ):
             bm.run_study(FAULTY, preset="smoke", out=tmp_path, **where)
 
 

@@ -303,7 +303,9 @@ def test_an_unknown_kind_of_table_is_refused(tmp_path):
 
 def test_tables_in_parquet_without_pyarrow_are_refused_with_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"format = parquet: install what writes it first: pip install pyarrow\."):
+    with pytest.raises(
+        InputError, match=r"format = parquet: pyarrow is not installed; .*: pip install \"\.\[parquet\]\"\."
+    ):
         export(results(), tmp_path, "parquet")
 
 

@@ -1,11 +1,15 @@
 """Specifications that make no sweep: one sentence and status 2, before anything is written."""
 
+import dataclasses
+import inspect
 import re
+import sys
 
 import pytest
 
 import bathymetry as bm
 from bathymetry.cli.main import main
+from bathymetry.cli.sweep import _command as sweep_command
 from bathymetry.core.errors import InputError
 from bathymetry.sweeps.reading import read_file, sweep_of
 
@@ -112,17 +116,17 @@ REFUSED = {
     "axes: {width: {low: 1, high: 3, count: 9}}": "axes.width.count = 9: only 3 whole numbers lie there",
     "axes: {optimizer: {low: 1, high: 3}}\nsample: {random: 3}": "axes.optimizer = 1: expected text",
     # claims
-    RATES + "claims: [{rule: mean}]": "claims[1].rule = mean: expected majority",
-    CLAIM.format("mean_sign", "over: learning_rate, direction: below"): "claims[1].rule = mean_sign: this rule is now "
+    RATES + "claims: [{rule: mean}]": "claim a.rule = mean: expected majority",
+    CLAIM.format("mean_sign", "over: learning_rate, direction: below"): "claim a.rule = mean_sign: this rule is now "
     "called median_sign; write that",
-    CLAIM.format("order", "along: learning_rate"): "claims[1].rule = order: this rule is now called stochastic_order",
+    CLAIM.format("order", "along: learning_rate"): "claim a.rule = order: this rule is now called stochastic_order",
     RATES + "claims: 3": "claims = 3: expected a list",
     CLAIM.format(
         "median_sign", "over: width, direction: below"
-    ): 'claims[1].over = width: width is not an axis of this grid; expected learning_rate (or "log learning_rate")',
-    CLAIM.format("median_sign", "over: learning_rate, direction: down"): "claims[1].direction = down: expected below",
+    ): 'claim a.over = width: width is not an axis of this grid; expected learning_rate (or "log learning_rate")',
+    CLAIM.format("median_sign", "over: learning_rate, direction: down"): "claim a.direction = down: expected below",
     CLAIM.format("stochastic_order", "along: learning_rate, first: 1, second: 0.1, direction: below"): "first = 1",
-    CLAIM.format("majority", "above: 1, below: 2"): "claims[1].above = 1: expected above or below, one of them",
+    CLAIM.format("majority", "above: 1, below: 2"): "claim a.above = 1: expected above or below, one of them",
     CLAIM.format("median_in_interval", "lo: 1"): "median_in_interval takes no such field; did you mean low?",
     RATES + "claims: [{rule: majority, text: a, variable: test los, above: 1}]": "did you mean test loss?",
     # paths
@@ -183,6 +187,41 @@ def test_an_option_is_refused_in_one_sentence(tmp_path, capsys, option, expected
     assert main(["sweep", str(spec), name, value.strip("'"), *out]) == 2
     assert expected in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+@pytest.mark.parametrize("command", ["sweep absent.yaml", "run capacity --data absent"])
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    {
+        "--local-cluster 2": 'local_cluster = 2: distributed is not installed; .*: pip install "\\.\\[dask\\]"',
+        "--scheduler tcp://h:1": "scheduler = tcp://h:1: distributed is not installed",
+        "--scheduler tcp://h:1 --local-cluster 2": "local_cluster = 2: expected local_cluster or scheduler, not both",
+        "--local-cluster 2 --workers 2": "workers = 2: a cluster has workers of its own",
+        "--out memory://x --workers 2": "out = memory://x: it is lost when the command ends; expected a folder, or an",
+        "--out memory://x --local-cluster 2": "out = memory://x: it is lost",
+    }.items(),
+)
+def test_options_that_can_not_be_are_refused_before_specification_and_data_are_looked_for(
+    tmp_path, capsys, monkeypatch, command, plan, options, expected
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert main([*command.split(), *options.split(), *plan]) == 2
+    said = capsys.readouterr()
+    assert re.search(expected, said.err)
+    assert said.out == ""
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_every_option_of_the_command_is_an_argument_or_refused_by_its_name():
+    own = {one.name for one in dataclasses.fields(sweep_command())} - {"spec"}
+    arguments = inspect.signature(bm.sweep).parameters.keys()
+    assert own - arguments == {"plan", "shard", "rerun", "print", "open"}
+    for name in own - arguments:
+        sentence = f"^{name} = x: only the command `bathymetry sweep` has it; bm.sweep takes out, run, where, workers"
+        with pytest.raises(InputError, match=sentence):
+            bm.sweep(axes={"width": [2, 3]}, **{name: "x"})
 
 
 def test_a_number_in_powers_of_ten_is_one_without_a_point_too(tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from bathymetry.cli.parsing import UsageError, parse
+from bathymetry.cli.parsing import UsageError, lasting_place, parse
 from bathymetry.cli.terminal import OpenFlag, open_page, reading, say, wrapped
 from bathymetry.core.errors import BathymetryError, InputError, path_of
 from bathymetry.core.showing import joined
@@ -34,7 +34,6 @@ class CompareCommand:
 
     PATH is a folder or file of CSV, Parquet, JSON Lines, TensorBoard, W&B, MLflow, Trackio, Lightning, Optuna or Hydra.
     For example:
-
       bathymetry compare runs --metric val/accuracy --higher-is-better --compare optimizer --members seed
       bathymetry compare runs.csv --metric loss --lower-is-better --compare net --members seed --baseline small
       bathymetry compare runs --members seed --claims claims.yaml --expect supported
@@ -159,9 +158,8 @@ def _page(
         return None
     from bathymetry.report.comparison import publish
     from bathymetry.store.folder import check_folder
-    from bathymetry.store.storage import place_of
 
-    out = place_of("out", _OUT if command.out is None else command.out)
+    out = lasting_place(_OUT if command.out is None else command.out)
     check_folder(out, "comparison")
     words = [one for one in arguments if one != "--open"]
     if command.watch is not None:

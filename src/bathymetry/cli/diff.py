@@ -23,7 +23,6 @@ class DiffCommand:
     """Which verdicts changed between two runs, with both effects and their intervals.
 
     A and B are output folders, claims.json files, or the word reference. For example:
-
       bathymetry diff run1 run2
       bathymetry diff reference bathymetry-report --out diff.html --open
       bathymetry diff run1/claims.json run2/claims.json --json

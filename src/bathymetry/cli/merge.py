@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from bathymetry.cli.parsing import parse
+from bathymetry.cli.parsing import lasting_place, parse
 from bathymetry.cli.terminal import OpenFlag, print_outcome, say
 from bathymetry.core.errors import InputError
 
@@ -44,7 +44,7 @@ def merge(arguments: list[str]) -> None:
     from bathymetry.store.storage import place_of
     from bathymetry.studies import find
 
-    own, out = [find(one) for one in command.study], place_of("out", command.out)
+    out, own = lasting_place(command.out), [find(one) for one in command.study]
     for sentence in merged([place_of("folder", one) for one in command.folders], out, own):
         say(sentence)
     say("Drawing the figures and writing the page.")

@@ -5,12 +5,15 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from bathymetry.core.errors import BathymetryError, InputError, did_you_mean
 from bathymetry.core.showing import joined
+
+if TYPE_CHECKING:  # so that the help need not wait for PyTorch
+    from bathymetry.store.storage import Place
 
 T = TypeVar("T")
 
@@ -149,6 +152,17 @@ def parse_bytes(field: str, text: str) -> int:
     if not 1 <= size < 2**62:
         raise InputError(field, text, "expected an amount of memory such as 8GB or 500MB")
     return int(size)
+
+
+def lasting_place(out: str) -> "Place":
+    """Read where a command writes to; refuse its own memory, which ends with it."""
+    from bathymetry.store.storage import is_shared, place_of
+
+    place = place_of("out", out.strip())
+    if not is_shared(place):
+        remedy = "it is lost when the command ends; expected a folder, or an address such as s3://bucket/run1"
+        raise InputError("out", place, remedy)
+    return place
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -28,11 +28,16 @@ _PLAIN = re.compile(r"[A-Za-z][\w.-]*")  # what YAML takes for a text without qu
 class PredictCommand:
     """Write a file for your predictions: every claim of a study, and after it `predicted:`, to be filled in.
 
-    `bathymetry run STUDY --predict FILE` shows them next to the verdicts, and counts how many came true.
+    The command `bathymetry run STUDY --predict FILE` shows them next to the verdicts, and counts how many came true.
     """
 
     studies: tyro.conf.Positional[
-        Annotated[tuple[str, ...], tyro.conf.arg(metavar="STUDY ...", help="their names, all, or files of your own")]
+        Annotated[
+            tuple[str, ...],
+            tyro.conf.arg(
+                metavar="STUDY ...", help="their names, all, or files of your own", help_behavior_hint="(required)"
+            ),
+        ]
     ]
     out: Annotated[str, tyro.conf.arg(metavar="FILE", help="the file to write")] = "predictions.yaml"
 
@@ -43,6 +48,10 @@ def predict(arguments: list[str]) -> None:
 
     command = parse(PredictCommand, "predict", arguments, "bathymetry predict capacity")
     named = dict.fromkeys(one for given in command.studies for one in (SHIPPED if given == "all" else [given]))
+    for one in named:
+        if one.endswith((".yaml", ".yml")):
+            remedy = "predictions are about the claims of a study; those of a sweep have none"
+            raise InputError("study", one, remedy)
     kinds = list(dict.fromkeys(map(find, named)))
     count = sum(len(kind.claims()) for kind in kinds)
     if not count:

@@ -1,15 +1,16 @@
 """`bathymetry run STUDY ... [settings]`: train what is missing, measure, judge, and write the page."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import tyro
 
 from bathymetry.cli.job_arrays import check_print, print_array
-from bathymetry.cli.parsing import UsageError, parse, parse_bytes, parse_shard
+from bathymetry.cli.parsing import UsageError, lasting_place, parse, parse_bytes, parse_shard
 from bathymetry.cli.predict import read_predictions
 from bathymetry.cli.terminal import (
     OpenFlag,
@@ -84,6 +85,7 @@ def run(arguments: list[str]) -> None:
         ]
         print_array(command, studies, ["run", *files, "--preset", preset, *settings], options["workers"])
         return
+    out = output_place(command.out, options)
     for field in ("seed", "data_seed"):
         if field in changes and (number := seed_of(changes[field])) != changes[field]:
             say(f"{field_name(field)} '{changes[field]}' is {number}.")
@@ -92,14 +94,12 @@ def run(arguments: list[str]) -> None:
         if lacking:
             verbs = ("has", "runs") if len(lacking) == 1 else ("have", "run")
             say(f"{joined(lacking)} {verbs[0]} no setting {flag_of(field)} and {verbs[1]} without it.")
-    from bathymetry.store.storage import place_of
-
     predictions = None
     if command.predict is not None:
         own = [kind for kind in kinds if kind.name not in SHIPPED]
         predictions = read_predictions(command.predict, own, [kind.name for kind in kinds])
     shown = {"plan_only": command.plan, "opens": command.open, "predictions": predictions}
-    _run(studies, preset, place_of("out", command.out.strip()), options, **shown)
+    _run(studies, preset, out, options, **shown)
 
 
 def execution_options(command: Any) -> dict[str, Any]:
@@ -114,6 +114,15 @@ def execution_options(command: Any) -> dict[str, Any]:
         "shard": None if command.shard is None else parse_shard(command.shard.strip()),
         "only_failed": _only_failed(command.rerun),
     }
+
+
+def output_place(out: str, options: Mapping[str, Any]) -> "Place":
+    """Read where results go, and refuse options that do not go together, before data are read and times estimated."""
+    from bathymetry.execution.executors import KEYWORDS, check_options
+
+    place = lasting_place(out)
+    check_options(place, **{name: options[name] for name in KEYWORDS})
+    return place
 
 
 def _count(field: str, text: str | None) -> int | None:
@@ -281,7 +290,9 @@ def _command(chosen: "Sequence[Study]", having: "Mapping[str, Sequence[Study]]",
         ("open", OpenFlag, False),
     ]
     for name, metavar, words in OPTIONS:
-        columns.append((name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words)], None))
+        columns.append(
+            (name, Annotated[str | None, tyro.conf.arg(metavar=metavar, help=words, help_behavior_hint="")], None)
+        )
     for field, studies in having.items():
         words = _description(field, studies, len(chosen))
         option = tyro.conf.arg(help=words, metavar=_metavar(studies[0], field), help_behavior_hint="")
@@ -304,11 +315,20 @@ def _description(field: str, studies: "Sequence[Study]", count: int) -> str:
 
 
 def _metavar(study: "Study", field: str) -> str:
+    """What is to be typed: NUMBER, WIDTHS, FUNCTION, cpu|cuda, …, and whether several."""
     info = type(study).model_fields[field]
-    words: Mapping[Any, str] = {int: "INT", float: "FLOAT", int | None: "INT", Networks: "WIDTHS [WIDTHS ...]"}
+    annotation, several = info.annotation, get_origin(info.annotation) is tuple
     if is_network(info) or field.endswith("seed"):
         return "WIDTHS" if is_network(info) else "NUMBER|TEXT"
-    return words.get(info.annotation, "TEXT [TEXT ...]" if "tuple" in str(info.annotation) else "TEXT")
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    if annotation == Networks:
+        word = "WIDTHS"
+    elif re.search(r"\b(int|float)\b", str(annotation)):
+        word = "NUMBER|all" if type(None) in get_args(annotation) else "NUMBER"
+    else:
+        word = {"data": "NAME|PATH", "function": "FUNCTION", "functions": "FUNCTION"}.get(field, "TEXT")
+    return f"{word} [{word} ...]" if several else word
 
 
 def _stripped(value: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -9,7 +9,7 @@ import tyro
 
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import parse
-from bathymetry.cli.run import OPTIONS, data_line, execution_options
+from bathymetry.cli.run import OPTIONS, data_line, execution_options, output_place
 from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, say
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.showing import joined
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from bathymetry.sweeps.sweep import Sweep
 
 _ROWS = 40  # of the table of points
+_OF_STUDIES = {
+    "--predict": "predictions are about the claims of a study; those of a sweep have none",
+    "--preset": "presets are of studies, and a sweep has none; its fields are in the specification",
+}
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,24 @@ def sweep(arguments: list[str]) -> None:
         raise InputError("out", command.out, "expected the path of a folder, or an address such as s3://bucket/run1")
     where, options = _where(command.where), execution_options(command)
     check_print(command)
+    out = None if command.print else output_place(command.out, options)
+    from bathymetry.execution.executors import KEYWORDS, executor
     from bathymetry.execution.study_run import check_device
     from bathymetry.execution.sweep_run import changes_since, open_sweep, points_where
     from bathymetry.execution.work import compare, share_of
     from bathymetry.store.folder import check_folder
-    from bathymetry.store.storage import place_of
     from bathymetry.sweeps.reading import files_of, read_file
 
     made = read_file(command.spec)
+    if out is not None and not command.plan:
+        executor([made], out, **{name: options[name] for name in KEYWORDS})  # before trials, which may take long
     made.check()
     options["where"] = points_where(made, where)
-    if command.print is not None:
+    if out is None:
         points = [word for name, value in where.items() for word in ("--where", f"{name}={value}")]
         words = ["sweep", command.spec, *points]
         print_array(command, [made], words, options["workers"], options["where"], files_of(made))
         return
-    out = place_of("out", command.out.strip())
     check_folder(out)
     check_device(made)
     stored, changed = open_sweep(made, out), changes_since(made, out)
@@ -107,7 +113,7 @@ def sweep(arguments: list[str]) -> None:
 
 
 def _check_no_field(arguments: Sequence[str]) -> None:
-    """Refuse an option that is a field of the specification, as settings are options of `run`."""
+    """Refuse an option that is a field of the specification, as settings are options of `run`, or only of `run`."""
     own = {one.name for one in fields(_command())}
     words = [one.partition("=")[0] for one in arguments if one.startswith("--")]
     others = [one for one in words if one[2:].replace("-", "_") not in own]
@@ -116,6 +122,8 @@ def _check_no_field(arguments: Sequence[str]) -> None:
 
         spec = next((one for one in arguments if one.endswith((".yaml", ".yml"))), "the file")
         for one in others:
+            if one in _OF_STUDIES:
+                raise InputError("option", one, _OF_STUDIES[one])
             if one[2:].replace("-", "_") in field_names():
                 remedy = f"it is a field of the specification; write it into {Path(spec).name}"
                 raise InputError("option", one, remedy)

@@ -31,7 +31,8 @@ OpenFlag = tyro.conf.FlagCreatePairsOff[
     Annotated[bool, tyro.conf.arg(help="open the page in the browser", help_behavior_hint="")]
 ]
 PredictOption = Annotated[
-    str | None, tyro.conf.arg(metavar="FILE", help="your predicted verdicts, of `bathymetry predict STUDY`")
+    str | None,
+    tyro.conf.arg(metavar="FILE", help="your predicted verdicts, of `bathymetry predict STUDY`", help_behavior_hint=""),
 ]
 _STYLES = {"supported": "green", "contradicted": "red"}
 _LONG = (("years", 365 * 86_400), ("days", 86_400), ("min", 60))

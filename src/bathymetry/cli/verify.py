@@ -16,7 +16,6 @@ class VerifyCommand:
     Nothing is written. The exit status is 0 if all is whole, 1 if something is damaged or a verdict does not follow, 2
     if something could not be checked. Digests show damage, not forgery. The page itself, report.html, has none: it is
     made from what is checked. For example:
-
       bathymetry verify bathymetry-report
       bathymetry verify bathymetry-report --study own_study.py
     """

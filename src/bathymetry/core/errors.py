@@ -81,6 +81,11 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(". ") if text else type(error).__name__
 
 
+def not_installed(package: str, extra: str) -> str:
+    """Say how to install a package that is missing: by the extra that has it, whose versions are right."""
+    return f'{package} is not installed; in a copy of the repository: pip install ".[{extra}]"'
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Suggest the most similar name, or the only one whose last part it is, as the start of a remedy.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.errors import InputError, first_line, not_installed
 
 CONNECTING = 6.0  # seconds until a scheduler counts as unreachable
 _ADDRESS = re.compile(r"(tcp|tls|wss?)://([^\s/]+):(\d{1,5})/?")
@@ -39,14 +39,18 @@ def connected(address: str | None, cluster: Any = None) -> Any:
     return client
 
 
-def check_scheduler(address: str) -> None:
-    """Refuse an address at which nothing answers, before anything else is done."""
-    imported("scheduler", address)
+def host_and_port(address: str) -> tuple[str, int]:
+    """Read the address of a scheduler."""
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found[3]) > _LAST_PORT:
         raise InputError("scheduler", address, "expected the address of a Dask scheduler, such as tcp://HOST:8786")
+    return found[2].strip("[]"), int(found[3])
+
+
+def check_scheduler(address: str) -> None:
+    """Refuse an address at which nothing answers, before anything else is done."""
     try:
-        socket.create_connection((found[2].strip("[]"), int(found[3])), CONNECTING).close()
+        socket.create_connection(host_and_port(address), CONNECTING).close()
     except OSError as error:
         raise _unreachable(address, error) from error
 
@@ -91,8 +95,7 @@ def imported(field: str, value: object) -> Any:
     try:
         import distributed
     except ImportError as error:
-        remedy = f"{error.name or 'distributed'} is not installed; pip install distributed"
-        raise InputError(field, value, remedy) from error
+        raise InputError(field, value, not_installed(error.name or "distributed", "dask")) from error
     return distributed
 
 

@@ -13,7 +13,7 @@ from bathymetry.core.showing import plural
 from bathymetry.core.system import free_bytes, gigabytes
 from bathymetry.execution import Progress
 from bathymetry.execution.dask import Cluster
-from bathymetry.execution.dask_connection import check_scheduler
+from bathymetry.execution.dask_connection import check_scheduler, host_and_port, imported
 from bathymetry.execution.jobs import Receipt
 from bathymetry.execution.local import LocalWorkers, in_process
 from bathymetry.execution.schedule import Schedule
@@ -97,8 +97,23 @@ def executor(
     local_cluster: int | None,
 ) -> Executor:
     """Refuse what can't be, or does not go together."""
-    workers = whole_number("workers", workers, 1, _MOST_WORKERS)
+    workers = check_options(out, workers, max_memory, scheduler, local_cluster)
     memory = _memory(max_memory)
+    if scheduler is not None or local_cluster is not None:
+        for one in studies:
+            if not _travels(one):
+                what = "put it into a file of its own, or name what is registered"
+                raise InputError("study", one.name, f"no worker can read what a notebook or a script defines; {what}")
+    if scheduler is not None:
+        check_scheduler(scheduler)
+    return Executor(workers, memory, max_memory is not None, scheduler, local_cluster)
+
+
+def check_options(
+    out: Place, workers: int, max_memory: int | None, scheduler: str | None, local_cluster: int | None
+) -> int:
+    """Refuse what can be refused without studies, data and scheduler; return the number of workers."""
+    workers = whole_number("workers", workers, 1, _MOST_WORKERS)
     if local_cluster is not None:
         local_cluster = whole_number("local_cluster", local_cluster, 1, _MOST_WORKERS)
     if scheduler is not None:
@@ -112,18 +127,15 @@ def executor(
     if field and not is_shared(out):
         remedy = "expected 1" if field == "workers" else "expected a folder or an address that they can"
         raise InputError(field, value, f"other processes can't reach {out}; {remedy}")
-    if scheduler is not None or local_cluster is not None:
-        if workers > 1:
-            raise InputError(
-                "workers", workers, "a cluster has workers of its own; expected workers or a cluster, not both"
-            )
-        for one in studies:
-            if not _travels(one):
-                what = "put it into a file of its own, or name what is registered"
-                raise InputError("study", one.name, f"no worker can read what a notebook or a script defines; {what}")
+    if workers > 1 and (scheduler is not None or local_cluster is not None):
+        remedy = "a cluster has workers of its own; expected workers or a cluster, not both"
+        raise InputError("workers", workers, remedy)
     if scheduler is not None:
-        check_scheduler(scheduler)
-    return Executor(workers, memory, max_memory is not None, scheduler, local_cluster)
+        imported("scheduler", scheduler)
+        host_and_port(scheduler)
+    elif local_cluster is not None:
+        imported("local_cluster", local_cluster)
+    return workers
 
 
 def _travels(study: Study) -> bool:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import xarray as xr
 from pydantic import PrivateAttr
 
 from bathymetry.core.errors import InputError, StorageError, did_you_mean, whole_number
+from bathymetry.core.showing import joined
 from bathymetry.core.system import one_thread
 from bathymetry.execution import Progress
 from bathymetry.execution.jobs import train_chunk
@@ -32,6 +34,7 @@ from bathymetry.sweeps.results import UNFINISHED, table
 from bathymetry.sweeps.sweep import Sweep
 from bathymetry.training import TrainingConfig, train
 
+_OF_THE_COMMAND = ("plan", "shard", "rerun", "print", "open")  # options that are no arguments of bm.sweep
 _NO_METRICS = ("loss", "accuracy", "diverged", "stopped_at")
 
 
@@ -114,6 +117,11 @@ def sweep(
 
 def read_sweep(spec: object, fields: Mapping[str, Any]) -> Sweep:
     """Make a sweep from a file or fields, with changes."""
+    for name in _OF_THE_COMMAND:
+        if name in fields:
+            taken = [one.name for one in signature(sweep).parameters.values() if one.kind is one.KEYWORD_ONLY]
+            remedy = f"only the command `bathymetry sweep` has it; bm.sweep takes {joined(taken)}"
+            raise InputError(name, fields[name], f"{remedy}, and the fields of a specification")
     if isinstance(spec, Sweep):
         return spec
     if isinstance(spec, str | Path):

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 import xarray as xr
 
-from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError
+from bathymetry.core.errors import BathymetryError, DamagedError, InputError, StorageError, not_installed
 from bathymetry.core.identity import describe, digest
 from bathymetry.store import storage
 from bathymetry.store.chunks import config_hash, quarantine
@@ -202,5 +202,5 @@ def _parquet(table: pd.DataFrame) -> bytes:
     try:
         table.to_parquet(buffer, index=False)
     except ImportError as error:
-        raise InputError("format", "parquet", "install what writes it first: pip install pyarrow") from error
+        raise InputError("format", "parquet", not_installed("pyarrow", "parquet")) from error
     return buffer.getvalue()

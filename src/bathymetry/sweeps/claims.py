@@ -48,11 +48,16 @@ def read_claims(claims: object, axes: Sequence[Axis], measure: Sequence[str], *,
     return tuple(_Reader(place, one, axes, measure, is_grid).stated() for place, one in enumerate(claims))
 
 
+def claim_name(place: int) -> str:
+    """How errors call a claim: by its letter, as the page does, and not by a number that counts from 0 or 1."""
+    return f"claim {letter(place).removeprefix('claim')}"
+
+
 class _Reader:
     """Reads one claim; every complaint names it."""
 
     def __init__(self, place: int, given: object, axes: Sequence[Axis], measure: Sequence[str], is_grid: bool) -> None:
-        self._where = f"claims[{place + 1}]"
+        self._where = claim_name(place)
         if not isinstance(given, Mapping):
             raise InputError(self._where, given, "expected fields such as {rule: median_sign, variable: test loss, …}")
         self._given, self._axes, self._measure, self._is_grid = given, axes, measure, is_grid

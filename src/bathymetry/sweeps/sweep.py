@@ -20,6 +20,7 @@ from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
 from bathymetry.studies.settings import DataSeed
 from bathymetry.sweeps import figures
 from bathymetry.sweeps.axes import Point, points
+from bathymetry.sweeps.claims import claim_name
 from bathymetry.sweeps.configs import Configs
 from bathymetry.sweeps.results import Found, gathered
 from bathymetry.sweeps.specification import Specification
@@ -133,7 +134,7 @@ class Sweep(Study):
             for field in ("variable", "with"):
                 if "accuracy" in str(claim.get(field)).split():
                     remedy = "the targets of these data are values, not classes; expected a loss"
-                    raise InputError(f"claims[{place + 1}].{field}", claim[field], remedy)
+                    raise InputError(f"{claim_name(place)}.{field}", claim[field], remedy)
 
     def values_at(self, index: int) -> dict[str, str | int | float]:
         """The value of each axis at a point, also where points lie on no grid."""

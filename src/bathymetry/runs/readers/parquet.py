@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from bathymetry.core.errors import BathymetryError, DamagedError, first_line
+from bathymetry.core.errors import BathymetryError, DamagedError, first_line, not_installed
 from bathymetry.runs.run import Format, Layout, Run, Unit
 from bathymetry.runs.settings import from_name
 from bathymetry.runs.table import runs_of
@@ -29,7 +29,7 @@ def read(path: Path, convert: Callable[[Any], Rows]) -> Rows:
     try:
         from pyarrow import ArrowException, parquet  # type: ignore[import-untyped,unused-ignore]
     except ModuleNotFoundError as error:
-        raise BathymetryError("Parquet files are read by pyarrow: pip install pyarrow.") from error
+        raise BathymetryError(f"Parquet files are read by pyarrow; {not_installed('pyarrow', 'parquet')}.") from error
     try:
         return convert(parquet.ParquetFile(path).read())
     except (ArrowException, OSError, ValueError) as error:
