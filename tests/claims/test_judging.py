@@ -24,7 +24,7 @@ def test_a_caveat_follows_the_finding_and_is_left_out_where_nothing_is_tested():
 
 def test_parts_that_are_not_tested_for_different_reasons_are_each_named_once():
     parts = [not_run("12 of 18 members are missing", {"width": "10"}), not_run("was not run", {"width": "20"})]
-    assert finding(majority("members"), parts) == "10: 12 of 18 members are missing; 20: was not run."
+    assert finding(majority("members"), parts) == "Width 10: 12 of 18 members are missing; width 20: was not run."
 
 
 def test_a_formula_at_the_beginning_of_a_finding_stays_as_it_is_written():

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from bathymetry.claims.judging import Judged, ReferenceVerdict
 from bathymetry.cli.main import main
+from bathymetry.cli.terminal import print_outcome
 from bathymetry.report import figure_files
+from bathymetry.stats import Verdict
 from bathymetry.store.results import read_results, write_results
 
 OWN = Path(__file__).parents[1] / "execution" / "own_study.py"
@@ -99,6 +102,16 @@ def test_a_run_ends_with_its_claims_and_both_verdicts_and_then_the_page(made):
     untested = len(found) - tested
     ending = f"≠ {count} of {tested} verdicts? differs? from the reference run.s; {untested} claims? not tested"
     assert re.search(ending, words)
+
+
+def test_where_no_verdict_differs_no_mark_says_that_one_does(tmp_path, capsys):
+    verdict = Verdict("majority", "supported", (), 6, 0.03)
+    reference = ReferenceVerdict(verdict, "It does.", None, "1.0")
+    same = Judged("study.a", "It does", "By majority.", verdict, "It does.", reference=reference)
+    print_outcome(tmp_path / "report.html", [same], opens=False)
+    said = capsys.readouterr().out
+    assert "\n0 of 1 verdict differ from the reference run's." in said
+    assert "≠" not in said
 
 
 def test_each_finding_is_said_and_no_line_of_verdicts_is_wider_than_100_columns(made):

@@ -38,6 +38,15 @@ def test_the_corner_of_a_card_names_both_axes_and_where_the_horizontal_one_begin
     assert list(map(ascii, words)) == [ascii(r'(datum.value == 0 ? "\u2191 training loss \u2192 epoch "')]
 
 
+def test_a_logarithmic_axis_of_points_is_labelled_at_its_first_and_last_value():
+    rates, losses = np.geomspace(1e-3, 0.1, 6)[None], np.random.default_rng(0).random((1, 6))
+    names = {"split": ["test"], "member": range(6)}
+    x, y = (xr.DataArray(one, names, name=name) for name, one in (("rate", rates), ("loss", losses)))
+    (panel,) = scatter(x.assign_attrs(scale="log"), y, "split")
+    chart = card_chart(Figure("f", "F", (panel,), "It is.", "Read.", 1).sheet().panels[0])
+    assert [one["encoding"]["x"]["axis"]["values"] for one in layers(chart)] == [[0.001, 0.1]]
+
+
 def test_every_line_has_its_name_once():
     names = [one["data"]["values"][0]["series"] for one in layers(card_chart(loss_figure(1).sheet().panels[0]))
              if one["mark"] != "rule" and one["mark"]["type"] == "text"]  # fmt: skip

@@ -83,6 +83,16 @@ def test_a_finding_names_the_axes_of_its_parts(rule):
         assert "learning rate 0.1, width 8" in finding
 
 
+def test_the_best_of_several_has_its_share_interval_and_p():
+    fields = {"along": "learning_rate", "candidates": [0.1], "others": [0.001, 0.01], "direction": "below"}
+    one = judged(rule="best_of", variable="train loss", **fields)
+    assert {part.estimate for part in one.verdict.parts} == {1.0}
+    words = (
+        "learning rate 0.1 is below 0.001 and 0.01; least clear: ahead in 100 % of pairs (95 % interval 92–100 %, p < "
+    )
+    assert one.finding == f"width 4 and width 8: {words}0.0001)."
+
+
 def test_what_needs_members_that_are_pending_is_not_tested():
     def pending(results):
         results["status"][{"learning_rate": 0, "width": 1, "member": 3}] = "pending"
@@ -92,6 +102,7 @@ def test_what_needs_members_that_are_pending_is_not_tested():
     assert decisions.pop(("0.001", "8")) == "not tested"
     assert set(decisions.values()) == {"supported"}
     assert one.verdict.decision != "supported"
+    assert "not tested for learning rate 0.001, width 8 (1 of 24 members are pending" in one.verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,11 @@ def drawn(tmp_path_factory):
     axes = {"learning_rate": [0.01, 0.1], "width": [2, 4, 8], "activation": ["relu", "tanh"]}
     grid = bm.sweep(common, name="three", axes=axes, out=out)
     axes = {"learning_rate": {"low": 1e-3, "high": 1e-1, "scale": "log"}, "width": {"low": 2, "high": 8}}
-    return grid, bm.sweep(common, name="sobol", axes=axes, sample={"sobol": 5}, out=out)
+    claims = [
+        {"rule": "exists", "variable": "test loss", "below": 1e6, "decides": "supported", "text": "Some end low."},
+        {"rule": "majority", "variable": "test loss", "below": 1e6, "text": "Most end low."},
+    ]
+    return grid, bm.sweep(common, name="sobol", axes=axes, sample={"sobol": 5}, claims=claims, out=out)
 
 
 def test_a_grid_has_a_chart_for_each_variable_with_the_longest_axis_across(drawn):
@@ -144,6 +159,46 @@ def test_a_grid_has_a_chart_for_each_variable_with_the_longest_axis_across(drawn
     assert any(title.startswith("Accuracy by width") for title in titles)
     assert any(title.startswith("Gradient norm by width") for title in titles)
     assert len(drawn[0].figures[0].panels) == 2
+
+
+def test_the_strong_lines_of_a_grid_are_the_medians_of_its_table(drawn):
+    for name in ("loss", "accuracy"):
+        figure = next(one for one in drawn[0].figures if one.name == name)
+        panel = figure.sheet().panels[0].view
+        (layer,) = [one for one in panel["layer"] if one.get("name") == "centre"]
+        rows = [
+            row
+            for row in panel["datasets"][(layer.get("data") or panel["data"])["name"]]
+            if row["series"] == "learning rate 0.1"
+        ]
+        at = drawn[0].dataset[name].sel(split="test", learning_rate=0.1, activation="relu")
+        expected = at.median("member").values
+        if name == "accuracy":  # of 30 examples, drawn as a logit
+            expected = np.log((30 * expected + 0.5) / (30 - 30 * expected + 0.5))
+        np.testing.assert_allclose([row["y"] for row in rows], expected, rtol=1e-4)
+        assert "the strong line or diamond is their median" in figure.reading
+
+
+def test_a_finding_about_a_drawn_point_has_its_values_on_the_axes(drawn):
+    one, every = drawn[1].claims
+    found = drawn[1].dataset
+    low = int(found["loss"].sel(split="test").min("member").argmin("point"))  # as of two members
+    rate, width = (found[name].values[low] for name in ("learning_rate", "width"))
+    assert one.finding.startswith(f"Point {low} (learning rate {rate:.4g}, width {width}): 2 of 2 members have")
+    at = [part.coordinates for part in every.verdict.parts]
+    assert [one["point"] for one in at] == [*"01234"]
+    assert [one["width"] for one in at] == [*map(str, found["width"].values)]
+
+
+def test_marks_of_drawn_points_know_their_point_and_member_and_none_is_cut_at_the_frame(drawn):
+    figure = next(one for one in drawn[1].figures if one.name == "loss-width")
+    panel = figure.sheet().panels[0].view
+    (layer,) = [one for one in panel["layer"] if one.get("name") == "members"]
+    for row in panel["datasets"][(layer.get("data") or panel["data"])["name"]]:
+        at = drawn[1].dataset.sel(split={"training": "train"}.get(row["series"], row["series"]), member=row["member"])
+        assert row["x"] == at["width"].sel(point=row["point"])
+        assert row["y"] == pytest.approx(float(at["loss"].sel(point=row["point"])), rel=1e-4)
+    assert layer["encoding"]["x"]["scale"]["padding"] > 0
 
 
 def test_drawn_points_have_a_chart_for_each_axis(drawn):
@@ -168,6 +223,8 @@ def test_tables_have_the_numbers_of_the_dataset(drawn, tmp_path):
         values = run.study.points[3].values
         assert row["learning_rate"] == values["training.learning_rate"]
         assert row["done"] == 2
+        assert [*table.columns].index("learning_rate") == ("point" in run.dataset.dims)
+        assert table.get("point", pd.Series(range(len(table)))).tolist() == [*range(len(table))]
         ensemble = (
             run.dataset
             if "point" in run.dataset.dims
@@ -192,3 +249,10 @@ def test_the_page_of_both_can_be_written_again(drawn, capsys):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Sweep three: 12 points" in page
     assert "Sweep sobol: 5 Sobol points over learning rate and width" in page
+    assert "<h1>Two sweeps of neural networks, 2 claims</h1>" in page
+    assert "Reference run" not in page
+    assert ">Networks at one point</span>" in page, "this rule has no interval"
+    rate, width = (drawn[1].dataset[name].values[3] for name in ("learning_rate", "width"))
+    words = f"point 3, member 1: learning rate {rate:.4g}, width {width}"
+    assert f'<option value="3.1">{words}</option>' in page
+    assert '<option value="1">member 1 at each point</option>' in page

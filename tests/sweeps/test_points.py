@@ -277,6 +277,8 @@ def test_files_on_an_axis_are_called_as_the_specification_writes_them(tmp_path, 
         stored = bm.load_study(folder / "out" / "own")
         assert stored.results["main"]["family"].values.tolist() == ["net.py:build", "nets/net.py:build"]
         assert main(["report", str(folder / "out")]) == 0
+        page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+        assert "The command names your own.yaml, because it names other files" in page
         tables.append(bm.sweep(spec, out=folder / "out", run=False).table)
     assert tables[0].equals(tables[1])
 

@@ -107,7 +107,9 @@ class Axis:
             nothing = np.full(drawn.shape[1], np.nan)
             return Centre(nothing, nothing, nothing, diverged)
         if kind == "median":
-            return Centre(*median_interval(drawn[~diverged]), diverged)
+            # of the values themselves: between the middle two of an even number there is no logit of either
+            middle = self.drawn(np.median(self.natural(drawn[~diverged]), axis=0))
+            return Centre(middle, *median_interval(drawn[~diverged])[1:], diverged)
         # An accuracy is drawn as its logit, so its mean is taken as it stands.
         with np.errstate(over="ignore", invalid="ignore"):  # of huge values the spread may have no number
             band = mean_interval(drawn[~diverged], axis=0, transform=LOG if self.scale == "log" else IDENTITY)

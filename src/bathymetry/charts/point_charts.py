@@ -212,7 +212,8 @@ def scatter(
 ) -> list[Panel]:
     """Draw one point per member: two quantities against each other. Points at one place are spread upwards and down.
 
-    Titles and scales come from the attributes `long_name`, `units` and `scale` of x and y (see `attrs`).
+    Titles and scales come from the attributes `long_name`, `units` and `scale` of x and y (see `attrs`). Where members
+    of several ensembles are drawn, a coordinate `point` of x along member tells them apart.
 
     Args:
         x: Dims member, series and facet; NaN where there is nothing to draw.
@@ -243,24 +244,26 @@ def scatter(
     colour = alt.Color("series:N", scale=colours, legend=legend)
     shape = alt.Shape("series:N", scale=shapes, legend=legend)
     labels, members = np.array(names)[:, None], across["member"].values
+    whose = {name: across[name].values for name in ("point", "member") if name in across.coords or name == "member"}
     panels = []
     for place, (head, one) in enumerate(facets(up, facet, title)):
         other = piece_of(across, facet, place)
         x_axis, y_axis = axis_of(other, None, x_domain, "x_"), axis_of(one, None, y_domain, "y_")
         points = np.stack([x_axis.drawn(other.values), y_axis.drawn(one.values)])
         points = np.where(np.isfinite(points).all(axis=0), points, np.nan)
-        x_channel = alt.X("x:Q", **x_axis.channel(points[0]))
+        x_channel = alt.X("x:Q", **_with_air(x_axis, points[0]))
         spread = _spread(points[0], points[1], y_axis)
-        described = y_axis.channel(spread)
+        described = _with_air(y_axis, spread)
         y_channel = alt.Y("y:Q", **described)
         layers = reference_layers(references, x_channel, y_channel, {"x": x_axis, "y": y_axis})
-        data = inline(x=points[0], y=points[1], at=spread, series=labels, member=members)
+        data = inline(x=points[0], y=points[1], at=spread, series=labels, **whose)
         dot = alt.Chart(data, name="members").transform_filter("isValid(datum.x) && isValid(datum.y)")
         dot = dot.transform_calculate(across=x_axis.expression("x"), up=y_axis.expression("y"))
         dot = dot.mark_point(size=60, filled=True, fillOpacity=0.55, strokeOpacity=0.9, strokeWidth=0.8, clip=True)
         values = [alt.Tooltip("across:N", title=x_axis.title), alt.Tooltip("up:N", title=y_axis.title)]
         dot = dot.encode(x=x_channel, y=alt.Y("at:Q", **described), color=colour, shape=shape)
-        layers.append(dot.encode(tooltip=[alt.Tooltip("series:N"), alt.Tooltip("member:O"), *values]))
+        who = [alt.Tooltip(f"{name}:O") for name in whose]
+        layers.append(dot.encode(tooltip=[alt.Tooltip("series:N"), *who, *values]))
 
         counts, ranges = [], ""
         for name, own in zip(names, points.swapaxes(0, 1), strict=True):
@@ -273,6 +276,14 @@ def scatter(
         clipped = x_domain is not None or y_domain is not None
         panels.append(view(head, layers, words, height, key if len(names) > 1 else [], clipped=clipped))
     return panels
+
+
+def _with_air(axis: Axis, drawn: Array) -> dict[str, Any]:
+    """The channel of an axis that cuts no mark at its ends, unless these were given."""
+    channel = axis.channel(drawn)
+    if axis.domain is None and axis.scale != "log":  # which has air
+        channel["scale"].padding = 8
+    return channel
 
 
 def _spread(x: Array, y: Array, up: Axis) -> Array:

@@ -97,7 +97,7 @@ def _outcome(verdict: "Verdict") -> str:
     part = deciding(verdict)
     if part is None:
         return f"{verdict.decision}: {verdict.reason}" if verdict.reason else verdict.decision
-    where = ", ".join(part.coordinates.values())
+    where = part.place
     p = "" if verdict.p is None else f", p {'' if verdict.p < 0.001 else '= '}{p_value(verdict.p)}"
     return f"{verdict.decision}, n = {verdict.members}{p}: {f'{where}: ' if where else ''}{part.summary}"
 

@@ -125,7 +125,8 @@ def _print_verdicts(claims: "Sequence[Judged]") -> None:
         tested = sum(claim.verdict.decision != "not tested" for claim in claims)
         untested = f"; {counted(len(claims) - tested, 'claim')} not tested" if tested < len(claims) else ""
         verb = "differs" if count == 1 else "differ"
-        say(f"\n{differs} {count} of {counted(tested, 'verdict')} {verb} from the reference run's{untested}.")
+        mark = f"{differs} " if count else ""
+        say(f"\n{mark}{count} of {counted(tested, 'verdict')} {verb} from the reference run's{untested}.")
     if found:
         say(f"Your predictions: {found}.")
 

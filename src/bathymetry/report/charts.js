@@ -47,14 +47,16 @@ function spaceByLogarithm(view, epochs) {
 }
 
 // One network in front of the others and of their centres, which fade.
-function highlight(view, member, dark) {
+function highlight(view, chosen, dark) {
+  const [member, point] = chosen.split(".").reverse();
+  const test = `datum.member === ${member}${point === undefined ? "" : ` && datum.point === ${point}`}`;
   const found = layersOf(view).filter((layer) => layer.encoding && ((layer.encoding.detail || {}).field === "member" || layer.name === "members"));
-  const chosen = found.map((layer) => {
+  const raised = found.map((layer) => {
     const own = face(layer, false);
     const mark = typeof own.mark === "string" ? { type: own.mark } : own.mark;
     delete own.encoding.tooltip;
     own.name = `highlighted-${view.layer.indexOf(layer)}`;
-    own.transform = [...(own.transform || []), { filter: `datum.member === ${member}` }];
+    own.transform = [...(own.transform || []), { filter: test }];
     own.mark = { ...mark, ...(mark.type === "line" ? { strokeWidth: 2.4 } : { size: 2 * (mark.size || 30), stroke: dark ? "#e9eff5" : "#17222d", strokeWidth: 1.2 }) };
     fade(own, () => 1);
     const { color } = layer.encoding;
@@ -66,7 +68,7 @@ function highlight(view, member, dark) {
     if (found.includes(layer)) fade(layer, () => 0.12);
     else if (layer.encoding && (layer.name === "centre" || layer.encoding.y2)) fade(layer, (opacity) => opacity * 0.4);
   }
-  view.layer.splice(view.layer.length - 1, 0, ...chosen);
+  view.layer.splice(view.layer.length - 1, 0, ...raised);
 }
 
 function fade(layer, change) {
@@ -82,7 +84,7 @@ function specification(chart, dark, still = false) {
   const study = studyOfChart.get(chart);
   if (epochs && listed("log").has(study)) spaceByLogarithm(view, epochs);
   const chosen = listed("network").get(study);
-  if (/^\d+$/.test(chosen) && view.layer) highlight(view, Number(chosen), dark);
+  if (/^(\d+\.)?\d+$/.test(chosen) && view.layer) highlight(view, chosen, dark);
   const names = new Set(layersOf(view).map((layer) => dataOf(view, layer)).filter((name) => name in content.datasets));
   view.datasets = Object.fromEntries([...names].map((name) => [name, rows(content.datasets[name])]));
   for (const layer of [view, ...layersOf(view)]) {

@@ -53,7 +53,7 @@ function tooltipOf(box, isDark) {
   box.addEventListener("pointermove", (event) => (last = event), { capture: true, passive: true });
   const formatTooltip = (value, clean) => {
     if (typeof value !== "object") return clean(String(value));
-    const readings = Object.entries(value).map(([name, one]) => [name === "member" ? content.each : name, one]);
+    const readings = Object.entries(value).map(([name, one]) => [name === "member" && !("point" in value) ? content.each : name, one]);
     const near = last && views.has(box) ? nearest(box, ...placeIn(box, last)) : null;
     if (near) readings.push([`${content.each} ${near.member}${readings.length > 2 ? `, ${near.series}` : ""}`, inWords(near.channel)(near.y)]);
     return `<table><tbody>${readings.map(([name, one]) => `<tr><td class="key">${clean(name)}</td><td class="value">${clean(String(one))}</td></tr>`).join("")}</tbody></table>`;
@@ -62,7 +62,8 @@ function tooltipOf(box, isDark) {
 }
 
 function press(box, event, item) {
-  const own = item && item.datum && Number.isInteger(item.datum.member) ? item.datum.member : null;
+  const { member, point } = (item && item.datum) || {};
+  const own = !Number.isInteger(member) ? null : point === undefined ? member : `${point}.${member}`;
   const near = own === null ? nearest(box, ...placeIn(box, event)) : { member: own };
   if (near) choose("network", studyOf(box), listed("network").get(studyOf(box)) === String(near.member) ? null : String(near.member));
   if (near) follow(studyOf(box));
@@ -84,7 +85,7 @@ function placeOf(reading) {
 function readOff(reading) {
   const input = document.querySelector(`input[data-slider="${reading.study}"]`);
   const position = reading.positions[placeOf(reading)];
-  const where = `${reading.title}: ${position.toLocaleString("en")}`.replace("-", "−");
+  const where = `${reading.title}: ${position.toLocaleString("en", Number.isInteger(position) ? {} : { maximumSignificantDigits: 4 })}`.replace("-", "−");
   const readings = Object.entries(reading.charts).map(([chart, title]) => {
     const view = content.charts[chart];
     const layer = layersOf(view).find((one) => one.name === "centre");
@@ -95,8 +96,7 @@ function readOff(reading) {
   });
   input.value = placeOf(reading);
   input.setAttribute("aria-valuetext", where);
-  const hasIntervals = readings.some((one) => one.includes("("));
-  const lines = [hasIntervals ? `${where}, with 95 % intervals` : where, ...readings].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
+  const lines = [reading.centre ? `${where}, ${reading.centre}` : where, ...readings].map((text, at) => Object.assign(document.createElement(at ? "span" : "b"), { textContent: text }));
   input.closest(".slider").querySelector("output").replaceChildren(...lines);
   for (const box of boxes) {
     const view = box.dataset.chart in reading.charts && views.get(box);

@@ -33,7 +33,7 @@ const rounded = (value) => (Number.isInteger(value) ? value : Number(value.toPre
 
 // What the fields of a layer's data are called, and how each is turned into what a reader expects.
 function columnsOf(layers) {
-  const columns = new Map([["series", "series"], ["member", content.each], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"], ["rank", "rank"]].map(([field, title]) => [field, { title, value: (one) => one }]));
+  const columns = new Map([["series", "series"], ["point", "point"], ["member", content.each], ["label", "line"], ["note", "note"], ["snapshot", "snapshot"], ["rank", "rank"]].map(([field, title]) => [field, { title, value: (one) => one }]));
   for (const layer of layers) {
     const { x = {}, y = {} } = layer.encoding || {};
     for (const one of [...[layer.encoding.tooltip || []].flat(), x, y]) {

@@ -32,12 +32,13 @@ def _entries(key: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def members_of(figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets) -> list[int]:
-    """List the networks that a study's charts draw one by one; nothing where there is one only."""
+def members_of(figures: Sequence[Drawn], charts: Mapping[str, Any], datasets: Datasets) -> list[tuple[int | None, int]]:
+    """List the networks that a study's charts draw one by one, with their points; nothing where there is one only."""
     views = [charts[chart["id"]] for drawn in figures for chart in drawn["charts"]]
     names = {_data(view, layer) for view in views for layer in view.get("layer", [view])}
-    found = {row["member"] for name in names for row in datasets.get(name, ()) if "member" in row}
-    return sorted(found) if len(found) > 1 and all(isinstance(one, int) for one in found) else []
+    found = {(row.get("point"), row["member"]) for name in names for row in datasets.get(name, ()) if "member" in row}
+    are_numbered = len({point is None for point, _ in found}) == 1 and all(isinstance(one, int) for _, one in found)
+    return sorted(found) if len(found) > 1 and are_numbered else []
 
 
 def has_epochs(figures: Sequence[Drawn], charts: Mapping[str, Any]) -> bool:
@@ -69,7 +70,10 @@ def slider_of(
             if start is not None:
                 ends = [_last(charts[name], datasets) for name in same]
                 begin = _nearest(positions, min(start, *ends, positions[-1]))
-            return {"study": study, "title": title, "positions": positions, "charts": same, "start": begin}
+            marks = [one.get("marks", ()) for drawn in figures for one in (drawn, *drawn["charts"])]
+            centres = [mark["label"] for some in marks for mark in some if "interval" in mark["label"]]
+            slider = {"study": study, "title": title, "positions": positions, "charts": same, "start": begin}
+            return slider | {"centre": next(iter(centres), "")}
     return None
 
 

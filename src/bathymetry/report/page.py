@@ -57,6 +57,8 @@ class Report:
     notes: tuple[str, ...] = ()  # for example what could not be read
     reference_leads: bool = False  # whether the reference run is the evidence, and this run a demonstration
     folders: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of a study's networks, where it was merged
+    points: Mapping[str, Sequence[str]] = field(default_factory=dict)  # where a sweep's lie; none on a grid
+    own_files: tuple[str, ...] = ()  # why a command names a file that is not stored
     names: tuple[tuple[str, str], tuple[str, str]] = (("Reference run", "full, MNIST"), ("This run", ""))  # of both
     noun: str = "network"  # what a member is
     each: str = "network"  # the setting in which members differ
@@ -119,7 +121,9 @@ def page(report: Report, library: str | None = None, template: str = "page.html.
         has_charts=bool(charts),
         tested=sum(claim.verdict.p is not None for claim in claims),
         sliders=sliders,
-        members={name: figure_tools.members_of(some, charts, datasets) for name, some in drawn.items()},
+        members={
+            name: _menu(name, figure_tools.members_of(some, charts, datasets), report) for name, some in drawn.items()
+        },
         epochs={name for name, some in drawn.items() if figure_tools.has_epochs(some, charts)},
         rows={study.name: rows_of(study.claims, reference_leads=leads, noun=report.noun) for study in report.studies},
         cards=cards,
@@ -209,6 +213,20 @@ def _open_figures(drawn: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, A
     return drawn[:1]
 
 
+def _menu(study: str, members: Sequence[tuple[int | None, int]], report: Report) -> dict[str, str]:
+    """What the menu of networks offers: values, of which the address has one, and words."""
+    folders, points = report.folders.get(study, ()), report.points.get(study)
+    found = {}
+    for point, member in members:
+        if point is not None and points:
+            found[f"{point}.{member}"] = f"point {point}, member {member}: {points[point]}"
+        elif points is not None:
+            found[f"{member}"] = f"member {member} at each point"
+        else:
+            found[f"{member}"] = f"{report.each} {member}" + (f" · {folders[member]}" if member < len(folders) else "")
+    return found
+
+
 def _has_reference(study: StudySection) -> bool:
     return any(claim.reference is not None for claim in study.claims)
 
@@ -255,7 +273,8 @@ def _held_together(value: object) -> object:
 
 
 def _in_key(entry: Mapping[str, Any]) -> Markup:
-    return Markup(sample(entry, "var(--colour)"))
+    own = {light: f"var(--{name})" for name, (light, _) in PALETTE.items()}
+    return Markup(sample({**entry, "others": [own[one] for one in entry["others"]]}, "var(--colour)"))
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -36,7 +36,6 @@ from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.sweeps.sweep import Sweep
 
 PAGE = "report.html"
-_COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 _PROVENANCE = ("settings", "data", "chunks", "seconds", "provenance", "sources")
 
 T = TypeVar("T")
@@ -134,10 +133,8 @@ def _write(
     for one in shown:
         if one.run is not None and not one.failures:
             _store(out / one.section.name, one)
-    count = str(_COUNT.get(len(shown), len(shown))).capitalize()
-    several = f"{count} studies of neural networks, {len(claims)} claims"
     report = Report(
-        title=several if len(shown) > 1 else shown[0].section.question,
+        title=sections.title([one.section for one in shown]),
         meta=sections.meta(runs),
         opening=sections.opening(runs, [one.section.name for one in shown if one.run is None]),
         studies=tuple(one.section for one in shown),
@@ -145,6 +142,8 @@ def _write(
         reproduce=sections.reproduce_all(runs, preferred),
         notes=tuple(unread),
         folders=sections.folders(runs),
+        points=sections.points(runs),
+        own_files=sections.own_files(runs),
         reference_leads=bool(runs) and len(runs) == len(shown) and sections.is_demonstration(runs),
     )
     storage.write(out / PAGE, page(report, library.result()).encode(errors="replace"))

@@ -29,6 +29,7 @@ class Axis:
     right: str
     middle: str  # the value that decides; empty where there is none
     neutral: float | None  # where it is, in pixels
+    has_intervals: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _axis(kind: Kind, members: str = "networks") -> Axis:
         return Axis(f"Median over {members}, each row on its own scale", "", "", "threshold", middle)
     if kind == "median_in_interval":
         return Axis(f"Median over {members}, each row on its own scale", "", "", "", None)
-    return Axis(f"{members.capitalize()} at one point", "", "", "", None)
+    return Axis(f"{members.capitalize()} at one point", "", "", "", None, has_intervals=False)
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _note(reason: str) -> str:
 
 
 def _lane_of(run: str, part: Part, verdict: Verdict, scale: _Scale | None) -> Lane:
-    where = ", ".join(part.coordinates.values())
+    where = part.place
     decision: Decision = "not tested" if verdict.decision == "not tested" else part.decision
     members = f"{part.members}" if part.members else ""
     if part.decision == "not tested":

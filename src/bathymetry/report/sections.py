@@ -21,13 +21,14 @@ from bathymetry.studies.base import MAIN
 from bathymetry.studies.catalogue import SHIPPED
 from bathymetry.studies.settings import PRESETS, Preset, as_text, field_name, setting, shown
 from bathymetry.sweeps.reading import SPECIFICATION, portable
-from bathymetry.sweeps.results import UNFINISHED
+from bathymetry.sweeps.results import UNFINISHED, in_words, values_at_points
 from bathymetry.sweeps.sweep import Sweep
 
 _FREE = ("seed", "data_seed", "device")  # settings that say nothing of how much was run
 _USUAL_DATA = ("mnist", "strokes", "digits")
 _DIVERGED = 50  # members that are named
 _NAMED = 3  # settings that differ between two results, before the others are only counted
+_COUNT = dict(enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2))
 _TITLES = {"mnist": "MNIST", "strokes": "drawn digits", "fashion-mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
 
@@ -329,6 +330,37 @@ def provenance(runs: Sequence[StudyRun]) -> dict[str, str]:
     for (name, origin), studies in origins.items():
         listed[f"Data: {name}" + (f", of {joined(studies)}" if names.count(name) > 1 else "")] = origin
     return listed
+
+
+def points(runs: Sequence[StudyRun]) -> dict[str, list[str]]:
+    """Where the points of each sweep lie, in words; none for one on a grid."""
+    found = {}
+    for run in runs:
+        if isinstance(run.study, Sweep):
+            axes = () if run.study.specification.is_grid else run.study.specification.axis_list
+            found[run.study.name] = [*map(in_words, values_at_points(run.results[MAIN].to_dataset(), axes))]
+    return found
+
+
+def own_files(runs: Sequence[StudyRun]) -> tuple[str, ...]:
+    """Say why a command names a specification that is not stored, and what that means."""
+    return tuple(
+        f"The command names your {run.study.name}.yaml, because it names other files, which the copy in "
+        f"{run.out.name}/{run.study.name} can't reach: paths in a specification lead only into its own folder. If one "
+        "of these files has changed since, its networks are trained as it says now."
+        for run in runs
+        if isinstance(run.study, Sweep) and not portable(run.study)
+    )
+
+
+def title(shown: Sequence[StudySection]) -> str:
+    """What the page is called: the question of one study, else how many studies and claims there are."""
+    if len(shown) == 1:
+        return shown[0].question
+    count, claims = len(shown), sum(len(one.claims) for one in shown)
+    what = "sweeps" if all(one.chapter == Sweep.chapter for one in shown) else "studies"
+    words = f"{_COUNT.get(count, count)} {what} of neural networks, {claims} {plural('claim', claims)}"
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def folders(runs: Sequence[StudyRun]) -> dict[str, list[str]]:

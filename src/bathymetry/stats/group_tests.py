@@ -5,6 +5,7 @@ In comparisons of groups members in which it never happens (infinite) or diverge
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Final, Literal
 
 import numpy as np
@@ -173,7 +174,7 @@ def _outcomes(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
     words = {"supported": relation, "contradicted": opposite, "undecided": f"not clearly {relation}"}
     together: dict[str, list[str]] = {}
     for name, row in pairs.items():
-        shared = _shared_word([name, *row])
+        shared = _shared_words([name, *row])
         rivals: dict[str, list[str]] = {word: [] for word in words.values()}
         for rival, part in row.items():
             rivals[words[part.decision]].append(rival.removeprefix(shared))
@@ -182,10 +183,10 @@ def _outcomes(pairs: Mapping[str, Mapping[str, Part]], relation: str) -> str:
     return "; ".join(f"{joined(names)} {'is' if len(names) == 1 else 'are'} {each}" for each, names in together.items())
 
 
-def _shared_word(names: Sequence[str]) -> str:
-    """Find the word that all names begin with, as "batch " in "batch 5" and "batch 25"."""
-    first = {name.partition(" ")[0] + " " for name in names if " " in name}
-    return first.pop() if len(first) == 1 and all(" " in name for name in names) else ""
+def _shared_words(names: Sequence[str]) -> str:
+    """Find the words that all names begin with, as "batch " in "batch 5" and "batch 25"."""
+    starts = zip(*(name.split(" ")[:-1] for name in names), strict=False)
+    return "".join(f"{some[0]} " for some in takewhile(lambda some: len(set(some)) == 1, starts))
 
 
 def median_sign(

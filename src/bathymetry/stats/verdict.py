@@ -8,6 +8,7 @@
   does, the largest of the parts', or unknown where a part has no p.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -50,6 +51,7 @@ _OBSTACLES: Final[Mapping[Kind, str]] = {  # why a part with enough members is u
     "correlation": "the interval of the correlation includes 0",
     "exists": "no cell in which every member does",
 }
+_NUMBER = re.compile(r"[-−]?\d[\d.,]*(e[-+]?\d+)?")
 _BY_SIGNS: Final[Mapping[Kind, str]] = {  # the rules whose smallest p is that of all members on one side
     "majority": "a majority",
     "median_sign": "a median",
@@ -72,6 +74,14 @@ class Part:
     direction: Direction = "neither"  # on which side of the claim the estimate lies, however clearly
     effect: str = ""  # the estimate in a unit that readers know, such as "+2.9 % per doubling", where it has another
 
+    @property
+    def place(self) -> str:
+        """What it is about, in words: a text by itself, a number with its axis."""
+        return ", ".join(
+            f"{axis.replace('_', ' ')} {value}" if _NUMBER.fullmatch(value) else value
+            for axis, value in self.coordinates.items()
+        )
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -88,8 +98,7 @@ class Verdict:
         p = "" if self.p is None else f", p = {self.p:.2g}"
         reason = f"<br>{escape(self.reason)}" if self.reason else ""
         rows = "".join(
-            f"<tr><td>{escape(', '.join(part.coordinates.values()))}</td><td>{escape(part.decision)}</td>"
-            f"<td>{escape(part.summary)}</td></tr>"
+            f"<tr><td>{escape(part.place)}</td><td>{escape(part.decision)}</td><td>{escape(part.summary)}</td></tr>"
             for part in self.parts
         )
         return f"<p><b>{escape(self.decision)}</b>{p}{reason}</p>" + (f"<table>{rows}</table>" if rows else "")
@@ -168,7 +177,7 @@ def _reason(kind: Kind, decision: Decision, parts: Sequence[Part]) -> str:
     for part in parts:
         if part.decision != "supported":
             key = part.decision, _obstacle(kind, part, len(parts))
-            groups.setdefault(key, []).append(", ".join(part.coordinates.values()))
+            groups.setdefault(key, []).append(part.place)
     supported = sum(part.decision == "supported" for part in parts)
     reasons = [obstacle for _, obstacle in groups]
     if supported or len(groups) > 1 or any(part.decision == "contradicted" for part in parts):

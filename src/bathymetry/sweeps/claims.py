@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -14,10 +15,11 @@ from bathymetry.claims.stating import letter, rule_of
 from bathymetry.core.errors import InputError, did_you_mean, is_real
 from bathymetry.core.showing import joined, label
 from bathymetry.stats import Part
-from bathymetry.stats.verdict import not_run
+from bathymetry.stats.verdict import CONFIDENCE, not_run
+from bathymetry.stats.wording import percent, percent_range, with_p
 from bathymetry.sweeps.axes import Axis, Range
 from bathymetry.sweeps.measures import title_of
-from bathymetry.sweeps.results import UNFINISHED
+from bathymetry.sweeps.results import UNFINISHED, in_words, values_at_points
 
 _ALWAYS = ("rule", "text", "variable")
 _FIELDS: Mapping[str, Sequence[str]] = {
@@ -74,7 +76,9 @@ class _Reader:
         text = self._text("text")
         made, evidence = getattr(self, f"_{rule}")()
         made = replace(made, names_axes=True)
-        return Stated(Claim(self._letter, text, made, "main", False), lambda results: _tested(made, evidence, results))
+        axes = () if self._is_grid else self._axes
+        tested = partial(_tested, made, evidence, axes)
+        return Stated(Claim(self._letter, text, made, "main", False), tested)
 
     def _get(self, name: str) -> Any:
         if self._given.get(name) is None:
@@ -182,7 +186,8 @@ class _Reader:
         candidates, others = self._values("candidates", axis), self._values("others", axis)
         named = f"{axis.name.replace('_', ' ')} {{}}"
         rule = rules.best_of(name, candidates, others, dim=axis.name, relation=relation, named=named)
-        return rule, variable
+        counts = len(candidates), len(others)
+        return replace(rule, judge=lambda cell: _with_numbers(rule.judge(cell), *counts)), variable
 
     def _median_sign(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
         name, variable = self._variable()
@@ -225,7 +230,6 @@ class _Reader:
     def _exists(self) -> tuple[rules.Rule, Callable[[xr.Dataset], Any]]:
         (name, variable), (words, met) = self._variable(), self._threshold()
         decides: Any = self._one_of("decides", ("supported", "contradicted"))
-        named = ", ".join(f"{one.replace('_', ' ')} {{{one}}}" for one in self._dims)
         rule = rules.exists(
             f"points at which the {name} is {words}",
             decides,
@@ -236,15 +240,27 @@ class _Reader:
         )
 
         def evidence(results: xr.Dataset) -> xr.Dataset:
-            values = met(_best_first(variable(results), self._dims, named, is_large_best=words.startswith("above")))
+            values = variable(results).transpose(*self._dims, "member")
+            at = product(*(values[one].values for one in self._dims))
+            names = [in_words(dict(zip(self._dims, map(str, one), strict=True))) for one in at]
+            if not self._is_grid:
+                places = map(in_words, values_at_points(results, self._axes))
+                names = [f"{name} ({place})" for name, place in zip(names, places, strict=True)]
+            values = met(_best_first(values, names, is_large_best=words.startswith("above")))
             return xr.Dataset({"condition": values, "sign": values})
 
         return rule, evidence
 
 
-def _tested(rule: rules.Rule, evidence: Callable[[xr.Dataset], Any], results: xr.Dataset) -> list[Part]:
-    """Decide the parts of a claim; one that needs members that are pending or failed is not tested."""
+def _tested(
+    rule: rules.Rule, evidence: Callable[[xr.Dataset], Any], axes: Sequence[Axis], results: xr.Dataset
+) -> list[Part]:
+    """Decide the parts of a claim; one that needs members that are pending or failed is not tested.
+
+    A part about a point that lies on no grid has its values on the axes as coordinates too.
+    """
     unfinished = results["status"].isin(UNFINISHED)
+    values = values_at_points(results, axes)
     parts = []
     for part in rule(evidence(results)):
         lacking = unfinished
@@ -253,15 +269,26 @@ def _tested(rule: rules.Rule, evidence: Callable[[xr.Dataset], Any], results: xr
                 lacking = lacking.isel({axis: [label(value) == name for value in lacking[axis].values.tolist()]})
         count = int(lacking.sum())
         words = f"{count} of {lacking.size} members are pending or failed"
-        parts.append(not_run(words, dict(part.coordinates)) if count else part)
+        coordinates = dict(part.coordinates)
+        if axes and "point" in coordinates:
+            coordinates |= values[int(coordinates["point"])]
+        parts.append(not_run(words, coordinates) if count else replace(part, coordinates=coordinates))
     return parts
 
 
-def _best_first(values: xr.DataArray, dims: Sequence[str], named: str, *, is_large_best: bool) -> xr.DataArray:
+def _with_numbers(part: Part, candidates: int, others: int) -> Part:
+    """Add to the outcome of several comparisons the numbers of the least clear one."""
+    if not part.members or candidates == others == 1:
+        return replace(part, finding=part.summary)
+    level = 100 - 100 * (1 - CONFIDENCE) / (others if part.estimate < 0.5 else candidates)
+    ends = f"{level:.4g} % interval {percent_range(*part.interval)}{with_p(part.p)}"
+    words = f"least clear: ahead in {percent(part.estimate)} % of pairs ({ends})"
+    return replace(part, finding=f"{part.finding}; {words}")
+
+
+def _best_first(values: xr.DataArray, names: Sequence[str], *, is_large_best: bool) -> xr.DataArray:
     """Line points up by their medians, the best first, so that of points with equal shares a finding names the best."""
-    laid = values.transpose(*dims, "member")
-    names = [named.format(**dict(zip(dims, at, strict=True))) for at in product(*(laid[one].values for one in dims))]
-    rows = laid.values.reshape(len(names), -1)
+    rows = values.values.reshape(len(names), -1)
     goodness = np.sort(np.where(np.isnan(rows), -np.inf, rows if is_large_best else -rows))
     order = np.argsort(-goodness[:, goodness.shape[1] // 2], kind="stable")
     return xr.DataArray(rows[order], {"point": [names[one] for one in order]}, ("point", "member"))

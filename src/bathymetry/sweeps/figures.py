@@ -16,9 +16,9 @@ from bathymetry.stats.wording import as_percent, number
 from bathymetry.sweeps.axes import Axis
 
 _MOST_COLOURS, _MOST_PANELS, _MOST_DOTS = 8, 12, 4000
-_READING = (
-    "Each faint line or dot is one member; the strong line is their mean on the axis's scale, the band its pointwise "
-    "95 % interval."
+READING = (
+    "Each faint line or dot is one member; the strong line or diamond is their median, the band or bar its pointwise "
+    "95 % interval, which takes six members."
 )
 _NO_AXES = ("point", "split", "examples", "parameters")
 
@@ -56,7 +56,7 @@ def _on_grid(values: xr.DataArray, dims: Sequence[str], across: str | None = Non
     notes += few
     by = [_words(dim) for dim in (across, *others) if dim not in (None, "split")]
     title = f"{_title(values)} by {joined(by)}"
-    reading = _READING + (f" Shown at {joined(notes)}." if notes else "")
+    reading = READING + (f" Shown at {joined(notes)}." if notes else "")
     best = _best(values.isel(epoch=-1, drop=True) if across == "epoch" else values)
     return Figure(str(values.name).replace("_", "-"), title, tuple(_panels(shown, across, others)), best, reading)
 
@@ -66,8 +66,8 @@ def _panels(shown: xr.DataArray, across: str | None, others: Sequence[str]) -> l
     shown = shown.assign_coords({dim: _named(shown[dim]) for dim in others if dim != "split"})
     domain = None if facet in (None, "split") else _domain(shown)
     if across is not None:
-        return lines(shown, across, series, facet=facet, domain=domain)
-    return dots(shown, series or "split", facet=facet, domain=domain)
+        return lines(shown, across, series, facet=facet, domain=domain, centre="median")
+    return dots(shown, series or "split", facet=facet, domain=domain, centre="median")
 
 
 def _named(values: xr.DataArray) -> xr.DataArray:
@@ -102,20 +102,20 @@ def _against_each(values: xr.DataArray, names: Sequence[str]) -> Iterator[Figure
     """Draw a variable at all points against each axis of numbers."""
     kept = ("split", "member", "examples")
     plain = values.drop_vars([name for name in values.coords if name not in kept])
-    flat = plain.stack(all=("point", "member")).drop_vars(["all", "point", "member"], errors="ignore")
+    flat = plain.stack(all=("point", "member"))
     if flat.sizes["all"] > _MOST_DOTS:
         flat = flat.isel(all=np.linspace(0, flat.sizes["all"] - 1, _MOST_DOTS).round().astype(int))
+    at, members = (flat[name].values for name in ("point", "member"))
+    flat = flat.drop_vars(["all", "point", "member"]).rename(all="member")
+    y = flat if "split" in flat.dims else flat.expand_dims(split=["all"])
     for name in names:
         along = values[name]
         if along.dtype.kind not in "iuf" or len(np.unique(along.values)) < 2:
             continue
-        x = along.drop_vars(along.coords).expand_dims(member=values.sizes["member"])
-        x = x.stack(all=("point", "member")).drop_vars(["all", "point", "member"], errors="ignore")
-        if x.sizes["all"] > _MOST_DOTS:
-            x = x.isel(all=np.linspace(0, x.sizes["all"] - 1, _MOST_DOTS).round().astype(int))
-        y = flat if "split" in flat.dims else flat.expand_dims(split=["all"])
-        x = x.expand_dims(split=y["split"].values).rename(all="member").rename(name).assign_attrs(along.attrs)
-        panels = scatter(x, y.rename(all="member"), "split")
+        whose = {"member": members, "point": ("member", at), "split": y["split"].values}
+        across = np.broadcast_to(along.sel(point=at).values, (y.sizes["split"], len(at)))
+        x = xr.DataArray(across, whose, ("split", "member"), name, along.attrs)
+        panels = scatter(x, y, "split")
         title = f"{_title(values)} by {_words(name)}"
         reading = "Each mark is one member at one point of the sweep."
         yield Figure(f"{values.name}-{name}".replace("_", "-"), title, tuple(panels), _best(values), reading)

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bathymetry.charts import attrs
+from bathymetry.core.showing import label, rounded
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
@@ -108,14 +109,26 @@ def gathered(
     return _described(_with_examples(results, found), axes)
 
 
+def values_at_points(results: xr.Dataset, axes: Sequence[Axis]) -> list[dict[str, str]]:
+    """The values of the axes at each point of a sweep that is no grid, with four digits."""
+    columns = [[label(rounded(one)) for one in results[axis.name].values.tolist()] for axis in axes]
+    return [dict(zip([axis.name for axis in axes], row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def in_words(values: Mapping[str, str]) -> str:
+    """Values with their axes: "learning rate 0.01, width 20"."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
 def table(results: xr.Dataset, axes: Sequence[Axis]) -> pd.DataFrame:
     """One row for each point: its axes, the median of each variable over members, and how many are done.
 
-    Where some failed, how many did, and why.
+    Where points lie on no grid, their number comes first. Where some failed, how many did, and why.
     """
     dims = [dim for dim in results["status"].dims if dim != "member"]
     points = results.stack(point=dims) if dims != ["point"] else results
-    columns: dict[str, Any] = {axis.name: points[axis.name].values for axis in axes}
+    columns: dict[str, Any] = {} if points is not results else {"point": results["point"].values}
+    columns |= {axis.name: points[axis.name].values for axis in axes}
     for name, values in points.data_vars.items():
         if values.dtype.kind == "f" and "epoch" not in values.dims:
             middle = values.median("member")

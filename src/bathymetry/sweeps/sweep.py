@@ -35,6 +35,7 @@ class Sweep(Study):
     """What changes along the axes of a sweep?"""
 
     chapter: ClassVar[str] = "Sweeps"
+    reading: ClassVar[str] = figures.READING
 
     specification: Annotated[Specification, BeforeValidator(Specification.of)] = Field(description="what is swept")
     data_seed: DataSeed = 0
