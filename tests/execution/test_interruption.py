@@ -1,6 +1,7 @@
 """The program stops at a signal with what it has, and continues from there."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 
 import bathymetry as bm
+from bathymetry.cli.main import main
 from bathymetry.execution.study_run import run_study
 from bathymetry.store import storage
 
@@ -33,7 +35,7 @@ def interrupted(command, marker, number):
     return process.returncode, said
 
 
-def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp_path):
+def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp_path, capsys):
     whole = run_study(WAITING, preset="smoke", out=tmp_path / "whole")
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         out = tmp_path / str(status)
@@ -44,10 +46,26 @@ def test_signals_store_a_checkpoint_and_the_same_command_goes_on_bit_for_bit(tmp
             "checkpoint. Run the same command to go on."
         )
         (_,) = out.rglob("*.checkpoint")
+        assert main(["run", WAITING, "--preset", "smoke", "--plan", "--out", str(out)]) == 0
+        plan = capsys.readouterr().out
+        assert re.search(r"0 of them stored; .*; what was being trained continues from its checkpoint at \d+% of", plan)
         end = run_study(WAITING, preset="smoke", out=out)
         xr.testing.assert_identical(end.results.to_dataset().drop_attrs(), whole.results.to_dataset().drop_attrs())
         assert not list(out.rglob("*.checkpoint"))
         assert not (out / "damaged").exists()
+
+
+@pytest.mark.parametrize("command", [["run", "gradient-norm", "--preset", "smoke"], ["sweep", "rates.yaml"]])
+def test_a_stop_while_planning_says_that_training_had_not_begun(tmp_path, monkeypatch, capsys, command):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    Path("rates.yaml").write_text("axes: {learning_rate: [0.1, 0.2]}")
+    monkeypatch.setattr("bathymetry.execution.study_run.check_device", stopped)
+    assert main(command) == 130
+    sentence = "Interrupted. Training had not begun; what is stored stays. Run the same command to go on.\n"
+    assert capsys.readouterr().err == f"\n{sentence}"
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from bathymetry.cli.terminal import (
     OpenFlag,
     PredictOption,
     TerminalProgress,
+    before_training,
     counted,
     duration,
     print_outcome,
@@ -53,7 +54,13 @@ def run(arguments: list[str]) -> None:
     """Run studies with the settings that the command line names."""
     if not arguments or arguments[0] in ("--help", "-h"):
         say(_help())
-        return
+    elif (planned := _planned(arguments)) is not None:
+        _run(*planned)
+
+
+@before_training()
+def _planned(arguments: list[str]) -> tuple[Any, ...] | None:
+    """Show the plan; return what is to be run, if anything is."""
     first = next((at for at, one in enumerate(arguments) if one.startswith("-")), len(arguments))
     names, rest = arguments[:first], arguments[first:]
     if not names:
@@ -84,7 +91,7 @@ def run(arguments: list[str]) -> None:
             for word in (flag_of(field), *([value] if isinstance(value, str) else value))
         ]
         print_array(command, studies, ["run", *files, "--preset", preset, *settings], options["workers"])
-        return
+        return None
     out = output_place(command.out, options)
     for field in ("seed", "data_seed"):
         if field in changes and (number := seed_of(changes[field])) != changes[field]:
@@ -98,8 +105,10 @@ def run(arguments: list[str]) -> None:
     if command.predict is not None:
         own = [kind for kind in kinds if kind.name not in SHIPPED]
         predictions = read_predictions(command.predict, own, [kind.name for kind in kinds])
-    shown = {"plan_only": command.plan, "opens": command.open, "predictions": predictions}
-    _run(studies, preset, out, options, **shown)
+    if not _has_plan(studies, out, options, plan_only=command.plan) or command.plan:
+        return None
+    say(f"Preset {preset}; results go to {out}.")
+    return studies, out, options, command.open, predictions
 
 
 def execution_options(command: Any) -> dict[str, Any]:
@@ -156,21 +165,12 @@ def _chosen(names: Sequence[str]) -> "list[type[Study]]":
     return list(found.values())
 
 
-def _run(
-    studies: "Sequence[Study]",
-    preset: str,
-    out: "Place",
-    options: Mapping[str, Any],
-    *,
-    plan_only: bool,
-    opens: bool,
-    predictions: "Mapping[str, Decision] | None",
-) -> None:
+def _has_plan(studies: "Sequence[Study]", out: "Place", options: Mapping[str, Any], *, plan_only: bool) -> bool:
+    """Print what is to be done, about how long it takes and how much memory; return whether something is."""
     from bathymetry.data.datasets import read_once
     from bathymetry.execution.executors import KEYWORDS, executor
-    from bathymetry.execution.study_run import check_device, run_studies
+    from bathymetry.execution.study_run import check_device
     from bathymetry.execution.work import compare, share_of
-    from bathymetry.report.publishing import StudyCodeError, publish
     from bathymetry.store.folder import check_folder
 
     check_folder(out)
@@ -186,18 +186,33 @@ def _run(
     works = [work.part(share, failed_in) for work in whole]
     if options["only_failed"] and not any(work.todo or work.measurements for work in works):
         say("Nothing has failed.")
-        return
+        return False
     in_share = "" if share is None else "in this share "
     for study, work, part in zip(studies, whole, works, strict=True):
-        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {in_share}{_words(part)}.")
+        say(f"{study.name}: {work.members} networks, {work.reused} of them stored; {in_share}{_words(part, out)}.")
     if any(work.todo for work in works):
         say("A chunk is up to ten members of one ensemble, which are trained together.")
-    workers = options["local_cluster"] or options["workers"]
+    workers = _workers(options)
     figures = sum(len(study.figures()) for study in studies) if share is None else 0
     say(_total(works, _FIGURE_SECONDS * figures / workers, workers))
-    if plan_only:
-        return
-    say(f"Preset {preset}; results go to {out}.")
+    return True
+
+
+def _workers(options: Mapping[str, Any]) -> int:
+    return int(options["local_cluster"] or options["workers"])
+
+
+def _run(
+    studies: "Sequence[Study]",
+    out: "Place",
+    options: Mapping[str, Any],
+    opens: bool,
+    predictions: "Mapping[str, Decision] | None",
+) -> None:
+    """Train, and write the page; then say what failed."""
+    from bathymetry.execution.study_run import run_studies
+    from bathymetry.report.publishing import StudyCodeError, publish
+
     incomplete: IncompleteError | None = None
     try:
         run_studies(studies, out=out, progress=TerminalProgress(), **options)
@@ -213,7 +228,9 @@ def _run(
     problem: StudyCodeError | None = None
     try:
         own = [type(study) for study in studies if study.name not in SHIPPED]
-        page, claims = publish(out, own, workers=None if options["scheduler"] else workers, predictions=predictions)
+        page, claims = publish(
+            out, own, workers=None if options["scheduler"] else _workers(options), predictions=predictions
+        )
     except StudyCodeError as error:
         page, claims, problem = error.page, error.claims, error
     names = {study.name for study in studies}
@@ -229,11 +246,13 @@ def data_line(sources: Mapping[str, str]) -> str:
     return f"Data: {'; '.join(named[:_DATA_SETS])}{more}."
 
 
-def _words(work: "Work") -> str:
+def _words(work: "Work", out: "Place") -> str:
     """What a study has to do, about how long it takes and how much memory."""
     parts = ["nothing to train"]
     if work.todo:
         parts = [f"{counted(len(work.todo), 'chunk')} to train, about {duration(work.seconds)} on one core"]
+        if begun := work.begun_in(out):
+            parts.append(f"what was being trained continues from its {begun}")
     if work.measurements:
         parts.append(f"{counted(work.measurements, 'measurement')}, {_measuring([work])}")
     return "; ".join([*parts, f"up to {work.bytes / 1e9:.1f} GB of memory"])

@@ -10,7 +10,7 @@ import tyro
 from bathymetry.cli.job_arrays import check_print, print_array
 from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, data_line, execution_options, output_place
-from bathymetry.cli.terminal import OpenFlag, TerminalProgress, counted, duration, print_outcome, say
+from bathymetry.cli.terminal import OpenFlag, TerminalProgress, before_training, counted, duration, print_outcome, say
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.showing import joined
 
@@ -62,6 +62,13 @@ def _command() -> type[Any]:
 
 def sweep(arguments: list[str]) -> None:
     """Run a sweep as the command line says."""
+    if (planned := _planned(arguments)) is not None:
+        _run(*planned)
+
+
+@before_training()
+def _planned(arguments: list[str]) -> "tuple[Sweep, Place, dict[str, Any], bool] | None":
+    """Show the plan; return what is to be run, if anything is."""
     _check_no_field(arguments)
     command = parse(_command(), "sweep", arguments, "bathymetry sweep SPEC.yaml")
     if not command.out.strip():
@@ -85,7 +92,7 @@ def sweep(arguments: list[str]) -> None:
         points = [word for name, value in where.items() for word in ("--where", f"{name}={value}")]
         words = ["sweep", command.spec, *points]
         print_array(command, [made], words, options["workers"], options["where"], files_of(made))
-        return
+        return None
     check_folder(out)
     check_device(made)
     stored, changed = open_sweep(made, out), changes_since(made, out)
@@ -99,17 +106,18 @@ def sweep(arguments: list[str]) -> None:
             remedy = f"their {joined(changed)} changed, so that all are pending; run the sweep without --rerun"
             raise InputError("rerun", "failed", remedy)
         say("No point has failed.")
-        return
+        return None
     if work.todo:
         say("A chunk is up to ten members of one point, which are trained together.")
     say(_plan(part, options["workers"], command.shard))
+    if begun := part.begun_in(out):
+        say(f"What was being trained continues from its {begun}.")
     if repeated := len(work.ensembles) - len({one.config_hash for one in work.ensembles}):
         have = "has" if repeated == 1 else "have"
         say(f"{repeated:,} of {counted(len(work.ensembles), 'point')} {have} the values of another, and its networks.")
     if made.few_members:
         say(made.few_members)
-    if not command.plan:
-        _run(made, out, options, opens=command.open)
+    return None if command.plan else (made, out, options, command.open)
 
 
 def _check_no_field(arguments: Sequence[str]) -> None:
@@ -146,7 +154,7 @@ def _plan(work: "Work", workers: int, shard: str | None) -> str:
     return f"{share}{networks} to train in {counted(len(work.todo), 'chunk')}, {lasts}; {memory}."
 
 
-def _run(made: "Sweep", out: "Place", options: dict[str, Any], *, opens: bool) -> None:
+def _run(made: "Sweep", out: "Place", options: dict[str, Any], opens: bool) -> None:
     """Train what is missing, and write the page of what is there; then say what failed."""
     from bathymetry.execution.study_run import run_studies
     from bathymetry.execution.sweep_run import open_sweep

@@ -154,6 +154,16 @@ def open_page(page: "Place") -> None:
 
 
 @contextmanager
+def before_training() -> Iterator[None]:
+    """Say, where a command is stopped while it plans, that training had not begun."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        stopped.args = ("Training had not begun; what is stored stays. Run the same command to go on",)
+        raise
+
+
+@contextmanager
 def reading() -> Iterator[Callable[[int, int], None]]:
     """Show how many files are read: a bar on a screen, a line every few seconds elsewhere."""
     console = _LastingConsole(highlight=False, stderr=True)

@@ -1,23 +1,28 @@
 """What a plan still needs: for each ensemble and joint measurement the chunks that are stored, and those missing."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
+from bathymetry.core.errors import StorageError
 from bathymetry.core.identity import Description
-from bathymetry.core.showing import rounded
+from bathymetry.core.showing import joined, plural, rounded
 from bathymetry.execution.jobs import Job, joint_description
 from bathymetry.store.chunks import (
     Chunk,
     assembled,
+    checkpoint_path,
     chunk_path,
     config_hash,
     failures,
     missing,
+    read_checkpoint,
     read_chunk,
     stored,
     stored_in,
@@ -37,6 +42,7 @@ Share = frozenset[tuple[str, int, int]]  # planned chunks and joint measurements
 _CHUNK_MEMBERS = 10  # at most
 _CHUNK_SECONDS = 60.0  # about; a chunk that takes longer is cut, so that no process idles long at the end
 _CHUNK_SIZES = (1, 2, 5, _CHUNK_MEMBERS)
+_CHECKPOINTS = 4  # that a plan names
 _CHUNK_COST = 1.25  # times that of a member among ten, at most
 
 _STACK_MEMBERS = 250  # at most that train together
@@ -113,6 +119,17 @@ class Work:
     def reused(self) -> int:
         """How many members are stored already."""
         return self.members - sum(len(members) for _, members in self.todo)
+
+    def begun_in(self, out: Place) -> str:
+        """How far checkpoints are, in a local folder, that training goes on from; empty if there are none."""
+        shares = []
+        for task, members in self.todo if isinstance(out, Path) else ():  # at an address each would be a request
+            path = checkpoint_path(chunk_path(out, task.config_hash, members))
+            with suppress(StorageError, LookupError, TypeError):  # which training names, and does without
+                if (read := read_checkpoint(path)) is not None:
+                    shares.append(read[1]["step"] / task.config.num_steps)
+        named = joined([f"{share:.0%}" for share in shares[:_CHECKPOINTS]]) + "; …" * (len(shares) > _CHECKPOINTS)
+        return f"{plural('checkpoint', len(shares))} at {named} of the steps" if shares else ""
 
     @property
     def seconds(self) -> float:
