@@ -177,6 +177,8 @@ def test_the_strong_lines_of_a_grid_are_the_medians_of_its_table(drawn):
             expected = np.log((30 * expected + 0.5) / (30 - 30 * expected + 0.5))
         np.testing.assert_allclose([row["y"] for row in rows], expected, rtol=1e-4)
         assert "the strong line or diamond is their median" in figure.reading
+        assert "median" in [one["label"] for one in panel["usermeta"]["marks"]], "two members have no interval"
+        assert layer["encoding"]["x"]["scale"]["padding"] > 0
 
 
 def test_a_finding_about_a_drawn_point_has_its_values_on_the_axes(drawn):

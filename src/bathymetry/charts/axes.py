@@ -267,7 +267,7 @@ class Horizontal:
             scale = alt.Scale(type="log", nice=False, padding=12)
         else:
             ticks["tickCount"] = 5
-            scale = alt.Scale(zero=False, nice=False)
+            scale = alt.Scale(zero=False, nice=False, padding=12 if self.has_marks else 0)  # else the last is cut
         if self.scale != "linear":
             ticks["labelOverlap"] = "greedy"
         return alt.X(f"{field}:Q", title=self.title, scale=scale, axis=alt.Axis(**ticks))

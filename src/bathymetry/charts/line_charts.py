@@ -195,6 +195,8 @@ def lines(
             bar, when = ("band", "") if interval == "band" else ("interval", " at the end")
             bar = bar if members == "lines" else "mean"
             marks.append(Entry(f"{centre} with 95 % interval{when}", shape=bar, **whole_key))
+        elif np.isfinite([line.middle for line in centres]).any():
+            marks.append(Entry(centre, shape="line" if members == "lines" else "mean", **whole_key))
         if spikes:
             marks.append(Entry("above the axis", shape="triangle-up", **whole_key))
         key = key if several else []

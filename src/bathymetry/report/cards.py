@@ -110,6 +110,8 @@ def _layer(layer: dict[str, Any], datasets: Mapping[str, Rows], shared: Any, is_
                 channel["scale"] = {"zero": False, "nice": False, "padding": 8}  # a card is too flat for equal scales
             if name == "y":
                 channel["axis"] = None
+                if not is_line and "scale" in channel:  # marks at the ends would be cut
+                    channel["scale"] = {"padding": 5, **channel["scale"]}
                 if is_line:
                     channel["scale"] = {key: one for key, one in channel.get("scale", {}).items() if key != "domain"}
                     channel["scale"] |= {"nice": False, "padding": 3}

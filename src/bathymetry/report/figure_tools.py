@@ -71,7 +71,7 @@ def slider_of(
                 ends = [_last(charts[name], datasets) for name in same]
                 begin = _nearest(positions, min(start, *ends, positions[-1]))
             marks = [one.get("marks", ()) for drawn in figures for one in (drawn, *drawn["charts"])]
-            centres = [mark["label"] for some in marks for mark in some if "interval" in mark["label"]]
+            centres = [mark["label"] for some in marks for mark in some if mark["label"].startswith(("mean", "median"))]
             slider = {"study": study, "title": title, "positions": positions, "charts": same, "start": begin}
             return slider | {"centre": next(iter(centres), "")}
     return None
