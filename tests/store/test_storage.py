@@ -168,7 +168,9 @@ def test_an_address_has_the_parts_of_a_path():
 def test_a_missing_extra_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(_registry, "s3", raising=False)
-    with pytest.raises(InputError, match=r"^out = s3://bucket/run: s3fs is not installed; pip install s3fs\."):
+    with pytest.raises(
+        InputError, match=r"^out = s3://bucket/run: s3fs is not installed; .*: pip install \"\.\[s3\]\"\."
+    ):
         place_of("out", "s3://bucket/run")
 
 

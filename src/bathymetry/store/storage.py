@@ -16,11 +16,11 @@ from typing import Any
 import fsspec
 
 from bathymetry.core import system
-from bathymetry.core.errors import InputError, StorageError, did_you_mean, first_line, path_of
+from bathymetry.core.errors import InputError, StorageError, did_you_mean, first_line, not_installed, path_of
 
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _FOLDERLESS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")  # a key needs no folder made for it
-_EXTRAS = {"s3": "s3fs", "s3a": "s3fs"}  # protocol → what the extra s3 installs
+_S3 = ("s3", "s3a")
 _EXAMPLE = "expected a folder, or an address such as s3://bucket/run1"
 
 # Tries of botocore and s3fs, few and short enough that a user who waits for a server that is not there hears so within
@@ -112,8 +112,7 @@ def place_of(field: str, value: object) -> Place:
     try:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
-        extra = _EXTRAS.get(protocol)
-        remedy = f"{extra} is not installed; pip install {extra}" if extra else first_line(error)
+        remedy = not_installed("s3fs", "s3") if protocol in _S3 else first_line(error)
         raise InputError(field, address, remedy) from error
     return address
 
@@ -243,11 +242,11 @@ def move(place: Place, to: Place) -> Place:
 def _file_system(address: Address) -> Any:
     """Open an address's file system, which fsspec keeps open for the process."""
     options: dict[str, Any] = {"use_listings_cache": False}
-    if address.protocol in _EXTRAS:
+    if address.protocol in _S3:
         configured = fsspec.config.conf.get(address.protocol, {}).get("config_kwargs", {})
         options["config_kwargs"] = {**_PATIENCE, **configured}
     files = fsspec.filesystem(address.protocol, **options)
-    if address.protocol in _EXTRAS:
+    if address.protocol in _S3:
         files.retries = _TRIES
     return files
 
@@ -272,7 +271,7 @@ def _cause(address: Address, error: BaseException) -> tuple[str, str]:
     codes = {_code(one) for one in chain}
     bucket = address.path.parts[0]
     if kinds & _NO_CREDENTIALS:
-        login = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if address.protocol in _EXTRAS else "them"
+        login = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if address.protocol in _S3 else "them"
         return "there are no credentials for it", f"set {login}"
     if refused := codes & _REFUSED:
         return f"the credentials are refused: {min(refused)}", "set others"
