@@ -2,9 +2,10 @@
 
 Both ways are measured on a sample and extrapolated to the epochs of the preset `full`: one network at a time reads its
 images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch and with all cores
-in one process; ours trains a chunk of an ensemble of ten for one epoch, with an evaluation on the test images too, in
-one process of one thread on every core at the same time. Each is measured three times, in turns, and the median counts.
-The studies without images take seconds in both ways.
+in one process; ours trains a chunk of an ensemble of ten for one epoch and for two, with an evaluation on the test images
+after each, in one process of one thread on every core at the same time. What one epoch takes alone counts once, and what
+another adds for all others. Each is measured three times, in turns, and the median counts. The studies without images
+take seconds in both ways.
 
 How the same chunks fill 4 and 8 workers is simulated from their times: the longest first, each to the next free worker.
 """
@@ -113,12 +114,13 @@ def chunk_sizes(one: Training) -> list[int]:
     return [len(members) for members in planned_chunks(config, range(MEMBERS))]
 
 
-def chunk_seconds(one: Training, members: int) -> float:
-    """Time one epoch of a chunk."""
+def chunk_seconds(one: Training, members: int, epochs: int) -> float:
+    """Time some epochs of a chunk."""
     return seconds(
         lambda: bm.train(
-            bm.MLPConfig((784, *one.hidden, 10)), data(), members=members, loss="cross_entropy", epochs=1,
-            batch_size=one.batch_size, record_at=[1], **({} if one.record else {"evaluate_on": {"test": data().test}}),
+            bm.MLPConfig((784, *one.hidden, 10)), data(), members=members, loss="cross_entropy", epochs=epochs,
+            batch_size=one.batch_size, record_at=range(1, epochs + 1),
+            **({} if one.record else {"evaluate_on": {"test": data().test}}),
         )
     )  # fmt: skip
 
@@ -147,9 +149,14 @@ def main() -> None:
     for _, end in pipes:
         spawn.Process(target=work, args=(end, together), daemon=True).start()
 
-    def chunk(one: Training, members: int) -> float:
+    def chunk(one: Training, members: int) -> tuple[float, float]:
+        """Seconds of one epoch alone, and of another one."""
+        alone, both = (measured(one, members, epochs) for epochs in (1, 2))
+        return alone, both - alone
+
+    def measured(one: Training, members: int, epochs: int) -> float:
         for pipe, _ in pipes:
-            pipe.send((one, members))
+            pipe.send((one, members, epochs))
         return sum(pipe.recv() for pipe, _ in pipes) / cores
 
     images, labels = pictures()
@@ -163,13 +170,13 @@ def main() -> None:
             for _ in range(REPEATS)
         ]
         alone = median(each for each, _ in rounds) * one.ensembles * MEMBERS
-        measured = {size: median(own[size] for _, own in rounds) * one.epochs for size in rounds[0][1]}
-        chunks += [measured[size] for size in sizes]
+        whole = {
+            size: median(own[size][0] + own[size][1] * (one.epochs - 1) for _, own in rounds) for size in rounds[0][1]
+        }
+        chunks += [whole[size] for size in sizes]
         sums = studies.setdefault(one.study, [0.0, 0.0])
-        sums[0], sums[1] = sums[0] + alone, sums[1] + sum(measured[size] for size in sizes) / cores
-        print(
-            one.study, one.hidden, sizes, round(alone), round(sum(measured[size] for size in sizes) / cores), flush=True
-        )
+        sums[0], sums[1] = sums[0] + alone, sums[1] + sum(whole[size] for size in sizes) / cores
+        print(one.study, one.hidden, sizes, round(alone), round(sum(whole[size] for size in sizes) / cores), flush=True)
     for pipe, _ in pipes:
         pipe.send(None)
     studies["together"] = [sum(column) for column in zip(*studies.values(), strict=True)]

@@ -9,7 +9,9 @@ from bathymetry.sweeps.claims import _FIELDS
 from bathymetry.sweeps.measures import PROBES
 from bathymetry.sweeps.sections import DataSet, Network, Training
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "sweeps.md").read_text(encoding="utf-8")
+OPTIMIZERS = (DOCS / "how-to" / "optimizers.md").read_text(encoding="utf-8")
 
 
 class Trial:
@@ -34,7 +36,8 @@ def test_the_example_runs_and_the_recipe_reuses_chunks(tmp_path, monkeypatch, ca
     (tmp_path / "width-and-rate.yaml").write_text(specification, encoding="utf-8")
     assert main(["sweep", "width-and-rate.yaml", "--plan"]) == 0
     assert "6 points" in capsys.readouterr().out
-    example, own, recipe = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    example, own = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    comparison, recipe = re.findall(r"```python\n(.*?)```", OPTIMIZERS, re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(example, "sweeps.md", "exec"), names)
     assert names["loss"].dims == ("split", "learning_rate", "width", "member")
@@ -44,7 +47,10 @@ def test_the_example_runs_and_the_recipe_reuses_chunks(tmp_path, monkeypatch, ca
     (tmp_path / "own.yaml").write_text(f"{line}\naxes: {{width: [3]}}\nmembers: 2\n", encoding="utf-8")
     assert main(["sweep", "own.yaml", "--plan"]) == 0
     assert "Data: own (the file own.npz)." in capsys.readouterr().out
-    exec(compile(recipe, "sweeps.md", "exec"), names)
+    capsys.readouterr()
+    exec(compile(comparison, "optimizers.md", "exec"), {})
+    assert "adam" in capsys.readouterr().out
+    exec(compile(recipe, "optimizers.md", "exec"), names)
     trial = Trial(8, 0.01)
     first = names["objective"](trial)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "trials").rglob("*.safetensors")}

@@ -265,9 +265,9 @@ def test_a_plan_of_many_epochs_says_how_many_years_it_takes(tmp_path, capsys):
 def test_fields_that_are_given_twice_are_those_of_the_call(tmp_path):
     spec = tmp_path / "rates.yaml"
     spec.write_text(RATES + "members: 7", encoding="utf-8")
-    run = bm.sweep(spec, members=3, run=False, out=tmp_path / "out")
+    run = bm.sweep(spec, members=3, run=False, out=tmp_path)
     assert run.dataset.sizes["member"] == 3
-    assert not (tmp_path / "out").exists()
+    assert [*tmp_path.iterdir()] == [spec]
 
 
 @pytest.mark.parametrize("given", [3, None, [], {1: 2}, {"axes": 3}, {"axes": {"width": "3"}}])

@@ -75,7 +75,7 @@ def test_nothing_stored_yet_is_pending_with_every_variable_and_its_claims_are_no
 
 
 def test_a_claim_about_the_accuracy_of_values_is_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(InputError, match=r"^claims\[1\]\.variable = test accuracy: the targets"):
+    with pytest.raises(InputError, match=r"^claim a\.variable = test accuracy: the targets"):
         bm.sweep({**DIGITS, "data": SINE}, out=tmp_path)
     assert not [*tmp_path.rglob("*.safetensors")]
 

@@ -145,7 +145,7 @@ def test_an_objective_is_mean_and_standard_error_over_members_and_reuses_chunks(
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     for command in ("report", "export"):
         assert main([command, str(tmp_path)]) == 2
-        said = "it holds networks, perhaps of bm.objective, but no results yet; run a study or sweep into it first"
+        said = "it holds networks, of a share, an interrupted run or bm.objective, but no results yet; run the study"
         assert said in capsys.readouterr().err
 
 
