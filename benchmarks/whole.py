@@ -1,11 +1,11 @@
 """How long does the whole of the nine studies take, ten members of everything, against one network at a time?
 
-Both ways are measured on a sample and extrapolated to the epochs of the preset `full`: one network at a time reads its
-images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch and with all cores
-in one process; ours trains a chunk of an ensemble of ten for one epoch and for two, with an evaluation on the test images
-after each, in one process of one thread on every core at the same time. What one epoch takes alone counts once, and what
-another adds for all others. Each is measured three times, in turns, and the median counts. The studies without images
-take seconds in both ways.
+Both ways are measured on a sample and extrapolated to the epochs of the preset `full`: one network at a time reads
+its images through PIL and a DataLoader and counts its right answers one by one, on a tenth of an epoch and with all
+cores in one process; ours trains a chunk of an ensemble of ten for one epoch and for two, with an evaluation on the
+test images after each, in one process of one thread on every core at the same time. What one epoch takes alone counts
+once, and what another adds for all others. Each is measured three times, in turns, and the median counts. The studies
+without images take seconds in both ways.
 
 How the same chunks fill 4 and 8 workers is simulated from their times: the longest first, each to the next free worker.
 """
