@@ -4,7 +4,6 @@ Slurm: https://slurm.schedmd.com/sbatch.html. Kubernetes: an Indexed Job of batc
 """
 
 import math
-import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -172,12 +171,13 @@ def _kubernetes(
     todo = ["IMAGE: one with Bathymetry, and with the data unless they come with it"]
     mounts, volumes = [], []
     if files:
-        code = [one for one in dict.fromkeys(named) if one.parent == files[0].parent and one.suffix == ".py"]
+        home = files[0].resolve().parent  # as paths in a specification are completed
+        code = [one for one in dict.fromkeys(named) if one.parent == home and one.suffix == ".py"]
         from_files = " ".join(f"--from-file={shlex.quote(printable(str(one), allowed=''))}" for one in [*files, *code])
         todo.append(f"kubectl create configmap {name}-files {from_files}")
         for one in dict.fromkeys(named):
             if one not in code:
-                inside_pod = PurePath(_FILES, os.path.relpath(one, files[0].parent))
+                inside_pod = PurePath(_FILES, one.relative_to(home))
                 todo.append(f"mount {printable(str(one), allowed='')}, which the specification names, as {inside_pod}")
         mounts.append({"name": "files", "mountPath": _FILES, "readOnly": True})
         volumes.append({"name": "files", "configMap": {"name": f"{name}-files"}})

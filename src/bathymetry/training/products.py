@@ -24,7 +24,7 @@ def multiply(
 ) -> None:
     """Write the product of every member, plus `bias`, into `out`.
 
-    With one thread a member's numbers do not depend on the other members: MKL rounds a single product with one row or
+    With one thread the numbers of a member do not depend on the others: MKL rounds a single product with one row or
     column otherwise, so that is computed twice, as one of two. With several threads it rounds more of them otherwise.
     """
     members, rows, columns = out.shape
