@@ -12,6 +12,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from dataclasses import fields
+from importlib.util import find_spec
 from itertools import zip_longest
 from math import isclose
 from pathlib import Path
@@ -117,7 +118,7 @@ def run(words: list[str], capsys: pytest.CaptureFixture):
 
 
 def bathymetry(words: list[str], capsys: pytest.CaptureFixture):
-    if ELSEWHERE.search(" ".join(words)):
+    if ELSEWHERE.search(" ".join(words)) or ("--local-cluster" in words and find_spec("distributed") is None):
         study = ["capacity" if words[1] == "all" else words[1]] if words[0] == "run" else []
         capsys.readouterr()
         with suppress(SystemExit):

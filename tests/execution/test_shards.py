@@ -74,10 +74,10 @@ def test_shards_run_at_the_same_time_in_one_folder_and_a_run_without_puts_togeth
         subprocess.Popen([*COMMAND, str(out), "--shard", f"{index}/3"], stdout=subprocess.PIPE, text=True)
         for index in (1, 2, 3)
     ]
-    for one in shards:
-        said, _ = one.communicate(timeout=300)
-        assert one.returncode == 0
-        assert "the command without --shard puts the results together and writes the page." in said
+    ended = [(one.communicate(timeout=300)[0], one.returncode) for one in shards]  # all, or pipes stay open
+    for printed, status in ended:
+        assert status == 0
+        assert "the same command without --shard puts the results together and writes the page." in printed
     assert not (out / "faulty").exists()
     stored = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert len(stored) == 3
