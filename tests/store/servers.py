@@ -1,16 +1,26 @@
-"""Servers that speak S3's protocol, each a process of its own on this machine."""
+"""Servers that speak the protocols of S3 and of Google Cloud Storage, each a process of its own on this machine."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
+import uuid
 from contextlib import contextmanager
 
+import fsspec
+
+KINDS = ("moto", "nanio", "gcp_storage_emulator")
 KEY, SECRET = "testkey", "testsecret"
 _COMMANDS = {
     "moto": ["-m", "moto.server", "-H", "127.0.0.1", "-p"],
     "nanio": ["-m", "nanio", "serve", "--host", "127.0.0.1", "--log-level", "warning", "--port"],
+    "gcp_storage_emulator": [
+        *("-m", "gcp_storage_emulator", "start", "--quiet", "--in-memory"),
+        *("--default-bucket", "bucket", "--host", "127.0.0.1", "--port"),
+    ],
 }
 
 
@@ -28,13 +38,18 @@ def server(kind, folder):
         )
     try:
         wait_for(port, process)
-        yield environment(port)
+        variables = environment(port, kind)
+        if kind in ("moto", "nanio"):
+            s3_client(variables).create_bucket(Bucket="bucket")
+        yield variables
     finally:
         process.kill()
         process.wait()
 
 
-def environment(port):
+def environment(port, kind="moto"):
+    if kind == "gcp_storage_emulator":
+        return {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "GOOGLE_APPLICATION_CREDENTIALS": ""}
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": KEY,
@@ -57,3 +72,64 @@ def wait_for(port, process, seconds=120):
         else:
             return
     raise AssertionError("the server does not answer")
+
+
+def protocol(variables):
+    return "gs" if "STORAGE_EMULATOR_HOST" in variables else "s3"
+
+
+def forget():
+    """Close the connections that fsspec keeps open for the process."""
+    for name in ("s3", "gs"):
+        try:
+            fsspec.get_filesystem_class(name).clear_instance_cache()
+        except ImportError:
+            continue
+
+
+def entered(variables, monkeypatch):
+    """Lead this process to a server; yield an address of its own there."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    yield f"{protocol(variables)}://bucket/{uuid.uuid4().hex}"
+    forget()
+
+
+def s3_client(variables):
+    import boto3
+
+    login = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
+    return boto3.client("s3", endpoint_url=variables["AWS_ENDPOINT_URL"], region_name="us-east-1", **login)
+
+
+def put(variables, key, content):
+    """Write an object into the bucket with a client that is not fsspec's."""
+    if protocol(variables) == "s3":
+        s3_client(variables).put_object(Bucket="bucket", Key=key, Body=content)
+    else:
+        query = urllib.parse.urlencode({"uploadType": "media", "name": key})
+        _request(variables, "POST", f"/upload/storage/v1/b/bucket/o?{query}", content)
+
+
+def remove(variables, key):
+    """Delete an object with a client that is not fsspec's."""
+    if protocol(variables) == "s3":
+        s3_client(variables).delete_object(Bucket="bucket", Key=key)
+    else:
+        _request(variables, "DELETE", f"/storage/v1/b/bucket/o/{urllib.parse.quote(key, safe='')}")
+
+
+def _request(variables, method, path, content=None):
+    request = urllib.request.Request(variables["STORAGE_EMULATOR_HOST"] + path, data=content, method=method)
+    with urllib.request.urlopen(request) as answer:
+        answer.read()
+
+
+def bathymetry(variables, *arguments, timeout=600):
+    """Run the program in a process of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "bathymetry.cli.main", *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=timeout, env={**inherited, **variables},
+    )  # fmt: skip

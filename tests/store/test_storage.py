@@ -165,13 +165,17 @@ def test_an_address_has_the_parts_of_a_path():
     assert place_of("out", place) is place
 
 
-def test_a_missing_extra_is_named_with_what_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(_registry, "s3", raising=False)
+@pytest.mark.parametrize(
+    ("protocol", "package", "extra"), [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gs"), ("gcs", "gcsfs", "gs")]
+)
+def test_a_missing_extra_is_named_with_what_installs_it(monkeypatch, protocol, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, protocol, raising=False)
     with pytest.raises(
-        InputError, match=r"^out = s3://bucket/run: s3fs is not installed; .*: pip install \"\.\[s3\]\"\."
+        InputError,
+        match=rf"^out = {protocol}://bucket/run: {package} is not installed; .*: pip install \"\.\[{extra}\]\"\.",
     ):
-        place_of("out", "s3://bucket/run")
+        place_of("out", f"{protocol}://bucket/run")
 
 
 def test_a_store_that_only_reads_is_said(monkeypatch):

@@ -5,6 +5,7 @@ store it is one complete upload to its final key. Nothing rests on creating a fi
 promises. Listing caches are off: other processes write into the same place.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from bathymetry.core.errors import InputError, StorageError, did_you_mean, first
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _FOLDERLESS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")  # a key needs no folder made for it
 _S3 = ("s3", "s3a")
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}  # each with an extra of its own
 _EXAMPLE = "expected a folder, or an address such as s3://bucket/run1"
 
 # Tries of botocore and s3fs, few and short enough that a user who waits for a server that is not there hears so within
@@ -31,6 +33,7 @@ _PATIENCE: dict[str, Any] = {
     "retries": {"total_max_attempts": 3, "mode": "standard"},
 }
 _TRIES = 2
+_SILENCE = {"total": None, "sock_connect": 5, "sock_read": 10}  # seconds that gcsfs waits for an answer
 
 _NO_CREDENTIALS = {
     "NoCredentialsError",
@@ -41,6 +44,8 @@ _NO_CREDENTIALS = {
 _NO_CONNECTION = {
     *("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"),
     *("ClientConnectorError", "FSTimeoutError", "ConnectionRefusedError", "ProxyConnectionError"),
+    *("ClientConnectorDNSError", "ServerDisconnectedError", "ServerTimeoutError", "SocketTimeoutError"),
+    *("ConnectionTimeoutError", "ClientOSError"),
 }
 _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 
@@ -112,7 +117,8 @@ def place_of(field: str, value: object) -> Place:
     try:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
-        remedy = not_installed("s3fs", "s3") if protocol in _S3 else first_line(error)
+        package = _PACKAGES.get(protocol)
+        remedy = first_line(error) if package is None else not_installed(package, "s3" if package == "s3fs" else "gs")
         raise InputError(field, address, remedy) from error
     return address
 
@@ -245,10 +251,21 @@ def _file_system(address: Address) -> Any:
     if address.protocol in _S3:
         configured = fsspec.config.conf.get(address.protocol, {}).get("config_kwargs", {})
         options["config_kwargs"] = {**_PATIENCE, **configured}
+    if _PACKAGES.get(address.protocol) == "gcsfs":
+        import aiohttp  # comes with gcsfs
+
+        options["session_kwargs"] = {"timeout": aiohttp.ClientTimeout(**_SILENCE)}
+        _silence(logging.getLogger("gcsfs"))
     files = fsspec.filesystem(address.protocol, **options)
     if address.protocol in _S3:
         files.retries = _TRIES
     return files
+
+
+def _silence(logger: logging.Logger) -> None:
+    """Print nothing of a library that logs the tracebacks of the errors it raises, unless logging is set up."""
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 @contextmanager
@@ -257,12 +274,12 @@ def _explained(address: Address, done: str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause, instead = _cause(address, error)
+        cause, instead = _cause(address, error, done)
         advice = instead or remedy
         raise StorageError(f"{address} can't be {done} ({cause}){f': {advice}' if advice else ''}.") from error
 
 
-def _cause(address: Address, error: BaseException) -> tuple[str, str]:
+def _cause(address: Address, error: BaseException, done: str) -> tuple[str, str]:
     """Say why something failed, and what helps where that is known."""
     chain = [error]
     while (following := chain[-1].__cause__ or chain[-1].__context__) is not None and following not in chain:
@@ -275,13 +292,15 @@ def _cause(address: Address, error: BaseException) -> tuple[str, str]:
         return "there are no credentials for it", f"set {login}"
     if refused := codes & _REFUSED:
         return f"the credentials are refused: {min(refused)}", "set others"
-    if "NoSuchBucket" in codes:
+    missing = isinstance(error, FileNotFoundError)
+    if "NoSuchBucket" in codes or (missing and done == "written" and address.protocol in _FOLDERLESS):
         return f"there is no bucket {bucket}", "make it first, or choose another"
     if kinds & _NO_CONNECTION:
-        server = re.search(r"https?://[^/\s\"']+", str(error))
+        server = re.search(r"https?://[^/\s\"']+|(?<=host )[^/\s]+", str(error))
         where = f" to {server[0]}" if server else ""
-        return f"no connection{where}", "check the network and AWS_ENDPOINT_URL, then run it again"
-    if isinstance(error, FileNotFoundError):
+        checked = "the network and AWS_ENDPOINT_URL" if address.protocol in _S3 else "the network"
+        return f"no connection{where}", f"check {checked}, then run it again"
+    if missing:
         return "there is no such file", ""
     if isinstance(error, PermissionError):
         return f"access is denied: {first_line(error)}", ""
