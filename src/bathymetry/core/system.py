@@ -9,7 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -144,16 +144,39 @@ def memory_for(field: str, value: object) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread inside the block."""
+    """Compute with one thread and PyTorch's usual settings inside the block."""
     import torch
 
     before = torch.get_num_threads()
-    with _controller().limit(limits=1):
+    with _controller().limit(limits=1), usual_settings():
         torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """Use PyTorch's usual settings inside the block, whatever a script has changed: what is stored says nothing of it.
+
+    float32 products have their 24 bits, gradients are enabled, autocast is off, and tensors are made on the CPU.
+    """
+    import torch
+
+    precision = torch.get_float32_matmul_precision()
+    with ExitStack() as stack:
+        if precision != "highest":
+            stack.callback(torch.set_float32_matmul_precision, precision)
+            torch.set_float32_matmul_precision("highest")
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 @cache

@@ -7,8 +7,9 @@ stored once, and what a worker returns is a receipt.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
@@ -65,6 +66,7 @@ class Job(Part):
     bytes: int  # about how much memory its process takes
     after: tuple[str, ...] = ()  # ids of jobs that must be done before
     stack: tuple[Part, ...] = ()  # other chunks of the same architecture, trained together with it
+    default_dtype: str = field(default_factory=lambda: str(torch.get_default_dtype()))  # of the script that runs it
 
     @property
     def id(self) -> str:
@@ -137,8 +139,8 @@ def run_job(
     """Do a job with one thread, unless what it makes is stored already; errors are the caller's."""
     begun = time.perf_counter()
     if missing := [one for one in job.parts if not storage.exists(chunk_path(out, one.config, one.members))]:
-        study = found(job.study, job.settings) if study is None else study
-        with one_thread():
+        with one_thread(), _default_dtype(job.default_dtype):
+            study = found(job.study, job.settings, job.default_dtype) if study is None else study
             if job.kind == "measure":
                 _measure(study, job, out, say)
             else:
@@ -147,8 +149,19 @@ def run_job(
     return Receipt(job.id, "done", time.perf_counter() - begun)
 
 
+@contextmanager
+def _default_dtype(name: str) -> Iterator[None]:
+    """Compute with another process's default dtype, which is part of a config: a user's functions may depend on it."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, name.removeprefix("torch.")))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @cache
-def found(location: str, settings: str) -> Study:
+def found(location: str, settings: str, default_dtype: str) -> Study:  # noqa: ARG001 - what it plans depends on it
     """The study of a job, with its plan and its data, read once in a process."""
     return find(location).model_validate_json(settings)
 

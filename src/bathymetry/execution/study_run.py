@@ -16,7 +16,7 @@ from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import IncompleteError, InputError
-from bathymetry.core.system import one_thread
+from bathymetry.core.system import one_thread, usual_settings
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
 from bathymetry.execution.assemble import assemble
@@ -229,7 +229,7 @@ def run_studies(
     executes = executor(studies, out, workers, max_memory, scheduler, local_cluster)
     for one in studies:
         check_device(one)
-    with output_folder(out) as folder:
+    with output_folder(out) as folder, usual_settings():
         whole = [_compared(one, folder, progress) for one in studies]
         works = [work.only(where) for work in whole]
         failed_in = folder if only_failed else None

@@ -19,6 +19,7 @@ from bathymetry.charts.sheet import cited_as
 from bathymetry.claims.judging import Claim, Judged, Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined
+from bathymetry.core.system import usual_settings
 from bathymetry.data import Data
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import without_diverged
@@ -290,7 +291,8 @@ class Study(BaseModel):
     @cached_property
     def planned(self) -> Plan:
         """The plan of these settings, made once."""
-        items = list(self.plan())
+        with usual_settings():
+            items = list(self.plan())
         ensembles = tuple(one for one in items if isinstance(one, PlannedEnsemble))
         joints = tuple(one for one in items if isinstance(one, JointMeasurement))
         notes = tuple(one for one in items if isinstance(one, str))

@@ -1,0 +1,99 @@
+"""What a script has set in PyTorch changes nothing that is stored: a chunk's name says nothing of it."""
+
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import bathymetry as bm
+from bathymetry.execution import executors
+from execution import own_study
+
+WIDE = {"hidden": [800, 400]}  # products that are large enough for oneDNN
+
+
+def normalised():
+    return nn.Sequential(nn.Linear(1, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 1))
+
+
+def with_constant():
+    return Scaled(torch.tensor(0.1))  # of the default dtype
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.linear = nn.Linear(1, 1)
+        self.register_buffer("scale", scale)
+
+    def forward(self, inputs):
+        return self.linear(inputs) * self.scale
+
+
+@contextmanager
+def restored(set_, value, before):
+    set_(value)
+    try:
+        yield
+    finally:
+        set_(before)
+
+
+SETTINGS = {
+    "bfloat16 products": lambda: restored(torch.set_float32_matmul_precision, "medium", "highest"),
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "device": lambda: restored(torch.set_default_device, "meta", None),
+    "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+}
+
+
+def sweep(out, network, **options):
+    return bm.sweep(
+        name="settings", network=network, data={"function": "sin", "samples": 64}, members=2, out=out,
+        training={"epochs": 3}, axes={"batch_size": [32, 64]}, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [WIDE, {"family": normalised}], ids=["mlp", "module"])
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_a_sweep_has_the_same_bits(tmp_path, setting, network):
+    plain = sweep(tmp_path / "plain", network)
+    with SETTINGS[setting]():
+        other = sweep(tmp_path / "other", network)
+    xr.testing.assert_identical(other.dataset.drop_attrs(), plain.dataset.drop_attrs())
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_a_study_has_the_same_bits(tmp_path, setting):
+    plain = bm.run_study("trajectory", preset="smoke", out=tmp_path / "plain")
+    with SETTINGS[setting]():
+        other = bm.run_study("trajectory", preset="smoke", out=tmp_path / "other")
+    for group in plain.results.children:
+        one, two = (run.results[group].to_dataset().drop_attrs() for run in (plain, other))
+        xr.testing.assert_identical(two, one)
+
+
+def test_settings_of_the_script_are_as_they_were(tmp_path):
+    with ExitStack() as stack:
+        stack.enter_context(SETTINGS["bfloat16 products"]())
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(SETTINGS["device"]())
+        bm.run_study(own_study.OwnWidth, preset="smoke", members=2, out=tmp_path)
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert not torch.is_grad_enabled()
+        assert torch.empty(1).device.type == "meta"
+
+
+def test_workers_have_the_default_dtype_of_the_script(tmp_path, monkeypatch):
+    """It is part of a config: a function of the user's may compute in it."""
+    monkeypatch.setattr(executors, "_STARTING", 0.0)
+    with restored(torch.set_default_dtype, torch.float64, torch.float32):
+        alone = sweep(tmp_path / "alone", WIDE)
+        together = sweep(tmp_path / "together", WIDE, workers=2)
+    xr.testing.assert_identical(together.dataset.drop_attrs(), alone.dataset.drop_attrs())
