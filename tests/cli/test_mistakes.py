@@ -204,3 +204,12 @@ def test_a_number_of_thousands_of_digits_is_one_sentence(option, capsys):
     said = capsys.readouterr().err
     assert said.startswith(f"bathymetry: {option.removeprefix('--').replace('-', '_')} = ")
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [("8", "8: expected a unit too: 8GB or 8MB"), ("1KB", "1KB: expected an amount of memory such as 8GB")],
+)
+def test_memory_without_its_unit_is_refused(capsys, tmp_path, size, remedy):
+    assert main(["run", "gradient-norm", "--max-memory", size, "--out", str(tmp_path / "out")]) == 2
+    assert f"max_memory = {remedy}" in capsys.readouterr().err

@@ -27,6 +27,10 @@ def test_numbers_beyond_floats_are_answered_in_one_sentence():
 def test_another_librarys_error_and_a_number_of_bytes_are_shortened():
     assert first_line(ValueError("no such shape\nand a trace")) == "no such shape"
     assert first_line(KeyError()) == "KeyError"
+    long = first_line(ValueError(f"no column {'x' * 4000} in it."))
+    assert long.startswith("no column x")
+    assert long.endswith("x in it")
+    assert len(long) == 250
     assert [gigabytes(84e9), gigabytes(25_000_000)] == ["84 GB", "25 MB"]
 
 

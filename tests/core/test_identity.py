@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import linecache
 import logging
+import random
 import subprocess
 import sys
 import textwrap
@@ -749,3 +750,12 @@ def test_another_default_dtype_is_another_config():
     finally:
         torch.set_default_dtype(torch.float32)
     assert config.description() == before
+
+
+def test_a_function_may_draw_from_the_generators_that_are_seeded_before_it_is_called():
+    assert describe(np.random.rand) != describe(np.random.randn)
+    assert describe(np.random.rand) == describe(np.random.mtrand._rand.rand)
+    assert describe(random.gauss) != describe(random.random)
+    for own in (np.random.RandomState(0).rand, random.Random(0).gauss, random.Random(0).random):
+        with pytest.raises(InputError):
+            describe(own)

@@ -1,6 +1,7 @@
 import torch
 
-from bathymetry.core.tensors import norms, power_of_two, stream, stream_seed
+from bathymetry.core.randomness import stream, stream_seed
+from bathymetry.core.tensors import norms, power_of_two
 
 
 def test_a_stream_is_named_by_all_of_seed_member_purpose_and_index():

@@ -325,3 +325,12 @@ def test_the_names_in_an_archive_are_shortened(tmp_path):
     with pytest.raises(InputError, match=r"it holds n{19}…, .* and 45 others; expected x_train") as caught:
         bm.load(path)
     assert len(str(caught.value).replace(str(tmp_path), "")) < 320
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_file_that_is_cut_short_is_called_so(tmp_path, share):
+    path = tmp_path / "own.npz"
+    stored(tmp_path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match="it is cut short or damaged: an archive without its end"):
+        bm.load(str(path))

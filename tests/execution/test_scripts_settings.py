@@ -1,6 +1,7 @@
 """What a script has set in PyTorch changes nothing that is stored: a chunk's name says nothing of it."""
 
 from contextlib import ExitStack, contextmanager
+from functools import reduce
 
 import pytest
 import torch
@@ -18,18 +19,10 @@ def normalised():
     return nn.Sequential(nn.Linear(1, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 1))
 
 
-def with_constant():
-    return Scaled(torch.tensor(0.1))  # of the default dtype
-
-
-class Scaled(nn.Module):
-    def __init__(self, scale):
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-        self.register_buffer("scale", scale)
-
-    def forward(self, inputs):
-        return self.linear(inputs) * self.scale
+def convolution():
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 1)), nn.Conv1d(1, 16, 1), nn.BatchNorm1d(16), nn.Flatten(), nn.Linear(16, 1)
+    )
 
 
 @contextmanager
@@ -41,8 +34,24 @@ def restored(set_, value, before):
         set_(before)
 
 
+@contextmanager
+def backend(path, value):
+    *owners, name = path.split(".")
+    owner = reduce(getattr, owners, torch.backends)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+        assert getattr(owner, name) == value
+    finally:
+        setattr(owner, name, before)
+
+
 SETTINGS = {
     "bfloat16 products": lambda: restored(torch.set_float32_matmul_precision, "medium", "highest"),
+    "bfloat16 products of one backend": lambda: backend("mkldnn.matmul.fp32_precision", "bf16"),
+    "TF32": lambda: backend("fp32_precision", "tf32"),
+    "no oneDNN": lambda: backend("mkldnn.enabled", False),
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
@@ -58,7 +67,9 @@ def sweep(out, network, **options):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("network", [WIDE, {"family": normalised}], ids=["mlp", "module"])
+@pytest.mark.parametrize(
+    "network", [WIDE, {"family": normalised}, {"family": convolution}], ids=["mlp", "module", "convolution"]
+)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_a_sweep_has_the_same_bits(tmp_path, setting, network):

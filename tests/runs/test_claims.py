@@ -409,7 +409,7 @@ def test_no_sentence_of_a_finding_has_more_than_25_words(sentence):
     assert all(len(words.split()) <= 25 for words in re.split(r"(?<=[.]) ", one.finding)), one.finding
 
 
-NAMES = {"val loss": "die größte Rate", "on": "above", "reaches": "1", "λ,μ": "x=y", "a<b": "true"}
+NAMES = {"val loss": "die größte Rate", "on": "above", "reaches": "1", "λ,μ": "x=y", "a<b": "true", "=1": "x"}
 
 
 @pytest.mark.parametrize("metric", [*NAMES, "损失"])

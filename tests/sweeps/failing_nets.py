@@ -8,6 +8,36 @@ def drop(inputs, outputs, p):
     return nn.Sequential(nn.Linear(inputs, 3), nn.Dropout(p), nn.Linear(3, outputs))
 
 
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs):
+        ctx.save_for_backward(inputs)
+        return inputs.sin()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0].cos()
+
+
+class _OnceLayer(nn.Module):
+    def forward(self, inputs):
+        return _Once.apply(inputs)
+
+
+def once(inputs, outputs):
+    return nn.Sequential(nn.Linear(inputs, 3), _OnceLayer(), nn.Linear(3, outputs))
+
+
+def random_features(inputs, outputs):
+    features = nn.Linear(inputs, 8).requires_grad_(False)
+    return nn.Sequential(features, nn.Tanh(), nn.Linear(8, outputs))
+
+
+def dropping(inputs, outputs):
+    return nn.Sequential(nn.Linear(inputs, 3), nn.BatchNorm1d(3), nn.Dropout(0.2), nn.Linear(3, outputs))
+
+
 def boom():
     raise RuntimeError("boom")
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import bathymetry as bm
 from bathymetry.cli.main import main
@@ -178,3 +179,13 @@ def test_an_estimate_counts_what_is_missing_alone(tmp_path):
     assert estimate.seconds(100) == max(estimate.chunks)
     bm.sweep(GRID, out=tmp_path)
     assert calibrate(compare(tmp_path, made.planned)).seconds() == 0
+
+
+@pytest.mark.parametrize("rates", [[0.1, 0.1000001], {"low": 0.1, "high": 0.1000001, "count": 9}])
+def test_values_that_lie_close_together_are_told_apart(tmp_path, capsys, rates):
+    spec = tmp_path / "close.yaml"
+    spec.write_text(yaml.safe_dump({**SMALL, "axes": {"learning_rate": rates}}))
+    assert main(["sweep", str(spec), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "0.1000001" in printed
+    assert (tmp_path / "out" / "report.html").exists()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bathymetry.core.tensors import stream
+from bathymetry.core.randomness import stream
 from bathymetry.training import SGD, Measurement, train
 from training import cases
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry.core.errors import InputError
-from bathymetry.core.tensors import stream, stream_seed
+from bathymetry.core.randomness import stream, stream_seed
 from bathymetry.training import SGD, Adam, Cosine, EvaluationSet, Measurement, TrainingConfig, train
 from bathymetry.training.checkpoint import Checkpoint
 from training import cases

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bathymetry.core.errors import InputError
-from bathymetry.core.tensors import stream, stream_seed
+from bathymetry.core.randomness import stream, stream_seed
 from bathymetry.data.examples import Data
 from bathymetry.surface import LossSurface
 from bathymetry.training import SGD, Adam, AdamW, EvaluationSet, Measurement, StopWhen, TrainingState, train

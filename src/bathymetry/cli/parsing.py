@@ -149,7 +149,9 @@ def parse_bytes(field: str, text: str) -> int:
     """Read an amount of memory such as 8GB, 500 MB or 2GiB."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
     size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ") if found else 0
-    if not 1 <= size < 2**62:
+    if found and not (found[2] or found[3]) and 0 < size < 10_000:
+        raise InputError(field, text, f"expected a unit too: {found[1]}GB or {found[1]}MB")
+    if not 1_000_000 <= size < 2**62:
         raise InputError(field, text, "expected an amount of memory such as 8GB or 500MB")
     return int(size)
 

@@ -12,7 +12,7 @@ from bathymetry.cli.parsing import parse
 from bathymetry.cli.run import OPTIONS, data_line, execution_options, output_place
 from bathymetry.cli.terminal import OpenFlag, TerminalProgress, before_training, counted, duration, print_outcome, say
 from bathymetry.core.errors import IncompleteError, InputError
-from bathymetry.core.showing import joined
+from bathymetry.core.showing import joined, rounded, rounded_apart
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -166,7 +166,7 @@ def _run(made: "Sweep", out: "Place", options: dict[str, Any], opens: bool) -> N
     except IncompleteError as error:
         incomplete = error
     run = open_sweep(made, out)
-    say(_table(run))
+    say(_table(run, [axis.name for axis in made.specification.axis_list]))
     say(f"\n{_counts(run.dataset)}")
     if options["shard"] is not None:  # one of many workers; the command without --shard writes the page
         stored = "The share is stored" if incomplete is None else "What was trained of the share is stored"
@@ -203,9 +203,13 @@ def _counts(results: "xr.Dataset", changed: Sequence[str] = ()) -> str:
     return f"{counted(status.size, 'network')}: {words}{why}."
 
 
-def _table(run: "SweepRun") -> str:
+def _table(run: "SweepRun", axes: Sequence[str]) -> str:
     """The median over members of each variable at every point, or at the first of many."""
     whole = run.table.drop(columns="error", errors="ignore")  # which has a sentence of its own
+    for axis in axes:
+        values = whole[axis].tolist()
+        if (apart := rounded_apart(values)) != list(map(rounded, values)):
+            whole[axis] = apart
     shown = whole.head(_ROWS).to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="–")
     rest = f"\n… {len(whole):,} points in all; `bathymetry export` writes them" if len(whole) > _ROWS else ""
     return f"\nMedian over members\n{shown}{rest}"

@@ -18,6 +18,7 @@ import importlib
 import inspect
 import json
 import logging
+import random
 import re
 import sys
 import unicodedata
@@ -142,6 +143,8 @@ class _Describer:
             case functools.partial():
                 arguments = {"given": self.describe(value.args), "named": self.describe(value.keywords)}
                 return {"partial": self.describe(value.func), **arguments}
+            case MethodType() | BuiltinFunctionType() if _draws_globally(value):
+                return f"{type(value.__self__).__module__}.{value.__name__} of all"
             case MethodType():
                 return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
             case FunctionType():
@@ -255,6 +258,11 @@ class _Describer:
             written = canonical(one)
             described[name] = one if len(written) <= _LETTERS else digest(written)
         return described
+
+
+def _draws_globally(method: MethodType | BuiltinFunctionType) -> bool:
+    """Whether it draws from NumPy's or Python's global generator, which is seeded before whatever may draw from it."""
+    return any(method.__self__ is getattr(one, "__self__", None) for one in (np.random.random_sample, random.random))
 
 
 def _attributes(value: Any) -> dict[str, Any]:

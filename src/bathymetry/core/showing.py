@@ -75,6 +75,16 @@ def rounded(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def rounded_apart(values: Sequence[object]) -> list[str]:
+    """Write the values of a coordinate with four digits, or with as many as differ where the values do."""
+    texts: list[str] = []
+    for digits in range(4, 18):
+        texts = [f"{one:.{digits}g}" if isinstance(one, float) else str(one) for one in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
 def joined(words: Sequence[str], last: str = "and") -> str:
     """Join words into a list: "one, two and three"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

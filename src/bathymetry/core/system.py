@@ -142,6 +142,19 @@ def memory_for(field: str, value: object) -> Iterator[None]:
         raise InputError(field, value, "there is not enough memory for it; free some, or ask for less") from error
 
 
+_BACKENDS = (  # with the values that they usually have
+    ("fp32_precision", "none", "ieee"),
+    ("mkldnn.fp32_precision", "none", "ieee"),
+    ("mkldnn.matmul.fp32_precision", "none", "ieee"),
+    ("mkldnn.conv.fp32_precision", "none", "ieee"),
+    ("mkldnn.rnn.fp32_precision", "none", "ieee"),
+    ("cuda.matmul.fp32_precision", "none", "ieee"),
+    ("mkldnn.enabled", True),
+    ("cudnn.enabled", True),
+    ("cudnn.benchmark", False),
+)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute with one thread and PyTorch's usual settings inside the block."""
@@ -160,15 +173,21 @@ def one_thread() -> Iterator[None]:
 def usual_settings() -> Iterator[None]:
     """Use PyTorch's usual settings inside the block, whatever a script has changed: what is stored says nothing of it.
 
-    float32 products have their 24 bits, gradients are enabled, autocast is off, and tensors are made on the CPU.
+    float32 products have their 24 bits and kernels are those that PyTorch chooses, gradients are enabled, autocast is
+    off, and tensors are made on the CPU.
     """
     import torch
 
-    precision = torch.get_float32_matmul_precision()
     with ExitStack() as stack:
+        precision = "highest"
+        with suppress(RuntimeError):  # which PyTorch raises where it was set by backend
+            precision = torch.get_float32_matmul_precision()
         if precision != "highest":
             stack.callback(torch.set_float32_matmul_precision, precision)
             torch.set_float32_matmul_precision("highest")
+        for owner, name, usual in _changed_backends():
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, usual)
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
@@ -177,6 +196,22 @@ def usual_settings() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+def _changed_backends() -> Iterator[tuple[Any, str, object]]:
+    """Settings of PyTorch's backends that change rounding and are not as they usually are: owner, name, usual value.
+
+    A setting that follows one before it is as usual once that one is.
+    """
+    import torch
+
+    for path, *usual in _BACKENDS:
+        *owners, name = path.split(".")
+        owner: Any = torch.backends
+        for part in owners:
+            owner = getattr(owner, part, None)
+        if getattr(owner, name, usual[0]) not in usual:
+            yield owner, name, usual[0]
 
 
 @cache

@@ -1,12 +1,6 @@
-"""Random streams, networks without their wrappers and their tensors, and norms.
+"""Networks without their wrappers and their tensors, and norms."""
 
-A stream is named by (seed, member, purpose, index) and nothing else, so it needs no state: epoch 7's data order of
-member 3 is the same alone, in a stack of ten, on another machine and after a resume.
-"""
-
-import hashlib
 from collections.abc import Collection
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,8 +9,6 @@ from torch import Tensor, nn
 from bathymetry.core.errors import InputError
 from bathymetry.core.showing import kind_of
 
-Purpose = Literal["initialisation", "data order", "data draw", "label noise", "dropout", "probe vectors"]
-
 # by name: importing the classes would import what a program without them never needs
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",  # torch.compile
@@ -24,17 +16,6 @@ _WRAPPERS = {
     "DistributedDataParallel": "module",
     "AveragedModel": "module",
 }
-
-
-def stream_seed(seed: int, member: int, purpose: Purpose, index: int = 0) -> int:
-    """Hash a stream's name to its 63-bit seed; member −1 is for what all members share."""
-    name = f"{seed}/{member}/{purpose}/{index}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
-
-
-def stream(seed: int, member: int, purpose: Purpose, index: int = 0) -> torch.Generator:
-    """Open a stream of random numbers, on the CPU whatever device the network is on."""
-    return torch.Generator().manual_seed(stream_seed(seed, member, purpose, index))
 
 
 def unwrapped(module: nn.Module, field: str = "model") -> nn.Module:

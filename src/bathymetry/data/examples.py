@@ -11,9 +11,9 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError, check_dense, whole_number
+from bathymetry.core.randomness import stream
 from bathymetry.core.showing import short
 from bathymetry.core.system import check_memory
-from bathymetry.core.tensors import stream
 
 PART_OF = "; of these "  # in a source, between a data set and the part of it that was drawn
 

@@ -47,9 +47,10 @@ _ALIASES: Final = {
 }
 
 _GZIP: Final = b"\x1f\x8b"
+_ZIP: Final = b"PK\3\4"
 _SIGNATURES: Final = {
     _GZIP: "it is compressed by gzip",
-    b"PK\3\4": "it is a zip archive",
+    _ZIP: "it is a zip archive",
     b"\x93NUMPY": "it is a single array, an .npy file",
     b"\xfd7zXZ": "it is compressed by xz",
     b"BZh": "it is compressed by bzip2",
@@ -158,6 +159,8 @@ def read_npz(path: Path) -> Data:
     with _opened(path) as file:
         start = file.read(64)
         if not zipfile.is_zipfile(file):
+            if start.startswith(_ZIP):
+                raise FormatError("it is cut short or damaged: an archive without its end; expected the whole file")
             raise FormatError(f"it is no .npz file ({_looks_like(start)}); expected one with {', '.join(KEYS)}")
         with zipfile.ZipFile(file) as archive:
             arrays = tuple(_read_member(archive, key) for key in KEYS)

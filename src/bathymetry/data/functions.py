@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from bathymetry.core.errors import InputError, whole_number
+from bathymetry.core.randomness import stream
 from bathymetry.core.system import memory_for
-from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data, Examples
 
 Values = NDArray[np.float64]

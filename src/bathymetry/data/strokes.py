@@ -27,8 +27,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from bathymetry.core.errors import whole_number
+from bathymetry.core.randomness import stream_seed
 from bathymetry.core.system import check_memory
-from bathymetry.core.tensors import stream_seed
 from bathymetry.data.examples import Data, Examples
 
 VERSION: Final = 2  # changes when the same seed gives other bytes; part of a cached file's name

@@ -18,6 +18,7 @@ import torch
 
 from bathymetry.core.errors import DamagedError, InputError, StorageError, abridged
 from bathymetry.core.identity import Description, describe, digest
+from bathymetry.core.randomness import preserve_rng_state, stream_seed
 from bathymetry.core.system import HeldSignals, one_thread, return_free_memory
 from bathymetry.execution.failures import OF_THE_RUN, PointError
 from bathymetry.store import chunks, storage
@@ -240,7 +241,8 @@ def _measure(study: Study, job: Job, out: Place, say: Say) -> None:
     description = joint_description(joint, configs)
     _check_planned(study, f"Measurement {job.index}", description, job.config)
     of = [chunks.load(out, configs[id(one)], one.members) for one in joint.of]
-    record = joint.function(of)
+    with preserve_rng_state(stream_seed(study.seed, -1, "measurement")):
+        record = joint.function(of)
     machine = {**provenance(study.device), "seconds": time.perf_counter() - begun}
     chunks.save(out, job.config, description, Chunk(job.members, record, {}, machine), say)
 

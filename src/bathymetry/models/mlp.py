@@ -1,14 +1,14 @@
 """Multilayer perceptrons: linear layers with an activation after each but the last."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Final
 
-import torch
 from torch import nn
 
 from bathymetry.core.errors import InputError, is_whole, whole_number
+from bathymetry.core.randomness import preserve_rng_state
 from bathymetry.core.system import check_memory
 
 _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
@@ -165,7 +165,7 @@ def _scale(parameters: int, inputs: int, outputs: int, relative: Sequence[float]
     return low
 
 
-def module_of(network: MLPConfig) -> nn.Module:
-    """Make a network whose initial weights play no part, and leave the global random state as it is."""
-    with torch.random.fork_rng(devices=[]):
+def module_of(network: Callable[[], nn.Module]) -> nn.Module:
+    """Make a network whose initial weights play no part, and leave the global random states as they are."""
+    with preserve_rng_state():
         return network()

@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from bathymetry.core.errors import InputError, positive_number, whole_number
+from bathymetry.core.randomness import stream
 from bathymetry.core.showing import readable
 from bathymetry.core.system import check_memory
-from bathymetry.core.tensors import stream
 from bathymetry.linalg.operator import NotFiniteError
 from bathymetry.probes.points import Points, Theta, as_points, as_tensor, check_seed, check_surface
 from bathymetry.surface import LossSurface

@@ -134,9 +134,10 @@ def _ends(x: Mapping[str, Any], values: Sequence[float], y: Mapping[str, Any]) -
     is_log = x.get("scale", {}).get("type") == "log"
     if is_log and (low % 1 or high % 1):  # the ends of the axis have air around the values
         low, high = (float(f"{end(values):.2g}") for end in (min, max))
-    elif low % 1 or high % 1:  # a card has room for two digits, inside the axis
+    elif high > low and (low % 1 or high % 1):  # a card has room for two digits, inside the axis
         step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
-        low, high = round(math.ceil(low / step) * step, 9) + 0.0, round(math.floor(high / step) * step, 9)
+        inside = round(math.ceil(low / step) * step, 9) + 0.0, round(math.floor(high / step) * step, 9)
+        low, high = inside if inside[0] < inside[1] else (low, high)
     words = axis.get("labelExpr") or f"format(datum.value, '{axis.get('format', ',~r')}')"
     expression = f"(datum.value == {json.dumps(low)} ? {json.dumps(name and f'{name} ')} : '') + ({words})"
     return {

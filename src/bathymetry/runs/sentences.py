@@ -27,7 +27,7 @@ from bathymetry.runs.settings import parsed
 
 Fields = dict[str, Any]
 _MOST_LETTERS = 1_000
-UNNAMED = "="  # the start of what stands for the setting of a value that is named alone
+UNNAMED = '"'  # the start of what stands for the setting of a value that is named alone; no name can have it
 _TOKEN = re.compile(r'\s*(?:"([^"]+)"|([^\s",<>=]+)|([,<>=]))')
 _SIDES = {"<": "below", ">": "above", "below": "below", "above": "above"}
 _FORMS = (

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SubsetRandomSampler
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.randomness import preserve_rng_state
 from bathymetry.core.showing import kind_of
 from bathymetry.data import Data, Examples
-from bathymetry.surface.contexts import preserve_rng_state
 
 _OTHER_SEED = 2_718_281_828  # that nobody else is likely to use
 _LOADED_BYTES = 2**30  # of a loader's batches that are kept rather than read again

@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.randomness import preserve_rng_state, random_states
 from bathymetry.surface.batches import Batch, tensors_of
 from bathymetry.surface.contexts import (
     is_random_in_training,
     layers_that_draw,
     own_generators,
-    preserve_rng_state,
-    random_states,
 )
 from bathymetry.surface.derivative_checks import FEW, Trial, check_gradient, check_product, make_trial, padded_examples
 from bathymetry.surface.derivatives import Derivatives

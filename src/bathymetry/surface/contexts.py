@@ -16,47 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
+from bathymetry.core.randomness import random_states
+
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _DEVICES = ("cpu", "cuda", "mps", "xpu")
 _lock = threading.Lock()
 _GENERATOR = "_checkpoint_without_reentrant_generator"  # what `checkpoint` looks up in each call
 _original: Any = None
 _users = 0  # measurements in progress, nested or in several threads
-
-
-@contextmanager
-def preserve_rng_state(seed: int | None = None) -> Iterator[None]:
-    """Restore the random states of PyTorch, Python and NumPy on exit; with a seed, set them to it meanwhile."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    if seed is not None:
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed_all(seed)
-        random.seed(seed)
-        np.random.seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
-
-
-def random_states(generators: Sequence[Any] = ()) -> list[Any]:
-    """Random states of the program and of some generators, to compare."""
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    of_torch = [torch.get_rng_state(), *devices, *(g.get_state() for g in generators if isinstance(g, torch.Generator))]
-    of_numpy = [repr(one.bit_generator.state) for one in generators if isinstance(one, np.random.Generator)]
-    of_python = [one.getstate() for one in generators if isinstance(one, random.Random)]
-    legacy: list[Any] = [np.random, *(one for one in generators if isinstance(one, np.random.RandomState))]
-    found = [state.numpy().tobytes() for state in of_torch] + of_numpy + of_python + [random.getstate()]
-    for one in legacy:
-        state: Any = one.get_state(legacy=False)["state"]
-        found += [state["key"].tobytes(), state["pos"]]
-    return found
 
 
 def own_generators(module: nn.Module) -> list[Any]:

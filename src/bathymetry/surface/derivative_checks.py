@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.randomness import random_states
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.contexts import random_states
 from bathymetry.surface.derivatives import Derivatives, InputDerivative, graph_nodes
 from bathymetry.surface.selection import Output, Point, Wrt, derived_input
 

@@ -17,9 +17,10 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bathymetry.core.errors import BathymetryError, InputError, first_line
+from bathymetry.core.randomness import preserve_rng_state
 from bathymetry.core.tensors import is_normalisation, running_statistics, unwrapped
 from bathymetry.surface.batches import Batch, tensors_of
-from bathymetry.surface.contexts import is_random_in_training, preserve_rng_state, twice_differentiable
+from bathymetry.surface.contexts import is_random_in_training, twice_differentiable
 from bathymetry.training.loss import Criterion
 
 Mode = Literal["as_is", "no_dropout"]

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bathymetry.charts import attrs
-from bathymetry.core.showing import label, rounded
+from bathymetry.core.showing import label, rounded_apart
 from bathymetry.data import Data
 from bathymetry.models import MLPConfig
 from bathymetry.models.mlp import parameter_count
@@ -110,8 +110,8 @@ def gathered(
 
 
 def values_at_points(results: xr.Dataset, axes: Sequence[Axis]) -> list[dict[str, str]]:
-    """The values of the axes at each point of a sweep that is no grid, with four digits."""
-    columns = [[label(rounded(one)) for one in results[axis.name].values.tolist()] for axis in axes]
+    """The values of the axes at each point of a sweep that is no grid, with four digits or as many as differ."""
+    columns = [list(map(label, rounded_apart(results[axis.name].values.tolist()))) for axis in axes]
     return [dict(zip([axis.name for axis in axes], row, strict=True)) for row in zip(*columns, strict=True)]
 
 

@@ -14,6 +14,7 @@ from bathymetry.core.errors import InputError, first_line
 from bathymetry.core.showing import plural, short
 from bathymetry.data import Data
 from bathymetry.data.examples import Examples
+from bathymetry.sweeps.measures import try_measuring
 from bathymetry.sweeps.sections import Network, plain
 from bathymetry.training import TrainingConfig, train
 from bathymetry.training.ensemble import SAME_START
@@ -46,6 +47,8 @@ def untrainable(config: TrainingConfig, network: Network) -> InputError | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the training itself warns
             train(tried, members=2, backend="loop")
+            if config.measurements:
+                return _unmeasurable(tried, config, network)
     except InputError as error:
         if error.field == "members":  # two need more memory than there is: one may not
             return None
@@ -58,6 +61,18 @@ def untrainable(config: TrainingConfig, network: Network) -> InputError | None:
     except Exception as error:  # noqa: BLE001 - of the user's network
         remedy = f"a step of training fails ({_reason(error)})"
         return InputError("network.family", called(network, config.network), remedy)
+    return None
+
+
+def _unmeasurable(tried: TrainingConfig, config: TrainingConfig, network: Network) -> InputError | None:
+    for name in config.measurements:
+        try:
+            try_measuring(tried, name)
+        except Exception as error:  # noqa: BLE001 - of the user's network
+            reason = str(error).rstrip(".") if isinstance(error, InputError) else _reason(error)
+            reason = reason.removesuffix(": call model.eval() first")  # nobody can in a sweep
+            remedy = f"it can't be measured on {called(network, config.network)} ({reason}); leave it out"
+            return InputError("measure", name, remedy)
     return None
 
 

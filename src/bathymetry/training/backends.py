@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from bathymetry.core.tensors import stream_seed
+from bathymetry.core.randomness import seed_generators, stream_seed
 from bathymetry.training.attributes import Attributes
 from bathymetry.training.ensemble import Ensemble, constants
 
@@ -147,13 +147,12 @@ class LoopBackend(Backend):
         self.attributes = Attributes("build", layers, ensemble.parameters.flat.device)
 
     def differentiate(self, batch: Batch) -> Float[Tensor, " member"]:
-        with torch.random.fork_rng(devices=[]):
-            return torch.stack([self.differentiate_one(batch, position) for position in range(len(self._members))])
+        return torch.stack([self.differentiate_one(batch, position) for position in range(len(self._members))])
 
     def differentiate_one(self, batch: Batch, position: int) -> Float[Tensor, ""]:
         """Write one member's gradient; return its loss, float64."""
         # a member's dropout is its own, whoever trains with it
-        torch.manual_seed(stream_seed(*self._members[position], "dropout", batch.step))
+        seed_generators(stream_seed(*self._members[position], "dropout", batch.step))
         output = self._modules[position](batch.inputs if batch.shared else _aligned(batch.inputs[position]))
         loss = self._criterion(output, (_aligned(batch.targets[position]),))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -168,9 +167,14 @@ class LoopBackend(Backend):
         self.missing[position] = tuple(missing)
         return loss.detach().double()
 
+    def _outputs_of_one(self, inputs: Tensor, position: int) -> Tensor:
+        seed_generators(stream_seed(*self._members[position], "evaluation"))
+        output: Tensor = self._modules[position].eval()(inputs)
+        return output
+
     def outputs(self, inputs: Shaped[Tensor, "example *feature"]) -> Float[Tensor, "member example *output"]:
         with torch.no_grad():
-            outputs = torch.stack([module.eval()(inputs) for module in self._modules])
+            outputs = torch.stack([self._outputs_of_one(inputs, position) for position in range(len(self._modules))])
         for module in self._modules:
             module.train()
         return outputs

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.randomness import preserve_rng_state, random_states, seed_generators
 from bathymetry.training.attributes import comparable, own_attributes
 from bathymetry.training.backends import Backend, BackendName, Batch, LoopBackend, VmapBackend
 from bathymetry.training.ensemble import Ensemble
@@ -49,9 +50,12 @@ def _problem(batched: VmapBackend, ensemble: Ensemble, inputs: Tensor, trial: Ba
     if not _is_steady(first, inputs):
         return "torch.func can't batch a network that is random, writes buffers or attributes, or depends on its mode"
     try:
-        with torch.random.fork_rng(devices=[]):
+        with preserve_rng_state():
+            before = random_states()
             outputs = batched.outputs(inputs)
             batched.differentiate(trial)
+            if random_states() != before:
+                return "torch.func can't batch a network or loss that draws random numbers"
     except Exception as error:  # noqa: BLE001 - such as `if h.sum() > 0` in the network or the loss
         return f"torch.func can't batch the network or the loss ({first_line(error)})"
     finally:
@@ -68,9 +72,9 @@ def _is_steady(module: nn.Module, inputs: Tensor) -> bool:
     before = _state(own)
     outputs = []
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with preserve_rng_state(), torch.no_grad():
             for seed, training in ((0, True), (1, True), (2, False)):
-                torch.manual_seed(seed)
+                seed_generators(seed)
                 outputs.append(own.train(training)(inputs))
     except Exception:  # noqa: BLE001 - the loop will say what is wrong
         return False

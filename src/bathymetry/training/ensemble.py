@@ -12,9 +12,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
+from bathymetry.core.randomness import preserve_rng_state, seed_generators, stream_seed
 from bathymetry.core.showing import kind_of, readable
 from bathymetry.core.system import check_memory, free_bytes
-from bathymetry.core.tensors import stream_seed, unwrapped
+from bathymetry.core.tensors import unwrapped
 from bathymetry.data.examples import Examples
 from bathymetry.training.loss import Criterion
 
@@ -175,9 +176,9 @@ def build_members(
 ) -> list[nn.Module]:
     """Build each member under its own random stream; returns copies in training mode."""
     built: list[nn.Module] = []  # none is freed before they are compared: its address could look shared
-    with torch.random.fork_rng(devices=[]):
+    with preserve_rng_state():
         for member in members:
-            torch.manual_seed(stream_seed(seed, member, "initialisation"))
+            seed_generators(stream_seed(seed, member, "initialisation"))
             built.append(built_by(build))
             if len(built) == 1:
                 _check_size(built[0], len(members))
@@ -267,7 +268,7 @@ def check_fit(ensemble: Ensemble, sets: Mapping[str, EvaluationSet], batch_size:
     for name, one in sets.items():
         _check_numbers(name, one, len(ensemble.members))
     own = _copied(ensemble.modules[0])
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with preserve_rng_state(), torch.no_grad():
         for name, one in sets.items():
             rows = _extreme_rows(one.examples.inputs)
             inputs = one.examples.scaled(one.examples.inputs[rows], ensemble.dtype)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line, whole_number
+from bathymetry.core.randomness import preserve_rng_state, stream
 from bathymetry.core.system import check_memory
-from bathymetry.core.tensors import stream
 from bathymetry.data.examples import Data
 from bathymetry.models.mlp import MLPConfig
 from bathymetry.training.backends import BACKENDS, Backend, BackendName, Batch, LoopBackend
@@ -132,7 +132,9 @@ class TrainingRun:
         self._clipped = self._gradients if config.clip_norm is None else self._gradients.zeros_like()
         rows = [one.optimizer.rows(len(m)) for one, m in parts if isinstance(one.optimizer, Optimizer)]
         own = list(chain.from_iterable(rows))
-        self._stepper = Stepper(config.optimizer, config.schedule, self._parameters, self._clipped, own)
+        self._stepper = Stepper(
+            config.optimizer, config.schedule, self._parameters, self._clipped, own, self._ensemble.members
+        )
         self._full_batch = None
         if config.batch_size is None:
             full = self._first_rows(None)
@@ -183,7 +185,7 @@ class TrainingRun:
 
     def run(self, clock: Clock) -> list[Trained]:
         """Train to the end."""
-        with clock.holding_signals():
+        with clock.holding_signals(), preserve_rng_state():
             for epoch in range(self._epoch, self._config.num_epochs + 1):
                 self._epoch = epoch
                 if self._batches == 0:
@@ -259,8 +261,7 @@ class TrainingRun:
     def _evaluate_again(self, batch: Batch, position: int) -> Tensor:
         """Loss and gradient of one member, for optimizers that need several in a step."""
         assert isinstance(self._backend, LoopBackend)
-        with torch.random.fork_rng(devices=[]):
-            loss = self._backend.differentiate_one(batch, position)
+        loss = self._backend.differentiate_one(batch, position)
         self._clip()
         self._stepper.skip(self._backend.missing)
         return loss

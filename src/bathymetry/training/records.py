@@ -11,9 +11,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bathymetry.core.errors import InputError
+from bathymetry.core.randomness import Purpose, seed_generators, stream, stream_seed
 from bathymetry.core.showing import kind_of, readable
 from bathymetry.core.system import check_memory
-from bathymetry.core.tensors import Purpose, stream
 from bathymetry.training.backends import Backend
 from bathymetry.training.ensemble import Ensemble, EvaluationSet, StackedTensors
 from bathymetry.training.loss import is_correct
@@ -104,6 +104,7 @@ class Recorder:
             self.snapshots[state.epoch] = state.parameters.copied()
 
     def _measured(self, name: str, measurement: Measurement, state: TrainingState) -> Tensor:
+        seed_generators(stream_seed(state.seed, -1, "measurement", state.epoch))
         measured = measurement.function(state)
         try:
             values = torch.as_tensor(measured).detach().to("cpu", copy=True)
@@ -210,7 +211,10 @@ def evaluate(
         loss = total / weight if criterion.is_mean else total
     else:
         outputs, targets = (torch.cat(parts, dim=1) for parts in zip(*collected, strict=True))
-        each = [criterion(one, (target,)).double() for one, target in zip(outputs, targets, strict=True)]
+        each = []
+        for member, output, target in zip(ensemble.members, outputs, targets, strict=True):
+            seed_generators(stream_seed(*member, "evaluation"))
+            each.append(criterion(output, (target,)).double())
         loss = torch.stack(each).cpu()
     return loss, correct / counted if classes else None
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bathymetry.core.randomness import seed_generators, stream_seed
 from bathymetry.training.attributes import Attributes, plain
 from bathymetry.training.ensemble import LANES, StackedTensors, flush_denormals, whole_vectors
 from bathymetry.training.optimizers import Optimizer, OptimizerFactory, Schedule, called, makes_scheduler
@@ -27,10 +28,11 @@ class Stepper:
         parameters: StackedTensors,
         gradients: StackedTensors,
         rows: Sequence[Mapping[str, float]] = (),
+        members: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """`rows` are the hyperparameters of every member, if they are not those of `optimizer`."""
+        """`rows` are the hyperparameters of each member, if not the optimizer's; `members` are seeds and numbers."""
         self.moments: dict[str, StackedTensors] = {}
-        self._parameters, self._gradients = parameters, gradients
+        self._parameters, self._gradients, self._members = parameters, gradients, members
         self._tensors: list[list[tuple[str, Tensor, Tensor]]] = []  # of every member: name, parameter, gradient
         self._chosen: list[list[int]] = []  # the members of each group of a stacked optimizer
         self._missing: list[Collection[str]] = [()] * parameters.members
@@ -135,6 +137,8 @@ class Stepper:
         if self._ends is not None:
             self._ends.gather()
         for position, optimizer in enumerate(self._optimizers):
+            if not self.moments:  # an optimizer of the user's may add noise
+                seed_generators(stream_seed(*self._members[position], "optimizer", self._count))
             if self._needs_closure:
                 optimizer.step(partial(evaluate_again, position))  # type: ignore[arg-type]
             else:

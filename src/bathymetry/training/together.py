@@ -7,6 +7,7 @@ import torch
 
 from bathymetry.core.errors import InputError
 from bathymetry.core.identity import Description, canonical, describe, digest
+from bathymetry.core.randomness import preserve_rng_state
 from bathymetry.training.checkpoint import Checkpoint, Clock
 from bathymetry.training.config import TrainingConfig
 from bathymetry.training.ensemble import built_by
@@ -26,7 +27,7 @@ def stack_key(config: TrainingConfig) -> str | None:
         return None
     if Criterion(config.loss).plain is None:
         return None
-    with torch.random.fork_rng(devices=[]):
+    with preserve_rng_state():
         if activations_of(built_by(config.network)) is None:
             return None
     try:
