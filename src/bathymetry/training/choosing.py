@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bathymetry.core.errors import InputError, first_line
-from bathymetry.core.randomness import preserve_rng_state, random_states, seed_generators
+from bathymetry.core.randomness import preserve_rng_state, seed_generators
 from bathymetry.training.attributes import comparable, own_attributes
 from bathymetry.training.backends import Backend, BackendName, Batch, LoopBackend, VmapBackend
 from bathymetry.training.ensemble import Ensemble
@@ -50,12 +50,14 @@ def _problem(batched: VmapBackend, ensemble: Ensemble, inputs: Tensor, trial: Ba
     if not _is_steady(first, inputs):
         return "torch.func can't batch a network that is random, writes buffers or attributes, or depends on its mode"
     try:
+        losses = []
         with preserve_rng_state():
-            before = random_states()
             outputs = batched.outputs(inputs)
-            batched.differentiate(trial)
-            if random_states() != before:
-                return "torch.func can't batch a network or loss that draws random numbers"
+            for seed in (0, 1):
+                seed_generators(seed)
+                losses.append(batched.differentiate(trial))
+        if not torch.equal(losses[0].nan_to_num(), losses[1].nan_to_num()):
+            return "torch.func can't batch a loss that draws random numbers"
     except Exception as error:  # noqa: BLE001 - such as `if h.sum() > 0` in the network or the loss
         return f"torch.func can't batch the network or the loss ({first_line(error)})"
     finally:
