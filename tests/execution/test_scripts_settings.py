@@ -3,6 +3,7 @@
 from contextlib import ExitStack, contextmanager
 from functools import reduce
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -10,7 +11,7 @@ from torch import nn
 
 import bathymetry as bm
 from bathymetry.execution import executors
-from execution import own_study
+from execution import drawing_study, own_study
 
 WIDE = {"hidden": [800, 400]}  # products that are large enough for oneDNN
 
@@ -108,3 +109,19 @@ def test_workers_have_the_default_dtype_of_the_script(tmp_path, monkeypatch):
         alone = sweep(tmp_path / "alone", WIDE)
         together = sweep(tmp_path / "together", WIDE, workers=2)
     xr.testing.assert_identical(together.dataset.drop_attrs(), alone.dataset.drop_attrs())
+
+
+def test_draws_of_a_study_without_a_seed_are_the_same_in_any_process_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "_STARTING", 0.0)
+    file = drawing_study.__file__
+    runs = [
+        bm.run_study(file, preset="smoke", members=12, out=tmp_path / f"{workers}", workers=workers)
+        for workers in (1, 2, 1)
+    ]
+    for group in ("main", "between"):
+        first, *others = (run.results[group].to_dataset().drop_attrs() for run in runs)
+        for one in others:
+            xr.testing.assert_identical(one, first)
+    assert len(np.unique(runs[0].results["main/derived"])) == 12
+    other = bm.run_study(file, preset="smoke", members=12, seed=1, out=tmp_path / "other")
+    assert not np.isin(other.results["main/derived"], runs[0].results["main/derived"]).any()

@@ -16,6 +16,7 @@ from bathymetry.charts import Figure
 from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import IncompleteError, InputError
+from bathymetry.core.randomness import preserve_rng_state, stream_seed
 from bathymetry.core.system import one_thread, usual_settings
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
@@ -303,7 +304,7 @@ def put_together(study: Study, work: Work, out: Place, say: Say = lambda _: None
             records.append((planned, chunk.record))
             spent = chunk.provenance.get("seconds", 0.0)
         seconds[planned.group] = seconds.get(planned.group, 0.0) + spent
-    with one_thread():
+    with one_thread(), preserve_rng_state(stream_seed(study.seed, -1, "measurement")):
         if isinstance(study, Sweep):
             groups = {MAIN: study.gathered(work.found(out))}
         else:
