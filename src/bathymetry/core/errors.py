@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LETTERS, _LETTERS_OF_A_PATH = 120, 200  # that are shown of a value
-_OF_ANOTHER = 250  # letters that are shown of another library's text
+_LETTERS_OF_A_LIBRARY = 250  # letters that are shown of another library's text
 
 
 class BathymetryError(Exception):
@@ -79,7 +79,7 @@ class IncompleteError(BathymetryError):
 def first_line(error: BaseException) -> str:
     """Shorten the text of another library's error to its first line, or to the ends of a long one."""
     text = str(error).strip()
-    return abridged(text.splitlines()[0].rstrip(". "), _OF_ANOTHER) if text else type(error).__name__
+    return abridged(text.splitlines()[0].rstrip(". "), _LETTERS_OF_A_LIBRARY) if text else type(error).__name__
 
 
 def not_installed(package: str, extra: str) -> str:

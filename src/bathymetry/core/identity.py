@@ -144,7 +144,7 @@ class _Describer:
                 arguments = {"given": self.describe(value.args), "named": self.describe(value.keywords)}
                 return {"partial": self.describe(value.func), **arguments}
             case MethodType() | BuiltinFunctionType() if _draws_globally(value):
-                return f"{type(value.__self__).__module__}.{value.__name__} of all"
+                return f"global {type(value.__self__).__module__}.{value.__name__}"
             case MethodType():
                 return {"method": self.describe(value.__func__), "of": self.describe(value.__self__)}
             case FunctionType():

@@ -43,7 +43,7 @@ def seed_generators(seed: int) -> None:
     """Seed the global generators of PyTorch, NumPy and Python."""
     if _has_accelerator():
         torch.manual_seed(seed)
-    else:  # fifty times faster
+    else:  # torch.manual_seed is a hundred times slower
         torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -76,7 +76,7 @@ def rounded(value: object) -> str:
 
 
 def rounded_apart(values: Sequence[object]) -> list[str]:
-    """Write the values of a coordinate with four digits, or with as many as differ where the values do."""
+    """Write the values of a coordinate with four digits, or with as many more as distinguish them."""
     texts: list[str] = []
     for digits in range(4, 18):
         texts = [f"{one:.{digits}g}" if isinstance(one, float) else str(one) for one in values]

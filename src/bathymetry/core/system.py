@@ -142,7 +142,7 @@ def memory_for(field: str, value: object) -> Iterator[None]:
         raise InputError(field, value, "there is not enough memory for it; free some, or ask for less") from error
 
 
-_BACKENDS = (  # with the values that they usually have
+_BACKENDS = (  # settings that change rounding, with their defaults
     ("fp32_precision", "none", "ieee"),
     ("mkldnn.fp32_precision", "none", "ieee"),
     ("mkldnn.matmul.fp32_precision", "none", "ieee"),
@@ -157,11 +157,11 @@ _BACKENDS = (  # with the values that they usually have
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread and PyTorch's usual settings inside the block."""
+    """Compute with one thread and PyTorch's default settings inside the block."""
     import torch
 
     before = torch.get_num_threads()
-    with _controller().limit(limits=1), usual_settings():
+    with _controller().limit(limits=1), default_settings():
         torch.set_num_threads(1)
         try:
             yield
@@ -170,11 +170,11 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def usual_settings() -> Iterator[None]:
-    """Use PyTorch's usual settings inside the block, whatever a script has changed: what is stored says nothing of it.
+def default_settings() -> Iterator[None]:
+    """Use PyTorch's default settings inside the block, because they are not part of a stored config.
 
-    float32 products have their 24 bits and kernels are those that PyTorch chooses, gradients are enabled, autocast is
-    off, and tensors are made on the CPU.
+    float32 products have full precision, backends choose their own kernels, gradients are enabled, autocast is off, and
+    tensors are made on the CPU, whatever the calling script has set.
     """
     import torch
 
@@ -185,9 +185,9 @@ def usual_settings() -> Iterator[None]:
         if precision != "highest":
             stack.callback(torch.set_float32_matmul_precision, precision)
             torch.set_float32_matmul_precision("highest")
-        for owner, name, usual in _changed_backends():
+        for owner, name, default in _changed_backends():
             stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, usual)
+            setattr(owner, name, default)
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
@@ -199,19 +199,19 @@ def usual_settings() -> Iterator[None]:
 
 
 def _changed_backends() -> Iterator[tuple[Any, str, object]]:
-    """Settings of PyTorch's backends that change rounding and are not as they usually are: owner, name, usual value.
+    """The settings in `_BACKENDS` that differ from their defaults: owner, name, default.
 
-    A setting that follows one before it is as usual once that one is.
+    Each is read after those before it have been reset, from which it may inherit its value.
     """
     import torch
 
-    for path, *usual in _BACKENDS:
+    for path, *defaults in _BACKENDS:
         *owners, name = path.split(".")
         owner: Any = torch.backends
         for part in owners:
             owner = getattr(owner, part, None)
-        if getattr(owner, name, usual[0]) not in usual:
-            yield owner, name, usual[0]
+        if getattr(owner, name, defaults[0]) not in defaults:
+            yield owner, name, defaults[0]
 
 
 @cache

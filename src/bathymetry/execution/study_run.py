@@ -17,7 +17,7 @@ from bathymetry.charts.figure import Figures
 from bathymetry.claims.judging import Judgements
 from bathymetry.core.errors import IncompleteError, InputError
 from bathymetry.core.randomness import preserve_rng_state, stream_seed
-from bathymetry.core.system import one_thread, usual_settings
+from bathymetry.core.system import default_settings, one_thread
 from bathymetry.core.tensors import running_statistics
 from bathymetry.execution import Progress
 from bathymetry.execution.assemble import assemble
@@ -230,7 +230,7 @@ def run_studies(
     executes = executor(studies, out, workers, max_memory, scheduler, local_cluster)
     for one in studies:
         check_device(one)
-    with output_folder(out) as folder, usual_settings():
+    with output_folder(out) as folder, default_settings():
         whole = [_compared(one, folder, progress) for one in studies]
         works = [work.only(where) for work in whole]
         failed_in = folder if only_failed else None

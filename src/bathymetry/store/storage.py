@@ -22,7 +22,9 @@ from bathymetry.core.errors import InputError, StorageError, did_you_mean, first
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _FOLDERLESS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci")  # a key needs no folder made for it
 _S3 = ("s3", "s3a")
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}  # each with an extra of its own
+_GS = ("gs", "gcs")
+_EXTRAS = {**dict.fromkeys(_S3, ("s3fs", "s3")), **dict.fromkeys(_GS, ("gcsfs", "gs"))}  # package, extra that has it
+_SILENT = logging.NullHandler()
 _EXAMPLE = "expected a folder, or an address such as s3://bucket/run1"
 
 # Tries of botocore and s3fs, few and short enough that a user who waits for a server that is not there hears so within
@@ -117,8 +119,7 @@ def place_of(field: str, value: object) -> Place:
     try:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
-        package = _PACKAGES.get(protocol)
-        remedy = first_line(error) if package is None else not_installed(package, "s3" if package == "s3fs" else "gs")
+        remedy = not_installed(*_EXTRAS[protocol]) if protocol in _EXTRAS else first_line(error)
         raise InputError(field, address, remedy) from error
     return address
 
@@ -251,21 +252,15 @@ def _file_system(address: Address) -> Any:
     if address.protocol in _S3:
         configured = fsspec.config.conf.get(address.protocol, {}).get("config_kwargs", {})
         options["config_kwargs"] = {**_PATIENCE, **configured}
-    if _PACKAGES.get(address.protocol) == "gcsfs":
+    if address.protocol in _GS:
         import aiohttp  # comes with gcsfs
 
         options["session_kwargs"] = {"timeout": aiohttp.ClientTimeout(**_SILENCE)}
-        _silence(logging.getLogger("gcsfs"))
+        logging.getLogger("gcsfs").addHandler(_SILENT)  # it logs the tracebacks of errors that it raises
     files = fsspec.filesystem(address.protocol, **options)
     if address.protocol in _S3:
         files.retries = _TRIES
     return files
-
-
-def _silence(logger: logging.Logger) -> None:
-    """Print nothing of a library that logs the tracebacks of the errors it raises, unless logging is set up."""
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
 
 
 @contextmanager

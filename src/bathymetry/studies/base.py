@@ -20,7 +20,7 @@ from bathymetry.claims.judging import Claim, Judged, Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.randomness import preserve_rng_state, stream_seed
 from bathymetry.core.showing import joined
-from bathymetry.core.system import usual_settings
+from bathymetry.core.system import default_settings
 from bathymetry.data import Data
 from bathymetry.store.chunks import Chunk
 from bathymetry.studies.arrays import without_diverged
@@ -292,7 +292,7 @@ class Study(BaseModel):
     @cached_property
     def planned(self) -> Plan:
         """The plan of these settings, made once."""
-        with usual_settings(), preserve_rng_state(stream_seed(self.seed, -1, "data draw")):
+        with default_settings(), preserve_rng_state(stream_seed(self.seed, -1, "data draw")):
             items = list(self.plan())
         ensembles = tuple(one for one in items if isinstance(one, PlannedEnsemble))
         joints = tuple(one for one in items if isinstance(one, JointMeasurement))

@@ -13,7 +13,7 @@ from bathymetry.charts import Figure
 from bathymetry.claims.judging import Judgements, judge
 from bathymetry.core.errors import InputError, did_you_mean
 from bathymetry.core.showing import joined, plural, rounded
-from bathymetry.core.system import check_memory, usual_settings
+from bathymetry.core.system import check_memory, default_settings
 from bathymetry.stats.verdict import members_needed
 from bathymetry.studies.arrays import without_diverged
 from bathymetry.studies.base import FigureMark, Planned, PlannedEnsemble, Study
@@ -100,7 +100,7 @@ class Sweep(Study):
             key = (repr(network.given), repr(data.given), training.dtype, has_single(config))
             if not network.is_mlp and key not in tried and len(tried) < _MOST_TRIED:
                 tried.add(key)
-                with self.configs.naming(point.values), usual_settings():
+                with self.configs.naming(point.values), default_settings():
                     fault = untrainable(config, network)
                 faults += [] if fault is None else [(point, fault)]
             elif network.is_mlp:

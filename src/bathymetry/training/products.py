@@ -1,6 +1,6 @@
-"""Products of the matrices of all members: by MKL's batched ones, or each by oneDNN, where that is faster.
+"""Batched matrix products over members: MKL's batched kernel, or oneDNN member by member where that is faster.
 
-On processors that are not Intel's, MKL multiplies without AVX-512 instructions; oneDNN has them on all. On an AMD EPYC
+MKL uses AVX-512 instructions on Intel processors only, oneDNN on all that have them. On an AMD EPYC
 (Zen 5) a product of 800 × 784 by 784 × 50 takes 0.36 ms instead of 0.75.
 """
 
@@ -24,8 +24,9 @@ def multiply(
 ) -> None:
     """Write the product of every member, plus `bias`, into `out`.
 
-    With one thread the numbers of a member do not depend on the others: MKL rounds a single product with one row or
-    column otherwise, so that is computed twice, as one of two. With several threads it rounds more of them otherwise.
+    With one thread a member's result is bit-identical for every ensemble size. MKL uses another kernel for a batch of
+    one product with a single row or column, so such a product is computed as a batch of two. With several threads the
+    rounding can depend on the ensemble size.
     """
     members, rows, columns = out.shape
     if uses_onednn(out, rows, one.shape[2], columns):
